@@ -1,0 +1,34 @@
+"""An emulator of the concurrency in Linux KSM: every actor a trio task, every interleaving a recorded choice.
+
+From Python: `ksmactors.stress` runs a campaign, `ksmactors.replay` runs one schedule again, and
+`ksmactors.Machine` is the emulated machine itself. Plug-in authors import `ksmactors.workload`. The names
+are loaded when they are first used: `import ksmactors` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ksmactors.campaign.api import replay, stress
+    from ksmactors.machine import Machine
+
+__all__ = ["Machine", "replay", "stress"]
+
+_HOMES: Final = {
+    "Machine": "ksmactors.machine",
+    "replay": "ksmactors.campaign.api",
+    "stress": "ksmactors.campaign.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ksmactors' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

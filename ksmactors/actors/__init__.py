@@ -1,0 +1,5 @@
+"""The trio tasks: ksmd, the migration daemons, page-fault handlers, unmerge workers, the admin, threads of processes.
+
+An actor is a class with a mailbox, where it takes requests, and one `async def run`. `crew` says who is on a
+machine; `process` is what a workload sees of one.
+"""

@@ -1,0 +1,68 @@
+"""Who is on a machine: the kernel's actors, started in one fixed order, and the processes that came up."""
+
+from __future__ import annotations
+
+from ksmactors.actors.admin import Admin
+from ksmactors.actors.base import cpu_of
+from ksmactors.actors.faults import FaultRequest, PageFaultHandler
+from ksmactors.actors.ksmd import Ksmd
+from ksmactors.actors.migration import MigrationDaemon, MoveRequest
+from ksmactors.actors.unmerge import KnobWrite, Sweep, UnmergeWorker
+from ksmactors.interleave.locks import WaitQueue
+from ksmactors.machine import Machine
+
+
+class Crew:
+    """The actors of one machine. Page-fault handlers and sweepers come up when they are first needed."""
+
+    def __init__(self, machine: Machine, *, balance_us: int) -> None:
+        self.machine = machine
+        self.ksmd = Ksmd(machine)
+        self.migrationd = [MigrationDaemon(machine, nid, period_us=balance_us) for nid in range(machine.nodes)]
+        self.unmerged = UnmergeWorker(machine, "sysfs", cpu=3)
+        self.admin = Admin(machine, self.unmerged)
+        self.threads_alive = 0
+        self.thread_ended = WaitQueue(machine.conductor, "threads to end")
+        self._threads_started = [0] * machine.nodes
+        self._fault_handlers: dict[int, PageFaultHandler] = {}
+        self._sweepers: dict[str, UnmergeWorker] = {}
+
+    def next_cpu(self, node: int) -> int:
+        """The CPU of the next thread of a node."""
+        self._threads_started[node] += 1
+        return cpu_of(node, self._threads_started[node] - 1)
+
+    async def fault(self, request: FaultRequest) -> int:
+        """Have a page fault served by the handler of the actor that has the turn."""
+        thread = self.machine.conductor.turn
+        handler = self._fault_handlers.get(thread.number)
+        if handler is None:
+            handler = self._fault_handlers[thread.number] = PageFaultHandler(self.machine, thread)
+        return int(await handler.ask(request))
+
+    async def sweep(self, request: Sweep) -> int:
+        """Have a range unmerged by the sweeper of its process."""
+        name = request.mm.name
+        sweeper = self._sweepers.get(name)
+        if sweeper is None:
+            thread = self.machine.conductor.turn
+            sweeper = self._sweepers[name] = UnmergeWorker(self.machine, name, node=thread.node, cpu=thread.cpu)
+        return int(await sweeper.ask(request))
+
+    async def move(self, request: MoveRequest) -> int:
+        """Have a page moved by the migration daemon of the node it is to go to."""
+        return await self.migrationd[request.nid].ask(request)
+
+    async def write_knob(self, knob: str, text: str) -> int:
+        """Have the admin write a knob."""
+        return int(await self.admin.ask(KnobWrite(knob, text)))
+
+    async def stop_migration(self) -> None:
+        """Ask the migration daemons to move nothing of their own any more, and wait until they have understood."""
+        for daemon in self.migrationd:
+            await daemon.ask(None)
+
+    async def join(self) -> None:
+        """Wait until no thread of any process runs."""
+        while self.threads_alive:
+            await self.thread_ended.wait()

@@ -1,0 +1,42 @@
+"""Unmerge workers: they break KSM pages apart, all of them (run=2) or those of a range (MADV_UNMERGEABLE)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ksmactors.actors.base import Server
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.const import MADV_UNMERGEABLE
+
+
+class KnobWrite(NamedTuple):
+    """A text to be written to a file of /sys/kernel/mm/ksm."""
+
+    knob: str
+    text: str
+
+
+class Sweep(NamedTuple):
+    """MADV_UNMERGEABLE over a range, in bytes."""
+
+    mm: AddressSpace
+    start: int
+    length: int
+
+
+class UnmergeWorker(Server):
+    """`unmerged/WHO`: one for the knobs that unmerge, and one for each process that gives the advice.
+
+    A knob takes ksm_thread_mutex and then mmap_sem for read, one process after the other; a sweep takes mmap_sem
+    of its process for write. Several workers, so that sweeps stay concurrent with each other and with run=2.
+    The answer is 0 or a negative errno.
+    """
+
+    def __init__(self, machine: Machine, who: str, *, node: int = 0, cpu: int = 0) -> None:
+        super().__init__(machine, f"unmerged/{who}", node=node, cpu=cpu)
+
+    async def handle(self, what: KnobWrite | Sweep) -> int:
+        if isinstance(what, Sweep):
+            return await self.kernel.madvise(what.mm, what.start, what.length, MADV_UNMERGEABLE)
+        return await self.kernel.sysfs_store(what.knob, what.text)

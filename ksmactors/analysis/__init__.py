@@ -1,0 +1,1 @@
+"""Questions asked of logs: races, contention, findings, trees and nodes, the life of a page; SQL."""

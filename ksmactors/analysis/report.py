@@ -1,0 +1,183 @@
+"""What a log says, gathered: as one JSON object, and as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ksmactors.analysis import questions as ask
+from ksmactors.analysis.reading import LogFile, Loss
+from ksmactors.analysis.store import Answer, Logs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ksmactors.analysis.pages import Life
+
+ROWS: Final = 15
+"""Rows of a table on the terminal; --json has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answers to all questions. Its fields are the keys of `analyze --json`."""
+
+    events: int
+    logs: list[LogFile]
+    lost: list[Loss]
+    runs: list[ask.Run]
+    findings: list[ask.Found]
+    races: list[ask.Race]
+    race_places: list[ask.RacePlace]
+    race_pairs: list[ask.RacePair]
+    lock_kinds: list[ask.LockKind]
+    contention: list[ask.Contention]
+    nodes: list[ask.NodeActivity]
+    trees: list[ask.TreeActivity]
+    actors: list[ask.ActorActivity]
+
+    @classmethod
+    def of(cls, logs: Logs) -> Self:
+        """Ask everything."""
+        return cls(
+            logs.events, logs.files, logs.losses, ask.runs(logs), ask.findings(logs), ask.races(logs),
+            ask.race_places(logs), ask.race_pairs(logs), ask.lock_kinds(logs), ask.contention(logs),
+            ask.nodes(logs), ask.trees(logs), ask.actors(logs),
+        )  # fmt: skip
+
+
+def show(report: Report, console: Console, *, quiet: bool = False) -> None:
+    """Print a report as tables; a question without an answer is left out. `quiet`: only what was found."""
+    if quiet:
+        _findings(report.findings, console)
+        return
+    _runs(report.runs, console)
+    _findings(report.findings, console)
+    short = _without_prefix
+    _table(
+        console, "Races that the protocol handled", ("kind", "times", "schedules", "first at"),
+        [(short(race.kind), race.count, race.schedules, f"{race.file}:{race.line}") for race in report.races],
+    )  # fmt: skip
+    _table(
+        console, "Where they happened", ("kind", "tree", "of node", "page on node", "times"),
+        [
+            (short(place.kind), place.tree, _known(place.tree_nid), _known(place.page_nid), place.count)
+            for place in sorted(report.race_places, key=_count, reverse=True)
+        ],
+    )  # fmt: skip
+    _table(
+        console, "Who won against whom", ("kind", "winner", "loser", "times"),
+        [
+            (short(pair.kind), pair.winner, pair.loser, pair.count)
+            for pair in sorted(report.race_pairs, key=_count, reverse=True)
+        ],
+    )  # fmt: skip
+    _table(
+        console, "Locks found taken", ("kind of lock", "times", "locks", "waiting actors"),
+        [(lock.kind, lock.waits, lock.locks, lock.waiters) for lock in report.lock_kinds],
+    )  # fmt: skip
+    _table(
+        console, "Who waited for whom", ("lock", "waiting", "holding", "times"),
+        [(wait.lock, wait.waiter, wait.holder, wait.waits) for wait in report.contention],
+    )  # fmt: skip
+    _table(
+        console, "Pages of each node",
+        ("node", "first touch", "copied (COW)", "made KSM", "merged", "moved in", "moved out", "not moved", "freed"),
+        [
+            (_known(node.nid), node.first_touches, node.cow_copies, node.ksm_pages, node.merged, node.migrated_in,
+             node.migrated_out, node.migrations_failed, node.freed)
+            for node in report.nodes
+        ],
+    )  # fmt: skip
+    _table(
+        console, "Trees of each node",
+        ("node", "unstable inserts", "stable inserts", "misplaced", "re-slotted", "collided"),
+        [
+            (tree.tree_nid, tree.unstable_inserts, tree.stable_inserts, tree.misplaced, tree.reslotted, tree.collided)
+            for tree in report.trees
+        ],
+    )  # fmt: skip
+    _table(
+        console, "Actors", ("actor", "events", "races won", "races lost", "locks found taken"),
+        [(actor.actor, actor.events, actor.won, actor.lost, actor.waits) for actor in report.actors],
+    )  # fmt: skip
+
+
+def _runs(runs: Sequence[ask.Run], console: Console) -> None:
+    _table(
+        console, "Runs", ("log", "workload", "kernel", "nodes", "strategy", "schedules", "steps", "verdicts"),
+        [
+            (run.file, run.workload, run.kernel, run.nodes, run.strategy, run.schedules, run.steps,
+             ", ".join(f"{verdict} {count}" for verdict, count in run.verdicts.items()))
+            for run in runs
+        ],
+    )  # fmt: skip
+
+
+def _findings(findings: Sequence[ask.Found], console: Console) -> None:
+    if not findings:
+        console.print("Findings: none\n", markup=False)
+    for found in findings:
+        times = "1 schedule" if found.schedules == 1 else f"{found.schedules} schedules"
+        where = f"{found.file}:{found.line}, seed {found.seed}, schedule {found.schedule}, step {found.step}"
+        said = f"Finding {found.signature} in {times}, first at {where}"
+        console.print(said, style="bold red", markup=False, soft_wrap=True)
+        console.print(f"  {found.message}\n", markup=False, soft_wrap=True)
+
+
+def show_answer(answer: Answer, console: Console) -> None:
+    """Print a query's result, all of it."""
+    if answer.columns:
+        _table(console, "", answer.columns, answer.rows, limit=len(answer.rows), always=True)
+
+
+def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:
+    """Print the lives of pages as their log lines."""
+    from ksmactors.events.terminal import PersonForm
+
+    form = PersonForm(color=color)
+    for number, life in enumerate(lives, 1):
+        frames = " -> ".join(map(str, life.frames))
+        end = "freed" if life.ended else "alive where the log ends"
+        title = f"Life {number} of {len(lives)}: seed {life.seed}, schedule {life.schedule}, frames {frames}; {end}"
+        console.print(title, style="bold", markup=False, soft_wrap=True)
+        for event in life.events:
+            shown = {key: value for key, value in event.items() if key != "line"}
+            console.out(form.line(str(event["level"]), shown), highlight=False)
+
+
+def _table(
+    console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
+    *, limit: int = ROWS, always: bool = False,
+) -> None:  # fmt: skip
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    if not rows and not always:
+        return
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.show_edge = table.pad_edge = False
+    for index, column in enumerate(columns):
+        number = any(isinstance(row[index], int) and not isinstance(row[index], bool) for row in rows)
+        table.add_column(Text(column), justify="right" if number else "left", overflow="fold")
+    for row in rows[:limit]:
+        table.add_row(*(Text("-" if value is None else str(value)) for value in row))
+    console.print(table)
+    console.print()
+    if len(rows) > limit:
+        console.print(f"  and {len(rows) - limit} more rows: --json has them all\n", markup=False, highlight=False)
+
+
+def _without_prefix(kind: str) -> str:
+    return kind.removeprefix("race.")
+
+
+def _known(nid: int) -> int | None:
+    return nid if nid >= 0 else None
+
+
+def _count(answer: ask.RacePlace | ask.RacePair) -> int:
+    return answer.count

@@ -1,0 +1,93 @@
+"""What came of one schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, KsmActorsError
+
+
+class Verdict(Enum):
+    """How a schedule ended, with the exit status that it asks for."""
+
+    OK = "ok"
+    FINDING = "finding"
+    INCONCLUSIVE = "inconclusive"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+    BROKEN = "broken"  # the emulator itself raised: our defect
+
+    @property
+    def exit_status(self) -> int:
+        return _STATUSES[self]
+
+
+_STATUSES = {
+    Verdict.OK: 0,
+    Verdict.FINDING: FOUND,
+    Verdict.INCONCLUSIVE: INCONCLUSIVE,
+    Verdict.DIVERGED: FOUND,
+    Verdict.CRASHED: INTERNAL,
+    Verdict.BROKEN: INTERNAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """What went wrong in a schedule, as a finding file and the JSON object tell it.
+
+    `actors` are the ones that met, the one that had the turn first; `functions` are the innermost ones they were
+    in. `step` is where it showed. `story` has the last events before it, rendered for a person, oldest first.
+    """
+
+    kind: str
+    watcher: str
+    signature: str
+    message: str
+    step: int
+    actors: tuple[str, ...]
+    functions: tuple[str, ...]
+    story: tuple[str, ...]
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One schedule that was run.
+
+    `counts` has how often each event happened, by its code. `digest` is a hash over every event, `shape` one over
+    the turns alone: two schedules with the same shape are one interleaving. `schedule` is the string that replays
+    it, and is empty unless something went wrong or it was asked for.
+    """
+
+    workload: str
+    seed: int
+    strategy: str
+    verdict: Verdict
+    steps: int
+    choices: int
+    counts: tuple[int, ...]
+    digest: bytes
+    shape: bytes
+    schedule: str = ""
+    defect: Defect | None = None
+    error: KsmActorsError | Exception | None = field(default=None, compare=False)
+
+    def finding(self) -> dict[str, Any]:
+        """The finding as the JSON object shows it; only when there is a defect."""
+        defect = self.defect
+        if defect is None:
+            return {}
+        return {
+            "kind": defect.kind,
+            "watcher": defect.watcher,
+            "signature": defect.signature,
+            "message": defect.message,
+            "seed": self.seed,
+            "schedule": self.schedule,
+            "step": defect.step,
+            "actors": list(defect.actors),
+            "functions": list(defect.functions),
+        }

@@ -1,0 +1,111 @@
+"""Many schedules of one or more workloads in one `trio.run`, one after the other.
+
+The seeds are dealt to the workloads in turn: seed s runs workload number s mod W. So `--seeds 2000` is 2000
+schedules whatever the number of workloads, and a schedule depends on nothing that ran before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from ksmactors.campaign.findings import save
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import Subject
+from ksmactors.campaign.tally import Found, Tally
+from ksmactors.errors import UsageError
+from ksmactors.events.logs import LogWriter
+
+SEED_LIMIT: Final = 1 << 63
+"""Seeds are below this: they fit 64 bits whatever reads the logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign is to do. `out` is where finding files go; None writes none. `replayed` is a schedule that
+    is followed instead of drawn, for the one seed that it was recorded with."""
+
+    subjects: Sequence[Subject]
+    seeds: range
+    strategy: str
+    out: Path | None = None
+    log: LogWriter | None = None
+    replayed: Schedule | None = None
+
+    def subject_of(self, seed: int) -> Subject:
+        """The workload that a seed is dealt to."""
+        return self.subjects[seed % len(self.subjects)]
+
+
+@dataclass(slots=True)
+class Campaign:
+    """A campaign under way: what it adds up to, and how far it got, also when it is interrupted.
+
+    `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule.
+    """
+
+    plan: Plan
+    tally: Tally = field(default_factory=Tally)
+    on_found: Callable[[Found], None] = lambda _: None
+    on_schedule: Callable[[Tally], None] = lambda _: None
+    interrupted_at: int | None = None
+
+    @property
+    def resume_hint(self) -> str:
+        """The `--seeds` that does what was left undone; empty if nothing was."""
+        return "" if self.interrupted_at is None else f"--seeds {self.interrupted_at}:{self.plan.seeds.stop}"
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Run the schedules. Ctrl-C ends the one under way, never the writing of what it found.
+
+        A crashed workload ends the campaign.
+        """
+        for index, seed in enumerate(self.plan.seeds):
+            outcome = await self._run_one(index, seed)
+            if outcome is None:
+                self.interrupted_at = seed
+                return
+            self._keep(outcome)
+            if self.tally.crash is not None:
+                return
+
+    async def _run_one(self, index: int, seed: int) -> Outcome | None:
+        """One schedule; None if it was interrupted."""
+        plan = self.plan
+        outcome = None
+        try:
+            outcome = await run_schedule(
+                plan.subject_of(seed), seed=seed, strategy=plan.strategy, replayed=plan.replayed, log=plan.log, index=index
+            )
+        except* KeyboardInterrupt:
+            pass
+        return outcome
+
+    def _keep(self, outcome: Outcome) -> None:
+        tally = self.tally
+        tally.add(outcome)
+        if outcome.defect is not None and outcome.verdict is not Verdict.INCONCLUSIVE and not tally.knows(outcome):
+            found = Found(outcome, save(outcome, self.plan.out) if self.plan.out else None)
+            tally.add_found(found)
+            self.on_found(found)
+        self.on_schedule(tally)
+
+
+def parse_seeds(text: str) -> range:
+    """`N` is 0..N-1, `A:B` is A..B-1."""
+    match = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    if match is None:
+        raise UsageError(f"--seeds must be N or A:B (seeds 0 to N-1, or A to B-1), not {text!r}")
+    seeds = range(int(match[1] or 0), int(match[2]))
+    if seeds.stop > SEED_LIMIT:
+        raise UsageError(f"--seeds {text}: a seed must be below 2**63")
+    if not seeds:
+        raise UsageError(f"--seeds {text}: there is no seed in that range; the end must be above the start")
+    return seeds

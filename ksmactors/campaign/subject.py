@@ -1,0 +1,133 @@
+"""What is run, without the choices: workload and parameters, machine, kernel, witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ksmactors import plugins
+from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
+from ksmactors.later import kernel_class
+from ksmactors.parameters import parameters_of
+from ksmactors.watch import WATCHERS
+from ksmactors.workload import Workload
+
+DEFAULT_KERNEL: Final = "series"
+DEFAULT_NODES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is run. Made by `subject`, which checks everything in it; serves any number of schedules.
+
+    `name` is the workload as the user named it and `params` what was given for it, as text, so that a schedule
+    string can name both.
+    """
+
+    name: str
+    workload: Workload
+    params: tuple[tuple[str, str], ...]
+    kernel: str
+    nodes: int
+    without: tuple[str, ...]
+    with_: tuple[str, ...]
+    watchers: tuple[str, ...]
+    max_steps: int
+
+    def header(self) -> dict[str, Any]:
+        """What a schedule string must say so that `from_header` makes the same subject."""
+        return {
+            "workload": self.name,
+            "params": dict(self.params),
+            "kernel": self.kernel,
+            "nodes": self.nodes,
+            "without": list(self.without),
+            "with": list(self.with_),
+            "watch": list(self.watchers),
+            "max_steps": self.max_steps,
+        }
+
+
+def make_subject(
+    name: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    kernel: str = DEFAULT_KERNEL,
+    nodes: int = DEFAULT_NODES,
+    without: Iterable[str] = (),
+    with_: Iterable[str] = (),
+    watch: str | Sequence[str] = "all",
+    max_steps: int | None = None,
+) -> Subject:
+    """Check what is to be run and load it.
+
+    Raises:
+        UsageError: the workload, a parameter, the kernel, a variant or a witness does not exist; the message
+            lists what does.
+    """
+    given = dict(params or {})
+    workload = plugins.load_workload(name)(**given)
+    without, with_ = tuple(without), tuple(with_)
+    kernel_class(kernel=kernel, without=without, with_=with_)
+    if nodes < 1:
+        raise UsageError(f"a machine has at least 1 NUMA node, not {nodes}")
+    return Subject(
+        name, workload, tuple(sorted(given.items())), kernel, nodes, without, with_, watchers_of(watch),
+        max_steps or DEFAULT_MAX_STEPS,
+    )  # fmt: skip
+
+
+def subject_from_header(header: Mapping[str, Any]) -> Subject:
+    """The subject that a schedule string names.
+
+    Raises:
+        ScheduleFormatError: the string does not say what it should.
+        UsageError: something that it names does not exist here.
+    """
+    try:
+        return make_subject(
+            header["workload"], params=header["params"], kernel=header["kernel"], nodes=header["nodes"],
+            without=header["without"], with_=header["with"], watch=header["watch"], max_steps=header["max_steps"],
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ScheduleFormatError(f"the schedule does not say what it was recorded with ({error!r})") from None
+
+
+def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of the witnesses that `--watch` stands for: a list, `all` or `none`."""
+    if watch == "all":
+        return tuple(WATCHERS)
+    if watch == "none":
+        return ()
+    names = tuple(watch.split(",")) if isinstance(watch, str) else tuple(watch)
+    for name in names:
+        if name not in WATCHERS:
+            raise UsageError(plugins.unknown("witness", name, [*WATCHERS, "all", "none"]))
+    return tuple(name for name in WATCHERS if name in names)
+
+
+def split_params(texts: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as a mapping; UsageError if one is no such thing."""
+    given = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"-p {text}: write KEY=VALUE")
+        given[key] = value
+    return given
+
+
+def deal_params(names: Sequence[str], given: Mapping[str, str]) -> list[dict[str, str]]:
+    """For each of several workloads, what was given for it: a parameter goes to all workloads that have it.
+
+    UsageError if none has it; a single workload says itself which it has.
+    """
+    known = [set(parameters_of(plugins.load_workload(name))) for name in names]
+    for key in given:
+        if len(names) > 1 and not any(key in keys for keys in known):
+            raise UsageError(plugins.unknown("parameter of these workloads", key, sorted(set().union(*known))))
+    if len(names) == 1:
+        return [dict(given)]
+    return [{key: value for key, value in given.items() if key in keys} for keys in known]

@@ -1,0 +1,132 @@
+"""The command line: one module a command, loaded when it is asked for.
+
+`ksmactors --help` and `--version` must answer at once: the group below knows the commands' names and a line
+about each, and imports a command only to run it or to print its own help. What goes wrong becomes one line and
+an exit status here, for all commands alike.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, Final
+
+import click
+
+from ksmactors.errors import INTERNAL, INTERRUPTED, EmulatorBug, KsmActorsError
+
+COMMANDS: Final = {
+    "run": "Run one schedule of a workload and show its log.",
+    "stress": "Run many schedules with randomized interleavings.",
+    "replay": "Run a finding or a schedule again, exactly.",
+    "analyze": "Say what a log says: races, contention, findings; SQL.",
+    "conform": "Run scenario files, and compare with recordings of a kernel.",
+    "list": "List what there is, plug-ins included.",
+}
+
+EXIT_STATUSES: Final = """\b
+Exit status:
+  0    nothing found
+  1    something found: a finding, a mismatch, a diverging replay
+  2    usage
+  3    an internal error, or a workload that crashed
+  4    inconclusive: out of steps
+  130  interrupted: what was done so far is kept and summarised"""
+
+CLOSED_PIPE: Final = 141
+"""What a shell reports for a command that died of SIGPIPE."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module only when the command is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"ksmactors.cli.{cmd_name}"), _attribute(cmd_name))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from ksmactors.plugins import unknown
+
+            raise click.UsageError(unknown("command", args[0], list(COMMANDS)), ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would end on a closed pipe with 1, which means "found" here."""
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return _closed_pipe()
+        return status
+
+
+def _attribute(command: str) -> str:
+    return "list_" if command == "list" else command
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        python = ".".join(map(str, sys.version_info[:3]))
+        click.echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, epilog=EXIT_STATUSES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Print the versions of ksmactors, Python and trio.",
+)  # fmt: skip
+def cli() -> None:
+    """Emulate the concurrency of Linux KSM, and find what an interleaving breaks."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status."""
+    try:
+        status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("ksmactors: interrupted", err=True)
+        return INTERRUPTED
+    except EmulatorBug:
+        return _our_bug()
+    except KsmActorsError as error:
+        click.echo(f"ksmactors: {error}", err=True)
+        return error.exit_status
+    except Exception:  # whatever is left is our defect, and says so
+        return _our_bug()
+    return status if isinstance(status, int) else 0
+
+
+def _our_bug() -> int:
+    from traceback import format_exception
+
+    error = sys.exception()
+    assert error is not None
+    click.echo("".join(format_exception(error)), err=True, nl=False)
+    again = getattr(error, "replay_command", None) or "ksmactors " + " ".join(sys.argv[1:])
+    click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {again}", err=True)
+    return INTERNAL
+
+
+def _closed_pipe() -> int:
+    """Leave quietly: nobody reads, and the interpreter's own last flush must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE

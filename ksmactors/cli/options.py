@@ -1,0 +1,73 @@
+"""Options that mean the same in every command that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SUBJECT: Final = (
+    click.option(
+        "-p", "--param", "params", multiple=True, metavar="KEY=VALUE",
+        help="A parameter of the workload; `list workloads` says which there are. Repeatable.",
+    ),
+    click.option("--nodes", type=click.IntRange(1, 64), default=2, show_default=True, help="NUMA nodes."),
+    click.option("--kernel", default="series", show_default=True, help="The kernel that is emulated."),
+    click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable."),
+    click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable."),
+    click.option("--watch", default="all", show_default=True, metavar="NAME,...|all|none", help="Witnesses."),
+    click.option(
+        "--max-steps", type=click.IntRange(1), default=None, metavar="N",
+        help="Give a schedule up after so many steps.",
+    ),
+)  # fmt: skip
+
+_OUTPUT: Final = (
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="Only what was asked for and what went wrong."),
+    click.option(
+        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
+        help="Colour; NO_COLOR is heeded.",
+    ),
+)  # fmt: skip
+
+
+def subject_options(command: Command) -> Command:
+    """What is run: the workload's parameters, the machine, the kernel, the witnesses."""
+    return _apply(command, _SUBJECT)
+
+
+def output_options(command: Command) -> Command:
+    """In which form the answer comes."""
+    return _apply(command, _OUTPUT)
+
+
+def log_option(command: Command) -> Command:
+    """Where every event goes as JSON lines."""
+    return click.option("--log", metavar="FILE", help="Every event as JSON lines; - is standard output.")(command)
+
+
+def out_option(command: Command) -> Command:
+    """Where finding files go."""
+    return click.option(
+        "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+        help="Where findings go [default: ksmactors/findings in the XDG state directory].",
+    )(command)  # fmt: skip
+
+
+def strategy_option(default: str) -> Callable[[Command], Command]:
+    """Who decides who moves."""
+    return click.option(
+        "--strategy", default=default, show_default=True, metavar="NAME[:K=V,...]",
+        help="Who decides who moves; see `list strategies`.",
+    )  # fmt: skip
+
+
+def _apply(command: Command, options: tuple[Callable[[Any], Any], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,103 @@
+"""What a campaign came to: one JSON object, or a table and a paragraph for each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import click
+import orjson
+
+from ksmactors.campaign.outcome import Verdict
+from ksmactors.campaign.subject import Subject
+from ksmactors.campaign.tally import Found, Tally
+from ksmactors.events.terminal import color_allowed
+
+
+def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, seconds: float, **more: Any) -> str:
+    """The object that `run`, `stress` and `replay` print with `--json`."""
+    first = subjects[0]
+    content = {
+        "workloads": [subject.name for subject in subjects],
+        "kernel": first.kernel,
+        "without": list(first.without),
+        "with": list(first.with_),
+        "nodes": first.nodes,
+        "strategy": strategy,
+        **tally.as_json(),
+        "seconds": round(seconds, 3),
+        **more,
+    }
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+
+
+def console(stream: TextIO, color: str) -> Any:
+    """A rich console on a stream, coloured as `--color` and the environment say."""
+    from rich.console import Console
+
+    colored = color_allowed(stream, color)
+    return Console(file=stream, force_terminal=colored or None, no_color=not colored, highlight=False, soft_wrap=False)
+
+
+def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> None:
+    """The table at the end of a campaign, and each finding with how to see it again."""
+    from rich.table import Table
+
+    out = console(stream, color)
+    table = Table(title=None, show_header=True, header_style="bold")
+    table.add_column("")
+    table.add_column("count", justify="right")
+    table.add_column("a schedule", justify="right")
+    table.add_column("in schedules", justify="right")
+    schedules = tally.schedules
+    table.add_row("schedules", f"{schedules:,}", "", "")
+    table.add_row("distinct interleavings", f"{tally.distinct:,}", "", "")
+    for name, count in (("steps", tally.steps), ("choices", tally.choices), ("merges", tally.merges)):
+        table.add_row(name, f"{count:,}", _ratio(count, schedules), "")
+    if tally.races:
+        table.add_section()
+    for name, (count, within) in sorted(tally.races.items(), key=lambda race: (-race[1][0], race[0])):
+        table.add_row(name, f"{count:,}", _ratio(count, schedules), f"{within:,}")
+    table.add_section()
+    table.add_row("findings", f"{len(tally.found):,}", "", f"{sum(f.count for f in tally.found.values()):,}")
+    if tally.inconclusive:
+        table.add_row("out of steps", f"{tally.inconclusive:,}", "", f"{tally.inconclusive:,}")
+    out.print(table)
+    for found in tally.found.values():
+        print_found(found, stream=stream, color=color)
+    out.print(f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.verdict}; digest {tally.digest}", soft_wrap=True)
+
+
+def print_found(found: Found, *, stream: TextIO, color: str) -> None:
+    """A finding: what, who met where, and how to see it again."""
+    from rich.text import Text
+
+    defect = found.outcome.defect
+    assert defect is not None
+    out = console(stream, color)
+    times = f" ({found.count} schedules)" if found.count > 1 else ""
+    out.print(Text(f"{defect.signature}{times}", style="bold red"), soft_wrap=True)
+    lines = [
+        defect.message,
+        f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: "
+        + " and ".join(defect.actors) + (f" in {', '.join(defect.functions)}" if defect.functions else ""),
+    ]  # fmt: skip
+    lines.append(f"replay: {found.replay}")
+    for line in lines:
+        out.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def report_crash(crash: Found) -> None:
+    """A schedule in which code raised: its traceback, whose fault it is, and how to get there again."""
+    outcome, defect = crash.outcome, crash.outcome.defect
+    assert defect is not None
+    click.echo(defect.traceback, err=True, nl=False)
+    click.echo(f"ksmactors: {defect.message}", err=True)
+    if outcome.verdict is Verdict.BROKEN:
+        click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {crash.replay}", err=True)
+    else:
+        click.echo(f"replay: {crash.replay}", err=True)
+
+
+def _ratio(count: int, schedules: int) -> str:
+    return f"{count / schedules:,.1f}" if schedules else "-"

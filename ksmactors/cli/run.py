@@ -1,0 +1,52 @@
+"""`ksmactors run`: one schedule of a workload, with its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ksmactors.campaign.findings import default_directory, prepare
+from ksmactors.campaign.stress import SEED_LIMIT, Campaign, Plan
+from ksmactors.campaign.subject import make_subject, split_params
+from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--seed", type=click.IntRange(0, SEED_LIMIT - 1), default=0, show_default=True, help="Of the choices.")
+@strategy_option("portfolio")
+@subject_options
+@log_option
+@out_option
+@output_options
+def run(
+    workload: str,
+    seed: int,
+    strategy: str,
+    params: tuple[str, ...],
+    kernel: str,
+    nodes: int,
+    without: tuple[str, ...],
+    with_: tuple[str, ...],
+    watch: str,
+    max_steps: int | None,
+    log: str | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
+    """Run one schedule of WORKLOAD and show its log.
+
+    WORKLOAD is a registered name, path/to/file.py:Class, or package.module:Class.
+    """
+    subject = make_subject(
+        workload, params=split_params(params), kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch,
+        max_steps=max_steps,
+    )  # fmt: skip
+    refuse_two_on_stdout(as_json, log)
+    with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
+        plan = Plan([subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer)
+        return perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)

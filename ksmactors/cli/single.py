@@ -1,0 +1,54 @@
+"""What `run` and `replay` share: one schedule, its log on screen or in a file, and what came of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+
+import anyio
+import click
+
+from ksmactors.campaign.stress import Campaign
+from ksmactors.cli.report import json_object, print_found, report_crash
+from ksmactors.errors import INTERRUPTED, UsageError
+from ksmactors.events.logs import LogWriter, open_log
+from ksmactors.events.terminal import terminal_log
+
+
+def refuse_two_on_stdout(as_json: bool, log: str | None) -> None:
+    """UsageError if both the JSON object and the log are to go to standard output."""
+    if as_json and log == "-":
+        raise UsageError("--json and --log - both want standard output: give the log a file")
+
+
+def open_run_log(log: str | None, *, shown: bool, color: str) -> AbstractContextManager[LogWriter | None]:
+    """The log of one schedule: JSON lines in a file, else a person's form on screen if it is to be shown."""
+    if log is not None:
+        return open_log(log)
+    return terminal_log(color=color) if shown else nullcontext()
+
+
+def perform(campaign: Campaign, *, as_json: bool, quiet: bool, color: str) -> int:
+    """Run the one schedule and tell what came of it; returns the exit status."""
+    started = perf_counter()
+    anyio.run(campaign.run, backend="trio")
+    seconds = perf_counter() - started
+    plan, tally = campaign.plan, campaign.tally
+    if campaign.interrupted_at is not None:
+        click.echo("ksmactors: interrupted", err=True)
+        return INTERRUPTED
+    if as_json:
+        click.echo(json_object(plan.subjects, plan.strategy, tally, seconds))
+    for found in tally.found.values():
+        print_found(found, stream=sys.stderr, color=color)
+    if tally.crash is not None:
+        report_crash(tally.crash)
+    elif not quiet:
+        click.echo(
+            f"{plan.subjects[0].name}, seed {plan.seeds.start}: {tally.verdict} in {tally.steps:,} steps, "
+            f"{tally.choices:,} choices, {tally.merges:,} merges, {sum(n for n, _ in tally.races.values()):,} races; "
+            f"digest {tally.digest}",
+            err=True,
+        )
+    return tally.exit_status

@@ -1,0 +1,133 @@
+"""`ksmactors stress`: many schedules with randomized interleavings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import anyio
+import click
+
+from ksmactors import plugins
+from ksmactors.campaign.findings import default_directory, prepare
+from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
+from ksmactors.campaign.subject import deal_params, make_subject, split_params
+from ksmactors.campaign.tally import Found, Tally
+from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.report import console, json_object, print_found, print_table, report_crash
+from ksmactors.cli.single import refuse_two_on_stdout
+from ksmactors.errors import INTERRUPTED
+from ksmactors.events.logs import open_log
+
+DEFAULT_SEEDS: Final = "300"
+"""Fifty schedules for each built-in workload: some ten seconds on a current core."""
+
+
+@click.command()
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--seeds", default=DEFAULT_SEEDS, show_default=True, metavar="N|A:B", help="Seeds 0..N-1, or A..B-1.")
+@strategy_option("portfolio")
+@subject_options
+@log_option
+@out_option
+@output_options
+def stress(
+    workloads: tuple[str, ...],
+    seeds: str,
+    strategy: str,
+    params: tuple[str, ...],
+    kernel: str,
+    nodes: int,
+    without: tuple[str, ...],
+    with_: tuple[str, ...],
+    watch: str,
+    max_steps: int | None,
+    log: str | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
+    """Run many schedules of each WORKLOAD, by default of all built-in ones.
+
+    The seeds are dealt to the workloads in turn. WORKLOAD is a registered name, path/to/file.py:Class, or
+    package.module:Class.
+    """
+    refuse_two_on_stdout(as_json, log)
+    names = list(dict.fromkeys(workloads)) or _built_in()
+    subjects = [
+        make_subject(
+            name, params=given, kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch, max_steps=max_steps
+        )
+        for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
+    ]
+    with open_log(log) if log else nullcontext() as writer:
+        plan = Plan(subjects, parse_seeds(seeds), strategy, prepare(out or default_directory()), writer)
+        campaign = Campaign(plan)
+        if not quiet:
+            _announce(plan)
+        started = perf_counter()
+        with _progress(campaign, quiet=quiet, color=color):
+            anyio.run(campaign.run, backend="trio")
+        seconds = perf_counter() - started
+    if as_json:
+        click.echo(json_object(subjects, strategy, campaign.tally, seconds))
+    else:
+        print_table(campaign.tally, seconds, stream=sys.stderr if log == "-" else sys.stdout, color=color)
+    return _close(campaign)
+
+
+def _built_in() -> list[str]:
+    """The workloads that come with ksmactors and need no parameter, in order of name."""
+    found, _ = plugins.available("workloads")
+    return [plugin.name for plugin in found if plugin.origin.startswith("ksmactors ")]
+
+
+def _announce(plan: Plan) -> None:
+    """Say what is about to run, so that a log alone tells how to run it again."""
+    names = " ".join(subject.name for subject in plan.subjects)
+    click.echo(
+        f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
+        f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}",
+        err=True,
+    )
+
+
+@contextmanager
+def _progress(campaign: Campaign, *, quiet: bool, color: str) -> Iterator[None]:
+    """A progress bar if somebody watches standard error; findings are told as they come in any case."""
+    if quiet or not sys.stderr.isatty():
+        if not quiet:
+            campaign.on_found = partial(print_found, stream=sys.stderr, color=color)
+        yield
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = console(sys.stderr, color)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task("schedules", total=len(campaign.plan.seeds))
+
+        def show(tally: Tally) -> None:
+            bar.update(task, completed=tally.schedules, description=f"{len(tally.found)} findings")
+
+        def tell(found: Found) -> None:
+            bar.console.print(f"found {found.outcome.finding()['signature']}, seed {found.outcome.seed}: {found.file}")
+
+        campaign.on_schedule, campaign.on_found = show, tell
+        yield
+
+
+def _close(campaign: Campaign) -> int:
+    """What must be said last, and the exit status."""
+    if campaign.tally.crash is not None:
+        report_crash(campaign.tally.crash)
+    if campaign.interrupted_at is not None:
+        click.echo(f"ksmactors: interrupted; go on with {campaign.resume_hint}", err=True)
+        return INTERRUPTED
+    return campaign.tally.exit_status

@@ -1,0 +1,151 @@
+"""Which process has which pages under which names, and who shares frames with whom.
+
+Names outlive what they name: KSM's structures keep pointing at pages of processes that have exited (shown with a
+`!`), and at regions that were unmapped or moved (shown under the name they had).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.frame import Frame
+
+
+class PageName(NamedTuple):
+    """PROCESS.REGION.INDEX."""
+
+    process: str
+    region: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.process}.{self.region}.{self.index}"
+
+
+class Region(NamedTuple):
+    """Pages of a process that were mapped together. `start` in bytes."""
+
+    name: str
+    start: int
+    pages: int
+
+
+@dataclass(slots=True)
+class Process:
+    """A process of a scenario. `regions` are those it can name now, `named` all it ever had, oldest first."""
+
+    name: str
+    mm: AddressSpace
+    regions: dict[str, Region] = field(default_factory=dict)
+    named: list[Region] = field(default_factory=list)
+    exited: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in results."""
+        return f"{self.name}!" if self.exited else self.name
+
+    def add(self, region: Region) -> None:
+        """From now on the region's pages bear its name."""
+        self.regions[region.name] = region
+        self.named.append(region)
+
+    def page(self, address: int) -> PageName:
+        """What the page at `address` (bytes) is called: the latest region that was there."""
+        for region in reversed(self.named):
+            index = (address - region.start) // PAGE_SIZE
+            if 0 <= index < region.pages:
+                return PageName(self.label, region.name, index)
+        raise LookupError(f"no region of {self.name} was ever at address {address:#x}")
+
+
+class Census:
+    """The processes of one run of a scenario, in the order of their creation."""
+
+    def __init__(self, kernel: Ksm) -> None:
+        self.kernel = kernel
+        self._all: list[Process] = []
+
+    def add(self, process: Process) -> None:
+        """Take a new process in."""
+        self._all.append(process)
+
+    @property
+    def living(self) -> list[Process]:
+        """Those that have not exited."""
+        return [process for process in self._all if not process.exited]
+
+    def of_name(self, name: str) -> Process | None:
+        """The living process of that name."""
+        return next((process for process in self.living if process.name == name), None)
+
+    def of_mm(self, mm: AddressSpace) -> Process:
+        """The process that an address space belongs, or belonged, to."""
+        return next(process for process in self._all if process.mm is mm)
+
+    def pages(self) -> Iterator[tuple[PageName, Frame | None]]:
+        """Every mapped page of the living, with its frame (None if it is not present)."""
+        for process in self.living:
+            for vma in process.mm.vmas.values():
+                for address in range(vma.start, vma.end, PAGE_SIZE):
+                    pte = self.kernel.page_at(process.mm, address)
+                    yield process.page(address), None if pte is None else pte.frame
+
+    def frames(self) -> list[str]:
+        """Who shares a frame with whom: the lines of the operation `frames`."""
+        shared: dict[int, tuple[Frame, list[PageName]]] = {}
+        alone: dict[int, list[PageName]] = {}
+        zero: list[PageName] = []
+        none: list[PageName] = []
+        for name, frame in self.pages():
+            if frame is None:
+                none.append(name)
+            elif frame is self.kernel.zero_page:
+                zero.append(name)
+            elif frame.is_ksm or frame.mapcount > 1:
+                shared.setdefault(frame.pfn, (frame, []))[1].append(name)
+            else:
+                alone.setdefault(frame.nid, []).append(name)
+        lines = [
+            _group("ksm" if frame.is_ksm else "anon", names, frame.nid) for frame, names in shared.values()
+        ]  # fmt: skip
+        lines += [_group("alone", alone[nid], nid) for nid in sorted(alone)]
+        lines += [_group(kind, names) for kind, names in (("zero", zero), ("none", none)) if names]
+        return lines
+
+    def sharers(self, process: Process, address: int) -> str:
+        """The group of the page at `address`, as in `frames`, on one line."""
+        pte = self.kernel.page_at(process.mm, address)
+        if pte is None:
+            return _group("none", [process.page(address)])
+        names = [name for name, frame in self.pages() if frame is pte.frame]
+        if pte.frame is self.kernel.zero_page:
+            return _group("zero", names)
+        kind = "ksm" if pte.frame.is_ksm else "anon" if pte.frame.mapcount > 1 else "alone"
+        return _group(kind, names, pte.frame.nid)
+
+
+def _group(kind: str, names: list[PageName], nid: int | None = None) -> str:
+    node = "" if nid is None else f" node={nid}"
+    return f"{kind} n={len(names)}{node}: {' '.join(joined(names))}"
+
+
+def joined(names: Iterable[PageName]) -> Iterator[str]:
+    """Names in which neighbours of one region are written as a range: A.r.0-3."""
+    run: list[PageName] = []
+    for name in names:
+        if run and (name.process, name.region, name.index) != (run[-1].process, run[-1].region, run[-1].index + 1):
+            yield _range(run)
+            run = []
+        run.append(name)
+    if run:
+        yield _range(run)
+
+
+def _range(run: list[PageName]) -> str:
+    return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1].index}"

@@ -1,0 +1,66 @@
+"""The emulator as a performer of scenarios: a fresh machine for each, many of them in one trio run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.performer import Performer
+from ksmactors.conformance.stepping import MAX_STEPS, Unhurried
+from ksmactors.errors import Finding, StepLimit
+from ksmactors.events.trace import Trace
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.tape import Tape, strategy_rng
+from ksmactors.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The machine that a scenario is performed on: kernel, NUMA nodes, variants taken off and put on."""
+
+    kernel: str = "series"
+    nodes: int = 2
+    without: tuple[str, ...] = ()
+    with_: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What stands behind `# kernel` in results."""
+        variants = [f" --without {name}" for name in self.without] + [f" --with {name}" for name in self.with_]
+        return f"ksmactors {self.kernel}{''.join(variants)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """What became of a scenario: its result lines; `missing` says what this version does not emulate (then the
+    lines end with the recorded form of a skip, or there are none); `failure` is what a schedule can end with."""
+
+    scenario: Scenario
+    lines: tuple[str, ...]
+    missing: str = ""
+    failure: Finding | StepLimit | None = None
+
+
+async def perform(scenario: Scenario, setting: Setting) -> Performance:
+    """Perform a scenario on a fresh machine. To be awaited in trio, outside of any other schedule.
+
+    Raises:
+        ScenarioError: an operation asks for a node that the machine does not have.
+        UsageError: the setting names no kernel or variant.
+    """
+    tape, strategy = Tape(0), Unhurried()
+    strategy.begin(strategy_rng(0))
+    conductor = Conductor(strategy, tape, max_steps=MAX_STEPS)
+    machine = Machine(
+        conductor, Trace(conductor), nodes=setting.nodes, kernel=setting.kernel,
+        without=setting.without, with_=setting.with_,
+    )  # fmt: skip
+    performer = Performer(scenario, machine, setting.label)
+    try:
+        await conductor.run("scenario", performer.run)
+    except (Finding, StepLimit) as failure:
+        return Performance(scenario, tuple(performer.lines), failure=failure)
+    except Exception as error:
+        error.add_note(f"in scenario {scenario.origin}, after {performer.lines[-1:] or 'nothing'}")
+        raise
+    return Performance(scenario, tuple(performer.lines), missing=performer.missing)

@@ -1,0 +1,310 @@
+"""The scenario language: one operation a line, parsed into `Operation`s before anything is run.
+
+The parser keeps track of processes and regions, so that a misspelt name or a page outside of its region is found
+with its line number at once, not in the middle of a run. What depends on the machine (how many nodes there are,
+which knobs the kernel has) is left to whoever performs the scenario.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, NoReturn
+
+from ksmactors.errors import ScenarioError
+
+FORMS: Final[dict[str, str]] = {
+    "requires": "nodes|knob|swap [REQUIRED]",
+    "proc": "NEWPROC",
+    "fork": "PROC NEWPROC",
+    "exit": "PROC",
+    "map": "PROC NEWREGION PAGES [node NODE]",
+    "fill": "PROC REGION INDEX TOKEN",
+    "fillrange": "PROC REGION FIRST END TOKEN",
+    "fillseq": "PROC REGION FIRST END TOKEN",
+    "check": "PROC REGION INDEX TOKEN",
+    "checkrange": "PROC REGION FIRST END TOKEN",
+    "checkseq": "PROC REGION FIRST END TOKEN",
+    "read": "PROC REGION FIRST END",
+    "mergeable": "PROC REGION [FIRST END]",
+    "unmergeable": "PROC REGION [FIRST END]",
+    "dontneed": "PROC REGION [FIRST END]",
+    "munmap": "PROC REGION [FIRST END]",
+    "swapout": "PROC REGION [FIRST END]",
+    "set": "KNOB VALUE",
+    "get": "KNOB",
+    "step": "N",
+    "scan": "N",
+    "trace": "N [frames] [trees]",
+    "tracescan": "N [frames] [trees]",
+    "counters": "",
+    "frames": "",
+    "trees": "",
+    "shared": "PROC REGION INDEX",
+    "procstat": "PROC",
+    "migrate": "PROC REGION INDEX NODE",
+    "migrate1": "PROC REGION INDEX NODE",
+    "where": "PROC REGION INDEX",
+    "reclaim": "BYTES",
+    "mremap": "PROC REGION NEWREGION",
+    "offline": "PROC REGION INDEX",
+    "online": "",
+    "ktrace": "",
+    "drain": "[on|off]",
+    "sleep": "MS",
+}
+"""Every operation and its arguments: words in capitals are parameters, the others are written as they are."""
+
+NEEDS: Final[dict[str, str]] = {
+    "swapout": "swap",
+    "reclaim": "swap",
+    "offline": "memory hot-remove",
+    "online": "memory hot-remove",
+}
+"""What an operation needs that this version of the emulator does not have."""
+
+TOKEN_END: Final = 1 << 64
+
+LIMITS: Final = {"PAGES": 1 << 20, "N": 1 << 32, "MS": 1 << 32}
+"""What counts must be below: a region of 4 GiB costs as many page names, the others are the kernel's own limits."""
+
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SIZE: Final = re.compile(r"[0-9]+[KMG]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One line of a scenario. Fields that its form does not have are empty.
+
+    `first` and `end` delimit pages [first, end) of the region; an operation on one page has end = first + 1, one
+    on a whole region all its pages. `word` is a new process or region, a knob, or what is required (`flags` has
+    what kind of thing); `number` is pages, steps, milliseconds or nodes; `node` -1 means that none was given.
+    """
+
+    name: str
+    line: int
+    text: str
+    process: str = ""
+    region: str = ""
+    first: int = 0
+    end: int = 0
+    token: int = 0
+    word: str = ""
+    value: str = ""
+    number: int = 0
+    node: int = -1
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment that started in column 1: it is copied out."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A parsed scenario: its name (the file's stem), where it came from, and its lines in order."""
+
+    name: str
+    origin: str
+    lines: tuple[Operation | Comment, ...]
+
+    @property
+    def operations(self) -> Iterator[Operation]:
+        """The lines that do something."""
+        return (line for line in self.lines if isinstance(line, Operation))
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Read and parse a scenario file.
+
+    Raises:
+        ScenarioError: it cannot be read, holds no operation, or a line cannot be carried out.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ScenarioError(f"{path}: cannot be read as a scenario: {reason}") from error
+    return parse(text, name=path.stem, origin=str(path))
+
+
+def parse(text: str, *, name: str = "scenario", origin: str = "scenario") -> Scenario:
+    """Parse the text of a scenario; `origin` is what error messages call it.
+
+    Raises:
+        ScenarioError: "ORIGIN:LINE: what is wrong; what to do".
+    """
+    known = _Known()
+    lines: list[Operation | Comment] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("#"):
+            lines.append(Comment(number, line.rstrip()))
+        elif (bare := line.strip()) and not bare.startswith("#"):
+            try:
+                lines.append(_operation(bare, number, known))
+            except _Refused as refused:
+                raise ScenarioError(f"{origin}:{number}: {refused}") from None
+    scenario = Scenario(name, origin, tuple(lines))
+    if not any(scenario.operations):
+        raise ScenarioError(f"{origin}: no operation in it; a scenario has one a line, such as 'proc A'")
+    return scenario
+
+
+class _Refused(Exception):  # becomes a ScenarioError as soon as the line is known
+    """What is wrong with a line, and what to do."""
+
+
+def _refuse(what: str) -> NoReturn:
+    raise _Refused(what)
+
+
+@dataclass(slots=True)
+class _Known:
+    """The processes that live at a line, with their regions and how many pages each has."""
+
+    processes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def regions_of(self, process: str) -> dict[str, int]:
+        if process not in self.processes:
+            _refuse(f"no process {process!r} here; {_there_are(self.processes, 'start it with: proc ' + process)}")
+        return self.processes[process]
+
+    def pages_of(self, process: str, region: str) -> int:
+        regions = self.regions_of(process)
+        if region not in regions:
+            todo = f"map it with: map {process} {region} PAGES"
+            _refuse(f"process {process} has no region {region!r}; {_there_are(regions, todo)}")
+        return regions[region]
+
+
+def _there_are(names: dict[str, object] | dict[str, dict[str, int]] | dict[str, int], otherwise: str) -> str:
+    return f"there are {', '.join(names)}, or {otherwise}" if names else otherwise
+
+
+def _operation(text: str, line: int, known: _Known) -> Operation:
+    name, *words = text.split()
+    form = FORMS.get(name)
+    if form is None:
+        near = get_close_matches(name, FORMS, n=3, cutoff=0.5)
+        _refuse(f"unknown operation {name!r}; {'near it' if near else 'there are'}: {', '.join(near or FORMS)}")
+    values, flags = _match(name, form, words)
+    operation = _typed(name, line, text, values, flags, known)
+    _apply(operation, known)
+    return operation
+
+
+def _match(name: str, form: str, words: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Give the words of a line to the parameters of its form."""
+    required, *optional = (group.strip(" ]") for group in form.split("["))
+    rest = list(words)
+    values: dict[str, str] = {}
+    flags: list[str] = []
+    for position, group in enumerate([required, *optional]):
+        wanted = group.split()
+        if position > 0 and (not rest or not (wanted[0].isupper() or rest[0] in wanted[0].split("|"))):
+            continue
+        for want in wanted:
+            if not rest:
+                _refuse(f"too few arguments; {_usage(name)}")
+            word = rest.pop(0)
+            if want.isupper():
+                values[want] = word
+            elif word in want.split("|"):
+                flags.append(word)
+            else:
+                _refuse(f"{word!r} is not {want.replace('|', ' or ')}; {_usage(name)}")
+    if rest:
+        _refuse(f"{rest[0]!r} is one argument too many, or not what is expected there; {_usage(name)}")
+    return values, tuple(flags)
+
+
+def _usage(name: str) -> str:
+    return f"write: {name} {FORMS[name]}".rstrip()
+
+
+def _typed(name: str, line: int, text: str, values: dict[str, str], flags: tuple[str, ...], known: _Known) -> Operation:
+    process, region = values.get("PROC", ""), values.get("REGION", "")
+    if process:
+        known.regions_of(process)
+    first, end = _pages(process, region, values, known) if region else (0, 0)
+    word = values.get("NEWPROC") or values.get("NEWREGION") or values.get("KNOB") or ""
+    if name == "requires":
+        word, number = _requirement(flags[0], values.get("REQUIRED"))
+    else:
+        number = next((_number(values[key], key, LIMITS[key]) for key in LIMITS if key in values), 0)
+    if "BYTES" in values and not SIZE.fullmatch(values["BYTES"]):
+        _refuse(f"{values['BYTES']!r} is no size; write bytes, or a number with K, M or G behind it")
+    return Operation(
+        name, line, text, process, region, first, end,
+        token=_number(values["TOKEN"], "TOKEN", TOKEN_END) if "TOKEN" in values else 0,
+        word=word,
+        value=values.get("VALUE", values.get("BYTES", "")),
+        number=number,
+        node=_number(values["NODE"], "NODE") if "NODE" in values else -1,
+        flags=flags,
+    )  # fmt: skip
+
+
+def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> tuple[int, int]:
+    pages = known.pages_of(process, region)
+    if "INDEX" in values:
+        first = _number(values["INDEX"], "INDEX")
+        end = first + 1
+    elif "FIRST" in values:
+        first, end = _number(values["FIRST"], "FIRST"), _number(values["END"], "END")
+        if first >= end:
+            _refuse(f"pages {first} up to but not including {end} are none; END must be greater than FIRST")
+    else:
+        first, end = 0, pages
+    if end > pages:
+        _refuse(f"region {process} {region} has no page {end - 1}; its {pages} pages are 0 to {pages - 1}")
+    return first, end
+
+
+def _number(word: str, parameter: str, limit: int = 1 << 63) -> int:
+    if not (word.isascii() and word.isdigit()):
+        _refuse(f"{parameter} must be a decimal number, not {word!r}")
+    number = int(word)
+    if number >= limit:
+        _refuse(f"{parameter} {word} is too large; at most {limit - 1}")
+    return number
+
+
+def _requirement(what: str, required: str | None) -> tuple[str, int]:
+    if (required is None) != (what == "swap"):
+        _refuse("write: requires nodes N, requires knob KNOB, or requires swap")
+    if what == "nodes":
+        return what, _number(required or "", "N")
+    return (required or what), 0
+
+
+def _apply(operation: Operation, known: _Known) -> None:
+    """Keep the books of processes and regions; refuse a name that is taken or cannot be written in results."""
+    name, process, new = operation.name, operation.process, operation.word
+    if name in ("proc", "fork"):
+        _must_be_free(new, known.processes, "process")
+        known.processes[new] = dict(known.processes.get(process, {}))
+    elif name == "exit":
+        del known.processes[process]
+    elif name == "map":
+        _must_be_free(new, known.processes[process], f"region of {process}")
+        if operation.number == 0:
+            _refuse(f"region {new} would have no pages; PAGES must be at least 1")
+        known.processes[process][new] = operation.number
+    elif name == "mremap":
+        _must_be_free(new, known.processes[process], f"region of {process}")
+        known.processes[process][new] = known.processes[process].pop(operation.region)
+
+
+def _must_be_free(new: str, taken: dict[str, dict[str, int]] | dict[str, int], what: str) -> None:
+    if not NAME.fullmatch(new):
+        _refuse(f"{new!r} is no name for a {what}; use letters, digits and _, not a digit first")
+    if new in taken:
+        _refuse(f"there is a {what} named {new} already; use another name")

@@ -1,0 +1,115 @@
+"""Recordings: what a kernel did with a scenario, as text; finding the right one, and comparing.
+
+Lines that start with `# kernel` or `# start` say where a recording was made, not what happened, and are left out
+of a comparison. Lines that start with `=     ` show KSM's own structures; not every recording has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Final
+
+from ksmactors.errors import UsageError
+
+STRUCTURE: Final = "=     "
+ABSOLUTE: Final = ("# kernel", "# start")
+VERSION: Final = re.compile(r"(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The lines of a recording, and what its head says: `kernel` as written there, `nodes` of the machine."""
+
+    path: Path
+    lines: tuple[str, ...]
+    kernel: str
+    nodes: int
+
+    @property
+    def kernel_name(self) -> str:
+        """The emulated kernel of that version: 3.9.6 is `v3.9`; 3.10 did the same in every scenario."""
+        if self.kernel.startswith("ksmactors "):
+            return self.kernel.split()[1]
+        version = VERSION.match(self.kernel)
+        if version is None:
+            raise UsageError(f"{self.path}: '# kernel {self.kernel}' names no version; choose one with --kernel")
+        name = f"v{version[1]}.{version[2]}"
+        return "v3.9" if name == "v3.10" else name
+
+    def differences(self, performed: Sequence[str], *, performer: str) -> list[str]:
+        """A unified diff from this recording to `performed` lines; empty if both say the same."""
+        with_structures = any(line.startswith(STRUCTURE) for line in self.lines)
+        return list(
+            unified_diff(
+                _comparable(self.lines, structures=with_structures),
+                _comparable(performed, structures=with_structures),
+                str(self.path), performer, lineterm="",
+            )
+        )  # fmt: skip
+
+
+def _comparable(lines: Sequence[str], *, structures: bool) -> list[str]:
+    kept = (line.rstrip() for line in lines if not line.startswith(ABSOLUTE))
+    return [line for line in kept if structures or not line.startswith(STRUCTURE)]
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a recording.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        lines = tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{path}: cannot be read as a recording: {reason}") from error
+    kernel, nodes = _head(lines, "# kernel "), _head(lines, "# nodes ")
+    if kernel is None or nodes is None or not nodes.isdecimal():
+        raise UsageError(
+            f"{path}: no recording: it has no lines '# kernel ...' and '# nodes N'; "
+            "conform without --against writes one"
+        )
+    return Recording(path, lines, kernel, int(nodes))
+
+
+def _head(lines: Sequence[str], key: str) -> str | None:
+    return next((line.removeprefix(key).strip() for line in lines if line.startswith(key)), None)
+
+
+def scenario_files(paths: Sequence[Path]) -> list[Path]:
+    """The scenario files that were named: a directory stands for its *.txt, in the order of their names.
+
+    Raises:
+        UsageError: a path does not exist, or a directory has none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.glob("*.txt"))
+            if not inside:
+                raise UsageError(f"{path}: no scenario in it; scenarios are files named NAME.txt")
+            files += inside
+        elif path.exists():
+            files.append(path)
+        else:
+            raise UsageError(f"{path}: no such file or directory; name a scenario (NAME.txt) or a directory of them")
+    return files
+
+
+def recording_for(scenario: Path, against: Path) -> Path | None:
+    """The recording of a scenario: `against` itself, or NAME.out in it; None if that directory has none.
+
+    Raises:
+        UsageError: `against` does not exist.
+    """
+    if against.is_dir():
+        path = against / f"{scenario.stem}.out"
+        return path if path.exists() else None
+    if not against.exists():
+        raise UsageError(f"{against}: no such file or directory; name a recording (NAME.out) or a directory of them")
+    return against

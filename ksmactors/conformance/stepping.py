@@ -1,0 +1,91 @@
+"""Single-stepping ksmd, as it is done on a real machine.
+
+Its sleep_millisecs is an hour and its pages_to_scan 0. A step sets pages_to_scan to N, ends ksmd's sleep, lets it
+run until it sleeps again, and sets pages_to_scan back. Only the timed sleep between two batches can be ended like
+that: a ksmd that waits until there is something to do stays where it is, and the step is idle. Nobody else runs
+meanwhile, so there is nothing to interleave: the turn stays where it is until its holder sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.ksm.kernel import Ksm
+
+MILLISECOND_NS: Final = 1_000_000
+
+REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
+"""The knobs that belong to the stepping, and what they are between two steps."""
+
+START: Final = {"run": ("2", "0"), "merge_across_nodes": ("1",)}
+"""What every scenario starts with: nothing merged, ksmd stopped, one tree."""
+
+WHOLE_SCAN: Final = (1 << 32) - 1
+"""pages_to_scan of a batch that runs to the end of the scan: as much as the knob takes."""
+
+MAX_STEPS: Final = 1 << 40
+"""A scenario is as long as its author made it; the budget of a schedule is no measure for it."""
+
+
+class Unhurried(Strategy):
+    """The turn stays with its holder; when that one cannot go on, the lowest-numbered ready actor has it."""
+
+    name: ClassVar[str] = "unhurried"
+    summary: ClassVar[str] = "the turn stays where it is"
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        return ready[0] if current is None else current
+
+    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
+        return MAX_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one batch did: pages scanned, full scans ended; `idle` if ksmd could not be woken."""
+
+    scanned: int
+    full_scans: int
+    idle: bool
+
+
+class Stepper:
+    """ksmd in the hand of the actor that performs a scenario; all methods are for that actor."""
+
+    def __init__(self, kernel: Ksm, conductor: Conductor) -> None:
+        self.kernel, self.conductor = kernel, conductor
+        self.ksmd: Actor
+
+    async def start(self) -> None:
+        """Start ksmd and put the knobs where every scenario finds them."""
+        self.ksmd = self.conductor.spawn("ksmd", self._scan(), daemon=True)
+        await self.rest()
+        for knob, value in REST.items():
+            await self.kernel.sysfs_store(knob, value)
+        for knob, values in START.items():
+            for value in values:
+                await self.kernel.sysfs_store(knob, value)
+
+    async def _scan(self) -> None:
+        self.kernel.ksmd_actor = self.ksmd
+        await self.kernel.ksm_scan_thread()
+
+    async def rest(self) -> None:
+        """Let ksmd run, if it can, until it sleeps again."""
+        await self.conductor.sleep(MILLISECOND_NS)
+
+    async def batch(self, pages: int) -> Batch:
+        """Have ksmd run one batch of up to `pages` pages."""
+        kernel = self.kernel
+        scanned, full_scans = kernel.pages_scanned, kernel.ksm_scan.seqnr
+        await kernel.sysfs_store("pages_to_scan", str(pages))
+        woken = self.conductor.wake_sleeper(self.ksmd)
+        if woken:
+            await self.rest()
+        await kernel.sysfs_store("pages_to_scan", REST["pages_to_scan"])
+        return Batch(kernel.pages_scanned - scanned, kernel.ksm_scan.seqnr - full_scans, not woken)

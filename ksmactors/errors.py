@@ -1,0 +1,106 @@
+"""Every error the product raises, and whose fault each one is.
+
+The exit status of the command line is an attribute of the class, so that `cli/` needs no table of its
+own: 1 something was found, 2 the user's input, 3 our bug or a crashed workload, 4 inconclusive.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+FOUND: Final = 1
+USAGE: Final = 2
+INTERNAL: Final = 3
+INCONCLUSIVE: Final = 4
+INTERRUPTED: Final = 130
+
+
+class KsmActorsError(Exception):
+    """Base of everything that is reported as one line instead of a traceback."""
+
+    exit_status: ClassVar[int] = INTERNAL
+
+
+class UsageError(KsmActorsError, ValueError):
+    """The user asked for something that does not exist or cannot be: says what, where, and what there is."""
+
+    exit_status = USAGE
+
+
+class PluginError(UsageError):
+    """A plug-in that was asked for by name could not be loaded."""
+
+
+class ScheduleFormatError(UsageError):
+    """A schedule string or a finding file that is no such thing, or was damaged."""
+
+
+class ScenarioError(UsageError):
+    """A scenario line that cannot be carried out; the message starts with file and line number."""
+
+
+class ReplayDiverged(KsmActorsError):
+    """A replay met another ready set, or another draw, than the one recorded."""
+
+    exit_status = FOUND
+
+    def __init__(self, choice: int, step: int, expected: str, got: str) -> None:
+        self.choice, self.step, self.expected, self.got = choice, step, expected, got
+        super().__init__(
+            f"the replay diverges at choice {choice} (step {step}): recorded {expected}, now {got}; "
+            "was the schedule recorded with another workload, parameters, kernel or version?"
+        )
+
+    def __reduce__(self) -> tuple[type[ReplayDiverged], tuple[int, int, str, str]]:
+        return type(self), (self.choice, self.step, self.expected, self.got)
+
+
+class StepLimit(KsmActorsError):
+    """A schedule ran out of steps: no verdict about it."""
+
+    exit_status = INCONCLUSIVE
+
+
+class ForeignAwait(KsmActorsError):
+    """An actor awaited something that does not go through the conductor; names the place."""
+
+
+class WorkloadCrashed(KsmActorsError):
+    """The code of a workload raised; the cause is its exception."""
+
+
+class EmulatorBug(KsmActorsError):
+    """This should not happen: the emulator contradicts itself. Please report it with the replay command."""
+
+
+class Finding(KsmActorsError):
+    """A witness convicts: something happened that the protocol must never let happen.
+
+    `watcher` is the witness, `kind` the defect in a few words joined by underscores, `where` the kernel
+    function in which it shows. These three make the signature, which is the same for the same defect
+    however it was reached; `message` tells this instance. `other` is the number of the second actor
+    involved and `other_step` its step, or -1.
+    """
+
+    exit_status = FOUND
+
+    def __init__(
+        self, watcher: str, kind: str, where: str, message: str, *, other: int = -1, other_step: int = -1
+    ) -> None:
+        self.watcher, self.kind, self.where, self.message = watcher, kind, where, message
+        self.other, self.other_step = other, other_step
+        super().__init__(f"{watcher}: {message}")
+
+    @property
+    def signature(self) -> str:
+        """Equal for equal defects: `watcher/kind@function`."""
+        return f"{self.watcher}/{self.kind}@{self.where}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_finding, (
+            self.watcher, self.kind, self.where, self.message, self.other, self.other_step,
+        )  # fmt: skip
+
+
+def _rebuild_finding(watcher: str, kind: str, where: str, message: str, other: int, other_step: int) -> Finding:
+    return Finding(watcher, kind, where, message, other=other, other_step=other_step)

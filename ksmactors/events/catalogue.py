@@ -1,0 +1,205 @@
+"""The catalogue of events: an event that is not here cannot be logged.
+
+A name without a dot is the kernel's: a tracepoint's where there is one (same fields), else the function's.
+A name with a dot is the emulator's own. Each constant is the event's code, its index in `CATALOGUE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an event: its type (int, str, str|null, bool), its unit or what it counts, and what it says."""
+
+    name: str
+    type: str
+    unit: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of event. `level` is debug, info, warning or error."""
+
+    code: int
+    name: str
+    level: str
+    summary: str
+    fields: tuple[Field, ...]
+
+
+CATALOGUE: Final[list[Event]] = []
+
+PFN: Final = Field("pfn", "int", "page frame number", "the page")
+KPFN: Final = Field("kpfn", "int", "page frame number", "the KSM page")
+NID: Final = Field("nid", "int", "node", "where the page is")
+TREE_NID: Final = Field("tree_nid", "int", "node", "index of the tree")
+MM: Final = Field("mm", "str", "", "the address space")
+ADDRESS: Final = Field("address", "int", "bytes", "virtual address, page aligned")
+ITEM: Final = Field("rmap_item", "int", "", "number of the rmap_item, in order of allocation")
+NODE: Final = Field("stable_node", "int", "", "number of the stable_node, in order of allocation")
+ERR: Final = Field("err", "int", "-errno", "0 or a negative errno")
+OLD_PFN: Final = Field("old_pfn", "int", "page frame number", "the page before")
+
+
+def _event(name: str, level: str, summary: str, *fields: Field) -> int:
+    code = len(CATALOGUE)
+    CATALOGUE.append(Event(code, name, level, summary, fields))
+    return code
+
+
+def _race(kind: str, summary: str) -> int:
+    return _event(
+        f"race.{kind}", "info", summary,
+        Field("winner", "str", "", "the actor that got there first"),
+        Field("loser", "str", "", "the actor that must try again or give up"),
+        Field("tree", "str|null", "", "stable, unstable or null"),
+        Field("tree_nid", "int", "node", "index of the tree, -1 if none"),
+        Field("page_nid", "int", "node", "where the page is, -1 if unknown"),
+        Field("kpfn", "int", "page frame number", "the page fought for, -1 if unknown"),
+    )  # fmt: skip
+
+
+# -- the emulator's own -----------------------------------------------------------------------------------------
+RUN_START: Final = _event(
+    "run.start", "info", "A schedule starts.",
+    Field("workload", "str", "", "its name"), Field("kernel", "str", "", "the kernel emulated"),
+    Field("nodes", "int", "", "NUMA nodes"), Field("strategy", "str", "", "who decides who moves"),
+)  # fmt: skip
+RUN_END: Final = _event(
+    "run.end", "info", "A schedule has ended.",
+    Field("verdict", "str", "", "ok, finding, inconclusive or crashed"),
+    Field("steps", "int", "points", "its length"), Field("choices", "int", "", "where two or more were ready"),
+)  # fmt: skip
+LOCK_WAIT: Final = _event(
+    "lock.wait", "debug", "An actor finds a lock taken.",
+    Field("lock", "str", "", "the lock's name"), Field("holder", "str|null", "", "who has it, or null"),
+)  # fmt: skip
+SYSFS_WRITE: Final = _event(
+    "sysfs.write", "info", "A knob was written.",
+    Field("knob", "str", "", "file under /sys/kernel/mm/ksm"), Field("value", "str", "", "what was written"), ERR,
+)  # fmt: skip
+WORKLOAD_MARK: Final = _event(
+    "workload.mark", "info", "A workload passed a place it wants to be seen at.",
+    Field("mark", "str", "", "the workload's own name for it"),
+)  # fmt: skip
+FINDING: Final = _event(
+    "finding.found", "error", "A witness convicts.",
+    Field("watcher", "str", "", "the witness"), Field("kind", "str", "", "the defect"),
+    Field("signature", "str", "", "equal for equal defects"), Field("message", "str", "", "this instance"),
+)  # fmt: skip
+KSM_WARN: Final = _event(
+    "ksm.warn", "warning", "The kernel would print a warning (WARN_ON_ONCE).",
+    Field("function", "str", "", "where"), Field("message", "str", "", "what"),
+)  # fmt: skip
+
+# -- processes and the memory under them ------------------------------------------------------------------------
+MMAP: Final = _event("mmap", "info", "Anonymous memory was mapped.", MM, ADDRESS, Field("pages", "int", "pages", "how many"))  # fmt: skip
+MUNMAP: Final = _event("munmap", "info", "Memory was unmapped.", MM, ADDRESS, Field("pages", "int", "pages", "how many"))  # fmt: skip
+MREMAP: Final = _event(
+    "mremap", "info", "A mapping moved.", MM, ADDRESS, Field("new_address", "int", "bytes", "where to"), ERR
+)
+MADVISE: Final = _event(
+    "madvise", "info", "Advice was given.", MM, ADDRESS, Field("pages", "int", "pages", "how many"),
+    Field("advice", "str", "", "MERGEABLE, UNMERGEABLE or DONTNEED"), ERR,
+)  # fmt: skip
+FORK: Final = _event("dup_mmap", "info", "A process forked.", MM, Field("child", "str", "", "the child's address space"))
+EXIT_MMAP: Final = _event("exit_mmap", "info", "An address space was torn down.", MM)
+DO_ANONYMOUS_PAGE: Final = _event("do_anonymous_page", "info", "First touch of a page.", MM, ADDRESS, PFN, NID)
+DO_WP_PAGE: Final = _event(
+    "do_wp_page", "info", "A write to a read-only page: copied (old_pfn differs), or made writable in place.",
+    MM, ADDRESS, PFN, OLD_PFN, NID,
+)  # fmt: skip
+FREE_PAGE: Final = _event("free_page", "info", "A frame went back to its node.", PFN, NID)
+MIGRATE_PAGE: Final = _event(
+    "migrate_page", "info", "A page was migrated, or was not.",
+    Field("pfn", "int", "page frame number", "the page after the call"), OLD_PFN, NID, ERR,
+)  # fmt: skip
+MIGRATION_ENTRY_WAIT: Final = _event(
+    "migration_entry_wait", "debug", "A fault met a migration entry and waits.", MM, ADDRESS, PFN
+)
+
+# -- ksm: the kernel's tracepoints ------------------------------------------------------------------------------
+KSM_START_SCAN: Final = _event(
+    "ksm_start_scan", "info", "A full scan starts.",
+    Field("seq", "int", "scans", "full scans completed"), Field("rmap_entries", "int", "", "rmap_items"),
+)  # fmt: skip
+KSM_STOP_SCAN: Final = _event(
+    "ksm_stop_scan", "info", "A full scan has ended.",
+    Field("seq", "int", "scans", "full scans completed"), Field("rmap_entries", "int", "", "rmap_items"),
+)  # fmt: skip
+KSM_ENTER: Final = _event("ksm_enter", "info", "An address space is registered.", MM)
+KSM_EXIT: Final = _event("ksm_exit", "info", "An address space leaves.", MM)
+KSM_MERGE_ONE_PAGE: Final = _event(
+    "ksm_merge_one_page", "info", "A page was to become a KSM page.", PFN, ITEM, MM, ERR
+)
+KSM_MERGE_WITH_KSM_PAGE: Final = _event(
+    "ksm_merge_with_ksm_page", "info", "A page was to be merged into a KSM page.", KPFN, PFN, ITEM, MM, ERR
+)
+KSM_REMOVE_KSM_PAGE: Final = _event("ksm_remove_ksm_page", "info", "A stable node was removed.", PFN)
+KSM_REMOVE_RMAP_ITEM: Final = _event(
+    "ksm_remove_rmap_item", "info", "An rmap_item left its stable node.", PFN, ITEM, MM
+)
+
+# -- ksm: functions ---------------------------------------------------------------------------------------------
+CALC_CHECKSUM: Final = _event(
+    "calc_checksum", "info", "A page's checksum was looked at. Its value is not recorded: it depends on every byte of "
+    "the page, and two runs may differ in bytes that nothing else depends on.", MM, ADDRESS, PFN,
+    Field("changed", "bool", "", "differs from the last look"),
+)  # fmt: skip
+UNSTABLE_TREE_INSERT: Final = _event(
+    "unstable_tree_search_insert", "info", "A page went into the unstable tree.", MM, ADDRESS, PFN, ITEM, TREE_NID
+)
+STABLE_TREE_INSERT: Final = _event(
+    "stable_tree_insert", "info", "A new KSM page went into the stable tree.", NODE, KPFN, TREE_NID
+)
+STABLE_TREE_APPEND: Final = _event(
+    "stable_tree_append", "info", "A mapping joined a stable node.", ITEM, NODE, KPFN, MM, ADDRESS
+)
+KSM_MIGRATE_PAGE: Final = _event(
+    "ksm_migrate_page", "info", "A stable node's page moved.", NODE, KPFN, OLD_PFN, NID, TREE_NID
+)
+NODE_MISPLACED: Final = _event(
+    "stable_node.misplaced", "info", "A stable node was found in another node's tree, and put on migrate_nodes.",
+    NODE, KPFN, TREE_NID, NID,
+)  # fmt: skip
+NODE_RESLOTTED: Final = _event(
+    "stable_node.reslotted", "info", "A stable node came from migrate_nodes into the tree of its node.",
+    NODE, KPFN, TREE_NID,
+)  # fmt: skip
+NODE_COLLIDED: Final = _event(
+    "stable_node.collided", "info", "A moved stable node met an equal one in the tree of its new node.",
+    NODE, KPFN, TREE_NID, Field("other_kpfn", "int", "page frame number", "the KSM page already there"),
+)  # fmt: skip
+BREAK_COW: Final = _event("break_cow", "info", "A merge that came to nothing was undone.", ITEM, MM, ADDRESS)
+BREAK_KSM: Final = _event("break_ksm", "info", "A KSM page was unshared by a write fault.", MM, ADDRESS, PFN)
+
+# -- races that the protocol handles ----------------------------------------------------------------------------
+RACE_PAGE_MIGRATED: Final = _race("page_migrated", "A KSM page was migrated while it was being looked up.")
+RACE_PAGE_FROZEN: Final = _race("page_frozen", "A KSM page's references were frozen while it was being looked up.")
+RACE_STALE_NODE: Final = _race("stale_node", "A stable node's page was gone: the node was pruned.")
+RACE_TRYLOCK_LOST: Final = _race("trylock_lost", "A page to be merged was locked by somebody else.")
+RACE_CHECKSUM_CHANGED: Final = _race("checksum_changed", "A page was written between two scans.")
+RACE_CONTENT_CHANGED: Final = _race("content_changed", "A page was written between being found equal and being merged.")
+RACE_PTE_CHANGED: Final = _race("pte_changed", "A page table entry changed under a fault or a merge.")
+RACE_PAGE_PINNED: Final = _race("page_pinned", "Somebody else held a reference: the page could not be write-protected.")
+RACE_MIGRATION_BUSY: Final = _race("migration_busy", "A migration backed off: a reference or a mapping it did not find.")
+RACE_MIGRATION_LOCKED: Final = _race("migration_locked", "A migration found the page locked.")
+RACE_UNSTABLE_GONE: Final = _race("unstable_gone", "A page in the unstable tree was gone when a search met it.")
+RACE_UNSTABLE_MOVED: Final = _race("unstable_moved", "An equal page in the unstable tree had moved to another node.")
+RACE_NODE_MISPLACED: Final = _race("node_misplaced", "A search met an equal KSM page that had been moved away from the tree's node.")  # fmt: skip
+RACE_NODE_COLLIDED: Final = _race("node_collided", "A moved KSM page met an equal one on its new node.")
+RACE_MM_EXITED: Final = _race("mm_exited", "An address space exited before ksmd got to its page.")
+RACE_VMA_GONE: Final = _race("vma_gone", "A mapping went, or lost its advice, before ksmd got to its page.")
+RACE_INSERT_LOST: Final = _race("insert_lost", "An equal page had come into the stable tree before a new one was inserted.")  # fmt: skip
+
+
+def code_of(name: str) -> int:
+    """The code of an event by its name; KeyError if there is none."""
+    return _CODES[name]
+
+
+_CODES: Final = {event.name: event.code for event in CATALOGUE}

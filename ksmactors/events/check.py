@@ -1,0 +1,38 @@
+"""Whether a record is what the catalogue says: for tests and for debugging, too slow for the hot path."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.errors import EmulatorBug
+from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.trace import Record
+
+HEAD: Final = 4
+"""What comes before an event's own fields in a record: code, step, now, actor number."""
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "int": (int,), "str": (str,), "bool": (bool,), "str|null": (str, type(None)),
+}  # fmt: skip
+
+
+def validate(record: Record) -> None:
+    """Raise EmulatorBug, which names event and field, unless the record's fields are those of its event."""
+    head, values = record[:HEAD], record[HEAD:]
+    if len(head) < HEAD or any(type(number) is not int for number in head):
+        raise EmulatorBug(f"a record starts with code, step, now and actor number, not {head!r}")
+    if not 0 <= head[0] < len(CATALOGUE):
+        raise EmulatorBug(f"there is no event with code {head[0]}")
+    event = CATALOGUE[head[0]]
+    if len(values) != len(event.fields):
+        names = ", ".join(field.name for field in event.fields)
+        raise EmulatorBug(f"event {event.name} has {len(event.fields)} fields ({names}), not {len(values)}: {values!r}")
+    for field, value in zip(event.fields, values, strict=True):
+        if type(value) not in _TYPES[field.type]:
+            raise EmulatorBug(f"event {event.name}: field {field.name} is {field.type}, not {value!r}")
+
+
+def validate_all(records: list[Record]) -> None:
+    """A sink for a Trace that validates each record."""
+    for record in records:
+        validate(record)

@@ -1,0 +1,92 @@
+"""Events in a person's form: step, virtual time, actor, event, fields; one line each, aligned, coloured by actor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any, BinaryIO, Final, TextIO
+
+from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.logs import ALWAYS, LogWriter
+
+_UNITS: Final = {field.name: field.unit for event in CATALOGUE for field in event.fields}
+_EVENT_WIDTH: Final = 23
+"""Enough for all names but one, which pushes its own fields to the right."""
+_PALETTE: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
+_DIM: Final = 2
+_STYLES: Final = {"warning": (1, 33), "error": (1, 31)}
+_RACE: Final = (1, 33)
+
+
+def color_allowed(stream: TextIO, color: str = "auto") -> bool:
+    """Whether to colour what goes to `stream`; `color` is auto, always or never, and wins when it is not auto."""
+    if color != "auto":
+        return color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+class PersonForm:
+    """Renders an event as a line for people; the last processor of structlog.
+
+    Actors get their colours and the column of actors its width as they appear, so equal schedules look equal.
+    """
+
+    def __init__(self, *, color: bool = False) -> None:
+        self._color = color
+        self._styles: dict[str, tuple[int, ...]] = {}
+        self._width = 12
+
+    def __call__(self, logger: Any, level: str, event: Any, /) -> bytes:
+        return (self.line(level, event) + "\n").encode(errors="replace")
+
+    def line(self, level: str, event: dict[str, Any]) -> str:
+        """The line without its newline; `event` has the keys of a JSON line."""
+        actor, name = str(event["actor"]), str(event["event"])
+        style = self._styles.setdefault(actor, (_PALETTE[len(self._styles) % len(_PALETTE)],))
+        self._width = max(self._width, len(actor))
+        loud = _STYLES.get(level) or (_RACE if name.startswith("race.") else style)
+        fields = " ".join(
+            f"{self._paint(key + '=', (_DIM,))}{value_text(key, value)}"
+            for key, value in event.items()
+            if key not in ALWAYS
+        )
+        return (
+            f"{event['step']:>8} {milliseconds(event['now']):>13} "
+            f"{self._paint(f'{actor:<{self._width}}', style)}  {self._paint(f'{name:<{_EVENT_WIDTH}}', loud)} {fields}"
+        ).rstrip()
+
+    def _paint(self, text: str, style: tuple[int, ...]) -> str:
+        return f"\x1b[{';'.join(map(str, style))}m{text}\x1b[0m" if self._color else text
+
+
+def milliseconds(ns: int) -> str:
+    """Virtual time, as `1.234 ms`; what is below a microsecond is cut off."""
+    return f"{ns // 1_000_000}.{ns // 1_000 % 1_000:03} ms"
+
+
+def value_text(name: str, value: object) -> str:
+    """A field's value as people read it: addresses in hex, errnos by name, `-` for what there is not."""
+    unit = _UNITS.get(name, "")
+    if value is None or (value == -1 and unit in ("page frame number", "node")):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        if unit == "bytes":
+            return hex(value)
+        if unit == "-errno" and -value in errno.errorcode:
+            return f"-{errno.errorcode[-value]}"
+        return str(value)
+    text = str(value)
+    return text if text.isprintable() and text and " " not in text else repr(text)
+
+
+def terminal_log(stream: BinaryIO | None = None, *, color: str = "auto", level: str = "info") -> LogWriter:
+    """A log in the person's form on `stream`, by default standard output."""
+    allowed = color_allowed(sys.stdout, color)
+    return LogWriter(stream or sys.stdout.buffer, "standard output", PersonForm(color=allowed), level=level)

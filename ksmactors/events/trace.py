@@ -1,0 +1,89 @@
+"""The ring that events are recorded in, and who listens to them.
+
+A rendered event costs five to ten times what a recorded one does. So the hot path appends one flat tuple; it is
+rendered when somebody reads. Recording never yields and never changes a choice.
+
+A record is (code, step, now in ns, actor number, then the event's fields in the order of the catalogue).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+import orjson
+
+from ksmactors.events.catalogue import CATALOGUE
+
+Record: TypeAlias = tuple[Any, ...]
+Sink: TypeAlias = Callable[[list[Record]], None]
+
+CHUNK: Final = 4096
+"""Records hashed and handed to the sinks at once: large enough for the call to vanish, small enough to keep."""
+
+KEPT_CHUNKS: Final = 4
+"""Chunks that stay readable after they were handed on, for the story of a finding."""
+
+
+class Clock(Protocol):
+    """What the trace needs of the conductor."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def now(self) -> int: ...
+    @property
+    def turn(self) -> Any: ...
+
+
+class Trace:
+    """The events of one schedule.
+
+    `sinks` get each chunk of records in order; `digest` is a hash over all of them.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.sinks: list[Sink] = []
+        self.counts = [0] * len(CATALOGUE)
+        self._records: list[Record] = []
+        self._kept: deque[list[Record]] = deque(maxlen=KEPT_CHUNKS)
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._listeners: list[list[Callable[..., None]]] = [[] for _ in CATALOGUE]
+
+    def emit(self, code: int, *fields: Any) -> None:
+        """Record an event; its fields are integers, strings, booleans or None, as the catalogue says."""
+        clock = self.clock
+        self.counts[code] += 1
+        self._records.append((code, clock.step, clock.now, clock.turn.number, *fields))
+        listeners = self._listeners[code]
+        if listeners:
+            for listener in listeners:
+                listener(*fields)
+        if len(self._records) >= CHUNK:
+            self.flush()
+
+    def listen(self, code: int, listener: Callable[..., None]) -> None:
+        """Have `listener` called with an event's fields, at once, each time it is recorded."""
+        self._listeners[code].append(listener)
+
+    def flush(self) -> None:
+        """Hash what was recorded since the last time and hand it to the sinks."""
+        records = self._records
+        if records:
+            self._hash.update(orjson.dumps(records))
+            for sink in self.sinks:
+                sink(records)
+            self._kept.append(records)
+            self._records = []
+
+    def recent(self) -> list[Record]:
+        """The last records, oldest first."""
+        return [record for chunk in self._kept for record in chunk] + self._records
+
+    def digest(self) -> bytes:
+        """A hash over every record so far."""
+        self.flush()
+        return self._hash.digest()

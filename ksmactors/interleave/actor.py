@@ -1,0 +1,101 @@
+"""One concurrent task of the emulated machine, as the conductor sees it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from types import CoroutineType, FrameType
+from typing import Any, Final, TypeAlias
+
+import trio
+
+READ: Final = 0
+WRITE: Final = 1
+ACQUIRE: Final = 2
+RELEASE: Final = 3
+YIELD: Final = 4
+START: Final = 5
+
+KIND_NAMES: Final = ("read", "write", "acquire", "release", "yield", "start")
+
+Operation: TypeAlias = tuple[int, object, object]
+"""What an actor is about to do: how (READ ... START), to which object, to which of its fields or addresses."""
+
+NOTHING: Final[Operation] = (START, None, "")
+
+_LOOKING: Final = (READ, YIELD)
+
+
+def races(one: Operation, other: Operation) -> bool:
+    """Whether the order of the two operations can matter: same field of the same object, not both only looking."""
+    return (
+        one[1] is other[1]
+        and one[1] is not None
+        and one[2] == other[2]
+        and not (one[0] in _LOOKING and other[0] in _LOOKING)
+    )
+
+
+class Actor:
+    """An actor: its place in the order, what it is about to do, what it waits for and holds.
+
+    `number` is its rank in the order of creation and its bit in ready masks; `cpu` and `node` are where it
+    runs (labels: they choose no memory by themselves). `held` are the sleeping locks it holds, innermost
+    last; `spin_depth` the spinlocks.
+    """
+
+    __slots__ = (
+        "coroutine", "cpu", "daemon", "held", "name", "node", "number", "op", "spin_depth", "task", "waiting_on",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: int, name: str, cpu: int, node: int, daemon: bool, coroutine: Coroutine[Any, Any, None]
+    ) -> None:
+        self.number, self.name, self.cpu, self.node, self.daemon = number, name, cpu, node, daemon
+        self.coroutine = coroutine
+        self.task: trio.lowlevel.Task | None = None
+        self.op: Operation = NOTHING
+        self.waiting_on: object = None
+        self.held: list[object] = []
+        self.spin_depth = 0
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.number} {self.name}>"
+
+    def frames(self) -> Iterator[tuple[str, str, int]]:
+        """The functions the actor is in, outermost first, as (qualified name, file, line)."""
+        for frame in self._parked():
+            yield frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno
+
+    def _parked(self) -> Iterator[FrameType]:
+        awaited: object = self.coroutine
+        while isinstance(awaited, CoroutineType) and awaited.cr_frame is not None:
+            yield awaited.cr_frame
+            awaited = awaited.cr_await
+
+    def functions(self) -> list[str]:
+        """The functions the parked actor is in, outermost first, without the conductor's own and without the
+        methods of what it waits for: a deadlock is not in `lock`, but in who calls it."""
+        return [frame.f_code.co_name for frame in self._parked() if _tells(frame, self.waiting_on)]
+
+
+def running_functions(waited: object = None) -> list[str]:
+    """The functions that the actor that has the turn is in, outermost first, without the conductor's own and
+    without the methods of `waited`."""
+    names = []
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "_supervised":
+        if _tells(frame, waited):
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    return names[::-1]
+
+
+_OURS: Final = (str(Path(__file__).parent), str(Path(trio.__file__).parent))
+
+
+def _tells(frame: FrameType, waited: object) -> bool:
+    if frame.f_code.co_filename.startswith(_OURS):
+        return False
+    return waited is None or frame.f_locals.get("self") is not waited

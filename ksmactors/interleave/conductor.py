@@ -1,0 +1,476 @@
+"""The conductor: gives the turn to one actor at a time, and records why.
+
+All actors are trio tasks, but only the one that has the turn is ever runnable; the others are parked in
+`trio.lowlevel.wait_task_rescheduled`. So the order in which trio runs a batch of tasks cannot matter, and the
+same choices give the same run on any machine. The actor that gives the turn away picks its successor and
+wakes it itself: an arbiter task in the middle would double the cost of a step.
+
+A point at which the turn stays must be cheap, since there are hundreds for each page that ksmd looks at. It
+decrements one counter, `_left`. The counter reaches zero where somebody has to think: where the strategy wants
+to be asked, where a sleeper is due, where the schedule has run too long. `_arm` computes how far that is, and
+whatever changes the answer (an actor becomes ready, blocks, ends) arms the counter anew.
+
+Virtual time goes on by `STEP_NS` a point, and jumps to the next sleeper when nobody is ready.
+
+A schedule is over when its last foreground actor ends or when something fails. From then on every operation
+raises `ScheduleOver`, so that an actor that swallows errors or cleans up cannot go on; the coroutines left are
+closed in the order of their actors, not in the one in which trio cancels tasks.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import coroutine
+from typing import Any, Final
+
+import trio
+from sortedcontainers import SortedList
+
+from ksmactors.errors import EmulatorBug, Finding, ForeignAwait, KsmActorsError, ReplayDiverged, StepLimit
+from ksmactors.interleave.actor import ACQUIRE, YIELD, Actor, running_functions
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.tape import Tape
+
+STEP_NS: Final = 1_000
+"""What a point costs in virtual time: of the order of an uncontended atomic operation with its surroundings."""
+
+DEFAULT_MAX_STEPS: Final = 5_000_000
+"""Far above any built-in workload; a schedule that gets here is a livelock or wants another budget."""
+
+
+class ScheduleOver(BaseException):
+    """Ends an actor that moves after its schedule is over. Control flow only: nobody catches it."""
+
+
+class _Stay:
+    """The awaitable of a point at which the turn stays: never suspends, and is never allocated."""
+
+    __slots__ = ()
+    _exhausted: Final[Iterator[None]] = iter(())
+
+    def __await__(self) -> Generator[None, None, None]:
+        return self._exhausted  # type: ignore[return-value]  # an exhausted iterator is all that await needs
+
+
+STAY: Final[Awaitable[None]] = _Stay()
+
+
+def _always_cancellable(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _number(actor: Actor) -> int:
+    return actor.number
+
+
+class Conductor:
+    """One schedule: its actors, its virtual clock, its strategy and its tape.
+
+    Args:
+        strategy: who moves next; asked only where two or more actors are ready.
+        tape: where choices and draws are recorded, or replayed from.
+        max_steps: points after which the schedule is given up (StepLimit).
+    """
+
+    def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
+        self.strategy = strategy
+        self.tape = tape
+        self.max_steps = max_steps
+        strategy.stage = tape.stage = self
+        self.actors: list[Actor] = []
+        self.ready: list[Actor] = []
+        self.turn: Actor = None  # type: ignore[assignment]  # nobody before the first spawn
+        self.over = False
+        self.failure: BaseException | None = None
+        self.contention: Callable[[object, Actor, Actor | None], None] | None = None
+        """Called when an actor finds a lock taken: (lock, who waits, who holds)."""
+        self._mask = 0
+        self._goal = 1
+        self._left = 1
+        self._armed = 1
+        self._jumped_ns = 0
+        self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=_when)
+        self._naps = 0
+        self._foreground = 0
+        self._handing = False
+        self._nursery: trio.Nursery | None = None
+
+    # -- what everybody may ask ---------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """Points passed so far."""
+        return self._goal - self._left
+
+    @property
+    def now(self) -> int:
+        """Virtual time, ns."""
+        return self._jumped_ns + (self._goal - self._left) * STEP_NS
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody but the actor that has the turn could move: then a longer and a shorter way are one."""
+        return len(self.ready) == 1
+
+    def draw(self, label: str, n: int) -> int:
+        """Draw a number in 0..n-1 through the tape; `label` says what for."""
+        if self.over:
+            raise ScheduleOver
+        try:
+            return self.tape.draw(label, n)
+        except ReplayDiverged as diverged:
+            raise self._failed(diverged) from None
+
+    # -- points -------------------------------------------------------------------------------------------
+
+    def point(self, kind: int, obj: object, field: object = "") -> Awaitable[None]:
+        """Declare an operation (`kind` of access to `field` of `obj`); others may move before it is done.
+
+        The caller awaits the result and then does the operation without a further await.
+        """
+        left = self._left - 1
+        self._left = left
+        if left > 0:
+            return STAY
+        return self._decide(kind, obj, field)
+
+    def _decide(self, kind: int, obj: object, field: object) -> Awaitable[None]:
+        if self.over:
+            self._left = 1
+            raise ScheduleOver
+        me = self.turn
+        me.op = (kind, obj, field)
+        self._settle(self._armed - 1)
+        if self._goal >= self.max_steps:
+            raise self._failed(
+                StepLimit(f"no end after {self.max_steps} steps (livelock, or a larger --max-steps is needed)")
+            )
+        self._wake_due()
+        if len(self.ready) > 1:
+            chosen = self._choose(me)
+            if chosen is not me:
+                return self._pass(chosen)
+        self._arm()
+        return STAY
+
+    async def relax(self, obj: object = None) -> None:
+        """Let somebody else move: for loops that wait for what another actor is about to do (cpu_relax)."""
+        if self.over:
+            raise ScheduleOver
+        me = self.turn
+        self._left -= 1
+        self._settle(self._armed - self._left - 1)
+        me.op = (YIELD, obj, "")
+        if self.step >= self.max_steps:
+            raise self._failed(
+                StepLimit(f"no end after {self.max_steps} steps: {me.name} spins in {_innermost(running_functions())}")
+            )
+        self._wake_due()
+        if self.alone and self._sleepers:
+            self._jump()
+        if self.alone:
+            self._arm()
+            return
+        self._remove(me)
+        self.strategy.yielded(me)
+        chosen = self._next()
+        self._add(me)
+        await self._pass(chosen)
+
+    # -- blocking, waking, sleeping -----------------------------------------------------------------------
+
+    async def block(self, on: object) -> None:
+        """Wait until somebody calls `wake`: the caller has put the actor where that somebody will find it."""
+        if self.over:
+            raise ScheduleOver
+        me = self.turn
+        if me.spin_depth:
+            raise self._failed(
+                Finding(
+                    "lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)),
+                    f"{me.name} sleeps on {name_of(on)} while it holds a spinlock",
+                )  # fmt: skip
+            )
+        await self.park(on)
+
+    async def park(self, on: object) -> None:
+        """`block` without the rule about spinlocks, for spinlocks themselves."""
+        if self.over:
+            raise ScheduleOver
+        me = self.turn
+        me.waiting_on = on
+        me.op = (ACQUIRE, on, "")
+        self._settle(self._armed - self._left)
+        circle = _circle(me)
+        if circle:
+            raise self._failed(self._deadlock(circle))
+        self._remove(me)
+        chosen = self._next()
+        if chosen is me:
+            self._arm()
+        else:
+            await self._pass(chosen)
+
+    def wake(self, actor: Actor) -> None:
+        """Make a blocked actor ready. It does not move before the strategy gives it the turn."""
+        if self.over:
+            return
+        self._settle(self._armed - self._left)
+        self._add(actor)
+        self._ask_at_next_point()
+
+    async def sleep(self, ns: int) -> None:
+        """Sleep for virtual nanoseconds; 0 or less only lets the others move."""
+        if ns <= 0:
+            await self.relax()
+            return
+        self._naps += 1
+        nap = (self.now + ns, self._naps, self.turn)
+        self._sleepers.add(nap)
+        await self.block(nap)
+
+    def wake_sleeper(self, actor: Actor) -> bool:
+        """End an actor's sleep early; False if it does not sleep."""
+        nap = actor.waiting_on
+        if isinstance(nap, tuple) and nap in self._sleepers:
+            self._sleepers.remove(nap)
+            self.wake(actor)
+            return True
+        return False
+
+    # -- the life of a schedule ---------------------------------------------------------------------------
+
+    def spawn(
+        self, name: str, coro: Coroutine[Any, Any, None], *, cpu: int = 0, node: int = 0, daemon: bool = False
+    ) -> Actor:
+        """Add an actor, ready to run. The schedule ends when the last one that is no daemon has ended."""
+        if self.over:
+            coro.close()
+            raise ScheduleOver
+        if self._nursery is None:
+            raise EmulatorBug("spawn before run")
+        actor = Actor(len(self.actors), name, cpu, node, daemon, coro)
+        self.actors.append(actor)
+        self._foreground += not daemon
+        if self.turn is None:
+            self.turn = actor
+            self._add(actor)
+        else:
+            self.wake(actor)
+        self._nursery.start_soon(self._live, actor, name=name)
+        return actor
+
+    async def run(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a schedule whose first actor is `main`; raise what an actor raised, if one did."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.spawn(name, main())
+        finally:
+            self._nursery = None
+            for actor in self.actors:
+                with suppress(Exception, ScheduleOver):  # the verdict is in; cleaning up cannot change it
+                    actor.coroutine.close()
+        if self.failure is not None:
+            raise self.failure
+
+    async def _live(self, actor: Actor) -> None:
+        actor.task = trio.lowlevel.current_task()
+        try:
+            if self.turn is not actor:
+                await trio.lowlevel.wait_task_rescheduled(_always_cancellable)
+            await self._supervised(actor.coroutine)
+        except trio.Cancelled:
+            self._end(None)  # if it is not over yet, somebody outside has cancelled the schedule
+            raise
+        except BaseException as failure:  # whatever it is, `run` raises it again outside the nursery
+            self._end(failure)
+        else:
+            if not self.over:
+                self._leave(actor)
+
+    def _leave(self, actor: Actor) -> None:
+        self._settle(self._armed - self._left)
+        self._remove(actor)
+        self._foreground -= not actor.daemon
+        if self._foreground == 0:
+            self._end(None)
+            return
+        try:
+            self.turn = self._next()
+        except KsmActorsError as failure:  # a deadlock, or a replay that diverges
+            self._end(failure)
+            return
+        self._arm()
+        if self.turn.task is not None:
+            trio.lowlevel.reschedule(self.turn.task)
+
+    def _end(self, failure: BaseException | None) -> None:
+        if not self.over:
+            self._settle(self._armed - self._left)
+            self._ask_at_next_point()
+            self.over = True
+            self.failure = failure
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
+
+    def _failed(self, failure: KsmActorsError) -> KsmActorsError:
+        """End the schedule now: nothing that the actor catches or does on its way out can hide the failure."""
+        self._end(failure)
+        return failure
+
+    @coroutine
+    def _supervised(self, coro: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Drive an actor's coroutine; whatever it yields to trio must have come from the conductor."""
+        try:
+            message = coro.send(None)
+            while True:
+                if not self._handing and not self.over:
+                    message = coro.throw(self._foreign())
+                    continue
+                self._handing = False
+                message = coro.send((yield message))  # a cancellation goes past the actor: `run` closes it
+        except StopIteration:
+            return
+
+    def _foreign(self) -> ForeignAwait:
+        frames = list(self.turn.frames())
+        own = max((i for i, frame in enumerate(frames) if not _of_a_library(frame[1])), default=0)
+        awaited = frames[own + 1][0] if own + 1 < len(frames) else "something"
+        function, file, line = frames[own]
+        return ForeignAwait(
+            f"{self.turn.name} awaits {awaited} in {function} ({file}:{line}), which does not go through the "
+            "conductor: use the operations of ksmactors (sleep, locks, mailboxes) instead"
+        )
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    async def _pass(self, chosen: Actor) -> None:
+        self.turn = chosen
+        self._arm()
+        if chosen.task is not None:  # a task that has not started yet looks at `turn` when it does
+            trio.lowlevel.reschedule(chosen.task)
+        self._handing = True
+        await trio.lowlevel.wait_task_rescheduled(_always_cancellable)
+
+    def _choose(self, current: Actor | None) -> Actor:
+        try:
+            chosen = self.strategy.choose(self.ready, current)
+        except ReplayDiverged as diverged:
+            raise self._failed(diverged) from None
+        if not self._mask >> chosen.number & 1:
+            raise self._failed(EmulatorBug(f"the strategy {self.strategy.name} chose {chosen.name}, who is not ready"))
+        self.tape.turn(self._mask, chosen.number)
+        return chosen
+
+    def _next(self) -> Actor:
+        """Who goes on when the one that has the turn cannot."""
+        self._wake_due()
+        while not self.ready:
+            if not self._sleepers:
+                raise self._failed(self._deadlock(a for a in self.actors if a.waiting_on is not None))
+            self._jump()
+        return self._choose(None) if len(self.ready) > 1 else self.ready[0]
+
+    def _arm(self) -> None:
+        step = self._goal - self._left
+        points = self.max_steps - step
+        if len(self.ready) > 1:
+            points = min(points, self.strategy.horizon(self.ready, self.turn))
+        if self._sleepers:
+            points = min(points, -((self.now - self._sleepers[0][0]) // STEP_NS))  # rounded up
+        points = max(points, 1)
+        self._goal, self._left, self._armed = step + points, points, points
+
+    def _ask_at_next_point(self) -> None:
+        """After `_settle`: whatever was armed does not hold any more."""
+        self._goal, self._left, self._armed = self._goal + 1, 1, 1
+
+    def _settle(self, stayed: int) -> None:
+        """Put on the tape the points at which the turn stayed since the counter was armed."""
+        if stayed > 0 and len(self.ready) > 1:
+            self.tape.stayed(self._mask, self.turn.number, stayed)
+            self.strategy.stayed(stayed)
+        self._goal, self._left, self._armed = self._goal - self._left, 0, 0
+
+    def _add(self, actor: Actor) -> None:
+        if self._mask >> actor.number & 1:
+            raise EmulatorBug(f"{actor.name} is made ready twice")
+        actor.waiting_on = None
+        insort(self.ready, actor, key=_number)
+        self._mask |= 1 << actor.number
+
+    def _remove(self, actor: Actor) -> None:
+        self.ready.remove(actor)
+        self._mask &= ~(1 << actor.number)
+
+    def _wake_due(self) -> None:
+        while self._sleepers and self._sleepers[0][0] <= self.now:
+            self._add(self._sleepers.pop(0)[2])
+
+    def _jump(self) -> None:
+        self._jumped_ns += max(0, self._sleepers[0][0] - self.now)
+        self._wake_due()
+
+    def _deadlock(self, waiting: Iterable[Actor]) -> Finding:
+        stuck = [a for a in waiting if not (a.daemon and idle(a.waiting_on))]
+        waits = "; ".join(f"{a.name} waits for {name_of(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck)
+        inside = [running_functions(a.waiting_on) if a is self.turn else a.functions() for a in stuck]
+        where = "+".join(sorted({_innermost(names) for names in inside}))
+        return Finding("deadlock", "deadlock", where, f"nobody can move: {waits}")
+
+
+def _circle(me: Actor) -> list[Actor]:
+    """The actors that wait for each other in a circle that `me` has just closed; empty if there is none.
+
+    Looked for at once, because daemons that go on would hide a deadlock of the others for ever.
+    """
+    seen = {me.number}
+    paths = [[me]]
+    while paths:
+        path = paths.pop()
+        for holder in holders_of(path[-1].waiting_on):
+            if holder is me:
+                return path
+            if holder.number not in seen and holder.waiting_on is not None:
+                seen.add(holder.number)
+                paths.append([*path, holder])
+    return []
+
+
+def holders_of(waited: object) -> list[Actor]:
+    """Who must let go before a waiter for this can move: the owner of a lock, or all its readers."""
+    owner = getattr(waited, "owner", None)
+    return [owner] if isinstance(owner, Actor) else list(getattr(waited, "readers", ()))
+
+
+def _when(nap: tuple[int, int, Actor]) -> tuple[int, int]:
+    return nap[0], nap[1]
+
+
+def name_of(waited: object) -> str:
+    """How a lock, mailbox or nap is called in reports."""
+    if isinstance(waited, tuple):
+        return "its alarm"
+    return str(getattr(waited, "name", waited))
+
+
+def idle(waited: object) -> bool:
+    """Whether waiting there is what a daemon does when it has nothing to do."""
+    return bool(getattr(waited, "idle", False))
+
+
+def _held_by(waited: object) -> str:
+    names = ", ".join(holder.name for holder in holders_of(waited))
+    return f" held by {names}" if names else ""
+
+
+def _innermost(functions: list[str]) -> str:
+    return functions[-1] if functions else "?"
+
+
+def _of_a_library(file: str) -> bool:
+    return not {"trio", "anyio", "asyncio"}.isdisjoint(Path(file).parts)

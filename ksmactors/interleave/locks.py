@@ -1,0 +1,195 @@
+"""The kernel's locks, with the kernel's semantics.
+
+Each operation passes one point, then acts. A contended sleeping lock blocks its actor; the waits-for graph of a
+deadlock is read off `waiting_on` and `owner`. There is no `async with`: kernel code unlocks in orders that no
+scope can express, and a schedule that ends in a finding leaves its locks as they were, to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ksmactors.errors import EmulatorBug
+from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
+from ksmactors.interleave.conductor import Conductor
+
+
+def contended(conductor: Conductor, lock: object, owner: Actor | None) -> None:
+    """Tell who listens that the actor that has the turn finds `lock` taken."""
+    if conductor.contention is not None:
+        conductor.contention(lock, conductor.turn, owner)
+
+
+class _Lock:
+    """What mutex and spinlock share: an owner and a queue. A woken waiter tries again, and may find the lock
+    taken by somebody who came later, as in the kernel."""
+
+    __slots__ = ("conductor", "name", "owner", "waiters")
+
+    def __init__(self, conductor: Conductor, name: str) -> None:
+        self.conductor, self.name = conductor, name
+        self.owner: Actor | None = None
+        self.waiters: deque[Actor] = deque()
+
+    def _release(self) -> None:
+        conductor = self.conductor
+        if self.owner is not conductor.turn:
+            raise EmulatorBug(f"{conductor.turn.name} releases {self.name}, held by {self.owner}")
+        self.owner = None
+        if self.waiters:
+            conductor.wake(self.waiters.popleft())
+
+
+class Mutex(_Lock):
+    """struct mutex: sleeping, one owner. Watchers may be told of each release while it is still held."""
+
+    __slots__ = ("before_unlock",)
+
+    def __init__(self, conductor: Conductor, name: str) -> None:
+        super().__init__(conductor, name)
+        self.before_unlock = _nobody_listens
+
+    async def lock(self) -> None:
+        """mutex_lock. May block; others may move before it is taken."""
+        conductor = self.conductor
+        await conductor.point(ACQUIRE, self)
+        me = conductor.turn
+        while self.owner is not None:
+            contended(conductor, self, self.owner)
+            self.waiters.append(me)
+            await conductor.block(self)
+        self.owner = me
+        me.held.append(self)
+
+    async def unlock(self) -> None:
+        """mutex_unlock. Wakes the first waiter."""
+        self.before_unlock()
+        await self.conductor.point(RELEASE, self)
+        self.conductor.turn.held.remove(self)
+        self._release()
+
+
+def _nobody_listens() -> None:
+    pass
+
+
+class SpinLock(_Lock):
+    """spinlock_t: its holder must not sleep. Who finds it taken spins, that is, waits for its release."""
+
+    __slots__ = ("last_owner",)
+
+    def __init__(self, conductor: Conductor, name: str) -> None:
+        super().__init__(conductor, name)
+        self.last_owner: Actor | None = None
+
+    async def lock(self) -> None:
+        """spin_lock. Others may move before it is taken, and while it is held."""
+        conductor = self.conductor
+        await conductor.point(ACQUIRE, self)
+        me = conductor.turn
+        while self.owner is not None:
+            contended(conductor, self, self.owner)
+            self.waiters.append(me)
+            await conductor.park(self)
+        self.owner = me
+        me.spin_depth += 1
+
+    async def unlock(self) -> None:
+        """spin_unlock."""
+        conductor = self.conductor
+        await conductor.point(RELEASE, self)
+        conductor.turn.spin_depth -= 1
+        self.last_owner = self.owner
+        self._release()
+
+
+class RwSem:
+    """struct rw_semaphore, writer-fair: who comes after a queued writer waits behind it, readers too."""
+
+    __slots__ = ("conductor", "name", "owner", "queue", "readers")
+
+    def __init__(self, conductor: Conductor, name: str) -> None:
+        self.conductor, self.name = conductor, name
+        self.owner: Actor | None = None
+        self.readers: list[Actor] = []
+        self.queue: deque[tuple[Actor, bool]] = deque()
+
+    async def down_read(self) -> None:
+        """Take it shared. Blocks while a writer holds it or waits for it."""
+        await self.conductor.point(ACQUIRE, self)
+        me = self.conductor.turn
+        if self.owner is None and not self.queue:
+            self.readers.append(me)
+        else:
+            await self._wait(me, False)
+        me.held.append(self)
+
+    async def down_write(self) -> None:
+        """Take it exclusively."""
+        await self.conductor.point(ACQUIRE, self)
+        me = self.conductor.turn
+        if self.owner is None and not self.readers and not self.queue:
+            self.owner = me
+        else:
+            await self._wait(me, True)
+        me.held.append(self)
+
+    async def up_read(self) -> None:
+        """Give a shared hold back."""
+        conductor = self.conductor
+        await conductor.point(RELEASE, self)
+        me = conductor.turn
+        if me not in self.readers:
+            raise EmulatorBug(f"{me.name} gives back {self.name}, which it does not hold for read")
+        self.readers.remove(me)
+        me.held.remove(self)
+        self._grant()
+
+    async def up_write(self) -> None:
+        """Give the exclusive hold back."""
+        conductor = self.conductor
+        await conductor.point(RELEASE, self)
+        me = conductor.turn
+        if self.owner is not me:
+            raise EmulatorBug(f"{me.name} gives back {self.name}, which it does not hold for write")
+        self.owner = None
+        me.held.remove(self)
+        self._grant()
+
+    async def _wait(self, me: Actor, write: bool) -> None:
+        contended(self.conductor, self, self.owner or (self.readers[0] if self.readers else None))
+        self.queue.append((me, write))
+        await self.conductor.block(self)
+
+    def _grant(self) -> None:
+        if self.owner is not None:
+            return
+        if self.queue and self.queue[0][1]:
+            if not self.readers:
+                self.owner, _ = self.queue.popleft()
+                self.conductor.wake(self.owner)
+            return
+        while self.queue and not self.queue[0][1]:
+            reader, _ = self.queue.popleft()
+            self.readers.append(reader)
+            self.conductor.wake(reader)
+
+
+class WaitQueue:
+    """wait_queue_head_t. The caller tests its condition; no point lies between the test and the wait."""
+
+    __slots__ = ("conductor", "idle", "name", "waiters")
+
+    def __init__(self, conductor: Conductor, name: str, *, idle: bool = False) -> None:
+        self.conductor, self.name, self.idle = conductor, name, idle
+        self.waiters: deque[Actor] = deque()
+
+    async def wait(self) -> None:
+        """Wait for the next wake-up."""
+        self.waiters.append(self.conductor.turn)
+        await self.conductor.block(self)
+
+    def wake_all(self) -> None:
+        """Make everybody ready who waits here."""
+        while self.waiters:
+            self.conductor.wake(self.waiters.popleft())

@@ -1,0 +1,1 @@
+"""Strategies: each decides who moves next, one file of the size of its idea."""

@@ -1,0 +1,23 @@
+"""The random walk: at every choice each ready actor is equally likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.strategies.base import Strategy, below
+
+
+class RandomWalk(Strategy):
+    """Picks uniformly among the ready actors.
+
+    Finds what takes few ordered steps, and mixes everything else so finely that no actor ever gets far ahead: an
+    order in which one takes n steps while another waits has probability 2**-n.
+    """
+
+    name: ClassVar[str] = "random"
+    summary: ClassVar[str] = "each ready actor equally likely at every choice"
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        return ready[below(self.rng, len(ready))]

@@ -1,0 +1,109 @@
+"""Replay: the choices of a recorded schedule, checked one by one.
+
+What is compared at each choice is the ready set, not only that the chosen one is ready: a run that has gone another
+way shows it at once, and not where a difference happens to hurt.
+
+A recording may end before the run does: one that a shrinker cut after its last departure from the default order, or
+that stopped at a finding which the program no longer has. From there on the default order holds (the actor that has
+the turn goes on; when it cannot, the lowest-numbered ready one), and every draw is 0: what a schedule does not say
+is what would be said least about, and a schedule is as long as its departures are far apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from ksmactors.errors import ReplayDiverged
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.schedule import Schedule, numbers, runs
+from ksmactors.interleave.strategies.base import Stage, Strategy
+from ksmactors.interleave.tape import Tape
+
+UNREACHED: Final = 1 << 62
+
+
+class ReplayTape(Tape):
+    """A tape whose draws come from a recorded schedule. Records like any other, so that it can be compared.
+
+    `draw` raises ReplayDiverged if something else is drawn than was recorded.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__(0)
+        self._recorded = schedule.draws
+
+    def draw(self, label: str, n: int) -> int:
+        place = len(self.draws)
+        value = 0
+        if place < len(self._recorded):
+            recorded_label, recorded_n, value = self._recorded[place]
+            if (recorded_label, recorded_n) != (label, n):
+                raise ReplayDiverged(
+                    len(self.turns), self.stage.step,
+                    f"draw {place} of {recorded_label!r} from 0..{recorded_n - 1}", f"{label!r} from 0..{n - 1}",
+                )  # fmt: skip
+        self.draws.append((label, n, value))
+        return value
+
+
+class Replay(Strategy):
+    """Follows a recorded schedule; its draws come from a ReplayTape of the same schedule.
+
+    Raises ReplayDiverged at the first choice whose ready set is not the recorded one.
+    """
+
+    name: ClassVar[str] = "replay"
+    summary: ClassVar[str] = "the choices of a recorded schedule"
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self._runs = [*runs(schedule.turns), (0, 0, UNREACHED)]
+        self._run = 0
+        self._used = 0
+        self._taken = 0
+
+    @property
+    def left(self) -> int:
+        """Recorded choices that were not asked for: not 0 after a run that ended before its recording."""
+        return sum(points for _, _, points in self._runs[self._run : -1]) - self._used * (not self._ended)
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        mask, chosen, _ = self._runs[self._run]
+        if self._ended:
+            return ready[0] if current is None else current
+        if mask != _mask(ready):
+            raise ReplayDiverged(self._taken, self.stage.step, _ready(numbers(mask), self.stage), _ready([a.number for a in ready], self.stage))
+        self.stayed(1)
+        return next(actor for actor in ready if actor.number == chosen)
+
+    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
+        mask, chosen, points = self._runs[self._run]
+        if self._ended:
+            return UNREACHED
+        if chosen != current.number or mask != _mask(ready):
+            return 1
+        return points - self._used + 1
+
+    def stayed(self, points: int) -> None:
+        self._taken += points
+        self._used += points
+        if self._used >= self._runs[self._run][2]:
+            self._run += 1
+            self._used = 0
+
+    @property
+    def _ended(self) -> bool:
+        return self._run == len(self._runs) - 1
+
+
+def _mask(ready: Sequence[Actor]) -> int:
+    mask = 0
+    for actor in ready:
+        mask |= 1 << actor.number
+    return mask
+
+
+def _ready(ready: Sequence[int], stage: Stage) -> str:
+    names = {actor.number: actor.name for actor in stage.actors}
+    return "ready: " + ", ".join(f"{number} {names.get(number, '(not started)')}" for number in ready)

@@ -1,0 +1,156 @@
+"""State and small helpers of mm/ksm.c."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ, WRITE, Actor
+from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
+from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.rbtree import misuse
+from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.processes import Processes
+
+
+class KsmCore(Processes):
+    """What the functions of mm/ksm.c share: locks, trees, the list of address spaces, the cursor, counters, knobs.
+
+    Protected by `ksm_thread_mutex`: everything but `mm_slots_hash`, the list of slots and writes of
+    `ksm_scan.mm_slot` (`ksm_mmlist_lock`), and the two plain knobs (nobody).
+    """
+
+    kernel_name = "v3.9"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ksm_thread_mutex: Final = Mutex(self.conductor, "ksm_thread_mutex")
+        self.ksm_mmlist_lock: Final = SpinLock(self.conductor, "ksm_mmlist_lock")
+        self.ksm_thread_wait: Final = WaitQueue(self.conductor, "ksm_thread_wait", idle=True)
+        self.ksm_mm_head: Final = MmSlot(None)
+        self.mm_slots_hash: Final[dict[int, MmSlot]] = {}
+        self.ksm_scan: Final = KsmScan(self.ksm_mm_head)
+        self.root_stable_tree: Final = [ContentTree[StableNode]("root_stable_tree", nid) for nid in self._nids()]
+        self.root_unstable_tree: Final = [ContentTree[RmapItem]("root_unstable_tree", nid) for nid in self._nids()]
+        self.migrate_nodes: Final[list[StableNode]] = []
+        self.ksm_run = KSM_RUN_STOP
+        self.ksm_merge_across_nodes = 1
+        self.ksm_nr_node_ids = 1
+        self.ksm_thread_pages_to_scan = 100
+        self.ksm_thread_sleep_millisecs = 20
+        self.ksm_pages_shared = 0
+        self.ksm_pages_sharing = 0
+        self.ksm_pages_unshared = 0
+        self.ksm_rmap_items = 0
+        self.pages_scanned = 0
+        """Pages that ksmd has looked at; v3.9 does not count them, its recordings do."""
+        self.ksmd_actor: Actor | None = None
+        self.items_allocated = 0
+        self.nodes_allocated = 0
+
+    def _nids(self) -> range:
+        return range(len(self.nodes))
+
+    @property
+    def pages_volatile(self) -> int:
+        """rmap_items in neither tree; the kernel shows a negative number as 0."""
+        return max(
+            0, self.ksm_rmap_items - self.ksm_pages_shared - self.ksm_pages_sharing - self.ksm_pages_unshared
+        )
+
+    # -- allocation -------------------------------------------------------------------------------------------
+
+    def alloc_rmap_item(self, mm: AddressSpace, address: int) -> RmapItem | None:
+        """A new, volatile item; None when there is no memory (never, without fault injection)."""
+        self.items_allocated += 1
+        self.ksm_rmap_items += 1
+        return RmapItem(self.items_allocated, mm, address)
+
+    def free_rmap_item(self, item: RmapItem) -> None:
+        """Free an item that is on no list and in no tree."""
+        item.must_be_alive()
+        self.ksm_rmap_items -= 1
+        item.alive = False
+
+    def alloc_stable_node(self) -> StableNode | None:
+        """A new node, in no tree; None when there is no memory (never, without fault injection)."""
+        self.nodes_allocated += 1
+        return StableNode(self.nodes_allocated)
+
+    def free_stable_node(self, node: StableNode) -> None:
+        """Free a node that is in no tree and on no list."""
+        node.must_be_alive()
+        node.alive = False
+
+    def free_mm_slot(self, slot: MmSlot) -> None:
+        """Free a slot that has left hash and list."""
+        slot.must_be_alive()
+        slot.alive = False
+
+    # -- helpers ------------------------------------------------------------------------------------------------
+
+    def ksm_test_exit(self, mm: AddressSpace) -> bool:
+        """Whether the last user of the page tables has gone. Tested after each acquisition of mmap_sem."""
+        mm.must_be_alive()
+        return mm.users == 0
+
+    def get_kpfn_nid(self, kpfn: int) -> int:
+        """Index of the tree for a frame number: its node, or 0 while merging across nodes."""
+        return 0 if self.ksm_merge_across_nodes else kpfn // self.frames_per_node
+
+    async def read_ksm_run(self) -> int:
+        """An unlocked read of ksm_run."""
+        await self.conductor.point(READ, self, "ksm_run")
+        return self.ksm_run
+
+    async def page_stable_node(self, page: Frame) -> StableNode | None:
+        """The node that a page's mapping names at this instant, or None."""
+        await self.conductor.point(READ, page, "mapping")
+        node = page.stable_node
+        return node if isinstance(node, StableNode) else None
+
+    # -- migrate_nodes ------------------------------------------------------------------------------------------
+
+    async def stable_node_to_migrate_nodes(self, node: StableNode) -> None:
+        """list_add at the front; the node has left its tree, whose links lie where the list's are."""
+        await self.conductor.point(WRITE, self.migrate_nodes)
+        if node.rb_tree is not None:
+            raise misuse("union_misuse", f"{node} goes on migrate_nodes while it is linked in a tree")
+        node.migrating = True
+        self.migrate_nodes.insert(0, node)
+
+    async def stable_node_from_migrate_nodes(self, node: StableNode) -> None:
+        """list_del, before the node is linked into a tree or freed."""
+        await self.conductor.point(WRITE, self.migrate_nodes)
+        if not node.migrating:
+            raise misuse("list_del_of_nonmember", f"{node} is taken off migrate_nodes, where it is not")
+        node.migrating = False
+        self.migrate_nodes.remove(node)
+
+    async def stable_tree_erase(self, node: StableNode) -> None:
+        """rb_erase from the tree whose index was stored at insertion, wherever the page is by now."""
+        root = self.root_stable_tree[node.nid]
+        await self.conductor.point(WRITE, root)
+        root.unlink(node, self.ksm_epoch)
+
+    # -- what the emulator knows and the kernel does not ---------------------------------------------------------
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether nobody else could move now or holds a lock that a walk would wait for."""
+        conductor = self.conductor
+        return conductor.alone and not any(a.held for a in conductor.actors if a is not conductor.turn)
+
+    def actor_name(self, number: int) -> str:
+        """The name of an actor by its number; "unknown" for -1."""
+        return self.conductor.actors[number].name if number >= 0 else "unknown"
+
+    def ksmd_should_run(self) -> bool:
+        """Whether there is anything to do: run is 1 and somebody is registered. An unlocked look."""
+        return bool(self.ksm_run & KSM_RUN_MERGE) and self.ksm_mm_head.next is not self.ksm_mm_head
+
+    def emit_rmap_item_removed(self, page: Frame, item: RmapItem) -> None:
+        """The tracepoint ksm_remove_rmap_item."""
+        self.emit(ev.KSM_REMOVE_RMAP_ITEM, page.pfn, item.number, item.mm.name)

@@ -1,0 +1,137 @@
+"""Where the rest of mm comes in: madvise, fork, exit, reverse mapping, migration."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
+from ksmactors.ksm.scan import Scanning
+from ksmactors.ksm.structs import KSM_RUN_UNMERGE, MmSlot, RmapItem, StableNode
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import ENOMEM, MADV_MERGEABLE
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+from ksmactors.mm.hooks import RmapOne
+
+
+class EntryPoints(Scanning):
+    """The functions of include/linux/ksm.h. None of them takes ksm_thread_mutex."""
+
+    async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
+        """Register, or unmerge a range: (0 or -errno, the vma's new VM_MERGEABLE). mmap_sem is held for write.
+
+        After an error of UNMERGEABLE the advice stays, and part of the range may be unmerged.
+        """
+        if advice == MADV_MERGEABLE:
+            if not vma.mm.registered:
+                failed = await self.ksm_enter(vma.mm)
+                if failed:
+                    return failed, vma.mergeable
+            return 0, True
+        if vma.mergeable and vma.anon_vma is not None:
+            failed = await self.unmerge_ksm_pages(vma, start, end)
+            if failed:
+                return failed, True
+        return 0, False
+
+    def alloc_mm_slot(self, mm: AddressSpace) -> MmSlot | None:
+        """A new slot; None when there is no memory (never, without fault injection)."""
+        return MmSlot(mm)
+
+    async def ksm_enter(self, mm: AddressSpace) -> int:
+        """__ksm_enter: put an address space just behind the cursor, or at the very end while run is 2: 0 or -ENOMEM.
+
+        `ksm_run` is read before the list is locked: run=2 may begin in between (H4).
+        """
+        slot = self.alloc_mm_slot(mm)
+        if slot is None:
+            return -ENOMEM
+        needs_wakeup = self.ksm_mm_head.next is self.ksm_mm_head
+        unmerging = await self.read_ksm_run() & KSM_RUN_UNMERGE
+        await self.ksm_mmlist_lock.lock()
+        await self.insert_slot(slot, at_end=bool(unmerging))
+        mm.registered = True
+        mm.count += 1
+        self.emit(ev.KSM_ENTER, mm.name)
+        if needs_wakeup:
+            self.ksm_thread_wait.wake_all()
+        return 0
+
+    async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
+        """Hash a slot and put it in its place on the list; releases ksm_mmlist_lock."""
+        assert slot.mm is not None, "only the head has no mm"
+        self.mm_slots_hash[slot.mm.number] = slot
+        slot.add_before(self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
+        await self.ksm_mmlist_lock.unlock()
+
+    async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
+        """Register the child of a registered parent, before anything is copied."""
+        return await self.ksm_enter(mm) if oldmm.registered else 0
+
+    async def ksm_exit(self, mm: AddressSpace) -> None:
+        """__ksm_exit: the last user has gone, the page tables are still there.
+
+        Frees the slot if it has no items and the cursor is elsewhere; else ksmd will, and this waits until whoever is
+        in the page tables now has left them (a cycle of mmap_sem).
+        """
+        if not mm.registered:
+            return
+        await self.ksm_mmlist_lock.lock()
+        slot = self.mm_slots_hash.get(mm.number)
+        easy_to_free = False
+        if slot is not None and self.ksm_scan.mm_slot is not slot:
+            if slot.rmap_list is None:
+                del self.mm_slots_hash[mm.number]
+                slot.unlink()
+                easy_to_free = True
+            else:
+                slot.unlink()
+                slot.add_before(self.ksm_scan.mm_slot.next)
+        await self.ksm_mmlist_lock.unlock()
+        if easy_to_free and slot is not None:
+            self.free_mm_slot(slot)
+            mm.registered = False
+            self.emit(ev.KSM_EXIT, mm.name)
+            self.mmdrop(mm)
+        elif slot is not None:
+            await mm.down_write()
+            await mm.up_write()
+
+    async def rmap_walk_ksm(self, page: Frame, rmap_one: RmapOne) -> None:
+        """Visit the places that may map a locked KSM page: first each item's own mm, then those forked from it.
+
+        A page without a node is nowhere to be found.
+        """
+        node = page.stable_node
+        if not isinstance(node, StableNode):
+            return
+        for search_new_forks in (False, True):
+            for item in node.hlist():
+                if await self._walk_item(item, rmap_one, search_new_forks):
+                    return
+
+    @staticmethod
+    async def _walk_item(item: RmapItem, rmap_one: RmapOne, search_new_forks: bool) -> bool:
+        anon_vma = item.anon_vma
+        await anon_vma.rwsem.down_read()
+        done = False
+        for vma in anon_vma.vmas:
+            if vma.start <= item.address < vma.end and (vma.mm is not item.mm) == search_new_forks:
+                done = await rmap_one(vma, item.address)
+                if done:
+                    break
+        await anon_vma.rwsem.up_read()
+        return done
+
+    async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
+        """W3 to W5: the node learns of its new page first, then the old page forgets the node. Both are locked."""
+        node = newpage.stable_node
+        if not isinstance(node, StableNode):
+            return
+        await self.conductor.point(WRITE, node, "kpfn")
+        node.must_be_alive()
+        node.kpfn = newpage.pfn  # W3
+        node.moves += 1
+        node.moved_by = self.conductor.turn.number
+        self.ksm_epoch += 1
+        self.memory_epoch += 1
+        await oldpage.set_mapping(KSM_WITHOUT_NODE)  # W5; the write barrier W4 lies between
+        self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)

@@ -1,0 +1,86 @@
+"""An index by content beside a tree, for as long as the tree's contents cannot have drifted.
+
+A search must visit entries one by one, because each visit can meet a page that is being migrated or a node that has
+gone stale. But when nobody else could move, and nothing has changed since the entries were linked, the walk would
+meet no such thing: one bisect finds the same entry, or the same gap. The caller says by an *epoch* what "nothing has
+changed" means; an index of another epoch is not used, and is not kept up to date.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, NamedTuple, TypeVar
+
+from sortedcontainers import SortedKeyList
+
+from ksmactors.ksm.rbtree import RbNode, RbTree
+from ksmactors.mm.content import Content
+
+
+class IndexedNode(RbNode):
+    """A tree entry that remembers the content it was indexed by."""
+
+    __slots__ = ("indexed",)
+
+    indexed: Content
+
+
+E = TypeVar("E", bound=IndexedNode)
+
+
+class Place(NamedTuple):
+    """Where a search ended: at an equal entry, or below `parent` on one side; or at a stale entry."""
+
+    entry: RbNode | None
+    parent: RbNode | None
+    left: bool
+    stale: bool = False
+
+
+def _content(entry: IndexedNode) -> bytes:
+    return entry.indexed.data
+
+
+class ContentTree(RbTree[E], Generic[E]):
+    """A red-black tree ordered by content, with its index."""
+
+    __slots__ = ("_by_content", "_epoch", "nid")
+
+    def __init__(self, name: str, nid: int) -> None:
+        super().__init__(f"{name}[{nid}]")
+        self.nid = nid
+        self._by_content: SortedKeyList[E, bytes] = SortedKeyList(key=_content)
+        self._epoch = -1
+
+    def start_index(self, epoch: int) -> None:
+        """Start the index anew: the tree is empty, or its entries' `indexed` are right."""
+        self._by_content = SortedKeyList(self, key=_content)
+        self._epoch = epoch
+
+    def usable(self, epoch: int) -> bool:
+        """Whether the index says what a walk would find."""
+        return self._epoch == epoch
+
+    def find(self, content: Content) -> Place:
+        """What a walk to this content would end at."""
+        index = self._by_content
+        position = index.bisect_key_left(content.data)
+        if position < len(index):
+            above = index[position]
+            if above.indexed is content:
+                return Place(above, None, False)
+            if above.rb_left is None:
+                return Place(None, above, True)
+        return Place(None, index[position - 1] if position else None, False)
+
+    def link(self, node: E, place: Place, content: Content, epoch: int) -> None:
+        """Insert an entry where a search ended."""
+        node.indexed = content
+        self.insert(node, place.parent, place.left)  # type: ignore[arg-type]  # found in this tree
+        if self._epoch == epoch:
+            self._by_content.add(node)
+
+    def unlink(self, node: E, epoch: int) -> None:
+        """Erase an entry."""
+        self.erase(node)
+        if self._epoch == epoch:
+            self._by_content.remove(node)

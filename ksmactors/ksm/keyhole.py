@@ -1,0 +1,140 @@
+"""Reaching a KSM page through its stable node, and taking nodes and items down.
+
+A stable node knows its page by number only, and holds no reference: the page may be migrated or freed at any instant.
+`get_ksm_page` is the reader's half of the protocol whose writer's half is `migrate_page_copy` and
+`ksm_migrate_page`.
+"""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.ksm.core import KsmCore
+from ksmactors.ksm.structs import STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
+from ksmactors.mm.frame import Frame
+
+
+class Keyhole(KsmCore):
+    """get_ksm_page and the removal of nodes and items."""
+
+    async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
+        """R1 and the re-read of the stale check: what tells whether the node's page has moved, kpfn first."""
+        await self.conductor.point(READ, node, "kpfn")
+        node.must_be_alive()
+        return (node.kpfn,)
+
+    async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
+        """The page of a stable node with a reference, and locked if wanted.
+
+        None: the node was stale, and **has been freed**; its items are volatile, the counters adjusted. The caller
+        holds ksm_thread_mutex. The unlocked page's content stays right for as long as the reference is held, but the
+        page may be migrated at any moment; the locked page is the node's until it is unlocked. Blocks only for the
+        lock. Source: get_ksm_page(), v3.9 (steps R1 to R6).
+        """
+        while True:
+            seen = await self.read_kpfn(node)  # R1
+            page = self.pfn_to_page(seen[0])
+            if await self._take_if_of(page, node, lock):
+                return page
+            if await self.read_kpfn(node) != seen:
+                self.race(ev.RACE_PAGE_MIGRATED, self.actor_name(node.moved_by), page, tree="stable", tree_nid=node.nid)
+                continue
+            self.race(ev.RACE_STALE_NODE, "unknown", page, tree="stable", tree_nid=node.nid)
+            await self.remove_node_from_stable_tree(node)
+            return None
+
+    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+        """R3 to R6: a reference (and the lock) on `page` if it is the node's before and after each step."""
+        expected = node.mapping
+        if await page.read_mapping() is not expected:  # R3
+            return False
+        if not await page.get_unless_zero():  # R4: free, and its mapping not yet cleared or reused
+            return False
+        if await page.read_mapping() is not expected:  # R5: it may have been freed and reused before R4
+            await page.put()
+            return False
+        if lock:
+            await page.lock()
+            if await page.read_mapping() is not expected:  # R6: a migration may have ended while we waited
+                await page.unlock()
+                await page.put()
+                return False
+        return True
+
+    async def remove_node_from_stable_tree(self, node: StableNode) -> None:
+        """Free a node and make its items volatile. ksm_thread_mutex; and the page lock, or the node is stale.
+
+        The items' `head` goes on naming the node, as in v3.9. The page's mapping is left alone.
+        """
+        node.must_be_alive()
+        for item in node.hlist():
+            if item.hnext is not None:
+                self.ksm_pages_sharing -= 1
+            else:
+                self.ksm_pages_shared -= 1
+            item.anon_vma.put()
+            item.flag = 0
+            self.item_left_node(item)
+        if node.migrating:
+            await self.stable_node_from_migrate_nodes(node)
+        else:
+            await self.stable_tree_erase(node)
+        self.emit(ev.KSM_REMOVE_KSM_PAGE, node.kpfn)
+        self.free_stable_node(node)
+
+    def item_left_node(self, item: RmapItem) -> None:
+        """An item is no longer on its node's hlist. v3.9 does nothing more: `head` keeps naming the node (K1)."""
+
+    async def remove_rmap_item_from_tree(self, item: RmapItem) -> None:
+        """Make an item volatile: off its node's hlist, or out of the unstable tree. ksm_thread_mutex.
+
+        May block on the lock of a KSM page; mmap_sem of the item's mm may be held for read.
+        """
+        item.must_be_alive()
+        if item.flag == STABLE_FLAG:
+            await self._leave_stable_node(item)
+        elif item.flag == UNSTABLE_FLAG:
+            age = (self.ksm_scan.seqnr - item.seqnr) & 0xFF
+            if age > 1:
+                self.warn("remove_rmap_item_from_tree", f"BUG_ON: {item} has been unstable for {age} scans")
+            if age == 0:
+                await self.unstable_tree_erase(item)
+            self.ksm_pages_unshared -= 1
+            item.flag = 0
+
+    async def _leave_stable_node(self, item: RmapItem) -> None:
+        node = item.head
+        assert node is not None, "a stable item's head is set, and only the unstable tree overwrites it"
+        page = await self.get_ksm_page(node, lock=True)
+        if page is None:
+            return
+        await self.conductor.point(WRITE, node, "hlist")
+        node.hlist_del(item)
+        await page.unlock()
+        await page.put()
+        if node.first is not None:
+            self.ksm_pages_sharing -= 1
+        else:
+            self.ksm_pages_shared -= 1
+        item.anon_vma.put()
+        item.flag = 0
+        self.item_left_node(item)
+        self.emit_rmap_item_removed(page, item)
+
+    async def unstable_tree_erase(self, item: RmapItem) -> None:
+        """rb_erase of an item that went into the unstable tree in this scan."""
+        root = self.root_unstable_tree[item.nid]
+        await self.conductor.point(WRITE, root)
+        root.unlink(item, self.memory_epoch)
+
+    async def remove_trailing_rmap_items(self, link: MmSlot | RmapItem) -> None:
+        """Free all items from a link cell to the end of the list."""
+        while link.rmap_list is not None:
+            item = link.rmap_list
+            link.rmap_list = item.rmap_list
+            await self.remove_rmap_item_from_tree(item)
+            self.free_rmap_item(item)
+
+    def warn(self, function: str, message: str) -> None:
+        """What the kernel would print with a backtrace."""
+        self.emit(ev.KSM_WARN, function, message)

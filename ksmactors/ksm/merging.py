@@ -1,0 +1,141 @@
+"""Merging one page into another, step by step under the locks that it takes."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.ksm.structs import RmapItem
+from ksmactors.ksm.unmerging import Unmerging
+from ksmactors.mm.address_space import Pte, Vma
+from ksmactors.mm.const import EFAULT
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+
+
+class Merging(Unmerging):
+    """write_protect_page, replace_page and what tries them."""
+
+    async def write_protect_page(self, vma: Vma, page: Frame) -> tuple[int, Pte | None]:
+        """Make the entry that maps an ordinary page read-only and clean: (0, the entry) or (-EFAULT, None).
+
+        -EFAULT also for any KSM page (page_address_in_vma refuses it), and when somebody else holds a reference.
+        mmap_sem for read and the page lock are held.
+        """
+        address = self.page_address_in_vma(page, vma)
+        if address is None:
+            return -EFAULT, None
+        mm = vma.mm
+        pte = await self.page_check_address(page, mm, address)
+        if pte is None:
+            self.pte_changed(mm, page)
+            return -EFAULT, None
+        if pte.write or pte.dirty:
+            taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
+            if page.mapcount + 1 != await page.count():
+                await self.set_pte(mm, address, taken)
+                await mm.page_table_lock.unlock()
+                self.race(ev.RACE_PAGE_PINNED, "unknown", page)
+                return -EFAULT, None
+            if taken is not None and taken.dirty:
+                page.dirty = True
+            pte = Pte(page)
+            await self.set_pte(mm, address, pte)
+        await mm.page_table_lock.unlock()
+        return 0, pte
+
+    async def replace_page(self, vma: Vma, page: Frame, kpage: Frame, expected: Pte) -> int:
+        """Map `kpage` where `page` is mapped, if the entry is still the one expected: 0 or -EFAULT.
+
+        kpage is not locked: the caller's reference and its being KSM are relied on.
+        """
+        address = self.page_address_in_vma(page, vma)
+        if address is None:
+            return -EFAULT
+        return await self.replace_page_at(vma, address, page, kpage, expected)
+
+    async def replace_page_at(self, vma: Vma, address: int, page: Frame, kpage: Frame, expected: Pte) -> int:
+        """The part of replace_page under the page table lock."""
+        mm = vma.mm
+        await mm.page_table_lock.lock()
+        if mm.ptes.get(address) != expected:
+            await mm.page_table_lock.unlock()
+            self.pte_changed(mm, page)
+            return -EFAULT
+        await kpage.get()
+        kpage.mapcount += 1
+        await self.set_pte(mm, address, Pte(kpage))
+        page.mapcount -= 1
+        await page.put()
+        await mm.page_table_lock.unlock()
+        return 0
+
+    async def try_to_merge_one_page(self, vma: Vma, page: Frame, kpage: Frame | None) -> int:
+        """Merge a page into a KSM page, or make it one (kpage None): 0 or -EFAULT.
+
+        ksm_thread_mutex, mmap_sem for read; a reference on each page. Never blocks on the lock of `page`: busy
+        pages are for another time.
+        """
+        if page is kpage:  # reached through a fork
+            return 0
+        if not vma.mergeable or not page.is_anon:
+            self.race(ev.RACE_VMA_GONE, "unknown", page)
+            return -EFAULT
+        if not await page.trylock():
+            owner = page.owner
+            self.race(ev.RACE_TRYLOCK_LOST, owner.name if owner is not None else "unknown", page)
+            return -EFAULT
+        result, expected = await self.write_protect_page(vma, page)
+        if expected is not None:
+            if kpage is None:
+                await self.upgrade_page(page)
+            elif await page.read_content() is await kpage.read_content():
+                result = await self.replace_page(vma, page, kpage, expected)
+            else:
+                result = -EFAULT
+                self.race(ev.RACE_CONTENT_CHANGED, self.actor_name(page.writer), page)
+        await page.unlock()
+        return result
+
+    async def upgrade_page(self, page: Frame) -> None:
+        """Make a locked, write-protected page a KSM page; it has no node yet."""
+        await page.set_mapping(KSM_WITHOUT_NODE)
+
+    async def try_to_merge_with_ksm_page(self, item: RmapItem, page: Frame, kpage: Frame | None) -> int:
+        """TK1 to TK6: merge the page of an item: 0, and the item holds an anon_vma reference; or -EFAULT.
+
+        On success the caller must append the item to a node, or break_cow it. ksm_thread_mutex.
+        """
+        mm = item.mm
+        await mm.down_read()
+        vma = self.find_vma_to_merge(item)
+        result = -EFAULT
+        if vma is not None:
+            result = await self.try_to_merge_one_page(vma, page, kpage)
+        if result == 0 and vma is not None:
+            await self.remove_rmap_item_from_tree(item)  # anon_vma lies over nid: first out of the unstable tree
+            item.anon_vma = vma.anon_vma.get()  # type: ignore[union-attr]  # None is H6
+        await mm.up_read()
+        if kpage is None:
+            self.emit(ev.KSM_MERGE_ONE_PAGE, page.pfn, item.number, mm.name, result)
+        else:
+            self.emit(ev.KSM_MERGE_WITH_KSM_PAGE, kpage.pfn, page.pfn, item.number, mm.name, result)
+        return result
+
+    def find_vma_to_merge(self, item: RmapItem) -> Vma | None:
+        """TK2, TK3: any vma at the item's address, its advice not asked for (H6)."""
+        if self.ksm_test_exit(item.mm):
+            self.race(ev.RACE_MM_EXITED, item.mm.name, None)
+            return None
+        vma = item.mm.vma_at(item.address)
+        if vma is None:
+            self.race(ev.RACE_VMA_GONE, item.mm.name, None)
+        return vma
+
+    async def try_to_merge_two_pages(
+        self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame
+    ) -> Frame | None:
+        """Make `page` a KSM page and merge `tree_page` into it: `page` if both worked, else None, all undone."""
+        if await self.try_to_merge_with_ksm_page(item, page, None):
+            return None
+        if await self.try_to_merge_with_ksm_page(tree_item, tree_page, page):
+            await self.break_cow(item)
+            return None
+        return page

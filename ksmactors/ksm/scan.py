@@ -1,0 +1,224 @@
+"""ksmd: the cursor's way through all address spaces, and what is done with each page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ
+from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
+from ksmactors.ksm.trees import Trees
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.frame import Frame
+
+NS_PER_MS: Final = 1_000_000
+
+
+class Scanning(Trees):
+    """cmp_and_merge_page, scan_get_next_rmap_item, ksm_do_scan, ksm_scan_thread."""
+
+    async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
+        """Try to merge one page that ksmd has come to; steps CM1 to CM12. ksm_thread_mutex, a reference on the page."""
+        node = await self.page_stable_node(page)  # CM1
+        if node is not None:
+            if not node.migrating and self.get_kpfn_nid((await self.read_kpfn(node))[0]) != node.nid:  # CM2a
+                await self.stable_tree_erase(node)
+                await self.stable_node_to_migrate_nodes(node)
+                self.emit_misplaced(node)
+            if not node.migrating and item.head is node:  # CM2b
+                return
+        kpage = await self.stable_tree_search(page)  # CM3
+        if kpage is page and item.head is node:  # CM4
+            await kpage.put()
+            return
+        await self.remove_rmap_item_from_tree(item)  # CM6
+        if kpage is not None:
+            await self.merge_with_found(item, page, kpage, node)
+            return
+        if await self._checksum_changed(item, page):  # CM8
+            return
+        found = await self.unstable_tree_search_insert(item, page)  # CM9
+        if found is not None:
+            await self._merge_two(item, page, *found)
+
+    async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
+        """CM7: the stable tree has an equal page. A failure ends the visit, too. `node` is the page's own, if any."""
+        if await self.try_to_merge_with_ksm_page(item, page, kpage) == 0:  # CM7a
+            await kpage.lock()  # CM7b
+            await self.stable_tree_append(item, await self.page_stable_node(kpage))
+            await kpage.unlock()
+        await kpage.put()  # CM7c
+
+    async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+        checksum = (await page.read_content()).checksum
+        changed = item.oldchecksum != checksum
+        self.emit(ev.CALC_CHECKSUM, item.mm.name, item.address, page.pfn, changed)
+        if changed:
+            if item.oldchecksum:
+                self.race(ev.RACE_CHECKSUM_CHANGED, self.actor_name(page.writer), page)
+            item.oldchecksum = checksum
+        return changed
+
+    async def _merge_two(self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame) -> None:
+        kpage = await self.try_to_merge_two_pages(item, page, tree_item, tree_page)  # CM10
+        await tree_page.put()
+        if kpage is None:
+            return
+        await kpage.lock()  # CM11
+        node = await self.stable_tree_insert(kpage)
+        if node is not None:
+            await self.stable_tree_append(tree_item, node)
+            await self.stable_tree_append(item, node)
+        await kpage.unlock()
+        if node is None:  # CM12
+            await self.break_cow(tree_item)
+            await self.break_cow(item)
+
+    # -- the cursor -------------------------------------------------------------------------------------------------
+
+    async def get_next_rmap_item(self, mm: AddressSpace, link: MmSlot | RmapItem, address: int) -> RmapItem | None:
+        """The item for an address, from the cursor's link on: found, or made. Items passed over are freed.
+
+        ksm_thread_mutex, mmap_sem for read; may block on a KSM page's lock. None: no memory.
+        """
+        while link.rmap_list is not None:
+            item = link.rmap_list
+            item.must_be_alive()
+            if item.address == address:
+                return item
+            if item.address > address:
+                break
+            link.rmap_list = item.rmap_list
+            await self.remove_rmap_item_from_tree(item)
+            self.free_rmap_item(item)
+        new = self.alloc_rmap_item(mm, address)
+        if new is not None:
+            new.rmap_list = link.rmap_list
+            link.rmap_list = new
+        return new
+
+    async def _start_scan(self) -> bool:
+        """SC2: the cursor is at the head: prune, reset, go to the first slot; False if there is none any more."""
+        self.emit(ev.KSM_START_SCAN, self.ksm_scan.seqnr, self.ksm_rmap_items)
+        if not self.ksm_merge_across_nodes:
+            for node in list(self.migrate_nodes):
+                page = await self.get_ksm_page(node, lock=False)
+                if page is not None:
+                    await page.put()
+        self.reset_unstable_roots()
+        if self.undisturbed:
+            self.refresh_stable_index()
+        await self.ksm_mmlist_lock.lock()
+        slot = self.ksm_scan.mm_slot = self.ksm_mm_head.next
+        await self.ksm_mmlist_lock.unlock()
+        if slot is self.ksm_mm_head:  # the last one left after SC1 had looked
+            return False
+        self._enter_slot(slot)
+        return True
+
+    def reset_unstable_roots(self) -> None:
+        """SC2c: throw the unstable trees away, those in use (H2)."""
+        for nid in range(self.ksm_nr_node_ids):
+            self.root_unstable_tree[nid].reset()
+            self.root_unstable_tree[nid].start_index(self.memory_epoch)
+
+    def _enter_slot(self, slot: MmSlot) -> None:
+        self.ksm_scan.address = 0
+        self.ksm_scan.rmap_list = slot
+
+    async def scan_get_next_rmap_item(self) -> tuple[RmapItem, Frame] | None:
+        """The next page in the scan with its item and a reference; None at the end of a full scan, or of memory.
+
+        ksm_thread_mutex. Steps SC1 to SC9; goes on through address spaces until it has a page.
+        """
+        scan = self.ksm_scan
+        await self.conductor.point(READ, self.ksm_mm_head)
+        if self.ksm_mm_head.next is self.ksm_mm_head:  # SC1
+            return None
+        if scan.mm_slot is self.ksm_mm_head and not await self._start_scan():
+            return None
+        while True:
+            slot = scan.mm_slot
+            slot.must_be_alive()
+            mm = slot.mm
+            assert mm is not None, "only the head has no mm"
+            await mm.down_read()  # SC3
+            vma = None if self.ksm_test_exit(mm) else mm.find_vma(scan.address)
+            while vma is not None:  # SC4
+                if vma.mergeable:
+                    page = await self._next_page_in(vma)
+                    if page is not None:
+                        return await self._item_for(mm, page)
+                vma = mm.find_vma(vma.end)
+            if self.ksm_test_exit(mm):  # SC5
+                self._enter_slot(slot)
+            await self.remove_trailing_rmap_items(scan.rmap_list)  # SC6
+            await self.leave_mm(mm, drop=scan.address == 0)  # SC7
+            if scan.mm_slot is self.ksm_mm_head:  # SC8
+                break
+            self._enter_slot(scan.mm_slot)
+        scan.seqnr += 1  # SC9
+        self.emit(ev.KSM_STOP_SCAN, scan.seqnr, self.ksm_rmap_items)
+        return None
+
+    async def _next_page_in(self, vma: Vma) -> Frame | None:
+        """SC4a, b, d: the next anonymous page from the cursor's address on, which is left at it."""
+        scan = self.ksm_scan
+        scan.address = max(scan.address, vma.start)
+        if vma.anon_vma is None:
+            scan.address = vma.end
+        while scan.address < vma.end:
+            if self.ksm_test_exit(vma.mm):
+                self.race(ev.RACE_MM_EXITED, vma.mm.name, None)
+                break
+            page = await self.follow_page(vma.mm, scan.address)
+            if page is not None:
+                if page.is_anon:
+                    return page
+                await page.put()
+            scan.address += PAGE_SIZE
+        return None
+
+    async def _item_for(self, mm: AddressSpace, page: Frame) -> tuple[RmapItem, Frame] | None:
+        """SC4c: the page's item; the cursor goes behind it. Releases mmap_sem."""
+        scan = self.ksm_scan
+        item = await self.get_next_rmap_item(mm, scan.rmap_list, scan.address)
+        if item is not None:
+            scan.rmap_list = item
+            scan.address += PAGE_SIZE
+        else:
+            await page.put()
+        await mm.up_read()
+        return (item, page) if item is not None else None
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    async def ksm_do_scan(self, pages: int) -> None:
+        """Scan up to so many pages, or to the end of the full scan. ksm_thread_mutex."""
+        for _ in range(pages):
+            found = await self.scan_get_next_rmap_item()
+            if found is None:
+                return
+            item, page = found
+            self.pages_scanned += 1
+            await self.cmp_and_merge_page(page, item)
+            await page.put()
+
+    async def ksm_scan_thread(self) -> None:
+        """The body of ksmd: a batch under ksm_thread_mutex, then a sleep. Never returns.
+
+        The timed sleep is not ended by a change of the knob (v3.9); the other one by `ksm_thread_wait`.
+        """
+        self.ksmd_actor = self.conductor.turn
+        while True:
+            await self.ksm_thread_mutex.lock()
+            if self.ksmd_should_run():
+                await self.ksm_do_scan(self.ksm_thread_pages_to_scan)
+            await self.ksm_thread_mutex.unlock()
+            await self.read_ksm_run()
+            if self.ksmd_should_run():
+                await self.conductor.sleep(self.ksm_thread_sleep_millisecs * NS_PER_MS)
+            else:
+                while not self.ksmd_should_run():
+                    await self.ksm_thread_wait.wait()

@@ -1,0 +1,125 @@
+"""/sys/kernel/mm/ksm: parsing, errnos and side effects of every file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
+from ksmactors.ksm.entry import EntryPoints
+from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KSM_RUN_UNMERGE
+from ksmactors.mm.const import EACCES, EBUSY, EINVAL, ENOENT, ERANGE
+
+UINT_MAX: Final = (1 << 32) - 1
+ULONG_MAX: Final = (1 << 64) - 1
+
+_NUMBER: Final = re.compile(r"\+?[0-9]+\n?")
+
+
+def kstrtoul(text: str) -> int:
+    """Parse base 10: one leading '+' and one trailing newline are allowed, blanks are not. -EINVAL or -ERANGE."""
+    if not _NUMBER.fullmatch(text):
+        return -EINVAL
+    value = int(text)
+    return value if value <= ULONG_MAX else -ERANGE
+
+
+class Sysfs(EntryPoints):
+    """The files of the group "ksm". Writers of `run` and `merge_across_nodes` take ksm_thread_mutex."""
+
+    def sysfs_files(self) -> dict[str, bool]:
+        """The files of this kernel, in the order of its attribute list, and whether each can be written."""
+        return {
+            "sleep_millisecs": True,
+            "pages_to_scan": True,
+            "run": True,
+            "pages_shared": False,
+            "pages_sharing": False,
+            "pages_unshared": False,
+            "pages_volatile": False,
+            "full_scans": False,
+            "merge_across_nodes": True,
+        }
+
+    def sysfs_values(self) -> dict[str, Callable[[], int]]:
+        """How each file is shown."""
+        return {
+            "sleep_millisecs": lambda: self.ksm_thread_sleep_millisecs,
+            "pages_to_scan": lambda: self.ksm_thread_pages_to_scan,
+            "run": lambda: self.ksm_run,
+            "pages_shared": lambda: self.ksm_pages_shared,
+            "pages_sharing": lambda: self.ksm_pages_sharing,
+            "pages_unshared": lambda: self.ksm_pages_unshared,
+            "pages_volatile": lambda: self.pages_volatile,
+            "full_scans": lambda: self.ksm_scan.seqnr,
+            "merge_across_nodes": lambda: self.ksm_merge_across_nodes,
+        }
+
+    def sysfs_show(self, knob: str) -> str:
+        """What reading a file gives, without the newline. KeyError: there is no such file. No lock is taken."""
+        return str(self.sysfs_values()[knob]())
+
+    async def sysfs_store(self, knob: str, text: str) -> int:
+        """Write a file: 0, or -ENOENT (no such file), -EACCES (read-only), -EINVAL, -ERANGE, -EBUSY, -ENOMEM."""
+        writable = self.sysfs_files().get(knob)
+        if writable is None:
+            result = -ENOENT
+        elif not writable:
+            result = -EACCES
+        else:
+            result = await self.knob_store(knob, text)
+        self.emit(ev.SYSFS_WRITE, knob, text, result)
+        return result
+
+    async def knob_store(self, knob: str, text: str) -> int:
+        """The store function of a writable file."""
+        value = kstrtoul(text)
+        if knob == "run":
+            return await self.run_store(value)
+        if knob == "merge_across_nodes":
+            return await self.merge_across_nodes_store(value)
+        if not 0 <= value <= UINT_MAX:
+            return -EINVAL
+        await self.conductor.point(WRITE, self, knob)
+        if knob == "pages_to_scan":
+            self.ksm_thread_pages_to_scan = value
+        else:
+            self.ksm_thread_sleep_millisecs = value
+        return 0
+
+    async def run_store(self, value: int) -> int:
+        """run: 0 stops ksmd, 1 starts it, 2 stops it and unmerges everything. Equal to what it is: nothing at all."""
+        if not KSM_RUN_STOP <= value <= KSM_RUN_UNMERGE:
+            return -EINVAL
+        await self.ksm_thread_mutex.lock()
+        result = 0
+        if self.ksm_run != value:
+            await self.conductor.point(WRITE, self, "ksm_run")
+            self.ksm_run = value
+            if value == KSM_RUN_UNMERGE:
+                result = await self.unmerge_and_remove_all_rmap_items()
+                if result:
+                    self.ksm_run = KSM_RUN_STOP
+        await self.ksm_thread_mutex.unlock()
+        if value == KSM_RUN_MERGE:
+            self.ksm_thread_wait.wake_all()
+        return result
+
+    async def merge_across_nodes_store(self, value: int) -> int:
+        """merge_across_nodes: can change only while nothing is shared and no stable node is left; else -EBUSY."""
+        if value < 0:
+            return value
+        if value > 1:
+            return -EINVAL
+        await self.ksm_thread_mutex.lock()
+        result = 0
+        if self.ksm_merge_across_nodes != value:
+            if self.ksm_pages_shared or await self.remove_all_stable_nodes():
+                result = -EBUSY
+            else:
+                self.ksm_merge_across_nodes = value
+                self.ksm_nr_node_ids = 1 if value else len(self.nodes)
+        await self.ksm_thread_mutex.unlock()
+        return result

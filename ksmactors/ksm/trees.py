@@ -1,0 +1,220 @@
+"""Searching and growing the stable and unstable trees."""
+
+from __future__ import annotations
+
+from ksmactors.errors import Finding
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
+from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.merging import Merging
+from ksmactors.ksm.structs import STABLE_FLAG, UNSTABLE_FLAG, SEQNR_MASK, RmapItem, StableNode
+from ksmactors.mm.content import memcmp_pages
+from ksmactors.mm.frame import Frame
+
+
+class Trees(Merging):
+    """Both kinds of tree, partitioned by node when merge_across_nodes is 0. All under ksm_thread_mutex."""
+
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame) -> Place:
+        """Descend to the content of `page`, visiting each entry's page; ends at a stale entry, which is freed."""
+        if self.undisturbed and root.usable(self.ksm_epoch):
+            return root.find(page.content)
+        entry, parent, left = root.root, None, False
+        while entry is not None:
+            tree_page = await self.get_ksm_page(entry, lock=False)
+            if tree_page is None:
+                return Place(None, None, False, stale=True)
+            order = memcmp_pages(await page.read_content(), await tree_page.read_content())
+            await tree_page.put()
+            if order == 0:
+                return Place(entry, None, False)
+            parent, left = entry, order < 0
+            entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of StableNodes
+        return Place(None, parent, left)
+
+    def refresh_stable_index(self) -> None:
+        """Start the stable trees' indices anew if no entry is stale; else walk until the stale ones are pruned."""
+        for root in self.root_stable_tree:
+            if root.usable(self.ksm_epoch):
+                continue
+            fresh = True
+            for node in root:
+                page = self.pfn_to_page(node.kpfn)
+                fresh = fresh and page.mapping is node.mapping and page.refcount > 0
+                node.indexed = page.content
+            if fresh:
+                root.start_index(self.ksm_epoch)
+
+    async def stable_tree_search(self, page: Frame) -> Frame | None:
+        """The KSM page equal to `page`, with a reference; or `page` itself if it is one already and has its place.
+
+        A page whose node is on migrate_nodes gets a place in the tree of its node here (ST5, ST6). None: there is no
+        equal page, or it is misplaced, or a stale entry ended the search (K3). `page` has a caller's reference and is
+        not locked. Source: stable_tree_search(), v3.9.
+        """
+        page_node = await self.page_stable_node(page)
+        if page_node is not None and not page_node.migrating:  # ST1: forked
+            await page.get()
+            return page
+        nid = self.get_kpfn_nid(page.pfn)
+        root = self.root_stable_tree[nid]
+        while True:
+            place = await self.stable_tree_walk(root, page)
+            if place.stale:
+                return None
+            if place.entry is None:
+                return await self._take_place(root, place, page, page_node)
+            entry = place.entry
+            assert isinstance(entry, StableNode), "a tree of StableNodes"
+            tree_page = await self.get_ksm_page(entry, lock=True)  # the lock cycle: no migration is half done
+            if tree_page is not None:
+                await tree_page.unlock()
+                if self.get_kpfn_nid(entry.kpfn) != entry.nid:
+                    await tree_page.put()
+                    return await self._replace_misplaced(root, entry, page, page_node)
+                if page_node is not None:
+                    self.emit(ev.NODE_COLLIDED, page_node.number, page.pfn, nid, tree_page.pfn)
+                    self.race(ev.RACE_NODE_COLLIDED, self.actor_name(page_node.moved_by), page, tree="stable", tree_nid=nid)
+                return tree_page
+            if page_node is None:
+                return None
+
+    async def _take_place(
+        self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
+    ) -> Frame | None:
+        """ST4, ST5: no equal entry; a moved node is linked where the search fell off."""
+        if page_node is None:
+            return None
+        await self.stable_node_from_migrate_nodes(page_node)
+        page_node.nid = root.nid
+        await self.conductor.point(WRITE, root)
+        root.link(page_node, place, page.content, self.ksm_epoch)
+        self.emit(ev.NODE_RESLOTTED, page_node.number, page.pfn, root.nid)
+        await page.get()
+        return page
+
+    async def _replace_misplaced(
+        self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
+    ) -> Frame | None:
+        """ST6: the equal entry's page has left this node: the entry goes to migrate_nodes, a moved node takes its place."""
+        self.race(
+            ev.RACE_NODE_MISPLACED, self.actor_name(entry.moved_by), self.pfn_to_page(entry.kpfn),
+            tree="stable", tree_nid=root.nid,
+        )  # fmt: skip
+        result = None
+        if page_node is not None:
+            await self.stable_node_from_migrate_nodes(page_node)
+            page_node.nid = root.nid
+            await self.conductor.point(WRITE, root)
+            root.replace(entry, page_node)
+            self.ksm_epoch += 1  # the indices know nothing of replacements
+            self.emit(ev.NODE_RESLOTTED, page_node.number, page.pfn, root.nid)
+            await page.get()
+            result = page
+        else:
+            await self.stable_tree_erase(entry)
+        await self.stable_node_to_migrate_nodes(entry)
+        self.emit_misplaced(entry)
+        return result
+
+    def emit_misplaced(self, node: StableNode) -> None:
+        """A node has been taken out of the tree `node.nid` because its page is on another node."""
+        self.emit(ev.NODE_MISPLACED, node.number, node.kpfn, node.nid, node.kpfn // self.frames_per_node)
+
+    async def stable_tree_insert(self, kpage: Frame) -> StableNode | None:
+        """A new node for a locked KSM page without one; None if an equal page got there first, or an entry was stale.
+
+        Source: stable_tree_insert(), v3.9.
+        """
+        nid = self.get_kpfn_nid(kpage.pfn)
+        root = self.root_stable_tree[nid]
+        place = await self.stable_tree_walk(root, kpage)
+        if place.stale or place.entry is not None:
+            self.race(ev.RACE_INSERT_LOST, "unknown", kpage, tree="stable", tree_nid=nid)
+            return None
+        node = self.alloc_stable_node()
+        if node is None:
+            return None
+        node.kpfn = kpage.pfn
+        node.nid = nid
+        await kpage.set_mapping(node.mapping)
+        await self.conductor.point(WRITE, root)
+        root.link(node, place, kpage.content, self.ksm_epoch)
+        self.emit(ev.STABLE_TREE_INSERT, node.number, kpage.pfn, nid)
+        return node
+
+    async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
+        """Put an item on a node's hlist. The KSM page is locked; the item holds an anon_vma reference."""
+        if node is None:  # S5e: the page was migrated after the search had found it
+            raise Finding("lifetime", "null_dereference", "stable_tree_append", f"{item} is appended to no node")
+        await self.conductor.point(WRITE, node, "hlist")
+        node.must_be_alive()
+        item.head = node
+        item.flag = STABLE_FLAG
+        if node.first is not None:
+            self.ksm_pages_sharing += 1
+        else:
+            self.ksm_pages_shared += 1
+        node.hlist_add_head(item)
+        self.emit(ev.STABLE_TREE_APPEND, item.number, node.number, node.kpfn, item.mm.name, item.address)
+
+    # -- unstable -------------------------------------------------------------------------------------------------
+
+    async def unstable_tree_search_insert(self, item: RmapItem, page: Frame) -> tuple[RmapItem, Frame] | None:
+        """An equal page in the unstable tree, as (its item, it with a reference); else the item is inserted: None.
+
+        None without insertion, too: an entry on the path is gone or is this very page, or the equal page is on
+        another node. Source: unstable_tree_search_insert(), v3.9.
+        """
+        nid = self.get_kpfn_nid(page.pfn)
+        root = self.root_unstable_tree[nid]
+        if self.undisturbed and root.usable(self.memory_epoch):
+            place = root.find(page.content)
+            equal = place.entry
+            if isinstance(equal, RmapItem):
+                return await self._equal_unstable(equal, page, nid)
+        else:
+            entry, parent, left = root.root, None, False
+            while entry is not None:
+                tree_page = await self.get_mergeable_page(entry)
+                if tree_page is None or tree_page is page:
+                    await self._unstable_in_vain(tree_page, page, nid)
+                    return None
+                order = memcmp_pages(await page.read_content(), await tree_page.read_content())
+                if order == 0:
+                    return await self._if_on_node(entry, tree_page, nid)
+                await tree_page.put()
+                parent, left = entry, order < 0
+                entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
+            place = Place(None, parent, left)
+        await self.conductor.point(WRITE, root)
+        item.flag = UNSTABLE_FLAG
+        item.seqnr = self.ksm_scan.seqnr & SEQNR_MASK
+        item.nid = nid
+        item.links_overwrite_head()
+        root.link(item, place, page.content, self.memory_epoch)
+        self.ksm_pages_unshared += 1
+        self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
+        return None
+
+    async def _equal_unstable(self, entry: RmapItem, page: Frame, nid: int) -> tuple[RmapItem, Frame] | None:
+        tree_page = await self.get_mergeable_page(entry)
+        if tree_page is None or tree_page is page:
+            await self._unstable_in_vain(tree_page, page, nid)
+            return None
+        return await self._if_on_node(entry, tree_page, nid)
+
+    async def _unstable_in_vain(self, tree_page: Frame | None, page: Frame, nid: int) -> None:
+        if tree_page is None:
+            self.race(ev.RACE_UNSTABLE_GONE, "unknown", page, tree="unstable", tree_nid=nid)
+        else:
+            await tree_page.put()
+
+    async def _if_on_node(self, entry: RmapItem, tree_page: Frame, nid: int) -> tuple[RmapItem, Frame] | None:
+        if self.get_kpfn_nid(tree_page.pfn) == nid:
+            return entry, tree_page
+        self.race(ev.RACE_UNSTABLE_MOVED, "unknown", tree_page, tree="unstable", tree_nid=nid)
+        await tree_page.put()
+        return None
+
+

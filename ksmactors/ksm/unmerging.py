@@ -1,0 +1,177 @@
+"""Taking merged pages apart again: break_ksm, break_cow, run=2."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.ksm.keyhole import Keyhole
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import EBUSY, ENOMEM, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+
+
+class Unmerging(Keyhole):
+    """Unmerging touches page table entries only; items and trees catch up at ksmd's next pass."""
+
+    async def break_ksm(self, vma: Vma, address: int) -> int:
+        """Make sure that no KSM page is mapped at an address: 0 or -ENOMEM. mmap_sem is held.
+
+        Waits for a migration that is under way there, then breaks what it brought (FOLL_MIGRATION).
+        """
+        mm = vma.mm
+        while True:
+            page = await self.follow_page(mm, address, migration=True)
+            if page is None:
+                return 0
+            result = VM_FAULT_WRITE  # somebody else broke it, or it never was one
+            if (await page.read_mapping()) is not None and page.is_ksm:
+                result = await self.handle_mm_fault(mm, vma, address, True)
+                self.emit(ev.BREAK_KSM, mm.name, address, page.pfn)
+            await page.put()
+            if result & VM_FAULT_OOM:
+                return -ENOMEM
+            if result & VM_FAULT_WRITE:
+                return 0
+
+    def find_mergeable_vma(self, mm: AddressSpace, address: int) -> Vma | None:
+        """The vma at an address if ksmd may merge there. mmap_sem is held."""
+        if self.ksm_test_exit(mm):
+            return None
+        vma = mm.vma_at(address)
+        if vma is None or not vma.mergeable or vma.anon_vma is None:
+            return None
+        return vma
+
+    async def break_cow(self, item: RmapItem) -> None:
+        """Undo a merge that could not be completed: give the mapping a page of its own. ksm_thread_mutex.
+
+        The item has no flag and holds an anon_vma reference, which is dropped. Errors are ignored.
+        """
+        mm = item.mm
+        item.anon_vma.put()
+        self.emit(ev.BREAK_COW, item.number, mm.name, item.address)
+        await mm.down_read()
+        vma = self.find_mergeable_vma(mm, item.address)
+        if vma is not None:
+            await self.break_ksm(vma, item.address)
+        await mm.up_read()
+
+    async def get_mergeable_page(self, item: RmapItem) -> Frame | None:
+        """The page of an item in the unstable tree, with a reference; None if it is not there or not mergeable now."""
+        item.must_be_alive()
+        mm = item.mm
+        await mm.down_read()
+        page = None
+        if self.find_mergeable_vma(mm, item.address) is not None:
+            page = await self.follow_page(mm, item.address)
+            if page is not None and not page.is_anon:
+                await page.put()
+                page = None
+        await mm.up_read()
+        return page
+
+    async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
+        """Break the KSM pages in [start, end) of a vma: 0 or the first error. mmap_sem is held."""
+        for address in range(start, end, PAGE_SIZE):
+            if self.ksm_test_exit(vma.mm):
+                break
+            failed = await self.break_ksm(vma, address)
+            if failed:
+                return failed
+        return 0
+
+    async def remove_stable_node(self, node: StableNode) -> int:
+        """Remove a node whose page is not mapped any more: 0, or -EBUSY (and a warning) if it is. ksm_thread_mutex."""
+        page = await self.get_ksm_page(node, lock=True)
+        if page is None:
+            return 0
+        result = -EBUSY
+        if page.mapcount:
+            self.warn_still_mapped(page)
+        else:
+            await page.set_mapping(KSM_WITHOUT_NODE)
+            await self.remove_node_from_stable_tree(node)
+            result = 0
+        await page.unlock()
+        await page.put()
+        return result
+
+    def warn_still_mapped(self, page: Frame) -> None:
+        """WARN_ON_ONCE(page_mapped(page)): v3.9 thinks this cannot be."""
+        self.warn("remove_stable_node", f"pfn {page.pfn} is still mapped {page.mapcount} times")
+
+    async def remove_all_stable_nodes(self) -> int:
+        """Remove all nodes, in trees and on migrate_nodes: 0, or -EBUSY if one could not be. ksm_thread_mutex."""
+        result = 0
+        for nid in range(self.ksm_nr_node_ids):
+            root = self.root_stable_tree[nid]
+            while root.root is not None:
+                if await self.remove_stable_node(root.root):
+                    result = -EBUSY
+                    break
+        for node in list(self.migrate_nodes):
+            if await self.remove_stable_node(node):
+                result = -EBUSY
+        return result
+
+    async def unmerge_and_remove_all_rmap_items(self) -> int:
+        """run=2: 0, or the first error; then the address spaces not reached keep what they have. ksm_thread_mutex."""
+        scan = self.ksm_scan
+        await self.ksm_mmlist_lock.lock()
+        scan.mm_slot = self.ksm_mm_head.next
+        await self.ksm_mmlist_lock.unlock()
+        while scan.mm_slot is not self.ksm_mm_head:
+            slot = scan.mm_slot
+            slot.must_be_alive()
+            mm = slot.mm
+            assert mm is not None, "only the head has no mm"
+            await mm.down_read()
+            failed = await self._unmerge_mm(mm)
+            if failed:
+                await mm.up_read()
+                await self.ksm_mmlist_lock.lock()
+                scan.mm_slot = self.ksm_mm_head
+                await self.ksm_mmlist_lock.unlock()
+                return failed
+            await self.remove_trailing_rmap_items(slot)
+            await self.leave_mm(mm, drop=self.ksm_test_exit(mm))
+        await self.remove_all_stable_nodes()
+        scan.seqnr = 0
+        return 0
+
+    async def _unmerge_mm(self, mm: AddressSpace) -> int:
+        vma = None if self.ksm_test_exit(mm) else mm.find_vma(0)
+        while vma is not None and not self.ksm_test_exit(mm):
+            if vma.mergeable and vma.anon_vma is not None:
+                failed = await self.unmerge_ksm_pages(vma, vma.start, vma.end)
+                if failed:
+                    return failed
+            vma = mm.find_vma(vma.end)
+        return 0
+
+    async def leave_mm(self, mm: AddressSpace, *, drop: bool) -> None:
+        """Put the cursor on the next slot, drop the slot just left if wanted, release mmap_sem.
+
+        v3.9 releases the spinlock first and mmap_sem last: in between, `__ksm_exit` may free the slot and the mm (K2).
+        """
+        scan = self.ksm_scan
+        await self.ksm_mmlist_lock.lock()
+        slot = scan.mm_slot
+        slot.must_be_alive()
+        scan.mm_slot = slot.next
+        if not drop:
+            await self.unlock_left_mm(mm)
+            return
+        del self.mm_slots_hash[mm.number]
+        slot.unlink()
+        await self.ksm_mmlist_lock.unlock()
+        self.free_mm_slot(slot)
+        mm.registered = False
+        await mm.up_read()
+        self.emit(ev.KSM_EXIT, mm.name)
+        self.mmdrop(mm)
+
+    async def unlock_left_mm(self, mm: AddressSpace) -> None:
+        """The end of `leave_mm` for a slot that stays."""
+        await self.ksm_mmlist_lock.unlock()
+        await mm.up_read()

@@ -1,0 +1,113 @@
+"""Repairs that came after v3.9, one file each; and the kernels that are sets of them.
+
+Each is a *layer*: a subclass of `Ksm` that overrides just the functions that the repair changed. Layers compose by
+inheritance, so each calls on to the one below with `super()`. The docstring of a layer tells what went wrong without
+it, and by which interleaving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Final
+
+from ksmactors.errors import UsageError
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.later.aborted_unmerge import AbortedUnmerge
+from ksmactors.later.all_unstable_roots import AllUnstableRoots
+from ksmactors.later.find_mergeable_vma import FindMergeableVma
+from ksmactors.later.half_ksm import HalfKsm
+from ksmactors.later.head_cleared import HeadCleared
+from ksmactors.later.kpfn_aba import KpfnAba
+from ksmactors.later.ksm_into_ksm import KsmIntoKsm
+from ksmactors.later.mmap_sem_first import MmapSemFirst
+from ksmactors.later.no_warning import NoWarning
+from ksmactors.later.restart_on_stale import RestartOnStale
+from ksmactors.later.run_under_list_lock import RunUnderListLock
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A layer by its name."""
+
+    name: str
+    summary: str
+    layer: type[Ksm]
+    origin: str = "ksmactors"
+
+
+VARIANTS: Final[dict[str, Variant]] = {}
+"""All variants by name, built-in ones first, then what plug-ins registered."""
+
+
+def register(name: str, layer: object, *, origin: str) -> None:
+    """Add a variant; the first line of the layer's docstring is its summary.
+
+    Raises:
+        UsageError: the layer is no subclass of Ksm, or the name is taken by another.
+    """
+    if not (isinstance(layer, type) and issubclass(layer, Ksm)):
+        raise UsageError(f"variant {name}: {layer!r} is no subclass of ksmactors.ksm.kernel.Ksm")
+    if name in VARIANTS and VARIANTS[name].layer is not layer:
+        raise UsageError(f"variant {name}: the name is taken by {VARIANTS[name].origin}")
+    summary = (layer.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    VARIANTS[name] = Variant(name, summary, layer, origin)
+
+
+_SERIES: Final = {
+    "restart-on-stale": RestartOnStale,
+    "head-cleared": HeadCleared,
+    "mmap-sem-first": MmapSemFirst,
+    "find-mergeable-vma": FindMergeableVma,
+    "no-warning": NoWarning,
+    "ksm-into-ksm": KsmIntoKsm,
+    "kpfn-aba": KpfnAba,
+    "all-unstable-roots": AllUnstableRoots,
+    "aborted-unmerge": AbortedUnmerge,
+    "run-under-list-lock": RunUnderListLock,
+    "half-ksm": HalfKsm,
+}
+for _name, _layer in _SERIES.items():
+    register(_name, _layer, origin="ksmactors")
+
+KERNELS: Final[dict[str, tuple[str, ...]]] = {"series": tuple(_SERIES), "v3.9": ()}
+"""The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""
+
+
+def kernel_class(
+    *, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()
+) -> type[Ksm]:
+    """The class of a kernel with some layers taken off and others put on (on top, in the order given).
+
+    Raises:
+        UsageError: no such kernel or variant, or a variant to take off that the kernel does not have.
+    """
+    if kernel not in KERNELS:
+        raise UsageError(_unknown("kernel", kernel, KERNELS))
+    names = list(KERNELS[kernel])
+    for name in without:
+        if name not in names:
+            if name in VARIANTS:
+                raise UsageError(f"kernel {kernel} has no {name} to be without; it has: {', '.join(names) or 'none'}")
+            raise UsageError(_unknown("variant", name, names))
+        names.remove(name)
+    for name in with_:
+        if name not in VARIANTS:
+            raise UsageError(_unknown("variant", name, VARIANTS))
+        if name not in names:
+            names.append(name)
+    return _compose(kernel, tuple(VARIANTS[name].layer for name in names))
+
+
+@cache
+def _compose(kernel: str, layers: tuple[type[Ksm], ...]) -> type[Ksm]:
+    return type("Kernel", (*reversed(layers), Ksm), {"kernel_name": kernel})
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    guess = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"no {what} {name!r}{guess}; there are: {', '.join(names) or 'none'}"

@@ -1,0 +1,19 @@
+"""A repair of ours for H2 of the field guide; no kernel has it."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+
+
+class AllUnstableRoots(Ksm):
+    """Every scan starts with all unstable trees empty, those not in use included.
+
+    v3.9 resets only the trees in use. After a scan with merge_across_nodes=1 the other nodes' trees still name the
+    items of the scan before, which may have been freed; a switch back to 0 in the middle of a scan lets ksmd walk them.
+    """
+
+    def reset_unstable_roots(self) -> None:
+        super().reset_unstable_roots()
+        for root in self.root_unstable_tree[self.ksm_nr_node_ids :]:
+            root.reset()
+            root.start_index(self.memory_epoch)

@@ -1,0 +1,22 @@
+"""G3 of the field guide, v4.4 (f2e5ff85ed8f)."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.frame import Frame
+
+
+class RestartOnStale(Ksm):
+    """A stale entry no longer ends a search of the stable tree: the search starts again.
+
+    v3.9 prunes the entry and gives up. A private page then goes on as if no equal KSM page existed; for a KSM page
+    that has been migrated it is worse: its mapping is taken off its node and put nowhere.
+    """
+
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame) -> Place:
+        while True:
+            place = await super().stable_tree_walk(root, page)
+            if not place.stale:
+                return place

@@ -1,0 +1,56 @@
+"""The emulated machine: nodes, a kernel, and who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ksmactors.events.trace import Trace
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.later import kernel_class
+from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
+
+
+class AttachedWatcher(Protocol):
+    """What the machine knows of a witness: when it is asked for its verdict."""
+
+    def at_quiescence(self) -> None:
+        """Nobody but ksmd has moved for some full scans."""
+
+    def at_exit(self) -> None:
+        """All processes have exited."""
+
+
+class Machine:
+    """One machine for one schedule.
+
+    Args:
+        conductor: who decides who moves.
+        trace: where events are recorded.
+        nodes: NUMA nodes, at least 1.
+        frames_per_node: 4 KiB frames of each node.
+        kernel: name of the kernel emulated, see `later.KERNELS`.
+        without: variants of that kernel to take off.
+        with_: variants to put on.
+
+    Raises:
+        UsageError: no such kernel or variant, or an impossible number.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        trace: Trace,
+        *,
+        nodes: int = 2,
+        frames_per_node: int = DEFAULT_FRAMES_PER_NODE,
+        kernel: str = "series",
+        without: Iterable[str] = (),
+        with_: Iterable[str] = (),
+    ) -> None:
+        self.conductor = conductor
+        self.trace = trace
+        self.nodes = nodes
+        cls = kernel_class(kernel=kernel, without=without, with_=with_)
+        self.kernel = cls(conductor, trace, nodes=nodes, frames_per_node=frames_per_node)
+        self.watchers: list[AttachedWatcher] = []

@@ -1,0 +1,112 @@
+"""Address spaces: mm_struct, vmas, page table entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sortedcontainers import SortedDict
+
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.locks import RwSem, SpinLock
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.frame import Frame, lifetime
+
+if TYPE_CHECKING:
+    from ksmactors.mm.anon_vma import AnonVma
+
+
+class Pte(NamedTuple):
+    """A page table entry that is not empty: present, or a migration entry that names the page being moved."""
+
+    frame: Frame
+    write: bool = False
+    dirty: bool = False
+    migration: bool = False
+
+
+class Vma:
+    """vm_area_struct of private anonymous memory: [start, end) bytes; `pgoff` is the page index of `start` by
+    which reverse mapping finds a page, and stays when the vma moves. `nid` is its memory policy (preferred node).
+    `chain` are the anon_vmas it is linked into, `anon_vma` the one its new pages get."""
+
+    __slots__ = ("anon_vma", "chain", "end", "mergeable", "mm", "nid", "pgoff", "start")
+
+    def __init__(self, mm: AddressSpace, start: int, end: int, pgoff: int, nid: int, *, mergeable: bool = False) -> None:
+        self.mm, self.start, self.end, self.pgoff, self.nid = mm, start, end, pgoff, nid
+        self.mergeable = mergeable
+        self.anon_vma: AnonVma | None = None
+        self.chain: list[AnonVma] = []
+
+    def index_of(self, address: int) -> int:
+        """linear_page_index."""
+        return self.pgoff + (address - self.start) // PAGE_SIZE
+
+    def address_of(self, index: int) -> int | None:
+        """vma_address: where a page with this index would be mapped, or None if that is outside."""
+        address = self.start + (index - self.pgoff) * PAGE_SIZE
+        return address if self.start <= address < self.end else None
+
+
+class AddressSpace:
+    """mm_struct. `users` (mm_users) keep the page tables, `count` (mm_count) keeps the struct."""
+
+    __slots__ = (
+        "alive", "conductor", "count", "mmap_sem", "name", "number", "page_table_lock", "ptes", "registered",
+        "top", "users", "vmas",
+    )  # fmt: skip
+
+    def __init__(self, conductor: Conductor, number: int, name: str, top: int) -> None:
+        self.conductor, self.number, self.name, self.top = conductor, number, name, top
+        self.users = 1
+        self.count = 1
+        self.alive = True
+        self.registered = False
+        """MMF_VM_MERGEABLE."""
+        self.vmas: SortedDict[int, Vma] = SortedDict()
+        self.ptes: dict[int, Pte] = {}
+        self.mmap_sem = RwSem(conductor, f"mmap_sem of {name}")
+        self.page_table_lock = SpinLock(conductor, f"page table lock of {name}")
+
+    def __repr__(self) -> str:
+        return f"<AddressSpace {self.name}>"
+
+    def find_vma(self, address: int) -> Vma | None:
+        """The first vma that ends above `address` (it may start above it, too)."""
+        index = self.vmas.bisect_right(address) - 1
+        if index >= 0:
+            vma = self.vmas.peekitem(index)[1]
+            if vma.end > address:
+                return vma
+        return self.vmas.peekitem(index + 1)[1] if index + 1 < len(self.vmas) else None
+
+    def vma_at(self, address: int) -> Vma | None:
+        """The vma that contains `address`."""
+        vma = self.find_vma(address)
+        return vma if vma is not None and vma.start <= address else None
+
+    async def down_read(self) -> None:
+        """down_read(&mm->mmap_sem)."""
+        self.must_be_alive()
+        await self.mmap_sem.down_read()
+
+    async def up_read(self) -> None:
+        """up_read(&mm->mmap_sem)."""
+        self.must_be_alive()
+        await self.mmap_sem.up_read()
+        self.must_be_alive()  # it may have been freed while others moved, just before the release
+
+    async def down_write(self) -> None:
+        """down_write(&mm->mmap_sem)."""
+        self.must_be_alive()
+        await self.mmap_sem.down_write()
+
+    async def up_write(self) -> None:
+        """up_write(&mm->mmap_sem)."""
+        self.must_be_alive()
+        await self.mmap_sem.up_write()
+        self.must_be_alive()
+
+    def must_be_alive(self) -> None:
+        """Raise the finding if the struct has been freed."""
+        if not self.alive:
+            raise lifetime("mm", f"mm {self.name} is used after it was freed")

@@ -1,0 +1,74 @@
+"""Allocation: the machine's nodes, frames by preference and fallback (mm/page_alloc.c)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.errors import EmulatorBug, UsageError
+from ksmactors.events import catalogue as ev
+from ksmactors.events.trace import Trace
+from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.mm.content import Contents
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.hooks import KsmHooks
+from ksmactors.mm.node import Node
+
+DEFAULT_FRAMES_PER_NODE: Final = 1 << 20
+"""Frames come into being when they are used, so a large node costs nothing: 4 GiB."""
+
+
+class Allocation(KsmHooks):
+    """The bottom of the kernel: what it runs on, and its memory.
+
+    `memory_epoch` counts the changes by which a page that ksmd has looked at could look different now (writes,
+    zaps, migrations, new mappings); `ksm_epoch` those by which a stable tree could have a stale or misplaced
+    entry. While they stand still, an index by content tells what a walk of the tree would find.
+    """
+
+    def __init__(
+        self, conductor: Conductor, trace: Trace, *, nodes: int = 2, frames_per_node: int = DEFAULT_FRAMES_PER_NODE
+    ) -> None:
+        if nodes < 1:
+            raise UsageError(f"a machine has at least 1 node, not {nodes}")
+        self.conductor = conductor
+        self.trace = trace
+        self.emit = trace.emit
+        self.contents = Contents()
+        self.memory_epoch = 0
+        self.ksm_epoch = 0
+        self.nodes = [
+            Node(conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self._freed)
+            for nid in range(nodes)
+        ]
+        self.frames_per_node = frames_per_node
+        zero_page = self.nodes[0].take()
+        if zero_page is None:
+            raise UsageError("a node needs at least one frame")
+        self.zero_page: Final = zero_page
+
+    async def alloc_page(self, nid: int, *, exactly: bool = False) -> Frame | None:
+        """alloc_page_vma: a frame of zeros with one reference, from `nid` or, unless `exactly`, the next nodes.
+
+        Returns None when there is no memory. Others may move before.
+        """
+        count = len(self.nodes)
+        for candidate in [nid] if exactly else [(nid + step) % count for step in range(count)]:
+            await self.conductor.point(WRITE, self.nodes[candidate], "free_list")
+            frame = self.nodes[candidate].take()
+            if frame is not None:
+                return frame
+        return None
+
+    def pfn_to_page(self, pfn: int) -> Frame:
+        """The struct page of a frame number that is or was in use."""
+        node = self.nodes[pfn // self.frames_per_node]
+        return node.frames[pfn - node.start_pfn]
+
+    def _freed(self, frame: Frame) -> None:
+        if frame.mapcount:
+            raise EmulatorBug(f"pfn {frame.pfn} is freed with {frame.mapcount} mappings")
+        if frame.is_ksm:
+            self.ksm_epoch += 1
+        self.emit(ev.FREE_PAGE, frame.pfn, frame.nid)
+        self.ksm_page_freed(frame)

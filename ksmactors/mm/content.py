@@ -1,0 +1,69 @@
+"""What is in a page: an immutable value with memcmp's order and a checksum; equal contents are one object."""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+from ksmactors.mm.const import PAGE_SIZE
+
+TOKEN_BYTES: Final = 8
+
+
+class Content:
+    """4096 bytes. Made by `Contents` only, so that equality is identity."""
+
+    __slots__ = ("_checksum", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._checksum = -1
+
+    @property
+    def checksum(self) -> int:
+        """32 bits that tell whether a page was written between two looks (v3.9 has jhash2 in this place)."""
+        if self._checksum < 0:
+            self._checksum = crc32(self.data)
+        return self._checksum
+
+    def __repr__(self) -> str:
+        return f"<Content {self.data[:TOKEN_BYTES].hex()}...>"
+
+
+class Contents:
+    """The contents of one machine, interned. Looking one up takes no point: contents are values, not state."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Content] = {}
+        self.zero = self.of(bytes(PAGE_SIZE))
+
+    def of(self, data: bytes) -> Content:
+        """The content with these bytes.
+
+        Args:
+            data: exactly 4096 bytes.
+
+        Raises:
+            ValueError: another length.
+        """
+        known = self._known.get(data)
+        if known is None:
+            if len(data) != PAGE_SIZE:
+                raise ValueError(f"a page has {PAGE_SIZE} bytes, not {len(data)}")
+            known = self._known[data] = Content(data)
+        return known
+
+    def token(self, token: int) -> Content:
+        """The page that a scenario's token stands for: pages compare as their tokens do, token 0 is zeros.
+
+        Args:
+            token: 0 to 2**64 - 1.
+        """
+        return self.of(token.to_bytes(TOKEN_BYTES, "big") * (PAGE_SIZE // TOKEN_BYTES))
+
+
+def memcmp_pages(one: Content, other: Content) -> int:
+    """Byte-wise comparison: negative, 0 or positive (mm/ksm.c, v3.9)."""
+    if one is other:
+        return 0
+    return -1 if one.data < other.data else 1

@@ -1,0 +1,222 @@
+"""A page frame and its struct page: reference count, page lock, mapping, content.
+
+The struct page of a free frame stays: a keyhole reader (`get_ksm_page`) may look at its mapping and try to take a
+reference at any time. Everything else on a free frame is a finding.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ksmactors.errors import EmulatorBug, Finding
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, running_functions
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.locks import contended
+from ksmactors.mm.content import Content
+
+if TYPE_CHECKING:
+    from ksmactors.mm.anon_vma import AnonVma
+    from ksmactors.mm.node import Node
+
+
+class KsmMapping:
+    """page->mapping of a KSM page: names its stable node, or none. One object for each stable node, so that
+    "the mapping is still the one expected" is identity, as it is a comparison of words in the kernel."""
+
+    __slots__ = ("stable_node",)
+
+    def __init__(self, stable_node: object) -> None:
+        self.stable_node = stable_node
+
+
+KSM_WITHOUT_NODE: Final = KsmMapping(None)
+"""What an upgraded page has before its node exists, and an old frame after its page has been migrated."""
+
+
+def lifetime(what: str, message: str) -> Finding:
+    """The finding for a use of something that has been freed; `what` is the kind of object."""
+    return Finding("lifetime", f"use_after_free_{what}", running_functions()[-2], message)
+
+
+class Frame:
+    """struct page of one frame.
+
+    `refcount` counts references, -1 while they are frozen; `mapcount` is the number of page table entries (the
+    kernel stores it minus one). `owner` holds the page lock. `writer` is the number of the actor that wrote last.
+    """
+
+    __slots__ = (
+        "conductor", "content", "dirty", "index", "lru", "mapcount", "mapping", "node", "owner", "pfn", "refcount",
+        "uptodate", "waiters", "writer",
+    )  # fmt: skip
+
+    def __init__(self, conductor: Conductor, node: Node, pfn: int, content: Content) -> None:
+        self.conductor, self.node, self.pfn = conductor, node, pfn
+        self.content = content
+        self.refcount = 0
+        self.mapcount = 0
+        self.mapping: AnonVma | KsmMapping | None = None
+        self.index = 0
+        self.lru = False
+        self.dirty = False
+        self.uptodate = True
+        self.owner: Actor | None = None
+        self.waiters: deque[Actor] | None = None
+        self.writer = -1
+
+    @property
+    def nid(self) -> int:
+        """The node this frame is on."""
+        return self.node.nid
+
+    @property
+    def name(self) -> str:
+        """How its lock is called in reports."""
+        return f"page lock of pfn {self.pfn}"
+
+    @property
+    def is_anon(self) -> bool:
+        """PageAnon: anonymous memory, KSM pages included."""
+        return self.mapping is not None
+
+    @property
+    def is_ksm(self) -> bool:
+        """PageKsm, with or without a node."""
+        return type(self.mapping) is KsmMapping
+
+    @property
+    def stable_node(self) -> object:
+        """page_stable_node: the node named by the mapping, or None."""
+        mapping = self.mapping
+        return mapping.stable_node if type(mapping) is KsmMapping else None
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.pfn} on node {self.nid}>"
+
+    # -- references -----------------------------------------------------------------------------------------
+
+    async def get(self) -> None:
+        """get_page: the caller knows that a reference exists (it holds one, or a pte does)."""
+        await self.conductor.point(WRITE, self, "refcount")
+        if self.refcount <= 0:
+            raise lifetime("frame", f"get_page on pfn {self.pfn}, which has no references")
+        self.refcount += 1
+
+    async def get_unless_zero(self) -> bool:
+        """get_page_unless_zero: False if the frame is free or its references are frozen."""
+        await self.conductor.point(WRITE, self, "refcount")
+        if self.refcount <= 0:
+            return False
+        self.refcount += 1
+        return True
+
+    async def put(self) -> None:
+        """put_page: the last reference gives the frame back to its node."""
+        await self.conductor.point(WRITE, self, "refcount")
+        if self.refcount <= 0:
+            raise lifetime("frame", f"put_page on pfn {self.pfn}, which has no references")
+        self.refcount -= 1
+        if self.refcount == 0:
+            self.node.free(self)
+
+    async def count(self) -> int:
+        """page_count: an instant's reading, out of date as soon as somebody else moves."""
+        await self.conductor.point(READ, self, "refcount")
+        return self.refcount
+
+    async def freeze(self, expected: int) -> bool:
+        """page_freeze_refs: take all references away at once if there are exactly so many."""
+        await self.conductor.point(WRITE, self, "refcount")
+        if self.refcount != expected:
+            return False
+        self.refcount = -1
+        return True
+
+    async def unfreeze(self, count: int) -> None:
+        """page_unfreeze_refs."""
+        await self.conductor.point(WRITE, self, "refcount")
+        if self.refcount != -1:
+            raise EmulatorBug(f"unfreeze of pfn {self.pfn}, which is not frozen")
+        self.refcount = count
+
+    # -- the page lock ----------------------------------------------------------------------------------------
+
+    async def trylock(self) -> bool:
+        """trylock_page."""
+        await self.conductor.point(ACQUIRE, self, "lock")
+        self._must_be_alive("trylock_page")
+        if self.owner is not None:
+            contended(self.conductor, self, self.owner)
+            return False
+        self._take()
+        return True
+
+    async def lock(self) -> None:
+        """lock_page: blocks while another holds it; others may move before it is taken."""
+        conductor = self.conductor
+        await conductor.point(ACQUIRE, self, "lock")
+        self._must_be_alive("lock_page")
+        while self.owner is not None:
+            contended(conductor, self, self.owner)
+            await self._wait()
+        self._take()
+
+    async def unlock(self) -> None:
+        """unlock_page: wakes all who wait for it or for its release."""
+        conductor = self.conductor
+        await conductor.point(RELEASE, self, "lock")
+        if conductor.over:
+            return
+        if self.owner is not conductor.turn:
+            raise EmulatorBug(f"{conductor.turn.name} unlocks pfn {self.pfn}, locked by {self.owner}")
+        self.owner.held.remove(self)
+        self.owner = None
+        waiters, self.waiters = self.waiters, None
+        for waiter in waiters or ():
+            conductor.wake(waiter)
+
+    async def wait_unlocked(self) -> None:
+        """wait_on_page_locked: wait for a release without taking the lock. The caller holds a reference."""
+        await self.conductor.point(READ, self, "lock")
+        while self.owner is not None:
+            await self._wait()
+
+    def _take(self) -> None:
+        self.owner = self.conductor.turn
+        self.owner.held.append(self)
+
+    async def _wait(self) -> None:
+        if self.waiters is None:
+            self.waiters = deque()
+        self.waiters.append(self.conductor.turn)
+        await self.conductor.block(self)
+
+    # -- marked fields ----------------------------------------------------------------------------------------
+
+    async def read_mapping(self) -> AnonVma | KsmMapping | None:
+        """ACCESS_ONCE(page->mapping): allowed on a free frame."""
+        await self.conductor.point(READ, self, "mapping")
+        return self.mapping
+
+    async def set_mapping(self, mapping: AnonVma | KsmMapping | None) -> None:
+        """Store page->mapping."""
+        await self.conductor.point(WRITE, self, "mapping")
+        self._must_be_alive("a store to page->mapping")
+        self.mapping = mapping
+
+    async def read_content(self) -> Content:
+        """Look at the 4096 bytes; they may be written as soon as somebody else moves, unless the page is KSM."""
+        await self.conductor.point(READ, self, "content")
+        self._must_be_alive("a read of the content")
+        return self.content
+
+    async def write_content(self, content: Content) -> None:
+        """Copy into a page that is not mapped writable anywhere."""
+        await self.conductor.point(WRITE, self, "content")
+        self._must_be_alive("a write of the content")
+        self.content = content
+
+    def _must_be_alive(self, doing: str) -> None:
+        if self.refcount == 0:
+            raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is free")

@@ -1,0 +1,39 @@
+"""What the rest of mm asks of KSM: the declarations of include/linux/ksm.h, as they are without CONFIG_KSM."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ksmactors.errors import EmulatorBug
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import EINVAL
+from ksmactors.mm.frame import Frame
+
+RmapOne = Callable[[Vma, int], Awaitable[bool]]
+"""Called by a reverse mapping walk for each (vma, address) that may map the page; True ends the walk."""
+
+
+class KsmHooks(Protocol):
+    """The hooks, with what they do in a kernel without KSM."""
+
+    async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
+        """madvise for MADV_MERGEABLE and MADV_UNMERGEABLE: (0 or -errno, whether VM_MERGEABLE is to be set)."""
+        return -EINVAL, vma.mergeable
+
+    async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
+        """Register the child of a registered parent: 0 or -errno."""
+        return 0
+
+    async def ksm_exit(self, mm: AddressSpace) -> None:
+        """Forget an address space whose last user has gone."""
+
+    async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
+        """Tell the stable node of a migrated page; both pages are locked."""
+
+    async def rmap_walk_ksm(self, page: Frame, rmap_one: RmapOne) -> None:
+        """Visit every place that may map a KSM page, which is locked."""
+        raise EmulatorBug("there are no KSM pages without KSM")
+
+    def ksm_page_freed(self, page: Frame) -> None:
+        """A frame goes back to its node (the emulator's own hook: no kernel has it)."""

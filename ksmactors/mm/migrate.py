@@ -1,0 +1,190 @@
+"""Page migration (mm/migrate.c): unmap to migration entries, move the mapping, copy, restore.
+
+Labels W0 to W8 are those of the barrier protocol: their order is what a reader that comes through a stable
+node's kpfn relies on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
+from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
+from ksmactors.mm.fault import Faults
+from ksmactors.mm.frame import Frame
+
+PASSES: Final = 10
+"""migrate_pages tries so often; it blocks on the page lock from the fourth pass on."""
+
+FORCE_AFTER: Final = 2
+
+
+class Migration(Faults):
+    """Migration of single pages, as move_pages and compaction ask for it. Never takes ksm_thread_mutex."""
+
+    def movable_frames(self, nid: int) -> list[Frame]:
+        """The frames of a node that a compaction scan would try to isolate, by frame number."""
+        return [frame for frame in self.nodes[nid].frames if frame.lru and frame.refcount > 0]
+
+    async def move_pages(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
+        """Move the page at an address to a node, as move_pages(2) does for one page.
+
+        `move_all` is MPOL_MF_MOVE_ALL: pages that are mapped more than once, too. mmap_sem is held for read
+        throughout. Returns the node it is on now, or -ENOENT (nothing there), -EACCES (mapped more than once),
+        -EBUSY (somebody else isolated it), -ENOMEM, -EAGAIN (a reference or a mapping that was not found).
+        """
+        await mm.down_read()
+        status = await self._do_move_page(mm, address, nid, move_all)
+        await mm.up_read()
+        return status
+
+    async def _do_move_page(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
+        if mm.vma_at(address) is None:
+            return -ENOENT
+        page = await self.follow_page(mm, address)
+        if page is None:
+            return -ENOENT
+        status = page.nid
+        isolated = False
+        if page.nid != nid:
+            if page.mapcount > 1 and not move_all:
+                status = -EACCES
+            else:
+                isolated = await self.isolate_lru_page(page)
+                status = 0 if isolated else -EBUSY
+        await page.put()
+        if isolated:
+            status = await self.migrate_pages(page, nid)
+            return nid if status == 0 else status
+        return status
+
+    async def migrate_frame(self, page: Frame, nid: int) -> int:
+        """Move a frame's page to a node as compaction does, holding no lock: 0 or -errno."""
+        if not await page.get_unless_zero():
+            return -ENOENT
+        isolated = await self.isolate_lru_page(page)
+        await page.put()
+        return await self.migrate_pages(page, nid) if isolated else -EBUSY
+
+    async def isolate_lru_page(self, page: Frame) -> bool:
+        """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
+        await self.conductor.point(WRITE, page, "lru")
+        if not page.lru:
+            return False
+        page.lru = False
+        page.refcount += 1
+        return True
+
+    async def putback_lru_page(self, page: Frame) -> None:
+        """Give an isolated page back to the LRU and drop the isolation's reference."""
+        await self.conductor.point(WRITE, page, "lru")
+        page.lru = True
+        await page.put()
+
+    async def migrate_pages(self, page: Frame, nid: int) -> int:
+        """Migrate an isolated page to a node: 0, -ENOMEM, or -EAGAIN after ten passes. Drops the isolation."""
+        for attempt in range(PASSES):
+            result = await self.unmap_and_move(page, nid, force=attempt > FORCE_AFTER)
+            if result != -EAGAIN:
+                return result
+            await self.conductor.relax(page)
+        self.emit(ev.MIGRATE_PAGE, page.pfn, page.pfn, page.nid, -EAGAIN)
+        await self.putback_lru_page(page)
+        return -EAGAIN
+
+    async def unmap_and_move(self, page: Frame, nid: int, *, force: bool) -> int:
+        """One try. On anything but -EAGAIN the page is off the caller's hands."""
+        new = await self.alloc_page(nid, exactly=True)
+        if new is None:
+            self.emit(ev.MIGRATE_PAGE, page.pfn, page.pfn, page.nid, -ENOMEM)
+            await self.putback_lru_page(page)
+            return -ENOMEM
+        old_pfn, old_nid = page.pfn, page.nid
+        if await page.count() == 1:
+            result = 0  # all that mapped it has gone: dropping the isolation frees it
+            moved = False
+        else:
+            result = await self.__unmap_and_move(page, new, force)
+            moved = result == 0
+        if result != -EAGAIN:
+            if moved:
+                self.emit(ev.MIGRATE_PAGE, new.pfn, old_pfn, new.nid, 0)
+            else:
+                self.emit(ev.MIGRATE_PAGE, old_pfn, old_pfn, old_nid, result)
+            await self.putback_lru_page(page)
+        if moved:
+            await self.putback_lru_page(new)
+        else:
+            await new.put()
+        return result
+
+    async def __unmap_and_move(self, page: Frame, new: Frame, force: bool) -> int:
+        if not await page.trylock():
+            owner = page.owner
+            self.race(ev.RACE_MIGRATION_LOCKED, owner.name if owner is not None else "unknown", page)
+            if not force:
+                return -EAGAIN
+            await page.lock()
+        anon_vma = None
+        if page.is_anon and not page.is_ksm and page.mapcount:
+            anon_vma = page.mapping.get()  # type: ignore[union-attr]  # an ordinary page's mapping is its anon_vma
+        result = -EAGAIN
+        if page.is_anon:
+            await self.try_to_unmap(page)
+        if page.mapcount == 0:
+            result = await self.move_to_new_page(new, page)
+        if result:
+            self.race(ev.RACE_MIGRATION_BUSY, "unknown", page)
+            await self.remove_migration_ptes(page, page)
+        if anon_vma is not None:
+            anon_vma.put()
+        await page.unlock()
+        return result
+
+    async def move_to_new_page(self, new: Frame, page: Frame) -> int:
+        """Make `new` the page that `page` was: 0, or -EAGAIN with nothing changed. `page` is locked, unmapped."""
+        await new.lock()
+        new.index = page.index
+        await new.set_mapping(page.mapping)  # W0
+        result = await self.migrate_page_move_mapping(page)
+        if result == 0:
+            await self.migrate_page_copy(new, page)
+            await self.remove_migration_ptes(page, new)  # W7
+            await page.set_mapping(None)  # W8
+        else:
+            await new.set_mapping(None)
+        await new.unlock()
+        return result
+
+    async def migrate_page_move_mapping(self, page: Frame) -> int:
+        """Check that nobody holds a reference but the isolation: a reading, not a freeze, for a page that is in no
+        cache (C1). A reference taken after it goes unnoticed."""
+        return 0 if await page.count() == 1 else -EAGAIN
+
+    async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
+        """W2 to W6: content and flags, then the stable node."""
+        await new.write_content(await page.read_content())
+        new.dirty, new.writer, new.uptodate = page.dirty, page.writer, page.uptodate
+        await self.ksm_migrate_page(new, page)
+
+    async def remove_migration_ptes(self, old: Frame, new: Frame) -> None:
+        """Replace the migration entries that name `old` by entries that map `new` (or `old`, to undo)."""
+
+        async def restore_one(vma: Vma, address: int) -> bool:
+            await self.remove_migration_pte(new, vma, address, old)
+            return False
+
+        await self.rmap_walk(new, restore_one)
+
+    async def remove_migration_pte(self, new: Frame, vma: Vma, address: int, old: Frame) -> None:
+        """Restore one entry, if there is a migration entry that names the old page."""
+        mm = vma.mm
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is not None and pte.migration and pte.frame is old:
+            await new.get()
+            new.mapcount += 1
+            await self.set_pte(mm, address, Pte(new, write=pte.write))
+        await mm.page_table_lock.unlock()

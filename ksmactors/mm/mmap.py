@@ -1,0 +1,213 @@
+"""Mappings: mmap, munmap, mremap, madvise, and the splitting and merging of vmas that they cause."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import (
+    EAGAIN,
+    EFAULT,
+    EINVAL,
+    ENOMEM,
+    MADV_DONTNEED,
+    MADV_MERGEABLE,
+    MADV_UNMERGEABLE,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+)
+from ksmactors.mm.migrate import Migration
+
+ADVICE_NAMES = {
+    MADV_DONTNEED: "MADV_DONTNEED",
+    MADV_MERGEABLE: "MADV_MERGEABLE",
+    MADV_UNMERGEABLE: "MADV_UNMERGEABLE",
+}
+
+
+class Mappings(Migration):
+    """System calls on ranges of an address space. Errors are negative errnos, as in the kernel."""
+
+    async def mmap(self, mm: AddressSpace, pages: int, nid: int, address: int | None = None) -> int:
+        """Map private anonymous memory whose pages come from node `nid`.
+
+        Args:
+            pages: length in pages, at least 1.
+            address: where (free, page aligned); None: above everything, one page apart from what is there.
+
+        Returns:
+            The address, or -EINVAL, or -ENOMEM if something is mapped there.
+        """
+        if pages < 1 or not 0 <= nid < len(self.nodes):
+            return -EINVAL
+        await mm.down_write()
+        if address is None:
+            address = mm.top
+        end = address + pages * PAGE_SIZE
+        vma = mm.find_vma(address)
+        result = -ENOMEM if vma is not None and vma.start < end else address
+        if result >= 0:
+            self._insert(Vma(mm, address, end, address >> PAGE_SHIFT, nid))
+            self.emit(ev.MMAP, mm.name, address, pages)
+        await mm.up_write()
+        return result
+
+    def _insert(self, vma: Vma) -> None:
+        vma.mm.vmas[vma.start] = vma
+        vma.mm.top = max(vma.mm.top, vma.end + PAGE_SIZE)
+
+    async def munmap(self, mm: AddressSpace, start: int, length: int) -> int:
+        """Unmap [start, start + length): 0, or -EINVAL for an unaligned or empty range."""
+        if start % PAGE_SIZE or length <= 0:
+            return -EINVAL
+        await mm.down_write()
+        await self.do_munmap(mm, start, start + _page_align(length))
+        await mm.up_write()
+        return 0
+
+    async def do_munmap(self, mm: AddressSpace, start: int, end: int) -> None:
+        """munmap with mmap_sem held for write: split at the ends, detach, zap, leave the anon_vmas."""
+        doomed = []
+        for vma in self.vmas_in(mm, start, end):
+            if vma.start < start:
+                vma = await self.split_vma(vma, start)
+            if vma.end > end:
+                await self.split_vma(vma, end)
+            doomed.append(vma)
+        for vma in doomed:
+            del mm.vmas[vma.start]
+        for vma in doomed:
+            await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
+            await self.unlink_anon_vmas(vma)
+        if doomed:
+            self.emit(ev.MUNMAP, mm.name, start, (end - start) // PAGE_SIZE)
+
+    def vmas_in(self, mm: AddressSpace, start: int, end: int) -> list[Vma]:
+        """The vmas that have a part in [start, end), ascending."""
+        vmas: list[Vma] = []
+        vma = mm.find_vma(start)
+        while vma is not None and vma.start < end:
+            vmas.append(vma)
+            vma = mm.find_vma(vma.end)
+        return vmas
+
+    async def split_vma(self, vma: Vma, address: int) -> Vma:
+        """Split a vma in two at an address inside; returns the upper half."""
+        upper = Vma(vma.mm, address, vma.end, vma.index_of(address), vma.nid, mergeable=vma.mergeable)
+        upper.anon_vma = vma.anon_vma
+        await self.anon_vma_clone(upper, vma)
+        vma.end = address
+        self._insert(upper)
+        return upper
+
+    async def merge_vma(self, vma: Vma) -> None:
+        """Join a vma with the neighbours it continues: same advice, policy, anon_vma and page indices."""
+        mm = vma.mm
+        below = mm.vma_at(vma.start - 1) if vma.start else None
+        for lower, upper in ((vma, mm.vma_at(vma.end)), (below, vma)):
+            if lower is not None and upper is not None and _continues(lower, upper):
+                del mm.vmas[upper.start]
+                lower.end = upper.end
+                await self.unlink_anon_vmas(upper)
+
+    async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
+        """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE and MADV_DONTNEED.
+
+        Returns 0, -EINVAL (unaligned, overflow, unknown advice), -ENOMEM (part of the range is not mapped; the
+        rest was done), -EAGAIN (no memory). Source: mm/madvise.c, v3.9.
+        """
+        if advice not in ADVICE_NAMES or start % PAGE_SIZE or length < 0:
+            return -EINVAL
+        end = start + _page_align(length)
+        if end == start:
+            return 0
+        zap = advice == MADV_DONTNEED
+        await (mm.down_read() if zap else mm.down_write())
+        result = 0
+        reached = start
+        for vma in self.vmas_in(mm, start, end):
+            if vma.start > reached:
+                result = -ENOMEM
+            reached = vma.end
+            low, high = max(vma.start, start), min(vma.end, end)
+            if zap:
+                await self.zap_page_range(mm, low, high, PAGE_SIZE)
+                continue
+            failed = await self.madvise_behavior(vma, low, high, advice)
+            if failed:
+                result = failed
+                break
+        else:
+            if reached < end:
+                result = -ENOMEM
+        await (mm.up_read() if zap else mm.up_write())
+        self.emit(ev.MADVISE, mm.name, start, (end - start) // PAGE_SIZE, ADVICE_NAMES[advice], result)
+        return result
+
+    async def madvise_behavior(self, vma: Vma, start: int, end: int, advice: int) -> int:
+        """Change the advice of [start, end), a part of one vma; -ENOMEM is reported as -EAGAIN."""
+        failed, mergeable = await self.ksm_madvise(vma, start, end, advice)
+        if failed:
+            return -EAGAIN if failed == -ENOMEM else failed
+        if mergeable == vma.mergeable:
+            return 0
+        self.memory_epoch += 1
+        if start > vma.start:
+            vma = await self.split_vma(vma, start)
+        if end < vma.end:
+            await self.split_vma(vma, end)
+        vma.mergeable = mergeable
+        await self.merge_vma(vma)
+        return 0
+
+    async def mremap(self, mm: AddressSpace, start: int, length: int) -> int:
+        """Move a mapping to the next free place above everything: its new address, or -EINVAL, -EFAULT, -ENOMEM.
+
+        Unmerges first: an rmap_item is bound to (mm, address), a moved KSM page could not be found by it. The vma
+        keeps its advice. Source: move_vma(), v3.9.
+        """
+        length = _page_align(length)
+        if start % PAGE_SIZE or length <= 0:
+            return -EINVAL
+        await mm.down_write()
+        result = await self._move_vma(mm, start, start + length)
+        self.emit(ev.MREMAP, mm.name, start, max(result, 0), min(result, 0))
+        await mm.up_write()
+        return result
+
+    async def _move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
+        vma = mm.vma_at(start)
+        if vma is None or vma.end < end:
+            return -EFAULT
+        failed, _ = await self.ksm_madvise(vma, start, end, MADV_UNMERGEABLE)
+        if failed and vma.mergeable:
+            return failed
+        target = mm.top
+        moved = Vma(mm, target, target + end - start, vma.index_of(start), vma.nid, mergeable=vma.mergeable)
+        moved.anon_vma = vma.anon_vma
+        await self.anon_vma_clone(moved, vma)
+        self._insert(moved)
+        self.memory_epoch += 1
+        await mm.page_table_lock.lock()
+        for address in range(start, end, PAGE_SIZE):
+            pte = mm.ptes.get(address)
+            if pte is not None:
+                await self.set_pte(mm, address, None)
+                await self.set_pte(mm, address - start + target, pte)
+        await mm.page_table_lock.unlock()
+        await self.do_munmap(mm, start, end)
+        return target
+
+
+def _page_align(length: int) -> int:
+    return (length + PAGE_SIZE - 1) & -PAGE_SIZE
+
+
+def _continues(lower: Vma, upper: Vma) -> bool:
+    return (
+        lower.end == upper.start
+        and lower.mergeable == upper.mergeable
+        and lower.nid == upper.nid
+        and lower.anon_vma is upper.anon_vma
+        and lower.chain == upper.chain
+        and lower.index_of(lower.end) == upper.pgoff
+    )

@@ -1,0 +1,116 @@
+"""Page tables: reading and changing entries under the page table lock, follow_page, waiting for migration.
+
+A change of an entry is one operation that also invalidates the TLB: who comes later sees it, on every CPU.
+"""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.alloc import Allocation
+from ksmactors.mm.content import Content
+from ksmactors.mm.frame import Frame
+
+
+class PageTables(Allocation):
+    """mm/memory.c, the part about entries; and the CPU's own accesses through them."""
+
+    def page_at(self, mm: AddressSpace, address: int) -> Pte | None:
+        """The entry at an address, for observers: no point, no lock."""
+        return mm.ptes.get(address)
+
+    async def set_pte(self, mm: AddressSpace, address: int, pte: Pte | None) -> Pte | None:
+        """ptep_clear_flush and set_pte_at in one: the entry before, with the dirty bit it had at that instant.
+
+        The page table lock is held; a CPU may still write through the old entry until the exchange happens.
+        """
+        await self.conductor.point(WRITE, mm, address)
+        before = mm.ptes.get(address)
+        if pte is not None:
+            mm.ptes[address] = pte
+        elif before is not None:
+            del mm.ptes[address]
+        return before
+
+    async def ptep_set_wrprotect(self, mm: AddressSpace, address: int) -> Pte:
+        """Take the write permission of a present entry away; returns the entry as it is now."""
+        await self.conductor.point(WRITE, mm, address)
+        pte = mm.ptes[address] = mm.ptes[address]._replace(write=False)
+        return pte
+
+    async def follow_page(self, mm: AddressSpace, address: int, *, migration: bool = False) -> Frame | None:
+        """The page mapped at an address, with a reference taken under the page table lock, or None.
+
+        None for a hole, the zero page and a migration entry; with `migration` (FOLL_MIGRATION) a migration entry
+        is waited for. The caller holds mmap_sem. Source: follow_page(), v3.9.
+        """
+        while True:
+            await mm.page_table_lock.lock()
+            pte = mm.ptes.get(address)
+            if pte is not None and not pte.migration:
+                page = None if pte.frame is self.zero_page else pte.frame
+                if page is not None:
+                    await page.get()
+                await mm.page_table_lock.unlock()
+                return page
+            await mm.page_table_lock.unlock()
+            if pte is None or not migration:
+                return None
+            await self.migration_entry_wait(mm, address)
+
+    async def page_check_address(self, page: Frame, mm: AddressSpace, address: int) -> Pte | None:
+        """The entry at an address if it is present and maps `page`: then the page table lock is held on return."""
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is not None and not pte.migration and pte.frame is page:
+            return pte
+        await mm.page_table_lock.unlock()
+        return None
+
+    async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:
+        """Wait until the page that a migration entry names is unlocked (v3.9). The caller looks again.
+
+        Takes a reference on the page for as long as it waits, which can make that migration back off.
+        """
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is None or not pte.migration:
+            await mm.page_table_lock.unlock()
+            return
+        page = pte.frame
+        self.emit(ev.MIGRATION_ENTRY_WAIT, mm.name, address, page.pfn)
+        got = await page.get_unless_zero()
+        await mm.page_table_lock.unlock()
+        if not got:
+            await self.conductor.relax(page)
+            return
+        await page.wait_unlocked()
+        await page.put()
+
+    # -- what a CPU does ----------------------------------------------------------------------------------------
+
+    async def user_read(self, mm: AddressSpace, address: int) -> Content | None:
+        """Read the page at an address as a thread does; None if that takes a page fault."""
+        await self.conductor.point(READ, mm, address)
+        pte = mm.ptes.get(address)
+        if pte is None or pte.migration:
+            return None
+        return pte.frame.content
+
+    async def user_write(self, mm: AddressSpace, address: int, content: Content) -> bool:
+        """Overwrite the page at an address as a thread does; False if that takes a page fault.
+
+        The check of the entry and the store are one operation: whoever write-protects an entry invalidates the
+        TLB of every CPU before it goes on.
+        """
+        await self.conductor.point(WRITE, mm, address)
+        pte = mm.ptes.get(address)
+        if pte is None or pte.migration or not pte.write:
+            return False
+        self.memory_epoch += 1
+        pte.frame.content = content
+        pte.frame.writer = self.conductor.turn.number
+        if not pte.dirty:
+            mm.ptes[address] = pte._replace(dirty=True)
+        return True

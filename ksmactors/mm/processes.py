@@ -1,0 +1,103 @@
+"""Address spaces come and go: fork and exit (kernel/fork.c, mm/memory.c, mm/mmap.c)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.events import catalogue as ev
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.frame import lifetime
+from ksmactors.mm.mmap import Mappings
+
+FIRST_ADDRESS: Final = 0x10000
+"""Where the first mapping of a process goes: not at 0, which stands for "nothing yet" in KSM's cursor."""
+
+
+class Processes(Mappings):
+    """The last floor of a kernel without KSM."""
+
+    _mms = 0
+
+    def mm_alloc(self, name: str) -> AddressSpace:
+        """A new, empty address space with one user."""
+        self._mms += 1
+        return AddressSpace(self.conductor, self._mms, name, FIRST_ADDRESS)
+
+    def mmget(self, mm: AddressSpace) -> None:
+        """One more user of the page tables (a second thread)."""
+        if mm.users == 0:
+            raise lifetime("mm", f"mm {mm.name} gets a user after its last one left")
+        mm.users += 1
+
+    async def fork(self, oldmm: AddressSpace, name: str) -> AddressSpace | int:
+        """dup_mm: a child's address space, or -ENOMEM; on an error what was copied is torn down again."""
+        mm = self.mm_alloc(name)
+        failed = await self.dup_mmap(mm, oldmm)
+        if failed:
+            await self.mmput(mm)
+            return failed
+        self.emit(ev.FORK, oldmm.name, mm.name)
+        return mm
+
+    async def dup_mmap(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
+        """Copy vmas and page tables. KSM hears of the child first: its mmap_sem is held until it is complete."""
+        await oldmm.down_write()
+        await mm.down_write()
+        failed = await self.ksm_fork(mm, oldmm)
+        if not failed:
+            mm.top = oldmm.top
+            for parent in list(oldmm.vmas.values()):
+                vma = Vma(mm, parent.start, parent.end, parent.pgoff, parent.nid, mergeable=parent.mergeable)
+                await self.anon_vma_fork(vma, parent)
+                self._insert(vma)
+                await self.copy_page_range(mm, oldmm, parent)
+        await mm.up_write()
+        await oldmm.up_write()
+        return failed
+
+    async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> None:
+        """Copy the entries of one vma: writable ones become read-only on both sides, migration entries are copied."""
+        self.memory_epoch += 1
+        await mm.page_table_lock.lock()
+        await oldmm.page_table_lock.lock()
+        for address in range(vma.start, vma.end, PAGE_SIZE):
+            pte = oldmm.ptes.get(address)
+            if pte is None:
+                continue
+            if pte.write:
+                pte = await self.ptep_set_wrprotect(oldmm, address)
+            if not pte.migration and pte.frame is not self.zero_page:
+                await pte.frame.get()
+                pte.frame.mapcount += 1
+            await self.set_pte(mm, address, pte)
+        await oldmm.page_table_lock.unlock()
+        await mm.page_table_lock.unlock()
+
+    async def mmput(self, mm: AddressSpace) -> None:
+        """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""
+        if mm.users == 0:
+            raise lifetime("mm", f"mm {mm.name} loses a user after its last one left")
+        mm.users -= 1
+        if mm.users == 0:
+            self.memory_epoch += 1
+            await self.ksm_exit(mm)
+            await self.exit_mmap(mm)
+            self.mmdrop(mm)
+
+    async def exit_mmap(self, mm: AddressSpace) -> None:
+        """Empty all entries and leave all anon_vmas. Nobody is expected in the page tables any more: no mmap_sem."""
+        for vma in list(mm.vmas.values()):
+            await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
+            await self.unlink_anon_vmas(vma)
+        mm.vmas.clear()
+        self.emit(ev.EXIT_MMAP, mm.name)
+
+    def mmdrop(self, mm: AddressSpace) -> None:
+        """Drop a hold on the struct; the last one frees it."""
+        mm.must_be_alive()
+        mm.count -= 1
+        if mm.count == 0:
+            mm.alive = False
+
+

@@ -1,0 +1,257 @@
+"""What a plug-in author imports: a workload is a program for the emulated machine.
+
+    from ksmactors.workload import Host, Int, Process, Workload
+
+    class Twins(Workload):
+        name = "twins"
+        summary = "two processes with equal pages"
+        pages = Int(4, "pages of each process", low=1, high=64)
+
+        async def run(self, host: Host) -> None:
+            for process in (host.process("A"), host.process("B", node=1)):
+                process.spawn(self.live)
+
+        async def live(self, process: Process) -> None:
+            region = await process.map(self.pages)
+            await process.mergeable(region)
+            for i in range(self.pages):
+                await process.write(region, i, 7)
+
+Before `run` starts, the machine's own actors are there (ksmd, migration daemons, unmerge worker, admin), knobs are
+set and ksmd scans. When it returns, the host waits for all threads, lets ksmd come to rest, asks the witnesses,
+and ends what is left of the processes. Nothing may be awaited that does not come from here, and whatever is to
+be random is drawn from `host.draw`: then the same seed gives the same run, on any machine.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from ksmactors.actors.crew import Crew
+from ksmactors.actors.process import (
+    EmulatedFault,
+    OutOfMemory,
+    Process,
+    ProcessExited,
+    Region,
+    SegmentationFault,
+    Thread,
+)
+from ksmactors.errors import KsmActorsError, WorkloadCrashed
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.locks import WaitQueue
+from ksmactors.machine import Machine
+from ksmactors.mm.content import Content
+from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str, checked, parameters_of
+
+__all__ = [
+    "Bool", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Process",
+    "ProcessExited", "Region", "SegmentationFault", "Str", "Thread", "Workload",
+]  # fmt: skip
+
+US: Final = 1_000
+"""Nanoseconds in a microsecond."""
+
+SETTLING_SCANS: Final = 3
+"""Full scans that ksmd makes alone before the witnesses look: one sees the contents, one finds what has not
+changed, one joins what the second missed (spec 5)."""
+
+POLL_US: Final = 100
+"""How often the host looks whether ksmd has come to rest, in virtual microseconds: a few pages' worth of scanning."""
+
+PATIENCE: Final = 40
+"""Looks without a single step by anybody, each after twice the time of the one before: after so many, a longest
+possible sleep_millisecs (2**32) has passed, and ksmd does not sleep but is stuck."""
+
+_PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
+_EMULATOR: Final = tuple(f"{Path(__file__).parent / part}{os.sep}" for part in _PARTS)
+"""Where an exception is raised that is no fault of the workload."""
+
+
+class Workload(ABC):
+    """Base of all workloads. One object serves many schedules: what belongs to one schedule lives in `run`.
+
+    Attributes:
+        name, summary: what `list workloads` shows; by default the class's name and its docstring's first line.
+        expect_marks: marks (`Host.mark`) that some schedule of a campaign should reach.
+
+    Args:
+        values: parameters by name, each as text or as a value. UsageError if a name or a value is wrong.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    expect_marks: ClassVar[tuple[str, ...]] = ()
+
+    pages_to_scan = Int(100, "knob pages_to_scan: pages that ksmd scans in a batch", high=1_000_000)
+    sleep_millisecs = Int(0, "knob sleep_millisecs: ksmd's sleep between batches", high=60_000)
+    merge_across_nodes = Int(1, "knob merge_across_nodes at the start", high=1)
+    balance_us = Int(
+        150,
+        "average virtual microseconds between moves of a migration daemon's own; 0: on request only",
+        high=1_000_000,
+    )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+        if "summary" not in vars(cls):
+            cls.summary = (cls.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(checked(type(self), f"workload {self.name}", values))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Called once, before the first schedule: read files here; raise UsageError if they will not do."""
+
+    @abstractmethod
+    async def run(self, host: Host) -> None:
+        """One schedule: start processes and threads; may return while threads are still running."""
+
+    @classmethod
+    def parameters(cls) -> list[Parameter[Any]]:
+        """Its parameters, its own first."""
+        return list(parameters_of(cls).values())
+
+
+class Host:
+    """The machine as a workload sees it; and the course of a schedule from boot to the last witness.
+
+    Attributes:
+        machine: the emulated machine, for workloads that look under the hood.
+        processes: all processes by name, in the order in which they came up, exited ones too.
+        marks: how often each mark was passed.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.processes: dict[str, Process] = {}
+        self.marks: dict[str, int] = {}
+        self._crew: Crew
+        self._name = ""
+
+    # -- what workloads call --------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> int:
+        """How many NUMA nodes there are."""
+        return self.machine.nodes
+
+    def draw(self, label: str, n: int) -> int:
+        """A number in 0..n-1 from the choice tape; `label` says what for."""
+        return self.machine.conductor.draw(label, n)
+
+    async def sleep(self, us: int) -> None:
+        """Sleep for virtual microseconds; a step takes one, and time jumps when nobody else can move."""
+        await self.machine.conductor.sleep(us * US)
+
+    def process(self, name: str, *, node: int = 0) -> Process:
+        """A new process whose threads run on, and whose pages come from, `node` (modulo the machine's nodes)."""
+        if name in self.processes:
+            raise ValueError(f"there is a process {name} already")
+        mm = self.machine.kernel.mm_alloc(name)
+        return Process(self._crew, self._guard, self.processes, mm, node % self.nodes)
+
+    async def set(self, knob: str, value: int | str) -> int:
+        """Have the admin write a knob of /sys/kernel/mm/ksm: 0 or a negative errno."""
+        return await self._crew.write_knob(knob, str(value))
+
+    def get(self, knob: str) -> str:
+        """Read a file of /sys/kernel/mm/ksm; ValueError if there is none of that name."""
+        kernel = self.machine.kernel
+        if knob not in kernel.sysfs_files():
+            raise ValueError(f"there is no knob {knob}; there are: {', '.join(kernel.sysfs_files())}")
+        return kernel.sysfs_show(knob)
+
+    async def migrate(self, process: Process, region: Region, index: int, nid: int, *, move_all: bool = True) -> int:
+        """Have a page moved to a node, see `Process.migrate`."""
+        return await process.migrate(region, index, nid, move_all=move_all)
+
+    def mark(self, name: str) -> None:
+        """Say in the log that a place worth knowing about was passed."""
+        self.marks[name] = self.marks.get(name, 0) + 1
+        self.machine.trace.emit(ev.WORKLOAD_MARK, name)
+
+    async def join(self) -> None:
+        """Wait until no thread of any process runs."""
+        await self._crew.join()
+
+    # -- the course of a schedule ---------------------------------------------------------------------------------
+
+    async def main(self, workload: Workload) -> None:
+        """One schedule of a workload, from boot to the last witness. The first actor of the conductor runs it.
+
+        Raises:
+            WorkloadCrashed: its code raised (the cause is its exception). Findings and errors of the emulator
+                are raised as they are.
+        """
+        self._name = workload.name
+        self._crew = Crew(self.machine, balance_us=workload.balance_us)
+        await self._boot(workload)
+        try:
+            await self._guard(workload.run(self))
+        except EmulatedFault as fault:
+            raise WorkloadCrashed(f"workload {self._name} does not catch {type(fault).__name__}: {fault}") from fault
+        await self.join()
+        await self._crew.stop_migration()
+        await self._settle()
+        for watcher in self.machine.watchers:
+            watcher.at_quiescence()
+        await self._shut_down()
+        for watcher in self.machine.watchers:
+            watcher.at_exit()
+
+    async def _boot(self, workload: Workload) -> None:
+        await self.set("merge_across_nodes", workload.merge_across_nodes)
+        await self.set("pages_to_scan", workload.pages_to_scan)
+        await self.set("sleep_millisecs", workload.sleep_millisecs)
+        await self.set("run", 1)
+
+    async def _settle(self) -> None:
+        """Let ksmd make some full scans with nobody in its way."""
+        await self.set("sleep_millisecs", 0)
+        await self.set("pages_to_scan", Workload.pages_to_scan.default)
+        await self.set("run", 1)
+        kernel = self.machine.kernel
+        end = kernel.ksm_scan.seqnr + 1 + SETTLING_SCANS  # the scan under way does not count
+        while kernel.should_run() and kernel.ksm_scan.seqnr < end:
+            await self._wait_for_ksmd()
+
+    async def _shut_down(self) -> None:
+        """End the processes that are left, and let ksmd let go of them."""
+        for process in list(self.processes.values()):
+            await process.exit()
+        while self.machine.kernel.should_run():
+            await self._wait_for_ksmd()
+
+    async def _wait_for_ksmd(self) -> None:
+        """Sleep until somebody has taken a step; if nobody ever does, block, so that the deadlock is reported."""
+        conductor = self.machine.conductor
+        before = conductor.step
+        for doubling in range(PATIENCE):
+            await self.sleep(POLL_US << doubling)
+            if conductor.step != before:
+                return
+        await WaitQueue(conductor, "ksmd to end a scan").wait()
+
+    async def _guard(self, code: Awaitable[None]) -> None:
+        """Await a workload's code; turn what it raises of its own into WorkloadCrashed."""
+        try:
+            await code
+        except (KsmActorsError, EmulatedFault):
+            raise
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            if frame.filename.startswith(_EMULATOR):
+                raise
+            raise WorkloadCrashed(
+                f"workload {self._name} raised {type(error).__name__}: {error} "
+                f"({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+            ) from error

@@ -1,0 +1,136 @@
+"""The command line as a whole: help, version, usage errors, and what they cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+
+from ksmactors.cli import COMMANDS, cli, main
+from ksmactors.errors import EmulatorBug, StepLimit, UsageError
+
+HEAVY = ("trio", "anyio", "structlog", "rich", "duckdb")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
+    """`--help` and `--version` import neither trio nor anything else that costs tens of milliseconds."""
+    code = (
+        "import sys; from ksmactors.cli import main; status = main(sys.argv[1:]); "
+        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == "[]\n"
+    assert "ksmactors" in done.stdout
+
+
+def test_version_names_what_decides_about_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` says the versions of ksmactors, Python and trio in one line."""
+    assert main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in out
+    assert "trio 0." in out
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of the group has a line for each command, and the exit statuses."""
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"\n  {name} " in out
+    assert "130" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    """No command and no option is without a line of help."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_works(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ksmactors COMMAND --help` prints its usage and succeeds."""
+    assert main([name, "--help"]) == 0
+    assert f"Usage: ksmactors {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["stres"], "did you mean stress"),
+        (["stress", "--bogus"], "No such option"),
+        (["list", "nothing"], "'nothing'"),
+        (["stress", "--seeds", "9:3"], "no seed in that range"),
+        (["stress", "--seeds", "many"], "--seeds must be N or A:B"),
+        (["stress", "fork_strom"], "did you mean fork_storm"),
+        (["run", "fork_storm", "-p", "page=3"], "did you mean pages"),
+        (["run", "fork_storm", "-p", "pages=x"], "whole number"),
+        (["run", "fork_storm", "-p", "pages"], "KEY=VALUE"),
+        (["run", "fork_storm", "--kernel", "v3.8"], "v3.9"),
+        (["run", "fork_storm", "--without", "nonsense"], "nonsense"),
+        (["run", "fork_storm", "--with", "nonsense"], "nonsense"),
+        (["run", "fork_storm", "--strategy", "randon"], "did you mean random"),
+        (["run", "fork_storm", "--strategy", "pct:depths=3"], "depths"),
+        (["run", "fork_storm", "--watch", "shadows"], "shadow"),
+        (["run", "fork_storm", "--nodes", "0"], "--nodes"),
+        (["run", "fork_storm", "--json", "--log", "-"], "standard output"),
+        (["run", "nowhere.py:Class"], "nowhere.py"),
+        (["replay", "no/such/file"], "no/such/file"),
+    ],
+)
+def test_bad_input_is_one_clear_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the user got wrong is told without a traceback, with status 2."""
+    assert main(args) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(("error", "status"), [(UsageError("so not"), 2), (StepLimit("too long"), 4)])
+def test_our_errors_are_one_line_and_their_status(
+    error: Exception, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of ours that reaches the top is one line; its class says the exit status."""
+    _break(monkeypatch, error)
+    assert main(["list", "events"]) == status
+    assert capsys.readouterr().err == f"ksmactors: {error}\n"
+
+
+@pytest.mark.parametrize("error", [EmulatorBug("impossible"), ZeroDivisionError("ours")])
+def test_a_defect_of_ours_asks_for_a_report(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anything else is our defect: a traceback, a request to report it with the command, status 3."""
+    _break(monkeypatch, error)
+    monkeypatch.setattr(sys, "argv", ["ksmactors", "list", "events"])
+    assert main(["list", "events"]) == 3
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "please report it, with: ksmactors list events" in err
+
+
+def _break(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    module = import_module("ksmactors.cli.list")
+    monkeypatch.setitem(module._LISTS, "events", fail)
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    """`ksmactors list events | head -1` ends without a complaint."""
+    command = f"'{sys.executable}' -m ksmactors list events --json | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "["
+    assert done.stderr == ""

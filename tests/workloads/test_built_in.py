@@ -1,0 +1,147 @@
+"""The built-in workloads: nothing is found on the default kernel, races occur, and equal seeds give equal runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import make_subject
+from ksmactors.errors import ScenarioError, UsageError
+from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.plugins import load_workload
+
+BUILT_IN = ["exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet"]
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run one schedule of a workload."""
+
+    def one(name: str, seed: int = 1, strategy: str = "random", nodes: int = 2, **params: str) -> Outcome:
+        subject = make_subject(name, params=params, nodes=nodes)
+        return trio.run(run_schedule, subject, seed, strategy)
+
+    return one
+
+
+@pytest.mark.parametrize("strategy", ["random", "round_robin", "pct", "pos"])
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_nothing_is_found(run: Run, name: str, strategy: str) -> None:
+    """On the default kernel no witness convicts, under any strategy."""
+    for seed in range(3):
+        outcome = run(name, seed, strategy)
+        assert outcome.verdict is Verdict.OK, (seed, outcome.error)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_schedule_is_of_a_useful_length(run: Run, name: str) -> None:
+    """One schedule is long enough for pages to merge, and short enough that hundreds take a minute."""
+    steps = [run(name, seed).steps for seed in range(4)]
+
+    assert 800 < sum(steps) / len(steps) < 7000, steps
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_pages_are_merged_and_races_occur(run: Run, name: str) -> None:
+    """Within a few schedules pages are merged, migrated and copied on write, and some race is lost and handled."""
+    total = [0] * len(CATALOGUE)
+    for seed in range(6):
+        total = [one + other for one, other in zip(total, run(name, seed).counts, strict=True)]
+    happened = {event.name for event, count in zip(CATALOGUE, total, strict=True) if count}
+
+    assert {"stable_tree_append", "migrate_page", "do_wp_page"} <= happened
+    assert len({name for name in happened if name.startswith("race.")}) >= 2, happened
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_equal_seeds_give_equal_runs(run: Run, name: str) -> None:
+    """The same seed gives the same events; another seed gives others."""
+    assert run(name, 5).digest == run(name, 5).digest
+    assert run(name, 5).digest != run(name, 6).digest
+
+
+SCRIPT = """
+import sys, trio
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import make_subject
+for name in sys.argv[1:]:
+    print(trio.run(run_schedule, make_subject(name), 7, "random").digest.hex())
+"""
+
+
+def test_digests_do_not_depend_on_the_hash_seed(run: Run) -> None:
+    """Another process with another PYTHONHASHSEED gives the same digests."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *BUILT_IN],
+        env={**os.environ, "PYTHONHASHSEED": "4711"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.split() == [run(name, 7).digest.hex() for name in BUILT_IN]
+
+
+def test_the_image_does_not_matter(run: Run, tmp_path: Path) -> None:
+    """vm_fleet gives the same digest for any image: only the order of its contents counts."""
+    image = tmp_path / "image"
+    image.write_bytes(b"".join(bytes([200 - number]) * 4096 for number in range(8)))
+
+    assert run("vm_fleet", 3).digest == run("vm_fleet", 3, image=str(image)).digest
+
+
+def test_an_image_that_will_not_do(tmp_path: Path) -> None:
+    """A missing image is a usage error before the first schedule."""
+    with pytest.raises(UsageError, match=r"image .*gone cannot be read"):
+        load_workload("vm_fleet")(image=tmp_path / "gone")
+
+
+class TestScenario:
+    def write(self, tmp_path: Path, text: str) -> str:
+        path = tmp_path / "mine.txt"
+        path.write_text(text)
+        return str(path)
+
+    def test_processes_run_concurrently(self, run: Run, tmp_path: Path) -> None:
+        """Lines of different processes are done by different threads; a name may be used again after an exit."""
+        file = self.write(tmp_path, "proc A\nmap A r 2\nfill A r 0 5\nscan 1\nexit A\nproc A\nmap A s 1\nread A s 0 1\n")
+
+        assert run("scenario", file=file).verdict is Verdict.OK
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("requires swap\nproc A\n", r"mine\.txt:1: requires needs swap"),
+            ("proc A\nmap A r 1\nswapout A r\n", r"mine\.txt:3: swapout needs swap"),
+            ("proc A\nmap A r 1\noffline A r 0\n", r"mine\.txt:3: offline needs memory hot-remove"),
+        ],
+    )
+    def test_what_is_not_emulated(self, tmp_path: Path, text: str, why: str) -> None:
+        """A scenario that needs what is not there is refused before the first schedule, with its line."""
+        with pytest.raises(UsageError, match=why):
+            load_workload("scenario")(file=self.write(tmp_path, text))
+
+    def test_a_line_that_is_none(self, tmp_path: Path) -> None:
+        """A line that is no operation is refused with its number."""
+        with pytest.raises(ScenarioError, match=r"mine\.txt:2: unknown operation 'mop'"):
+            load_workload("scenario")(file=self.write(tmp_path, "proc A\nmop A r 1\n"))
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("requires nodes 3\nproc A\n", r"needs a machine with 3 nodes: --nodes 3"),
+            ("proc A\nmap A r 1 node 2\n", r"needs a machine with 3 nodes: --nodes 3"),
+            ("requires knob max_page_sharing\nproc A\n", r"requires the knob max_page_sharing"),
+        ],
+    )
+    def test_a_machine_that_will_not_do(self, run: Run, tmp_path: Path, text: str, why: str) -> None:
+        """A scenario for another machine says what it needs."""
+        with pytest.raises(UsageError, match=why):
+            run("scenario", file=self.write(tmp_path, text))

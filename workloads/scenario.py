@@ -1,0 +1,137 @@
+"""The processes of a scenario file, all at once instead of line by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+from ksmactors.conformance.language import NEEDS, Operation, read_scenario
+from ksmactors.errors import UsageError
+from ksmactors.workload import FilePath, Host, Int, Process, Region, Workload
+
+DEFAULT: Final = Path(__file__).parent / "data" / "two_nodes.txt"
+
+PAUSES: Final = frozenset({"step", "scan", "trace", "tracescan", "sleep"})
+"""Lines that let time pass for everybody: ksmd runs by itself here, so each becomes a pause of a drawn length."""
+
+UNSEEN: Final = frozenset({"counters", "frames", "trees", "shared", "procstat", "where", "ktrace", "drain"})
+"""Lines that only look, from outside of all processes."""
+
+
+class Scenario(Workload):
+    """Each process of the scenario becomes a thread that does the lines of that process in order; the knobs are
+    turned by the host. Lines that scan become pauses, since ksmd scans all the time.
+    """
+
+    name: ClassVar[str] = "scenario"
+    summary: ClassVar[str] = "the processes of a scenario file (-p file=PATH), concurrently instead of in sequence"
+
+    file = FilePath(None, "the scenario; default: one that is shipped, with three processes on two nodes")
+    pause_us = Int(400, "average virtual microseconds of a pause, for each line that scans", high=1_000_000)
+    balance_us = Workload.balance_us.with_default(400)
+
+    def prepare(self) -> None:
+        path = self.file if self.file is not None else DEFAULT
+        self._operations = list(read_scenario(path).operations)
+        self._nodes, self._knobs = 1, set[str]()
+        for operation in self._operations:
+            kind = operation.flags[0] if operation.name == "requires" else ""
+            needs = NEEDS.get(operation.name) or ("swap" if kind == "swap" else "")
+            if needs:
+                raise UsageError(f"{path}:{operation.line}: {operation.name} needs {needs}, which is not emulated yet")
+            self._nodes = max(self._nodes, operation.number if kind == "nodes" else operation.node + 1)
+            if kind == "knob":
+                self._knobs.add(operation.word)
+        self._path = path
+
+    async def run(self, host: Host) -> None:
+        if host.nodes < self._nodes:
+            raise UsageError(f"{self._path} needs a machine with {self._nodes} nodes: --nodes {self._nodes}")
+        missing = sorted(self._knobs.difference(host.machine.kernel.sysfs_files()))
+        if missing:
+            raise UsageError(f"{self._path} requires the knob {missing[0]}, which the emulated kernel does not have")
+        play = _Play(host, self.pause_us, self._operations)
+        for operation in self._operations:
+            if operation.name == "proc":
+                play.start(operation)
+            elif operation.name == "set":
+                await host.set(operation.word, operation.value)
+            elif operation.name in PAUSES:
+                await play.pause()
+
+
+class _Play:
+    """One performance: the lines of each process, and how to do them."""
+
+    def __init__(self, host: Host, pause_us: int, operations: list[Operation]) -> None:
+        self.host, self.pause_us = host, pause_us
+        self.parts = _parts(operations)
+
+    def start(self, operation: Operation) -> None:
+        """Bring up the process that a `proc` line names."""
+        process = self.host.process(self._free_name(operation.word))
+        process.spawn(self.perform, self.parts[operation.line], {})
+
+    async def pause(self) -> None:
+        """Let time pass."""
+        await self.host.sleep(1 + self.host.draw("scenario.pause", max(1, 2 * self.pause_us)))
+
+    async def perform(self, process: Process, part: list[Operation], regions: dict[str, Region]) -> None:
+        """Do the lines of one process."""
+        for operation in part:
+            if operation.name in PAUSES:
+                await self.pause()
+            elif operation.name == "map":
+                regions[operation.word] = await process.map(operation.number, node=max(operation.node, 0))
+            elif operation.name == "fork":
+                child = await process.fork(self._free_name(operation.word))
+                if isinstance(child, Process):
+                    child.spawn(self.perform, self.parts[operation.line], dict(regions))
+            elif operation.name == "exit":
+                await process.exit()
+            elif operation.name == "mremap":
+                moved = await process.mremap(regions[operation.region])
+                if isinstance(moved, Region):
+                    regions[operation.word] = moved
+                else:
+                    regions[operation.word] = regions[operation.region]
+            else:
+                await self._on_pages(process, operation, regions[operation.region])
+
+    async def _on_pages(self, process: Process, operation: Operation, region: Region) -> None:
+        name, first, end = operation.name, operation.first, operation.end
+        if name in ("mergeable", "unmergeable", "dontneed", "munmap"):
+            await getattr(process, name)(region, first, end)
+        elif name in ("migrate", "migrate1"):
+            await self.host.migrate(process, region, first, operation.node, move_all=name == "migrate")
+        elif name.startswith("fill"):
+            for page in range(first, end):
+                await process.write(region, page, operation.token + (page - first if name == "fillseq" else 0))
+        else:  # check* and read: whether it reads what it wrote is for the witnesses to say
+            for page in range(first, end):
+                await process.read(region, page)
+
+    def _free_name(self, name: str) -> str:
+        """A scenario may start a second process under the name of one that has exited; here it may still run."""
+        free, number = name, 1
+        while free in self.host.processes:
+            number += 1
+            free = f"{name}_{number}"
+        return free
+
+
+def _parts(operations: list[Operation]) -> dict[int, list[Operation]]:
+    """The lines of each process, by the line that starts it (`proc` or `fork`)."""
+    parts: dict[int, list[Operation]] = {}
+    live: dict[str, list[Operation]] = {}
+    for operation in operations:
+        if operation.name in PAUSES:
+            for part in live.values():
+                part.append(operation)
+        elif operation.process and operation.name not in UNSEEN:
+            live[operation.process].append(operation)
+        if operation.name in ("proc", "fork"):
+            live[operation.word] = parts[operation.line] = []
+        elif operation.name == "exit":
+            del live[operation.process]
+    return parts
