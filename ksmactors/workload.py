@@ -215,21 +215,24 @@ class Host:
         await self.set("run", 1)
 
     async def _settle(self) -> None:
-        """Let ksmd make some full scans with nobody in its way."""
+        """Let ksmd make some full scans with nobody in its way, and stop it between two batches."""
         await self.set("sleep_millisecs", 0)
         await self.set("pages_to_scan", Workload.pages_to_scan.default)
         await self.set("run", 1)
         kernel = self.machine.kernel
         end = kernel.ksm_scan.seqnr + 1 + SETTLING_SCANS  # the scan under way does not count
-        while kernel.should_run() and kernel.ksm_scan.seqnr < end:
+        while kernel.ksmd_should_run() and kernel.ksm_scan.seqnr < end:
             await self._wait_for_ksmd()
+        await self.set("run", 0)  # takes ksm_thread_mutex: ksmd holds nothing afterwards
 
     async def _shut_down(self) -> None:
         """End the processes that are left, and let ksmd let go of them."""
         for process in list(self.processes.values()):
             await process.exit()
-        while self.machine.kernel.should_run():
+        await self.set("run", 1)
+        while self.machine.kernel.ksmd_should_run():
             await self._wait_for_ksmd()
+        await self.set("run", 0)
 
     async def _wait_for_ksmd(self) -> None:
         """Sleep until somebody has taken a step; if nobody ever does, block, so that the deadlock is reported."""

@@ -20,7 +20,8 @@ UNSEEN: Final = frozenset({"counters", "frames", "trees", "shared", "procstat", 
 
 class Scenario(Workload):
     """Each process of the scenario becomes a thread that does the lines of that process in order; the knobs are
-    turned by the host. Lines that scan become pauses, since ksmd scans all the time.
+    turned by the host. Lines that scan become pauses, since ksmd scans all the time. Node numbers are taken modulo the
+    machine's nodes, unless the scenario says how many it requires.
     """
 
     name: ClassVar[str] = "scenario"
@@ -33,23 +34,24 @@ class Scenario(Workload):
     def prepare(self) -> None:
         path = self.file if self.file is not None else DEFAULT
         self._operations = list(read_scenario(path).operations)
-        self._nodes, self._knobs = 1, set[str]()
+        self._nodes, self._knobs = 1, list[str]()
         for operation in self._operations:
             kind = operation.flags[0] if operation.name == "requires" else ""
             needs = NEEDS.get(operation.name) or ("swap" if kind == "swap" else "")
             if needs:
                 raise UsageError(f"{path}:{operation.line}: {operation.name} needs {needs}, which is not emulated yet")
-            self._nodes = max(self._nodes, operation.number if kind == "nodes" else operation.node + 1)
-            if kind == "knob":
-                self._knobs.add(operation.word)
+            if kind == "nodes":
+                self._nodes = operation.number
+            elif kind == "knob":
+                self._knobs.append(operation.word)
         self._path = path
 
     async def run(self, host: Host) -> None:
         if host.nodes < self._nodes:
             raise UsageError(f"{self._path} needs a machine with {self._nodes} nodes: --nodes {self._nodes}")
-        missing = sorted(self._knobs.difference(host.machine.kernel.sysfs_files()))
-        if missing:
-            raise UsageError(f"{self._path} requires the knob {missing[0]}, which the emulated kernel does not have")
+        for knob in self._knobs:
+            if knob not in host.machine.kernel.sysfs_files():
+                raise UsageError(f"{self._path} requires the knob {knob}, which the emulated kernel does not have")
         play = _Play(host, self.pause_us, self._operations)
         for operation in self._operations:
             if operation.name == "proc":
@@ -82,7 +84,9 @@ class _Play:
             if operation.name in PAUSES:
                 await self.pause()
             elif operation.name == "map":
-                regions[operation.word] = await process.map(operation.number, node=max(operation.node, 0))
+                regions[operation.word] = await process.map(
+                    operation.number, node=max(operation.node, 0) % self.host.nodes
+                )
             elif operation.name == "fork":
                 child = await process.fork(self._free_name(operation.word))
                 if isinstance(child, Process):
@@ -103,7 +107,8 @@ class _Play:
         if name in ("mergeable", "unmergeable", "dontneed", "munmap"):
             await getattr(process, name)(region, first, end)
         elif name in ("migrate", "migrate1"):
-            await self.host.migrate(process, region, first, operation.node, move_all=name == "migrate")
+            nid = operation.node % self.host.nodes
+            await self.host.migrate(process, region, first, nid, move_all=name == "migrate")
         elif name.startswith("fill"):
             for page in range(first, end):
                 await process.write(region, page, operation.token + (page - first if name == "fillseq" else 0))

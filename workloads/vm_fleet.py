@@ -9,9 +9,9 @@ from workloads.images import diverged, image_pages
 
 
 class VmFleet(Workload):
-    """Each guest is a process on a node of its own choice that maps the pages of one image, and one page of zeros, in
-    an order drawn for it. Then it writes some pages: updates that other guests get, too, so that what has diverged
-    becomes equal again, and restores of what the image held.
+    """Each guest is a process that maps the pages of one image, and one page of zeros, in an order drawn for it; the
+    guests are dealt to the nodes in turn. Then it writes some pages: updates that other guests get, too, so that what
+    has diverged becomes equal again, and restores of what the image held.
 
     Which image it is changes no schedule: see `workloads.images`.
     """

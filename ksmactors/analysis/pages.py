@@ -1,9 +1,14 @@
-"""The life of a page: followed from frame to frame, through migrations and merges."""
+"""The life of a page: followed from frame to frame, through migrations and merges.
+
+A frame number alone does not tell: a page moves, its old frame is given to another, and what was merged goes on in
+the frame of the KSM page. So all pages of the schedule are followed at once, and those are told that were in
+the frame asked for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from operator import itemgetter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from ksmactors.analysis.store import Logs
@@ -14,15 +19,25 @@ from ksmactors.events.logs import ALWAYS
 Line: TypeAlias = dict[str, Any]
 """An event as its line in the log has it, with the number of the line as `line`."""
 
-FRAMES: Final = ("pfn", "kpfn", "old_pfn", "other_kpfn")
-"""The fields that name frames."""
-
 _FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
+
+_AFTERWARDS: Final = ("race.", "ksm_remove_", "stable_node.")
+"""Events about a KSM page that can come when its frame is free already: a stable node outlives its page."""
+
+_FIRST: Final = """
+    SELECT file, run, seed, schedule FROM events
+    WHERE ? IN (pfn, kpfn, old_pfn, other_kpfn) AND (?::BIGINT IS NULL OR schedule = ?)
+    ORDER BY file, line LIMIT 1"""
+
+_HEARD: Final = """
+    SELECT line, event, mm, address, pfn, kpfn, old_pfn, other_kpfn, err FROM events
+    WHERE (file, run, seed, schedule) = (?, ?, ?, ?) AND (coalesce(pfn, kpfn) >= 0 OR address IS NOT NULL)
+    ORDER BY line"""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What happened to one page of one schedule, from where it is first heard of until it is freed.
+    """What happened to one page of one schedule, from its first event to its last.
 
     `frames` are the page frame numbers it had, in order; `ended` says whether the log shows it freed.
     """
@@ -37,104 +52,134 @@ class Life:
 
 
 def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Life]:
-    """The lives of the pages that were born, or first seen, in frame `pfn`; a frame is used again and again.
+    """The lives of the pages that were in frame `pfn`, in order of birth.
 
-    Looks at the first schedule in which the frame occurs, or at the first one with the index `schedule`.
-    UsageError if there is none. A page that is merged goes on as the KSM page; a copy made by a write is another page.
+    Looks at the first schedule in which the frame occurs, or at the first one with the index `schedule`. A page
+    that is merged goes on as the KSM page; a copy made by a write is another page.
+
+    Raises:
+        UsageError: no event names the frame.
     """
-    where = logs.rows(
-        "SELECT file, run, seed, schedule FROM events WHERE ? IN (pfn, kpfn, old_pfn, other_kpfn) "
-        "AND (?::BIGINT IS NULL OR schedule = ?) ORDER BY file, line LIMIT 1",
-        pfn, schedule, schedule,
-    )  # fmt: skip
+    where = logs.rows(_FIRST, pfn, schedule, schedule)
     if not where:
         among = "" if schedule is None else f" in schedule {schedule}"
         raise UsageError(f"page {pfn}: no event{among} names this frame; do_anonymous_page events say which there are")
     file, run, seed, index = where[0]
-    answer = logs.sql(
-        "SELECT * FROM events WHERE (file, run, seed, schedule) = (?, ?, ?, ?) "
-        "AND (coalesce(pfn, kpfn) IS NOT NULL OR (mm IS NOT NULL AND address IS NOT NULL)) ORDER BY line",
-        file, run, seed, index,
-    )  # fmt: skip
-    follower = _Follower(pfn)
-    for row in answer.rows:
-        follower.see(_line(dict(zip(answer.columns, row, strict=True))))
+    census = _Census()
+    for row in logs.rows(_HEARD, file, run, seed, index):
+        census.see(*row)
     return [
-        Life(file, run, seed, index, life.frames, not life.now, sorted(life.events, key=itemgetter("line")))
-        for life in follower.lives
+        Life(file, run, seed, index, page.all_frames(), page.ended(), _lines(logs, file, page.all_events()))
+        for page in census.pages
+        if page.whole is None and pfn in (frame for _, frame in page.frames)
     ]
 
 
-def _line(row: Line) -> Line:
-    own = _FIELDS.get(row["event"], ())
-    return {key: row[key] for key in ("line", *ALWAYS, *own)}
+def _lines(logs: Logs, file: str, numbers: list[int]) -> list[Line]:
+    answer = logs.sql(
+        "SELECT * FROM events WHERE file = ? AND line IN (SELECT unnest(?::BIGINT[])) ORDER BY line", file, numbers
+    )
+    rows = (dict(zip(answer.columns, row, strict=True)) for row in answer.rows)
+    return [{key: row[key] for key in ("line", *ALWAYS, *_FIELDS.get(row["event"], ()))} for row in rows]
 
 
+@dataclass(eq=False, slots=True)
 class _Page:
-    """A page that is being followed: the frames it is in now, and the places it is mapped at."""
+    """A page: the lines of its events, the frames it came into (with the line), and the frames it is in.
 
-    def __init__(self, pfn: int) -> None:
-        self.frames = [pfn]
-        self.now = {pfn}
-        self.places: set[tuple[str, int]] = set()
-        self.events: list[Line] = []
+    `merged` is the line at which it was merged, and the page it was merged into. `whole` is the page that this
+    one turned out to be: a migration is recorded when it is over, and the new frame may have been heard of before.
+    """
 
-    def concerns(self, line: Line) -> bool:
-        frames = _frames(line)
-        if frames:
-            return not self.now.isdisjoint(frames)
-        return (line.get("mm"), line.get("address")) in self.places
+    frames: list[tuple[int, int]]
+    now: set[int]
+    events: list[int] = field(default_factory=list)
+    merged: tuple[int, _Page] | None = None
+    whole: _Page | None = None
 
-    def see(self, line: Line, heard: dict[int, list[Line]]) -> None:
-        """Add an event, and go where the page goes. `heard` is what is known of each frame since it was last free.
+    def all_events(self, since: int = 0) -> list[int]:
+        lines = {line for line in self.events if line >= since}
+        for line, page in self._afterlife():
+            lines.update(page.all_events(max(line, since)))
+        return sorted(lines)
 
-        A migration is recorded when it is over, and its new frame may have been heard of before.
-        """
-        self.events.append(line)
-        match line:
-            case {"event": "free_page", "pfn": pfn}:
-                self.now.discard(pfn)
-            case {"event": "migrate_page", "err": 0, "pfn": new, "old_pfn": old} if old in self.now and new != old:
-                known = {earlier["line"] for earlier in self.events}
-                self.events += [earlier for earlier in heard.get(new, ()) if earlier["line"] not in known]
-                self._move(new)
-                self.now.discard(old)
-            case {"event": "ksm_migrate_page", "kpfn": new, "old_pfn": old} if old in self.now:
-                self._move(new)
-            case {"event": "ksm_merge_with_ksm_page", "err": 0, "kpfn": kpfn, "pfn": pfn} if pfn in self.now:
-                self._move(kpfn)
-            case {"event": "do_wp_page", "mm": mm, "address": address, "pfn": new} if new not in self.now:
-                self.places.discard((mm, address))
-            case {"mm": str(mm), "address": int(address)}:
-                self.places.add((mm, address))
+    def all_frames(self, since: int = 0) -> list[int]:
+        before = [frame for line, frame in self.frames if line < since][-1:]
+        frames = before + [frame for line, frame in self.frames if line >= since]
+        for line, page in self._afterlife():
+            frames += page.all_frames(line)
+        return frames
 
-    def _move(self, pfn: int) -> None:
-        self.now.add(pfn)
-        if pfn not in self.frames:
-            self.frames.append(pfn)
+    def ended(self) -> bool:
+        return all(page.ended() for _, page in self._afterlife()) and (self.merged is not None or not self.now)
+
+    def _afterlife(self) -> Iterator[tuple[int, _Page]]:
+        if self.merged is not None:
+            yield self.merged[0], self.merged[1].final()
+
+    def final(self) -> _Page:
+        """The page that this one is part of, if it is."""
+        page = self
+        while page.whole is not None:
+            page = page.whole
+        return page
 
 
-class _Follower:
-    """Starts a life whenever the frame asked for is heard of and no page is being followed."""
+class _Census:
+    """All pages of a schedule: which is in which frame, and mapped at which place."""
 
-    def __init__(self, pfn: int) -> None:
-        self._pfn = pfn
-        self._heard: dict[int, list[Line]] = {}
-        self.lives: list[_Page] = []
+    def __init__(self) -> None:
+        self.pages: list[_Page] = []
+        self._at: dict[int, _Page] = {}
+        self._free: set[int] = set()
+        self._places: dict[tuple[str, int], _Page] = {}
 
-    def see(self, line: Line) -> None:
-        if self.lives and self.lives[-1].now:
-            if self.lives[-1].concerns(line):
-                self.lives[-1].see(line, self._heard)
-        elif self._pfn in (line.get("pfn"), line.get("kpfn")) and line["event"] != "free_page":
-            self.lives.append(_Page(self._pfn))
-            self.lives[-1].see(line, self._heard)
-        for frame in _frames(line):
-            if line["event"] == "free_page":
-                self._heard.pop(frame, None)
-            else:
-                self._heard.setdefault(frame, []).append(line)
+    def see(
+        self, line: int, event: str, mm: str | None, address: int | None, pfn: int | None, kpfn: int | None,
+        old_pfn: int | None, other_kpfn: int | None, err: int | None,
+    ) -> None:  # fmt: skip
+        """Give an event to the pages it names, and go where they go."""
+        frames = [frame for frame in (pfn, kpfn, old_pfn, other_kpfn) if frame is not None and frame >= 0]
+        named = [self._page(frame, line, event) for frame in frames]
+        place = (mm, address) if mm is not None and address is not None else None
+        if place is not None:
+            if not frames:
+                named = [self._places.get(place)]
+            elif named[0] is not None:
+                self._places[place] = named[0]
+        for page in dict.fromkeys(named):
+            if page is not None:
+                page.final().events.append(line)
+        match event, frames:
+            case "free_page", [frame]:
+                self._free.add(frame)
+                if named[0] is not None:
+                    named[0].now.discard(frame)
+            case "migrate_page", [new, old] if err == 0 and new != old:
+                self._move(old, new, line)
+                self._at[old].now.discard(old)
+            case "ksm_migrate_page", [new, old]:
+                self._move(old, new, line)
+            case "ksm_merge_with_ksm_page", [lost, kept] if err == 0 and lost != kept:
+                self._at[lost].merged = line, self._at[kept]
 
+    def _page(self, frame: int, line: int, event: str) -> _Page | None:
+        page = self._at.get(frame)
+        if page is not None and (frame not in self._free or event.startswith(_AFTERWARDS)):
+            return page
+        if event == "free_page":
+            return None  # the target of a migration that came to nothing: it never was a page
+        page = self._at[frame] = _Page([(line, frame)], {frame})
+        self._free.discard(frame)
+        self.pages.append(page)
+        return page
 
-def _frames(line: Line) -> list[int]:
-    return [line[field] for field in FRAMES if line.get(field) is not None]
+    def _move(self, old: int, new: int, line: int) -> None:
+        page, there = self._at[old].final(), self._at[new].final()
+        if page is not there:
+            page.events += there.events
+            there.whole = page
+            self._at[new] = page
+        page.now.add(new)
+        if page.frames[-1][1] != new:
+            page.frames.append((line, new))

@@ -59,6 +59,7 @@ class _Sieve:
         self.path = path
         self.losses: list[Loss] = []
         self.events = self.lines_lost = self.bytes_lost = 0
+        self.whole = True
 
     def sift(self, lines: Iterable[bytes], good: BinaryIO | None) -> None:
         """Count the events in `lines` and write them to `good`, with `NOTHING` in the place of what is lost."""
@@ -66,8 +67,10 @@ class _Sieve:
             reason = _what_is_wrong(line)
             if reason is None:
                 self.events += 1
-            elif line.strip():
-                self._lose(number, len(line), reason)
+            else:
+                self.whole = False
+                if line.strip():
+                    self._lose(number, len(line), reason)
             if good is not None:
                 good.write(NOTHING if reason is not None else line)
 
@@ -117,7 +120,7 @@ def _beginning(line: bytes) -> str:
 def read_log(path: str, clean: Path) -> tuple[LogFile, list[Loss]]:
     """Make `clean` a file, or a link to one, whose lines are the events of the log at `path`, or `NOTHING`.
 
-    Standard input (`-`) and pipes are copied, and so is a log that lost something; a sound file is only linked to.
+    Standard input (`-`) and pipes are copied, and so is a file with anything else in it; a sound one is linked to.
     """
     sieve = _Sieve(path)
     try:
@@ -130,7 +133,7 @@ def read_log(path: str, clean: Path) -> tuple[LogFile, list[Loss]]:
         else:
             with Path(path).open("rb") as lines:
                 sieve.sift(lines, None)
-            if sieve.lines_lost:
+            if not sieve.whole:
                 with Path(path).open("rb") as lines, clean.open("wb") as good:
                     _Sieve(path).sift(lines, good)
             else:

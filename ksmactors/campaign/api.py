@@ -7,10 +7,9 @@ from pathlib import Path
 
 import anyio
 
-from ksmactors.campaign.findings import prepare, read
+from ksmactors.campaign.findings import prepare
 from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.replaying import replay_plan
-from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
@@ -48,7 +47,14 @@ def stress(
         KeyboardInterrupt: as usual; use a Campaign to keep what was found until then.
     """
     subject = make_subject(
-        workload, params=params, kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch, max_steps=max_steps
+        workload,
+        params=params,
+        kernel=kernel,
+        nodes=nodes,
+        without=without,
+        with_=with_,
+        watch=watch,
+        max_steps=max_steps,
     )
     plan = Plan([subject], parse_seeds(str(seeds)), strategy, prepare(out) if out is not None else None)
     campaign = Campaign(plan)
@@ -56,3 +62,24 @@ def stress(
     if campaign.interrupted_at is not None:
         raise KeyboardInterrupt
     return campaign.tally
+
+
+def replay(source: str | Path) -> Outcome:
+    """Run a recorded schedule again, exactly.
+
+    Args:
+        source: a finding file, a file that holds a schedule string, or such a string.
+
+    Returns:
+        What came of it: `.verdict`, `.defect`, `.digest` and more; the verdict is DIVERGED if it went another way.
+
+    Raises:
+        UsageError: it cannot be read, was damaged, or names what does not exist here.
+    """
+    then = recorded(str(source))
+    plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, replayed=then.schedule)
+    campaign = Campaign(plan)
+    anyio.run(campaign.run, backend="trio")
+    if campaign.last is None:
+        raise KeyboardInterrupt
+    return campaign.last

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from ksmactors.campaign.outcome import Outcome
+from ksmactors.campaign.outcome import Outcome, campaign_hash
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
+from ksmactors.interleave.schedule import looks_like_schedule
 
 FORMAT: Final = 1
 """Version of the finding file; a reader refuses another one."""
@@ -21,7 +22,7 @@ FORMAT: Final = 1
 def default_directory() -> Path:
     """`findings` in the state directory of the XDG rules."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
     return base / "ksmactors" / "findings"
 
 
@@ -45,7 +46,11 @@ def save(outcome: Outcome, directory: Path) -> Path:
     assert defect is not None
     stem = f"{defect.watcher}-{defect.kind}-{_slug(outcome.workload)}-{outcome.seed}"
     content = {"format": FORMAT, **outcome.finding(), "workload": outcome.workload, "strategy": outcome.strategy}
-    content |= {"verdict": outcome.verdict.value, "digest": outcome.digest.hex(), "story": list(defect.story)}
+    content |= {
+        "verdict": outcome.verdict.value,
+        "digest": campaign_hash(outcome.digest).hexdigest(),
+        "story": list(defect.story),
+    }
     if defect.traceback:
         content["traceback"] = defect.traceback
     for number in count(1):
@@ -77,8 +82,6 @@ def read(source: str) -> dict[str, Any]:
 
 
 def _text_of(source: str) -> str:
-    from ksmactors.campaign.schedule import looks_like_schedule
-
     try:
         if source == "-":
             return sys.stdin.read()

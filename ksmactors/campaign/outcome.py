@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -91,3 +92,8 @@ class Outcome:
             "actors": list(defect.actors),
             "functions": list(defect.functions),
         }
+
+
+def campaign_hash(*digests: bytes) -> hashlib.blake2b:
+    """The hash that a campaign's digest is: over the digests of its schedules, in order."""
+    return hashlib.blake2b(b"".join(digests), digest_size=16)

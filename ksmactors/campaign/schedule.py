@@ -25,7 +25,12 @@ from ksmactors.events.logs import LogWriter
 from ksmactors.events.terminal import PersonForm
 from ksmactors.events.trace import Record, Trace
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.conductor import Conductor, idle
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.schedule import Schedule, encode
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.registry import parse
+from ksmactors.interleave.strategies.replay import Replay, ReplayTape
+from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
 from ksmactors.workload import Host
 
@@ -44,6 +49,7 @@ async def run_schedule(
     replayed: Schedule | None = None,
     log: LogWriter | None = None,
     index: int = 0,
+    keep: bool = False,
 ) -> Outcome:
     """Run one schedule. To be awaited in trio, outside of any other schedule.
 
@@ -54,11 +60,12 @@ async def run_schedule(
         replayed: the schedule to follow instead of drawing one.
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
+        keep: whether the outcome has the schedule string even if nothing went wrong.
 
     Raises:
         UsageError: there is no such strategy, or the workload does not fit the machine.
     """
-    one = _Run(subject, seed, strategy, replayed)
+    one = _Run(subject, seed, strategy, replayed, keep)
     one.attach_log(log, index)
     try:
         await one.conductor.run("host", one.main)
@@ -66,15 +73,18 @@ async def run_schedule(
         raise
     except Exception as error:  # whatever an actor raised is told with the schedule that led there
         return one.outcome(error)
-    return one.outcome(None)
+    return one.outcome(one.shortfall())
 
 
 class _Run:
     """The parts of one schedule, and what they come to."""
 
-    def __init__(self, subject: Subject, seed: int, strategy: str, replayed: Schedule | None) -> None:
-        self.subject, self.seed, self.strategy = subject, seed, strategy
-        self.conductor = Conductor(deciding, self.tape, max_steps=subject.max_steps)
+    def __init__(self, subject: Subject, seed: int, strategy: str, replayed: Schedule | None, keep: bool) -> None:
+        self.subject, self.seed, self.strategy, self.keep = subject, seed, strategy, keep
+        self.deciding: Strategy = parse(strategy) if replayed is None else Replay(replayed)
+        self.tape = Tape(seed) if replayed is None else ReplayTape(replayed)
+        self.deciding.begin(strategy_rng(seed))
+        self.conductor = Conductor(self.deciding, self.tape, max_steps=subject.max_steps)
         self.trace = Trace(self.conductor)
         self.machine = Machine(
             self.conductor, self.trace, nodes=subject.nodes, kernel=subject.kernel,
@@ -94,6 +104,13 @@ class _Run:
         self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, self.strategy)
         await Host(self.machine).main(subject.workload)
 
+    def shortfall(self) -> ReplayDiverged | None:
+        """What is wrong with a replay that came to an end: it may have ended before its recording does."""
+        if isinstance(self.deciding, Replay) and self.deciding.left:
+            choices = len(self.tape.turns)
+            return ReplayDiverged(choices, self.conductor.step, f"{self.deciding.left} more choices", "the end")
+        return None
+
     def outcome(self, error: Exception | None) -> Outcome:
         """Judge how it ended; `error` is what an actor raised."""
         verdict = _verdict(error)
@@ -102,6 +119,7 @@ class _Run:
             trace.emit(ev.FINDING, error.watcher, error.kind, error.signature, error.message)
         trace.emit(ev.RUN_END, verdict.value, steps, len(tape.turns))
         digest = trace.digest()
+        header = {**self.subject.header(), "seed": self.seed, "strategy": self.strategy, "digest": digest.hex()}
         return Outcome(
             workload=self.subject.name,
             seed=self.seed,
@@ -112,7 +130,7 @@ class _Run:
             counts=tuple(trace.counts),
             digest=digest,
             shape=_shape(tape.turns),
-            schedule=self.schedule(digest),
+            schedule=encode(Schedule(header, tape.turns, tape.draws)) if error is not None or self.keep else "",
             defect=None if error is None else self._defect(error, verdict),
             error=error,
         )
@@ -137,8 +155,8 @@ class _Run:
         """The actors that met: the one that had the turn, and the other one that a finding names, or all that a
         deadlock has caught."""
         conductor = self.conductor
-        if isinstance(error, Finding) and error.kind == "deadlock":
-            return [a for a in conductor.actors if a.waiting_on is not None and not (a.daemon and idle(a.waiting_on))]
+        if isinstance(error, Finding) and conductor.stuck:
+            return conductor.stuck
         other = error.other if isinstance(error, Finding) else -1
         return [conductor.turn, *([conductor.actors[other]] if other >= 0 else [])]
 

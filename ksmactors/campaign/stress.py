@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from ksmactors.campaign.extensions import need
 from ksmactors.campaign.findings import save
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.schedule import run_schedule
@@ -21,6 +22,8 @@ from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.errors import UsageError
 from ksmactors.events.logs import LogWriter
+from ksmactors.interleave.schedule import Schedule
+from ksmactors.interleave.strategies.registry import parse
 
 SEED_LIMIT: Final = 1 << 63
 """Seeds are below this: they fit 64 bits whatever reads the logs."""
@@ -29,7 +32,12 @@ SEED_LIMIT: Final = 1 << 63
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a campaign is to do. `out` is where finding files go; None writes none. `replayed` is a schedule that
-    is followed instead of drawn, for the one seed that it was recorded with."""
+    is followed instead of drawn, for the one seed that it was recorded with. `keep`: outcomes have their schedule
+    string even if nothing went wrong.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
 
     subjects: Sequence[Subject]
     seeds: range
@@ -37,6 +45,11 @@ class Plan:
     out: Path | None = None
     log: LogWriter | None = None
     replayed: Schedule | None = None
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        need("strategies", self.strategy.partition(":")[0])
+        parse(self.strategy)
 
     def subject_of(self, seed: int) -> Subject:
         """The workload that a seed is dealt to."""
@@ -45,7 +58,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Campaign:
-    """A campaign under way: what it adds up to, and how far it got, also when it is interrupted.
+    """A campaign under way: what it adds up to, its last schedule, and how far it got if it was interrupted.
 
     `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule.
     """
@@ -54,6 +67,7 @@ class Campaign:
     tally: Tally = field(default_factory=Tally)
     on_found: Callable[[Found], None] = lambda _: None
     on_schedule: Callable[[Tally], None] = lambda _: None
+    last: Outcome | None = None
     interrupted_at: int | None = None
 
     @property
@@ -82,14 +96,15 @@ class Campaign:
         outcome = None
         try:
             outcome = await run_schedule(
-                plan.subject_of(seed), seed=seed, strategy=plan.strategy, replayed=plan.replayed, log=plan.log, index=index
-            )
+                plan.subject_of(seed), seed, plan.strategy,
+                replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
+            )  # fmt: skip
         except* KeyboardInterrupt:
             pass
         return outcome
 
     def _keep(self, outcome: Outcome) -> None:
-        tally = self.tally
+        tally, self.last = self.tally, outcome
         tally.add(outcome)
         if outcome.defect is not None and outcome.verdict is not Verdict.INCONCLUSIVE and not tally.knows(outcome):
             found = Found(outcome, save(outcome, self.plan.out) if self.plan.out else None)

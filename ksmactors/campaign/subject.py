@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ksmactors import plugins
+from ksmactors.campaign.extensions import need
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
 from ksmactors.later import kernel_class
@@ -51,9 +52,9 @@ class Subject:
 
 
 def make_subject(
-    name: str,
+    name: str | type[Workload],
     *,
-    params: Mapping[str, str] | None = None,
+    params: Mapping[str, object] | None = None,
     kernel: str = DEFAULT_KERNEL,
     nodes: int = DEFAULT_NODES,
     without: Iterable[str] = (),
@@ -63,20 +64,29 @@ def make_subject(
 ) -> Subject:
     """Check what is to be run and load it.
 
+    Args:
+        name: a workload as the command line takes it, or its class.
+        params: its parameters by name, as text or as values.
+        kernel, nodes, without, with_, watch, max_steps: as on the command line.
+
     Raises:
         UsageError: the workload, a parameter, the kernel, a variant or a witness does not exist; the message
             lists what does.
     """
     given = dict(params or {})
-    workload = plugins.load_workload(name)(**given)
+    if isinstance(name, type):
+        workload, name = name(**given), f"{name.__module__}:{name.__qualname__}"
+    else:
+        workload = plugins.load_workload(name)(**given)
     without, with_ = tuple(without), tuple(with_)
+    for variant in (*without, *with_):
+        need("variants", variant)
     kernel_class(kernel=kernel, without=without, with_=with_)
     if nodes < 1:
         raise UsageError(f"a machine has at least 1 NUMA node, not {nodes}")
-    return Subject(
-        name, workload, tuple(sorted(given.items())), kernel, nodes, without, with_, watchers_of(watch),
-        max_steps or DEFAULT_MAX_STEPS,
-    )  # fmt: skip
+    texts = tuple(sorted((key, str(value)) for key, value in given.items()))
+    budget = max_steps or DEFAULT_MAX_STEPS
+    return Subject(name, workload, texts, kernel, nodes, without, with_, watchers_of(watch), budget)
 
 
 def subject_from_header(header: Mapping[str, Any]) -> Subject:
@@ -103,6 +113,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
         return ()
     names = tuple(watch.split(",")) if isinstance(watch, str) else tuple(watch)
     for name in names:
+        need("watchers", name)
         if name not in WATCHERS:
             raise UsageError(plugins.unknown("witness", name, [*WATCHERS, "all", "none"]))
     return tuple(name for name in WATCHERS if name in names)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ksmactors.campaign.findings import replay_command
-from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.outcome import Outcome, Verdict, campaign_hash
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL
 from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE
@@ -48,7 +48,7 @@ class Tally:
     counts: list[int] = field(default_factory=lambda: [0] * len(CATALOGUE))
     schedules_with: list[int] = field(default_factory=lambda: [0] * len(CATALOGUE))
     _shapes: set[bytes] = field(default_factory=set)
-    _hash: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    _hash: hashlib.blake2b = field(default_factory=campaign_hash)
 
     def add(self, outcome: Outcome) -> None:
         """Count a schedule; its finding, if it has one, is counted by `add_found`."""
@@ -94,8 +94,7 @@ class Tally:
     @property
     def digest(self) -> str:
         """A hash over every event of every schedule, in order."""
-        hexadecimal: str = self._hash.hexdigest()
-        return hexadecimal
+        return self._hash.hexdigest()
 
     @property
     def races(self) -> dict[str, tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,8 @@ from ksmactors.cli.options import output_options
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import Recording, read_recording, recording_for, scenario_files
-from ksmactors.errors import FOUND, INCONCLUSIVE, Finding, UsageError
+from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, Finding, UsageError
+from ksmactors.events.terminal import color_allowed
 from ksmactors.later import KERNELS
 
 DEFAULT_KERNEL: Final = "series"
@@ -88,11 +89,20 @@ def conform(
             f"{against} is one recording, but there are {len(files)} scenarios; name a directory of recordings"
         )
     asked = Setting(kernel or "", nodes or 0, without, with_)
-    outcomes = anyio.run(_perform_all, list(_jobs(files, against, asked)), _Printer(as_json, color), backend="trio")
+    jobs = list(_jobs(files, against, asked))
+    outcomes: list[_Outcome] = []
+    interrupted = False
+    try:
+        anyio.run(_perform_all, jobs, outcomes, _Printer(as_json, color), backend="trio")
+    except* KeyboardInterrupt:
+        interrupted = True
     if as_json:
         click.echo(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
-    elif not quiet and (against is not None or len(outcomes) > 1):
+    elif not quiet and (against is not None or len(jobs) > 1):
         click.echo(_summary(outcomes), err=True)
+    if interrupted:
+        click.echo(f"ksmactors: interrupted after {len(outcomes)} of {len(jobs)} scenarios", err=True)
+        return INTERRUPTED
     return _status(outcomes)
 
 
@@ -121,15 +131,13 @@ def _setting(asked: Setting, recording: Recording | None) -> Setting:
     return replace(asked, kernel=kernel, nodes=asked.nodes or (DEFAULT_NODES if recording is None else recording.nodes))
 
 
-async def _perform_all(jobs: Sequence[_Job], printer: _Printer) -> list[_Outcome]:
+async def _perform_all(jobs: Sequence[_Job], outcomes: list[_Outcome], printer: _Printer) -> None:
     """Perform all scenarios in one trio run; each one's results or diff are printed as they come."""
-    outcomes = []
     for job in jobs:
         performance = Performance(job.scenario, ()) if job.not_run else await perform(job.scenario, job.setting)
         outcome = _judge(job, performance)
         outcomes.append(outcome)
         printer.show(outcome)
-    return outcomes
 
 
 def _judge(job: _Job, performance: Performance) -> _Outcome:
@@ -163,8 +171,7 @@ class _Printer:
                 self._echo(line)
 
     def _echo(self, line: str) -> None:
-        wanted = {"always": True, "never": False}.get(self.color, False if os.environ.get("NO_COLOR") else None)
-        click.echo(line, color=wanted)
+        click.echo(line, color=color_allowed(sys.stdout, self.color))
 
 
 def _report(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
@@ -189,7 +196,7 @@ def _report(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
 def _summary(outcomes: Sequence[_Outcome]) -> str:
     counts = Counter(outcome.verdict for outcome in outcomes)
     parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
-    return f"{len(outcomes)} scenario{'s' * (len(outcomes) != 1)}: {', '.join(parts)}"
+    return f"{len(outcomes)} scenario{'s' * (len(outcomes) != 1)}: {', '.join(parts) or 'none'}"
 
 
 def _status(outcomes: Sequence[_Outcome]) -> int:

@@ -12,14 +12,19 @@ import click
 import orjson
 
 from ksmactors import plugins
+from ksmactors.campaign.extensions import origins, register_all
 from ksmactors.cli.options import output_options
 from ksmactors.cli.report import console
+from ksmactors.parameters import parameters_of
 
 Row = dict[str, Any]
 
+WHAT: Final = ("workloads", "strategies", "variants", "watchers", "events", "commits")
+OWN: Final = f"ksmactors {version('ksmactors')}"
+
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["workloads", "strategies", "variants", "watchers", "events", "commits"]))
+@click.argument("what", type=click.Choice(WHAT))
 @output_options
 def list_(what: str, as_json: bool, quiet: bool, color: str) -> int:
     """List workloads, strategies, variants, watchers, events or commits, and where each comes from."""
@@ -38,34 +43,70 @@ def list_(what: str, as_json: bool, quiet: bool, color: str) -> int:
 def _workloads() -> tuple[list[Row], list[str]]:
     found, problems = plugins.available("workloads")
     return [
-        {
-            "name": plugin.name,
-            "summary": plugin.value.summary,
-            "origin": plugin.origin,
-            "parameters": [parameter.describe() for parameter in plugin.value.parameters()],
-        }
-        for plugin in found
+        _row(plugin.name, plugin.value.summary, plugin.origin, parameters=_parameters(plugin.value)) for plugin in found
     ], problems
+
+
+def _strategies() -> tuple[list[Row], list[str]]:
+    from ksmactors.interleave.strategies.registry import STRATEGIES
+
+    problems = register_all("strategies")
+    return [
+        _row(name, cls.summary, origins("strategies").get(name, OWN), parameters=_parameters(cls))
+        for name, cls in STRATEGIES.items()
+    ], problems
+
+
+def _variants() -> tuple[list[Row], list[str]]:
+    from ksmactors.later import KERNELS, VARIANTS
+
+    problems = register_all("variants")
+    return [
+        _row(
+            name, variant.summary, origins("variants").get(name, OWN),
+            kernels=[kernel for kernel, names in KERNELS.items() if name in names],
+        )
+        for name, variant in VARIANTS.items()
+    ], problems  # fmt: skip
+
+
+def _watchers() -> tuple[list[Row], list[str]]:
+    from ksmactors.watch import WATCHERS
+
+    problems = register_all("watchers")
+    return [_row(name, cls.summary, origins("watchers").get(name, OWN)) for name, cls in WATCHERS.items()], problems
 
 
 def _events() -> tuple[list[Row], list[str]]:
     from ksmactors.events.catalogue import CATALOGUE
 
-    own = f"ksmactors {version('ksmactors')}"
     return [
-        {
-            "name": event.name,
-            "summary": event.summary,
-            "origin": own,
-            "level": event.level,
-            "fields": [asdict(field) for field in event.fields],
-        }
+        _row(event.name, event.summary, OWN, level=event.level, fields=[asdict(field) for field in event.fields])
         for event in CATALOGUE
     ], []
 
 
 def _commits() -> tuple[list[Row], list[str]]:
+    """The commits of the series that can be undone: none in this version. Later repairs are variants."""
     return [], []
+
+
+_LISTS: Final[dict[str, Callable[[], tuple[list[Row], list[str]]]]] = {
+    "workloads": _workloads,
+    "strategies": _strategies,
+    "variants": _variants,
+    "watchers": _watchers,
+    "events": _events,
+    "commits": _commits,
+}
+
+
+def _row(name: str, summary: str, origin: str, **more: Any) -> Row:
+    return {"name": name, "summary": summary, "origin": origin, **more}
+
+
+def _parameters(cls: type) -> list[Row]:
+    return [parameter.describe() for parameter in parameters_of(cls).values()]
 
 
 def _print(rows: list[Row], color: str) -> None:
@@ -75,8 +116,9 @@ def _print(rows: list[Row], color: str) -> None:
     out = console(sys.stdout, color)
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        level = f" [{row['level']}]" if "level" in row else ""
-        out.print(Text.assemble((f"{row['name']:<{width}}", "bold"), f"  {row['summary']}{level}  ", (row["origin"], "dim")))
+        note = "".join(f" [{what}]" for what in (row.get("level"), *row.get("kernels", ())) if what)
+        line = Text.assemble((f"{row['name']:<{width}}", "bold"), f"  {row['summary']}{note}  ", (row["origin"], "dim"))
+        out.print(line, soft_wrap=True)
         for detail in (*row.get("parameters", ()), *row.get("fields", ())):
             out.print(Text(f"    {_detail(detail)}"), soft_wrap=True)
 

@@ -65,7 +65,9 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
     out.print(table)
     for found in tally.found.values():
         print_found(found, stream=stream, color=color)
-    out.print(f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.verdict}; digest {tally.digest}", soft_wrap=True)
+    out.print(
+        f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.verdict}; digest {tally.digest}", soft_wrap=True
+    )
 
 
 def print_found(found: Found, *, stream: TextIO, color: str) -> None:

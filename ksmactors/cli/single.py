@@ -39,7 +39,8 @@ def perform(campaign: Campaign, *, as_json: bool, quiet: bool, color: str) -> in
         click.echo("ksmactors: interrupted", err=True)
         return INTERRUPTED
     if as_json:
-        click.echo(json_object(plan.subjects, plan.strategy, tally, seconds))
+        schedule = campaign.last.schedule if campaign.last else ""
+        click.echo(json_object(plan.subjects, plan.strategy, tally, seconds, seed=plan.seeds.start, schedule=schedule))
     for found in tally.found.values():
         print_found(found, stream=sys.stderr, color=color)
     if tally.crash is not None:

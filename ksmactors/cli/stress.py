@@ -62,7 +62,14 @@ def stress(
     names = list(dict.fromkeys(workloads)) or _built_in()
     subjects = [
         make_subject(
-            name, params=given, kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch, max_steps=max_steps
+            name,
+            params=given,
+            kernel=kernel,
+            nodes=nodes,
+            without=without,
+            with_=with_,
+            watch=watch,
+            max_steps=max_steps,
         )
         for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
     ]

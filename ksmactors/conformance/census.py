@@ -17,14 +17,14 @@ from ksmactors.mm.frame import Frame
 
 
 class PageName(NamedTuple):
-    """PROCESS.REGION.INDEX."""
+    """PROCESS.REGION.INDEX; `page` is the index."""
 
     process: str
     region: str
-    index: int
+    page: int
 
     def __str__(self) -> str:
-        return f"{self.process}.{self.region}.{self.index}"
+        return f"{self.process}.{self.region}.{self.page}"
 
 
 class Region(NamedTuple):
@@ -139,7 +139,7 @@ def joined(names: Iterable[PageName]) -> Iterator[str]:
     """Names in which neighbours of one region are written as a range: A.r.0-3."""
     run: list[PageName] = []
     for name in names:
-        if run and (name.process, name.region, name.index) != (run[-1].process, run[-1].region, run[-1].index + 1):
+        if run and name != run[-1]._replace(page=run[-1].page + 1):
             yield _range(run)
             run = []
         run.append(name)
@@ -148,4 +148,4 @@ def joined(names: Iterable[PageName]) -> Iterator[str]:
 
 
 def _range(run: list[PageName]) -> str:
-    return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1].index}"
+    return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1].page}"

@@ -61,6 +61,8 @@ async def perform(scenario: Scenario, setting: Setting) -> Performance:
     except (Finding, StepLimit) as failure:
         return Performance(scenario, tuple(performer.lines), failure=failure)
     except Exception as error:
-        error.add_note(f"in scenario {scenario.origin}, after {performer.lines[-1:] or 'nothing'}")
+        error.add_note(
+            f"in scenario {scenario.origin}, after {performer.lines[-1]!r}" if performer.lines else scenario.origin
+        )
         raise
     return Performance(scenario, tuple(performer.lines), missing=performer.missing)

@@ -37,6 +37,8 @@ class Performer:
 
     async def run(self) -> None:
         """Perform all operations in order."""
+        if self._needs_more():
+            return
         await self.ksmd.start()
         self.lines += [
             f"# scenario {self.scenario.name}", f"# kernel {self.kernel_label}", f"# nodes {self.nodes}",
@@ -53,10 +55,6 @@ class Performer:
                 break
 
     async def _perform(self, operation: Operation) -> None:
-        if operation.name in NEEDS:
-            self.missing = _missing(NEEDS[operation.name], operation.name, operation.line)
-            self.lines.clear()
-            raise _Stop
         if operation.node >= self.nodes:
             text = f"there is no node {operation.node}; the machine has {self.nodes} (--nodes), numbered from 0"
             raise self._refused(operation, text)
@@ -67,17 +65,30 @@ class Performer:
     # -- processes and memory -----------------------------------------------------------------------------------
 
     async def _do_requires(self, operation: Operation) -> list[str]:
-        kind, what = operation.flags[0], operation.word
-        if kind == "nodes":
-            met, what = operation.number <= self.nodes, f"{operation.number} nodes"
-        else:
-            met = kind == "knob" and what in self.kernel.sysfs_files()
-        if met:
+        what = self._unmet(operation)
+        if what is None:
             return ["ok"]
-        if kind == "swap":
+        if what == "swap":
             self.missing = _missing("swap", "requires swap", operation.line)
         self.lines.append(f"= skip: no {what} here")
         raise _Stop
+
+    def _unmet(self, operation: Operation) -> str | None:
+        """What the machine lacks of what an operation `requires`."""
+        kind, what = operation.flags[0], operation.word
+        if kind == "nodes":
+            return None if operation.number <= self.nodes else f"{operation.number} nodes"
+        return None if kind == "knob" and what in self.kernel.sysfs_files() else what
+
+    def _needs_more(self) -> bool:
+        """Whether there is an operation that this version does not emulate: then nothing is performed at all."""
+        for operation in self.scenario.operations:
+            if operation.name == "requires" and self._unmet(operation):
+                return False
+            if operation.name in NEEDS:
+                self.missing = _missing(NEEDS[operation.name], operation.name, operation.line)
+                return True
+        return False
 
     async def _do_proc(self, operation: Operation) -> list[str]:
         self.census.add(Process(operation.word, self.kernel.mm_alloc(operation.word)))

@@ -77,7 +77,7 @@ class Structures:
             return "start"
         # The address may lie behind the end of its region: the page before it, the last one scanned, has the name.
         last = self.census.of_mm(scan.mm_slot.mm).page(scan.address - PAGE_SIZE)
-        return str(last._replace(index=last.index + 1))
+        return str(last._replace(page=last.page + 1))
 
     def _node(self, node: StableNode, *, nid: bool = False) -> Iterator[str]:
         frame = self.kernel.pfn_to_page(node.kpfn)

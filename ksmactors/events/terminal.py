@@ -13,6 +13,9 @@ from ksmactors.events.logs import ALWAYS, LogWriter
 _UNITS: Final = {field.name: field.unit for event in CATALOGUE for field in event.fields}
 _EVENT_WIDTH: Final = 23
 """Enough for all names but one, which pushes its own fields to the right."""
+NOTHING: Final = "-"
+"""A field that has no value, or that nobody knows; a line is easier to read without it."""
+
 _PALETTE: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
 _DIM: Final = 2
 _STYLES: Final = {"warning": (1, 33), "error": (1, 31)}
@@ -39,7 +42,7 @@ class PersonForm:
     def __init__(self, *, color: bool = False) -> None:
         self._color = color
         self._styles: dict[str, tuple[int, ...]] = {}
-        self._width = 12
+        self._width = 14
 
     def __call__(self, logger: Any, level: str, event: Any, /) -> bytes:
         return (self.line(level, event) + "\n").encode(errors="replace")
@@ -50,11 +53,8 @@ class PersonForm:
         style = self._styles.setdefault(actor, (_PALETTE[len(self._styles) % len(_PALETTE)],))
         self._width = max(self._width, len(actor))
         loud = _STYLES.get(level) or (_RACE if name.startswith("race.") else style)
-        fields = " ".join(
-            f"{self._paint(key + '=', (_DIM,))}{value_text(key, value)}"
-            for key, value in event.items()
-            if key not in ALWAYS
-        )
+        texts = [(key, value_text(key, value)) for key, value in event.items() if key not in ALWAYS]
+        fields = " ".join(f"{self._paint(key + '=', (_DIM,))}{text}" for key, text in texts if text != NOTHING)
         return (
             f"{event['step']:>8} {milliseconds(event['now']):>13} "
             f"{self._paint(f'{actor:<{self._width}}', style)}  {self._paint(f'{name:<{_EVENT_WIDTH}}', loud)} {fields}"
@@ -73,7 +73,7 @@ def value_text(name: str, value: object) -> str:
     """A field's value as people read it: addresses in hex, errnos by name, `-` for what there is not."""
     unit = _UNITS.get(name, "")
     if value is None or (value == -1 and unit in ("page frame number", "node")):
-        return "-"
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -83,7 +83,7 @@ def value_text(name: str, value: object) -> str:
             return f"-{errno.errorcode[-value]}"
         return str(value)
     text = str(value)
-    return text if text.isprintable() and text and " " not in text else repr(text)
+    return text if text.isprintable() and text and " " not in text and text != NOTHING else repr(text)
 
 
 def terminal_log(stream: BinaryIO | None = None, *, color: str = "auto", level: str = "info") -> LogWriter:

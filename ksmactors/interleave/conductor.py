@@ -20,16 +20,17 @@ closed in the order of their actors, not in the one in which trio cancels tasks.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
-from pathlib import Path
+from operator import attrgetter, itemgetter
 from types import coroutine
 from typing import Any, Final
 
 import trio
 from sortedcontainers import SortedList
 
-from ksmactors.errors import EmulatorBug, Finding, ForeignAwait, KsmActorsError, ReplayDiverged, StepLimit
+from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged, StepLimit
+from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, YIELD, Actor, running_functions
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
@@ -62,10 +63,6 @@ def _always_cancellable(_: object) -> trio.lowlevel.Abort:
     return trio.lowlevel.Abort.SUCCEEDED
 
 
-def _number(actor: Actor) -> int:
-    return actor.number
-
-
 class Conductor:
     """One schedule: its actors, its virtual clock, its strategy and its tape.
 
@@ -85,6 +82,10 @@ class Conductor:
         self.turn: Actor = None  # type: ignore[assignment]  # nobody before the first spawn
         self.over = False
         self.failure: BaseException | None = None
+        self.places: dict[int, str] = {}
+        """After a failure: by number, the function in which each actor was parked that had not ended."""
+        self.stuck: list[Actor] = []
+        """After a deadlock: the actors that wait for each other."""
         self.contention: Callable[[object, Actor, Actor | None], None] | None = None
         """Called when an actor finds a lock taken: (lock, who waits, who holds)."""
         self._mask = 0
@@ -92,7 +93,7 @@ class Conductor:
         self._left = 1
         self._armed = 1
         self._jumped_ns = 0
-        self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=_when)
+        self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
         self._naps = 0
         self._foreground = 0
         self._handing = False
@@ -145,9 +146,8 @@ class Conductor:
         me.op = (kind, obj, field)
         self._settle(self._armed - 1)
         if self._goal >= self.max_steps:
-            raise self._failed(
-                StepLimit(f"no end after {self.max_steps} steps (livelock, or a larger --max-steps is needed)")
-            )
+            remedy = "livelock, or a larger --max-steps is needed"
+            raise self._failed(StepLimit(f"no end after {self.max_steps} steps ({remedy})"))
         self._wake_due()
         if len(self.ready) > 1:
             chosen = self._choose(me)
@@ -165,9 +165,8 @@ class Conductor:
         self._settle(self._armed - self._left - 1)
         me.op = (YIELD, obj, "")
         if self.step >= self.max_steps:
-            raise self._failed(
-                StepLimit(f"no end after {self.max_steps} steps: {me.name} spins in {_innermost(running_functions())}")
-            )
+            where = reports.innermost(running_functions())
+            raise self._failed(StepLimit(f"no end after {self.max_steps} steps: {me.name} spins in {where}"))
         self._wake_due()
         if self.alone and self._sleepers:
             self._jump()
@@ -184,16 +183,8 @@ class Conductor:
 
     async def block(self, on: object) -> None:
         """Wait until somebody calls `wake`: the caller has put the actor where that somebody will find it."""
-        if self.over:
-            raise ScheduleOver
-        me = self.turn
-        if me.spin_depth:
-            raise self._failed(
-                Finding(
-                    "lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)),
-                    f"{me.name} sleeps on {name_of(on)} while it holds a spinlock",
-                )  # fmt: skip
-            )
+        if self.turn.spin_depth:
+            raise self._failed(reports.sleeping_under_spinlock(self.turn, on))
         await self.park(on)
 
     async def park(self, on: object) -> None:
@@ -204,9 +195,9 @@ class Conductor:
         me.waiting_on = on
         me.op = (ACQUIRE, on, "")
         self._settle(self._armed - self._left)
-        circle = _circle(me)
-        if circle:
-            raise self._failed(self._deadlock(circle))
+        stuck = reports.circle(me)
+        if stuck:
+            raise self._deadlocked(stuck)
         self._remove(me)
         chosen = self._next()
         if chosen is me:
@@ -257,9 +248,7 @@ class Conductor:
         self._foreground += not daemon
         if self.turn is None:
             self.turn = actor
-            self._add(actor)
-        else:
-            self.wake(actor)
+        self.wake(actor)
         self._nursery.start_soon(self._live, actor, name=name)
         return actor
 
@@ -283,14 +272,13 @@ class Conductor:
             if self.turn is not actor:
                 await trio.lowlevel.wait_task_rescheduled(_always_cancellable)
             await self._supervised(actor.coroutine)
+            if not self.over:
+                self._leave(actor)
         except trio.Cancelled:
             self._end(None)  # if it is not over yet, somebody outside has cancelled the schedule
             raise
         except BaseException as failure:  # whatever it is, `run` raises it again outside the nursery
             self._end(failure)
-        else:
-            if not self.over:
-                self._leave(actor)
 
     def _leave(self, actor: Actor) -> None:
         self._settle(self._armed - self._left)
@@ -299,11 +287,7 @@ class Conductor:
         if self._foreground == 0:
             self._end(None)
             return
-        try:
-            self.turn = self._next()
-        except KsmActorsError as failure:  # a deadlock, or a replay that diverges
-            self._end(failure)
-            return
+        self.turn = self._next()
         self._arm()
         if self.turn.task is not None:
             trio.lowlevel.reschedule(self.turn.task)
@@ -314,6 +298,10 @@ class Conductor:
             self._ask_at_next_point()
             self.over = True
             self.failure = failure
+            if failure is not None:
+                self.places = {
+                    a.number: names[-1] for a in self.actors if a is not self.turn and (names := a.functions())
+                }
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
 
@@ -322,6 +310,10 @@ class Conductor:
         self._end(failure)
         return failure
 
+    def _deadlocked(self, stuck: list[Actor]) -> KsmActorsError:
+        self.stuck = stuck
+        return self._failed(reports.deadlock(stuck, self.turn))
+
     @coroutine
     def _supervised(self, coro: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
         """Drive an actor's coroutine; whatever it yields to trio must have come from the conductor."""
@@ -329,22 +321,12 @@ class Conductor:
             message = coro.send(None)
             while True:
                 if not self._handing and not self.over:
-                    message = coro.throw(self._foreign())
+                    message = coro.throw(reports.foreign_await(self.turn))
                     continue
                 self._handing = False
                 message = coro.send((yield message))  # a cancellation goes past the actor: `run` closes it
         except StopIteration:
             return
-
-    def _foreign(self) -> ForeignAwait:
-        frames = list(self.turn.frames())
-        own = max((i for i, frame in enumerate(frames) if not _of_a_library(frame[1])), default=0)
-        awaited = frames[own + 1][0] if own + 1 < len(frames) else "something"
-        function, file, line = frames[own]
-        return ForeignAwait(
-            f"{self.turn.name} awaits {awaited} in {function} ({file}:{line}), which does not go through the "
-            "conductor: use the operations of ksmactors (sleep, locks, mailboxes) instead"
-        )
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -371,7 +353,7 @@ class Conductor:
         self._wake_due()
         while not self.ready:
             if not self._sleepers:
-                raise self._failed(self._deadlock(a for a in self.actors if a.waiting_on is not None))
+                raise self._deadlocked([a for a in self.actors if a.waiting_on is not None and not reports.idle(a)])
             self._jump()
         return self._choose(None) if len(self.ready) > 1 else self.ready[0]
 
@@ -400,7 +382,7 @@ class Conductor:
         if self._mask >> actor.number & 1:
             raise EmulatorBug(f"{actor.name} is made ready twice")
         actor.waiting_on = None
-        insort(self.ready, actor, key=_number)
+        insort(self.ready, actor, key=attrgetter("number"))
         self._mask |= 1 << actor.number
 
     def _remove(self, actor: Actor) -> None:
@@ -414,63 +396,3 @@ class Conductor:
     def _jump(self) -> None:
         self._jumped_ns += max(0, self._sleepers[0][0] - self.now)
         self._wake_due()
-
-    def _deadlock(self, waiting: Iterable[Actor]) -> Finding:
-        stuck = [a for a in waiting if not (a.daemon and idle(a.waiting_on))]
-        waits = "; ".join(f"{a.name} waits for {name_of(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck)
-        inside = [running_functions(a.waiting_on) if a is self.turn else a.functions() for a in stuck]
-        where = "+".join(sorted({_innermost(names) for names in inside}))
-        return Finding("deadlock", "deadlock", where, f"nobody can move: {waits}")
-
-
-def _circle(me: Actor) -> list[Actor]:
-    """The actors that wait for each other in a circle that `me` has just closed; empty if there is none.
-
-    Looked for at once, because daemons that go on would hide a deadlock of the others for ever.
-    """
-    seen = {me.number}
-    paths = [[me]]
-    while paths:
-        path = paths.pop()
-        for holder in holders_of(path[-1].waiting_on):
-            if holder is me:
-                return path
-            if holder.number not in seen and holder.waiting_on is not None:
-                seen.add(holder.number)
-                paths.append([*path, holder])
-    return []
-
-
-def holders_of(waited: object) -> list[Actor]:
-    """Who must let go before a waiter for this can move: the owner of a lock, or all its readers."""
-    owner = getattr(waited, "owner", None)
-    return [owner] if isinstance(owner, Actor) else list(getattr(waited, "readers", ()))
-
-
-def _when(nap: tuple[int, int, Actor]) -> tuple[int, int]:
-    return nap[0], nap[1]
-
-
-def name_of(waited: object) -> str:
-    """How a lock, mailbox or nap is called in reports."""
-    if isinstance(waited, tuple):
-        return "its alarm"
-    return str(getattr(waited, "name", waited))
-
-
-def idle(waited: object) -> bool:
-    """Whether waiting there is what a daemon does when it has nothing to do."""
-    return bool(getattr(waited, "idle", False))
-
-
-def _held_by(waited: object) -> str:
-    names = ", ".join(holder.name for holder in holders_of(waited))
-    return f" held by {names}" if names else ""
-
-
-def _innermost(functions: list[str]) -> str:
-    return functions[-1] if functions else "?"
-
-
-def _of_a_library(file: str) -> bool:
-    return not {"trio", "anyio", "asyncio"}.isdisjoint(Path(file).parts)

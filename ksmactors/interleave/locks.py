@@ -8,6 +8,7 @@ scope can express, and a schedule that ends in a finding leaves its locks as the
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
@@ -41,13 +42,13 @@ class _Lock:
 
 
 class Mutex(_Lock):
-    """struct mutex: sleeping, one owner. Watchers may be told of each release while it is still held."""
+    """struct mutex: sleeping, one owner. `before_unlock` is called at each release while it is still held."""
 
     __slots__ = ("before_unlock",)
 
     def __init__(self, conductor: Conductor, name: str) -> None:
         super().__init__(conductor, name)
-        self.before_unlock = _nobody_listens
+        self.before_unlock: list[Callable[[], None]] = []
 
     async def lock(self) -> None:
         """mutex_lock. May block; others may move before it is taken."""
@@ -63,14 +64,11 @@ class Mutex(_Lock):
 
     async def unlock(self) -> None:
         """mutex_unlock. Wakes the first waiter."""
-        self.before_unlock()
+        for listener in self.before_unlock:
+            listener()
         await self.conductor.point(RELEASE, self)
         self.conductor.turn.held.remove(self)
         self._release()
-
-
-def _nobody_listens() -> None:
-    pass
 
 
 class SpinLock(_Lock):

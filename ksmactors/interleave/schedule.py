@@ -72,7 +72,7 @@ def decode(text: str) -> Schedule:
     if prefix is None:
         raise ScheduleFormatError(f"a schedule string starts with {PREFIX}, this starts with {text[:12]!r}")
     if prefix[0] != PREFIX:
-        raise ScheduleFormatError(f"the schedule string is of version {prefix[1]}, this program reads version {VERSION}")
+        raise ScheduleFormatError(f"the schedule string has version {prefix[1]}, this program reads version {VERSION}")
     stream = _unpacked(text[len(PREFIX) :])
     try:
         return _Reader(stream).schedule()
@@ -95,7 +95,8 @@ def _unpacked(text: str) -> bytes:
     """The zlib stream behind the prefix, checked and unpacked."""
     wrong = re.search(r"[^A-Za-z0-9_-]", text)
     if wrong:
-        raise ScheduleFormatError(f"the schedule string is damaged: {wrong[0]!r} at character {wrong.start()} after {PREFIX}")
+        place = len(PREFIX) + wrong.start() + 1
+        raise ScheduleFormatError(f"the schedule string is damaged: {wrong[0]!r} at character {place}")
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except binascii.Error:
@@ -152,7 +153,7 @@ class _Reader:
     def schedule(self) -> Schedule:
         header = json.loads(self.text())
         if not isinstance(header, dict):
-            raise ValueError("its header is no object")  # noqa: TRY004  # told as a damaged string by `decode`
+            raise ValueError("its header is no object")  # told as a damaged string by `decode`
         labels = [self.text() for _ in range(self.number())]
         draws = [self.draw(labels) for _ in range(self.number())]
         turns = self.turns()

@@ -11,7 +11,7 @@ from ksmactors.interleave.actor import WRITE
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.hooks import KsmHooks
+from ksmactors.mm.hooks import KsmHooks, MemoryObserver
 from ksmactors.mm.node import Node
 
 DEFAULT_FRAMES_PER_NODE: Final = 1 << 20
@@ -35,6 +35,7 @@ class Allocation(KsmHooks):
         self.trace = trace
         self.emit = trace.emit
         self.contents = Contents()
+        self.observers: list[MemoryObserver] = []
         self.memory_epoch = 0
         self.ksm_epoch = 0
         self.nodes = [

@@ -14,6 +14,25 @@ RmapOne = Callable[[Vma, int], Awaitable[bool]]
 """Called by a reverse mapping walk for each (vma, address) that may map the page; True ends the walk."""
 
 
+class MemoryObserver(Protocol):
+    """Who wants to see what processes do to their memory, at the instant at which it takes effect."""
+
+    def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """A thread has overwritten a page; the frame has the new content."""
+
+    def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """A thread has read a page."""
+
+    def zapped(self, mm: AddressSpace, address: int) -> None:
+        """An entry was emptied by munmap, MADV_DONTNEED or exit."""
+
+    def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
+        """fork has copied an entry of `oldmm` to `mm`."""
+
+    def moved(self, mm: AddressSpace, old: int, new: int) -> None:
+        """mremap has moved an entry."""
+
+
 class KsmHooks(Protocol):
     """The hooks, with what they do in a kernel without KSM."""
 

@@ -193,6 +193,8 @@ class Mappings(Migration):
             if pte is not None:
                 await self.set_pte(mm, address, None)
                 await self.set_pte(mm, address - start + target, pte)
+                for observer in self.observers:
+                    observer.moved(mm, address, address - start + target)
         await mm.page_table_lock.unlock()
         await self.do_munmap(mm, start, end)
         return target

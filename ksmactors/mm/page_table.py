@@ -96,6 +96,8 @@ class PageTables(Allocation):
         pte = mm.ptes.get(address)
         if pte is None or pte.migration:
             return None
+        for observer in self.observers:
+            observer.read(mm, address, pte.frame)
         return pte.frame.content
 
     async def user_write(self, mm: AddressSpace, address: int, content: Content) -> bool:
@@ -113,4 +115,6 @@ class PageTables(Allocation):
         pte.frame.writer = self.conductor.turn.number
         if not pte.dirty:
             mm.ptes[address] = pte._replace(dirty=True)
+        for observer in self.observers:
+            observer.wrote(mm, address, pte.frame)
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ksmactors.events import catalogue as ev
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -17,12 +17,16 @@ FIRST_ADDRESS: Final = 0x10000
 class Processes(Mappings):
     """The last floor of a kernel without KSM."""
 
-    _mms = 0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.address_spaces: list[AddressSpace] = []
+        """All that were ever made, for observers."""
 
     def mm_alloc(self, name: str) -> AddressSpace:
         """A new, empty address space with one user."""
-        self._mms += 1
-        return AddressSpace(self.conductor, self._mms, name, FIRST_ADDRESS)
+        mm = AddressSpace(self.conductor, len(self.address_spaces) + 1, name, FIRST_ADDRESS)
+        self.address_spaces.append(mm)
+        return mm
 
     def mmget(self, mm: AddressSpace) -> None:
         """One more user of the page tables (a second thread)."""
@@ -71,6 +75,8 @@ class Processes(Mappings):
                 await pte.frame.get()
                 pte.frame.mapcount += 1
             await self.set_pte(mm, address, pte)
+            for observer in self.observers:
+                observer.copied(mm, oldmm, address)
         await oldmm.page_table_lock.unlock()
         await mm.page_table_lock.unlock()
 

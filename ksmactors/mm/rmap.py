@@ -131,6 +131,8 @@ class Rmap(PageTables):
             if pte is None:
                 continue
             await self.set_pte(mm, address, None)
+            for observer in self.observers:
+                observer.zapped(mm, address)
             if not pte.migration and pte.frame is not self.zero_page:
                 pte.frame.mapcount -= 1
                 gone.append(pte.frame)

@@ -188,7 +188,9 @@ class TestCrashes:
             host.process("A").spawn(thread)
 
         for crash in (play, thread):
-            with pytest.raises(WorkloadCrashed, match=r"workload played raised KeyError: 'lost' \(test_process.py:") as caught:
+            with pytest.raises(
+                WorkloadCrashed, match=r"workload played raised KeyError: 'lost' \(test_process.py:"
+            ) as caught:
                 perform(crash)
             assert isinstance(caught.value.__cause__, KeyError)
 

@@ -50,7 +50,7 @@ def test_a_page_is_followed_from_first_touch_to_its_end(lives: Callable[..., lis
         ("main", ev.FREE_PAGE, 20, 1),
     ]
     (life,) = lives(told, 10)
-    assert lines(life) == [0, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+    assert lines(life) == [0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
     assert (life.frames, life.ended, life.seed, life.schedule) == ([10, 30], True, 100, 0)
     assert life.events[0] == {
         "line": 1, "event": "do_anonymous_page", "run": "r1", "seed": 100, "schedule": 0, "step": 0, "now": 0,
@@ -95,8 +95,8 @@ def test_a_frame_that_is_used_again_begins_another_life(lives: Callable[..., lis
     assert [(lines(life), life.ended) for life in lives(told, 10)] == [([0, 1], True), ([3], False)]
 
 
-def test_the_old_frame_is_not_followed_after_a_migration(lives: Callable[..., list[Life]]) -> None:
-    """Who gets the frame that the page left is no part of its story."""
+def test_a_page_that_moved_on_and_the_next_one_in_its_frame_are_two(lives: Callable[..., list[Life]]) -> None:
+    """A page is followed to its new frame while another lives in the one it left."""
     told = [
         TOUCH,
         ("migrationd", ev.MIGRATE_PAGE, 30, 10, 1, 0),
@@ -104,7 +104,47 @@ def test_the_old_frame_is_not_followed_after_a_migration(lives: Callable[..., li
         ("main", ev.DO_ANONYMOUS_PAGE, "vm1", 4096, 10, 0),
         ("main", ev.FREE_PAGE, 30, 1),
     ]
-    assert [lines(life) for life in lives(told, 10)] == [[0, 1, 4]]
+    assert [lines(life) for life in lives(told, 10)] == [[0, 1, 2, 4], [3]]
+    assert [(lines(life), life.frames) for life in lives(told, 30)] == [([0, 1, 2, 4], [10, 30])]
+
+
+def test_a_merged_page_moves_with_the_ksm_page(lives: Callable[..., list[Life]]) -> None:
+    """What happened to the KSM page before the merge is not told, what happens after it is."""
+    told = [
+        TOUCH,
+        ("ksmd", ev.STABLE_TREE_INSERT, 1, 50, 0),
+        ("migrationd", ev.KSM_MIGRATE_PAGE, 1, 60, 50, 1, 0),
+        ("migrationd", ev.MIGRATE_PAGE, 60, 50, 1, 0),
+        ("migrationd", ev.FREE_PAGE, 50, 0),
+        ("ksmd", ev.KSM_MERGE_WITH_KSM_PAGE, 60, 10, 1, "vm0", 0),
+        ("migrationd", ev.KSM_MIGRATE_PAGE, 1, 51, 60, 0, 1),
+        ("migrationd", ev.MIGRATE_PAGE, 51, 60, 0, 0),
+        ("ksmd", ev.FREE_PAGE, 10, 0),
+        ("main", ev.FREE_PAGE, 51, 0),
+    ]
+    (life,) = lives(told, 10)
+    assert (lines(life), life.frames, life.ended) == ([0, 5, 6, 7, 8, 9], [10, 60, 51], True)
+    (ksm_page,) = lives(told, 50)
+    assert (lines(ksm_page), ksm_page.frames) == ([1, 2, 3, 4, 5, 6, 7, 9], [50, 60, 51])
+
+
+def test_a_stable_node_that_outlives_its_page_is_the_end_of_the_story(lives: Callable[..., list[Life]]) -> None:
+    """Pruning comes after the frame was freed, and starts no new life."""
+    told = [
+        TOUCH,
+        ("ksmd", ev.STABLE_TREE_INSERT, 1, 10, 0),
+        ("main", ev.FREE_PAGE, 10, 0),
+        ("ksmd", ev.RACE_STALE_NODE, "main", "ksmd", "stable", 0, 0, 10),
+        ("ksmd", ev.KSM_REMOVE_KSM_PAGE, 10),
+        ("main", ev.DO_ANONYMOUS_PAGE, "vm1", 4096, 10, 0),
+    ]
+    assert [lines(life) for life in lives(told, 10)] == [[0, 1, 2, 3, 4], [5]]
+
+
+def test_the_target_of_a_migration_that_came_to_nothing_is_no_page(lives: Callable[..., list[Life]]) -> None:
+    """A frame that was allocated and given back without ever being a page begins no life."""
+    told = [TOUCH, ("main", ev.FREE_PAGE, 10, 0), ("migrationd", ev.FREE_PAGE, 10, 0)]
+    assert [lines(life) for life in lives(told, 10)] == [[0, 1]]
 
 
 def test_what_happened_in_the_new_frame_before_the_migration_was_over_is_told(

@@ -53,7 +53,7 @@ def test_a_line_cut_off_in_the_middle_is_said_and_the_rest_is_read(spoil: Write,
     assert files == [LogFile(path, read=True, events=4, lines_lost=1, bytes_lost=33)]
 
 
-@pytest.mark.parametrize("kept", range(1, 150, 37))
+@pytest.mark.parametrize("kept", [1, 37, 100, -2])
 def test_a_log_can_be_cut_off_anywhere(spoil: Write, sound: bytes, kept: int) -> None:
     """Wherever in its last line the log ends, all lines before are events and one loss is said."""
     whole = sound[: sound.rindex(b"\n", 0, -1) + 1]
@@ -198,7 +198,13 @@ def test_bad_sql_is_one_line_with_the_message_of_duckdb(write_log: Write) -> Non
 def test_nothing_is_left_behind(write_log: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The temporary database goes when the logs are closed, also after an error."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(SqlError), Logs([write_log(SCHEDULE)]) as logs:
-        assert list(tmp_path.iterdir()) != []
-        logs.sql("nonsense")
+    path = write_log(SCHEDULE)
+
+    def fail() -> None:
+        with Logs([path]) as logs:
+            assert list(tmp_path.iterdir()) != []
+            logs.sql("nonsense")
+
+    with pytest.raises(SqlError):
+        fail()
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from ksmactors.cli import conform as command
 from ksmactors.cli import main
+from ksmactors.conformance import emulator
+from ksmactors.conformance.emulator import Performance, Setting
+from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.performer import OPERATIONS
+from ksmactors.errors import Finding, StepLimit
 
 HERE = Path(__file__).parent
 SCENARIOS, RECORDED = HERE / "scenarios", HERE / "results" / "v3.9"
@@ -144,3 +150,54 @@ def test_colour_is_asked_for_or_not_there(
     assert "\x1b[" in conform(capsys, MERGE2, "--against", path, "--color", "always")[1]
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in conform(capsys, MERGE2, "--against", path)[1]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(Finding("deadlock", "deadlock", "f", "nobody can move"), 1), (StepLimit("no end"), 4)],
+)  # fmt: skip
+def test_a_scenario_that_fails_does_not_take_the_others_down(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: Finding | StepLimit, status: int
+) -> None:
+    """A finding is a finding, a livelock is inconclusive; the next scenario is performed all the same."""
+    real = emulator.perform
+
+    async def perform(scenario: Scenario, setting: Setting) -> Performance:
+        if scenario.name == "01_merge2":
+            return Performance(scenario, ("= half",), failure=failure)
+        return await real(scenario, setting)
+
+    monkeypatch.setattr(command, "perform", perform)
+    assert conform(capsys, MERGE2, SCENARIOS / "02_merge3.txt", "--against", RECORDED) == (
+        status, "", f"01_merge2 failed: {failure}\n2 scenarios: 1 same, 1 failed\n",
+    )  # fmt: skip
+
+
+def test_a_crash_names_the_scenario_and_the_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of the emulator is status 3, with a traceback and where in which scenario it was."""
+
+    async def crash(*_: object) -> list[str]:
+        raise RuntimeError("boom")
+
+    monkeypatch.setitem(OPERATIONS, "counters", crash)
+    status, _, err = conform(capsys, MERGE2, "--kernel", "v3.9")
+    assert status == 3
+    assert "RuntimeError: boom" in err
+    assert f"in scenario {MERGE2}, after '> counters'" in err
+
+
+def test_an_interrupt_keeps_what_was_done(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the second scenario: the first one's verdict is reported, the status is 130."""
+    real = emulator.perform
+
+    async def perform(scenario: Scenario, setting: Setting) -> Performance:
+        if scenario.name != "01_merge2":
+            raise KeyboardInterrupt
+        return await real(scenario, setting)
+
+    monkeypatch.setattr(command, "perform", perform)
+    status, out, err = conform(capsys, MERGE2, SCENARIOS / "02_merge3.txt", "--against", RECORDED)
+    assert (status, out) == (130, "")
+    assert err == "1 scenario: 1 same\nksmactors: interrupted after 1 of 2 scenarios\n"

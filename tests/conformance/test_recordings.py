@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.recording import read_recording
+from ksmactors.ksm.core import KsmCore
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in (HERE / "results" / "v3.9").glob("*.out"))
@@ -23,6 +25,16 @@ def test_all_recordings_are_here() -> None:
     assert set(NAMES) > NOT_EMULATED
 
 
+@pytest.fixture(params=["index", "walk", "both"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How trees are searched: by their index (nobody disturbs a scenario), entry by entry, or now so, now so."""
+    if request.param == "index":
+        return
+    turns = cycle([False] if request.param == "walk" else [True, False, False, True, False])
+    monkeypatch.setattr(KsmCore, "undisturbed", property(lambda _: next(turns)))
+
+
+@pytest.mark.usefixtures("road")
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_EMULATED])
 async def test_v3_9_does_what_linux_3_9_did(name: str) -> None:
     """Counters after every page, frames, trees, migrate_nodes, scan order, cursor and errnos are as recorded."""

@@ -32,6 +32,14 @@ def test_a_line_reads_from_left_to_right() -> None:
     ]  # fmt: skip
 
 
+def test_what_nobody_knows_is_left_out() -> None:
+    """A field without a value does not make a line longer; zero and an empty string are values."""
+    records = [(ev.RACE_CHECKSUM_CHANGED, 1, 0, 0, "A.0", "", None, -1, 0, 0), (ev.LOCK_WAIT, 1, 0, 0, "m", None)]
+    race, wait = lines(records, "ksmd")
+    assert race.split()[5:] == ["winner=A.0", "loser=''", "page_nid=0", "kpfn=0"]
+    assert wait.split()[5:] == ["lock=m"]
+
+
 def test_columns_are_aligned() -> None:
     """Events of actors with short and long names start in one column once the longest is known."""
     records = [(ev.KSM_ENTER, step, step * 1000, number, "vm") for step, number in [(1, 1), (20000, 0), (3, 1)]]
@@ -71,6 +79,7 @@ def test_an_actor_keeps_its_colour_and_another_has_another() -> None:
         ("mm", "vm0", "vm0"),
         ("message", "two words", "'two words'"),
         ("value", "", "''"),
+        ("value", "-", "'-'"),
         ("value", "1\n", "'1\\n'"),
         ("mark", "\x1b[2J", "'\\x1b[2J'"),
     ],

@@ -109,9 +109,15 @@ class TestScenario:
         path.write_text(text)
         return str(path)
 
+    def test_nodes_are_folded(self, run: Run) -> None:
+        """The default scenario, which names two nodes, runs on machines with fewer and with more."""
+        assert {run("scenario", nodes=nodes).verdict for nodes in (1, 3)} == {Verdict.OK}
+
     def test_processes_run_concurrently(self, run: Run, tmp_path: Path) -> None:
         """Lines of different processes are done by different threads; a name may be used again after an exit."""
-        file = self.write(tmp_path, "proc A\nmap A r 2\nfill A r 0 5\nscan 1\nexit A\nproc A\nmap A s 1\nread A s 0 1\n")
+        file = self.write(
+            tmp_path, "proc A\nmap A r 2\nfill A r 0 5\nscan 1\nexit A\nproc A\nmap A s 1\nread A s 0 1\n"
+        )
 
         assert run("scenario", file=file).verdict is Verdict.OK
 
@@ -137,7 +143,6 @@ class TestScenario:
         ("text", "why"),
         [
             ("requires nodes 3\nproc A\n", r"needs a machine with 3 nodes: --nodes 3"),
-            ("proc A\nmap A r 1 node 2\n", r"needs a machine with 3 nodes: --nodes 3"),
             ("requires knob max_page_sharing\nproc A\n", r"requires the knob max_page_sharing"),
         ],
     )

@@ -25,8 +25,13 @@ LOG_QUANTUM_MAX: Final = 10
 """The quantum of round robin is drawn from all octaves up to this one: from one point to about a page's scan."""
 
 
+FAIR_AFTER: Final = 20_000
+"""Steps after which random walk takes over (a fair suffix): several times what a built-in workload takes. Lasting
+priorities and lockstep can keep an actor from ever getting ahead of another; chance cannot."""
+
+
 class Portfolio(Strategy):
-    """Draws a strategy for each schedule, and does what that one says."""
+    """Draws a strategy for each schedule, and does what that one says; the rest of a very long one is random walk."""
 
     name: ClassVar[str] = "portfolio"
     summary: ClassVar[str] = "draws for each schedule: " + ", ".join(f"{cls.name} {share} %" for share, cls in SHARES)
@@ -37,10 +42,15 @@ class Portfolio(Strategy):
         self.chosen.begin(rng)
 
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        if self.stage.step > FAIR_AFTER and not isinstance(self.chosen, RandomWalk):
+            self.chosen = RandomWalk()
+            self.chosen.begin(self.rng)
         return self.chosen.choose(ready, current)
 
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
-        return self.chosen.horizon(ready, current)
+        horizon = self.chosen.horizon(ready, current)
+        unfair = FAIR_AFTER + 1 - self.stage.step
+        return min(horizon, unfair) if unfair > 0 else horizon
 
     def stayed(self, points: int) -> None:
         self.chosen.stayed(points)
@@ -50,11 +60,8 @@ class Portfolio(Strategy):
 
 
 def _drawn(rng: Random) -> Strategy:
-    ticket = below(rng, sum(share for share, _ in SHARES))
-    for share, cls in SHARES:
-        if ticket < share:
-            break
-        ticket -= share
+    tickets = [cls for share, cls in SHARES for _ in range(share)]
+    cls = tickets[below(rng, len(tickets))]
     if cls is RoundRobin:
         octave = 1 << below(rng, LOG_QUANTUM_MAX)
         return RoundRobin(quantum=octave + below(rng, octave))

@@ -31,8 +31,9 @@ def register(cls: type[Strategy]) -> None:
         missing.append("choose")
     if missing:
         raise UsageError(f"strategy {cls.__module__}.{cls.__qualname__} has no {' and no '.join(missing)}")
-    if STRATEGIES.setdefault(cls.name, cls) is not cls:
-        raise UsageError(f"strategy {cls.name!r} of {cls.__module__} has the name of the one of {STRATEGIES[cls.name].__module__}")
+    known = STRATEGIES.setdefault(cls.name, cls)
+    if known is not cls:
+        raise UsageError(f"strategy {cls.name!r} of {cls.__module__} has the name of one of {known.__module__}")
 
 
 def parse(text: str) -> Strategy:

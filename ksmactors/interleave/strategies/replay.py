@@ -12,6 +12,7 @@ is what would be said least about, and a schedule is as long as its departures a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import ClassVar, Final
 
 from ksmactors.errors import ReplayDiverged
@@ -59,6 +60,9 @@ class Replay(Strategy):
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self._runs = [*runs(schedule.turns), (0, 0, UNREACHED)]
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
         self._run = 0
         self._used = 0
         self._taken = 0
@@ -66,14 +70,15 @@ class Replay(Strategy):
     @property
     def left(self) -> int:
         """Recorded choices that were not asked for: not 0 after a run that ended before its recording."""
-        return sum(points for _, _, points in self._runs[self._run : -1]) - self._used * (not self._ended)
+        return 0 if self._ended else sum(points for _, _, points in self._runs[self._run : -1]) - self._used
 
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         mask, chosen, _ = self._runs[self._run]
         if self._ended:
             return ready[0] if current is None else current
         if mask != _mask(ready):
-            raise ReplayDiverged(self._taken, self.stage.step, _ready(numbers(mask), self.stage), _ready([a.number for a in ready], self.stage))
+            recorded, now = _names(mask, self.stage), _names(_mask(ready), self.stage)
+            raise ReplayDiverged(self._taken, self.stage.step, recorded, now)
         self.stayed(1)
         return next(actor for actor in ready if actor.number == chosen)
 
@@ -104,6 +109,6 @@ def _mask(ready: Sequence[Actor]) -> int:
     return mask
 
 
-def _ready(ready: Sequence[int], stage: Stage) -> str:
+def _names(mask: int, stage: Stage) -> str:
     names = {actor.number: actor.name for actor in stage.actors}
-    return "ready: " + ", ".join(f"{number} {names.get(number, '(not started)')}" for number in ready)
+    return "ready " + ", ".join(f"{number} {names.get(number, '(not started)')}" for number in numbers(mask))

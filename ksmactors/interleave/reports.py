@@ -1,0 +1,84 @@
+"""What the conductor has to say when nobody can move, or when somebody did what no actor may do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ksmactors.errors import Finding, ForeignAwait
+from ksmactors.interleave.actor import Actor, running_functions
+
+LIBRARIES: Final = frozenset({"trio", "anyio", "asyncio"})
+"""Packages whose frames are not to blame for an await: who called them is."""
+
+
+def circle(me: Actor) -> list[Actor]:
+    """The actors that wait for each other in a circle that `me` has just closed; empty if there is none.
+
+    Looked for whenever somebody blocks, because daemons that go on would hide a deadlock of the others for ever.
+    """
+    seen = {me.number}
+    paths = [[me]]
+    while paths:
+        path = paths.pop()
+        for holder in holders_of(path[-1].waiting_on):
+            if holder is me:
+                return path
+            if holder.number not in seen and holder.waiting_on is not None:
+                seen.add(holder.number)
+                paths.append([*path, holder])
+    return []
+
+
+def holders_of(waited: object) -> list[Actor]:
+    """Who must let go before a waiter for this can move: the owner of a lock, or all its readers."""
+    owner = getattr(waited, "owner", None)
+    return [owner] if isinstance(owner, Actor) else list(getattr(waited, "readers", ()))
+
+
+def idle(actor: Actor) -> bool:
+    """Whether the actor is a daemon that has nothing to do."""
+    return actor.daemon and bool(getattr(actor.waiting_on, "idle", False))
+
+
+def deadlock(stuck: Sequence[Actor], turn: Actor) -> Finding:
+    """The waits-for graph of `stuck`; `turn` is the one that runs, and has found out."""
+    edges = [f"{a.name} waits for {_name(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck]
+    inside = {innermost(running_functions(a.waiting_on) if a is turn else a.functions()) for a in stuck}
+    return Finding("deadlock", "deadlock", "+".join(sorted(inside)), f"nobody can move: {'; '.join(edges)}")
+
+
+def sleeping_under_spinlock(me: Actor, on: object) -> Finding:
+    """The actor that has the turn was about to sleep on something while it holds a spinlock."""
+    message = f"{me.name} sleeps on {_name(on)} while it holds a spinlock"
+    return Finding("lock_order", "sleeping_under_spinlock", innermost(running_functions(on)), message)
+
+
+def foreign_await(me: Actor) -> ForeignAwait:
+    """The actor that has the turn awaits something of its own: names what, and where."""
+    frames = list(me.frames())
+    own = max((i for i, (_, file, _) in enumerate(frames) if LIBRARIES.isdisjoint(Path(file).parts)), default=0)
+    awaited = frames[own + 1][0] if own + 1 < len(frames) else "something"
+    function, file, line = frames[own]
+    return ForeignAwait(
+        f"{me.name} awaits {awaited} in {function} ({file}:{line}), which does not go through the conductor: "
+        "use the operations of ksmactors (sleep, locks, mailboxes) instead"
+    )
+
+
+def innermost(functions: Sequence[str]) -> str:
+    """The last of some functions, outermost first."""
+    return functions[-1] if functions else "?"
+
+
+def _name(waited: object) -> str:
+    """How a lock, mailbox or nap is called."""
+    if isinstance(waited, tuple):
+        return "its alarm"
+    return str(getattr(waited, "name", waited))
+
+
+def _held_by(waited: object) -> str:
+    names = ", ".join(holder.name for holder in holders_of(waited))
+    return f" held by {names}" if names else ""

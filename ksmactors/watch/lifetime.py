@@ -1,0 +1,38 @@
+"""O1: nothing is used after it was freed, and nothing is kept for ever."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.watch.base import Watcher
+
+
+class Lifetime(Watcher):
+    """No frame, stable node, rmap_item, mm_slot, mm or anon_vma is used after its free; nothing leaks.
+
+    The use of a freed object is found by the operation that uses it. What is left for the end: when all processes have
+    exited and ksmd has passed, no frame may be in use but the zero page, no rmap_item, slot or mm may be left. Stable
+    nodes may: a stale one stays in its tree until a search meets it.
+    """
+
+    name: ClassVar[str] = "lifetime"
+    summary: ClassVar[str] = "nothing is used after its free, nothing leaks (O1)"
+
+    def at_exit(self) -> None:
+        kernel = self.kernel
+        for node in kernel.nodes:
+            for frame in node.frames:
+                if frame.refcount and frame is not kernel.zero_page:
+                    raise self.convicts(
+                        "leaked_frame",
+                        f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
+                        "and all processes have exited",
+                    )
+        if kernel.ksm_rmap_items or kernel.mm_slots_hash:
+            raise self.convicts(
+                "leaked_rmap_item",
+                f"{kernel.ksm_rmap_items} rmap_items and {len(kernel.mm_slots_hash)} mm_slots are left",
+            )
+        for mm in kernel.address_spaces:
+            if mm.alive:
+                raise self.convicts("leaked_mm", f"mm {mm.name} has {mm.users} users and {mm.count} holds left")

@@ -1,0 +1,47 @@
+"""O4: reference counts and map counts are what they count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher
+
+
+class References(Watcher):
+    """A frame has at least a reference for each mapping, always; exactly that when nobody holds one of his own.
+
+    While others move, references of faults, migrations and ksmd come on top, and a count and the entry it stands for
+    change one after the other. So the exact check, counting all page table entries anew, is for the quiet end.
+    """
+
+    name: ClassVar[str] = "references"
+    summary: ClassVar[str] = "reference and map counts are what they count (O4)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+
+    def _at_unlock(self) -> None:
+        for node in self.kernel.nodes:
+            for frame in node.frames:
+                if 0 <= frame.refcount < frame.mapcount:
+                    raise self.convicts(
+                        "too_few_references", f"pfn {frame.pfn}: {frame.refcount} references, {frame.mapcount} mappings"
+                    )
+
+    def at_quiescence(self) -> None:
+        kernel = self.kernel
+        ptes = Counter(pte.frame.pfn for mm in kernel.address_spaces for pte in mm.ptes.values())
+        for node in kernel.nodes:
+            for frame in node.frames:
+                if frame is kernel.zero_page:
+                    continue
+                mapped = ptes[frame.pfn]
+                if frame.mapcount != mapped or frame.refcount != mapped:
+                    raise self.convicts(
+                        "wrong_count",
+                        f"pfn {frame.pfn} is mapped by {mapped} entries, but has mapcount {frame.mapcount} "
+                        f"and {frame.refcount} references",
+                    )

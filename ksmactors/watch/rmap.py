@@ -1,0 +1,60 @@
+"""Every mapping of a KSM page can be found by reverse mapping."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.frame import Frame
+from ksmactors.watch.base import Watcher
+
+
+class ReverseMapping(Watcher):
+    """Every page table entry that maps a KSM page is found by rmap_walk_ksm, once things have been quiet for some scans.
+
+    An entry that is not found cannot be unmapped: its page can be neither migrated nor reclaimed, and a migration entry
+    that is put elsewhere may be stranded. For a while that is normal: a child's entries are found through the parent's
+    items, and when those go, not before ksmd has come to the child. So the question is asked after ksmd has passed
+    everything several times with nobody in its way; what it has not mended by then, it never will.
+    """
+
+    name: ClassVar[str] = "rmap"
+    summary: ClassVar[str] = "every mapping of a KSM page can be found by reverse mapping"
+
+    def at_quiescence(self) -> None:
+        found: dict[int, set[tuple[int, int]]] = {}
+        for mm in self.kernel.address_spaces:
+            for address, pte in mm.ptes.items():
+                page = pte.frame
+                if not page.is_ksm:
+                    continue
+                if page.pfn not in found:
+                    found[page.pfn] = self._walk(page)
+                if (mm.number, address) not in found[page.pfn]:
+                    kind = "lost_mapping" if page.stable_node is not None else "half_ksm_page"
+                    raise self.convicts(
+                        kind,
+                        f"{mm.name} maps the KSM page pfn {page.pfn} on node {page.nid} at {address:#x}, where reverse "
+                        f"mapping does not find it: {self._why(page)}",
+                        where="rmap_walk_ksm",
+                    )
+
+    def _walk(self, page: Frame) -> set[tuple[int, int]]:
+        """What rmap_walk_ksm would visit, as (number of the mm, address)."""
+        node = page.stable_node
+        if not isinstance(node, StableNode):
+            return set()
+        return {
+            (vma.mm.number, item.address)
+            for item in node.hlist()
+            for vma in item.anon_vma.vmas
+            if vma.start <= item.address < vma.end
+        }
+
+    @staticmethod
+    def _why(page: Frame) -> str:
+        node = page.stable_node
+        if not isinstance(node, StableNode):
+            return "the page has no stable node"
+        place = "on migrate_nodes" if node.migrating else f"in stable tree {node.nid}"
+        return f"its stable node, {place}, has {len(list(node.hlist()))} items for {page.mapcount} mappings"

@@ -1,0 +1,59 @@
+"""O7: each process reads what it last wrote."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.content import Content
+from ksmactors.mm.frame import Frame
+from ksmactors.watch.base import Watcher
+
+
+class ShadowMemory(Watcher):
+    """Each process reads what it last wrote, at all times: nothing is lost, nothing comes from somebody else.
+
+    A second copy of all memory, kept by what processes did: a write sets it, fork copies it, munmap, MADV_DONTNEED and
+    exit empty it, mremap moves it. It changes at the very instant at which the page table entry does, so a difference
+    is never a matter of timing. Merging, migrating and unmerging must leave it alone. Looked at when a thread reads,
+    and everywhere in the end, so that a lost write is found even if nobody reads it.
+    """
+
+    name: ClassVar[str] = "shadow"
+    summary: ClassVar[str] = "each process reads what it last wrote (O7)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._zero = self.kernel.contents.zero
+        self._shadow: dict[tuple[int, int], Content] = {}
+        self.kernel.observers.append(self)
+
+    def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        self._shadow[mm.number, address] = page.content
+
+    def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        self._check(mm, address, page)
+
+    def zapped(self, mm: AddressSpace, address: int) -> None:
+        self._shadow.pop((mm.number, address), None)
+
+    def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
+        self._shadow[mm.number, address] = self._shadow.get((oldmm.number, address), self._zero)
+
+    def moved(self, mm: AddressSpace, old: int, new: int) -> None:
+        self._shadow[mm.number, new] = self._shadow.pop((mm.number, old), self._zero)
+
+    def at_quiescence(self) -> None:
+        for mm in self.kernel.address_spaces:
+            for address, pte in mm.ptes.items():
+                self._check(mm, address, pte.frame)
+
+    def _check(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        expected = self._shadow.get((mm.number, address), self._zero)
+        if page.content is not expected:
+            raise self.convicts(
+                "lost_write",
+                f"{mm.name} reads {page.content} at {address:#x} (pfn {page.pfn}), but last wrote {expected}",
+                other=page.writer,
+            )

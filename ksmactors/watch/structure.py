@@ -1,0 +1,96 @@
+"""O2, O3: the trees are trees, and stable nodes and pages name each other."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.rbtree import RbNode
+from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher
+
+
+class Structure(Watcher):
+    """Trees, lists and back-pointers are sound whenever ksm_thread_mutex is released.
+
+    Every tree obeys the red-black rules and its members say that they are in it; stable trees are strictly ordered by
+    content, as far as their pages are still there (an unstable tree may have rotted: that is its nature). A live node
+    and its page name each other; only while a migration holds one of the two locks may that be otherwise. The items on a
+    node's hlist name the node and are marked stable. migrate_nodes holds just the nodes that say so.
+    """
+
+    name: ClassVar[str] = "structure"
+    summary: ClassVar[str] = "trees, lists and back-pointers are sound (O2, O3)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+
+    def _at_unlock(self) -> None:
+        kernel = self.kernel
+        for root in kernel.root_stable_tree:
+            self._red_black(root)
+            self._ordered(root)
+        for nid in range(kernel.ksm_nr_node_ids):
+            if kernel.ksm_scan.mm_slot is not kernel.ksm_mm_head:  # between two scans the links may dangle
+                self._red_black(kernel.root_unstable_tree[nid])
+        for node in kernel.migrate_nodes:
+            if not node.migrating or node.rb_tree is not None:
+                raise self.convicts("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not")
+            self._named(node)
+
+    def _red_black(self, root: ContentTree[StableNode] | ContentTree[RmapItem]) -> None:
+        if root.root is not None and (root.root.rb_red or root.root.rb_parent is not None):
+            raise self.convicts("bad_tree", f"the root of {root.name} is red or has a parent")
+        self._height(root, root.root)
+
+    def _height(self, root: ContentTree[StableNode] | ContentTree[RmapItem], node: RbNode | None) -> int:
+        if node is None:
+            return 1
+        if isinstance(node, RmapItem):
+            node.must_be_alive()
+        if node.rb_tree is not root.generation:
+            raise self.convicts("bad_tree", f"{node} is linked in {root.name} and says that it is not")
+        for child in (node.rb_left, node.rb_right):
+            if child is not None and (child.rb_parent is not node or (child.rb_red and node.rb_red)):
+                raise self.convicts("bad_tree", f"{child} in {root.name}: wrong parent, or two reds in a row")
+        left, right = self._height(root, node.rb_left), self._height(root, node.rb_right)
+        if left != right:
+            raise self.convicts("bad_tree", f"{root.name} is not balanced below {node}")
+        return left + (not node.rb_red)
+
+    def _ordered(self, root: ContentTree[StableNode]) -> None:
+        last: bytes | None = None
+        for node in root:
+            node.must_be_alive()
+            if node.nid != root.nid or node.migrating:
+                raise self.convicts("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
+            page = self.kernel.pfn_to_page(node.kpfn)
+            self._named(node)
+            if page.mapping is not node.mapping:
+                continue
+            content = page.content.data
+            if last is not None and content <= last:
+                raise self.convicts("bad_order", f"{root.name}: the page of {node} is not above the one before")
+            last = content
+
+    def _named(self, node: StableNode) -> None:
+        for item in node.hlist():
+            if item.flag != STABLE_FLAG or item.head is not node:
+                raise self.convicts("bad_hlist", f"{item} on the hlist of {node} names {item.head}, flag {item.flag:#x}")
+        page = self.kernel.pfn_to_page(node.kpfn)
+        if page.mapping is node.mapping or page.owner is not None:
+            return
+        for mapped in self._frames_naming(node):
+            raise self.convicts("not_mutual", f"pfn {mapped} names {node}, whose kpfn is {node.kpfn}")
+
+    def _frames_naming(self, node: StableNode) -> list[int]:
+        return [
+            frame.pfn
+            for on in self.kernel.nodes
+            for frame in on.frames
+            if frame.mapping is node.mapping and frame.mapcount and frame.owner is None
+        ]
+
+
