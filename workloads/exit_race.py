@@ -9,7 +9,8 @@ from ksmactors.workload import Host, Int, Process, Region, Workload
 
 class ExitRace(Workload):
     """One process after the other comes up with the same contents as all others, and exits as soon as it sees
-    ksmd's cursor in it, or when it has waited long enough. One lives on, shares pages with those that go, and writes.
+    ksmd's cursor in it, or when it has waited long enough; some have given their advice but touched nothing, and may
+    be freed the moment ksmd leaves them. One lives on, shares pages with those that go, and writes.
     """
 
     name: ClassVar[str] = "exit_race"
@@ -45,7 +46,10 @@ class ExitRace(Workload):
         return region
 
     async def _pass_through(self, process: Process, host: Host, slot: int, generation: int) -> None:
-        await self._fill(process, host)
+        if host.draw("exit_race.touch", 3):
+            await self._fill(process, host)
+        else:
+            await process.mergeable(await process.map(self.pages))
         for _ in range(self.patience):
             await host.sleep(1 + host.draw("exit_race.pause", 300))
             if self._scanned(process, host):

@@ -242,12 +242,13 @@ class ActorActivity:
 
 
 def actors(logs: Logs) -> list[ActorActivity]:
-    """Who did how much, in the order of names."""
+    """Who did how much, the busiest first."""
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     for pair in race_pairs(logs):
         won[str(pair.winner)] += pair.count
         lost[str(pair.loser)] += pair.count
     rows = logs.rows("""
-        SELECT actor, count(*), count(*) FILTER (event = 'lock.wait') FROM events GROUP BY actor ORDER BY actor""")
+        SELECT actor, count(*) AS n, count(*) FILTER (event = 'lock.wait') FROM events
+        GROUP BY actor ORDER BY n DESC, actor""")
     return [ActorActivity(actor, count, won[actor], lost[actor], waits) for actor, count, waits in rows]

@@ -105,14 +105,15 @@ def show(report: Report, console: Console, *, quiet: bool = False) -> None:
 
 
 def _runs(runs: Sequence[ask.Run], console: Console) -> None:
-    _table(
-        console, "Runs", ("log", "workload", "kernel", "nodes", "strategy", "schedules", "steps", "verdicts"),
-        [
-            (run.file, run.workload, run.kernel, run.nodes, run.strategy, run.schedules, run.steps,
-             ", ".join(f"{verdict} {count}" for verdict, count in run.verdicts.items()))
-            for run in runs
-        ],
-    )  # fmt: skip
+    logs = len({run.file for run in runs})
+    columns = ("log", "workload", "kernel", "nodes", "strategy", "schedules", "steps", "verdicts")
+    rows = [
+        (run.file, run.workload, run.kernel, run.nodes, run.strategy, run.schedules, run.steps,
+         ", ".join(f"{verdict} {count}" for verdict, count in run.verdicts.items()))
+        for run in runs
+    ]  # fmt: skip
+    first = 1 if logs == 1 else 0  # with a single log there is no need to say which
+    _table(console, "Runs", columns[first:], [row[first:] for row in rows])
 
 
 def _findings(findings: Sequence[ask.Found], console: Console) -> None:
@@ -127,9 +128,15 @@ def _findings(findings: Sequence[ask.Found], console: Console) -> None:
 
 
 def show_answer(answer: Answer, console: Console) -> None:
-    """Print a query's result, all of it."""
-    if answer.columns:
-        _table(console, "", answer.columns, answer.rows, limit=len(answer.rows), always=True)
+    """Print all rows of a query's result; of `SELECT *`, only columns that have a value somewhere."""
+    kept = [index for index in range(len(answer.columns)) if any(row[index] is not None for row in answer.rows)]
+    if answer.rows:
+        rows = [[row[index] for index in kept] for row in answer.rows]
+        _table(console, "", [answer.columns[index] for index in kept], rows, limit=len(rows))
+    left_out = [name for index, name in enumerate(answer.columns) if index not in kept]
+    if left_out:
+        what = "NULL in every row" if answer.rows else "no rows"
+        console.print(f"  {what}: {', '.join(left_out)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:
@@ -149,16 +156,18 @@ def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:
 
 def _table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
-    *, limit: int = ROWS, always: bool = False,
+    *, limit: int = ROWS,
 ) -> None:  # fmt: skip
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     rows = list(rows)
-    if not rows and not always:
+    if not rows:
         return
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.show_edge = table.pad_edge = False
     for index, column in enumerate(columns):
         number = any(isinstance(row[index], int) and not isinstance(row[index], bool) for row in rows)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from shlex import join
 from typing import Any, Final
 
 import click
@@ -26,6 +27,9 @@ COMMANDS: Final = {
     "conform": "Run scenario files, and compare with recordings of a kernel.",
     "list": "List what there is, plug-ins included.",
 }
+
+_HOMES: Final = {"list": "listing"}
+"""The module, and function, of a command where it does not bear its name: a module `list` would hide Python's."""
 
 EXIT_STATUSES: Final = """\b
 Exit status:
@@ -49,7 +53,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"ksmactors.cli.{cmd_name}"), _attribute(cmd_name))
+        home = _HOMES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"ksmactors.cli.{home}"), home)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -73,10 +78,6 @@ class _Commands(click.Group):
         except BrokenPipeError:
             return _closed_pipe()
         return status
-
-
-def _attribute(command: str) -> str:
-    return "list_" if command == "list" else command
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -121,7 +122,7 @@ def _our_bug() -> int:
     error = sys.exception()
     assert error is not None
     click.echo("".join(format_exception(error)), err=True, nl=False)
-    again = getattr(error, "replay_command", None) or "ksmactors " + " ".join(sys.argv[1:])
+    again = join(["ksmactors", *sys.argv[1:]])
     click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {again}", err=True)
     return INTERNAL
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ksmactors.cli.options import output_options
 from ksmactors.errors import USAGE, UsageError
+
+UNFOLDED: Final = 10_000
+"""Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,5 +123,5 @@ def _console(color: str) -> Console:
     from ksmactors.events.terminal import color_allowed
 
     colored = color_allowed(sys.stdout, color)
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else UNFOLDED
     return Console(force_terminal=colored, no_color=not colored, width=width, highlight=False)

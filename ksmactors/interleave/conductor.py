@@ -29,9 +29,9 @@ from typing import Any, Final
 import trio
 from sortedcontainers import SortedList
 
-from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged, StepLimit
+from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
-from ksmactors.interleave.actor import ACQUIRE, YIELD, Actor, running_functions
+from ksmactors.interleave.actor import ACQUIRE, YIELD, Actor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 
@@ -146,8 +146,7 @@ class Conductor:
         me.op = (kind, obj, field)
         self._settle(self._armed - 1)
         if self._goal >= self.max_steps:
-            remedy = "livelock, or a larger --max-steps is needed"
-            raise self._failed(StepLimit(f"no end after {self.max_steps} steps ({remedy})"))
+            raise self._failed(reports.no_end(self.max_steps))
         self._wake_due()
         if len(self.ready) > 1:
             chosen = self._choose(me)
@@ -157,7 +156,7 @@ class Conductor:
         return STAY
 
     async def relax(self, obj: object = None) -> None:
-        """Let somebody else move: for loops that wait for what another actor is about to do (cpu_relax)."""
+        """cpu_relax, in a loop that waits for what another actor is about to do: let somebody else move."""
         if self.over:
             raise ScheduleOver
         me = self.turn
@@ -165,8 +164,7 @@ class Conductor:
         self._settle(self._armed - self._left - 1)
         me.op = (YIELD, obj, "")
         if self.step >= self.max_steps:
-            where = reports.innermost(running_functions())
-            raise self._failed(StepLimit(f"no end after {self.max_steps} steps: {me.name} spins in {where}"))
+            raise self._failed(reports.no_end(self.max_steps, spinner=me))
         self._wake_due()
         if self.alone and self._sleepers:
             self._jump()
@@ -188,7 +186,7 @@ class Conductor:
         await self.park(on)
 
     async def park(self, on: object) -> None:
-        """`block` without the rule about spinlocks, for spinlocks themselves."""
+        """`block` for spinlocks: the rule about them does not hold."""
         if self.over:
             raise ScheduleOver
         me = self.turn
@@ -226,11 +224,11 @@ class Conductor:
     def wake_sleeper(self, actor: Actor) -> bool:
         """End an actor's sleep early; False if it does not sleep."""
         nap = actor.waiting_on
-        if isinstance(nap, tuple) and nap in self._sleepers:
-            self._sleepers.remove(nap)
-            self.wake(actor)
-            return True
-        return False
+        if not isinstance(nap, tuple):
+            return False
+        self._sleepers.remove(nap)
+        self.wake(actor)
+        return True
 
     # -- the life of a schedule ---------------------------------------------------------------------------
 
@@ -324,7 +322,10 @@ class Conductor:
                     message = coro.throw(reports.foreign_await(self.turn))
                     continue
                 self._handing = False
-                message = coro.send((yield message))  # a cancellation goes past the actor: `run` closes it
+                outcome = yield message
+                if hasattr(outcome, "error"):  # cancelled: goes past the actor, which `run` closes in its order
+                    outcome.unwrap()
+                message = coro.send(outcome)
         except StopIteration:
             return
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ksmactors.errors import Finding, ForeignAwait
+from ksmactors.errors import Finding, ForeignAwait, StepLimit
 from ksmactors.interleave.actor import Actor, running_functions
 
 LIBRARIES: Final = frozenset({"trio", "anyio", "asyncio"})
@@ -45,14 +45,14 @@ def idle(actor: Actor) -> bool:
 def deadlock(stuck: Sequence[Actor], turn: Actor) -> Finding:
     """The waits-for graph of `stuck`; `turn` is the one that runs, and has found out."""
     edges = [f"{a.name} waits for {_name(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck]
-    inside = {innermost(running_functions(a.waiting_on) if a is turn else a.functions()) for a in stuck}
+    inside = {_innermost(running_functions(a.waiting_on) if a is turn else a.functions()) for a in stuck}
     return Finding("deadlock", "deadlock", "+".join(sorted(inside)), f"nobody can move: {'; '.join(edges)}")
 
 
 def sleeping_under_spinlock(me: Actor, on: object) -> Finding:
     """The actor that has the turn was about to sleep on something while it holds a spinlock."""
     message = f"{me.name} sleeps on {_name(on)} while it holds a spinlock"
-    return Finding("lock_order", "sleeping_under_spinlock", innermost(running_functions(on)), message)
+    return Finding("lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)), message)
 
 
 def foreign_await(me: Actor) -> ForeignAwait:
@@ -67,8 +67,14 @@ def foreign_await(me: Actor) -> ForeignAwait:
     )
 
 
-def innermost(functions: Sequence[str]) -> str:
-    """The last of some functions, outermost first."""
+def no_end(steps: int, *, spinner: Actor | None = None) -> StepLimit:
+    """The schedule has passed so many points; `spinner`, who has the turn, does nothing but wait in a loop."""
+    if spinner is None:
+        return StepLimit(f"no end after {steps} steps (livelock, or a larger --max-steps is needed)")
+    return StepLimit(f"no end after {steps} steps: {spinner.name} spins in {_innermost(running_functions())}")
+
+
+def _innermost(functions: Sequence[str]) -> str:
     return functions[-1] if functions else "?"
 
 

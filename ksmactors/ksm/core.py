@@ -8,11 +8,11 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
-from ksmactors.ksm.rbtree import misuse
 from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.processes import Processes
+from ksmactors.mm.reports import misuse
 
 
 class KsmCore(Processes):
@@ -56,9 +56,7 @@ class KsmCore(Processes):
     @property
     def pages_volatile(self) -> int:
         """rmap_items in neither tree; the kernel shows a negative number as 0."""
-        return max(
-            0, self.ksm_rmap_items - self.ksm_pages_shared - self.ksm_pages_sharing - self.ksm_pages_unshared
-        )
+        return max(0, self.ksm_rmap_items - self.ksm_pages_shared - self.ksm_pages_sharing - self.ksm_pages_unshared)
 
     # -- allocation -------------------------------------------------------------------------------------------
 

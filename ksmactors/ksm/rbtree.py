@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from ksmactors.errors import Finding
-from ksmactors.interleave.actor import running_functions
+from ksmactors.mm.reports import misuse
 
 
 class Generation:
@@ -39,11 +38,6 @@ class RbNode:
 
 
 E = TypeVar("E", bound=RbNode)
-
-
-def misuse(kind: str, message: str) -> Finding:
-    """The finding for a link operation on something that is not in the state it needs."""
-    return Finding("structure", kind, running_functions()[-2], message)
 
 
 class RbTree(Generic[E]):

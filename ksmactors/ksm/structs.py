@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from ksmactors.ksm.index import IndexedNode
-from ksmactors.ksm.rbtree import misuse
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
-from ksmactors.mm.frame import KsmMapping, lifetime
+from ksmactors.mm.frame import KsmMapping
+from ksmactors.mm.reports import lifetime, misuse
 
 UNSTABLE_FLAG: Final = 0x100
 STABLE_FLAG: Final = 0x200
@@ -50,7 +50,9 @@ class MmSlot:
     def must_be_alive(self) -> None:
         """Raise the finding if the slot has been freed."""
         if not self.alive:
-            raise lifetime("mm_slot", f"the mm_slot of {self.mm.name if self.mm else 'the head'} is used after its free")
+            raise lifetime(
+                "mm_slot", f"the mm_slot of {self.mm.name if self.mm else 'the head'} is used after its free"
+            )
 
 
 class RmapItem(IndexedNode):

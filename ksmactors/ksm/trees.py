@@ -7,7 +7,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.merging import Merging
-from ksmactors.ksm.structs import STABLE_FLAG, UNSTABLE_FLAG, SEQNR_MASK, RmapItem, StableNode
+from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, RmapItem, StableNode
 from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
 
@@ -74,7 +74,9 @@ class Trees(Merging):
                     return await self._replace_misplaced(root, entry, page, page_node)
                 if page_node is not None:
                     self.emit(ev.NODE_COLLIDED, page_node.number, page.pfn, nid, tree_page.pfn)
-                    self.race(ev.RACE_NODE_COLLIDED, self.actor_name(page_node.moved_by), page, tree="stable", tree_nid=nid)
+                    self.race(
+                        ev.RACE_NODE_COLLIDED, self.actor_name(page_node.moved_by), page, tree="stable", tree_nid=nid
+                    )
                 return tree_page
             if page_node is None:
                 return None
@@ -96,7 +98,10 @@ class Trees(Merging):
     async def _replace_misplaced(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
-        """ST6: the equal entry's page has left this node: the entry goes to migrate_nodes, a moved node takes its place."""
+        """ST6: the equal entry's page has left this node: the entry goes to migrate_nodes.
+
+        A moved node, if there is one in hand, takes the entry's place in the tree.
+        """
         self.race(
             ev.RACE_NODE_MISPLACED, self.actor_name(entry.moved_by), self.pfn_to_page(entry.kpfn),
             tree="stable", tree_nid=root.nid,
@@ -216,5 +221,3 @@ class Trees(Merging):
         self.race(ev.RACE_UNSTABLE_MOVED, "unknown", tree_page, tree="unstable", tree_nid=nid)
         await tree_page.put()
         return None
-
-

@@ -76,9 +76,7 @@ KERNELS: Final[dict[str, tuple[str, ...]]] = {"series": tuple(_SERIES), "v3.9": 
 """The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""
 
 
-def kernel_class(
-    *, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()
-) -> type[Ksm]:
+def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()) -> type[Ksm]:
     """The class of a kernel with some layers taken off and others put on (on top, in the order given).
 
     Raises:

@@ -9,7 +9,8 @@ from sortedcontainers import SortedDict
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem, SpinLock
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.mm.frame import Frame, lifetime
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
     from ksmactors.mm.anon_vma import AnonVma
@@ -31,7 +32,9 @@ class Vma:
 
     __slots__ = ("anon_vma", "chain", "end", "mergeable", "mm", "nid", "pgoff", "start")
 
-    def __init__(self, mm: AddressSpace, start: int, end: int, pgoff: int, nid: int, *, mergeable: bool = False) -> None:
+    def __init__(
+        self, mm: AddressSpace, start: int, end: int, pgoff: int, nid: int, *, mergeable: bool = False
+    ) -> None:
         self.mm, self.start, self.end, self.pgoff, self.nid = mm, start, end, pgoff, nid
         self.mergeable = mergeable
         self.anon_vma: AnonVma | None = None

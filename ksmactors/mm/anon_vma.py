@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
-from ksmactors.mm.frame import lifetime
+from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
     from ksmactors.mm.address_space import Vma

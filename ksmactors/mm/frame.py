@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ksmactors.errors import EmulatorBug, Finding
-from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, running_functions
+from ksmactors.errors import EmulatorBug
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import contended
 from ksmactors.mm.content import Content
+from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
     from ksmactors.mm.anon_vma import AnonVma
@@ -32,11 +33,6 @@ class KsmMapping:
 
 KSM_WITHOUT_NODE: Final = KsmMapping(None)
 """What an upgraded page has before its node exists, and an old frame after its page has been migrated."""
-
-
-def lifetime(what: str, message: str) -> Finding:
-    """The finding for a use of something that has been freed; `what` is the kind of object."""
-    return Finding("lifetime", f"use_after_free_{what}", running_functions()[-2], message)
 
 
 class Frame:

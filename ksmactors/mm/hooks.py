@@ -33,8 +33,10 @@ class MemoryObserver(Protocol):
         """mremap has moved an entry."""
 
 
-class KsmHooks(Protocol):
+class KsmHooks:
     """The hooks, with what they do in a kernel without KSM."""
+
+    kernel_name = "v3.9 without KSM"
 
     async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
         """madvise for MADV_MERGEABLE and MADV_UNMERGEABLE: (0 or -errno, whether VM_MERGEABLE is to be set)."""

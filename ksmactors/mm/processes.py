@@ -7,8 +7,8 @@ from typing import Any, Final
 from ksmactors.events import catalogue as ev
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.mm.frame import lifetime
 from ksmactors.mm.mmap import Mappings
+from ksmactors.mm.reports import lifetime
 
 FIRST_ADDRESS: Final = 0x10000
 """Where the first mapping of a process goes: not at 0, which stands for "nothing yet" in KSM's cursor."""
@@ -105,5 +105,3 @@ class Processes(Mappings):
         mm.count -= 1
         if mm.count == 0:
             mm.alive = False
-
-

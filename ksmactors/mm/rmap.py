@@ -146,9 +146,7 @@ class Rmap(PageTables):
         winner = before.name if before is not None else "unknown"
         self.race(ev.RACE_PTE_CHANGED, winner, page)
 
-    def race(
-        self, code: int, winner: str, page: Frame | None, *, tree: str | None = None, tree_nid: int = -1
-    ) -> None:
+    def race(self, code: int, winner: str, page: Frame | None, *, tree: str | None = None, tree_nid: int = -1) -> None:
         """Record a race that the protocol handles; the loser is the actor that has the turn."""
         pfn, nid = (page.pfn, page.nid) if page is not None else (-1, -1)
         self.emit(code, winner, self.conductor.turn.name, tree, tree_nid, nid, pfn)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ksmactors.errors import Finding
-from ksmactors.interleave.actor import running_functions
 from ksmactors.machine import Machine
+from ksmactors.mm.reports import kernel_function
 
 
 class Watcher:
@@ -27,10 +27,4 @@ class Watcher:
 
     def convicts(self, kind: str, message: str, *, where: str | None = None, other: int = -1) -> Finding:
         """The finding; `where` is the kernel function it shows in, the running one if not given."""
-        if where is None:
-            functions = [name for name in running_functions()[:-1] if name not in _OWN]
-            where = functions[-1] if functions else "unknown"
-        return Finding(self.name, kind, where, message, other=other)
-
-
-_OWN = {"wrote", "read", "_check", "_at_unlock", "_warned", "convicts", "at_quiescence", "at_exit", "main"}
+        return Finding(self.name, kind, where or kernel_function(), message, other=other)

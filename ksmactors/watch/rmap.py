@@ -10,7 +10,7 @@ from ksmactors.watch.base import Watcher
 
 
 class ReverseMapping(Watcher):
-    """Every page table entry that maps a KSM page is found by rmap_walk_ksm, once things have been quiet for some scans.
+    """Every page table entry that maps a KSM page is found by rmap_walk_ksm, once things have been quiet.
 
     An entry that is not found cannot be unmapped: its page can be neither migrated nor reclaimed, and a migration entry
     that is put elsewhere may be stranded. For a while that is normal: a child's entries are found through the parent's

@@ -16,8 +16,8 @@ class Structure(Watcher):
 
     Every tree obeys the red-black rules and its members say that they are in it; stable trees are strictly ordered by
     content, as far as their pages are still there (an unstable tree may have rotted: that is its nature). A live node
-    and its page name each other; only while a migration holds one of the two locks may that be otherwise. The items on a
-    node's hlist name the node and are marked stable. migrate_nodes holds just the nodes that say so.
+    and its page name each other; only while a migration holds one of the two locks may that be otherwise. The items on
+    a node's hlist name the node and are marked stable. migrate_nodes holds just the nodes that say so.
     """
 
     name: ClassVar[str] = "structure"
@@ -78,7 +78,8 @@ class Structure(Watcher):
     def _named(self, node: StableNode) -> None:
         for item in node.hlist():
             if item.flag != STABLE_FLAG or item.head is not node:
-                raise self.convicts("bad_hlist", f"{item} on the hlist of {node} names {item.head}, flag {item.flag:#x}")
+                message = f"{item} on the hlist of {node} names {item.head}, flag {item.flag:#x}"
+                raise self.convicts("bad_hlist", message)
         page = self.kernel.pfn_to_page(node.kpfn)
         if page.mapping is node.mapping or page.owner is not None:
             return
@@ -92,5 +93,3 @@ class Structure(Watcher):
             for frame in on.frames
             if frame.mapping is node.mapping and frame.mapcount and frame.owner is None
         ]
-
-

@@ -123,11 +123,25 @@ def test_sql_may_answer_what_json_does_not_have(analyze: Callable[..., Done], pa
 
 
 def test_sql_without_an_answer_prints_nothing(analyze: Callable[..., Done], path: str, tmp_path: Path) -> None:
-    """COPY writes where it is told to; an answer without rows shows its columns."""
+    """COPY writes where it is told to; an answer without rows names its columns."""
     target = tmp_path / "races.csv"
     analyze(path, "--sql", f"COPY (SELECT kpfn FROM events WHERE kpfn > 0) TO '{target}'")
     assert target.read_text() == "kpfn\n10\n10\n"
-    assert analyze(path, "--sql", "SELECT step FROM events WHERE false").out.split()[0] == "step"
+    assert analyze(path, "--sql", "SELECT step, now FROM events WHERE false").out == "  no rows: step, now\n"
+
+
+def test_a_table_leaves_out_columns_without_a_value(analyze: Callable[..., Done], path: str) -> None:
+    """Of `SELECT *` one sees what the events have; the other columns are named below."""
+    out = analyze(path, "--sql", "SELECT line, pfn, kpfn, mm FROM events WHERE event = 'free_page' ORDER BY line").out
+    head, _, *rows = [line.split() for line in out.splitlines()]
+    assert (head, rows[:3]) == (["line", "pfn"], [["5", "10"], ["11", "10"], []])
+    assert out.endswith("\n  NULL in every row: kpfn, mm\n")
+
+
+def test_a_table_in_a_pipe_is_not_folded(analyze: Callable[..., Done], path: str) -> None:
+    """A row is one line, however long."""
+    out = analyze(path, "--sql", "SELECT 'x'.repeat(3000) AS long, 1 AS one").out
+    assert "x" * 3000 in out
 
 
 @pytest.mark.parametrize(

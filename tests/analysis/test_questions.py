@@ -152,9 +152,9 @@ def test_trees_have_what_went_into_them(logs: Logs) -> None:
 def test_actors_have_what_they_won_and_lost(logs: Logs) -> None:
     """Each actor that recorded something is there, with its races on both sides."""
     assert ask.actors(logs) == [
-        ask.ActorActivity("fault/0", events=4, won=0, lost=0, waits=2),
         ask.ActorActivity("ksmd", events=13, won=1, lost=3, waits=3),
         ask.ActorActivity("main", events=11, won=0, lost=0, waits=0),
+        ask.ActorActivity("fault/0", events=4, won=0, lost=0, waits=2),
         ask.ActorActivity("migrationd", events=3, won=2, lost=1, waits=0),
     ]
 

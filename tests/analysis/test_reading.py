@@ -208,3 +208,9 @@ def test_nothing_is_left_behind(write_log: Write, tmp_path: Path, monkeypatch: p
     with pytest.raises(SqlError):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_of_64_bits_are_read(spoil: Write, sound: bytes) -> None:
+    """The largest seed comes back as it is."""
+    with Logs([spoil(sound.replace(b'"seed":100', f'"seed":{2**64 - 1}'.encode()))]) as logs:
+        assert logs.rows("SELECT DISTINCT seed FROM events") == [(2**64 - 1,)]

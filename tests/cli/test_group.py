@@ -124,7 +124,7 @@ def _break(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail() -> None:
         raise error
 
-    module = import_module("ksmactors.cli.list")
+    module = import_module("ksmactors.cli.listing")
     monkeypatch.setitem(module._LISTS, "events", fail)
 
 

@@ -26,7 +26,7 @@ OWN: Final = f"ksmactors {version('ksmactors')}"
 @click.command("list")
 @click.argument("what", type=click.Choice(WHAT))
 @output_options
-def list_(what: str, as_json: bool, quiet: bool, color: str) -> int:
+def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:
     """List workloads, strategies, variants, watchers, events or commits, and where each comes from."""
     rows, problems = _LISTS[what]()
     for problem in problems:
