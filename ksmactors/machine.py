@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ksmactors.events import catalogue as ev
 from ksmactors.events.trace import Trace
+from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.reports import name_of
 from ksmactors.later import kernel_class
 from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
 
@@ -54,3 +57,7 @@ class Machine:
         cls = kernel_class(kernel=kernel, without=without, with_=with_)
         self.kernel = cls(conductor, trace, nodes=nodes, frames_per_node=frames_per_node)
         self.watchers: list[AttachedWatcher] = []
+        conductor.contention = self._contended
+
+    def _contended(self, lock: object, waiter: Actor, holder: Actor | None) -> None:
+        self.trace.emit(ev.LOCK_WAIT, name_of(lock), holder.name if holder is not None else None)

@@ -149,7 +149,8 @@ class Host:
         return self.machine.conductor.draw(label, n)
 
     async def sleep(self, us: int) -> None:
-        """Sleep for virtual microseconds; a step takes one, and time jumps when nobody else can move."""
+        """Sleep for virtual microseconds. A step takes one; time jumps to the next sleeper when nobody else can move,
+        and when ksmd is alone and has ended a batch: whoever sleeps long lets it end one, not many."""
         await self.machine.conductor.sleep(us * US)
 
     def process(self, name: str, *, node: int = 0) -> Process:

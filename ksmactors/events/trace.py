@@ -30,12 +30,9 @@ KEPT_CHUNKS: Final = 4
 class Clock(Protocol):
     """What the trace needs of the conductor."""
 
-    @property
-    def step(self) -> int: ...
-    @property
-    def now(self) -> int: ...
-    @property
-    def turn(self) -> Any: ...
+    def stamp(self) -> tuple[int, int, int]:
+        """Step, virtual time in ns, number of the actor that has the turn."""
+        ...
 
 
 class Trace:
@@ -55,9 +52,8 @@ class Trace:
 
     def emit(self, code: int, *fields: Any) -> None:
         """Record an event; its fields are integers, strings, booleans or None, as the catalogue says."""
-        clock = self.clock
         self.counts[code] += 1
-        self._records.append((code, clock.step, clock.now, clock.turn.number, *fields))
+        self._records.append((code, *self.clock.stamp(), *fields))
         listeners = self._listeners[code]
         if listeners:
             for listener in listeners:

@@ -111,6 +111,11 @@ class Conductor:
         """Virtual time, ns."""
         return self._jumped_ns + (self._goal - self._left) * STEP_NS
 
+    def stamp(self) -> tuple[int, int, int]:
+        """Step, virtual time in ns and number of the actor that has the turn: what an event is recorded with."""
+        step = self._goal - self._left
+        return step, self._jumped_ns + step * STEP_NS, self.turn.number
+
     @property
     def alone(self) -> bool:
         """Whether nobody but the actor that has the turn could move: then a longer and a shorter way are one."""
@@ -331,13 +336,14 @@ class Conductor:
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    async def _pass(self, chosen: Actor) -> None:
+    def _pass(self, chosen: Actor) -> Awaitable[None]:
+        """Give the turn away; to be awaited at once, until it comes back."""
         self.turn = chosen
         self._arm()
         if chosen.task is not None:  # a task that has not started yet looks at `turn` when it does
             trio.lowlevel.reschedule(chosen.task)
         self._handing = True
-        await trio.lowlevel.wait_task_rescheduled(_always_cancellable)
+        return trio.lowlevel.wait_task_rescheduled(_always_cancellable)
 
     def _choose(self, current: Actor | None) -> Actor:
         try:

@@ -104,10 +104,12 @@ class SpinLock(_Lock):
 class RwSem:
     """struct rw_semaphore, writer-fair: who comes after a queued writer waits behind it, readers too."""
 
-    __slots__ = ("conductor", "name", "owner", "queue", "readers")
+    __slots__ = ("conductor", "guard", "name", "owner", "queue", "readers")
 
-    def __init__(self, conductor: Conductor, name: str) -> None:
+    def __init__(self, conductor: Conductor, name: str, *, guard: Callable[[], None] | None = None) -> None:
         self.conductor, self.name = conductor, name
+        self.guard = guard
+        """Called at each use, when the lock is about to be touched: what it is part of may have been freed."""
         self.owner: Actor | None = None
         self.readers: list[Actor] = []
         self.queue: deque[tuple[Actor, bool]] = deque()
@@ -115,6 +117,8 @@ class RwSem:
     async def down_read(self) -> None:
         """Take it shared. Blocks while a writer holds it or waits for it."""
         await self.conductor.point(ACQUIRE, self)
+        if self.guard is not None:
+            self.guard()
         me = self.conductor.turn
         if self.owner is None and not self.queue:
             self.readers.append(me)
@@ -125,6 +129,8 @@ class RwSem:
     async def down_write(self) -> None:
         """Take it exclusively."""
         await self.conductor.point(ACQUIRE, self)
+        if self.guard is not None:
+            self.guard()
         me = self.conductor.turn
         if self.owner is None and not self.readers and not self.queue:
             self.owner = me
@@ -136,6 +142,8 @@ class RwSem:
         """Give a shared hold back."""
         conductor = self.conductor
         await conductor.point(RELEASE, self)
+        if self.guard is not None:
+            self.guard()
         me = conductor.turn
         if me not in self.readers:
             raise EmulatorBug(f"{me.name} gives back {self.name}, which it does not hold for read")
@@ -147,6 +155,8 @@ class RwSem:
         """Give the exclusive hold back."""
         conductor = self.conductor
         await conductor.point(RELEASE, self)
+        if self.guard is not None:
+            self.guard()
         me = conductor.turn
         if self.owner is not me:
             raise EmulatorBug(f"{me.name} gives back {self.name}, which it does not hold for write")

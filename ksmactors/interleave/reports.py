@@ -44,14 +44,14 @@ def idle(actor: Actor) -> bool:
 
 def deadlock(stuck: Sequence[Actor], turn: Actor) -> Finding:
     """The waits-for graph of `stuck`; `turn` is the one that runs, and has found out."""
-    edges = [f"{a.name} waits for {_name(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck]
+    edges = [f"{a.name} waits for {name_of(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck]
     inside = {_innermost(running_functions(a.waiting_on) if a is turn else a.functions()) for a in stuck}
     return Finding("deadlock", "deadlock", "+".join(sorted(inside)), f"nobody can move: {'; '.join(edges)}")
 
 
 def sleeping_under_spinlock(me: Actor, on: object) -> Finding:
     """The actor that has the turn was about to sleep on something while it holds a spinlock."""
-    message = f"{me.name} sleeps on {_name(on)} while it holds a spinlock"
+    message = f"{me.name} sleeps on {name_of(on)} while it holds a spinlock"
     return Finding("lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)), message)
 
 
@@ -78,7 +78,7 @@ def _innermost(functions: Sequence[str]) -> str:
     return functions[-1] if functions else "?"
 
 
-def _name(waited: object) -> str:
+def name_of(waited: object) -> str:
     """How a lock, mailbox or nap is called."""
     if isinstance(waited, tuple):
         return "its alarm"

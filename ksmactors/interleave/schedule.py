@@ -102,7 +102,7 @@ def _unpacked(text: str) -> bytes:
     except binascii.Error:
         raise ScheduleFormatError("the schedule string is damaged: its length is wrong; was it copied whole?") from None
     checksum, packed = data[:4], data[4:]
-    if zlib.crc32(packed) != int.from_bytes(checksum, "big"):
+    if not packed or zlib.crc32(packed) != int.from_bytes(checksum, "big"):
         raise ScheduleFormatError("the schedule string is damaged: its checksum is wrong; was it copied whole?")
     unpacker = zlib.decompressobj()
     try:

@@ -8,7 +8,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
-from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
+from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.processes import Processes
@@ -70,7 +70,7 @@ class KsmCore(Processes):
         """Free an item that is on no list and in no tree."""
         item.must_be_alive()
         self.ksm_rmap_items -= 1
-        item.alive = False
+        item.flag = FREED
 
     def alloc_stable_node(self) -> StableNode | None:
         """A new node, in no tree; None when there is no memory (never, without fault injection)."""
@@ -139,11 +139,12 @@ class KsmCore(Processes):
     def undisturbed(self) -> bool:
         """Whether nobody else could move now or holds a lock that a walk would wait for."""
         conductor = self.conductor
-        return conductor.alone and not any(a.held for a in conductor.actors if a is not conductor.turn)
-
-    def actor_name(self, number: int) -> str:
-        """The name of an actor by its number; "unknown" for -1."""
-        return self.conductor.actors[number].name if number >= 0 else "unknown"
+        if not conductor.alone:
+            return False
+        for actor in conductor.actors:  # noqa: SIM110  # asked twice a page: a generator would double its cost
+            if actor.held and actor is not conductor.turn:
+                return False
+        return True
 
     def ksmd_should_run(self) -> bool:
         """Whether there is anything to do: run is 1 and somebody is registered. An unlocked look."""

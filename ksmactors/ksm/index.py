@@ -8,7 +8,7 @@ changed" means; an index of another epoch is not used, and is not kept up to dat
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from sortedcontainers import SortedKeyList
 
@@ -34,6 +34,10 @@ class Place(NamedTuple):
     parent: RbNode | None
     left: bool
     stale: bool = False
+
+
+NOWHERE: Final = Place(None, None, False)
+"""Where a search of an empty tree ends."""
 
 
 def _content(entry: IndexedNode) -> bytes:
@@ -62,6 +66,8 @@ class ContentTree(RbTree[E], Generic[E]):
 
     def find(self, content: Content) -> Place:
         """What a walk to this content would end at."""
+        if self.root is None:
+            return NOWHERE
         index = self._by_content
         position = index.bisect_key_left(content.data)
         if position < len(index):

@@ -39,7 +39,7 @@ class Keyhole(KsmCore):
             if await self.read_kpfn(node) != seen:
                 self.race(ev.RACE_PAGE_MIGRATED, self.actor_name(node.moved_by), page, tree="stable", tree_nid=node.nid)
                 continue
-            self.race(ev.RACE_STALE_NODE, "unknown", page, tree="stable", tree_nid=node.nid)
+            self.race(ev.RACE_STALE_NODE, self.actor_name(page.writer), page, tree="stable", tree_nid=node.nid)
             await self.remove_node_from_stable_tree(node)
             return None
 

@@ -32,7 +32,7 @@ class Merging(Unmerging):
             if page.mapcount + 1 != await page.count():
                 await self.set_pte(mm, address, taken)
                 await mm.page_table_lock.unlock()
-                self.race(ev.RACE_PAGE_PINNED, "unknown", page)
+                self.race(ev.RACE_PAGE_PINNED, self.actor_name(page.getter), page)
                 return -EFAULT, None
             if taken is not None and taken.dirty:
                 page.dirty = True

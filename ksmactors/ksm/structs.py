@@ -20,6 +20,9 @@ UNSTABLE_FLAG: Final = 0x100
 STABLE_FLAG: Final = 0x200
 SEQNR_MASK: Final = 0xFF
 
+FREED: Final = -1
+"""Where an rmap_item's flag is: the item has been freed."""
+
 KSM_RUN_STOP: Final = 0
 KSM_RUN_MERGE: Final = 1
 KSM_RUN_UNMERGE: Final = 2
@@ -63,7 +66,7 @@ class RmapItem(IndexedNode):
     """
 
     __slots__ = (
-        "_head", "_owner", "address", "alive", "flag", "hnext", "hprev", "mm", "number", "oldchecksum",
+        "_head", "_owner", "address", "flag", "hnext", "hprev", "mm", "number", "oldchecksum",
         "rmap_list", "seqnr",
     )  # fmt: skip
 
@@ -74,7 +77,6 @@ class RmapItem(IndexedNode):
         self.seqnr = 0
         self.oldchecksum = 0
         self.rmap_list: RmapItem | None = None
-        self.alive = True
         self._owner: AnonVma | int = 0
         self._head: StableNode | None = None
         self.hnext: RmapItem | None = None
@@ -123,7 +125,7 @@ class RmapItem(IndexedNode):
 
     def must_be_alive(self) -> None:
         """Raise the finding if the item has been freed."""
-        if not self.alive:
+        if self.flag == FREED:
             raise lifetime("rmap_item", f"{self} is used after it was freed")
 
 

@@ -26,6 +26,7 @@ from ksmactors.later.mmap_sem_first import MmapSemFirst
 from ksmactors.later.no_warning import NoWarning
 from ksmactors.later.restart_on_stale import RestartOnStale
 from ksmactors.later.run_under_list_lock import RunUnderListLock
+from ksmactors.later.unshare_on_advice import UnshareOnAdvice
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ _SERIES: Final = {
     "aborted-unmerge": AbortedUnmerge,
     "run-under-list-lock": RunUnderListLock,
     "half-ksm": HalfKsm,
+    "unshare-on-advice": UnshareOnAdvice,
 }
 for _name, _layer in _SERIES.items():
     register(_name, _layer, origin="ksmactors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sortedcontainers import SortedDict
@@ -67,7 +68,7 @@ class AddressSpace:
         """MMF_VM_MERGEABLE."""
         self.vmas: SortedDict[int, Vma] = SortedDict()
         self.ptes: dict[int, Pte] = {}
-        self.mmap_sem = RwSem(conductor, f"mmap_sem of {name}")
+        self.mmap_sem = RwSem(conductor, f"mmap_sem of {name}", guard=self.must_be_alive)
         self.page_table_lock = SpinLock(conductor, f"page table lock of {name}")
 
     def __repr__(self) -> str:
@@ -87,27 +88,21 @@ class AddressSpace:
         vma = self.find_vma(address)
         return vma if vma is not None and vma.start <= address else None
 
-    async def down_read(self) -> None:
+    def down_read(self) -> Awaitable[None]:
         """down_read(&mm->mmap_sem)."""
-        self.must_be_alive()
-        await self.mmap_sem.down_read()
+        return self.mmap_sem.down_read()
 
-    async def up_read(self) -> None:
+    def up_read(self) -> Awaitable[None]:
         """up_read(&mm->mmap_sem)."""
-        self.must_be_alive()
-        await self.mmap_sem.up_read()
-        self.must_be_alive()  # it may have been freed while others moved, just before the release
+        return self.mmap_sem.up_read()
 
-    async def down_write(self) -> None:
+    def down_write(self) -> Awaitable[None]:
         """down_write(&mm->mmap_sem)."""
-        self.must_be_alive()
-        await self.mmap_sem.down_write()
+        return self.mmap_sem.down_write()
 
-    async def up_write(self) -> None:
+    def up_write(self) -> Awaitable[None]:
         """up_write(&mm->mmap_sem)."""
-        self.must_be_alive()
-        await self.mmap_sem.up_write()
-        self.must_be_alive()
+        return self.mmap_sem.up_write()
 
     def must_be_alive(self) -> None:
         """Raise the finding if the struct has been freed."""

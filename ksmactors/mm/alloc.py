@@ -14,8 +14,9 @@ from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import KsmHooks, MemoryObserver
 from ksmactors.mm.node import Node
 
-DEFAULT_FRAMES_PER_NODE: Final = 1 << 20
-"""Frames come into being when they are used, so a large node costs nothing: 4 GiB."""
+DEFAULT_FRAMES_PER_NODE: Final = 1_000_000
+"""Frames come into being when they are used, so a large node costs nothing. A round number shows in each frame
+number which node it is on."""
 
 
 class Allocation(KsmHooks):

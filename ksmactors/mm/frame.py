@@ -6,7 +6,6 @@ reference at any time. Everything else on a free frame is a finding.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ksmactors.errors import EmulatorBug
@@ -39,12 +38,13 @@ class Frame:
     """struct page of one frame.
 
     `refcount` counts references, -1 while they are frozen; `mapcount` is the number of page table entries (the
-    kernel stores it minus one). `owner` holds the page lock. `writer` is the number of the actor that wrote last.
+    kernel stores it minus one). `owner` holds the page lock. For reports: `writer` is the number of the actor that
+    wrote last, or freed the frame, `getter` of the one that last took a reference.
     """
 
     __slots__ = (
-        "conductor", "content", "dirty", "index", "lru", "mapcount", "mapping", "node", "owner", "pfn", "refcount",
-        "uptodate", "waiters", "writer",
+        "conductor", "content", "dirty", "getter", "index", "lru", "mapcount", "mapping", "node", "owner", "pfn",
+        "refcount", "writer",
     )  # fmt: skip
 
     def __init__(self, conductor: Conductor, node: Node, pfn: int, content: Content) -> None:
@@ -56,10 +56,9 @@ class Frame:
         self.index = 0
         self.lru = False
         self.dirty = False
-        self.uptodate = True
         self.owner: Actor | None = None
-        self.waiters: deque[Actor] | None = None
         self.writer = -1
+        self.getter = -1
 
     @property
     def nid(self) -> int:
@@ -98,6 +97,7 @@ class Frame:
         if self.refcount <= 0:
             raise lifetime("frame", f"get_page on pfn {self.pfn}, which has no references")
         self.refcount += 1
+        self.getter = self.conductor.turn.number
 
     async def get_unless_zero(self) -> bool:
         """get_page_unless_zero: False if the frame is free or its references are frozen."""
@@ -105,6 +105,7 @@ class Frame:
         if self.refcount <= 0:
             return False
         self.refcount += 1
+        self.getter = self.conductor.turn.number
         return True
 
     async def put(self) -> None:
@@ -168,8 +169,7 @@ class Frame:
             raise EmulatorBug(f"{conductor.turn.name} unlocks pfn {self.pfn}, locked by {self.owner}")
         self.owner.held.remove(self)
         self.owner = None
-        waiters, self.waiters = self.waiters, None
-        for waiter in waiters or ():
+        for waiter in self.node.lock_waiters.pop(self.pfn, ()):
             conductor.wake(waiter)
 
     async def wait_unlocked(self) -> None:
@@ -183,9 +183,7 @@ class Frame:
         self.owner.held.append(self)
 
     async def _wait(self) -> None:
-        if self.waiters is None:
-            self.waiters = deque()
-        self.waiters.append(self.conductor.turn)
+        self.node.lock_waiters.setdefault(self.pfn, []).append(self.conductor.turn)
         await self.conductor.block(self)
 
     # -- marked fields ----------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ class Migration(Faults):
         if page.mapcount == 0:
             result = await self.move_to_new_page(new, page)
         if result:
-            self.race(ev.RACE_MIGRATION_BUSY, "unknown", page)
+            self.race(ev.RACE_MIGRATION_BUSY, self.actor_name(page.getter), page)
             await self.remove_migration_ptes(page, page)
         if anon_vma is not None:
             anon_vma.put()
@@ -166,7 +166,7 @@ class Migration(Faults):
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """W2 to W6: content and flags, then the stable node."""
         await new.write_content(await page.read_content())
-        new.dirty, new.writer, new.uptodate = page.dirty, page.writer, page.uptodate
+        new.dirty, new.writer = page.dirty, page.writer
         await self.ksm_migrate_page(new, page)
 
     async def remove_migration_ptes(self, old: Frame, new: Frame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
@@ -19,6 +20,8 @@ class Node:
         self.name = f"node {nid}"
         self.frames: list[Frame] = []
         self.free_list: list[Frame] = []
+        self.lock_waiters: dict[int, list[Actor]] = {}
+        """By frame number, who waits for a page lock: few do at any time, and a frame is small without a queue."""
         self._zero = zero
         self._freed = freed
 
@@ -33,12 +36,13 @@ class Node:
             return None
         frame.refcount = 1
         frame.content = self._zero
-        frame.dirty, frame.uptodate, frame.writer = False, True, -1
+        frame.dirty, frame.writer, frame.getter = False, -1, -1
         return frame
 
     def free(self, frame: Frame) -> None:
         """Take a frame back whose last reference has gone; only now an anonymous mapping is cleared."""
         self._freed(frame)
         frame.mapping = None
+        frame.writer = self.conductor.turn.number
         frame.lru = False
         self.free_list.append(frame)

@@ -140,6 +140,10 @@ class Rmap(PageTables):
         for page in gone:
             await page.put()
 
+    def actor_name(self, number: int) -> str:
+        """The name of an actor by its number; "unknown" for -1."""
+        return self.conductor.actors[number].name if number >= 0 else "unknown"
+
     def pte_changed(self, mm: AddressSpace, page: Frame) -> None:
         """Record that an entry changed under a fault or a merge, and who was there first."""
         before = mm.page_table_lock.last_owner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
 
-Play = Callable[[Conductor], Awaitable[None]]
+Play = Callable[[Conductor], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture

@@ -215,8 +215,8 @@ class TestPower:
         ],
     )  # fmt: skip
     def test_finds(self, strategy: str, model: str, budget: int) -> None:
-        """A strategy shows a model's failure within a stated number of schedules, on average over 10 campaigns."""
-        assert mean_until_found(strategy, model, 10) <= budget
+        """A strategy shows a model's failure within a stated number of schedules, on average over 20 campaigns."""
+        assert mean_until_found(strategy, model, 20) <= budget
 
     def test_pos_reorders_better_than_the_random_walk(self) -> None:
         """POS needs fewer schedules than the random walk for reorder_3."""
@@ -366,7 +366,7 @@ class TestRegistry:
         with pytest.raises(UsageError, match="has the name of one of"):
             register(Thief)
         with pytest.raises(UsageError, match="has no summary and no choose"):
-            register(Lazy)
+            register(Lazy)  # type: ignore[type-abstract]
         with pytest.raises(UsageError, match="is no subclass of"):
             register(int)  # type: ignore[arg-type]
 

@@ -51,6 +51,7 @@ def test_a_schedule_is_of_a_useful_length(run: Run, name: str) -> None:
     assert 800 < sum(steps) / len(steps) < 7000, steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_pages_are_merged_and_races_occur(run: Run, name: str) -> None:
     """Within a few schedules pages are merged, migrated and copied on write, and some race is lost and handled."""
@@ -79,6 +80,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_digests_do_not_depend_on_the_hash_seed(run: Run) -> None:
     """Another process with another PYTHONHASHSEED gives the same digests."""
     done = subprocess.run(

@@ -24,7 +24,6 @@ SHARES: Final[tuple[tuple[int, type[Strategy]], ...]] = ((50, Pos), (25, Pct), (
 LOG_QUANTUM_MAX: Final = 10
 """The quantum of round robin is drawn from all octaves up to this one: from one point to about a page's scan."""
 
-
 FAIR_AFTER: Final = 20_000
 """Steps after which random walk takes over (a fair suffix): several times what a built-in workload takes. Lasting
 priorities and lockstep can keep an actor from ever getting ahead of another; chance cannot."""
@@ -48,9 +47,8 @@ class Portfolio(Strategy):
         return self.chosen.choose(ready, current)
 
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
-        horizon = self.chosen.horizon(ready, current)
-        unfair = FAIR_AFTER + 1 - self.stage.step
-        return min(horizon, unfair) if unfair > 0 else horizon
+        until_fair = max(1, FAIR_AFTER + 1 - self.stage.step)
+        return min(self.chosen.horizon(ready, current), until_fair)
 
     def stayed(self, points: int) -> None:
         self.chosen.stayed(points)
