@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from traceback import format_exception, walk_tb
 from typing import Any, Final
 
 import orjson
+import trio
 
+import ksmactors.interleave
 from ksmactors import watch
 from ksmactors.campaign.outcome import Defect, Outcome, Verdict
 from ksmactors.campaign.subject import Subject
@@ -148,7 +151,7 @@ class _Run:
             actors=tuple(actor.name for actor in actors),
             functions=tuple(places),
             story=self._story(),
-            traceback="" if isinstance(error, Finding) else "".join(format_exception(error)),
+            traceback=_traceback(error, verdict),
         )
 
     def _actors(self, error: Exception) -> list[Actor]:
@@ -207,8 +210,20 @@ def _where(error: Exception) -> str:
     if isinstance(error, Finding):
         return error.where
     cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ else error
-    names = [frame.f_code.co_name for frame, _ in walk_tb(cause.__traceback__)]
+    frames = [frame.f_code for frame, _ in walk_tb(cause.__traceback__)]
+    names = [code.co_name for code in frames if not code.co_filename.startswith(_MACHINERY)]
     return names[-1] if names else ""
+
+
+_MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interleave.__file__).parent))
+"""Where an exception may be raised that belongs to the function which called in there."""
+
+
+def _traceback(error: Exception, verdict: Verdict) -> str:
+    """The traceback of what code raised, the workload's or ours; a verdict of ours needs none."""
+    if verdict is Verdict.BROKEN or error.__cause__ is not None:
+        return "".join(format_exception(error.__cause__ or error))
+    return ""
 
 
 def _shape(turns: list[tuple[int, int]]) -> bytes:

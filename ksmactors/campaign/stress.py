@@ -15,8 +15,8 @@ from typing import Final
 import trio
 
 from ksmactors.campaign.extensions import need
-from ksmactors.campaign.findings import save
-from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.findings import replay_command, save
+from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
@@ -106,11 +106,27 @@ class Campaign:
     def _keep(self, outcome: Outcome) -> None:
         tally, self.last = self.tally, outcome
         tally.add(outcome)
-        if outcome.defect is not None and outcome.verdict is not Verdict.INCONCLUSIVE and not tally.knows(outcome):
-            found = Found(outcome, save(outcome, self.plan.out) if self.plan.out else None)
-            tally.add_found(found)
-            self.on_found(found)
+        if outcome.defect is not None and tally.known(outcome) is None:
+            found = self._found(outcome)
+            tally.keep(found)
+            if tally.crash is None:  # a crash is told at the end, with its traceback
+                self.on_found(found)
         self.on_schedule(tally)
+
+    def _found(self, outcome: Outcome) -> Found:
+        """A defect that is new, written to a file at once if there is a place for it."""
+        plan = self.plan
+        if plan.replayed is not None:
+            return Found(outcome)
+        problem = ""
+        if plan.out is not None:
+            try:
+                file = save(outcome, plan.out)
+            except OSError as error:
+                problem = f"the finding file cannot be written: {error}"
+            else:
+                return Found(outcome, file, replay=replay_command(file))
+        return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))
 
 
 def parse_seeds(text: str) -> range:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.outcome import Outcome, Verdict, campaign_hash
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL
 from ksmactors.events import catalogue
@@ -18,16 +17,17 @@ RACES: Final = tuple(event.code for event in CATALOGUE if event.name.startswith(
 
 @dataclass(slots=True)
 class Found:
-    """A defect that one or more schedules reached: the first of them, its file, and how many there were."""
+    """A defect that one or more schedules reached: the first of them, and how many there were.
+
+    `file` is its finding file, if one was to be written; `problem` says why that failed. `replay` is the command
+    line that shows it again, empty if it is a replay already.
+    """
 
     outcome: Outcome
-    file: Path | None
+    file: Path | None = None
+    problem: str = ""
+    replay: str = ""
     count: int = 1
-
-    @property
-    def replay(self) -> str:
-        """The command line that shows it again."""
-        return replay_command(self.file or self.outcome.schedule)
 
     def as_json(self) -> dict[str, Any]:
         """The finding as the JSON object shows it."""
@@ -36,7 +36,11 @@ class Found:
 
 @dataclass(slots=True)
 class Tally:
-    """The sums of a campaign so far. `races` maps a race's name to (times, schedules in which it happened)."""
+    """The sums of a campaign so far.
+
+    `found` has the findings by signature, `crash` the schedule in which code raised, `given_up` the first that ran
+    out of steps.
+    """
 
     schedules: int = 0
     steps: int = 0
@@ -45,13 +49,14 @@ class Tally:
     first_finding_at: int | None = None
     found: dict[str, Found] = field(default_factory=dict)
     crash: Found | None = None
+    given_up: Found | None = None
     counts: list[int] = field(default_factory=lambda: [0] * len(CATALOGUE))
     schedules_with: list[int] = field(default_factory=lambda: [0] * len(CATALOGUE))
     _shapes: set[bytes] = field(default_factory=set)
     _hash: hashlib.blake2b = field(default_factory=campaign_hash)
 
     def add(self, outcome: Outcome) -> None:
-        """Count a schedule; its finding, if it has one, is counted by `add_found`."""
+        """Count a schedule; a defect that was not known is kept by `keep`."""
         self.schedules += 1
         self.steps += outcome.steps
         self.choices += outcome.choices
@@ -62,24 +67,26 @@ class Tally:
             if count:
                 self.counts[code] += count
                 self.schedules_with[code] += 1
-
-    def knows(self, outcome: Outcome) -> bool:
-        """Whether this defect was found before; if so, it is counted."""
-        known = self.found.get(outcome.defect.signature) if outcome.defect else None
+        known = self.known(outcome)
         if known is not None:
             known.count += 1
-        return known is not None
 
-    def add_found(self, found: Found) -> None:
-        """Keep the first schedule that reached a defect, or the one that crashed."""
-        defect = found.outcome.defect
-        assert defect is not None
-        if self.first_finding_at is None and found.outcome.verdict is not Verdict.CRASHED:
-            self.first_finding_at = self.schedules
-        if found.outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN):
+    def known(self, outcome: Outcome) -> Found | None:
+        """What is kept of the outcome's defect, if it was met before."""
+        if outcome.verdict is Verdict.INCONCLUSIVE:
+            return self.given_up
+        return self.found.get(outcome.defect.signature) if outcome.defect is not None else None
+
+    def keep(self, found: Found) -> None:
+        """Keep the first schedule that reached a defect."""
+        outcome = found.outcome
+        if outcome.verdict is Verdict.INCONCLUSIVE:
+            self.given_up = found
+        elif outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN):
             self.crash = found
-        else:
-            self.found[defect.signature] = found
+        elif outcome.defect is not None:
+            self.first_finding_at = self.first_finding_at or self.schedules
+            self.found[outcome.defect.signature] = found
 
     @property
     def distinct(self) -> int:
@@ -123,6 +130,7 @@ class Tally:
             "schedules": self.schedules,
             "steps": self.steps,
             "choices": self.choices,
+            "inconclusive": self.inconclusive,
             "distinct": self.distinct,
             "merges": self.merges,
             "first_finding_at": self.first_finding_at,

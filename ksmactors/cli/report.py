@@ -63,11 +63,17 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
     if tally.inconclusive:
         table.add_row("out of steps", f"{tally.inconclusive:,}", "", f"{tally.inconclusive:,}")
     out.print(table)
-    for found in tally.found.values():
-        print_found(found, stream=stream, color=color)
+    print_defects(tally, stream=stream, color=color)
     out.print(
         f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.verdict}; digest {tally.digest}", soft_wrap=True
     )
+
+
+def print_defects(tally: Tally, *, stream: TextIO, color: str) -> None:
+    """All findings, and the first schedule that ran out of steps."""
+    for found in (*tally.found.values(), tally.given_up):
+        if found is not None:
+            print_found(found, stream=stream, color=color)
 
 
 def print_found(found: Found, *, stream: TextIO, color: str) -> None:
@@ -79,12 +85,12 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     out = console(stream, color)
     times = f" ({found.count} schedules)" if found.count > 1 else ""
     out.print(Text(f"{defect.signature}{times}", style="bold red"), soft_wrap=True)
-    lines = [
-        defect.message,
-        f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: "
-        + " and ".join(defect.actors) + (f" in {', '.join(defect.functions)}" if defect.functions else ""),
-    ]  # fmt: skip
-    lines.append(f"replay: {found.replay}")
+    met = " and ".join(
+        f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
+    )
+    lines = [defect.message, f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
+    lines += [found.problem] if found.problem else []
+    lines += [f"replay: {found.replay}"] if found.replay else []
     for line in lines:
         out.print(Text(f"  {line}"), soft_wrap=True)
 
@@ -95,9 +101,11 @@ def report_crash(crash: Found) -> None:
     assert defect is not None
     click.echo(defect.traceback, err=True, nl=False)
     click.echo(f"ksmactors: {defect.message}", err=True)
+    if crash.problem:
+        click.echo(f"ksmactors: {crash.problem}", err=True)
     if outcome.verdict is Verdict.BROKEN:
         click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {crash.replay}", err=True)
-    else:
+    elif crash.replay:
         click.echo(f"replay: {crash.replay}", err=True)
 
 

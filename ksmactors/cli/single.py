@@ -10,7 +10,7 @@ import anyio
 import click
 
 from ksmactors.campaign.stress import Campaign
-from ksmactors.cli.report import json_object, print_found, report_crash
+from ksmactors.cli.report import json_object, print_defects, report_crash
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import LogWriter, open_log
 from ksmactors.events.terminal import terminal_log
@@ -41,8 +41,7 @@ def perform(campaign: Campaign, *, as_json: bool, quiet: bool, color: str) -> in
     if as_json:
         schedule = campaign.last.schedule if campaign.last else ""
         click.echo(json_object(plan.subjects, plan.strategy, tally, seconds, seed=plan.seeds.start, schedule=schedule))
-    for found in tally.found.values():
-        print_found(found, stream=sys.stderr, color=color)
+    print_defects(tally, stream=sys.stderr, color=color)
     if tally.crash is not None:
         report_crash(tally.crash)
     elif not quiet:

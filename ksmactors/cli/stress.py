@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -19,7 +18,7 @@ from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import deal_params, make_subject, split_params
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
-from ksmactors.cli.report import console, json_object, print_found, print_table, report_crash
+from ksmactors.cli.report import console, json_object, print_table, report_crash
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
@@ -107,27 +106,33 @@ def _announce(plan: Plan) -> None:
 
 @contextmanager
 def _progress(campaign: Campaign, *, quiet: bool, color: str) -> Iterator[None]:
-    """A progress bar if somebody watches standard error; findings are told as they come in any case."""
-    if quiet or not sys.stderr.isatty():
-        if not quiet:
-            campaign.on_found = partial(print_found, stream=sys.stderr, color=color)
+    """A progress bar if somebody watches standard error; a line for each finding as it comes in any case."""
+    if quiet:
+        yield
+        return
+    out = console(sys.stderr, color)
+    campaign.on_found = lambda found: out.print(_line(found), soft_wrap=True)
+    if not sys.stderr.isatty():
         yield
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    screen = console(sys.stderr, color)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("schedules", total=len(campaign.plan.seeds))
+    with Progress(*columns, console=out, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task("no finding", total=len(campaign.plan.seeds))
 
         def show(tally: Tally) -> None:
-            bar.update(task, completed=tally.schedules, description=f"{len(tally.found)} findings")
+            findings = f"findings: {len(tally.found)}" if tally.found else "no finding"
+            bar.update(task, completed=tally.schedules, description=findings)
 
-        def tell(found: Found) -> None:
-            bar.console.print(f"found {found.outcome.finding()['signature']}, seed {found.outcome.seed}: {found.file}")
-
-        campaign.on_schedule, campaign.on_found = show, tell
+        campaign.on_schedule = show
         yield
+
+
+def _line(found: Found) -> str:
+    defect = found.outcome.defect
+    assert defect is not None
+    return f"{defect.signature}, seed {found.outcome.seed}: {found.file or found.problem}"
 
 
 def _close(campaign: Campaign) -> int:

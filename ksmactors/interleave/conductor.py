@@ -20,7 +20,7 @@ closed in the order of their actors, not in the one in which trio cancels tasks.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from operator import attrgetter, itemgetter
 from types import coroutine
@@ -32,6 +32,7 @@ from sortedcontainers import SortedList
 from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, YIELD, Actor
+from ksmactors.interleave.stay import STAY
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 
@@ -44,19 +45,6 @@ DEFAULT_MAX_STEPS: Final = 5_000_000
 
 class ScheduleOver(BaseException):
     """Ends an actor that moves after its schedule is over. Control flow only: nobody catches it."""
-
-
-class _Stay:
-    """The awaitable of a point at which the turn stays: never suspends, and is never allocated."""
-
-    __slots__ = ()
-    _exhausted: Final[Iterator[None]] = iter(())
-
-    def __await__(self) -> Generator[None, None, None]:
-        return self._exhausted  # type: ignore[return-value]  # an exhausted iterator is all that await needs
-
-
-STAY: Final[Awaitable[None]] = _Stay()
 
 
 def _always_cancellable(_: object) -> trio.lowlevel.Abort:
@@ -222,6 +210,8 @@ class Conductor:
             await self.relax()
             return
         self._naps += 1
+        if self._naps > self.max_steps:  # who sleeps in a loop while nobody else is ready takes no steps
+            raise self._failed(reports.no_end(self.max_steps, spinner=self.turn))
         nap = (self.now + ns, self._naps, self.turn)
         self._sleepers.add(nap)
         await self.block(nap)

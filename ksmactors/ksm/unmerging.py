@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import EBUSY, ENOMEM, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
-from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 
 
 class Unmerging(Keyhole):
@@ -24,7 +26,7 @@ class Unmerging(Keyhole):
             if page is None:
                 return 0
             result = VM_FAULT_WRITE  # somebody else broke it, or it never was one
-            if (await page.read_mapping()) is not None and page.is_ksm:
+            if isinstance(await page.read_mapping(), KsmMapping):
                 result = await self.handle_mm_fault(mm, vma, address, True)
                 self.emit(ev.BREAK_KSM, mm.name, address, page.pfn)
             await page.put()
@@ -134,7 +136,7 @@ class Unmerging(Keyhole):
                 await self.ksm_mmlist_lock.unlock()
                 return failed
             await self.remove_trailing_rmap_items(slot)
-            await self.leave_mm(mm, drop=self.ksm_test_exit(mm))
+            await self.leave_mm(mm, lambda: self.ksm_test_exit(mm))
         await self.remove_all_stable_nodes()
         scan.seqnr = 0
         return 0
@@ -149,8 +151,8 @@ class Unmerging(Keyhole):
             vma = mm.find_vma(vma.end)
         return 0
 
-    async def leave_mm(self, mm: AddressSpace, *, drop: bool) -> None:
-        """Put the cursor on the next slot, drop the slot just left if wanted, release mmap_sem.
+    async def leave_mm(self, mm: AddressSpace, gone: Callable[[], bool]) -> None:
+        """Put the cursor on the next slot, drop the slot just left if it is `gone`, release mmap_sem.
 
         v3.9 releases the spinlock first and mmap_sem last: in between, `__ksm_exit` may free the slot and the mm (K2).
         """
@@ -159,7 +161,7 @@ class Unmerging(Keyhole):
         slot = scan.mm_slot
         slot.must_be_alive()
         scan.mm_slot = slot.next
-        if not drop:
+        if not gone():
             await self.unlock_left_mm(mm)
             return
         del self.mm_slots_hash[mm.number]

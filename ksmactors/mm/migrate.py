@@ -106,7 +106,7 @@ class Migration(Faults):
             result = 0  # all that mapped it has gone: dropping the isolation frees it
             moved = False
         else:
-            result = await self.__unmap_and_move(page, new, force)
+            result = await self.unmap_and_move_locked(page, new, force)
             moved = result == 0
         if result != -EAGAIN:
             if moved:
@@ -120,7 +120,8 @@ class Migration(Faults):
             await new.put()
         return result
 
-    async def __unmap_and_move(self, page: Frame, new: Frame, force: bool) -> int:
+    async def unmap_and_move_locked(self, page: Frame, new: Frame, force: bool) -> int:
+        """__unmap_and_move: lock, unmap, move or restore, unlock: 0 or -EAGAIN."""
         if not await page.trylock():
             owner = page.owner
             self.race(ev.RACE_MIGRATION_LOCKED, owner.name if owner is not None else "unknown", page)

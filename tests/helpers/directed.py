@@ -1,0 +1,270 @@
+"""A machine whose actors move only when the test says so.
+
+The test is the first actor. It starts others as puppets and says how far each one goes: until it is about to do some
+operation, as far as it can, to its end. While the test itself calls into the kernel nobody else moves, unless the test
+is blocked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import trio
+
+from ksmactors import watch
+from ksmactors.events.trace import Trace
+from ksmactors.interleave.actor import Actor, Operation, running_functions
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.tape import Tape, strategy_rng
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
+from ksmactors.mm.const import MADV_MERGEABLE, PAGE_SIZE
+from ksmactors.mm.content import Content
+from ksmactors.mm.frame import Frame
+
+FULL_SCAN = 1 << 30
+"""Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""
+
+Place = Callable[[Operation, Sequence[str]], bool]
+
+
+def about_to(kind: int | None = None, obj: object = None, field: object = None, *, inside: str = "") -> Place:
+    """The place where an actor is about to do an operation: its kind, its object (or class), its field, and a
+    function that the actor is in; what is not given does not matter."""
+
+    def is_there(op: Operation, functions: Sequence[str]) -> bool:
+        same = op[1] is obj or (isinstance(obj, type) and isinstance(op[1], obj))
+        return (
+            (kind is None or op[0] == kind)
+            and (obj is None or same)
+            and (field is None or op[2] == field)
+            and (not inside or inside in functions)
+        )
+
+    return is_there
+
+
+class Directed(Strategy):
+    """Gives the turn to whom the test names, else to the test."""
+
+    name: ClassVar[str] = "directed"
+    summary: ClassVar[str] = "follows a test"
+    order: tuple[Actor, Place | None] | None = None
+    reached = False
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        director = self.stage.actors[0]
+        if self.order is not None and self.order[0] in ready:
+            actor, place = self.order
+            if current is not actor or place is None or not place(actor.op, running_functions()):
+                return actor
+            self.reached = True
+            self.order = None
+        if director in ready:
+            return director
+        return current if current is not None else ready[0]
+
+
+class Puppet:
+    """An actor of the test's: `ended`, and then `result` is what its coroutine gave."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ended = False
+        self.result: Any = None
+        self.actor: Actor
+
+    async def live(self, coro: Awaitable[Any]) -> None:
+        self.result = await coro
+        self.ended = True
+
+
+class Proc(NamedTuple):
+    """An address space with one region."""
+
+    mm: AddressSpace
+    start: int
+
+    def at(self, index: int) -> int:
+        """The address of a page."""
+        return self.start + index * PAGE_SIZE
+
+
+class Stage:
+    """A machine, and what a test does on it."""
+
+    def __init__(self, machine: Machine, strategy: Strategy) -> None:
+        self.machine = machine
+        self.kernel: Ksm = machine.kernel
+        self.conductor = machine.conductor
+        self.strategy = strategy
+
+    # -- puppets --------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, coro: Coroutine[Any, Any, Any]) -> Puppet:
+        """A new actor, which does not move yet."""
+        puppet = Puppet(name)
+        puppet.actor = self.conductor.spawn(name, puppet.live(coro))
+        return puppet
+
+    async def until(self, puppet: Puppet, place: Place) -> None:
+        """Let a puppet go until it is about to do something, which it must."""
+        assert await self._drive(puppet, place), f"{puppet.name} never comes there: {self._whereabouts(puppet)}"
+
+    async def go(self, puppet: Puppet) -> None:
+        """Let a puppet go until it ends or is blocked."""
+        await self._drive(puppet, None)
+
+    async def blocks(self, puppet: Puppet) -> None:
+        """Let a puppet go until it is blocked, which it must be."""
+        await self._drive(puppet, None)
+        assert not puppet.ended, f"{puppet.name} is not blocked, but has ended"
+
+    async def finish(self, puppet: Puppet) -> Any:
+        """Let a puppet go to its end, where it must come; its result."""
+        await self._drive(puppet, None)
+        assert puppet.ended, f"{puppet.name} does not end: {self._whereabouts(puppet)}"
+        return puppet.result
+
+    async def _drive(self, puppet: Puppet, place: Place | None) -> bool:
+        assert isinstance(self.strategy, Directed), "only a directed schedule has puppets that wait"
+        strategy, actor = self.strategy, puppet.actor
+        strategy.order, strategy.reached = (actor, place), False
+        while not strategy.reached and actor in self.conductor.ready:
+            await self.conductor.relax()
+        strategy.order = None
+        return strategy.reached
+
+    @staticmethod
+    def _whereabouts(puppet: Puppet) -> str:
+        if puppet.ended:
+            return f"it has ended with {puppet.result!r}"
+        return f"in {puppet.actor.functions()}, waiting for {puppet.actor.waiting_on}, about to do {puppet.actor.op}"
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    async def process(self, name: str, *tokens: int, nid: int = 0, mergeable: bool = True) -> Proc:
+        """A process with one region whose pages hold the tokens."""
+        mm = self.kernel.mm_alloc(name)
+        start = await self.kernel.mmap(mm, max(1, len(tokens)), nid)
+        proc = Proc(mm, start)
+        for index, token in enumerate(tokens):
+            await self.write(proc, index, token)
+        if mergeable:
+            assert await self.kernel.madvise(mm, start, max(1, len(tokens)) * PAGE_SIZE, MADV_MERGEABLE) == 0
+        return proc
+
+    async def fork(self, parent: Proc, name: str) -> Proc:
+        """A child, with the parent's region."""
+        mm = await self.kernel.fork(parent.mm, name)
+        assert isinstance(mm, AddressSpace)
+        return Proc(mm, parent.start)
+
+    async def write(self, proc: Proc, index: int, token: int) -> int:
+        """Write a page as a thread does: 0, or the error of the fault."""
+        content = self.kernel.contents.token(token)
+        while not await self.kernel.user_write(proc.mm, proc.at(index), content):
+            failed = await self.kernel.fault(proc.mm, proc.at(index), True)
+            if failed:
+                return failed
+        return 0
+
+    async def read(self, proc: Proc, index: int) -> Content | int:
+        """Read a page as a thread does: its content, or the error of the fault."""
+        while (content := await self.kernel.user_read(proc.mm, proc.at(index))) is None:
+            failed = await self.kernel.fault(proc.mm, proc.at(index), False)
+            if failed:
+                return failed
+        return content
+
+    async def migrate(self, proc: Proc, index: int, nid: int) -> int:
+        """move_pages of one page, others' mappings included."""
+        return await self.kernel.move_pages(proc.mm, proc.at(index), nid, True)
+
+    def frame(self, proc: Proc, index: int) -> Frame:
+        """The frame that a page is in."""
+        pte = self.kernel.page_at(proc.mm, proc.at(index))
+        assert pte is not None, f"page {index} of {proc.mm.name} is not mapped"
+        return pte.frame
+
+    # -- ksmd -----------------------------------------------------------------------------------------------------
+
+    async def scan(self, scans: int = 1) -> None:
+        """Full scans (the first is the rest of the one under way), as ksmd makes them."""
+        for _ in range(scans):
+            await self.batch(FULL_SCAN)
+
+    async def batch(self, pages: int) -> None:
+        """One batch of ksmd."""
+        await self.kernel.ksm_thread_mutex.lock()
+        await self.kernel.ksm_do_scan(pages)
+        await self.kernel.ksm_thread_mutex.unlock()
+
+    @property
+    def counters(self) -> tuple[int, int, int, int]:
+        """pages_shared, _sharing, _unshared, _volatile."""
+        kernel = self.kernel
+        return kernel.ksm_pages_shared, kernel.ksm_pages_sharing, kernel.ksm_pages_unshared, kernel.pages_volatile
+
+    async def set(self, knob: str, value: object) -> int:
+        """Write a knob."""
+        return await self.kernel.sysfs_store(knob, str(value))
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    async def quiesce(self) -> None:
+        """Three full scans with nobody else about, then the witnesses' verdict."""
+        await self.scan(3)
+        for watcher in self.machine.watchers:
+            watcher.at_quiescence()
+
+    async def farewell(self) -> None:
+        """All processes exit, ksmd lets go of them, then the witnesses' verdict."""
+        for mm in self.kernel.address_spaces:
+            if mm.users:
+                await self.kernel.mmput(mm)
+        await self.scan(2)
+        for watcher in self.machine.watchers:
+            watcher.at_exit()
+
+
+Play = Callable[[Stage], Coroutine[Any, Any, None]]
+
+
+def perform(
+    play: Play,
+    *,
+    layer: type[Ksm] | None = None,
+    kernel: str = "series",
+    without: Iterable[str] = (),
+    with_: Iterable[str] = (),
+    nodes: int = 2,
+    frames_per_node: int = DEFAULT_FRAMES_PER_NODE,
+    watchers: Iterable[str] = tuple(watch.WATCHERS),
+    strategy: Strategy | None = None,
+    seed: int = 0,
+    max_steps: int = 500_000,
+) -> Stage:
+    """Run one schedule whose first actor is `play(stage)`; raises what it raises, and gives its stage.
+
+    `layer` is put on top of the kernel: a subclass of Ksm that does something wrong. Without a strategy, the test
+    directs.
+    """
+    who = strategy or Directed()
+    who.begin(strategy_rng(seed))
+    conductor = Conductor(who, Tape(seed), max_steps=max_steps)
+    machine = Machine(
+        conductor, Trace(conductor), nodes=nodes, frames_per_node=frames_per_node, kernel=kernel,
+        without=without, with_=with_,
+    )  # fmt: skip
+    if layer is not None:
+        broken = type(layer.__name__, (layer, type(machine.kernel)), {})
+        machine.kernel = broken(conductor, machine.trace, nodes=nodes, frames_per_node=frames_per_node)
+    watch.attach(machine, watchers)
+    stage = Stage(machine, who)
+    trio.run(conductor.run, "test", lambda: play(stage))
+    return stage

@@ -1,0 +1,337 @@
+"""Each witness convicts a kernel that breaks its promise, and is silent about the same program on an unbroken one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ksmactors import watch
+from ksmactors.errors import Finding
+from ksmactors.interleave.actor import READ
+from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
+from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_WRITE
+from ksmactors.mm.frame import Frame
+from tests.helpers.directed import Play, Stage, about_to, perform
+
+
+async def life(s: Stage) -> None:
+    """Two processes on two nodes: merged, written, migrated to where an equal page is and to where none is, forked,
+    unmapped, ended; nobody moves at the same time."""
+    await s.set("merge_across_nodes", 0)
+    a = await s.process("A", 1, 1, 2, 3, 6)
+    b = await s.process("B", 4, 1, 2, 3, 6)
+    c = await s.process("C", 2, 2, 5, 5, nid=1)
+    await s.scan(3)
+    await s.set("run", 1)
+    await s.migrate(a, 2, 1)  # an equal page is there
+    await s.migrate(b, 3, 1)  # none is there
+    await s.batch(2)
+    await s.write(b, 1, 9)
+    await s.write(c, 0, 9)
+    await s.scan(2)
+    d = await s.fork(a, "D")
+    await s.write(d, 0, 1)
+    assert await s.read(a, 0) is s.kernel.contents.token(1)
+    await s.kernel.munmap(a.mm, a.at(1), 2 * PAGE_SIZE)
+    await s.kernel.mmput(b.mm)
+    await s.quiesce()
+    await s.farewell()
+
+
+async def written_before_the_comparison(s: Stage) -> None:
+    """A page is written after ksmd has found it equal, and before it is write-protected."""
+    await s.process("A", 1, 1)
+    b = await s.process("B", 2)
+    await s.scan(3)
+    await s.write(b, 0, 1)
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(inside="try_to_merge_with_ksm_page"))
+    await s.write(b, 0, 3)
+    await s.finish(ksmd)
+    await s.read(b, 0)
+
+
+async def last_mapping_faulted(s: Stage) -> None:
+    """The last process that maps a KSM page has a write fault, and does not write yet."""
+    a = await s.process("A", 1)
+    b = await s.process("B", 1)
+    await s.scan(3)
+    await s.kernel.mmput(b.mm)
+    assert await s.kernel.fault(a.mm, a.at(0), True) == 0
+    await s.set("run", 1)
+
+
+async def last_mapping_written(s: Stage) -> None:
+    """The last process that maps a KSM page writes it."""
+    a = await s.process("A", 1, 1)
+    await s.scan(3)
+    await s.kernel.munmap(a.mm, a.at(1), PAGE_SIZE)
+    await s.write(a, 0, 2)
+
+
+async def forked_while_merging(s: Stage) -> None:
+    """The second half of a merge fails, and the first process has forked meanwhile."""
+    a = await s.process("A", 1)
+    b = await s.process("B", 1)
+    await s.scan(1)
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(inside="try_to_merge_two_pages"))
+    await s.until(ksmd, about_to(obj=b.mm.mmap_sem))
+    await s.until(ksmd, about_to(obj=a.mm.mmap_sem))
+    await s.fork(b, "C")
+    await s.write(a, 0, 2)
+    await s.finish(ksmd)
+    await s.quiesce()
+
+
+async def lookup_while_migrating(s: Stage) -> None:
+    """A KSM page is migrated between the two looks of `get_ksm_page`."""
+    a = await s.process("A", 1)
+    await s.process("B", 1)
+    await s.scan(3)
+    await s.process("C", 1)
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(READ, Frame, "mapping", inside="get_ksm_page"))
+    await s.migrate(a, 0, 1)
+    await s.finish(ksmd)
+    await s.quiesce()
+    await s.farewell()
+
+
+class MergesUnequal(Ksm):
+    """Does not compare again when the page is write-protected."""
+
+    async def try_to_merge_one_page(self, vma: Vma, page: Frame, kpage: Frame | None) -> int:
+        if page is kpage or kpage is None:
+            return await super().try_to_merge_one_page(vma, page, kpage)
+        await page.lock()
+        result, expected = await self.write_protect_page(vma, page)
+        if expected is not None:
+            result = await self.replace_page(vma, page, kpage, expected)
+        await page.unlock()
+        return result
+
+
+class CopiesNothing(Ksm):
+    async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
+        await self.ksm_migrate_page(new, page)
+
+
+class ReusesKsmPages(Ksm):
+    """N6: a write fault keeps a KSM page that nobody else maps."""
+
+    async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
+        if not entry.frame.is_ksm or entry.frame.mapcount > 1:
+            return await super().do_wp_page(mm, vma, address, entry)
+        await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
+        await mm.page_table_lock.unlock()
+        return VM_FAULT_WRITE
+
+
+class ForgetsToPut(Ksm):
+    async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
+        await kpage.get()
+        await super().merge_with_found(item, page, kpage, node)
+
+
+class MapsWithoutReference(Ksm):
+    async def replace_page_at(self, vma: Vma, address: int, page: Frame, kpage: Frame, expected: Pte) -> int:
+        result = await super().replace_page_at(vma, address, page, kpage, expected)
+        if result == 0:
+            await kpage.put()
+        return result
+
+
+class LosesItems(Ksm):
+    async def remove_trailing_rmap_items(self, link: MmSlot | RmapItem) -> None:
+        link.rmap_list = None
+
+
+class HoldsMmForEver(Ksm):
+    async def ksm_enter(self, mm: AddressSpace) -> int:
+        mm.count += 1
+        return await super().ksm_enter(mm)
+
+
+class UnmarkedOnMigrateNodes(Ksm):
+    async def stable_node_to_migrate_nodes(self, node: StableNode) -> None:
+        await super().stable_node_to_migrate_nodes(node)
+        node.migrating = False
+
+
+class NodeWithoutNid(Ksm):
+    async def stable_tree_insert(self, kpage: Frame) -> StableNode | None:
+        node = await super().stable_tree_insert(kpage)
+        if node is not None:
+            node.nid = 0
+        return node
+
+
+class TurnsTheWrongWay(Ksm):
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame) -> Place:
+        place = await super().stable_tree_walk(root, page)
+        return place._replace(left=not place.left)
+
+
+class AppendsWithoutHead(Ksm):
+    async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
+        await super().stable_tree_append(item, node)
+        item.head = None
+
+
+class ForgetsKpfn(Ksm):
+    """S5 without W3: the node does not learn of its new page."""
+
+    async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
+        self.ksm_epoch += 1
+
+
+class StoresInTheWrongOrder(Ksm):
+    """S5b: the old page forgets the node before the node knows the new one."""
+
+    async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
+        node = newpage.stable_node
+        await super().ksm_migrate_page(newpage, oldpage)
+        if isinstance(node, StableNode):
+            node.kpfn = oldpage.pfn
+
+
+class AppendsNothing(Ksm):
+    async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
+        item.anon_vma.put()
+
+
+class BreaksNothing(Ksm):
+    async def break_cow(self, item: RmapItem) -> None:
+        item.anon_vma.put()
+
+
+class CountsScansTwice(Ksm):
+    async def ksm_do_scan(self, pages: int) -> None:
+        await super().ksm_do_scan(pages)
+        self.ksm_scan.seqnr += 1
+
+
+class MiscountsShared(Ksm):
+    async def remove_node_from_stable_tree(self, node: StableNode) -> None:
+        self.ksm_pages_shared += node.first is not None
+        await super().remove_node_from_stable_tree(node)
+
+
+class MiscountsSharing(Ksm):
+    async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
+        await super().stable_tree_append(item, node)
+        self.ksm_pages_sharing += 1
+
+
+class MiscountsUnshared(Ksm):
+    async def unstable_tree_erase(self, item: RmapItem) -> None:
+        await super().unstable_tree_erase(item)
+        self.ksm_pages_unshared += 1
+
+
+class MiscountsItems(Ksm):
+    def free_rmap_item(self, item: RmapItem) -> None:
+        item.alive = False
+
+
+def with_trees(name: str, tree: type[ContentTree[Any]]) -> type[Ksm]:
+    """A kernel whose stable trees are of another kind."""
+
+    def init(self: Ksm, *args: Any, **kwargs: Any) -> None:
+        Ksm.__init__(self, *args, **kwargs)
+        self.root_stable_tree[:] = [tree("root_stable_tree", nid) for nid in range(len(self.nodes))]
+
+    return type(name, (Ksm,), {"__init__": init})
+
+
+class RedTree(ContentTree[Any]):
+    __slots__ = ()
+
+    def _insert_color(self, node: Any) -> None:
+        pass
+
+
+class BlackTree(ContentTree[Any]):
+    __slots__ = ()
+
+    def _insert_color(self, node: Any) -> None:
+        node.rb_red = False
+
+
+class OrphanTree(ContentTree[Any]):
+    __slots__ = ()
+
+    def _insert_color(self, node: Any) -> None:
+        super()._insert_color(node)
+        for child in (node.rb_left, node.rb_right, node):
+            if child is not None and child is not self.root:
+                child.rb_parent = child
+
+
+class ForgetfulTree(ContentTree[Any]):
+    __slots__ = ()
+
+    def link(self, node: Any, place: Place, content: Any, epoch: int) -> None:
+        super().link(node, place, content, epoch)
+        node.rb_tree = None
+
+
+CONVICTED: dict[str, tuple[type[Ksm], Play]] = {
+    "shadow/lost_write@user_read": (MergesUnequal, written_before_the_comparison),
+    "shadow/lost_write@none": (CopiesNothing, life),
+    "lifetime/leaked_frame@none": (ForgetsToPut, life),
+    "lifetime/leaked_rmap_item@none": (LosesItems, life),
+    "lifetime/leaked_mm@none": (HoldsMmForEver, life),
+    "structure/bad_migrate_nodes@none": (UnmarkedOnMigrateNodes, life),
+    "structure/wrong_tree@none": (NodeWithoutNid, life),
+    "structure/bad_order@none": (TurnsTheWrongWay, life),
+    "structure/bad_hlist@none": (AppendsWithoutHead, life),
+    "structure/not_mutual@merge_across_nodes_store": (ForgetsKpfn, life),
+    "references/too_few_references@none": (MapsWithoutReference, life),
+    "references/wrong_count@none": (ForgetsToPut, life),
+    "counters/wrong_pages_shared@none": (MiscountsShared, life),
+    "counters/wrong_pages_sharing@none": (MiscountsSharing, life),
+    "counters/wrong_pages_unshared@none": (MiscountsUnshared, life),
+    "counters/wrong_rmap_items@none": (MiscountsItems, life),
+    "writable/writable_ksm_page@run_store": (ReusesKsmPages, last_mapping_faulted),
+    "writable/ksm_page_written@user_write": (ReusesKsmPages, last_mapping_written),
+    "rmap/lost_mapping@rmap_walk_ksm": (AppendsNothing, life),
+    "rmap/half_ksm_page@rmap_walk_ksm": (BreaksNothing, forked_while_merging),
+    "warning/kernel_warning@remove_rmap_item_from_tree": (CountsScansTwice, life),
+}
+"""By signature: a kernel that one witness convicts by it, and in which program."""
+
+PROGRAMS = sorted({program for _, program in CONVICTED.values()}, key=lambda program: program.__name__)
+
+
+@pytest.mark.parametrize("signature", CONVICTED)
+def test_convicts(signature: str) -> None:
+    """A witness, watching alone, convicts a kernel that breaks its promise, by this signature."""
+    layer, program = CONVICTED[signature]
+    with pytest.raises(Finding) as found:
+        perform(program, layer=layer, watchers=[signature.partition("/")[0]])
+    assert found.value.signature == signature
+
+
+@pytest.mark.parametrize("tree", [RedTree, BlackTree, OrphanTree, ForgetfulTree])
+def test_convicts_a_bad_tree(tree: type[ContentTree[Any]]) -> None:
+    """Colours, balance, parents and membership: whichever is wrong in a stable tree, the tree is convicted."""
+    with pytest.raises(Finding) as found:
+        perform(life, layer=with_trees("Broken", tree), watchers=["structure"])
+    assert found.value.signature == "structure/bad_tree@none"
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, lookup_while_migrating], ids=lambda program: program.__name__)
+def test_silent(program: Play) -> None:
+    """All witnesses together are silent about the same programs on the unbroken kernel."""
+    perform(program)
+
+
+def test_every_witness_has_its_case() -> None:
+    """No witness is without a kernel that it convicts."""
+    assert {signature.partition("/")[0] for signature in CONVICTED} == set(watch.WATCHERS)
