@@ -34,9 +34,9 @@ def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:
     if as_json:
         click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
     elif rows:
-        _print(rows, color)
+        _print(rows, what, color)
     elif not quiet:
-        click.echo(f"There are no {what} in this version.", err=True)
+        click.echo(f"There are no {what} in this version; `ksmactors list variants` has what can be undone.", err=True)
     return 0
 
 
@@ -109,22 +109,24 @@ def _parameters(cls: type) -> list[Row]:
     return [parameter.describe() for parameter in parameters_of(cls).values()]
 
 
-def _print(rows: list[Row], color: str) -> None:
+def _print(rows: list[Row], what: str, color: str) -> None:
     """One line a row, and below it one for each of its parameters or fields."""
     from rich.text import Text
 
     out = console(sys.stdout, color)
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        note = "".join(f" [{what}]" for what in (row.get("level"), *row.get("kernels", ())) if what)
+        note = "".join(f" [{word}]" for word in (row.get("level"), *row.get("kernels", ())) if word)
         line = Text.assemble((f"{row['name']:<{width}}", "bold"), f"  {row['summary']}{note}  ", (row["origin"], "dim"))
         out.print(line, soft_wrap=True)
         for detail in (*row.get("parameters", ()), *row.get("fields", ())):
-            out.print(Text(f"    {_detail(detail)}"), soft_wrap=True)
+            out.print(Text(f"    {_detail(detail, what)}"), soft_wrap=True)
 
 
-def _detail(detail: Mapping[str, Any]) -> str:
+def _detail(detail: Mapping[str, Any], what: str) -> str:
+    """A parameter as it is given on the command line, or a field of an event."""
     if "default" in detail:
-        return f"-p {detail['name']}={detail['default']}: {detail['help']} ({detail['allowed']})"
+        option = "-p " if what == "workloads" else ":"
+        return f"{option}{detail['name']}={detail['default']}  {detail['help']} ({detail['allowed']})"
     unit = f", {detail['unit']}" if detail["unit"] else ""
     return f"{detail['name']} ({detail['type']}{unit}): {detail['help']}"

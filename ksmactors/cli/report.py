@@ -36,7 +36,7 @@ def console(stream: TextIO, color: str) -> Any:
     from rich.console import Console
 
     colored = color_allowed(stream, color)
-    return Console(file=stream, force_terminal=colored or None, no_color=not colored, highlight=False, soft_wrap=False)
+    return Console(file=stream, force_terminal=colored or None, no_color=not colored, highlight=False, markup=False)
 
 
 def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> None:
@@ -47,7 +47,7 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
     table = Table(title=None, show_header=True, header_style="bold")
     table.add_column("")
     table.add_column("count", justify="right")
-    table.add_column("a schedule", justify="right")
+    table.add_column("per schedule", justify="right")
     table.add_column("in schedules", justify="right")
     schedules = tally.schedules
     table.add_row("schedules", f"{schedules:,}", "", "")

@@ -333,7 +333,7 @@ class Conductor:
         if chosen.task is not None:  # a task that has not started yet looks at `turn` when it does
             trio.lowlevel.reschedule(chosen.task)
         self._handing = True
-        return trio.lowlevel.wait_task_rescheduled(_always_cancellable)
+        return trio.lowlevel.wait_task_rescheduled(_always_cancellable)  # noqa: ASYNC105  # saves the callers a frame
 
     def _choose(self, current: Actor | None) -> Actor:
         try:

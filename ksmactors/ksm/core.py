@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
@@ -149,7 +148,3 @@ class KsmCore(Processes):
     def ksmd_should_run(self) -> bool:
         """Whether there is anything to do: run is 1 and somebody is registered. An unlocked look."""
         return bool(self.ksm_run & KSM_RUN_MERGE) and self.ksm_mm_head.next is not self.ksm_mm_head
-
-    def emit_rmap_item_removed(self, page: Frame, item: RmapItem) -> None:
-        """The tracepoint ksm_remove_rmap_item."""
-        self.emit(ev.KSM_REMOVE_RMAP_ITEM, page.pfn, item.number, item.mm.name)

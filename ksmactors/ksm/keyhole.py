@@ -68,19 +68,22 @@ class Keyhole(KsmCore):
         """
         node.must_be_alive()
         for item in node.hlist():
-            if item.hnext is not None:
-                self.ksm_pages_sharing -= 1
-            else:
-                self.ksm_pages_shared -= 1
-            item.anon_vma.put()
-            item.flag = 0
-            self.item_left_node(item)
+            self._make_volatile(item, last=item.hnext is None)
         if node.migrating:
             await self.stable_node_from_migrate_nodes(node)
         else:
             await self.stable_tree_erase(node)
         self.emit(ev.KSM_REMOVE_KSM_PAGE, node.kpfn)
         self.free_stable_node(node)
+
+    def _make_volatile(self, item: RmapItem, *, last: bool) -> None:
+        if last:
+            self.ksm_pages_shared -= 1
+        else:
+            self.ksm_pages_sharing -= 1
+        item.anon_vma.put()
+        item.flag = 0
+        self.item_left_node(item)
 
     def item_left_node(self, item: RmapItem) -> None:
         """An item is no longer on its node's hlist. v3.9 does nothing more: `head` keeps naming the node (K1)."""
@@ -112,14 +115,8 @@ class Keyhole(KsmCore):
         node.hlist_del(item)
         await page.unlock()
         await page.put()
-        if node.first is not None:
-            self.ksm_pages_sharing -= 1
-        else:
-            self.ksm_pages_shared -= 1
-        item.anon_vma.put()
-        item.flag = 0
-        self.item_left_node(item)
-        self.emit_rmap_item_removed(page, item)
+        self._make_volatile(item, last=node.first is None)
+        self.emit(ev.KSM_REMOVE_RMAP_ITEM, page.pfn, item.number, item.mm.name)
 
     async def unstable_tree_erase(self, item: RmapItem) -> None:
         """rb_erase of an item that went into the unstable tree in this scan."""

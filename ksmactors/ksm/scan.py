@@ -154,7 +154,7 @@ class Scanning(Trees):
             if self.ksm_test_exit(mm):  # SC5
                 self._enter_slot(slot)
             await self.remove_trailing_rmap_items(scan.rmap_list)  # SC6
-            await self.leave_mm(mm, lambda: scan.address == 0)  # SC7
+            await self.leave_mm(mm, lambda _: scan.address == 0)  # SC7
             if scan.mm_slot is self.ksm_mm_head:  # SC8
                 break
             self._enter_slot(scan.mm_slot)

@@ -136,7 +136,7 @@ class Unmerging(Keyhole):
                 await self.ksm_mmlist_lock.unlock()
                 return failed
             await self.remove_trailing_rmap_items(slot)
-            await self.leave_mm(mm, lambda: self.ksm_test_exit(mm))
+            await self.leave_mm(mm, self.ksm_test_exit)
         await self.remove_all_stable_nodes()
         scan.seqnr = 0
         return 0
@@ -151,7 +151,7 @@ class Unmerging(Keyhole):
             vma = mm.find_vma(vma.end)
         return 0
 
-    async def leave_mm(self, mm: AddressSpace, gone: Callable[[], bool]) -> None:
+    async def leave_mm(self, mm: AddressSpace, gone: Callable[[AddressSpace], bool]) -> None:
         """Put the cursor on the next slot, drop the slot just left if it is `gone`, release mmap_sem.
 
         v3.9 releases the spinlock first and mmap_sem last: in between, `__ksm_exit` may free the slot and the mm (K2).
@@ -161,7 +161,7 @@ class Unmerging(Keyhole):
         slot = scan.mm_slot
         slot.must_be_alive()
         scan.mm_slot = slot.next
-        if not gone():
+        if not gone(mm):
             await self.unlock_left_mm(mm)
             return
         del self.mm_slots_hash[mm.number]

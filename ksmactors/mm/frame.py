@@ -163,8 +163,6 @@ class Frame:
         """unlock_page: wakes all who wait for it or for its release."""
         conductor = self.conductor
         await conductor.point(RELEASE, self, "lock")
-        if conductor.over:
-            return
         if self.owner is not conductor.turn:
             raise EmulatorBug(f"{conductor.turn.name} unlocks pfn {self.pfn}, locked by {self.owner}")
         self.owner.held.remove(self)

@@ -11,6 +11,7 @@ from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.alloc import Allocation
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reports import misuse
 
 
 class PageTables(Allocation):
@@ -68,6 +69,13 @@ class PageTables(Allocation):
         await mm.page_table_lock.unlock()
         return None
 
+    def migration_entry_to_page(self, pte: Pte) -> Frame:
+        """The page that a migration entry names. It is locked for as long as the entry exists, or the entry has been
+        left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
+        if pte.frame.owner is None:
+            raise misuse("stranded_migration_entry", f"a migration entry names pfn {pte.frame.pfn}, which is not locked")
+        return pte.frame
+
     async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:
         """Wait until the page that a migration entry names is unlocked (v3.9). The caller looks again.
 
@@ -78,7 +86,7 @@ class PageTables(Allocation):
         if pte is None or not pte.migration:
             await mm.page_table_lock.unlock()
             return
-        page = pte.frame
+        page = self.migration_entry_to_page(pte)
         self.emit(ev.MIGRATION_ENTRY_WAIT, mm.name, address, page.pfn)
         got = await page.get_unless_zero()
         await mm.page_table_lock.unlock()

@@ -133,7 +133,9 @@ class Rmap(PageTables):
             await self.set_pte(mm, address, None)
             for observer in self.observers:
                 observer.zapped(mm, address)
-            if not pte.migration and pte.frame is not self.zero_page:
+            if pte.migration:
+                self.migration_entry_to_page(pte)
+            elif pte.frame is not self.zero_page:
                 pte.frame.mapcount -= 1
                 gone.append(pte.frame)
         await mm.page_table_lock.unlock()

@@ -39,6 +39,7 @@ class Asked(Strategy):
         self.other.begin(rng)  # type: ignore[arg-type]
 
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        self.other.stage = self.stage
         return self.other.choose(ready, current)
 
     def yielded(self, actor: Actor) -> None:
@@ -82,7 +83,7 @@ class TestTurns:
         assert conductor.tape.turns == []
         assert conductor.step == 10
 
-    @pytest.mark.parametrize("strategy", ["round_robin:quantum=7", "pct", "pct:depth=3,steps=60"])
+    @pytest.mark.parametrize("strategy", ["round_robin:quantum=7", "pct", "pct:depth=3,steps=60", "portfolio"])
     def test_looking_ahead_changes_nothing(self, perform: Perform, strategy: str) -> None:
         """A strategy that says how far its next decision is records the same tape as one asked at every point."""
 

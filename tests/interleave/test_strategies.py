@@ -275,7 +275,7 @@ class TestPct:
         assert len(lengths) > 12
 
 
-def turns_without_yields(perform: Perform, strategy: str, seed: int) -> list[tuple[int, int]]:
+def turns_without_yields(perform: Perform, strategy: str | Strategy, seed: int) -> list[tuple[int, int]]:
     async def play(conductor: Conductor) -> None:
         for name in "abc":
             conductor.spawn(name, reads(Var(conductor)))
@@ -313,6 +313,20 @@ class TestPortfolio:
             "pos": 10, "pct": 5, "random": 3, "round_robin": 2,
         }  # fmt: skip
         assert len(quanta) > 50
+
+    def test_a_long_schedule_becomes_a_random_walk(self, perform: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After so many steps the portfolio walks at random, whatever it has drawn, so that nobody starves for ever."""
+        monkeypatch.setattr("ksmactors.interleave.strategies.portfolio.FAIR_AFTER", 10)
+        drawn, ended = set(), set()
+        for seed in range(30):
+            strategy = Portfolio()
+            strategy.begin(strategy_rng(seed))
+            drawn.add(strategy.chosen.name)
+            turns_without_yields(perform, strategy, seed)
+            ended.add(strategy.chosen.name)
+
+        assert drawn == {"pos", "pct", "random", "round_robin"}
+        assert ended == {"random"}
 
 
 class TestRegistry:

@@ -1,0 +1,125 @@
+"""One schedule: its verdict, and that it is a function of its subject, seed and strategy alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.replaying import recorded
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import make_subject
+from ksmactors.errors import Finding, ScheduleFormatError, UsageError
+from ksmactors.interleave.schedule import Schedule, decode, encode
+
+PROGRAMS = Path(__file__).with_name("programs.py")
+
+
+async def one(name: str, seed: int = 3, strategy: str = "random", **more: Any) -> Outcome:
+    """Run a schedule of one of the test programs, or of a built-in workload."""
+    program = f"{PROGRAMS}:{name}" if name[0].isupper() else name
+    return await run_schedule(make_subject(program, **more), seed, strategy, keep=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "status", "signature"),
+    [
+        ("Quiet", Verdict.OK, 0, None),
+        ("Crash", Verdict.CRASHED, 3, "run/crashed@run"),
+        ("Foreign", Verdict.CRASHED, 3, "run/crashed@run"),
+        ("Broken", Verdict.BROKEN, 3, "run/broken@run"),
+        ("Deadlock", Verdict.FINDING, 1, "deadlock/deadlock@run"),
+        ("Endless", Verdict.INCONCLUSIVE, 4, "run/inconclusive@sleep"),
+    ],
+)
+async def test_how_a_schedule_ended(name: str, verdict: Verdict, status: int, signature: str | None) -> None:
+    """Each way to end has its verdict and its exit status, and names the function in which it showed."""
+    outcome = await one(name, max_steps=2000)
+    assert outcome.verdict is verdict
+    assert outcome.verdict.exit_status == status
+    assert (outcome.defect.signature if outcome.defect else None) == signature
+
+
+async def test_only_what_code_raised_has_a_traceback() -> None:
+    """A crash is told with the workload's own traceback; a finding needs none."""
+    crash, deadlock = await one("Crash"), await one("Deadlock")
+    assert crash.defect is not None
+    assert deadlock.defect is not None
+    assert 'raise KeyError("boom")' in crash.defect.traceback
+    assert deadlock.defect.traceback == ""
+    assert isinstance(deadlock.error, Finding)
+
+
+async def test_the_story_ends_with_the_finding() -> None:
+    """A finding is told with the events before it, in a person's form, and itself."""
+    outcome = await one("Deadlock")
+    assert outcome.defect is not None
+    assert "finding.found" in outcome.defect.story[-2]
+    assert "run.end" in outcome.defect.story[-1]
+
+
+@pytest.mark.parametrize("strategy", ["random", "portfolio", "pct", "pos", "round_robin"])
+async def test_a_replay_is_the_same_event_by_event(strategy: str) -> None:
+    """Following the schedule string of a run gives its digest, its turns and its draws."""
+    first = await one("exit_race", 5, strategy)
+    then = recorded(first.schedule)
+    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule, keep=True)
+    assert again.digest == first.digest
+    assert again.schedule == first.schedule
+    assert then.agrees(again)
+
+
+async def test_a_schedule_does_not_depend_on_what_ran_before_it() -> None:
+    """The same seed gives the same digest from one subject again, and from a fresh one."""
+    subject = make_subject("fork_storm")
+    first = await run_schedule(subject, 1, "portfolio")
+    await run_schedule(subject, 2, "portfolio")
+    assert (await run_schedule(subject, 1, "portfolio")).digest == first.digest
+    assert (await run_schedule(make_subject("fork_storm"), 1, "portfolio")).digest == first.digest
+
+
+async def test_witnesses_change_no_choice() -> None:
+    """A schedule is the same with all witnesses and with none."""
+    assert (await one("numa_pingpong", watch="all")).digest == (await one("numa_pingpong", watch="none")).digest
+
+
+async def test_a_replay_with_other_parameters_diverges() -> None:
+    """A schedule followed on another subject is told to diverge, with the choice and the step."""
+    first = await one("fork_storm")
+    schedule = decode(first.schedule)
+    schedule.header["params"] = {"pages": "6"}
+    then = recorded(encode(schedule))
+    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    assert again.verdict is Verdict.DIVERGED
+    assert not then.agrees(again)
+    assert "diverges at choice" in then.compare(again)
+
+
+async def test_a_replay_that_ends_before_its_recording_diverges() -> None:
+    """Recorded choices that are left over at the end are a divergence."""
+    first = await one("Quiet")
+    schedule = decode(first.schedule)
+    schedule.turns.extend(schedule.turns[-1:] * 7)
+    then = recorded(encode(schedule))
+    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    assert again.verdict is Verdict.DIVERGED
+    assert "7 more choices" in then.compare(again)
+
+
+def test_a_schedule_that_does_not_say_what_it_is_of() -> None:
+    """A schedule string without workload or seed is refused as such."""
+    with pytest.raises(ScheduleFormatError, match="does not say"):
+        recorded(encode(Schedule({"seed": 1}, [], [])))
+
+
+def test_a_class_is_a_workload_too() -> None:
+    """From Python a workload is named by its class; its parameters are checked all the same."""
+    from workloads.fork_storm import ForkStorm
+
+    subject = make_subject(ForkStorm, params={"pages": 5})
+    assert subject.name == "workloads.fork_storm:ForkStorm"
+    assert subject.header()["params"] == {"pages": "5"}
+    with pytest.raises(UsageError, match="did you mean pages"):
+        make_subject(ForkStorm, params={"page": 5})
