@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ksmactors.campaign.outcome import Verdict
 from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli.options import log_option, output_options
@@ -30,6 +31,6 @@ def replay(source: str, log: str | None, as_json: bool, quiet: bool, color: str)
     outcome = campaign.last
     if outcome is None:
         return status
-    if not quiet or not then.agrees(outcome):
+    if outcome.verdict is not Verdict.DIVERGED and not (quiet and then.agrees(outcome)):
         click.echo(f"ksmactors: {then.compare(outcome)}", err=True)
     return status or (0 if then.agrees(outcome) else FOUND)

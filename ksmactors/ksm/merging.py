@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.ksm.unmerging import Unmerging
@@ -111,7 +112,9 @@ class Merging(Unmerging):
             result = await self.try_to_merge_one_page(vma, page, kpage)
         if result == 0 and vma is not None:
             await self.remove_rmap_item_from_tree(item)  # anon_vma lies over nid: first out of the unstable tree
-            item.anon_vma = vma.anon_vma.get()  # type: ignore[union-attr]  # None is H6
+            if vma.anon_vma is None:  # H6: not touched since it was mapped
+                raise Finding("lifetime", "null_dereference", "try_to_merge_with_ksm_page", f"{item}: no anon_vma")
+            item.anon_vma = vma.anon_vma.get()
         await mm.up_read()
         if kpage is None:
             self.emit(ev.KSM_MERGE_ONE_PAGE, page.pfn, item.number, mm.name, result)

@@ -37,6 +37,7 @@ class ReverseMapping(Watcher):
                         f"{mm.name} maps the KSM page pfn {page.pfn} on node {page.nid} at {address:#x}, where reverse "
                         f"mapping does not find it: {self._why(page)}",
                         where="rmap_walk_ksm",
+                        other=page.stable_node.moved_by if isinstance(page.stable_node, StableNode) else -1,
                     )
 
     def _walk(self, page: Frame) -> set[tuple[int, int]]:

@@ -21,7 +21,8 @@ PROGRAMS = Path(__file__).with_name("programs.py")
 def campaign(*names: str, seeds: range = range(8), out: Path | None = None, kernel: str = "series") -> Campaign:
     """Run a campaign of test programs or built-in workloads."""
     subjects = [
-        make_subject(f"{PROGRAMS}:{name}" if name[0].isupper() else name, kernel=kernel, max_steps=20_000) for name in names
+        make_subject(f"{PROGRAMS}:{name}" if name[0].isupper() else name, kernel=kernel, max_steps=20_000)
+        for name in names
     ]
     running = Campaign(Plan(subjects, seeds, "random", out))
     trio.run(running.run)

@@ -1,0 +1,228 @@
+"""`run`, `stress` and `replay` as a script sees them: streams, JSON, files and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ksmactors.cli import main
+
+PROGRAMS = Path(__file__).parents[1] / "campaign" / "programs.py"
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def asked(capsys: Capsys, *args: str, status: int = 0) -> dict[str, Any]:
+    """Run a command with --json: its exit status is `status`, and standard output is one object."""
+    assert main([*args, "--json"]) == status
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def test_run_shows_the_log_and_a_summary(capsys: Capsys) -> None:
+    """`run` prints events on standard output and one line about them on standard error."""
+    assert main(["run", "numa_pingpong", "--seed", "1"]) == 0
+    captured = capsys.readouterr()
+    assert "run.start" in captured.out.splitlines()[0]
+    assert "run.end" in captured.out.splitlines()[-1]
+    assert captured.err.startswith("numa_pingpong, seed 1: sampled in ")
+
+
+def test_run_logs_json_lines(capsys: Capsys, tmp_path: Path) -> None:
+    """`--log FILE` and `--log -` give the same JSON lines, each with the keys that are always there."""
+    log = tmp_path / "log"
+    assert main(["run", "fork_storm", "--log", str(log), "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["run", "fork_storm", "--log", "-", "--quiet"]) == 0
+    assert capsys.readouterr().out == log.read_text()
+    for line in log.read_text().splitlines():
+        assert {"event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node"} <= json.loads(line).keys()
+
+
+def test_run_json_has_what_the_contract_says(capsys: Capsys) -> None:
+    """The object of `run --json` has all keys of the contract, and the schedule string."""
+    content = asked(capsys, "run", "exit_race", "--seed", "2")
+    assert {
+        "workloads", "kernel", "without", "verdict", "schedules", "steps", "choices", "distinct", "seconds",
+        "first_finding_at", "findings", "races", "digest",
+    } <= content.keys()  # fmt: skip
+    assert (content["workloads"], content["schedules"], content["distinct"]) == (["exit_race"], 1, 1)
+    assert content["schedule"].startswith("ksm1:")
+
+
+@pytest.mark.parametrize("how", ["string", "file", "stdin"])
+def test_replay_takes_a_schedule_string(
+    how: str, capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule string as argument, in a file or on standard input replays with the digest it was recorded with."""
+    first = asked(capsys, "run", "exit_race", "--seed", "2")
+    source = first["schedule"]
+    if how != "string":
+        (tmp_path / "schedule").write_text(source + "\n")
+        source = str(tmp_path / "schedule")
+    if how == "stdin":
+        monkeypatch.setattr("sys.stdin", StringIO(Path(source).read_text()))
+        source = "-"
+    assert asked(capsys, "replay", source)["digest"] == first["digest"]
+
+
+def test_a_damaged_schedule_string_is_refused(capsys: Capsys) -> None:
+    """A schedule string that lost its end is a usage error that says so."""
+    schedule = asked(capsys, "run", "exit_race")["schedule"]
+    assert main(["replay", schedule[:-9]]) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_stress_finds_and_replay_finds_again(capsys: Capsys, tmp_path: Path) -> None:
+    """A finding of `stress` is a file at once, and its replay command comes to the same digest with status 1."""
+    content = asked(capsys, "stress", f"{PROGRAMS}:Deadlock", "--seeds", "3", "--out", str(tmp_path), status=1)
+    (finding,) = content["findings"]
+    assert (content["verdict"], content["first_finding_at"], finding["count"]) == ("finding", 1, 3)
+    assert {
+        "kind",
+        "watcher",
+        "signature",
+        "message",
+        "seed",
+        "schedule",
+        "step",
+        "actors",
+        "functions",
+    } <= finding.keys()
+    recorded = json.loads(Path(finding["file"]).read_text())
+    assert asked(capsys, "replay", finding["file"], status=1)["digest"] == recorded["digest"]
+
+
+def test_stress_ends_with_a_table(capsys: Capsys) -> None:
+    """Without --json the sums are a table on standard output; what is about to run is said on standard error."""
+    assert main(["stress", "exit_race", "fork_storm", "--seeds", "4:10"]) == 0
+    captured = capsys.readouterr()
+    assert "race.migration_busy" in captured.out
+    assert "verdict: sampled" in captured.out
+    assert captured.err.startswith("stress exit_race fork_storm: seeds 4:10, strategy portfolio, kernel series")
+
+
+def test_stress_without_names_takes_the_built_in_workloads(capsys: Capsys) -> None:
+    """The default of `stress` is every workload that comes with ksmactors."""
+    content = asked(capsys, "stress", "--seeds", "6")
+    assert content["workloads"] == ["exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet"]
+
+
+def test_a_crashed_workload(capsys: Capsys, tmp_path: Path) -> None:
+    """Code that raises: status 3, its traceback, and a file from which the replay crashes again."""
+    assert main(["stress", f"{PROGRAMS}:Crash", "--seeds", "40", "--out", str(tmp_path)]) == 3
+    err = capsys.readouterr().err
+    assert 'raise KeyError("boom")' in err
+    (file,) = tmp_path.glob("*.json")
+    assert f"replay: ksmactors replay {file}" in err
+    assert main(["replay", str(file)]) == 3
+    assert "the same finding, event by event" in capsys.readouterr().err
+
+
+def test_a_defect_of_the_emulator_asks_for_a_report(capsys: Capsys) -> None:
+    """An EmulatorBug in a schedule: status 3, a traceback, and the command to report it with."""
+    assert main(["run", f"{PROGRAMS}:Broken"]) == 3
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "please report it, with: ksmactors replay " in err
+
+
+def test_an_await_outside_of_the_emulator_is_one_line(capsys: Capsys) -> None:
+    """A workload that awaits trio is told so with its place, without a traceback: status 3."""
+    assert main(["run", f"{PROGRAMS}:Foreign", "--quiet"]) == 3
+    err = capsys.readouterr().err
+    assert "does not go through the conductor" in err
+    assert "programs.py:" in err
+    assert "Traceback" not in err
+
+
+def test_out_of_steps(capsys: Capsys) -> None:
+    """A schedule that does not end: status 4, and the message says what to do."""
+    assert main(["run", f"{PROGRAMS}:Endless", "--max-steps", "2000"]) == 4
+    assert "no end after 2000 steps" in capsys.readouterr().err
+
+
+CHANGES = {
+    "await mutex.lock()\n        await mutex.lock()": (
+        "await mutex.lock()",
+        "did not find deadlock/deadlock@run again",
+    ),
+    'mutex = Mutex(host.machine.conductor, "twice")': (
+        'mutex = Mutex(host.machine.conductor, "twice")\n'
+        '        host.process("new").spawn(lambda process: process.exit())',
+        "diverges at choice",
+    ),
+}
+"""What changes in the program between finding and replay, and what the replay says."""
+
+
+@pytest.mark.parametrize("before", CHANGES)
+def test_a_replay_of_a_changed_program(before: str, capsys: Capsys, tmp_path: Path) -> None:
+    """A finding whose program has changed is not found again, or the replay diverges: status 1, and which it is."""
+    after, said = CHANGES[before]
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAMS.read_text())
+    asked(capsys, "stress", f"{program}:Deadlock", "--seeds", "1", "--out", str(tmp_path), status=1)
+    (file,) = tmp_path.glob("*.json")
+    program.write_text(PROGRAMS.read_text().replace(before, after, 1))
+    replay = _other_process("replay", str(file))
+    assert said in replay.stderr
+    assert replay.returncode == 1
+
+
+def _other_process(*args: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ksmactors", *args], capture_output=True, text=True, timeout=100, check=False, **more
+    )
+
+
+def test_the_digest_depends_on_nothing_but_the_input(capsys: Capsys) -> None:
+    """Another process with another PYTHONHASHSEED, directory and log comes to the same digest."""
+    here = asked(capsys, "stress", "--seeds", "12")
+    environment = os.environ | {"PYTHONHASHSEED": "4321", "PYTHONPATH": str(PROGRAMS.parents[2])}
+    there = _other_process("stress", "--seeds", "12", "--json", "--log", os.devnull, env=environment, cwd="/")
+    assert json.loads(there.stdout)["digest"] == here["digest"]
+
+
+def test_ctrl_c_summarises_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """SIGINT in the middle of a campaign: the table, a hint with the seeds that are left, status 130."""
+    command = [sys.executable, "-m", "ksmactors", "stress", "--seeds", "1000000", "--out", str(tmp_path)]
+    with subprocess.Popen([*command, "--log", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # it has begun
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"distinct interleavings" in err
+    assert b"interrupted; go on with --seeds " in err
+    assert b":1000000" in err
+    assert b"Traceback" not in err
+
+
+def test_color_is_for_terminals_unless_asked_for(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a pipe nothing is coloured, with --color always it is, and that wins over NO_COLOR."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["run", "exit_race"]) == 0
+    assert "\x1b[" not in capsys.readouterr().out
+    assert main(["run", "exit_race", "--color", "always"]) == 0
+    assert "\x1b[" in capsys.readouterr().out
+
+
+def test_quiet_says_nothing_when_nothing_is_found(capsys: Capsys) -> None:
+    """`run --quiet` of a schedule in which nothing is found prints nothing at all."""
+    assert main(["run", "exit_race", "--quiet"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")

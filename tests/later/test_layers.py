@@ -1,0 +1,302 @@
+"""For each layer of `series`, by one directed schedule: the defect that it repairs, and its absence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ksmactors.errors import Finding
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE
+from ksmactors.later import KERNELS
+from ksmactors.mm.const import ENOMEM, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.mm.frame import Frame
+from tests.helpers.directed import Stage, about_to, perform
+
+
+def without(name: str) -> dict[str, Any]:
+    """A machine with the series, but for one layer."""
+    return {"kernel": "series", "without": (name,)}
+
+
+def only(name: str) -> list[dict[str, Any]]:
+    """Two machines: v3.9 as it was, and with one layer."""
+    return [{"kernel": "v3.9"}, {"kernel": "v3.9", "with_": (name,)}]
+
+
+async def met_by_a_stale_node(s: Stage) -> None:
+    """An equal KSM page exists, but a stale node is on the way to it."""
+    a = await s.process("A", 9)
+    await s.process("B", 1, 1)
+    c = await s.process("C", 2, 2)
+    await s.process("D", 3, 3)
+    await s.scan(2)
+    await s.kernel.munmap(c.mm, c.start, 2 * PAGE_SIZE)  # the root of the stable tree
+    await s.write(a, 0, 3)
+    await s.scan(1)
+
+
+def test_restart_on_stale() -> None:
+    """v3.9 gives the search up at a stale node, so a page misses its equal; later the search starts again."""
+    assert perform(met_by_a_stale_node, **without("restart-on-stale")).counters == (2, 2, 0, 1)
+    assert perform(met_by_a_stale_node).counters == (2, 3, 0, 0)
+
+
+async def reinserted_by_another_mapping(s: Stage) -> None:
+    """The mappings of a moved node are taken off it in vain, one by one; then its place becomes free, and each is met
+    again."""
+    await s.set("merge_across_nodes", 0)
+    a = await s.process("A", 1, 1)
+    b = await s.process("B", 1, 1, nid=1)
+    await s.scan(3)
+    await s.migrate(a, 0, 1)
+    await s.scan(1)
+    await s.kernel.munmap(b.mm, b.start, 2 * PAGE_SIZE)
+    await s.quiesce()
+
+
+def test_head_cleared() -> None:
+    """v3.9 takes an item whose head was never cleared for "already in", for ever; with head cleared it is put back."""
+    v39, with_layer = only("head-cleared")
+    with pytest.raises(Finding) as found:
+        perform(reinserted_by_another_mapping, **v39)
+    assert found.value.signature == "rmap/lost_mapping@rmap_walk_ksm"
+    assert perform(reinserted_by_another_mapping, **with_layer).counters == (1, 1, 0, 0)
+
+
+async def freed_before_up_read(s: Stage) -> None:
+    """An address space without any item exits while ksmd is about to release its mmap_sem for good."""
+    a = await s.process("A")
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(RELEASE, a.mm.mmap_sem))
+    await s.go(s.start("exit", s.kernel.mmput(a.mm)))
+    await s.finish(ksmd)
+
+
+def test_mmap_sem_first() -> None:
+    """v3.9 releases a semaphore in an mm that an exit has freed, since the spinlock was released first."""
+    with pytest.raises(Finding) as found:
+        perform(freed_before_up_read, **without("mmap-sem-first"))
+    assert found.value.signature == "lifetime/use_after_free_mm@unlock_left_mm"
+    perform(freed_before_up_read)
+
+
+async def mapped_anew(s: Stage) -> None:
+    """ksmd holds a KSM page that a fork maps; the address is unmapped, and mapped anew, not touched."""
+    a = await s.process("A", 1, 1)
+    await s.scan(2)
+    b = await s.fork(a, "B")
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(ACQUIRE, b.mm.mmap_sem, inside="try_to_merge_with_ksm_page"))
+    await s.kernel.munmap(b.mm, b.start, 2 * PAGE_SIZE)
+    assert await s.kernel.mmap(b.mm, 1, 0, b.start) == b.start
+    await s.finish(ksmd)
+    await s.farewell()
+
+
+def test_find_mergeable_vma() -> None:
+    """v3.9 takes a reference on the anon_vma of a vma that has none (H6)."""
+    with pytest.raises(Finding) as found:
+        perform(mapped_anew, **without("find-mergeable-vma"))
+    assert found.value.signature == "lifetime/null_dereference@try_to_merge_with_ksm_page"
+    perform(mapped_anew)
+
+
+async def unmerged_while_exiting(s: Stage) -> None:
+    """run=2 while a process that has left KSM's list has not torn its page tables down yet."""
+    a = await s.process("A", 1, 1)
+    await s.process("B", 2)
+    await s.scan(2)
+    await s.set("run", 1)
+    leaving = s.start("exit", s.kernel.mmput(a.mm))
+    await s.until(leaving, about_to(inside="exit_mmap"))
+    await s.scan(1)
+    assert await s.set("run", 2) == 0
+    await s.finish(leaving)
+    await s.farewell()
+
+
+def test_no_warning() -> None:
+    """v3.9 warns about a page that an exiting process still maps; later kernels know that this is no defect."""
+    with pytest.raises(Finding) as found:
+        perform(unmerged_while_exiting, **without("no-warning"))
+    assert found.value.signature == "warning/kernel_warning@remove_stable_node"
+    perform(unmerged_while_exiting)
+
+
+async def moved_to_an_equal_page(s: Stage) -> None:
+    """A KSM page is migrated to a node where there is an equal one."""
+    await s.set("merge_across_nodes", 0)
+    a = await s.process("A", 1, 1)
+    await s.process("B", 1, 1, nid=1)
+    await s.scan(3)
+    await s.migrate(a, 0, 1)
+    await s.quiesce()
+
+
+def test_ksm_into_ksm() -> None:
+    """No kernel moves the mappings of a moved KSM page to its equal (H0): they are lost. The commit message says that
+    they are moved, and so they are here."""
+    for machine in ({"kernel": "v3.9"}, without("ksm-into-ksm")):
+        with pytest.raises(Finding) as found:
+            perform(moved_to_an_equal_page, **machine)
+        assert found.value.signature == "rmap/lost_mapping@rmap_walk_ksm"
+    assert perform(moved_to_an_equal_page).counters == (1, 3, 0, 0)
+
+
+async def moved_away_and_back(s: Stage) -> None:
+    """A KSM page is migrated away when get_ksm_page looks at it, and is back when it looks again."""
+    a = await s.process("A", 1, 1)
+    await s.scan(2)
+    pfn = s.frame(a, 0).pfn
+    await s.process("B", 1)
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(READ, Frame, "mapping", inside="get_ksm_page"))
+    await s.migrate(a, 0, 1)
+    await s.until(ksmd, about_to(READ, field="kpfn"))
+    await s.migrate(a, 0, 0)
+    assert s.frame(a, 0).pfn == pfn, "the frame freed last is the first to be used again"
+    await s.finish(ksmd)
+    await s.quiesce()
+
+
+def test_kpfn_aba() -> None:
+    """v3.9 frees a live node whose page is back in the frame where it was (H1): the page names a freed node."""
+    with pytest.raises(Finding) as found:
+        perform(moved_away_and_back, **without("kpfn-aba"))
+    assert found.value.signature == "lifetime/use_after_free_stable_node@read_kpfn"
+    assert perform(moved_away_and_back).counters == (1, 2, 0, 0)
+
+
+async def knob_there_and_back(s: Stage) -> None:
+    """An unstable tree is out of use for the start of a scan, during which its items are freed."""
+    await s.set("merge_across_nodes", 0)
+    a = await s.process("A", 2, nid=1)
+    await s.process("B", 1, 3, nid=1)
+    await s.scan(2)
+    assert await s.set("merge_across_nodes", 1) == 0
+    await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
+    await s.batch(1)  # of the next scan
+    assert await s.set("merge_across_nodes", 0) == 0
+    await s.scan(1)
+
+
+def test_all_unstable_roots() -> None:
+    """v3.9 resets only the unstable trees in use: a switch back and forth lets ksmd walk freed items (H2)."""
+    with pytest.raises(Finding) as found:
+        perform(knob_there_and_back, **without("all-unstable-roots"), watchers=())
+    assert found.value.signature == "lifetime/use_after_free_rmap_item@get_mergeable_page"
+    perform(knob_there_and_back)
+
+
+async def unmerging_without_memory(s: Stage) -> None:
+    """run=2 fails half-way for lack of memory in the middle of a scan, then ksmd runs again."""
+    await s.process("A", 1, 2, 2, 3)
+    await s.scan(1)
+    await s.batch(3)
+    hog = await s.process("H", *range(10, 10 + 5), mergeable=False)
+    assert s.counters == (1, 1, 1, 1)
+    assert await s.set("run", 2) == -ENOMEM
+    assert s.kernel.sysfs_show("run") == "0"
+    await s.kernel.mmput(hog.mm)
+    await s.scan(1)
+
+
+def test_aborted_unmerge() -> None:
+    """v3.9 counts no scan when run=2 fails, and then erases items from a tree in which they are not (H3)."""
+    with pytest.raises(Finding) as found:
+        perform(unmerging_without_memory, **without("aborted-unmerge"), nodes=1, frames_per_node=9)
+    assert found.value.signature == "structure/rb_erase_of_nonmember@unstable_tree_erase"
+    stage = perform(unmerging_without_memory, nodes=1, frames_per_node=9)
+    assert stage.counters == (1, 1, 2, 0)
+
+
+async def forked_into_unmerging(s: Stage) -> None:
+    """A fork has read that run is 1 when run=2 begins; its child comes into the list after that."""
+    a = await s.process("A", 1, 1)
+    await s.scan(2)
+    await s.set("run", 1)
+    forking = s.start("fork", s.fork(a, "B"))
+    await s.until(forking, about_to(ACQUIRE, s.kernel.ksm_mmlist_lock))
+    writing = s.start("admin", s.set("run", 2))
+    await s.blocks(writing)  # on A's mmap_sem, the cursor at A
+    await s.finish(forking)
+    assert await s.finish(writing) == 0
+
+
+@pytest.mark.parametrize(("machine", "survives"), [(without("run-under-list-lock"), True), ({}, False)])
+def test_run_under_list_lock(machine: dict[str, Any], survives: bool) -> None:
+    """v3.9 asks for run before it locks the list, so a child may be put where run=2 has passed (H4)."""
+    watchers = ("lifetime", "structure", "counters", "rmap")
+    stage = perform(forked_into_unmerging, watchers=watchers, **machine)
+    mapped = [pte.frame.is_ksm for mm in stage.kernel.address_spaces for pte in mm.ptes.values()]
+    assert any(mapped) is survives
+
+
+async def forked_while_merging(s: Stage) -> None:
+    """ksmd has made a page a KSM page; its process forks; the other page turns out to be written."""
+    a = await s.process("A", 1)
+    b = await s.process("B", 1)
+    await s.scan(1)
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(ACQUIRE, b.mm.mmap_sem, inside="try_to_merge_two_pages"))
+    await s.until(ksmd, about_to(ACQUIRE, a.mm.mmap_sem, inside="try_to_merge_two_pages"))
+    await s.fork(b, "C")
+    await s.write(a, 0, 2)
+    await s.finish(ksmd)
+    await s.quiesce()
+
+
+async def no_memory_to_break(s: Stage) -> None:
+    """As before, but there is no frame for the copy that would undo it."""
+    a = await s.process("A", 1)
+    b = await s.process("B", 1)
+    await s.scan(1)
+    ksmd = s.start("ksmd", s.scan())
+    await s.until(ksmd, about_to(ACQUIRE, b.mm.mmap_sem, inside="try_to_merge_two_pages"))
+    await s.until(ksmd, about_to(ACQUIRE, a.mm.mmap_sem, inside="try_to_merge_two_pages"))
+    await s.write(a, 0, 2)
+    await s.finish(ksmd)
+    await s.quiesce()
+
+
+@pytest.mark.parametrize("machine", [{}, {"nodes": 1, "frames_per_node": 3}], ids=["forked", "no memory"])
+def test_half_ksm(machine: dict[str, Any]) -> None:
+    """v3.9 leaves a KSM page without a node behind when a merge cannot be undone everywhere (H7)."""
+    program = no_memory_to_break if machine else forked_while_merging
+    with pytest.raises(Finding) as found:
+        perform(program, **without("half-ksm"), **machine)
+    assert found.value.signature == "rmap/half_ksm_page@rmap_walk_ksm"
+    perform(program, **machine)
+
+
+async def child_takes_advice_back(s: Stage) -> None:
+    """A child takes the advice back before the pages it shares with its parent are merged; then the parent's goes."""
+    a = await s.process("A", 1, 1)
+    b = await s.fork(a, "B")
+    await s.kernel.madvise(b.mm, b.start, 2 * PAGE_SIZE, MADV_UNMERGEABLE)
+    await s.scan(3)
+    await s.kernel.munmap(a.mm, a.start, 2 * PAGE_SIZE)
+    await s.quiesce()
+
+
+async def parent_gives_advice_late(s: Stage) -> None:
+    """The child of a parent without advice takes it; the pages they share become KSM pages through the child."""
+    a = await s.process("A", 1, 1, mergeable=False)
+    b = await s.fork(a, "B")
+    await s.kernel.madvise(b.mm, b.start, 2 * PAGE_SIZE, MADV_MERGEABLE)
+    await s.quiesce()
+
+
+@pytest.mark.parametrize("program", [child_takes_advice_back, parent_gives_advice_late], ids=lambda p: p.__name__)
+def test_unshare_on_advice(program: Any) -> None:
+    """In v3.9 a mapping whose advice differs shares a page that becomes KSM, and is not found by rmap."""
+    with pytest.raises(Finding) as found:
+        perform(program, **without("unshare-on-advice"))
+    assert found.value.signature == "rmap/lost_mapping@rmap_walk_ksm"
+    perform(program)
+
+
+def test_every_layer_has_its_test() -> None:
+    """No layer of the series is without a test in this file."""
+    assert {f"test_{name.replace('-', '_')}" for name in KERNELS["series"]} <= set(globals())

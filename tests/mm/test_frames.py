@@ -1,0 +1,180 @@
+"""Frames, their reference counts and locks; nodes that give them out; contents."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksmactors.errors import EmulatorBug, Finding, UsageError
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.content import Contents, memcmp_pages
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+from tests.helpers.directed import Stage, perform
+
+POISONED: dict[str, Callable[[Frame], Awaitable[object]]] = {
+    "get": lambda frame: frame.get(),
+    "put": lambda frame: frame.put(),
+    "lock": lambda frame: frame.lock(),
+    "trylock": lambda frame: frame.trylock(),
+    "store to mapping": lambda frame: frame.set_mapping(None),
+    "read of content": lambda frame: frame.read_content(),
+    "write of content": lambda frame: frame.write_content(frame.content),
+}
+
+
+@pytest.mark.parametrize("operation", POISONED)
+def test_a_free_frame_is_poisoned(operation: str) -> None:
+    """Whatever is done to a free frame, but for the keyhole's look and attempt, is a use after free."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        await frame.put()
+        await POISONED[operation](frame)
+
+    with pytest.raises(Finding) as found:
+        perform(play)
+    assert found.value.signature == "lifetime/use_after_free_frame@none"
+
+
+def test_the_keyhole_may_look_at_a_free_frame() -> None:
+    """A reader that comes through kpfn may read the mapping of a free frame, and fails to take a reference."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        await frame.set_mapping(KSM_WITHOUT_NODE)
+        await frame.put()
+        assert await frame.read_mapping() is None
+        assert not await frame.get_unless_zero()
+        assert frame.refcount == 0
+
+    perform(play)
+
+
+def test_frozen_references() -> None:
+    """References are frozen only if there are exactly as many as expected; meanwhile nobody gets one."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        assert not await frame.freeze(2)
+        assert await frame.freeze(1)
+        assert not await frame.get_unless_zero()
+        await frame.unfreeze(1)
+        assert await frame.count() == 1
+        with pytest.raises(EmulatorBug):
+            await frame.unfreeze(1)
+        await frame.put()
+
+    perform(play)
+
+
+def test_page_lock() -> None:
+    """lock_page blocks while another holds the lock, trylock_page does not; only the holder may unlock."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        await frame.lock()
+        assert not await s.finish(s.start("trying", frame.trylock()))
+        waiting = s.start("waiting", frame.lock())
+        await s.blocks(waiting)
+        assert waiting.actor.waiting_on is frame
+        await frame.unlock()
+        await s.finish(waiting)
+        assert frame.owner is waiting.actor
+        with pytest.raises(EmulatorBug):
+            await frame.unlock()
+
+    perform(play)
+
+
+def test_allocation_falls_back() -> None:
+    """A page comes from the node asked for, when that is full from the next one, and from none when all are; a
+    caller that wants exactly that node gets none at once."""
+
+    async def play(s: Stage) -> None:
+        kernel = s.kernel
+        pages = [await kernel.alloc_page(1) for _ in range(6)]
+        assert [page and page.nid for page in pages] == [1, 1, 2, 2, 0, None]  # one of node 0 is the zero page
+        assert await kernel.alloc_page(1, exactly=True) is None
+        assert pages[2] is not None
+        await pages[2].put()
+        again = await kernel.alloc_page(1)
+        assert again is pages[2]
+        assert (again.refcount, again.content) == (1, kernel.contents.zero)
+
+    perform(play, nodes=3, frames_per_node=2)
+
+
+def test_last_freed_is_first_reused() -> None:
+    """A node gives out the frame that was freed last, clean."""
+
+    async def play(s: Stage) -> None:
+        one, two = await s.kernel.alloc_page(0), await s.kernel.alloc_page(0)
+        assert one is not None
+        assert two is not None
+        await one.write_content(s.kernel.contents.token(7))
+        one.dirty = True
+        await two.put()
+        await one.put()
+        again = await s.kernel.alloc_page(0)
+        assert again is one
+        assert (again.content, again.dirty, again.mapping) == (s.kernel.contents.zero, False, None)
+
+    perform(play)
+
+
+def test_freeing_a_mapped_page_is_our_own_bug() -> None:
+    """A frame whose last reference goes while it is mapped is no finding about the protocol, but a bug of ours."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        frame.mapcount = 1
+        await frame.put()
+
+    with pytest.raises(EmulatorBug, match="freed with 1 mappings"):
+        perform(play)
+
+
+@pytest.mark.parametrize("machine", [{"nodes": 0}, {"frames_per_node": 0}])
+def test_impossible_machines(machine: dict[str, int]) -> None:
+    """A machine without nodes or without frames is refused."""
+
+    async def play(s: Stage) -> None: ...
+
+    with pytest.raises(UsageError):
+        perform(play, **machine)
+
+
+@settings(derandomize=True, max_examples=50)
+@given(st.binary(min_size=1, max_size=8), st.binary(min_size=1, max_size=8))
+def test_contents_are_interned_and_ordered(one: bytes, other: bytes) -> None:
+    """Equal bytes are one object, whose order is memcmp's and whose checksum is that of the bytes."""
+    contents = Contents()
+    a, b = contents.of(one.ljust(PAGE_SIZE, b"\0")), contents.of(other.ljust(PAGE_SIZE, b"\0"))
+    assert (a is b) == (a.data == b.data)
+    assert memcmp_pages(a, b) == (a.data > b.data) - (a.data < b.data)
+    assert a.checksum == crc32(a.data)
+
+
+@settings(derandomize=True, max_examples=50)
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_tokens_are_ordered(one: int, other: int) -> None:
+    """Pages compare as their tokens do."""
+    contents = Contents()
+    assert memcmp_pages(contents.token(one), contents.token(other)) == (one > other) - (one < other)
+
+
+def test_a_content_has_a_page_of_bytes() -> None:
+    """Other lengths are refused; token 0 is zeros."""
+    contents = Contents()
+    with pytest.raises(ValueError, match="4096 bytes, not 3"):
+        contents.of(b"abc")
+    assert contents.token(0) is contents.zero is contents.of(bytes(PAGE_SIZE))
