@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ksmactors.cli.options import output_options
+from ksmactors.cli.screen import console as screen
 from ksmactors.errors import USAGE, UsageError
 
 UNFOLDED: Final = 10_000
 """Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ksmactors.analysis.reading import Loss
     from ksmactors.analysis.store import Logs
 
@@ -108,20 +107,10 @@ def _plain(value: Any) -> Any:
 def _show(result: Any, color: str, *, quiet: bool) -> None:
     from ksmactors.analysis.report import Report, show, show_answer, show_lives
 
-    console = _console(color)
+    console = screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
     if isinstance(result, Report):
         show(result, console, quiet=quiet)
     elif isinstance(result, list):
         show_lives(result, console, color=not console.no_color)
     else:
         show_answer(result, console)
-
-
-def _console(color: str) -> Console:
-    from rich.console import Console
-
-    from ksmactors.events.terminal import color_allowed
-
-    colored = color_allowed(sys.stdout, color)
-    width = None if sys.stdout.isatty() else UNFOLDED
-    return Console(force_terminal=colored, no_color=not colored, width=width, highlight=False)

@@ -14,7 +14,7 @@ import orjson
 from ksmactors import plugins
 from ksmactors.campaign.extensions import origins, register_all
 from ksmactors.cli.options import output_options
-from ksmactors.cli.report import console
+from ksmactors.cli.screen import console
 from ksmactors.parameters import parameters_of
 
 Row = dict[str, Any]

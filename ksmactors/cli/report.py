@@ -11,7 +11,7 @@ import orjson
 from ksmactors.campaign.outcome import Verdict
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
-from ksmactors.events.terminal import color_allowed
+from ksmactors.cli.screen import console
 
 
 def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, seconds: float, **more: Any) -> str:
@@ -29,14 +29,6 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, second
         **more,
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
-
-
-def console(stream: TextIO, color: str) -> Any:
-    """A rich console on a stream, coloured as `--color` and the environment say."""
-    from rich.console import Console
-
-    colored = color_allowed(stream, color)
-    return Console(file=stream, force_terminal=colored or None, no_color=not colored, highlight=False, markup=False)
 
 
 def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> None:

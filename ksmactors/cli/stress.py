@@ -18,7 +18,8 @@ from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import deal_params, make_subject, split_params
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
-from ksmactors.cli.report import console, json_object, print_table, report_crash
+from ksmactors.cli.report import json_object, print_table, report_crash
+from ksmactors.cli.screen import console
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log

@@ -106,7 +106,9 @@ MADVISE: Final = _event(
     "madvise", "info", "Advice was given.", MM, ADDRESS, Field("pages", "int", "pages", "how many"),
     Field("advice", "str", "", "MERGEABLE, UNMERGEABLE or DONTNEED"), ERR,
 )  # fmt: skip
-FORK: Final = _event("dup_mmap", "info", "A process forked.", MM, Field("child", "str", "", "the child's address space"))
+FORK: Final = _event(
+    "dup_mmap", "info", "A process forked.", MM, Field("child", "str", "", "the child's address space")
+)
 EXIT_MMAP: Final = _event("exit_mmap", "info", "An address space was torn down.", MM)
 DO_ANONYMOUS_PAGE: Final = _event("do_anonymous_page", "info", "First touch of a page.", MM, ADDRESS, PFN, NID)
 DO_WP_PAGE: Final = _event(
@@ -133,9 +135,7 @@ KSM_STOP_SCAN: Final = _event(
 )  # fmt: skip
 KSM_ENTER: Final = _event("ksm_enter", "info", "An address space is registered.", MM)
 KSM_EXIT: Final = _event("ksm_exit", "info", "An address space leaves.", MM)
-KSM_MERGE_ONE_PAGE: Final = _event(
-    "ksm_merge_one_page", "info", "A page was to become a KSM page.", PFN, ITEM, MM, ERR
-)
+KSM_MERGE_ONE_PAGE: Final = _event("ksm_merge_one_page", "info", "A page was to become a KSM page.", PFN, ITEM, MM, ERR)
 KSM_MERGE_WITH_KSM_PAGE: Final = _event(
     "ksm_merge_with_ksm_page", "info", "A page was to be merged into a KSM page.", KPFN, PFN, ITEM, MM, ERR
 )
@@ -186,7 +186,9 @@ RACE_CHECKSUM_CHANGED: Final = _race("checksum_changed", "A page was written bet
 RACE_CONTENT_CHANGED: Final = _race("content_changed", "A page was written between being found equal and being merged.")
 RACE_PTE_CHANGED: Final = _race("pte_changed", "A page table entry changed under a fault or a merge.")
 RACE_PAGE_PINNED: Final = _race("page_pinned", "Somebody else held a reference: the page could not be write-protected.")
-RACE_MIGRATION_BUSY: Final = _race("migration_busy", "A migration backed off: a reference or a mapping it did not find.")
+RACE_MIGRATION_BUSY: Final = _race(
+    "migration_busy", "A migration backed off: a reference or a mapping it did not find."
+)
 RACE_MIGRATION_LOCKED: Final = _race("migration_locked", "A migration found the page locked.")
 RACE_UNSTABLE_GONE: Final = _race("unstable_gone", "A page in the unstable tree was gone when a search met it.")
 RACE_UNSTABLE_MOVED: Final = _race("unstable_moved", "An equal page in the unstable tree had moved to another node.")

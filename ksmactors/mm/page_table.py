@@ -73,7 +73,8 @@ class PageTables(Allocation):
         """The page that a migration entry names. It is locked for as long as the entry exists, or the entry has been
         left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
         if pte.frame.owner is None:
-            raise misuse("stranded_migration_entry", f"a migration entry names pfn {pte.frame.pfn}, which is not locked")
+            message = f"a migration entry names pfn {pte.frame.pfn}, which is not locked"
+            raise misuse("stranded_migration_entry", message)
         return pte.frame
 
     async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:

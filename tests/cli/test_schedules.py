@@ -161,8 +161,7 @@ CHANGES = {
         "did not find deadlock/deadlock@run again",
     ),
     'mutex = Mutex(host.machine.conductor, "twice")': (
-        'mutex = Mutex(host.machine.conductor, "twice")\n'
-        '        host.process("new").spawn(lambda process: process.exit())',
+        'mutex = host.process("new").spawn(lambda _: _.exit()) and Mutex(host.machine.conductor, "twice")',
         "diverges at choice",
     ),
 }
