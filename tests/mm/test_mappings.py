@@ -184,7 +184,15 @@ def test_neighbours_that_differ_stay_apart() -> None:
         assert await s.kernel.madvise(a.mm, b, 2 * PAGE_SIZE, MADV_MERGEABLE) == 0
         assert regions(a) == [(0, 1, True), (1, 2, True), (2, 3, True)]
 
+    async def untouched(s: Stage) -> None:
+        a = await s.process("A", mergeable=False)
+        for index, nid in ((1, 1), (2, 1)):
+            await s.kernel.mmap(a.mm, 1, nid, a.at(index))
+        assert await s.kernel.madvise(a.mm, a.start, 3 * PAGE_SIZE, MADV_MERGEABLE) == 0
+        assert regions(a) == [(0, 1, True), (1, 3, True)]
+
     perform(play)
+    perform(untouched)
 
 
 @pytest.mark.parametrize("advice", [MADV_DONTNEED, MADV_MERGEABLE, MADV_UNMERGEABLE])
