@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ksmactors.errors import EmulatorBug
+from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
 from ksmactors.interleave.conductor import Conductor
 
@@ -35,7 +35,7 @@ class _Lock:
     def _release(self) -> None:
         conductor = self.conductor
         if self.owner is not conductor.turn:
-            raise EmulatorBug(f"{conductor.turn.name} releases {self.name}, held by {self.owner}")
+            raise reports.not_owner(conductor.turn, self)
         self.owner = None
         if self.waiters:
             conductor.wake(self.waiters.popleft())
@@ -146,7 +146,7 @@ class RwSem:
             self.guard()
         me = conductor.turn
         if me not in self.readers:
-            raise EmulatorBug(f"{me.name} gives back {self.name}, which it does not hold for read")
+            raise reports.not_owner(me, self)
         self.readers.remove(me)
         me.held.remove(self)
         self._grant()
@@ -159,7 +159,7 @@ class RwSem:
             self.guard()
         me = conductor.turn
         if self.owner is not me:
-            raise EmulatorBug(f"{me.name} gives back {self.name}, which it does not hold for write")
+            raise reports.not_owner(me, self)
         self.owner = None
         me.held.remove(self)
         self._grant()

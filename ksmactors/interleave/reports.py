@@ -55,6 +55,12 @@ def sleeping_under_spinlock(me: Actor, on: object) -> Finding:
     return Finding("lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)), message)
 
 
+def not_owner(me: Actor, lock: object) -> Finding:
+    """The actor that has the turn releases a lock that it does not hold."""
+    message = f"{me.name} releases {name_of(lock)}{_held_by(lock) or ', which is free'}"
+    return Finding("lock_order", "released_by_another", _innermost(running_functions(lock)), message)
+
+
 def foreign_await(me: Actor) -> ForeignAwait:
     """The actor that has the turn awaits something of its own: names what, and where."""
     frames = list(me.frames())

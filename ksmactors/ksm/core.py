@@ -48,6 +48,7 @@ class KsmCore(Processes):
         self.ksmd_actor: Actor | None = None
         self.items_allocated = 0
         self.nodes_allocated = 0
+        self.nodes_freed = 0
 
     def _nids(self) -> range:
         return range(len(self.nodes))
@@ -80,6 +81,7 @@ class KsmCore(Processes):
         """Free a node that is in no tree and on no list."""
         node.must_be_alive()
         node.alive = False
+        self.nodes_freed += 1
 
     def free_mm_slot(self, slot: MmSlot) -> None:
         """Free a slot that has left hash and list."""

@@ -39,15 +39,17 @@ class EntryPoints(Scanning):
     async def ksm_enter(self, mm: AddressSpace) -> int:
         """__ksm_enter: put an address space just behind the cursor, or at the very end while run is 2: 0 or -ENOMEM.
 
-        `ksm_run` is read before the list is locked: run=2 may begin in between (H4).
+        `ksm_run` is read without the mutex, but while the list is locked: run=2 is stored before unmerging puts the
+        cursor on the first slot under the same lock, so whoever still sees 1 here is before that cursor's way.
         """
         slot = self.alloc_mm_slot(mm)
         if slot is None:
             return -ENOMEM
         needs_wakeup = self.ksm_mm_head.next is self.ksm_mm_head
-        unmerging = await self.read_ksm_run() & KSM_RUN_UNMERGE
         await self.ksm_mmlist_lock.lock()
-        await self.insert_slot(slot, at_end=bool(unmerging))
+        at_end = bool(await self.read_ksm_run() & KSM_RUN_UNMERGE)
+        await self.insert_slot(slot, at_end=at_end)
+        await self.ksm_mmlist_lock.unlock()
         mm.registered = True
         mm.count += 1
         self.emit(ev.KSM_ENTER, mm.name)
@@ -56,11 +58,11 @@ class EntryPoints(Scanning):
         return 0
 
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
-        """Hash a slot and put it in its place on the list; releases ksm_mmlist_lock."""
+        """Hash a slot and put it in its place on the list. ksm_mmlist_lock."""
         assert slot.mm is not None, "only the head has no mm"
+        await self.conductor.point(WRITE, self.ksm_mm_head)
         self.mm_slots_hash[slot.mm.number] = slot
         slot.add_before(self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
-        await self.ksm_mmlist_lock.unlock()
 
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent, before anything is copied."""
@@ -77,6 +79,7 @@ class EntryPoints(Scanning):
         await self.ksm_mmlist_lock.lock()
         slot = self.mm_slots_hash.get(mm.number)
         easy_to_free = False
+        await self.conductor.point(WRITE, self.ksm_mm_head)
         if slot is not None and self.ksm_scan.mm_slot is not slot:
             if slot.rmap_list is None:
                 del self.mm_slots_hash[mm.number]
@@ -112,6 +115,7 @@ class EntryPoints(Scanning):
     async def _walk_item(item: RmapItem, rmap_one: RmapOne, search_new_forks: bool) -> bool:
         anon_vma = item.anon_vma
         await anon_vma.rwsem.down_read()
+        anon_vma.must_be_alive()
         done = False
         for vma in anon_vma.vmas:
             if vma.start <= item.address < vma.end and (vma.mm is not item.mm) == search_new_forks:

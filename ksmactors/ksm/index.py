@@ -47,11 +47,13 @@ def _content(entry: IndexedNode) -> bytes:
 class ContentTree(RbTree[E], Generic[E]):
     """A red-black tree ordered by content, with its index."""
 
-    __slots__ = ("_by_content", "_epoch", "nid")
+    __slots__ = ("_by_content", "_epoch", "nid", "reset_in")
 
     def __init__(self, name: str, nid: int) -> None:
         super().__init__(f"{name}[{nid}]")
         self.nid = nid
+        self.reset_in = -1
+        """For observers: the number of the scan that reset it last."""
         self._by_content: SortedKeyList[E, bytes] = SortedKeyList(key=_content)
         self._epoch = -1
 

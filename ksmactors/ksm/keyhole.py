@@ -10,7 +10,7 @@ from __future__ import annotations
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.ksm.core import KsmCore
-from ksmactors.ksm.structs import STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
+from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.frame import Frame
 
 
@@ -97,7 +97,7 @@ class Keyhole(KsmCore):
         if item.flag == STABLE_FLAG:
             await self._leave_stable_node(item)
         elif item.flag == UNSTABLE_FLAG:
-            age = (self.ksm_scan.seqnr - item.seqnr) & 0xFF
+            age = (self.ksm_scan.seqnr - item.seqnr) & SEQNR_MASK
             if age > 1:
                 self.warn("remove_rmap_item_from_tree", f"BUG_ON: {item} has been unstable for {age} scans")
             if age == 0:

@@ -79,9 +79,7 @@ class Merging(Unmerging):
         if not vma.mergeable or not page.is_anon:
             self.race(ev.RACE_VMA_GONE, "unknown", page)
             return -EFAULT
-        if not await page.trylock():
-            owner = page.owner
-            self.race(ev.RACE_TRYLOCK_LOST, owner.name if owner is not None else "unknown", page)
+        if not await self.trylock_to_merge(page):
             return -EFAULT
         result, expected = await self.write_protect_page(vma, page)
         if expected is not None:
@@ -94,6 +92,14 @@ class Merging(Unmerging):
                 self.race(ev.RACE_CONTENT_CHANGED, self.actor_name(page.writer), page)
         await page.unlock()
         return result
+
+    async def trylock_to_merge(self, page: Frame) -> bool:
+        """trylock_page of a page to be merged away: a busy one is for another time."""
+        if await page.trylock():
+            return True
+        owner = page.owner
+        self.race(ev.RACE_TRYLOCK_LOST, owner.name if owner is not None else "unknown", page)
+        return False
 
     async def upgrade_page(self, page: Frame) -> None:
         """Make a locked, write-protected page a KSM page; it has no node yet."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ
+from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
 from ksmactors.ksm.trees import Trees
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -40,7 +41,7 @@ class Scanning(Trees):
             return
         found = await self.unstable_tree_search_insert(item, page)  # CM9
         if found is not None:
-            await self._merge_two(item, page, *found)
+            await self.merge_two(item, page, *found)
 
     async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
         """CM7: the stable tree has an equal page. A failure ends the visit, too. `node` is the page's own, if any."""
@@ -60,7 +61,8 @@ class Scanning(Trees):
             item.oldchecksum = checksum
         return changed
 
-    async def _merge_two(self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame) -> None:
+    async def merge_two(self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame) -> None:
+        """CM10 to CM12: make a KSM page of two equal pages, then its node. Drops the reference on `tree_page`."""
         kpage = await self.try_to_merge_two_pages(item, page, tree_item, tree_page)  # CM10
         await tree_page.put()
         if kpage is None:
@@ -119,9 +121,14 @@ class Scanning(Trees):
 
     def reset_unstable_roots(self) -> None:
         """SC2c: throw the unstable trees away, those in use (H2)."""
-        for nid in range(self.ksm_nr_node_ids):
-            self.root_unstable_tree[nid].reset()
-            self.root_unstable_tree[nid].start_index(self.memory_epoch)
+        for root in self.root_unstable_tree[: self.ksm_nr_node_ids]:
+            self.reset_unstable_root(root)
+
+    def reset_unstable_root(self, root: ContentTree[RmapItem]) -> None:
+        """Empty one unstable tree; its items keep their links and flags until each is visited."""
+        root.reset()
+        root.start_index(self.memory_epoch)
+        root.reset_in = self.ksm_scan.seqnr
 
     def _enter_slot(self, slot: MmSlot) -> None:
         self.ksm_scan.address = 0

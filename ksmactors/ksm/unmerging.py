@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -164,6 +165,7 @@ class Unmerging(Keyhole):
         if not gone(mm):
             await self.unlock_left_mm(mm)
             return
+        await self.conductor.point(WRITE, self.ksm_mm_head)
         del self.mm_slots_hash[mm.number]
         slot.unlink()
         await self.ksm_mmlist_lock.unlock()

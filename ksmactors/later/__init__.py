@@ -1,4 +1,4 @@
-"""Repairs that came after v3.9, one file each; and the kernels that are sets of them.
+"""Layers over v3.9, one file each: repairs that came later, and ours; and the kernels that are sets of them.
 
 Each is a *layer*: a subclass of `Ksm` that overrides just the functions that the repair changed. Layers compose by
 inheritance, so each calls on to the one below with `super()`. The docstring of a layer tells what went wrong without
@@ -25,7 +25,6 @@ from ksmactors.later.ksm_into_ksm import KsmIntoKsm
 from ksmactors.later.mmap_sem_first import MmapSemFirst
 from ksmactors.later.no_warning import NoWarning
 from ksmactors.later.restart_on_stale import RestartOnStale
-from ksmactors.later.run_under_list_lock import RunUnderListLock
 from ksmactors.later.unshare_on_advice import UnshareOnAdvice
 
 
@@ -67,7 +66,6 @@ _SERIES: Final = {
     "kpfn-aba": KpfnAba,
     "all-unstable-roots": AllUnstableRoots,
     "aborted-unmerge": AbortedUnmerge,
-    "run-under-list-lock": RunUnderListLock,
     "half-ksm": HalfKsm,
     "unshare-on-advice": UnshareOnAdvice,
 }

@@ -15,5 +15,4 @@ class AllUnstableRoots(Ksm):
     def reset_unstable_roots(self) -> None:
         super().reset_unstable_roots()
         for root in self.root_unstable_tree[self.ksm_nr_node_ids :]:
-            root.reset()
-            root.start_index(self.memory_epoch)
+            self.reset_unstable_root(root)

@@ -11,28 +11,46 @@ from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 
 
 class HalfKsm(Ksm):
-    """A page that was made a KSM page in vain becomes an ordinary page again.
+    """A page that becomes a KSM page gets its node at once, or becomes an ordinary page again.
 
-    When the second half of a merge fails, v3.9 gives the process at hand a private copy and forgets the page. If the
-    process has forked meanwhile, or there is no memory for the copy, the page stays mapped: a KSM page without a node,
-    which reverse mapping never finds, so that it can be neither migrated nor reclaimed until it is written.
+    v3.9 upgrades the page of one process, maps it into the other, and only then asks the stable tree. If that fails, or
+    the second mapping did, each process gets a private copy. But one that has forked meanwhile leaves a child that maps
+    the page: a KSM page without a node, which reverse mapping never finds, so that it can be neither migrated nor
+    reclaimed until it is written.
+
+    Here the node comes before the second process. If there can be none, only the first process and its children map the
+    page, which all are linked to the anon_vma it had: it can be given back. If the second process cannot be had, the
+    children keep a KSM page with a node, to which ksmd adds them when it comes to them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._upgraded: tuple[Frame, AnonVma | KsmMapping | None] | None = None
+        self._mapping_before: AnonVma | KsmMapping | None = None
 
     async def upgrade_page(self, page: Frame) -> None:
-        self._upgraded = (page, page.mapping)
+        self._mapping_before = page.mapping
         await super().upgrade_page(page)
 
-    async def break_cow(self, item: RmapItem) -> None:
-        """ksmd holds a reference on the page it upgraded until the visit is over."""
-        await super().break_cow(item)
-        if self._upgraded is None:
-            return
-        page, mapping = self._upgraded
+    async def merge_two(self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame) -> None:
+        if await self.try_to_merge_with_ksm_page(item, page, None) == 0:
+            await page.lock()
+            node = await self.stable_tree_insert(page)
+            await page.unlock()
+            if node is None:
+                await self.break_cow(item)
+                await self._downgrade(page)
+            elif await self.try_to_merge_with_ksm_page(tree_item, tree_page, page):
+                await self.break_cow(item)
+            else:
+                await page.lock()
+                await self.stable_tree_append(tree_item, node)
+                await self.stable_tree_append(item, node)
+                await page.unlock()
+        await tree_page.put()
+
+    async def _downgrade(self, page: Frame) -> None:
+        """Give a page that got no node the mapping it had. With the lock held no migration has unmapped it for now."""
         await page.lock()
         if page.mapping is KSM_WITHOUT_NODE and page.mapcount:
-            await page.set_mapping(mapping)
+            await page.set_mapping(self._mapping_before)
         await page.unlock()

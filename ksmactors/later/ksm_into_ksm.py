@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.const import EFAULT
@@ -35,7 +36,7 @@ class KsmIntoKsm(Ksm):
         result = -EFAULT
         await mm.down_read()
         vma = self.find_mergeable_vma(mm, item.address)
-        if vma is not None and vma.anon_vma is not None and await page.trylock():
+        if vma is not None and vma.anon_vma is not None and await self.trylock_to_merge(page):
             pte = await self.page_check_address(page, mm, item.address)
             if pte is not None:
                 await mm.page_table_lock.unlock()
@@ -44,6 +45,7 @@ class KsmIntoKsm(Ksm):
             if result == 0:
                 item.anon_vma = vma.anon_vma.get()
         await mm.up_read()
+        self.emit(ev.KSM_MERGE_WITH_KSM_PAGE, kpage.pfn, page.pfn, item.number, mm.name, result)
         return result
 
     async def _back_to_node(self, item: RmapItem, page: Frame, node: StableNode) -> None:

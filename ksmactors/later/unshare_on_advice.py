@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
-from ksmactors.mm.const import ENOMEM, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
+from ksmactors.mm.const import EAGAIN, ENOMEM, MADV_MERGEABLE, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
 
 
 class UnshareOnAdvice(Ksm):
@@ -17,24 +17,27 @@ class UnshareOnAdvice(Ksm):
     madvise copies such pages, with mmap_sem held for write: afterwards only mappings of one advice share a frame.
     """
 
-    async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
-        failed, mergeable = await super().ksm_madvise(vma, start, end, advice)
-        if failed or mergeable == vma.mergeable or vma.anon_vma is None:
-            return failed, mergeable
-        for address in range(start, end, PAGE_SIZE):
-            failed = await self._unshare(vma, address)
-            if failed:
-                return failed, vma.mergeable
-        return 0, mergeable
+    async def madvise_behavior(self, vma: Vma, start: int, end: int, advice: int) -> int:
+        if vma.mergeable != (advice == MADV_MERGEABLE) and vma.anon_vma is not None:
+            for address in range(start, end, PAGE_SIZE):
+                if await self._unshare(vma, address):
+                    return -EAGAIN
+        return await super().madvise_behavior(vma, start, end, advice)
 
     async def _unshare(self, vma: Vma, address: int) -> int:
-        """Copy the page at an address if others map it, too: 0 or -ENOMEM."""
+        """Copy the page at an address if others map it, too: 0 or -ENOMEM.
+
+        The page is locked while its mappings are counted: a migration that has unmapped some of them holds the lock.
+        """
         while True:
             page = await self.follow_page(vma.mm, address, migration=True)
             if page is None:
                 return 0
+            await page.lock()
+            shared = page.mapcount > 1
+            await page.unlock()
             result = VM_FAULT_WRITE
-            if page.mapcount > 1:
+            if shared:
                 result = await self.handle_mm_fault(vma.mm, vma, address, True)
             await page.put()
             if result & VM_FAULT_OOM:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ksmactors.errors import EmulatorBug, UsageError
+from ksmactors.errors import Finding, UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.actor import WRITE
@@ -13,6 +13,7 @@ from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import KsmHooks, MemoryObserver
 from ksmactors.mm.node import Node
+from ksmactors.mm.reports import kernel_function
 
 DEFAULT_FRAMES_PER_NODE: Final = 1_000_000
 """Frames come into being when they are used, so a large node costs nothing. A round number shows in each frame
@@ -69,8 +70,10 @@ class Allocation(KsmHooks):
 
     def _freed(self, frame: Frame) -> None:
         if frame.mapcount:
-            raise EmulatorBug(f"pfn {frame.pfn} is freed with {frame.mapcount} mappings")
+            raise Finding(
+                "references", "freed_while_mapped", kernel_function(),
+                f"pfn {frame.pfn} is freed with {frame.mapcount} mappings",
+            )  # fmt: skip
         if frame.is_ksm:
             self.ksm_epoch += 1
         self.emit(ev.FREE_PAGE, frame.pfn, frame.nid)
-        self.ksm_page_freed(frame)

@@ -28,6 +28,7 @@ class AnonVma:
 
     def link(self, vma: Vma) -> None:
         """anon_vma_interval_tree_insert."""
+        self.must_be_alive()
         position = len(self.vmas)
         while position and self.vmas[position - 1].pgoff > vma.pgoff:
             position -= 1
@@ -35,21 +36,23 @@ class AnonVma:
 
     def unlink(self, vma: Vma) -> None:
         """anon_vma_interval_tree_remove."""
+        self.must_be_alive()
         self.vmas.remove(vma)
 
     def get(self) -> AnonVma:
         """get_anon_vma. Under a lock that keeps it alive, so it passes no point of its own."""
-        self._must_be_alive()
+        self.must_be_alive()
         self.refcount += 1
         return self
 
     def put(self) -> None:
         """put_anon_vma."""
-        self._must_be_alive()
+        self.must_be_alive()
         self.refcount -= 1
         if self.refcount == 0:
             self.alive = False
 
-    def _must_be_alive(self) -> None:
+    def must_be_alive(self) -> None:
+        """Raise the finding if it has been freed."""
         if not self.alive:
             raise lifetime("anon_vma", f"anon_vma {self.number} is used after it was freed")

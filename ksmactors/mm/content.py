@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from zlib import crc32
 
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -11,20 +10,17 @@ TOKEN_BYTES: Final = 8
 
 
 class Content:
-    """4096 bytes. Made by `Contents` only, so that equality is identity."""
+    """4096 bytes. Made by `Contents` only, so that equality is identity.
 
-    __slots__ = ("_checksum", "data")
+    `checksum` tells whether a page was written between two looks: the number of the content, from 1. v3.9 has 32
+    bits of jhash2 in this place; ours is without its collisions, and never 0, which means "not looked at yet".
+    """
 
-    def __init__(self, data: bytes) -> None:
+    __slots__ = ("checksum", "data")
+
+    def __init__(self, data: bytes, checksum: int) -> None:
         self.data = data
-        self._checksum = -1
-
-    @property
-    def checksum(self) -> int:
-        """32 bits that tell whether a page was written between two looks (v3.9 has jhash2 in this place)."""
-        if self._checksum < 0:
-            self._checksum = crc32(self.data)
-        return self._checksum
+        self.checksum = checksum
 
     def __repr__(self) -> str:
         return f"<Content {self.data[:TOKEN_BYTES].hex()}...>"
@@ -50,7 +46,7 @@ class Contents:
         if known is None:
             if len(data) != PAGE_SIZE:
                 raise ValueError(f"a page has {PAGE_SIZE} bytes, not {len(data)}")
-            known = self._known[data] = Content(data)
+            known = self._known[data] = Content(data, len(self._known) + 1)
         return known
 
     def token(self, token: int) -> Content:

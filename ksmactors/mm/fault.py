@@ -56,9 +56,9 @@ class Faults(Rmap):
             await mm.page_table_lock.unlock()
             await page.put()
             return 0
-        self.memory_epoch += 1
         self.page_add_new_anon_rmap(page, vma, address)
         await self.set_pte(mm, address, Pte(page, write=True, dirty=True))
+        self.memory_epoch += 1
         self.emit(ev.DO_ANONYMOUS_PAGE, mm.name, address, page.pfn, page.nid)
         await mm.page_table_lock.unlock()
         return 0
@@ -91,8 +91,8 @@ class Faults(Rmap):
             if self.reuse_swap_page(page):
                 page.mapping = vma.anon_vma
                 await page.unlock()
-                self.memory_epoch += 1
                 await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
+                self.memory_epoch += 1
                 self.emit(ev.DO_WP_PAGE, mm.name, address, page.pfn, page.pfn, page.nid)
                 await mm.page_table_lock.unlock()
                 return VM_FAULT_WRITE
@@ -116,9 +116,9 @@ class Faults(Rmap):
         await mm.page_table_lock.lock()
         result = 0
         if mm.ptes.get(address) == entry:
-            self.memory_epoch += 1
             self.page_add_new_anon_rmap(new, vma, address)
             await self.set_pte(mm, address, Pte(new, write=True, dirty=True))
+            self.memory_epoch += 1
             self.emit(ev.DO_WP_PAGE, mm.name, address, new.pfn, old.pfn, new.nid)
             result = VM_FAULT_WRITE
             if counted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ksmactors.errors import EmulatorBug
+from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import contended
@@ -141,8 +142,8 @@ class Frame:
 
     async def trylock(self) -> bool:
         """trylock_page."""
-        await self.conductor.point(ACQUIRE, self, "lock")
-        self._must_be_alive("trylock_page")
+        await self.conductor.point(ACQUIRE, self)
+        self.must_be_alive("trylock_page")
         if self.owner is not None:
             contended(self.conductor, self, self.owner)
             return False
@@ -152,8 +153,8 @@ class Frame:
     async def lock(self) -> None:
         """lock_page: blocks while another holds it; others may move before it is taken."""
         conductor = self.conductor
-        await conductor.point(ACQUIRE, self, "lock")
-        self._must_be_alive("lock_page")
+        await conductor.point(ACQUIRE, self)
+        self.must_be_alive("lock_page")
         while self.owner is not None:
             contended(conductor, self, self.owner)
             await self._wait()
@@ -162,9 +163,9 @@ class Frame:
     async def unlock(self) -> None:
         """unlock_page: wakes all who wait for it or for its release."""
         conductor = self.conductor
-        await conductor.point(RELEASE, self, "lock")
+        await conductor.point(RELEASE, self)
         if self.owner is not conductor.turn:
-            raise EmulatorBug(f"{conductor.turn.name} unlocks pfn {self.pfn}, locked by {self.owner}")
+            raise reports.not_owner(conductor.turn, self)
         self.owner.held.remove(self)
         self.owner = None
         for waiter in self.node.lock_waiters.pop(self.pfn, ()):
@@ -172,7 +173,7 @@ class Frame:
 
     async def wait_unlocked(self) -> None:
         """wait_on_page_locked: wait for a release without taking the lock. The caller holds a reference."""
-        await self.conductor.point(READ, self, "lock")
+        await self.conductor.point(READ, self)
         while self.owner is not None:
             await self._wait()
 
@@ -194,21 +195,22 @@ class Frame:
     async def set_mapping(self, mapping: AnonVma | KsmMapping | None) -> None:
         """Store page->mapping."""
         await self.conductor.point(WRITE, self, "mapping")
-        self._must_be_alive("a store to page->mapping")
+        self.must_be_alive("a store to page->mapping")
         self.mapping = mapping
 
     async def read_content(self) -> Content:
         """Look at the 4096 bytes; they may be written as soon as somebody else moves, unless the page is KSM."""
         await self.conductor.point(READ, self, "content")
-        self._must_be_alive("a read of the content")
+        self.must_be_alive("a read of the content")
         return self.content
 
     async def write_content(self, content: Content) -> None:
         """Copy into a page that is not mapped writable anywhere."""
         await self.conductor.point(WRITE, self, "content")
-        self._must_be_alive("a write of the content")
+        self.must_be_alive("a write of the content")
         self.content = content
 
-    def _must_be_alive(self, doing: str) -> None:
+    def must_be_alive(self, doing: str) -> None:
+        """Raise the finding if the frame is free."""
         if self.refcount == 0:
             raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is free")

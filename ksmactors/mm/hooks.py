@@ -55,6 +55,3 @@ class KsmHooks:
     async def rmap_walk_ksm(self, page: Frame, rmap_one: RmapOne) -> None:
         """Visit every place that may map a KSM page, which is locked."""
         raise EmulatorBug("there are no KSM pages without KSM")
-
-    def ksm_page_freed(self, page: Frame) -> None:
-        """A frame goes back to its node (the emulator's own hook: no kernel has it)."""

@@ -129,7 +129,10 @@ class Migration(Faults):
                 return -EAGAIN
             await page.lock()
         anon_vma = None
-        if page.is_anon and not page.is_ksm and page.mapcount:
+        if page.is_anon and not page.is_ksm:
+            if not page.mapcount:  # nothing keeps its anon_vma: it is on its way out
+                await page.unlock()
+                return -EAGAIN
             anon_vma = page.mapping.get()  # type: ignore[union-attr]  # an ordinary page's mapping is its anon_vma
         result = -EAGAIN
         if page.is_anon:

@@ -150,12 +150,12 @@ class Mappings(Migration):
             return -EAGAIN if failed == -ENOMEM else failed
         if mergeable == vma.mergeable:
             return 0
-        self.memory_epoch += 1
         if start > vma.start:
             vma = await self.split_vma(vma, start)
         if end < vma.end:
             await self.split_vma(vma, end)
         vma.mergeable = mergeable
+        self.memory_epoch += 1
         await self.merge_vma(vma)
         return 0
 
@@ -186,13 +186,12 @@ class Mappings(Migration):
         moved.anon_vma = vma.anon_vma
         await self.anon_vma_clone(moved, vma)
         self._insert(moved)
-        self.memory_epoch += 1
         await mm.page_table_lock.lock()
         for address in range(start, end, PAGE_SIZE):
-            pte = mm.ptes.get(address)
-            if pte is not None:
-                await self.set_pte(mm, address, None)
+            if address in mm.ptes:
+                pte = await self.set_pte(mm, address, None)
                 await self.set_pte(mm, address - start + target, pte)
+                self.memory_epoch += 1
                 for observer in self.observers:
                     observer.moved(mm, address, address - start + target)
         await mm.page_table_lock.unlock()

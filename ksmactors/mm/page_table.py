@@ -105,6 +105,7 @@ class PageTables(Allocation):
         pte = mm.ptes.get(address)
         if pte is None or pte.migration:
             return None
+        pte.frame.must_be_alive("a read by a thread")
         for observer in self.observers:
             observer.read(mm, address, pte.frame)
         return pte.frame.content
@@ -119,6 +120,7 @@ class PageTables(Allocation):
         pte = mm.ptes.get(address)
         if pte is None or pte.migration or not pte.write:
             return False
+        pte.frame.must_be_alive("a write by a thread")
         self.memory_epoch += 1
         pte.frame.content = content
         pte.frame.writer = self.conductor.turn.number

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ksmactors.events import catalogue as ev
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
@@ -13,11 +15,15 @@ from ksmactors.mm.page_table import PageTables
 class Rmap(PageTables):
     """anon_vmas and the walks over them. KSM pages are walked by `rmap_walk_ksm`."""
 
-    _anon_vmas = 0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.anon_vmas: list[AnonVma] = []
+        """All that were ever made, for observers."""
 
     def _new_anon_vma(self, root: AnonVma | None) -> AnonVma:
-        self._anon_vmas += 1
-        return AnonVma(self.conductor, self._anon_vmas, root)
+        anon_vma = AnonVma(self.conductor, len(self.anon_vmas) + 1, root)
+        self.anon_vmas.append(anon_vma)
+        return anon_vma
 
     def anon_vma_prepare(self, vma: Vma) -> None:
         """Give a vma its anon_vma before its first page. Nobody else sees it before the page table entry does."""
@@ -93,6 +99,7 @@ class Rmap(PageTables):
         if not isinstance(anon_vma, AnonVma):
             return
         await anon_vma.rwsem.down_read()
+        anon_vma.must_be_alive()
         for vma in anon_vma.vmas:
             address = vma.address_of(page.index)
             if address is not None and await rmap_one(vma, address):
@@ -114,8 +121,8 @@ class Rmap(PageTables):
         pte = await self.page_check_address(page, mm, address)
         if pte is None:
             return
-        self.memory_epoch += 1
         before = await self.set_pte(mm, address, Pte(page, write=pte.write, migration=True))
+        self.memory_epoch += 1
         page.dirty = page.dirty or (before is not None and before.dirty)
         page.mapcount -= 1
         await page.put()
@@ -123,7 +130,6 @@ class Rmap(PageTables):
 
     async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
         """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
-        self.memory_epoch += 1
         gone: list[Frame] = []
         await mm.page_table_lock.lock()
         for address in range(start, end, step):
@@ -131,6 +137,7 @@ class Rmap(PageTables):
             if pte is None:
                 continue
             await self.set_pte(mm, address, None)
+            self.memory_epoch += 1
             for observer in self.observers:
                 observer.zapped(mm, address)
             if pte.migration:

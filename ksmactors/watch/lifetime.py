@@ -11,8 +11,8 @@ class Lifetime(Watcher):
     """No frame, stable node, rmap_item, mm_slot, mm or anon_vma is used after its free; nothing leaks.
 
     The use of a freed object is found by the operation that uses it. What is left for the end: when all processes have
-    exited and ksmd has passed, no frame may be in use but the zero page, no rmap_item, slot or mm may be left. Stable
-    nodes may: a stale one stays in its tree until a search meets it.
+    exited and ksmd has passed, no frame may be in use but the zero page, no rmap_item, slot, mm or anon_vma may be left.
+    Stable nodes may: a stale one stays in its tree until a search meets it. But each must be somewhere.
     """
 
     name: ClassVar[str] = "lifetime"
@@ -36,3 +36,15 @@ class Lifetime(Watcher):
         for mm in kernel.address_spaces:
             if mm.alive:
                 raise self.convicts("leaked_mm", f"mm {mm.name} has {mm.users} users and {mm.count} holds left")
+        for anon_vma in kernel.anon_vmas:
+            if anon_vma.alive:
+                raise self.convicts(
+                    "leaked_anon_vma", f"anon_vma {anon_vma.number} has {anon_vma.refcount} references left"
+                )
+        placed = len(kernel.migrate_nodes) + sum(len(list(root)) for root in kernel.root_stable_tree)
+        if kernel.nodes_allocated - kernel.nodes_freed != placed:
+            raise self.convicts(
+                "leaked_stable_node",
+                f"{kernel.nodes_allocated - kernel.nodes_freed} stable nodes are alive, {placed} are in a tree or on "
+                "migrate_nodes",
+            )

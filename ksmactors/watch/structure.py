@@ -32,9 +32,11 @@ class Structure(Watcher):
         for root in kernel.root_stable_tree:
             self._red_black(root)
             self._ordered(root)
-        for nid in range(kernel.ksm_nr_node_ids):
-            if kernel.ksm_scan.mm_slot is not kernel.ksm_mm_head:  # between two scans the links may dangle
-                self._red_black(kernel.root_unstable_tree[nid])
+        scan = kernel.ksm_scan
+        for tree in kernel.root_unstable_tree:
+            # Between two scans links may dangle, and in a tree that this scan has not reset: nobody follows them yet.
+            if scan.mm_slot is not kernel.ksm_mm_head and tree.reset_in == scan.seqnr:
+                self._red_black(tree)
         for node in kernel.migrate_nodes:
             if not node.migrating or node.rb_tree is not None:
                 raise self.convicts("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not")
