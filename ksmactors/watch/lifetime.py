@@ -10,9 +10,9 @@ from ksmactors.watch.base import Watcher
 class Lifetime(Watcher):
     """No frame, stable node, rmap_item, mm_slot, mm or anon_vma is used after its free; nothing leaks.
 
-    The use of a freed object is found by the operation that uses it. What is left for the end: when all processes have
-    exited and ksmd has passed, no frame may be in use but the zero page, no rmap_item, slot, mm or anon_vma may be left.
-    Stable nodes may: a stale one stays in its tree until a search meets it. But each must be somewhere.
+    The use of a freed object is found by the operation that uses it. What is left for the end: when all processes
+    have exited and ksmd has passed, no frame may be in use but the zero page; no rmap_item, slot, mm or anon_vma may
+    be left. Stable nodes may: a stale one stays in its tree until a search meets it. But each must be somewhere.
     """
 
     name: ClassVar[str] = "lifetime"
