@@ -115,6 +115,17 @@ class Stage:
         """Let a puppet go until it is about to do something, which it must."""
         assert await self._drive(puppet, place), f"{puppet.name} never comes there: {self._whereabouts(puppet)}"
 
+    async def step(self, puppet: Puppet) -> None:
+        """Let a puppet do one operation, if it can."""
+        first = True
+
+        def second(op: Operation, functions: Sequence[str]) -> bool:
+            nonlocal first
+            first, here = False, not first
+            return here
+
+        await self._drive(puppet, second)
+
     async def go(self, puppet: Puppet) -> None:
         """Let a puppet go until it ends or is blocked."""
         await self._drive(puppet, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ksmactors.errors import EmulatorBug, Finding
+from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
@@ -69,17 +69,34 @@ def test_contention_is_told(perform: Perform) -> None:
 
 @pytest.mark.parametrize("kind", [Mutex, SpinLock])
 def test_unlock_by_another(perform: Perform, kind: type[Mutex | SpinLock]) -> None:
-    """Only the owner can unlock."""
+    """Who unlocks what another holds is convicted, with the function that does it and the name of the holder."""
 
-    async def play(conductor: Conductor) -> None:
+    async def careless(conductor: Conductor) -> None:
         lock = kind(conductor, "L")
         conductor.spawn("owner", lock.lock())
         await conductor.sleep(10_000)
         conductor.turn.held.append(lock)
         await lock.unlock()
 
-    with pytest.raises(EmulatorBug, match="main releases L"):
-        perform(play)
+    with pytest.raises(Finding, match="main releases L held by owner") as caught:
+        perform(careless)
+    assert caught.value.signature == "lock_order/released_by_another@careless"
+
+
+@pytest.mark.parametrize("kind", [Mutex, SpinLock])
+def test_unlock_of_a_free_one(perform: Perform, kind: type[Mutex | SpinLock]) -> None:
+    """Who unlocks what nobody holds is convicted, too."""
+
+    async def careless(conductor: Conductor) -> None:
+        lock = kind(conductor, "L")
+        await lock.lock()
+        await lock.unlock()
+        conductor.turn.held.append(lock)
+        await lock.unlock()
+
+    with pytest.raises(Finding, match="main releases L, which is free") as caught:
+        perform(careless)
+    assert caught.value.signature == "lock_order/released_by_another@careless"
 
 
 def test_sleeping_under_a_spinlock(perform: Perform) -> None:
@@ -219,7 +236,7 @@ class TestRwSem:
             perform(play)
 
     def test_giving_back_what_is_not_held(self, perform: Perform) -> None:
-        """Only a holder can release, in the way in which it holds."""
+        """Who releases a semaphore in another way than it holds it is convicted."""
 
         async def read_as_write(conductor: Conductor) -> None:
             sem = RwSem(conductor, "sem")
@@ -231,10 +248,10 @@ class TestRwSem:
             await sem.down_write()
             await sem.up_read()
 
-        with pytest.raises(EmulatorBug, match="does not hold for write"):
-            perform(read_as_write)
-        with pytest.raises(EmulatorBug, match="does not hold for read"):
-            perform(write_as_read)
+        for careless in (read_as_write, write_as_read):
+            with pytest.raises(Finding, match="main releases sem held by main") as caught:
+                perform(careless)
+            assert caught.value.signature == f"lock_order/released_by_another@{careless.__name__}"
 
 
 class TestMailbox:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
 from tests.helpers.directed import Stage, perform
 from tests.helpers.player import Player, Step, programs, same_in_ci
 
@@ -63,6 +64,33 @@ def played(steps: list[Step], across: int, **machine: Any) -> list[Any]:
 def test_index_and_walk_agree(kernel: str, steps: list[Step], across: int) -> None:
     """Whatever a player does, trees, lists, counters and events are the same with the index and without."""
     assert played(steps, across, kernel=kernel) == played(steps, across, kernel=kernel, layer=Walks)
+
+
+@pytest.mark.parametrize("steps_before", range(12))
+def test_a_zap_across_the_start_of_a_scan(steps_before: int) -> None:
+    """A page goes while a scan starts and fills the unstable tree with it: index and walk agree on what is left."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 50)
+        await s.process("B", 10)
+        await s.process("C", 90)
+        await s.scan()
+        zapping = s.start("zapping", s.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_DONTNEED))
+        for _ in range(steps_before):
+            await s.step(zapping)
+        await s.batch(1)
+        await s.finish(zapping)
+        dumps.append(dump(s))
+        await s.scan()
+        dumps.append(dump(s))
+
+    def dumps_of(**machine: Any) -> list[Any]:
+        dumps.clear()
+        perform(play, kernel="v3.9", watchers=(), **machine)
+        return list(dumps)
+
+    dumps: list[Any] = []
+    assert dumps_of() == dumps_of(layer=Walks)
 
 
 def test_the_index_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

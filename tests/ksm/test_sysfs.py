@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import MmSlot
 from ksmactors.ksm.sysfs import kstrtoul
+from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EACCES, EBUSY, EINVAL, ENOENT, ENOMEM, ERANGE
-from tests.helpers.directed import Stage, about_to, perform
+from tests.helpers.directed import Place, Stage, about_to, perform
 
 UINT_MAX, ULONG_MAX = 2**32 - 1, 2**64 - 1
 
@@ -136,6 +140,64 @@ def test_writing_run_2_again() -> None:
         assert not s.frame(a, 0).is_ksm
 
     perform(play)
+
+
+class ReadsRunTooEarly(Ksm):
+    """__ksm_enter asks for run before it locks the list."""
+
+    async def ksm_enter(self, mm: AddressSpace) -> int:
+        run = await self.read_ksm_run()
+        self.read_ksm_run = lambda: self._said(run)  # type: ignore[method-assign]
+        failed = await super().ksm_enter(mm)
+        del self.read_ksm_run
+        return failed
+
+    @staticmethod
+    async def _said(run: int) -> int:
+        return run
+
+
+async def forked_into_unmerging(s: Stage, place: Place) -> bool:
+    """A process forks, and run=2 begins when its child is on the way into the list: does a merged page survive?"""
+    a = await s.process("A", 1, 1)
+    await s.scan(2)
+    await s.set("run", 1)
+    forking = s.start("fork", s.fork(a, "B"))
+    await s.until(forking, place)
+    writing = s.start("admin", s.set("run", 2))
+    await s.blocks(writing)  # by the list lock, or by A's mmap_sem with the cursor at A
+    b = await s.finish(forking)
+    assert await s.finish(writing) == 0
+    return any(s.frame(proc, index).is_ksm for proc in (a, b) for index in range(2))
+
+
+ON_THE_WAY = {
+    "before the lock": about_to(ACQUIRE, field="", inside="ksm_enter"),
+    "before run is read": about_to(READ, field="ksm_run", inside="ksm_enter"),
+    "before it is in": about_to(WRITE, MmSlot, inside="insert_slot"),
+    "before the lock is released": about_to(RELEASE, inside="ksm_enter"),
+    "before the copy": about_to(inside="copy_page_range"),
+}
+
+
+@pytest.mark.parametrize("place", ON_THE_WAY)
+def test_a_fork_does_not_slip_past_unmerging(place: str) -> None:
+    """Wherever a fork is when run=2 begins, parent and child are unmerged: __ksm_enter reads run under the list lock,
+    under which unmerging begins at the first slot (v3.9, no layer)."""
+
+    async def play(s: Stage) -> None:
+        assert not await forked_into_unmerging(s, ON_THE_WAY[place])
+
+    perform(play, kernel="v3.9")
+
+
+def test_a_fork_would_slip_past_unmerging() -> None:
+    """A kernel that reads run before the lock leaves the child's pages merged."""
+
+    async def play(s: Stage) -> None:
+        assert await forked_into_unmerging(s, ON_THE_WAY["before the lock"])
+
+    perform(play, kernel="v3.9", layer=ReadsRunTooEarly, watchers=("lifetime", "structure", "counters", "rmap"))
 
 
 def test_unmerging_without_memory() -> None:

@@ -11,6 +11,9 @@ from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import make_subject
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import ACQUIRE
+from ksmactors.mm.const import MADV_UNMERGEABLE, PAGE_SIZE
+from tests.helpers.directed import Proc, Stage, about_to, perform
 
 WORKLOAD = """
 from ksmactors.workload import Host, Process, Str, Workload
@@ -55,3 +58,47 @@ class TestUnshareOnAdvice:
 
         assert outcome.defect is not None
         assert outcome.defect.signature == "rmap/lost_mapping@rmap_walk_ksm"
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_advice_during_a_migration(index: int) -> None:
+    """A page of which a migration has unmapped some mappings is no page of one's own: the advice waits for it, and then
+    every page is copied."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1, 1)
+        b = await s.fork(a, "B")
+        page = s.frame(a, index)
+        migration = s.start("migration", s.kernel.migrate_frame(page, 1))
+        await s.until(migration, about_to(ACQUIRE, b.mm.page_table_lock, inside="try_to_unmap_one"))
+        assert page.mapcount == 1
+        advice = s.start("advice", s.kernel.madvise(b.mm, b.start, 2 * PAGE_SIZE, MADV_UNMERGEABLE))
+        await s.blocks(advice)
+        await s.finish(migration)
+        assert await s.finish(advice) == 0
+        assert all(s.frame(a, page) is not s.frame(b, page) for page in range(2))
+        await s.scan(3)
+        await s.kernel.munmap(a.mm, a.start, 2 * PAGE_SIZE)
+        await s.quiesce()
+        await s.farewell()
+
+    perform(play)
+
+
+@pytest.mark.parametrize("kernel", ["v3.9", "series"])
+def test_mremap_leaves_pages_shared(kernel: str) -> None:
+    """mremap unmerges what it moves, but the advice stays as it is: the pages that a fork shares stay shared."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1, 2)
+        b = await s.fork(a, "B")
+        shared = [s.frame(b, index) for index in range(2)]
+        moved = Proc(a.mm, await s.kernel.mremap(a.mm, a.start, 2 * PAGE_SIZE))
+        vma = a.mm.vma_at(moved.start)
+        assert vma is not None
+        assert vma.mergeable
+        assert [s.frame(moved, index) for index in range(2)] == [s.frame(b, index) for index in range(2)] == shared
+        await s.quiesce()
+        await s.farewell()
+
+    perform(play, kernel=kernel)

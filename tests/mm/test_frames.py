@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmactors.errors import EmulatorBug, Finding, UsageError
+from ksmactors.interleave.actor import ACQUIRE, races
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.content import Contents, memcmp_pages
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
-from tests.helpers.directed import Stage, perform
+from tests.helpers.directed import Stage, about_to, perform
 
 POISONED: dict[str, Callable[[Frame], Awaitable[object]]] = {
     "get": lambda frame: frame.get(),
@@ -75,7 +75,7 @@ def test_frozen_references() -> None:
 
 
 def test_page_lock() -> None:
-    """lock_page blocks while another holds the lock, trylock_page does not; only the holder may unlock."""
+    """lock_page blocks while another holds the lock, trylock_page does not; who unlocks without it is convicted."""
 
     async def play(s: Stage) -> None:
         frame = await s.kernel.alloc_page(0)
@@ -88,8 +88,29 @@ def test_page_lock() -> None:
         await frame.unlock()
         await s.finish(waiting)
         assert frame.owner is waiting.actor
-        with pytest.raises(EmulatorBug):
+        with pytest.raises(Finding) as found:
             await frame.unlock()
+        assert found.value.signature == "lock_order/released_by_another@play"
+
+    perform(play)
+
+
+@pytest.mark.parametrize("operation", ["lock", "trylock", "unlock", "wait_unlocked"])
+def test_operations_on_a_page_lock_race(operation: str) -> None:
+    """Whatever is done to a page lock is done to the lock as a whole, and so races with its acquisition."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        puppet = s.start("puppet", doing(frame))
+        await s.until(puppet, about_to(obj=frame, inside=operation))
+        assert races(puppet.actor.op, (ACQUIRE, frame, ""))
+        await s.finish(puppet)
+
+    async def doing(frame: Frame) -> None:
+        if operation == "unlock":
+            await frame.lock()
+        await getattr(frame, operation)()
 
     perform(play)
 
@@ -130,17 +151,17 @@ def test_last_freed_is_first_reused() -> None:
     perform(play)
 
 
-def test_freeing_a_mapped_page_is_our_own_bug() -> None:
-    """A frame whose last reference goes while it is mapped is no finding about the protocol, but a bug of ours."""
+def test_freeing_a_mapped_page() -> None:
+    """The last reference of a frame goes while a page table entry still maps it: found with no witness watching."""
 
     async def play(s: Stage) -> None:
-        frame = await s.kernel.alloc_page(0)
-        assert frame is not None
-        frame.mapcount = 1
-        await frame.put()
+        a = await s.process("A", 1)
+        await s.frame(a, 0).put()
 
-    with pytest.raises(EmulatorBug, match="freed with 1 mappings"):
-        perform(play)
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=())
+    assert found.value.signature == "references/freed_while_mapped@none"
+    assert "1 mapping" in found.value.message
 
 
 @pytest.mark.parametrize("machine", [{"nodes": 0}, {"frames_per_node": 0}])
@@ -156,12 +177,13 @@ def test_impossible_machines(machine: dict[str, int]) -> None:
 @settings(derandomize=True, max_examples=50)
 @given(st.binary(min_size=1, max_size=8), st.binary(min_size=1, max_size=8))
 def test_contents_are_interned_and_ordered(one: bytes, other: bytes) -> None:
-    """Equal bytes are one object, whose order is memcmp's and whose checksum is that of the bytes."""
+    """Equal bytes are one object, whose order is memcmp's; the checksum tells contents apart, and is never 0."""
     contents = Contents()
     a, b = contents.of(one.ljust(PAGE_SIZE, b"\0")), contents.of(other.ljust(PAGE_SIZE, b"\0"))
     assert (a is b) == (a.data == b.data)
     assert memcmp_pages(a, b) == (a.data > b.data) - (a.data < b.data)
-    assert a.checksum == crc32(a.data)
+    assert (a.checksum == b.checksum) == (a.data == b.data)
+    assert 0 not in (a.checksum, b.checksum, contents.zero.checksum)
 
 
 @settings(derandomize=True, max_examples=50)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import ACQUIRE, READ, WRITE
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM, PAGE_SIZE
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 from ksmactors.mm.migrate import PASSES
@@ -304,6 +305,31 @@ def test_unmapped_during_migration() -> None:
         await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
         await s.finish(migration)
         assert not any(f.refcount for node in s.kernel.nodes for f in node.frames if f is not s.kernel.zero_page)
+
+    perform(play)
+
+
+def test_an_unmapped_ordinary_page_is_not_migrated() -> None:
+    """Nothing keeps the anon_vma of a page that has lost its last mapping: the pass that locks such a page looks at
+    it no further, and the next one finds that only the isolation is left."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1)
+        page = s.frame(a, 0)
+        migration = s.start("migration", s.kernel.migrate_frame(page, 1))
+        await s.until(migration, about_to(ACQUIRE, page, inside="unmap_and_move_locked"))
+        assert await s.kernel.munmap(a.mm, a.start, PAGE_SIZE) == 0
+        anon_vma = page.mapping
+        assert isinstance(anon_vma, AnonVma)
+        assert (page.mapcount, page.refcount, anon_vma.alive) == (0, 1, False)
+        await s.until(migration, about_to(RELEASE, page))
+        assert page.mapping is anon_vma
+        await s.until(migration, about_to(READ, page, "refcount"))
+        assert page.refcount == 1, "the first pass leaves it as it is"
+        assert await s.finish(migration) == 0
+        assert page.refcount == 0
+        assert [frame.refcount for frame in s.kernel.nodes[1].frames] == [0]
+        await s.farewell()
 
     perform(play)
 

@@ -8,13 +8,15 @@ import pytest
 
 from ksmactors import watch
 from ksmactors.errors import Finding
+from ksmactors.interleave.actor import ACQUIRE
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
+from ksmactors.ksm.scan import Scanning
+from ksmactors.ksm.structs import FREED, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_WRITE
+from ksmactors.mm.const import MADV_DONTNEED, MADV_MERGEABLE, PAGE_SIZE, VM_FAULT_WRITE
 from ksmactors.mm.frame import Frame
-from tests.helpers.directed import Play, Stage, about_to, perform
+from tests.helpers.directed import Play, Proc, Stage, about_to, perform
 
 
 async def life(s: Stage) -> None:
@@ -73,17 +75,25 @@ async def last_mapping_written(s: Stage) -> None:
 
 
 async def forked_while_merging(s: Stage) -> None:
-    """The second half of a merge fails, and the first process has forked meanwhile."""
+    """The second half of a merge fails, and the first process has forked since the first half."""
     a = await s.process("A", 1)
     b = await s.process("B", 1)
     await s.scan(1)
     ksmd = s.start("ksmd", s.scan())
-    await s.until(ksmd, about_to(inside="try_to_merge_two_pages"))
-    await s.until(ksmd, about_to(obj=b.mm.mmap_sem))
-    await s.until(ksmd, about_to(obj=a.mm.mmap_sem))
+    await s.until(ksmd, about_to(ACQUIRE, b.mm.mmap_sem, inside="try_to_merge_with_ksm_page"))
+    await s.until(ksmd, about_to(ACQUIRE, a.mm.mmap_sem, inside="try_to_merge_with_ksm_page"))
     await s.fork(b, "C")
     await s.write(a, 0, 2)
     await s.finish(ksmd)
+    await s.quiesce()
+
+
+async def moved_and_touched_anew(s: Stage) -> None:
+    """A process moves a region, gives its page back and touches it again."""
+    a = await s.process("A", 1)
+    moved = Proc(a.mm, await s.kernel.mremap(a.mm, a.start, PAGE_SIZE))
+    await s.kernel.madvise(a.mm, moved.start, PAGE_SIZE, MADV_DONTNEED)
+    await s.write(moved, 0, 2)
     await s.quiesce()
 
 
@@ -142,6 +152,37 @@ class HoldsMmForEver(Ksm):
         return await super().ksm_enter(mm)
 
 
+class HoldsAnonVmaForEver(Ksm):
+    async def try_to_merge_with_ksm_page(self, item: RmapItem, page: Frame, kpage: Frame | None) -> int:
+        result = await super().try_to_merge_with_ksm_page(item, page, kpage)
+        if result == 0:
+            item.anon_vma.get()
+        return result
+
+
+class UnlinksNodesOnly(Ksm):
+    def free_stable_node(self, node: StableNode) -> None:
+        """Nothing."""
+
+
+class IndexByAddress(Ksm):
+    """A new page is numbered by where it is, not by where its vma's pages are counted from."""
+
+    def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
+        super().page_add_new_anon_rmap(page, vma, address)
+        page.index = address // PAGE_SIZE
+
+
+class FreesAnonVmaTooEarly(Ksm):
+    """The last vma takes its anon_vma with it when it is moved, although another takes its place."""
+
+    async def unlink_anon_vmas(self, vma: Vma) -> None:
+        anon_vma = vma.anon_vma
+        await super().unlink_anon_vmas(vma)
+        if anon_vma is not None and anon_vma.vmas:
+            anon_vma.alive = False
+
+
 class StaysOnMigrateNodes(Ksm):
     async def stable_node_from_migrate_nodes(self, node: StableNode) -> None:
         node.migrating = False
@@ -179,9 +220,10 @@ class AppendsNothing(Ksm):
         item.anon_vma.put()
 
 
-class BreaksNothing(Ksm):
-    async def break_cow(self, item: RmapItem) -> None:
-        item.anon_vma.put()
+class MakesTheNodeLast(Ksm):
+    """As v3.9 does: first both processes, then the node."""
+
+    merge_two = Scanning.merge_two
 
 
 class CountsScansTwice(Ksm):
@@ -214,14 +256,14 @@ class MiscountsItems(Ksm):
         self.ksm_rmap_items += 1
 
 
-def with_trees(name: str, tree: type[ContentTree[Any]]) -> type[Ksm]:
-    """A kernel whose stable trees are of another kind."""
+def with_trees(which: str, tree: type[ContentTree[Any]]) -> type[Ksm]:
+    """A kernel whose stable or unstable trees are of another kind."""
 
     def init(self: Ksm, *args: Any, **kwargs: Any) -> None:
         Ksm.__init__(self, *args, **kwargs)
-        self.root_stable_tree[:] = [tree("root_stable_tree", nid) for nid in range(len(self.nodes))]
+        getattr(self, which)[:] = [tree(which, nid) for nid in range(len(self.nodes))]
 
-    return type(name, (Ksm,), {"__init__": init})
+    return type("Broken", (Ksm,), {"__init__": init})
 
 
 class RedTree(ContentTree[Any]):
@@ -262,6 +304,8 @@ CONVICTED: dict[str, tuple[type[Ksm], Play]] = {
     "lifetime/leaked_frame@none": (ForgetsToPut, life),
     "lifetime/leaked_rmap_item@none": (LosesItems, life),
     "lifetime/leaked_mm@none": (HoldsMmForEver, life),
+    "lifetime/leaked_anon_vma@none": (HoldsAnonVmaForEver, life),
+    "lifetime/leaked_stable_node@none": (UnlinksNodesOnly, life),
     "structure/bad_migrate_nodes@none": (StaysOnMigrateNodes, life),
     "structure/wrong_tree@none": (NodeWithoutNid, life),
     "structure/bad_order@none": (TurnsTheWrongWay, life),
@@ -276,7 +320,8 @@ CONVICTED: dict[str, tuple[type[Ksm], Play]] = {
     "writable/writable_ksm_page@run_store": (ReusesKsmPages, last_mapping_faulted),
     "writable/ksm_page_written@user_write": (ReusesKsmPages, last_mapping_written),
     "rmap/lost_mapping@rmap_walk_ksm": (AppendsNothing, life),
-    "rmap/half_ksm_page@rmap_walk_ksm": (BreaksNothing, forked_while_merging),
+    "rmap/half_ksm_page@rmap_walk_ksm": (MakesTheNodeLast, forked_while_merging),
+    "rmap/lost_anon_mapping@rmap_walk": (IndexByAddress, moved_and_touched_anew),
     "warning/kernel_warning@remove_rmap_item_from_tree": (CountsScansTwice, life),
 }
 """By signature: a kernel that one witness convicts by it, and in which program."""
@@ -293,12 +338,76 @@ def test_convicts(signature: str) -> None:
     assert found.value.signature == signature
 
 
+@pytest.mark.parametrize("which", ["root_stable_tree", "root_unstable_tree"])
 @pytest.mark.parametrize("tree", [RedTree, BlackTree, OrphanTree, ForgetfulTree])
-def test_convicts_a_bad_tree(tree: type[ContentTree[Any]]) -> None:
-    """Colours, balance, parents and membership: whichever is wrong in a stable tree, the tree is convicted."""
+def test_convicts_a_bad_tree(tree: type[ContentTree[Any]], which: str) -> None:
+    """Colours, balance, parents and membership: whichever is wrong in a tree, the tree is convicted; in an unstable one
+    while the scan goes on that filled it."""
+
+    async def play(s: Stage) -> None:
+        await s.process("A", *range(1, 8))
+        await s.process("B", *range(1, 8) if which == "root_stable_tree" else range(11, 18))
+        await s.scan()
+        for _ in range(14):
+            await s.batch(1)
+
     with pytest.raises(Finding) as found:
-        perform(life, layer=with_trees("Broken", tree), watchers=["structure"])
+        perform(play, layer=with_trees(which, tree), watchers=["structure"])
     assert found.value.signature == "structure/bad_tree@none"
+    assert which in found.value.message
+
+
+def test_an_anon_vma_that_is_gone_leads_nowhere() -> None:
+    """A page whose anon_vma was freed is not found by reverse mapping, although the vma is there."""
+    with pytest.raises(Finding) as found:
+        perform(moved_and_touched_anew, layer=FreesAnonVmaTooEarly, watchers=["rmap"])
+    assert found.value.signature == "rmap/lost_anon_mapping@rmap_walk"
+
+
+def test_a_stale_node_in_its_tree_is_no_leak() -> None:
+    """A node that no search has met since its page went is still in its tree when all have exited: nothing leaks."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1, 1, mergeable=False)
+        await s.fork(a, "B")  # without advice, so that ksmd never asks for its pages
+        await s.kernel.madvise(a.mm, a.start, 2 * PAGE_SIZE, MADV_MERGEABLE)
+        await s.scan(2)
+        node = s.kernel.root_stable_tree[0].root
+        await s.kernel.munmap(a.mm, a.start, 2 * PAGE_SIZE)
+        await s.scan()
+        await s.farewell()
+        assert node is not None
+        assert s.kernel.root_stable_tree[0].root is node
+        assert s.kernel.pfn_to_page(node.kpfn).refcount == 0
+
+    perform(play, kernel="v3.9")
+
+
+async def unstable_tree_left_behind(s: Stage) -> None:
+    """An unstable tree is out of use for the start of a scan; one of its items is freed; it comes into use again."""
+    await s.set("merge_across_nodes", 0)
+    a = await s.process("A", 2, nid=1)
+    await s.process("B", 1, 3, nid=1)
+    await s.scan(2)
+    await s.set("merge_across_nodes", 1)
+    await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
+    await s.batch(1)
+    await s.set("merge_across_nodes", 0)
+    assert any(item.flag == FREED for item in s.kernel.root_unstable_tree[1])
+
+
+async def unstable_tree_walked_again(s: Stage) -> None:
+    """As before, and then ksmd goes on."""
+    await unstable_tree_left_behind(s)
+    await s.scan()
+
+
+def test_a_dangling_root_is_convicted_by_the_walk() -> None:
+    """v3.9 lets an unstable tree of an old scan name freed items: no witness minds, until ksmd walks it (H2)."""
+    perform(unstable_tree_left_behind, kernel="v3.9")
+    with pytest.raises(Finding) as found:
+        perform(unstable_tree_walked_again, kernel="v3.9")
+    assert found.value.signature == "lifetime/use_after_free_rmap_item@get_mergeable_page"
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
