@@ -1,0 +1,189 @@
+"""`ksmactors estimate`: what KSM would save on real pages."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import click
+
+from ksmactors.cli.options import output_options
+from ksmactors.errors import INTERRUPTED, USAGE, UsageError
+from ksmactors.estimate.spread import POLICIES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ksmactors.estimate.census import Progress
+
+UNFOLDED: Final = 10_000
+"""Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
+
+EPILOG: Final = "\b\n--spread, for pages of which nobody knows the node:\n" + "\n".join(
+    f"  {policy:<11} {meaning}" for policy, meaning in POLICIES.items()
+)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("files", metavar="FILE...", nargs=-1)
+@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="PID", help="A process. Repeatable.")
+@click.option("--core", is_flag=True, help="Every FILE must be an ELF core [default: seen from its first bytes].")
+@click.option("--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: 2; the machine's for --pid].")
+@click.option(
+    "--spread", type=click.Choice(tuple(POLICIES)),
+    help="On which node a page is [default: interleave; actual for --pid].",
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(0), default=10, show_default=True, metavar="K", help="Contents to show.")
+@click.option("--kernel", default="series", show_default=True, help="The kernel whose KSM it is.")
+@click.option(
+    "--max-page-sharing", type=click.IntRange(2), metavar="N",
+    help="Mappings that a KSM page may have, where the kernel has that knob [default: 256].",
+)  # fmt: skip
+@click.option("--use-zero-pages", is_flag=True, help="Zeros go to the zero page, where the kernel has that knob.")
+@click.option(
+    "--pages-to-scan", type=click.IntRange(1), default=100, show_default=True, metavar="N",
+    help="The knob, to turn full scans into time.",
+)  # fmt: skip
+@click.option(
+    "--sleep-millisecs", type=click.IntRange(0), default=20, show_default=True, metavar="MS", help="As above."
+)
+@click.option(
+    "--interval", type=click.FloatRange(0, 86_400), default=1.0, show_default=True, metavar="S",
+    help="Seconds between the two looks at a process.",
+)  # fmt: skip
+@output_options
+def estimate(
+    files: Sequence[str],
+    pids: Sequence[int],
+    core: bool,
+    nodes: int | None,
+    spread: str | None,
+    top: int,
+    kernel: str,
+    max_page_sharing: int | None,
+    use_zero_pages: bool,
+    pages_to_scan: int,
+    sleep_millisecs: int,
+    interval: float,
+    *,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
+    """Estimate what KSM would save on these pages, with merge_across_nodes 0 and 1 side by side.
+
+    A FILE is a memory image (its bytes are pages) or an ELF core (its PT_LOAD segments are; pages of files and
+    zeros that nobody ever wrote look like any others there). --pid reads the memory of a live process without
+    touching it: all that is anonymous, present and private, as if the process had advised it mergeable. It is
+    looked at twice; what changes in between is volatile.
+
+    The counters are those that the kernel's scans converge to when nobody writes any more, and the number of full
+    scans is how long that takes from a cold start; a page that shares its frame already (a fork, KSM) counts like
+    one that does not. Nothing needs root but other people's processes and the numbers of frames, from which comes
+    the node of each page; without them a page is taken to be on the node that has most of its mapping.
+
+    The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown.
+    """
+    from ksmactors.estimate.answer import Answer, Question
+    from ksmactors.estimate.gather import Gathering, Request
+    from ksmactors.estimate.protocol import Knobs
+
+    knobs = Knobs.of_kernel(kernel, max_page_sharing=max_page_sharing, use_zero_pages=use_zero_pages)
+    request = Request(files, pids, core, nodes, spread, interval)
+    with _interruptible() as interruption, _progress_bar(interruption, color, wanted=not quiet) as progress:
+        gathering = Gathering(request, progress)
+        try:
+            gathering.read()
+        except Interruption:
+            gathering.problems.append("interrupted; what was read until then is counted")
+    for problem in gathering.problems:
+        click.echo(f"ksmactors: {problem}", err=True)
+    if gathering.census.pages:
+        question = Question(
+            kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs
+        )
+        answer = Answer.of(question, gathering.census, gathering.sources, gathering.problems)
+        _print(answer, as_json=as_json, quiet=quiet, color=color)
+    elif not gathering.problems:
+        raise UsageError("estimate: there is no page that KSM would look at in what was named")
+    if interruption:
+        return INTERRUPTED
+    return USAGE if gathering.problems else 0
+
+
+def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(answer.as_json(), option=orjson.OPT_INDENT_2).decode())
+        return
+    from ksmactors.estimate.show import show
+
+    show(answer, _console(sys.stdout, color), quiet=quiet)
+
+
+def _console(stream: TextIO, color: str) -> Console:
+    """A rich console; what is no terminal is as wide as its rows."""
+    from rich.console import Console
+
+    from ksmactors.events.terminal import color_allowed
+
+    colored = color_allowed(stream, color)
+    width = None if stream.isatty() else UNFOLDED
+    return Console(
+        file=stream, force_terminal=colored or None, no_color=not colored, width=width, highlight=False, markup=False
+    )
+
+
+class Interruption(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collect SIGINT instead of raising amid the books: the next progress call ends the reading."""
+    caught: list[int] = []
+
+    def catch(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+
+    before = signal.signal(signal.SIGINT, catch)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress_bar(interruption: Sequence[int], color: str, *, wanted: bool) -> Iterator[Progress]:
+    """A bar on standard error where that is a terminal; its callback ends the reading after an interruption."""
+
+    def silent(*_: object) -> None:
+        if interruption:
+            raise Interruption
+
+    if not (wanted and sys.stderr.isatty()):
+        yield silent
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[pages]}"),
+        TimeRemainingColumn(), console=_console(sys.stderr, color), transient=True,
+    )  # fmt: skip
+    with bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(label: str, done: int, total: int | None) -> None:
+            silent()
+            if label not in tasks:
+                for task in tasks.values():
+                    bar.update(task, visible=False)
+                tasks[label] = bar.add_task(label, total=total, pages="")
+            bar.update(tasks[label], completed=done, total=total, pages=f"{done:,} pages")
+
+        yield advance

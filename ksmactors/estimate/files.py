@@ -1,0 +1,117 @@
+"""Pages from files: raw memory images page by page, and ELF cores segment by segment.
+
+Files are read a megabyte at a time into one buffer and not mapped: a mapped file that somebody truncates meanwhile
+kills its reader with SIGBUS, and what is mapped and was looked at would count as this process' memory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ksmactors.errors import UsageError
+from ksmactors.estimate.census import BATCH_PAGES, Census, Progress, Region, Source
+from ksmactors.estimate.elf import Core, is_core, read_core
+from ksmactors.estimate.spread import Spread
+from ksmactors.mm.const import PAGE_SIZE
+
+
+class FileReader:
+    """Reads files into a census. What was not there becomes a line in `problems`; the rest is read."""
+
+    def __init__(self, census: Census, spread: Spread, problems: list[str], progress: Progress) -> None:
+        self.problems: Final = problems
+        self._census = census
+        self._spread = spread
+        self._progress = progress
+        self._buffer = memoryview(bytearray(BATCH_PAGES * PAGE_SIZE))
+
+    def read(self, path: str, number: int, *, core: bool = False) -> Source:
+        """Read a file; `core`: it must be an ELF core, else whether it is one is seen from its first bytes.
+
+        Raises:
+            UsageError: nothing of it can be read.
+        """
+        with _opened(path) as (fd, size):
+            try:
+                headers = read_core(fd, path) if core or is_core(fd) else None
+            except OSError as error:
+                raise UsageError(f"{path}: {error.strerror}") from error
+            if headers is None:
+                return self._read_raw(fd, size, path, number)
+            return self._read_core(fd, size, path, number, headers)
+
+    def _read_raw(self, fd: int, size: int, path: str, number: int) -> Source:
+        if size < PAGE_SIZE:
+            raise UsageError(f"{path}: {size} bytes, not even one page of {PAGE_SIZE}")
+        if size % PAGE_SIZE:
+            self.problems.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
+        self._census.add_region(Region(path, number, "", 0))
+        total = size // PAGE_SIZE
+        read = self._copy(fd, path, number, 0, 0, total, 0, total)
+        if read < total:
+            self.problems.append(f"{path}: ends after {read} of {total} pages; somebody truncated it while it was read")
+        return Source(path, "file", read, {})
+
+    def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> Source:
+        total = sum(segment.filesz for segment in core.segments) // PAGE_SIZE
+        done = missing = end = 0
+        for segment in core.segments:
+            # A page that two segments name (a guest's virtual and physical memory) counts once; only whole pages do.
+            skipped = max(end - segment.offset, 0)
+            skipped += -(segment.address + skipped) % PAGE_SIZE
+            offset = segment.offset + skipped
+            pages = max(segment.filesz - skipped, 0) // PAGE_SIZE
+            end = max(end, offset + pages * PAGE_SIZE)
+            there = min(pages, max(size - offset, 0) // PAGE_SIZE)
+            if there:
+                address = segment.address + skipped
+                self._census.add_region(Region(path, number, core.mapped_at(address), address))
+                there = self._copy(fd, path, number, offset, address, there, done, total)
+            done += there
+            missing += pages - there
+        if missing:
+            self.problems.append(f"{path}: the core is cut off: {missing} of its {done + missing} pages are missing")
+        not_dumped = sum(segment.memsz - segment.filesz for segment in core.segments) // PAGE_SIZE
+        return Source(path, "core", done, {"not dumped": not_dumped} if not_dumped else {})
+
+    def _copy(
+        self, fd: int, path: str, number: int, offset: int, address: int, pages: int, done: int, total: int
+    ) -> int:
+        """Read so many pages into the census; how many were there."""
+        census = self._census
+        read = 0
+        while read < pages:
+            part = self._buffer[: min(pages - read, BATCH_PAGES) * PAGE_SIZE]
+            try:
+                got = os.preadv(fd, [part], offset + read * PAGE_SIZE) // PAGE_SIZE
+            except OSError as error:
+                self.problems.append(f"{path}: offset {offset + read * PAGE_SIZE:#x}: {error.strerror}")
+                break
+            if not got:
+                break
+            nodes = self._spread.place(got, index=len(census), region=len(census.regions) - 1, source=number)
+            census.add(part[: got * PAGE_SIZE], address + read * PAGE_SIZE, nodes)
+            read += got
+            self._progress(path, done + read, total)
+        return read
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[int, int]]:
+    """A file opened for reading, and its size in bytes."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # without it a pipe waits for its writer
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    try:
+        mode = os.fstat(fd).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a block device"
+            raise UsageError(f"{path}: {what}; pages are read from files, cores and, with --pid, processes")
+        yield fd, os.lseek(fd, 0, os.SEEK_END)
+    finally:
+        os.close(fd)

@@ -1,0 +1,238 @@
+"""Pages of live processes: looked at twice, as ksmd would; one that changed in between is volatile.
+
+Both looks go over every page that ksmd would take: anonymous, present, in a private mapping. A page that is new at
+the second look is volatile like one that changed: ksmd, too, would wait to see its checksum again. One that is gone
+by then does not count. Processes run on meanwhile; nothing of them is stopped, changed or paged in.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Final
+
+from ksmactors.errors import UsageError
+from ksmactors.estimate.census import BATCH_PAGES, Census, Progress, Region, Source, Span
+from ksmactors.estimate.procfs import (
+    EXCLUSIVE,
+    FILE,
+    PFN,
+    PRESENT,
+    SWAPPED,
+    Mapping,
+    NodeOfFrame,
+    NumaArea,
+    ProcessGone,
+    ProcessMemory,
+)  # fmt: skip
+from ksmactors.estimate.spread import Spread
+from ksmactors.mm.const import PAGE_SIZE
+
+ZEROS: Final = bytes(PAGE_SIZE)
+NAP_S: Final = 0.1
+"""How long a progress that wants to stop has to wait at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Neighbouring pages that were read: their area, first address, bytes and pagemap entries."""
+
+    mapping: Mapping
+    area: NumaArea | None
+    address: int
+    pages: memoryview
+    entries: array[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A process after the first look. `span`: its pages in the census; `alive`: whether there is a second one."""
+
+    memory: ProcessMemory
+    span: Span
+    left_out: dict[str, int]
+    alive: bool
+
+
+class ProcessReader:
+    """Reads live processes into a census. What cannot be read to its end becomes a line in `problems`."""
+
+    def __init__(
+        self, census: Census, spread: Spread, problems: list[str], sources: list[Source], progress: Progress, *,
+        interval_s: float, node_of_frame: NodeOfFrame, open_memory: Callable[[int], ProcessMemory] = ProcessMemory,
+    ) -> None:  # fmt: skip
+        self.problems: Final = problems
+        self.sources: Final = sources
+        self._census = census
+        self._spread = spread
+        self._progress = progress
+        self._interval_s = interval_s
+        self._node_of_frame = node_of_frame
+        self._open_memory = open_memory
+        self._buffer = memoryview(bytearray(BATCH_PAGES * PAGE_SIZE))
+        self._left_out: Counter[str] = Counter()
+
+    def read(self, pids: Sequence[int], first_number: int) -> None:
+        """Look at all processes, wait, and look again.
+
+        What cannot be looked at at all is a problem, and the others are read. If a process exits meanwhile, all that
+        was seen of it by then counts.
+
+        Args:
+            first_number: number of the first process among all files and processes.
+        """
+        with ExitStack() as files:
+            seen = []
+            for number, pid in enumerate(pids, first_number):
+                try:
+                    memory = files.enter_context(self._open_memory(pid))
+                    seen.append(self._first_look(memory, number))
+                except UsageError as error:
+                    self.problems.append(str(error))
+            if any(process.alive for process in seen):
+                self._wait()
+            for process in seen:
+                late = self._census.late
+                left_out = self._second_look(process) if process.alive else process.left_out
+                pages = self._census.counted(process.span) + self._census.late - late
+                self.sources.append(Source(process.memory.name, "process", pages, dict(sorted(left_out.items()))))
+
+    def _first_look(self, memory: ProcessMemory, number: int) -> _Seen:
+        census, mapping, alive = self._census, None, True
+        first, first_run = len(census), census.runs
+        self._left_out = Counter()
+        try:
+            for part in self._look(memory, "first look"):
+                if part.mapping is not mapping:
+                    mapping = part.mapping
+                    census.add_region(Region(memory.name, number, mapping.name, mapping.start))
+                census.add(part.pages, part.address, self._nodes(part, memory.name, number))
+        except ProcessGone as gone:
+            if len(census) == first:
+                raise UsageError(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone
+            self._exited(memory, f"at the first look; the {len(census) - first} pages seen by then count as settled")
+            alive = False
+        return _Seen(memory, census.span(first, first_run), self._left_out, alive)
+
+    def _second_look(self, process: _Seen) -> dict[str, int]:
+        census = self._census
+        self._left_out = Counter()
+        again = 0
+        try:
+            for part in self._look(process.memory, "second look"):
+                census.look_again(process.span, part.pages, part.address)
+                again += len(part.entries)
+        except ProcessGone:
+            self._exited(process.memory, f"at the second look, after {again} pages; the others count as settled")
+            return process.left_out
+        except UsageError as error:
+            self.problems.append(f"{error}; pages not seen a second time count as settled")
+            return process.left_out
+        if gone := census.forget_unseen(process.span):
+            self._left_out["unmapped meanwhile"] += gone
+        return self._left_out
+
+    def _exited(self, memory: ProcessMemory, when: str) -> None:
+        self.problems.append(f"{memory.name}: exited {when}")
+
+    def _wait(self) -> None:
+        """The time between the looks, in small pieces: the progress may stop it."""
+        end = monotonic() + self._interval_s
+        while (left := end - monotonic()) > 0:
+            self._progress("waiting for the second look", 0, None)
+            sleep(min(left, NAP_S))
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def _look(self, memory: ProcessMemory, which: str) -> Iterator[_Part]:
+        """All pages that ksmd would take, in its order."""
+        mappings, areas = memory.mappings(), memory.numa_areas()
+        total = sum(area.anon for area in areas.values()) if areas else None
+        label, done = f"{memory.name}, {which}", 0
+        for mapping in mappings:
+            area = areas.get(mapping.start)
+            if not mapping.mergeable or (area is not None and not area.anon):
+                continue  # a big reservation has no pages, but many entries in pagemap
+            if area is not None and area.huge:
+                self._left_out["huge (hugetlb)"] += (mapping.end - mapping.start) // PAGE_SIZE
+                continue
+            for address, entries in memory.entries(mapping.start, mapping.end):
+                for first, count in self._candidates(entries):
+                    start = address + first * PAGE_SIZE
+                    for part in self._read(memory, mapping, area, start, entries[first : first + count]):
+                        done += len(part.entries)
+                        yield part
+                        self._progress(label, done, total)
+                self._progress(label, done, total)
+
+    def _candidates(self, entries: array[int]) -> Iterator[tuple[int, int]]:
+        """Runs of present, anonymous pages among pagemap entries: (index of the first, how many)."""
+        first = 0
+        for index, entry in enumerate(entries):
+            if entry & PRESENT and not entry & FILE:
+                continue
+            if entry & PRESENT:
+                self._left_out["of files or shared"] += 1
+            elif entry & SWAPPED:
+                self._left_out["swapped out"] += 1
+            if index > first:
+                yield first, index - first
+            first = index + 1
+        if len(entries) > first:
+            yield first, len(entries) - first
+
+    def _read(
+        self, memory: ProcessMemory, mapping: Mapping, area: NumaArea | None, address: int, entries: array[int]
+    ) -> Iterator[_Part]:
+        done = 0
+        while done < len(entries):
+            wanted = min(len(entries) - done, BATCH_PAGES)
+            start = address + done * PAGE_SIZE
+            got = memory.read(start, self._buffer[: wanted * PAGE_SIZE])
+            for first, end in self._without_zero_page(memory, entries[done : done + got]):
+                pages = self._buffer[first * PAGE_SIZE : end * PAGE_SIZE]
+                yield _Part(mapping, area, start + first * PAGE_SIZE, pages, entries[done + first : done + end])
+            if not got:
+                self._left_out["gone while read"] += 1
+            done += max(got, 1)
+
+    def _without_zero_page(self, memory: ProcessMemory, entries: array[int]) -> Iterator[tuple[int, int]]:
+        """Runs of pages in the buffer that are not the kernel's zero page: (index of the first, of the end)."""
+        first = 0
+        for index, entry in enumerate(entries):
+            if entry & EXCLUSIVE or self._buffer[index * PAGE_SIZE : (index + 1) * PAGE_SIZE].tobytes() != ZEROS:
+                continue
+            if memory.is_zero_page(entry):
+                self._left_out["never written (zero page)"] += 1
+                if index > first:
+                    yield first, index
+                first = index + 1
+        if len(entries) > first:
+            yield first, len(entries)
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+
+    def _nodes(self, part: _Part, name: str, number: int) -> bytes:
+        if self._spread.policy == "actual":
+            return bytes(self._node(entry, part.area, name) for entry in part.entries)
+        census = self._census
+        return self._spread.place(len(part.entries), index=len(census), region=len(census.regions) - 1, source=number)
+
+    def _node(self, entry: int, area: NumaArea | None, name: str) -> int:
+        """A page's node by its frame; else the one that has most of its area."""
+        nid = self._node_of_frame.of(entry & PFN)
+        if nid is None and area is not None and area.by_node:
+            nid = max(area.by_node, key=lambda nid: (area.by_node[nid], -nid))
+        if nid is not None and nid >= self._spread.nodes:
+            raise UsageError(f"{name}: there are pages on node {nid}: --nodes must be at least {nid + 1}")
+        return nid or 0
+
+
+def machine_page_size() -> int:
+    """Bytes of a page of this machine; processes can be read only where it is 4096."""
+    return os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,36 @@
+"""Reading things for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ksmactors.estimate.answer import Answer, Question
+from ksmactors.estimate.census import Progress
+from ksmactors.estimate.gather import Gathering, Request
+from ksmactors.estimate.protocol import Knobs
+from ksmactors.mm.const import PAGE_SIZE
+
+
+def page(token: int) -> bytes:
+    """A page that is different for each token; 0 is the page of zeros."""
+    return token.to_bytes(8, "big") * (PAGE_SIZE // 8)
+
+
+def pages(*tokens: int) -> bytes:
+    """Pages, one after the other."""
+    return b"".join(map(page, tokens))
+
+
+def silent(label: str, done: int, total: int | None) -> None:
+    """Nobody watches."""
+
+
+def read(
+    *paths: object, pids: Sequence[int] = (), core: bool = False, nodes: int | None = None, spread: str | None = None,
+    progress: Progress = silent,
+) -> Answer:  # fmt: skip
+    """What the estimate says of files and processes."""
+    gathering = Gathering(Request([str(path) for path in paths], pids, core, nodes, spread), progress)
+    gathering.read()
+    question = Question("series", gathering.spread.nodes, gathering.spread.policy, 10, 100, 20, Knobs())
+    return Answer.of(question, gathering.census, gathering.sources, gathering.problems)

@@ -1,0 +1,219 @@
+"""`ksmactors estimate`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from ksmactors.cli import main
+from ksmactors.errors import INTERRUPTED, USAGE
+from ksmactors.estimate.show import duration, size
+from ksmactors.mm.const import PAGE_SIZE
+from tests.estimate.conftest import pages
+from tests.estimate.cores import Load, core
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Eight pages, interleaved: node 0 has 1 1 2 5, node 1 has 0 2 0 6."""
+    path = tmp_path / "image"
+    path.write_bytes(pages(1, 0, 1, 2, 2, 0, 5, 6))
+    return path
+
+
+def answer(capsys: pytest.CaptureFixture[str], *args: object, status: int = 0) -> Any:
+    """The JSON object that a command line prints."""
+    assert main(["estimate", "--json", *map(str, args)]) == status
+    return orjson.loads(capsys.readouterr().out)
+
+
+def test_json(capsys: pytest.CaptureFixture[str], image: Path) -> None:
+    """The object has what the contract says, with both values of the knob side by side."""
+    found = answer(capsys, image)
+
+    assert (found["pages"], found["zero_pages"], found["contents"]) == (8, 2, 5)
+    common = {"pages_volatile": 0, "ksm_zero_pages": 0, "full_scans": 2, "asleep_ms": 40}
+    assert found["merge_across_nodes"] == {
+        "0": common | {
+            "pages_shared": 2, "pages_sharing": 2, "pages_unshared": 4, "saved_bytes": 2 * PAGE_SIZE,
+            "profit_bytes": 2 * PAGE_SIZE - 8 * 64,
+        },
+        "1": common | {
+            "pages_shared": 3, "pages_sharing": 3, "pages_unshared": 2, "saved_bytes": 3 * PAGE_SIZE,
+            "profit_bytes": 3 * PAGE_SIZE - 8 * 64,
+        },
+    }  # fmt: skip
+    assert [content["zeros"] for content in found["most_shared"]] == [True, False, False]
+    assert found["most_shared"][0]["owners"] == [{"source": str(image), "mapping": "", "pages": 2, "first": PAGE_SIZE}]
+    assert found["sources"] == [{"name": str(image), "kind": "file", "pages": 8, "left_out": {}}]
+    assert found["problems"] == []
+
+
+def test_top(capsys: pytest.CaptureFixture[str], image: Path) -> None:
+    """--top limits the contents shown; 0 shows none."""
+    assert len(answer(capsys, image, "--top", 1)["most_shared"]) == 1
+    assert answer(capsys, image, "--top", 0)["most_shared"] == []
+
+
+def test_later_kernels(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """max_page_sharing and use_zero_pages are those of the kernel, where it has them."""
+    path = tmp_path / "image"
+    path.write_bytes(pages(*[1] * 300, 0))
+    default = answer(capsys, path, "--kernel", "v6.12")
+    small = answer(capsys, path, "--kernel", "v6.12", "--max-page-sharing", 3, "--nodes", 1, "--use-zero-pages")
+
+    assert default["max_page_sharing"] == 256
+    assert default["merge_across_nodes"]["1"]["pages_shared"] == 2
+    assert small["merge_across_nodes"]["1"]["pages_shared"] == 100
+    assert small["merge_across_nodes"]["1"]["ksm_zero_pages"] == 1
+    assert small["merge_across_nodes"]["1"]["full_scans"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "estimate: name a FILE (a memory image or an ELF core), or a process with --pid"),
+        (
+            ["IMAGE", "--max-page-sharing", "9"],
+            "--max-page-sharing: kernel series has no such knob; those that have: v6.1, v6.12, v6.18, v7.3",
+        ),
+        (
+            ["IMAGE", "--kernel", "v3.9", "--use-zero-pages"],
+            "--use-zero-pages: kernel v3.9 has no such knob; those that have: v6.1, v6.12, v6.18, v7.3",
+        ),
+        (["IMAGE", "--spread", "actual"], "--spread actual: files do not say on which node a page was; use it with "),
+        (["IMAGE", "--kernel", "v5"], "v5"),
+        (["/nowhere"], "/nowhere: No such file or directory"),
+        (["IMAGE", "--core"], "IMAGE: not an ELF file, so not a core; without --core its bytes are taken as pages"),
+        (["--pid", "4194304"], "pid 4194304: there is no such process"),
+    ],
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], image: Path, arguments: list[str], message: str) -> None:
+    """What makes no sense or cannot be read is one line on standard error, and the status of wrong usage."""
+    assert main(["estimate", *(argument.replace("IMAGE", str(image)) for argument in arguments)]) == USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert f"ksmactors: {message.replace('IMAGE', str(image))}" in err or message == "v5" in err
+
+
+@pytest.mark.parametrize("arguments", [["--nodes", "0"], ["--nodes", "65"], ["--top", "-1"], ["--pages-to-scan", "0"]])
+def test_impossible_numbers(image: Path, arguments: list[str]) -> None:
+    """Numbers that cannot be are refused."""
+    assert main(["estimate", str(image), *arguments]) == USAGE
+
+
+def test_the_rest_is_reported(capsys: pytest.CaptureFixture[str], image: Path, tmp_path: Path) -> None:
+    """What can be read is shown though something else cannot; the status says that it is not all."""
+    path = tmp_path / "core"
+    path.write_bytes(core([Load(0x10000, pages(1, 1, 1))])[:-PAGE_SIZE])
+    found = answer(capsys, image, path, "/nowhere", status=USAGE)
+
+    assert found["pages"] == 10
+    assert found["problems"] == [
+        f"{path}: the core is cut off: 1 of its 3 pages are missing", "/nowhere: No such file or directory",
+    ]  # fmt: skip
+
+
+def test_a_persons_form(capsys: pytest.CaptureFixture[str], image: Path) -> None:
+    """Both values of the knob in one table, who shares what in another, and a sentence at the end."""
+    assert main(["estimate", str(image), "--pages-to-scan", "2", "--sleep-millisecs", "1000"]) == 0
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines()]
+
+    assert f"{image}: file, 8 pages" in out
+    assert "8 pages (32.0 KiB), 2 of them zeros; 5 different contents; 2 nodes, spread: interleave" in out
+    assert ["pages_sharing", "2", "3"] in rows
+    assert ["saved", "8.0", "KiB", "12.0", "KiB"] in rows
+    assert ["in", "which", "ksmd", "sleeps", "10.0", "s", "10.0", "s"] in rows
+    assert ["zeros", "2", "0", "2", str(image), "0x1000", "and", "1", "more"] in rows
+    assert out.endswith(
+        "KSM would save 12.0 KiB; 4.0 KiB of it (33 %) only with merge_across_nodes=1, at the price of pages that "
+        "some of their users reach on another node.\n"
+    )
+    assert err == ""
+
+
+def test_quiet(capsys: pytest.CaptureFixture[str], image: Path) -> None:
+    """--quiet leaves the counters."""
+    assert main(["estimate", str(image), "--quiet"]) == 0
+    out = capsys.readouterr().out
+
+    assert "pages_sharing" in out
+    assert str(image) not in out
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sentence"),
+    [
+        ((1, 2), "No two pages that hold still are equal: KSM would save nothing here."),
+        ((1, 2, 1, 2), "KSM would save 8.0 KiB, whatever merge_across_nodes is."),
+    ],
+)
+def test_what_it_comes_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tokens: tuple[int, ...], sentence: str
+) -> None:
+    """The last line says what it comes to."""
+    path = tmp_path / "image"
+    path.write_bytes(pages(*tokens))
+    assert main(["estimate", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == sentence
+
+
+def test_sizes_and_durations() -> None:
+    """Units are those that people read."""
+    assert [size(count) for count in (0, 1023, 1024, 1 << 20, 3 << 29, 5 << 50, -4096)] == [
+        "0 bytes", "1023 bytes", "1.0 KiB", "1.0 MiB", "1.5 GiB", "5.0 PiB", "-4.0 KiB",
+    ]  # fmt: skip
+    assert [duration(ms) for ms in (0, 999, 59_999, 60_000, 3_599_999, 3_600_000, 90_061_000)] == [
+        "0.0 s", "0.9 s", "59.9 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "25 h 01 min",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_interrupted(tmp_path: Path) -> None:
+    """After Ctrl-C, what was read until then is shown, and the status says so."""
+    path = tmp_path / "image"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # holes: it would take hours
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", "estimate", str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+    ) as process:  # fmt: skip
+        fds = Path(f"/proc/{process.pid}/fd")
+        while not any(os.path.realpath(fd) == str(path) for fd in fds.iterdir()):  # the reading is under way
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == INTERRUPTED
+    assert err == "ksmactors: interrupted; what was read until then is counted\n"
+    assert "of them zeros; 1 different contents" in out
+
+
+@pytest.mark.slow
+def test_progress_on_a_terminal(image: Path) -> None:
+    """On a terminal, and there only, standard error shows how far the reading is."""
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "ksmactors", "estimate", str(image)],
+        stdout=subprocess.PIPE, stderr=theirs, text=True, cwd=Path(__file__).parents[2], check=True, timeout=60,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+
+    assert "8 pages" in shown
+    assert "100%" in shown
+    assert "merge_across_nodes" in done.stdout
