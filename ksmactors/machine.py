@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from ksmactors.events import catalogue as ev
 from ksmactors.events.trace import Trace
+from ksmactors.injection import Injector, Rate
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.reports import name_of
@@ -35,6 +36,7 @@ class Machine:
         kernel: name of the kernel emulated, see `later.KERNELS`.
         without: variants of that kernel to take off.
         with_: variants to put on.
+        inject: faults that may happen, see `injection.KINDS`, and how often each.
 
     Raises:
         UsageError: no such kernel or variant, or an impossible number.
@@ -50,12 +52,16 @@ class Machine:
         kernel: str = "series",
         without: Iterable[str] = (),
         with_: Iterable[str] = (),
+        inject: Mapping[str, Rate] | None = None,
     ) -> None:
         self.conductor = conductor
         self.trace = trace
         self.nodes = nodes
         cls = kernel_class(kernel=kernel, without=without, with_=with_)
         self.kernel = cls(conductor, trace, nodes=nodes, frames_per_node=frames_per_node)
+        self.injector = Injector(conductor, trace, inject or {})
+        if inject:
+            self.kernel.inject = self.injector.strikes
         self.watchers: list[AttachedWatcher] = []
         conductor.contention = self._contended
 

@@ -33,9 +33,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from ksmactors.actors.crew import Crew
+from ksmactors.actors.hotplug import Offline, Online
 from ksmactors.actors.process import (
+    BusError,
     EmulatedFault,
     OutOfMemory,
+    Pin,
     Process,
     ProcessExited,
     Region,
@@ -50,8 +53,8 @@ from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str, checked, parameters_of
 
 __all__ = [
-    "Bool", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Process",
-    "ProcessExited", "Region", "SegmentationFault", "Str", "Thread", "Workload",
+    "Bool", "BusError", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Pin",
+    "Process", "ProcessExited", "Region", "SegmentationFault", "Str", "Thread", "Workload",
 ]  # fmt: skip
 
 US: Final = 1_000
@@ -94,6 +97,11 @@ class Workload(ABC):
     balance_us = Int(
         150,
         "average virtual microseconds between moves of a migration daemon's own; 0: on request only",
+        high=1_000_000,
+    )
+    reclaim_us = Int(
+        0,
+        "average virtual microseconds between a reclaimer's rounds of its own; 0: on request only",
         high=1_000_000,
     )
 
@@ -164,6 +172,10 @@ class Host:
         """Have the admin write a knob of /sys/kernel/mm/ksm: 0 or a negative errno."""
         return await self._crew.write_knob(knob, str(value))
 
+    def interrupt_knob(self) -> bool:
+        """Send a signal to whoever writes a knob that unmerges: -EINTR at the next page. False: nobody does."""
+        return self._crew.unmerged.interrupt()
+
     def get(self, knob: str) -> str:
         """Read a file of /sys/kernel/mm/ksm; ValueError if there is none of that name."""
         kernel = self.machine.kernel
@@ -174,6 +186,27 @@ class Host:
     async def migrate(self, process: Process, region: Region, index: int, nid: int, *, move_all: bool = True) -> int:
         """Have a page moved to a node, see `Process.migrate`."""
         return await process.migrate(region, index, nid, move_all=move_all)
+
+    async def reclaim(self, pages: int, *, node: int = 0) -> int:
+        """Have so many pages of a node swapped out, KSM pages included: how many it could free."""
+        return await self._crew.reclaim(pages, node % self.nodes)
+
+    async def swapoff(self) -> int:
+        """Bring back everything that is swapped out: 0, or a negative errno (then some pages still are)."""
+        return await self._crew.swapoff()
+
+    async def offline(self, node: int, first: int = 0, pages: int | None = None) -> int:
+        """Have a node's memory taken offline, or the `pages` frames from its `first` on: 0 or a negative errno.
+
+        Its pages move to other nodes. -EBUSY if some cannot; the first frame of node 0 never can.
+        """
+        size = self.machine.kernel.frames_per_node
+        start = node * size + first
+        return await self._crew.hotplug(Offline(range(start, start + (size - first if pages is None else pages))))
+
+    async def online(self) -> int:
+        """Have all memory that is offline brought back: 0, or a negative errno."""
+        return await self._crew.hotplug(Online())
 
     def mark(self, name: str) -> None:
         """Say in the log that a place worth knowing about was passed."""
@@ -195,13 +228,20 @@ class Host:
         """
         self._name = workload.name
         self._crew = Crew(self.machine, balance_us=workload.balance_us)
+        if workload.reclaim_us:
+            self._crew.start_reclaim(workload.reclaim_us)
         await self._boot(workload)
         try:
             await self._guard(workload.run(self))
         except EmulatedFault as fault:
-            raise WorkloadCrashed(f"workload {self._name} does not catch {type(fault).__name__}: {fault}") from fault
+            if not self.machine.injector.active:
+                raise WorkloadCrashed(
+                    f"workload {self._name} does not catch {type(fault).__name__}: {fault}"
+                ) from fault
         await self.join()
+        self.machine.injector.stop()
         await self._crew.stop_migration()
+        await self._crew.stop_reclaim()
         await self._settle()
         for watcher in self.machine.watchers:
             watcher.at_quiescence()
@@ -230,6 +270,7 @@ class Host:
         """End the processes that are left, and let ksmd let go of them."""
         for process in list(self.processes.values()):
             await process.exit()
+        await self._crew.reclaim_everything()
         await self.set("run", 1)
         while self.machine.kernel.ksmd_should_run():
             await self._wait_for_ksmd()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
-from ksmactors.conformance.language import NEEDS, Operation, read_scenario
+from ksmactors.conformance.language import Operation, read_scenario
 from ksmactors.errors import UsageError
 from ksmactors.workload import FilePath, Host, Int, Process, Region, Workload
 
@@ -13,6 +13,9 @@ DEFAULT: Final = Path(__file__).parent / "data" / "two_nodes.txt"
 
 PAUSES: Final = frozenset({"step", "scan", "trace", "tracescan", "sleep"})
 """Lines that let time pass for everybody: ksmd runs by itself here, so each becomes a pause of a drawn length."""
+
+RECLAIMED: Final = 1000
+"""Pages of each node that a line `reclaim` asks for: more than a scenario has, whatever its bytes say."""
 
 UNSEEN: Final = frozenset({"counters", "frames", "trees", "shared", "procstat", "where", "ktrace", "drain"})
 """Lines that only look, from outside of all processes."""
@@ -37,9 +40,6 @@ class Scenario(Workload):
         self._nodes, self._knobs = 1, list[str]()
         for operation in self._operations:
             kind = operation.flags[0] if operation.name == "requires" else ""
-            needs = NEEDS.get(operation.name) or ("swap" if kind == "swap" else "")
-            if needs:
-                raise UsageError(f"{path}:{operation.line}: {operation.name} needs {needs}, which is not emulated yet")
             if kind == "nodes":
                 self._nodes = operation.number
             elif kind == "knob":
@@ -58,6 +58,11 @@ class Scenario(Workload):
                 play.start(operation)
             elif operation.name == "set":
                 await host.set(operation.word, operation.value)
+            elif operation.name == "reclaim":
+                for node in range(host.nodes):
+                    await host.reclaim(RECLAIMED, node=node)
+            elif operation.name == "online":
+                await host.online()
             elif operation.name in PAUSES:
                 await play.pause()
 
@@ -104,11 +109,15 @@ class _Play:
 
     async def _on_pages(self, process: Process, operation: Operation, region: Region) -> None:
         name, first, end = operation.name, operation.first, operation.end
-        if name in ("mergeable", "unmergeable", "dontneed", "munmap"):
+        if name in ("mergeable", "unmergeable", "dontneed", "munmap", "swapout"):
             await getattr(process, name)(region, first, end)
         elif name in ("migrate", "migrate1"):
             nid = operation.node % self.host.nodes
             await self.host.migrate(process, region, first, nid, move_all=name == "migrate")
+        elif name == "offline":
+            node = process.node_of(region, first)
+            if node is not None:
+                await self.host.offline(node)
         elif name.startswith("fill"):
             for page in range(first, end):
                 await process.write(region, page, operation.token + (page - first if name == "fillseq" else 0))

@@ -74,6 +74,7 @@ class MigrationDaemon(Server):
 
     async def move_any_page(self) -> None:
         """Move one page of this node, drawn among all that can be moved."""
+        await self.kernel.lru_add_drain_all()
         frames = self.kernel.movable_frames(self.nid)
         if not frames:
             return

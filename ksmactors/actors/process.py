@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EFAULT, ENODEV, ENOMEM, ESRCH
+from errno import EFAULT, EINTR, EIO, ENODEV, ENOMEM, ESRCH
 from typing import Any
 
 from ksmactors.actors.crew import Crew
@@ -20,8 +20,9 @@ from ksmactors.actors.unmerge import Sweep
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.const import MADV_DONTNEED, MADV_MERGEABLE, PAGE_SIZE
+from ksmactors.mm.const import ERESTARTSYS, MADV_DONTNEED, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.content import Content
+from ksmactors.mm.frame import Frame
 
 Body = Callable[..., Awaitable[None]]
 Guard = Callable[[Awaitable[None]], Awaitable[None]]
@@ -36,6 +37,10 @@ class EmulatedFault(Exception):
 
 class SegmentationFault(EmulatedFault):
     """An access to an address at which nothing is mapped (SIGSEGV)."""
+
+
+class BusError(EmulatedFault):
+    """An access to a page that the swap device could not read back (SIGBUS). What was in it is lost."""
 
 
 class OutOfMemory(EmulatedFault):
@@ -67,6 +72,15 @@ class Region:
         return self.start + first * PAGE_SIZE, (end - first) * PAGE_SIZE
 
 
+@dataclass(eq=False, slots=True)
+class Pin:
+    """A page that is pinned for I/O: which page of which region it was, and the frame."""
+
+    region: Region
+    index: int
+    page: Frame
+
+
 class Thread:
     """A running thread of a process; made by `Process.spawn`."""
 
@@ -95,7 +109,12 @@ class Process:
         self._family = family
         self._kernel = crew.machine.kernel
         self._spawned = 0
-        self._busy = 0
+        self._callers: list[Actor] = []
+        self._killed = False
+        self._threads: set[int] = set()
+        self._left_behind: set[int] = set()
+        """By number, the actors of its threads, and of those that an exec has ended."""
+        self._pins: list[Pin] = []
         self._calm = WaitQueue(crew.machine.conductor, f"calls of {mm.name} to end")
         family[mm.name] = self
 
@@ -115,16 +134,17 @@ class Process:
         thread.actor = self.crew.machine.conductor.spawn(
             thread.name, self._live(thread, body, args), cpu=self.crew.next_cpu(self.node), node=self.node
         )
+        self._threads.add(thread.actor.number)
         return thread
 
     async def _live(self, thread: Thread, body: Body, args: tuple[Any, ...]) -> None:
         try:
             await self._guard(body(self, *args))
         except EmulatedFault:
-            await self.exit()  # nobody handled the signal
+            if thread.actor.number not in self._left_behind:
+                await self.exit()  # nobody handled the signal
         thread.ended = True
-        self.crew.threads_alive -= 1
-        self.crew.thread_ended.wake_all()
+        self.crew.thread_has_ended()
 
     # -- memory ---------------------------------------------------------------------------------------------------
 
@@ -179,6 +199,8 @@ class Process:
         start, length = region.span(0, None)
         with self._call():
             moved = await self._kernel.mremap(self.mm, start, length)
+        if moved == -ERESTARTSYS:
+            return -EINTR
         return moved if moved < 0 else Region(moved, region.pages)
 
     async def migrate(self, region: Region, index: int, nid: int, *, move_all: bool = True) -> int:
@@ -193,6 +215,60 @@ class Process:
             return -ENODEV
         return await self.crew.move(MoveRequest(self.mm, address, nid, move_all))
 
+    async def swapout(self, region: Region, first: int = 0, end: int | None = None) -> int:
+        """madvise(MADV_PAGEOUT): pages that nobody else maps go to swap. -EINVAL on kernels that do not know it."""
+        self.crew.start_reclaim(0)
+        return await self._madvise(region, first, end, MADV_PAGEOUT)
+
+    def node_of(self, region: Region, index: int) -> int | None:
+        """The node that a page is on at this instant; None if it is not in memory."""
+        pte = self._kernel.page_at(self.mm, region.address(index))
+        return None if pte is None else pte.frame.nid
+
+    async def mlock(self, region: Region, first: int = 0, end: int | None = None) -> int:
+        """mlock: the pages `first` to `end` - 1 come into memory and stay there."""
+        return await self._mlock(region, first, end, on=True)
+
+    async def munlock(self, region: Region, first: int = 0, end: int | None = None) -> int:
+        """munlock: the pages may be swapped out again."""
+        return await self._mlock(region, first, end, on=False)
+
+    async def _mlock(self, region: Region, first: int, end: int | None, *, on: bool) -> int:
+        start, length = region.span(first, end)
+        with self._call():
+            return await self._kernel.mlock(self.mm, start, length, on=on)
+
+    async def pin(self, region: Region, index: int, *, write: bool = False) -> Pin:
+        """get_user_pages of one page, as direct I/O does, for a device that reads or (`write`) writes it: the page can
+        be neither merged nor migrated until `unpin`. What is still pinned when the process exits is let go then."""
+        address = region.address(index)
+        with self._call():
+            page = await self._kernel.get_user_pages(self.mm, address, write)
+            if isinstance(page, int):
+                self._fail(page, address)
+                raise ProcessExited(f"{self.name} was killed")
+            pin = Pin(region, index, page)
+            self._pins.append(pin)
+        return pin
+
+    async def unpin(self, pin: Pin) -> None:
+        """The end of the I/O: the extra reference is dropped, here or, if it has been already, nothing happens."""
+        if pin in self._pins:
+            self._pins.remove(pin)
+            await pin.page.put()
+
+    def in_swap(self, region: Region, index: int) -> bool:
+        """Whether a page is swapped out at this instant (it may still be in the swap cache)."""
+        return region.address(index) in self.mm.swap_ptes
+
+    def fail_swap_read(self, region: Region, index: int) -> bool:
+        """From now on the device cannot read a page back that is swapped out: whoever touches it gets a BusError, once
+        it is no longer in memory. False: it is not swapped out."""
+        slot = self.mm.swap_ptes.get(region.address(index))
+        if slot is not None:
+            slot.bad = True
+        return slot is not None
+
     # -- the process itself ---------------------------------------------------------------------------------------
 
     async def fork(self, name: str) -> Process | int:
@@ -203,32 +279,89 @@ class Process:
             mm = await self._kernel.fork(self.mm, name)
         return mm if isinstance(mm, int) else Process(self.crew, self._guard, self._family, mm, self.node)
 
+    async def exec(self) -> int:
+        """execve: 0 and a new, empty address space, or -ENOMEM and all is as before.
+
+        The other threads of the process end at their next call; the old address space goes when those under way have
+        ended.
+        """
+        self._must_run()
+        turn = self.crew.machine.conductor.turn
+        mm = self._kernel.exec_mm(self.mm)
+        if isinstance(mm, int):
+            return mm
+        self._left_behind |= self._threads - {turn.number}
+        self._threads &= {turn.number}
+        self._interrupt()
+        while self._callers:
+            await self._calm.wait()
+        try:
+            self._must_run()
+        except ProcessExited:
+            await self._kernel.mmput(mm)
+            raise
+        old, self.mm = self.mm, mm
+        await self._kernel.mmput(old)
+        return 0
+
+    def interrupt(self) -> None:
+        """Send a signal that has a handler to all threads: unmerging that is under way ends with -EINTR."""
+        self._interrupt()
+
+    async def kill(self) -> None:
+        """SIGKILL, from whoever calls: calls under way end as early as they can, then the process exits."""
+        self._killed = True
+        self._interrupt()
+        await self.exit()
+
     async def exit(self) -> None:
-        """exit_group: no thread starts another call; when those under way have ended, the address space goes."""
+        """exit_group: no thread starts another call; when those under way have ended, the address space goes.
+
+        Pages that are pinned outlive it: I/O ends when it ends.
+        """
         if self.exited:
             return
         self.exited = True
-        while self._busy:
+        while self._callers:
             await self._calm.wait()
         await self._kernel.mmput(self.mm)
+        for pin in list(self._pins):
+            await self.unpin(pin)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _must_run(self) -> None:
         if self.exited:
             raise ProcessExited(f"{self.name} has exited")
+        if self.crew.machine.conductor.turn.number in self._left_behind:
+            raise ProcessExited(f"{self.name} has become another program")
+
+    def _interrupt(self) -> None:
+        for actor in self._callers:
+            actor.signal_pending = True
+        self.crew.interrupt_sweep(self.name)
 
     @contextmanager
     def _call(self) -> Iterator[None]:
         """Keep the address space for as long as a call of the process is under way."""
         self._must_run()
-        self._busy += 1
+        self._tempt_fate()
+        turn = self.crew.machine.conductor.turn
+        self._callers.append(turn)
         try:
             yield
         finally:
-            self._busy -= 1
-            if not self._busy:
+            self._callers.remove(turn)
+            turn.signal_pending = False
+            if not self._callers:
                 self._calm.wake_all()
+
+    def _tempt_fate(self) -> None:
+        misfortune = self.crew.misfortune
+        if misfortune.strikes("kill"):
+            self.crew.spawn(f"killer/{misfortune.strokes}", misfortune.kill(self.name, self.kill))
+        if misfortune.strikes("freeze"):
+            self.crew.spawn(f"freezer/{misfortune.strokes}", misfortune.freeze())
 
     async def _madvise(self, region: Region, first: int, end: int | None, advice: int) -> int:
         start, length = region.span(first, end)
@@ -236,9 +369,16 @@ class Process:
             return await self._kernel.madvise(self.mm, start, length, advice)
 
     async def _fault(self, address: int, write: bool) -> None:
-        error = await self.crew.fault(FaultRequest(self.mm, address, write))
+        self._fail(await self.crew.fault(FaultRequest(self.mm, address, write)), address)
+        if self._killed:
+            raise ProcessExited(f"{self.name} was killed")
+
+    def _fail(self, error: int, address: int) -> None:
+        """Raise what the kernel does to a thread whose access came to an error."""
         if error == -EFAULT:
             raise SegmentationFault(f"{self.name}: nothing is mapped at {address:#x}")
+        if error == -EIO:
+            raise BusError(f"{self.name}: {address:#x} cannot be read from swap")
         if error == -ENOMEM:
             raise OutOfMemory(f"{self.name}: no frame for {address:#x}")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ksmactors.actors.base import Server
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.const import MADV_UNMERGEABLE
+from ksmactors.mm.const import EINTR, ERESTARTSYS, MADV_UNMERGEABLE
 
 
 class KnobWrite(NamedTuple):
@@ -30,13 +30,23 @@ class UnmergeWorker(Server):
 
     A knob takes ksm_thread_mutex and then mmap_sem for read, one process after the other; a sweep takes mmap_sem
     of its process for write. Several workers, so that sweeps stay concurrent with each other and with run=2.
-    The answer is 0 or a negative errno.
+    The answer is 0 or a negative errno: -EINTR if a signal came in between (`interrupt`).
     """
 
     def __init__(self, machine: Machine, who: str, *, node: int = 0, cpu: int = 0) -> None:
+        self.at_work = False
         super().__init__(machine, f"unmerged/{who}", node=node, cpu=cpu)
 
     async def handle(self, what: KnobWrite | Sweep) -> int:
+        self.at_work = True
         if isinstance(what, Sweep):
-            return await self.kernel.madvise(what.mm, what.start, what.length, MADV_UNMERGEABLE)
-        return await self.kernel.sysfs_store(what.knob, what.text)
+            result = await self.kernel.madvise(what.mm, what.start, what.length, MADV_UNMERGEABLE)
+        else:
+            result = await self.kernel.sysfs_store(what.knob, what.text)
+        self.at_work = self.actor.signal_pending = False
+        return -EINTR if result == -ERESTARTSYS else result
+
+    def interrupt(self) -> bool:
+        """Send a signal to whoever it works for, so that it gives up at the next page; False: it does nothing now."""
+        self.actor.signal_pending = self.at_work
+        return self.at_work

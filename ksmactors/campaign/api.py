@@ -28,6 +28,7 @@ def stress(
     with_: Iterable[str] = (),
     watch: str | Sequence[str] = "all",
     max_steps: int | None = None,
+    inject: str = "",
     out: Path | None = None,
 ) -> Tally:
     """Run many schedules of a workload and return what they add up to.
@@ -36,7 +37,7 @@ def stress(
         workload: its class, a registered name, `path/to/file.py:Class`, or `package.module:Class`.
         seeds: how many, from 0; or "A:B", from A to B-1.
         params: the workload's parameters by name.
-        strategy, kernel, nodes, without, with_, watch, max_steps: as on the command line.
+        strategy, kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
         out: directory for finding files; None writes none.
 
     Returns:
@@ -55,6 +56,7 @@ def stress(
         with_=with_,
         watch=watch,
         max_steps=max_steps,
+        inject=inject,
     )
     plan = Plan([subject], parse_seeds(str(seeds)), strategy, prepare(out) if out is not None else None)
     campaign = Campaign(plan)

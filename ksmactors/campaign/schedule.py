@@ -91,7 +91,7 @@ class _Run:
         self.trace = Trace(self.conductor)
         self.machine = Machine(
             self.conductor, self.trace, nodes=subject.nodes, kernel=subject.kernel,
-            without=subject.without, with_=subject.with_,
+            without=subject.without, with_=subject.with_, inject=dict(subject.inject),
         )  # fmt: skip
         watch.attach(self.machine, subject.watchers)
 

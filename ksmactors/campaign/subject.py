@@ -9,6 +9,7 @@ from typing import Any, Final
 from ksmactors import plugins
 from ksmactors.campaign.extensions import need
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
 from ksmactors.later import kernel_class
 from ksmactors.parameters import parameters_of
@@ -36,10 +37,12 @@ class Subject:
     with_: tuple[str, ...]
     watchers: tuple[str, ...]
     max_steps: int
+    inject: tuple[tuple[str, Rate], ...] = ()
 
     def header(self) -> dict[str, Any]:
         """What a schedule string must say so that `from_header` makes the same subject."""
-        return {
+        faults = {"inject": describe_injection(dict(self.inject))} if self.inject else {}
+        return faults | {
             "workload": self.name,
             "params": dict(self.params),
             "kernel": self.kernel,
@@ -61,17 +64,18 @@ def make_subject(
     with_: Iterable[str] = (),
     watch: str | Sequence[str] = "all",
     max_steps: int | None = None,
+    inject: str = "",
 ) -> Subject:
     """Check what is to be run and load it.
 
     Args:
         name: a workload as the command line takes it, or its class.
         params: its parameters by name, as text or as values.
-        kernel, nodes, without, with_, watch, max_steps: as on the command line.
+        kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
 
     Raises:
-        UsageError: the workload, a parameter, the kernel, a variant or a witness does not exist; the message
-            lists what does.
+        UsageError: the workload, a parameter, the kernel, a variant, a witness or a kind of fault does not exist; the
+            message lists what does.
     """
     given = dict(params or {})
     if isinstance(name, type):
@@ -86,7 +90,8 @@ def make_subject(
         raise UsageError(f"a machine has at least 1 NUMA node, not {nodes}")
     texts = tuple(sorted((key, str(value)) for key, value in given.items()))
     budget = max_steps or DEFAULT_MAX_STEPS
-    return Subject(name, workload, texts, kernel, nodes, without, with_, watchers_of(watch), budget)
+    faults = tuple(parse_injection(inject).items())
+    return Subject(name, workload, texts, kernel, nodes, without, with_, watchers_of(watch), budget, faults)
 
 
 def subject_from_header(header: Mapping[str, Any]) -> Subject:
@@ -100,6 +105,7 @@ def subject_from_header(header: Mapping[str, Any]) -> Subject:
         return make_subject(
             header["workload"], params=header["params"], kernel=header["kernel"], nodes=header["nodes"],
             without=header["without"], with_=header["with"], watch=header["watch"], max_steps=header["max_steps"],
+            inject=header.get("inject", ""),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise ScheduleFormatError(f"the schedule does not say what it was recorded with ({error!r})") from None

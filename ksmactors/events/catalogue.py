@@ -104,7 +104,7 @@ MREMAP: Final = _event(
 )
 MADVISE: Final = _event(
     "madvise", "info", "Advice was given.", MM, ADDRESS, Field("pages", "int", "pages", "how many"),
-    Field("advice", "str", "", "MERGEABLE, UNMERGEABLE or DONTNEED"), ERR,
+    Field("advice", "str", "", "its name, MADV_MERGEABLE for one"), ERR,
 )  # fmt: skip
 FORK: Final = _event(
     "dup_mmap", "info", "A process forked.", MM, Field("child", "str", "", "the child's address space")
@@ -119,6 +119,34 @@ FREE_PAGE: Final = _event("free_page", "info", "A frame went back to its node.",
 MIGRATE_PAGE: Final = _event(
     "migrate_page", "info", "A page was migrated, or was not.",
     Field("pfn", "int", "page frame number", "the page after the call"), OLD_PFN, NID, ERR,
+)  # fmt: skip
+SLOT: Final = Field("slot", "int", "", "number of the swap slot, in order of allocation")
+SWAP_READPAGE: Final = _event(
+    "swap_readpage",
+    "info",
+    "A page was read from swap.",
+    SLOT,
+    PFN,
+    NID,
+    Field("failed", "bool", "", "it was unreadable"),
+)
+SWAP_WRITEPAGE: Final = _event("swap_writepage", "info", "A page was written to swap.", SLOT, PFN, NID)
+DO_SWAP_PAGE: Final = _event(
+    "do_swap_page", "info", "A page came back from the swap cache, or a copy of it (old_pfn differs).",
+    MM, ADDRESS, PFN, OLD_PFN, NID,
+)  # fmt: skip
+RECLAIM_PAGE: Final = _event(
+    "shrink_page_list", "info", "A page was looked at for reclaim.", PFN, NID,
+    Field("outcome", "str", "", "freed, writing, or why it was kept"),
+)  # fmt: skip
+SWAPOFF: Final = _event("swapoff", "info", "All that was on the swap device came back, or not all.", ERR)
+OFFLINE_PAGES: Final = _event(
+    "offline_pages", "info", "Memory was taken offline, or was not.",
+    Field("start_pfn", "int", "page frame number", "the first frame"), Field("pages", "int", "pages", "how many"), NID, ERR,
+)  # fmt: skip
+ONLINE_PAGES: Final = _event(
+    "online_pages", "info", "Memory came back.",
+    Field("start_pfn", "int", "page frame number", "the first frame"), Field("pages", "int", "pages", "how many"), ERR,
 )  # fmt: skip
 MIGRATION_ENTRY_WAIT: Final = _event(
     "migration_entry_wait", "debug", "A fault met a migration entry and waits.", MM, ADDRESS, PFN
@@ -143,6 +171,12 @@ KSM_REMOVE_KSM_PAGE: Final = _event("ksm_remove_ksm_page", "info", "A stable nod
 KSM_REMOVE_RMAP_ITEM: Final = _event(
     "ksm_remove_rmap_item", "info", "An rmap_item left its stable node.", PFN, ITEM, MM
 )
+KSM_ADVISOR: Final = _event(
+    "ksm_advisor", "info", "The advisor set pages_to_scan at the end of a full scan.",
+    Field("scan_time", "int", "s", "how long the scan took"),
+    Field("pages_to_scan", "int", "pages", "the new value"),
+    Field("cpu_percent", "int", "%", "of a CPU that ksmd used"),
+)  # fmt: skip
 
 # -- ksm: functions ---------------------------------------------------------------------------------------------
 CALC_CHECKSUM: Final = _event(
@@ -174,6 +208,16 @@ NODE_COLLIDED: Final = _event(
     "stable_node.collided", "info", "A moved stable node met an equal one in the tree of its new node.",
     NODE, KPFN, TREE_NID, Field("other_kpfn", "int", "page frame number", "the KSM page already there"),
 )  # fmt: skip
+ALLOC_STABLE_NODE_CHAIN: Final = _event(
+    "alloc_stable_node_chain", "info", "A stable node became a chain of nodes with equal pages.", NODE, TREE_NID
+)
+FREE_STABLE_NODE_CHAIN: Final = _event(
+    "free_stable_node_chain", "info", "A chain went: it was empty, or its last node took its place.", NODE, TREE_NID
+)
+STABLE_NODE_CHAIN_ADD_DUP: Final = _event(
+    "stable_node_chain_add_dup", "info", "A stable node joined a chain.", NODE, KPFN,
+    Field("chain", "int", "", "number of the chain, in order of allocation of stable_nodes"),
+)  # fmt: skip
 BREAK_COW: Final = _event("break_cow", "info", "A merge that came to nothing was undone.", ITEM, MM, ADDRESS)
 BREAK_KSM: Final = _event("break_ksm", "info", "A KSM page was unshared by a write fault.", MM, ADDRESS, PFN)
 
@@ -197,6 +241,16 @@ RACE_NODE_COLLIDED: Final = _race("node_collided", "A moved KSM page met an equa
 RACE_MM_EXITED: Final = _race("mm_exited", "An address space exited before ksmd got to its page.")
 RACE_VMA_GONE: Final = _race("vma_gone", "A mapping went, or lost its advice, before ksmd got to its page.")
 RACE_INSERT_LOST: Final = _race("insert_lost", "An equal page had come into the stable tree before a new one was inserted.")  # fmt: skip
+MLOCK: Final = _event(
+    "mlock", "info", "A range is to stay in memory, or no longer.", MM, ADDRESS,
+    Field("pages", "int", "pages", "how many"), Field("on", "bool", "", "mlock, not munlock"), ERR,
+)  # fmt: skip
+
+# -- faults -------------------------------------------------------------------------------------------------------
+FAULT_INJECT: Final = _event(
+    "fault.inject", "warning", "A fault was injected.",
+    Field("kind", "str", "", "what kind, see `stress --help`"), Field("victim", "str", "", "the actor or process it happened to"),
+)  # fmt: skip
 
 
 def code_of(name: str) -> int:

@@ -42,11 +42,12 @@ class Actor:
 
     `number` is its rank in the order of creation and its bit in ready masks; `cpu` and `node` are where it
     runs (labels: they choose no memory by themselves). `held` are the sleeping locks it holds, innermost
-    last; `spin_depth` the spinlocks.
+    last; `spin_depth` the spinlocks. `signal_pending` says that a signal waits for it: what is interruptible ends.
     """
 
     __slots__ = (
-        "coroutine", "cpu", "daemon", "held", "name", "node", "number", "op", "spin_depth", "task", "waiting_on",
+        "coroutine", "cpu", "daemon", "held", "name", "node", "number", "op", "signal_pending", "spin_depth", "task",
+        "waiting_on",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Actor:
         self.waiting_on: object = None
         self.held: list[object] = []
         self.spin_depth = 0
+        self.signal_pending = False
 
     def __repr__(self) -> str:
         return f"<Actor {self.number} {self.name}>"

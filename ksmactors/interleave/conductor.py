@@ -1,20 +1,17 @@
 """The conductor: gives the turn to one actor at a time, and records why.
 
 All actors are trio tasks, but only the one that has the turn is ever runnable; the others are parked in
-`trio.lowlevel.wait_task_rescheduled`. So the order in which trio runs a batch of tasks cannot matter, and the
-same choices give the same run on any machine. The actor that gives the turn away picks its successor and
-wakes it itself: an arbiter task in the middle would double the cost of a step.
+`trio.lowlevel.wait_task_rescheduled`. So the order in which trio runs a batch of tasks cannot matter, and the same
+choices give the same run on any machine. The actor that gives the turn away picks its successor and wakes it itself.
 
-A point at which the turn stays must be cheap, since there are hundreds for each page that ksmd looks at. It
-decrements one counter, `_left`. The counter reaches zero where somebody has to think: where the strategy wants
-to be asked, where a sleeper is due, where the schedule has run too long. `_arm` computes how far that is, and
-whatever changes the answer (an actor becomes ready, blocks, ends) arms the counter anew.
+A point at which the turn stays must be cheap, since there are hundreds for each page that ksmd looks at. It decrements
+one counter, `_left`. The counter reaches zero where somebody has to think: where the strategy wants to be asked, where
+a sleeper is due, where the schedule has run too long. `_arm` computes how far that is, and whatever changes the answer
+(an actor becomes ready, blocks, ends) arms the counter anew. Virtual time goes on by `STEP_NS` a point, and jumps to
+the next sleeper when nobody is ready.
 
-Virtual time goes on by `STEP_NS` a point, and jumps to the next sleeper when nobody is ready.
-
-A schedule is over when its last foreground actor ends or when something fails. From then on every operation
-raises `ScheduleOver`, so that an actor that swallows errors or cleans up cannot go on; the coroutines left are
-closed in the order of their actors, not in the one in which trio cancels tasks.
+A schedule is over when its last foreground actor ends or something fails. From then on every operation raises
+`ScheduleOver`: an actor that swallows errors cannot go on. The coroutines left are closed in the order of their actors.
 """
 
 from __future__ import annotations
@@ -210,11 +207,19 @@ class Conductor:
             await self.relax()
             return
         self._naps += 1
-        if self._naps > self.max_steps:  # who sleeps in a loop while nobody else is ready takes no steps
+        if self._naps > self.max_steps:  # who sleeps in a loop and is alone takes no steps
             raise self._failed(reports.no_end(self.max_steps, spinner=self.turn))
-        nap = (self.now + ns, self._naps, self.turn)
-        self._sleepers.add(nap)
+        self._sleepers.add(nap := (self.now + ns, self._naps, self.turn))
         await self.block(nap)
+
+    def freeze(self, actor: Actor, ns: int) -> None:
+        """Let a ready actor, other than the one that has the turn, not move for so long, whatever it holds."""
+        self._settle(self._armed - self._left)
+        self._naps += 1
+        self._sleepers.add(nap := (self.now + ns, self._naps, actor))
+        self._remove(actor)
+        actor.waiting_on = nap
+        self._ask_at_next_point()
 
     def wake_sleeper(self, actor: Actor) -> bool:
         """End an actor's sleep early; False if it does not sleep."""

@@ -126,6 +126,18 @@ class RwSem:
             await self._wait(me, False)
         me.held.append(self)
 
+    async def down_read_trylock(self) -> bool:
+        """Take it shared if no writer holds it or waits for it."""
+        await self.conductor.point(ACQUIRE, self)
+        if self.guard is not None:
+            self.guard()
+        if self.owner is not None or self.queue:
+            return False
+        me = self.conductor.turn
+        self.readers.append(me)
+        me.held.append(self)
+        return True
+
     async def down_write(self) -> None:
         """Take it exclusively."""
         await self.conductor.point(ACQUIRE, self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from ksmactors.interleave.actor import READ, WRITE, Actor
@@ -10,11 +11,11 @@ from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.processes import Processes
+from ksmactors.mm.hotplug import Hotplug
 from ksmactors.mm.reports import misuse
 
 
-class KsmCore(Processes):
+class KsmCore(Hotplug):
     """What the functions of mm/ksm.c share: locks, trees, the list of address spaces, the cursor, counters, knobs.
 
     Protected by `ksm_thread_mutex`: everything but `mm_slots_hash`, the list of slots and writes of
@@ -37,6 +38,8 @@ class KsmCore(Processes):
         self.ksm_run = KSM_RUN_STOP
         self.ksm_merge_across_nodes = 1
         self.ksm_nr_node_ids = 1
+        self.roots_allocated = False
+        """Whether there are tree roots for more than one node: since merge_across_nodes was first 0."""
         self.ksm_thread_pages_to_scan = 100
         self.ksm_thread_sleep_millisecs = 20
         self.ksm_pages_shared = 0
@@ -62,9 +65,15 @@ class KsmCore(Processes):
 
     def alloc_rmap_item(self, mm: AddressSpace, address: int) -> RmapItem | None:
         """A new, volatile item; None when there is no memory (never, without fault injection)."""
+        if self.inject("alloc_rmap_item"):
+            return None
         self.items_allocated += 1
         self.ksm_rmap_items += 1
-        return RmapItem(self.items_allocated, mm, address)
+        return self.new_rmap_item(self.items_allocated, mm, address)
+
+    def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
+        """The structure itself, with the fields that this kernel has."""
+        return RmapItem(number, mm, address)
 
     def free_rmap_item(self, item: RmapItem) -> None:
         """Free an item that is on no list and in no tree."""
@@ -74,8 +83,14 @@ class KsmCore(Processes):
 
     def alloc_stable_node(self) -> StableNode | None:
         """A new node, in no tree; None when there is no memory (never, without fault injection)."""
+        if self.inject("alloc_stable_node"):
+            return None
         self.nodes_allocated += 1
-        return StableNode(self.nodes_allocated)
+        return self.new_stable_node(self.nodes_allocated)
+
+    def new_stable_node(self, number: int) -> StableNode:
+        """The structure itself, with the fields that this kernel has."""
+        return StableNode(number)
 
     def free_stable_node(self, node: StableNode) -> None:
         """Free a node that is in no tree and on no list."""
@@ -133,6 +148,10 @@ class KsmCore(Processes):
         root = self.root_stable_tree[node.nid]
         await self.conductor.point(WRITE, root)
         root.unlink(node, self.ksm_epoch)
+
+    def nodes_of(self, root: ContentTree[StableNode]) -> Iterator[StableNode]:
+        """The stable nodes of a tree in the order of their content, for observers."""
+        return iter(root)
 
     # -- what the emulator knows and the kernel does not ---------------------------------------------------------
 

@@ -8,7 +8,7 @@ from ksmactors.ksm.scan import Scanning
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import ENOMEM, MADV_MERGEABLE
-from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 from ksmactors.mm.hooks import RmapOne
 
 
@@ -34,7 +34,7 @@ class EntryPoints(Scanning):
 
     def alloc_mm_slot(self, mm: AddressSpace) -> MmSlot | None:
         """A new slot; None when there is no memory (never, without fault injection)."""
-        return MmSlot(mm)
+        return None if self.inject("alloc_mm_slot") else MmSlot(mm)
 
     async def ksm_enter(self, mm: AddressSpace) -> int:
         """__ksm_enter: put an address space just behind the cursor, or at the very end while run is 2: 0 or -ENOMEM.
@@ -111,19 +111,52 @@ class EntryPoints(Scanning):
                 if await self._walk_item(item, rmap_one, search_new_forks):
                     return
 
-    @staticmethod
-    async def _walk_item(item: RmapItem, rmap_one: RmapOne, search_new_forks: bool) -> bool:
+    def vmas_of_item(self, item: RmapItem) -> list[Vma]:
+        """The vmas that a walk for an item asks its anon_vma for. Its lock is held."""
+        return item.anon_vma.vmas
+
+    async def _walk_item(self, item: RmapItem, rmap_one: RmapOne, search_new_forks: bool) -> bool:
         anon_vma = item.anon_vma
         await anon_vma.rwsem.down_read()
         anon_vma.must_be_alive()
         done = False
-        for vma in anon_vma.vmas:
+        for vma in self.vmas_of_item(item):
             if vma.start <= item.address < vma.end and (vma.mm is not item.mm) == search_new_forks:
                 done = await rmap_one(vma, item.address)
                 if done:
                     break
         await anon_vma.rwsem.up_read()
         return done
+
+    async def ksm_might_need_to_copy(self, page: Frame, vma: Vma, address: int) -> Frame | None:
+        """The page to map where a fault has found a locked page in the swap cache: itself, or a locked copy; None: no
+        memory.
+
+        A KSM page may be mapped as it is while it has a node and nobody unmerges; an ordinary page only by those that
+        could have mapped it before. A page that could not be read is returned for the caller to report. The anon_vma of
+        an unmapped page may have been freed by now: then it is not the vma's, and nothing else is asked of it (K6).
+        Source: ksm_might_need_to_copy(), v3.9.
+        """
+        if await self.may_be_mapped_as_it_is(page, vma, address):
+            return page
+        slot = page.swap
+        if slot is not None and not slot.uptodate:
+            return page
+        new = await self.alloc_page(vma.nid)
+        if new is not None:
+            await new.write_content(await page.read_content())
+            new.dirty = True
+            await new.lock()
+        return new
+
+    async def may_be_mapped_as_it_is(self, page: Frame, vma: Vma, address: int) -> bool:
+        """Whether a page of the swap cache needs no copy to be mapped in a vma. The page is locked."""
+        mapping = await page.read_mapping()
+        if isinstance(mapping, KsmMapping):
+            return mapping.stable_node is not None and not await self.read_ksm_run() & KSM_RUN_UNMERGE
+        if mapping is None:
+            return True
+        return vma.anon_vma is not None and mapping.root is vma.anon_vma.root and page.index == vma.index_of(address)
 
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         """W3 to W5: the node learns of its new page first, then the old page forgets the node. Both are locked."""

@@ -48,7 +48,7 @@ class Keyhole(KsmCore):
         expected = node.mapping
         if await page.read_mapping() is not expected:  # R3
             return False
-        if not await page.get_unless_zero():  # R4: free, and its mapping not yet cleared or reused
+        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):  # R4
             return False
         if await page.read_mapping() is not expected:  # R5: it may have been freed and reused before R4
             await page.put()
@@ -60,6 +60,19 @@ class Keyhole(KsmCore):
                 await page.put()
                 return False
         return True
+
+    async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
+        """R4, the spin: a page of the swap cache without references is frozen, by a migration or by reclaim, for a
+        moment. False: it has left the cache, and is (about to be) free or has been migrated."""
+        spins = 0
+        while await page.in_swap_cache():
+            if not spins:
+                self.race(ev.RACE_PAGE_FROZEN, self.actor_name(page.getter), page, tree="stable", tree_nid=node.nid)
+            spins += 1
+            await self.conductor.relax(page)
+            if await page.get_unless_zero():
+                return True
+        return False
 
     async def remove_node_from_stable_tree(self, node: StableNode) -> None:
         """Free a node and make its items volatile. ksm_thread_mutex; and the page lock, or the node is stale.

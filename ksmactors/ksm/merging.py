@@ -6,7 +6,7 @@ from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.ksm.unmerging import Unmerging
-from ksmactors.mm.address_space import Pte, Vma
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EFAULT
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 
@@ -30,7 +30,8 @@ class Merging(Unmerging):
             return -EFAULT, None
         if pte.write or pte.dirty:
             taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
-            if page.mapcount + 1 != await page.count():
+            swapped = page.swap is not None
+            if page.mapcount + 1 + swapped != await page.count():
                 await self.set_pte(mm, address, taken)
                 await mm.page_table_lock.unlock()
                 self.race(ev.RACE_PAGE_PINNED, self.actor_name(page.getter), page)
@@ -60,13 +61,19 @@ class Merging(Unmerging):
             await mm.page_table_lock.unlock()
             self.pte_changed(mm, page)
             return -EFAULT
-        await kpage.get()
-        kpage.mapcount += 1
-        await self.set_pte(mm, address, Pte(kpage))
-        page.mapcount -= 1
+        await self.set_pte(mm, address, await self._map_kpage(mm, kpage))
+        self.page_remove_rmap(page)
+        if not page.mapcount:
+            await self.try_to_free_swap(page)
         await page.put()
         await mm.page_table_lock.unlock()
         return 0
+
+    async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+        """The entry that is to map a KSM page, which gets a reference and a mapping for it."""
+        await kpage.get()
+        kpage.mapcount += 1
+        return Pte(kpage)
 
     async def try_to_merge_one_page(self, vma: Vma, page: Frame, kpage: Frame | None) -> int:
         """Merge a page into a KSM page, or make it one (kpage None): 0 or -EFAULT.
@@ -90,12 +97,25 @@ class Merging(Unmerging):
             else:
                 result = -EFAULT
                 self.race(ev.RACE_CONTENT_CHANGED, self.actor_name(page.writer), page)
+        if vma.locked and result == 0 and kpage is not None and kpage.is_ksm:
+            page = await self.hand_mlock_over(page, kpage)
         await page.unlock()
         return result
 
+    async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
+        """A locked page of a VM_LOCKED vma has been replaced: its lock in memory goes over to the KSM page. Returns the
+        page that is locked now; may block for the lock of `kpage`."""
+        await self.munlock_vma_page(page)
+        if kpage.mlocked:
+            return page
+        await page.unlock()
+        await kpage.lock()
+        await self.mlock_vma_page(kpage)
+        return kpage
+
     async def trylock_to_merge(self, page: Frame) -> bool:
         """trylock_page of a page to be merged away: a busy one is for another time."""
-        if await page.trylock():
+        if await self.trylock_page(page):
             return True
         owner = page.owner
         self.race(ev.RACE_TRYLOCK_LOST, owner.name if owner is not None else "unknown", page)

@@ -29,6 +29,8 @@ class Scanning(Trees):
                 self.emit_misplaced(node)
             if not node.migrating and item.head is node:  # CM2b
                 return
+        elif await self._done_before_search(item, page):
+            return
         kpage = await self.stable_tree_search(page)  # CM3
         if kpage is page and item.head is node:  # CM4
             await kpage.put()
@@ -37,7 +39,7 @@ class Scanning(Trees):
         if kpage is not None:
             await self.merge_with_found(item, page, kpage, node)
             return
-        if await self._checksum_changed(item, page):  # CM8
+        if await self._done_after_search(item, page):  # CM8
             return
         found = await self.unstable_tree_search_insert(item, page)  # CM9
         if found is not None:
@@ -50,6 +52,14 @@ class Scanning(Trees):
             await self.stable_tree_append(item, await self.page_stable_node(kpage))
             await kpage.unlock()
         await kpage.put()  # CM7c
+
+    async def _done_before_search(self, item: RmapItem, page: Frame) -> bool:
+        """Whether the visit of an ordinary page ends before the stable tree is searched: never in v3.9."""
+        return False
+
+    async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
+        """Whether the visit of a page that the stable tree does not have ends before the unstable one is searched."""
+        return await self._checksum_changed(item, page)
 
     async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
         checksum = (await page.read_content()).checksum
@@ -101,8 +111,9 @@ class Scanning(Trees):
         return new
 
     async def _start_scan(self) -> bool:
-        """SC2: the cursor is at the head: prune, reset, go to the first slot; False if there is none any more."""
+        """SC2: the cursor is at the head: drain, prune, reset, go to the first slot; False if there is none left."""
         self.emit(ev.KSM_START_SCAN, self.ksm_scan.seqnr, self.ksm_rmap_items)
+        await self.lru_add_drain_all()
         if not self.ksm_merge_across_nodes:
             for node in list(self.migrate_nodes):
                 page = await self.get_ksm_page(node, lock=False)
@@ -153,11 +164,15 @@ class Scanning(Trees):
             await mm.down_read()  # SC3
             vma = None if self.ksm_test_exit(mm) else mm.find_vma(scan.address)
             while vma is not None:  # SC4
-                if vma.mergeable:
-                    page = await self._next_page_in(vma)
-                    if page is not None:
-                        return await self._item_for(mm, page)
-                vma = mm.find_vma(vma.end)
+                page = await self._next_page_in(vma) if vma.mergeable else None
+                if page is None:
+                    vma = mm.find_vma(vma.end)
+                    continue
+                item = await self._item_for(mm, page)
+                if item is None or not await self.should_skip_rmap_item(page, item):
+                    await mm.up_read()
+                    return (item, page) if item is not None else None
+                await page.put()
             if self.ksm_test_exit(mm):  # SC5
                 self._enter_slot(slot)
             await self.remove_trailing_rmap_items(scan.rmap_list)  # SC6
@@ -187,8 +202,8 @@ class Scanning(Trees):
             scan.address += PAGE_SIZE
         return None
 
-    async def _item_for(self, mm: AddressSpace, page: Frame) -> tuple[RmapItem, Frame] | None:
-        """SC4c: the page's item; the cursor goes behind it. Releases mmap_sem."""
+    async def _item_for(self, mm: AddressSpace, page: Frame) -> RmapItem | None:
+        """SC4c: the page's item; the cursor goes behind it. None, and the page is put: no memory."""
         scan = self.ksm_scan
         item = await self.get_next_rmap_item(mm, scan.rmap_list, scan.address)
         if item is not None:
@@ -196,8 +211,11 @@ class Scanning(Trees):
             scan.address += PAGE_SIZE
         else:
             await page.put()
-        await mm.up_read()
-        return (item, page) if item is not None else None
+        return item
+
+    async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
+        """Whether this scan leaves a page out: never in v3.9."""
+        return False
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -220,6 +238,7 @@ class Scanning(Trees):
         self.ksmd_actor = self.conductor.turn
         while True:
             await self.ksm_thread_mutex.lock()
+            await self.wait_while_offlining()
             if self.ksmd_should_run():
                 await self.ksm_do_scan(self.ksm_thread_pages_to_scan)
             await self.ksm_thread_mutex.unlock()

@@ -26,6 +26,8 @@ FREED: Final = -1
 KSM_RUN_STOP: Final = 0
 KSM_RUN_MERGE: Final = 1
 KSM_RUN_UNMERGE: Final = 2
+KSM_RUN_OFFLINE: Final = 4
+"""A bit beside the other values: memory is being taken offline."""
 
 
 class MmSlot:

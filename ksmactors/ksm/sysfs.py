@@ -10,7 +10,8 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.entry import EntryPoints
 from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KSM_RUN_UNMERGE
-from ksmactors.mm.const import EACCES, EBUSY, EINVAL, ENOENT, ERANGE
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.const import EACCES, EBUSY, EINVAL, ENOENT, ENOMEM, ERANGE
 
 UINT_MAX: Final = (1 << 32) - 1
 ULONG_MAX: Final = (1 << 64) - 1
@@ -43,7 +44,7 @@ class Sysfs(EntryPoints):
             "merge_across_nodes": True,
         }
 
-    def sysfs_values(self) -> dict[str, Callable[[], int]]:
+    def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         """How each file is shown."""
         return {
             "sleep_millisecs": lambda: self.ksm_thread_sleep_millisecs,
@@ -56,6 +57,10 @@ class Sysfs(EntryPoints):
             "full_scans": lambda: self.ksm_scan.seqnr,
             "merge_across_nodes": lambda: self.ksm_merge_across_nodes,
         }
+
+    def ksm_stat(self, mm: AddressSpace) -> dict[str, int | str]:
+        """What /proc/PID/ksm_stat shows of a process: no such file in v3.9."""
+        return {}
 
     def sysfs_show(self, knob: str) -> str:
         """What reading a file gives, without the newline. KeyError: there is no such file. No lock is taken."""
@@ -94,6 +99,7 @@ class Sysfs(EntryPoints):
         if not KSM_RUN_STOP <= value <= KSM_RUN_UNMERGE:
             return -EINVAL
         await self.ksm_thread_mutex.lock()
+        await self.wait_while_offlining()
         result = 0
         if self.ksm_run != value:
             await self.conductor.point(WRITE, self, "ksm_run")
@@ -114,12 +120,20 @@ class Sysfs(EntryPoints):
         if value > 1:
             return -EINVAL
         await self.ksm_thread_mutex.lock()
+        await self.wait_while_offlining()
         result = 0
         if self.ksm_merge_across_nodes != value:
             if self.ksm_pages_shared or await self.remove_all_stable_nodes():
                 result = -EBUSY
+            elif not self.alloc_roots():
+                result = -ENOMEM
             else:
                 self.ksm_merge_across_nodes = value
                 self.ksm_nr_node_ids = 1 if value else len(self.nodes)
         await self.ksm_thread_mutex.unlock()
         return result
+
+    def alloc_roots(self) -> bool:
+        """Tree roots for all nodes, once and for all; False: no memory (never, without fault injection)."""
+        self.roots_allocated = self.roots_allocated or not self.inject("alloc_roots")
+        return self.roots_allocated

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
@@ -12,16 +14,28 @@ from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
 
 
+class Look(NamedTuple):
+    """What a walk found at an entry: the entry as it is now, and a page with a reference whose content stands for the
+    entry; None: the entry was stale, and is gone."""
+
+    entry: StableNode
+    page: Frame | None
+
+
 class Trees(Merging):
     """Both kinds of tree, partitioned by node when merge_across_nodes is 0. All under ksm_thread_mutex."""
 
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame) -> Place:
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+        """ST3a: the page of one entry on a walk. `prune` is for kernels whose entries are more than one node."""
+        return Look(entry, await self.get_ksm_page(entry, lock=False))
+
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         """Descend to the content of `page`, visiting each entry's page; ends at a stale entry, which is freed."""
         if self.undisturbed and root.usable(self.ksm_epoch):
             return root.find(page.content)
         entry, parent, left = root.root, None, False
         while entry is not None:
-            tree_page = await self.get_ksm_page(entry, lock=False)
+            entry, tree_page = await self._look(root, entry, prune)
             if tree_page is None:
                 return Place(None, None, False, stale=True)
             order = memcmp_pages(await page.read_content(), await tree_page.read_content())
@@ -66,20 +80,44 @@ class Trees(Merging):
                 return await self._take_place(root, place, page, page_node)
             entry = place.entry
             assert isinstance(entry, StableNode), "a tree of StableNodes"
-            tree_page = await self.get_ksm_page(entry, lock=True)  # the lock cycle: no migration is half done
-            if tree_page is not None:
-                await tree_page.unlock()
-                if self.get_kpfn_nid(entry.kpfn) != entry.nid:
-                    await tree_page.put()
-                    return await self._replace_misplaced(root, entry, page, page_node)
-                if page_node is not None:
-                    self.emit(ev.NODE_COLLIDED, page_node.number, page.pfn, nid, tree_page.pfn)
-                    self.race(
-                        ev.RACE_NODE_COLLIDED, self.actor_name(page_node.moved_by), page, tree="stable", tree_nid=nid
-                    )
-                return tree_page
-            if page_node is None:
-                return None
+            found, kpage = await self._equal_in_stable_tree(root, entry, page, page_node)
+            if found or self._stale_ends_search(page_node):
+                return kpage
+
+    def _stale_ends_search(self, page_node: StableNode | None) -> bool:
+        """ST3d: whether an equal entry that turns out stale at the second look ends the search (K3)."""
+        return page_node is None
+
+    async def _equal_in_stable_tree(
+        self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
+    ) -> tuple[bool, Frame | None]:
+        """ST3d to ST6 for an equal entry: (True, the search's result), or (False, None) if it is stale by now."""
+        tree_page = await self._second_look(entry)
+        if tree_page is None:
+            return False, None
+        if self.get_kpfn_nid(entry.kpfn) != entry.nid:
+            await tree_page.put()
+            return True, await self._replace_misplaced(root, entry, page, page_node)
+        if page_node is not None:
+            self.emit_collided(root, page, page_node, tree_page)
+        return True, tree_page
+
+    async def _second_look(self, node: StableNode) -> Frame | None:
+        """ST3d: a node's page once more, with a reference; None if it is stale.
+
+        Its lock is taken and released: then no migration of it is half done.
+        """
+        page = await self.get_ksm_page(node, lock=True)
+        if page is not None:
+            await page.unlock()
+        return page
+
+    def emit_collided(
+        self, root: ContentTree[StableNode], page: Frame, page_node: StableNode, tree_page: Frame
+    ) -> None:
+        """A moved page has met an equal one in the tree of the node it came to."""
+        self.emit(ev.NODE_COLLIDED, page_node.number, page.pfn, root.nid, tree_page.pfn)
+        self.race(ev.RACE_NODE_COLLIDED, self.actor_name(page_node.moved_by), page, tree="stable", tree_nid=root.nid)
 
     async def _take_place(
         self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
@@ -91,7 +129,7 @@ class Trees(Merging):
         page_node.nid = root.nid
         await self.conductor.point(WRITE, root)
         root.link(page_node, place, page.content, self.ksm_epoch)
-        self.emit(ev.NODE_RESLOTTED, page_node.number, page.pfn, root.nid)
+        self.emit_reslotted(page_node)
         await page.get()
         return page
 
@@ -102,10 +140,7 @@ class Trees(Merging):
 
         A moved node, if there is one in hand, takes the entry's place in the tree.
         """
-        self.race(
-            ev.RACE_NODE_MISPLACED, self.actor_name(entry.moved_by), self.pfn_to_page(entry.kpfn),
-            tree="stable", tree_nid=root.nid,
-        )  # fmt: skip
+        self.race_misplaced(entry)
         result = None
         if page_node is not None:
             await self.stable_node_from_migrate_nodes(page_node)
@@ -113,7 +148,7 @@ class Trees(Merging):
             await self.conductor.point(WRITE, root)
             root.replace(entry, page_node)
             self.ksm_epoch += 1  # the indices know nothing of replacements
-            self.emit(ev.NODE_RESLOTTED, page_node.number, page.pfn, root.nid)
+            self.emit_reslotted(page_node)
             await page.get()
             result = page
         else:
@@ -121,6 +156,17 @@ class Trees(Merging):
         await self.stable_node_to_migrate_nodes(entry)
         self.emit_misplaced(entry)
         return result
+
+    def race_misplaced(self, node: StableNode) -> None:
+        """A search has met an equal node whose page has left the tree's node."""
+        self.race(
+            ev.RACE_NODE_MISPLACED, self.actor_name(node.moved_by), self.pfn_to_page(node.kpfn),
+            tree="stable", tree_nid=node.nid,
+        )  # fmt: skip
+
+    def emit_reslotted(self, node: StableNode) -> None:
+        """A moved node has got a place in the tree of the node that its page is on."""
+        self.emit(ev.NODE_RESLOTTED, node.number, node.kpfn, node.nid)
 
     def emit_misplaced(self, node: StableNode) -> None:
         """A node has been taken out of the tree `node.nid` because its page is on another node."""
@@ -133,10 +179,13 @@ class Trees(Merging):
         """
         nid = self.get_kpfn_nid(kpage.pfn)
         root = self.root_stable_tree[nid]
-        place = await self.stable_tree_walk(root, kpage)
-        if place.stale or place.entry is not None:
-            self.race(ev.RACE_INSERT_LOST, "unknown", kpage, tree="stable", tree_nid=nid)
+        place = await self.stable_tree_walk(root, kpage, prune=False)
+        if place.stale:
+            self.emit_insert_lost(root, kpage)
             return None
+        if place.entry is not None:
+            assert isinstance(place.entry, StableNode), "a tree of StableNodes"
+            return await self._insert_equal(root, place.entry, kpage)
         node = self.alloc_stable_node()
         if node is None:
             return None
@@ -145,8 +194,21 @@ class Trees(Merging):
         await kpage.set_mapping(node.mapping)
         await self.conductor.point(WRITE, root)
         root.link(node, place, kpage.content, self.ksm_epoch)
-        self.emit(ev.STABLE_TREE_INSERT, node.number, kpage.pfn, nid)
+        self.emit_inserted(node)
         return node
+
+    def emit_inserted(self, node: StableNode) -> None:
+        """A new stable node is in its tree."""
+        self.emit(ev.STABLE_TREE_INSERT, node.number, node.kpfn, node.nid)
+
+    async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
+        """An equal page is in the tree already: there is no second one (v3.9)."""
+        self.emit_insert_lost(root, kpage)
+        return None
+
+    def emit_insert_lost(self, root: ContentTree[StableNode], kpage: Frame) -> None:
+        """Somebody or something has kept a new KSM page out of the tree."""
+        self.race(ev.RACE_INSERT_LOST, "unknown", kpage, tree="stable", tree_nid=root.nid)
 
     async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
         """Put an item on a node's hlist. The KSM page is locked; the item holds an anon_vma reference."""

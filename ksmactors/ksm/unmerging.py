@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
-from ksmactors.ksm.keyhole import Keyhole
+from ksmactors.ksm.hotplug import KsmHotplug
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EBUSY, ENOMEM, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
+from ksmactors.mm.const import EBUSY, ENOMEM, ERESTARTSYS, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 
 
-class Unmerging(Keyhole):
+class Unmerging(KsmHotplug):
     """Unmerging touches page table entries only; items and trees catch up at ksmd's next pass."""
 
     async def break_ksm(self, vma: Vma, address: int) -> int:
@@ -74,10 +74,13 @@ class Unmerging(Keyhole):
         return page
 
     async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
-        """Break the KSM pages in [start, end) of a vma: 0 or the first error. mmap_sem is held."""
+        """Break the KSM pages in [start, end) of a vma: 0 or the first error, -ERESTARTSYS if a signal waits for the
+        caller. mmap_sem is held."""
         for address in range(start, end, PAGE_SIZE):
             if self.ksm_test_exit(vma.mm):
                 break
+            if self.conductor.turn.signal_pending:
+                return -ERESTARTSYS
             failed = await self.break_ksm(vma, address)
             if failed:
                 return failed

@@ -15,6 +15,7 @@ from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
     from ksmactors.mm.anon_vma import AnonVma
+    from ksmactors.mm.swap_device import SwapSlot
 
 
 class Pte(NamedTuple):
@@ -29,15 +30,16 @@ class Pte(NamedTuple):
 class Vma:
     """vm_area_struct of private anonymous memory: [start, end) bytes; `pgoff` is the page index of `start` by
     which reverse mapping finds a page, and stays when the vma moves. `nid` is its memory policy (preferred node).
-    `chain` are the anon_vmas it is linked into, `anon_vma` the one its new pages get."""
+    `chain` are the anon_vmas it is linked into, `anon_vma` the one its new pages get. `locked` is VM_LOCKED."""
 
-    __slots__ = ("anon_vma", "chain", "end", "mergeable", "mm", "nid", "pgoff", "start")
+    __slots__ = ("anon_vma", "chain", "end", "locked", "mergeable", "mm", "nid", "pgoff", "start")
 
     def __init__(
         self, mm: AddressSpace, start: int, end: int, pgoff: int, nid: int, *, mergeable: bool = False
     ) -> None:
         self.mm, self.start, self.end, self.pgoff, self.nid = mm, start, end, pgoff, nid
         self.mergeable = mergeable
+        self.locked = False
         self.anon_vma: AnonVma | None = None
         self.chain: list[AnonVma] = []
 
@@ -56,7 +58,7 @@ class AddressSpace:
 
     __slots__ = (
         "alive", "conductor", "count", "mmap_sem", "name", "number", "page_table_lock", "ptes", "registered",
-        "top", "users", "vmas",
+        "swap_ptes", "top", "users", "vmas", "young",
     )  # fmt: skip
 
     def __init__(self, conductor: Conductor, number: int, name: str, top: int) -> None:
@@ -68,6 +70,10 @@ class AddressSpace:
         """MMF_VM_MERGEABLE."""
         self.vmas: SortedDict[int, Vma] = SortedDict()
         self.ptes: dict[int, Pte] = {}
+        self.swap_ptes: dict[int, SwapSlot] = {}
+        """Entries that name a swap slot instead of a frame; an address is in one of the two, or in neither."""
+        self.young: set[int] = set()
+        """Addresses accessed since reclaim last looked (the accessed bits of their entries)."""
         self.mmap_sem = RwSem(conductor, f"mmap_sem of {name}", guard=self.must_be_alive)
         self.page_table_lock = SpinLock(conductor, f"page table lock of {name}")
 

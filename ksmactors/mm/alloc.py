@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ksmactors.errors import Finding, UsageError
@@ -13,11 +14,16 @@ from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import KsmHooks, MemoryObserver
 from ksmactors.mm.node import Node
-from ksmactors.mm.reports import kernel_function
+from ksmactors.mm.reports import kernel_function, lifetime
 
 DEFAULT_FRAMES_PER_NODE: Final = 1_000_000
 """Frames come into being when they are used, so a large node costs nothing. A round number shows in each frame
 number which node it is on."""
+
+
+def never(kind: str) -> bool:  # noqa: ARG001  # what stands here when faults are injected wants to know
+    """Nothing goes wrong that need not."""
+    return False
 
 
 class Allocation(KsmHooks):
@@ -36,6 +42,8 @@ class Allocation(KsmHooks):
         self.conductor = conductor
         self.trace = trace
         self.emit = trace.emit
+        self.inject: Callable[[str], bool] = never
+        """Asked wherever something may fail for no reason of ours: whether it does, this time."""
         self.contents = Contents()
         self.observers: list[MemoryObserver] = []
         self.memory_epoch = 0
@@ -55,6 +63,8 @@ class Allocation(KsmHooks):
 
         Returns None when there is no memory. Others may move before.
         """
+        if self.inject("alloc_page"):
+            return None
         count = len(self.nodes)
         for candidate in [nid] if exactly else [(nid + step) % count for step in range(count)]:
             await self.conductor.point(WRITE, self.nodes[candidate], "free_list")
@@ -63,17 +73,28 @@ class Allocation(KsmHooks):
                 return frame
         return None
 
+    async def trylock_page(self, page: Frame) -> bool:
+        """trylock_page; somebody else may have had the lock for just that instant."""
+        return not self.inject("trylock") and await page.trylock()
+
     def pfn_to_page(self, pfn: int) -> Frame:
-        """The struct page of a frame number that is or was in use."""
+        """The struct page of a frame number that is or was in use. It is a finding if the frame has been taken away."""
         node = self.nodes[pfn // self.frames_per_node]
+        if node.absent and any(pfn in pfns for pfns in node.absent):
+            raise lifetime("frame", f"pfn {pfn} is offline: there is no struct page to look at")
         return node.frames[pfn - node.start_pfn]
 
     def _freed(self, frame: Frame) -> None:
         if frame.mapcount:
-            raise Finding(
-                "references", "freed_while_mapped", kernel_function(),
-                f"pfn {frame.pfn} is freed with {frame.mapcount} mappings",
-            )  # fmt: skip
+            plural = "" if frame.mapcount == 1 else "s"
+            raise self.freed_in_use(frame, "mapped", f"with {frame.mapcount} mapping{plural}")
+        if frame.swap is not None:
+            raise self.freed_in_use(frame, "in_swap_cache", "in the swap cache")
         if frame.is_ksm:
             self.ksm_epoch += 1
         self.emit(ev.FREE_PAGE, frame.pfn, frame.nid)
+
+    @staticmethod
+    def freed_in_use(frame: Frame, use: str, message: str) -> Finding:
+        """The finding for a frame whose last reference went too early."""
+        return Finding("references", f"freed_while_{use}", kernel_function(), f"pfn {frame.pfn} is freed {message}")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, ENOENT, ENOMEM, ERANGE
+from errno import EACCES, EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ERANGE
 from typing import Final
 
 __all__ = [
-    "EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINTR", "EINVAL", "ENOENT", "ENOMEM", "ERANGE",
-    "MADV_DONTNEED", "MADV_MERGEABLE", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE", "VM_FAULT_OOM", "VM_FAULT_WRITE",
+    "EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINTR", "EINVAL", "EIO", "ENOENT", "ENOMEM", "ERANGE", "ERESTARTSYS",
+    "MADV_DONTNEED", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE", "VM_FAULT_OOM",
+    "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
 ]  # fmt: skip
 
 PAGE_SHIFT: Final = 12
 PAGE_SIZE: Final = 1 << PAGE_SHIFT
 
+ERESTARTSYS: Final = 512
+"""A signal came in between: the process never sees it, but EINTR, or its call is begun anew."""
+
 MADV_DONTNEED: Final = 4
 MADV_MERGEABLE: Final = 12
 MADV_UNMERGEABLE: Final = 13
+MADV_PAGEOUT: Final = 21
+"""Since v5.4; unknown to v3.9."""
 
 VM_FAULT_OOM: Final = 0x0001
+VM_FAULT_SIGBUS: Final = 0x0002
 VM_FAULT_WRITE: Final = 0x0008
 """A write fault was served by making a private page writable or by copying: break_ksm waits for this."""

@@ -1,32 +1,67 @@
-"""Page faults: first touch, copy on write, waiting for a migration (mm/memory.c)."""
+"""Page faults: first touch, copy on write, swap-in, waiting for a migration (mm/memory.c)."""
 
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import EFAULT, ENOMEM, VM_FAULT_OOM, VM_FAULT_WRITE
+from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.rmap import Rmap
+from ksmactors.mm.swap_device import SwapSlot
+
+
+def fault_errno(result: int) -> int:
+    """What the VM_FAULT_ bits of a fault mean to who wanted the page: 0, -EIO or -ENOMEM."""
+    if result & VM_FAULT_SIGBUS:
+        return -EIO
+    return -ENOMEM if result & VM_FAULT_OOM else 0
 
 
 class Faults(Rmap):
     """handle_mm_fault and what it calls. Faults of one address space run concurrently: mmap_sem is shared."""
 
     async def fault(self, mm: AddressSpace, address: int, write: bool) -> int:
-        """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV) or -ENOMEM."""
+        """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV), -EIO (SIGBUS: the
+        page could not be read back from swap) or -ENOMEM."""
         await mm.down_read()
         vma = mm.vma_at(address)
         result = await self.handle_mm_fault(mm, vma, address, write) if vma is not None else 0
         await mm.up_read()
         if vma is None:
             return -EFAULT
-        return -ENOMEM if result & VM_FAULT_OOM else 0
+        return fault_errno(result)
+
+    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
+        """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
+        write, not the process's own, is faulted in. -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
+
+        mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
+        """
+        await mm.down_read()
+        result: Frame | int = -EFAULT
+        while (vma := mm.vma_at(address)) is not None:
+            page = await self.follow_page(mm, address, write=write)
+            if page is not None:
+                result = page
+                break
+            if self.conductor.turn.signal_pending:
+                result = -ERESTARTSYS
+                break
+            owned = write or address not in mm.swap_ptes  # the zero page, or nothing: then it gets a page of its own
+            error = fault_errno(await self.handle_mm_fault(mm, vma, address, owned))
+            if error:
+                result = error
+                break
+        await mm.up_read()
+        return result
 
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
         await self.conductor.point(READ, mm, address)
         entry = mm.ptes.get(address)
+        if entry is None and (slot := mm.swap_ptes.get(address)) is not None:
+            return await self.do_swap_page(mm, vma, address, slot, write)
         if entry is None:
             return await self.do_anonymous_page(mm, vma, address, write)
         if entry.migration:
@@ -42,16 +77,15 @@ class Faults(Rmap):
         """First touch: the zero page for a read, a new page of the region's node for a write."""
         if not write:
             await mm.page_table_lock.lock()
-            if address not in mm.ptes:
+            if self.pte_none(mm, address):
                 await self.set_pte(mm, address, Pte(self.zero_page))
             await mm.page_table_lock.unlock()
             return 0
-        self.anon_vma_prepare(vma)
-        page = await self.alloc_page(vma.nid)
+        page = await self.alloc_page(vma.nid) if self.anon_vma_prepare(vma) else None
         if page is None:
             return VM_FAULT_OOM
         await mm.page_table_lock.lock()
-        if address in mm.ptes:
+        if not self.pte_none(mm, address):
             self.pte_changed(mm, page)
             await mm.page_table_lock.unlock()
             await page.put()
@@ -63,9 +97,83 @@ class Faults(Rmap):
         await mm.page_table_lock.unlock()
         return 0
 
-    def reuse_swap_page(self, page: Frame) -> bool:
-        """Whether a write fault may keep the locked page for itself: never a KSM page (v3.9)."""
-        return not page.is_ksm and page.mapcount <= 1
+    # -- swap ---------------------------------------------------------------------------------------------------
+
+    async def do_swap_page(self, mm: AddressSpace, vma: Vma, address: int, slot: SwapSlot, write: bool) -> int:
+        """Bring a page back that is in the swap cache or on the device: VM_FAULT_ bits, 0 if the entry changed.
+
+        A KSM page that is still in the cache is mapped as such, without an rmap_item, unless KSM wants a copy; what
+        was read from the device is an ordinary page of the first that faults on it. mmap_sem is held. Source:
+        do_swap_page(), v3.9.
+        """
+        swapcache = await self.lookup_swap_cache(slot)
+        if swapcache is None:
+            swapcache = await self.read_swap_cache(slot, vma.nid)
+        if swapcache is None:
+            return VM_FAULT_OOM if mm.swap_ptes.get(address) is slot else 0
+        await swapcache.lock()
+        if swapcache.swap is not slot:
+            await swapcache.unlock()
+            await swapcache.put()
+            return 0
+        page = await self.ksm_might_need_to_copy(swapcache, vma, address)
+        if page is None:
+            await swapcache.unlock()
+            await swapcache.put()
+            return VM_FAULT_OOM
+        result, pte = await self.map_swapped_page(vma, address, slot, page, swapcache, write)
+        if pte is None or not write or result & VM_FAULT_WRITE:
+            if pte is not None:
+                await mm.page_table_lock.unlock()
+            return result
+        return result | await self.do_wp_page(mm, vma, address, pte)
+
+    async def map_swapped_page(
+        self, vma: Vma, address: int, slot: SwapSlot, page: Frame, swapcache: Frame, write: bool
+    ) -> tuple[int, Pte | None]:
+        """The part of do_swap_page under the page table lock, which stays held if it returns the new entry.
+
+        `page` is `swapcache` or a copy of it; both are unlocked on return, and what is not mapped is put.
+        """
+        mm = vma.mm
+        await mm.page_table_lock.lock()
+        result, pte = 0, None
+        if not self.swap_pte_same(mm, address, slot, page):
+            self.pte_changed(mm, page)
+        elif page is swapcache and not slot.uptodate:
+            result = VM_FAULT_SIGBUS
+        else:
+            self.memory_epoch += 1
+            exclusive = write and await self.reuse_swap_page(page)
+            if exclusive:
+                result = VM_FAULT_WRITE
+            pte = Pte(page, write=exclusive, dirty=exclusive)
+            await self.set_pte(mm, address, pte)
+            if page is swapcache:
+                self.page_add_anon_rmap(page, vma, address, exclusive=exclusive)
+            else:
+                self.page_add_new_anon_rmap(page, vma, address)
+            self.emit(ev.DO_SWAP_PAGE, mm.name, address, page.pfn, swapcache.pfn, page.nid)
+            await self.swap_free(slot)
+            if self.swap.full or vma.locked or page.mlocked:
+                await self.try_to_free_swap(page)
+        if pte is None:
+            await mm.page_table_lock.unlock()
+        await page.unlock()
+        if page is not swapcache:
+            await swapcache.unlock()
+            await swapcache.put()
+        if pte is None:
+            await page.put()
+        return result, pte
+
+    def pte_none(self, mm: AddressSpace, address: int) -> bool:
+        """Whether there is no entry at an address. The page table lock is held."""
+        return address not in mm.ptes and address not in mm.swap_ptes
+
+    def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
+        """Whether `page` may still be mapped: the entry names the same slot as before. The page table lock is held."""
+        return mm.swap_ptes.get(address) is slot
 
     async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
         """A write to a read-only entry: make it writable in place, or copy. The page table lock is held on entry,
@@ -76,7 +184,7 @@ class Faults(Rmap):
         """
         page = entry.frame
         if page is not self.zero_page and not page.is_ksm:
-            if not await page.trylock():
+            if not await self.trylock_page(page):
                 await page.get()
                 await mm.page_table_lock.unlock()
                 await page.lock()
@@ -88,7 +196,7 @@ class Faults(Rmap):
                     await page.put()
                     return 0
                 await page.put()
-            if self.reuse_swap_page(page):
+            if await self.reuse_swap_page(page):
                 page.mapping = vma.anon_vma
                 await page.unlock()
                 await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
@@ -99,15 +207,15 @@ class Faults(Rmap):
             await page.unlock()
         return await self.wp_page_copy(mm, vma, address, entry)
 
-    async def wp_page_copy(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
-        """The copying half of do_wp_page: the copy comes from the region's node."""
+    async def wp_page_copy(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte, *, write: bool = True) -> int:
+        """The copying half of do_wp_page: the copy comes from the region's node, and is mapped for a write unless not
+        wanted. The page table lock is held on entry, released on return."""
         old = entry.frame
         counted = old is not self.zero_page
         if counted:
             await old.get()
         await mm.page_table_lock.unlock()
-        self.anon_vma_prepare(vma)
-        new = await self.alloc_page(vma.nid)
+        new = await self.alloc_page(vma.nid) if self.anon_vma_prepare(vma) else None
         if new is None:
             if counted:
                 await old.put()
@@ -117,12 +225,12 @@ class Faults(Rmap):
         result = 0
         if mm.ptes.get(address) == entry:
             self.page_add_new_anon_rmap(new, vma, address)
-            await self.set_pte(mm, address, Pte(new, write=True, dirty=True))
+            await self.set_pte(mm, address, Pte(new, write=write, dirty=write))
             self.memory_epoch += 1
             self.emit(ev.DO_WP_PAGE, mm.name, address, new.pfn, old.pfn, new.nid)
             result = VM_FAULT_WRITE
             if counted:
-                old.mapcount -= 1
+                self.page_remove_rmap(old)
         else:
             self.pte_changed(mm, old)
         await mm.page_table_lock.unlock()
@@ -130,6 +238,10 @@ class Faults(Rmap):
             await new.put()
         elif counted:
             await old.put()
+            if vma.locked:  # a vma that is not locked shall not keep the old page in memory
+                await old.lock()
+                await self.munlock_vma_page(old)
+                await old.unlock()
         if counted:
             await old.put()
         return result

@@ -19,6 +19,7 @@ from ksmactors.mm.reports import lifetime
 if TYPE_CHECKING:
     from ksmactors.mm.anon_vma import AnonVma
     from ksmactors.mm.node import Node
+    from ksmactors.mm.swap_device import SwapSlot
 
 
 class KsmMapping:
@@ -87,6 +88,16 @@ class Frame:
         mapping = self.mapping
         return mapping.stable_node if type(mapping) is KsmMapping else None
 
+    @property
+    def swap(self) -> SwapSlot | None:
+        """The slot of a page in the swap cache (PageSwapCache, page->private), or None."""
+        return self.node.swap_cache.get(self.pfn)
+
+    @property
+    def mlocked(self) -> bool:
+        """PageMlocked: some VM_LOCKED vma maps it, as far as anybody has noticed; reclaim leaves it alone."""
+        return self.pfn in self.node.mlocked
+
     def __repr__(self) -> str:
         return f"<Frame {self.pfn} on node {self.nid}>"
 
@@ -129,6 +140,7 @@ class Frame:
         if self.refcount != expected:
             return False
         self.refcount = -1
+        self.getter = self.conductor.turn.number
         return True
 
     async def unfreeze(self, count: int) -> None:
@@ -137,6 +149,19 @@ class Frame:
         if self.refcount != -1:
             raise EmulatorBug(f"unfreeze of pfn {self.pfn}, which is not frozen")
         self.refcount = count
+
+    async def in_swap_cache(self) -> bool:
+        """PageSwapCache, asked without the page lock: allowed on a free frame."""
+        await self.conductor.point(READ, self, "swap_cache")
+        return self.swap is not None
+
+    async def free_frozen(self) -> None:
+        """The end of a page whose references were frozen for good: back to its node."""
+        await self.conductor.point(WRITE, self, "refcount")
+        if self.refcount != -1:
+            raise EmulatorBug(f"pfn {self.pfn} is freed with {self.refcount} references, not frozen ones")
+        self.refcount = 0
+        self.node.free(self)
 
     # -- the page lock ----------------------------------------------------------------------------------------
 

@@ -42,12 +42,23 @@ class KsmHooks:
         """madvise for MADV_MERGEABLE and MADV_UNMERGEABLE: (0 or -errno, whether VM_MERGEABLE is to be set)."""
         return -EINVAL, vma.mergeable
 
+    def ksm_new_vma(self, mm: AddressSpace) -> bool:
+        """Whether a new mapping of an address space is mergeable without having been advised."""
+        return False
+
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent: 0 or -errno."""
         return 0
 
     async def ksm_exit(self, mm: AddressSpace) -> None:
         """Forget an address space whose last user has gone."""
+
+    async def ksm_might_need_to_copy(self, page: Frame, vma: Vma, address: int) -> Frame | None:
+        """The page to map in the place of a locked page of the swap cache: itself or a locked copy; None: no memory."""
+        return page
+
+    async def ksm_memory_callback(self, action: str, pfns: range) -> None:
+        """The memory hotplug notifier: "going_offline", "offline" (the frames are away) or "cancel_offline"."""
 
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         """Tell the stable node of a migrated page; both pages are locked."""

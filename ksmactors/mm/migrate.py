@@ -35,6 +35,7 @@ class Migration(Faults):
         throughout. Returns the node it is on now, or -ENOENT (nothing there), -EACCES (mapped more than once),
         -EBUSY (somebody else isolated it), -ENOMEM, -EAGAIN (a reference or a mapping that was not found).
         """
+        await self.lru_add_drain_all()
         await mm.down_read()
         status = await self._do_move_page(mm, address, nid, move_all)
         await mm.up_read()
@@ -45,7 +46,7 @@ class Migration(Faults):
             return -ENOENT
         page = await self.follow_page(mm, address)
         if page is None:
-            return -ENOENT
+            return self.no_page_to_move(mm, address)
         status = page.nid
         isolated = False
         if page.nid != nid:
@@ -59,6 +60,14 @@ class Migration(Faults):
             status = await self.migrate_pages(page, nid)
             return nid if status == 0 else status
         return status
+
+    def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
+        """The status of an address at which no page is present."""
+        return -ENOENT
+
+    def move_pages_answer(self, status: int) -> tuple[int, int | None]:
+        """What move_pages(2) for one page returns to its caller, and the status it stores there, if any."""
+        return 0, status
 
     async def migrate_frame(self, page: Frame, nid: int) -> int:
         """Move a frame's page to a node as compaction does, holding no lock: 0 or -errno."""
@@ -78,15 +87,19 @@ class Migration(Faults):
         return True
 
     async def putback_lru_page(self, page: Frame) -> None:
-        """Give an isolated page back to the LRU and drop the isolation's reference."""
+        """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
+
+        So a page that nobody else has is not freed before the batch is drained.
+        """
         await self.conductor.point(WRITE, page, "lru")
-        page.lru = True
+        self.lru_cache_add(page)
         await page.put()
 
-    async def migrate_pages(self, page: Frame, nid: int) -> int:
-        """Migrate an isolated page to a node: 0, -ENOMEM, or -EAGAIN after ten passes. Drops the isolation."""
+    async def migrate_pages(self, page: Frame, nid: int, *, exactly: bool = True) -> int:
+        """Migrate an isolated page to a node, or unless `exactly` to the next that has room: 0, -ENOMEM, or -EAGAIN
+        after ten passes. Drops the isolation."""
         for attempt in range(PASSES):
-            result = await self.unmap_and_move(page, nid, force=attempt > FORCE_AFTER)
+            result = await self.unmap_and_move(page, nid, force=attempt > FORCE_AFTER, exactly=exactly)
             if result != -EAGAIN:
                 return result
             await self.conductor.relax(page)
@@ -94,9 +107,9 @@ class Migration(Faults):
         await self.putback_lru_page(page)
         return -EAGAIN
 
-    async def unmap_and_move(self, page: Frame, nid: int, *, force: bool) -> int:
+    async def unmap_and_move(self, page: Frame, nid: int, *, force: bool, exactly: bool) -> int:
         """One try. On anything but -EAGAIN the page is off the caller's hands."""
-        new = await self.alloc_page(nid, exactly=True)
+        new = await self.alloc_page(nid, exactly=exactly)
         if new is None:
             self.emit(ev.MIGRATE_PAGE, page.pfn, page.pfn, page.nid, -ENOMEM)
             await self.putback_lru_page(page)
@@ -122,56 +135,91 @@ class Migration(Faults):
 
     async def unmap_and_move_locked(self, page: Frame, new: Frame, force: bool) -> int:
         """__unmap_and_move: lock, unmap, move or restore, unlock: 0 or -EAGAIN."""
-        if not await page.trylock():
+        if not await self.trylock_page(page):
             owner = page.owner
             self.race(ev.RACE_MIGRATION_LOCKED, owner.name if owner is not None else "unknown", page)
             if not force:
                 return -EAGAIN
             await page.lock()
-        anon_vma = None
-        if page.is_anon and not page.is_ksm:
-            if not page.mapcount:  # nothing keeps its anon_vma: it is on its way out
+        if (slot := page.swap) is not None and slot.writeback:
+            if not force:
                 await page.unlock()
                 return -EAGAIN
-            anon_vma = page.mapping.get()  # type: ignore[union-attr]  # an ordinary page's mapping is its anon_vma
+            await self.wait_on_page_writeback(page)
+        anon_vma = None
+        remap = True
+        if page.is_anon and not page.is_ksm:
+            if page.mapcount:
+                anon_vma = page.mapping.get()  # type: ignore[union-attr]  # an ordinary page's mapping is its anon_vma
+            elif page.swap is not None:
+                remap = False  # nothing keeps its anon_vma, and there is nothing to restore
+            else:  # nothing keeps its anon_vma: it is on its way out
+                await page.unlock()
+                return -EAGAIN
         result = -EAGAIN
         if page.is_anon:
             await self.try_to_unmap(page)
         if page.mapcount == 0:
-            result = await self.move_to_new_page(new, page)
+            result = await self.move_to_new_page(new, page, remap=remap)
         if result:
             self.race(ev.RACE_MIGRATION_BUSY, self.actor_name(page.getter), page)
-            await self.remove_migration_ptes(page, page)
+            if remap:
+                await self.remove_migration_ptes(page, page)
         if anon_vma is not None:
             anon_vma.put()
         await page.unlock()
         return result
 
-    async def move_to_new_page(self, new: Frame, page: Frame) -> int:
-        """Make `new` the page that `page` was: 0, or -EAGAIN with nothing changed. `page` is locked, unmapped."""
+    async def move_to_new_page(self, new: Frame, page: Frame, *, remap: bool) -> int:
+        """Make `new` the page that `page` was: 0, or -EAGAIN with nothing changed. `page` is locked, unmapped; `remap`
+        says whether entries are to be restored."""
         await new.lock()
         new.index = page.index
         await new.set_mapping(page.mapping)  # W0
-        result = await self.migrate_page_move_mapping(page)
+        result = await self.migrate_page_move_mapping(new, page)
         if result == 0:
             await self.migrate_page_copy(new, page)
-            await self.remove_migration_ptes(page, new)  # W7
+            if remap:
+                await self.remove_migration_ptes(page, new)  # W7
             await page.set_mapping(None)  # W8
         else:
             await new.set_mapping(None)
         await new.unlock()
         return result
 
-    async def migrate_page_move_mapping(self, page: Frame) -> int:
-        """Check that nobody holds a reference but the isolation: a reading, not a freeze, for a page that is in no
-        cache (C1). A reference taken after it goes unnoticed."""
-        return 0 if await page.count() == 1 else -EAGAIN
+    async def migrate_page_move_mapping(self, new: Frame, page: Frame) -> int:
+        """Check that nobody holds a reference but the isolation, and the swap cache: 0 or -EAGAIN.
+
+        A reading, not a freeze, for a page that is in no cache (C1): a reference taken after it goes unnoticed. A page
+        in the swap cache is frozen while the cache is told of the new page (C2, W1).
+        """
+        if self.inject("migrate"):
+            return -EAGAIN
+        slot = page.swap
+        if slot is None:
+            return 0 if await page.count() == 1 else -EAGAIN
+        await self.swap.tree_lock.lock()
+        frozen = await page.freeze(2)
+        if frozen:
+            await new.get()
+            new.node.swap_cache[new.pfn] = slot
+            slot.page = new
+            await page.unfreeze(1)
+        await self.swap.tree_lock.unlock()
+        return 0 if frozen else -EAGAIN
 
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """W2 to W6: content and flags, then the stable node."""
         await new.write_content(await page.read_content())
         new.dirty, new.writer = page.dirty, page.writer
         await self.ksm_migrate_page(new, page)
+        if page.swap is not None:
+            await self.clear_page_swap_cache(page)
+
+    async def clear_page_swap_cache(self, page: Frame) -> None:
+        """W6: the old page forgets that it was in the swap cache; a reader of kpfn may spin until it does."""
+        await self.conductor.point(WRITE, page, "swap_cache")
+        del page.node.swap_cache[page.pfn]
 
     async def remove_migration_ptes(self, old: Frame, new: Frame) -> None:
         """Replace the migration entries that name `old` by entries that map `new` (or `old`, to undo)."""
@@ -180,7 +228,7 @@ class Migration(Faults):
             await self.remove_migration_pte(new, vma, address, old)
             return False
 
-        await self.rmap_walk(new, restore_one)
+        await self.rmap_walk(new, restore_one, mapped=False)
 
     async def remove_migration_pte(self, new: Frame, vma: Vma, address: int, old: Frame) -> None:
         """Restore one entry, if there is a migration entry that names the old page."""

@@ -15,7 +15,7 @@ from ksmactors.mm.const import (
     PAGE_SHIFT,
     PAGE_SIZE,
 )
-from ksmactors.mm.migrate import Migration
+from ksmactors.mm.mlock import Mlock
 
 ADVICE_NAMES = {
     MADV_DONTNEED: "MADV_DONTNEED",
@@ -24,7 +24,7 @@ ADVICE_NAMES = {
 }
 
 
-class Mappings(Migration):
+class Mappings(Mlock):
     """System calls on ranges of an address space. Errors are negative errnos, as in the kernel."""
 
     async def mmap(self, mm: AddressSpace, pages: int, nid: int, address: int | None = None) -> int:
@@ -35,7 +35,7 @@ class Mappings(Migration):
             address: where (free, page aligned); None: above everything, one page apart from what is there.
 
         Returns:
-            The address, or -EINVAL, or -ENOMEM if something is mapped there.
+            The address, or -EINVAL, or -ENOMEM if something is mapped there, or for want of memory.
         """
         if pages < 1 or not 0 <= nid < len(self.nodes):
             return -EINVAL
@@ -44,9 +44,10 @@ class Mappings(Migration):
             address = mm.top
         end = address + pages * PAGE_SIZE
         vma = mm.find_vma(address)
-        result = -ENOMEM if vma is not None and vma.start < end else address
+        taken = vma is not None and vma.start < end
+        result = -ENOMEM if taken or self.inject("alloc_vma") else address
         if result >= 0:
-            self._insert(Vma(mm, address, end, address >> PAGE_SHIFT, nid))
+            self._insert(Vma(mm, address, end, address >> PAGE_SHIFT, nid, mergeable=self.ksm_new_vma(mm)))
             self.emit(ev.MMAP, mm.name, address, pages)
         await mm.up_write()
         return result
@@ -56,30 +57,32 @@ class Mappings(Migration):
         vma.mm.top = max(vma.mm.top, vma.end + PAGE_SIZE)
 
     async def munmap(self, mm: AddressSpace, start: int, length: int) -> int:
-        """Unmap [start, start + length): 0, or -EINVAL for an unaligned or empty range."""
+        """Unmap [start, start + length): 0, -EINVAL for an unaligned or empty range, -ENOMEM (nothing was unmapped)."""
         if start % PAGE_SIZE or length <= 0:
             return -EINVAL
         await mm.down_write()
-        await self.do_munmap(mm, start, start + _page_align(length))
+        failed = await self.do_munmap(mm, start, start + _page_align(length))
         await mm.up_write()
-        return 0
+        return failed
 
-    async def do_munmap(self, mm: AddressSpace, start: int, end: int) -> None:
-        """munmap with mmap_sem held for write: split at the ends, detach, zap, leave the anon_vmas."""
+    async def do_munmap(self, mm: AddressSpace, start: int, end: int) -> int:
+        """munmap with mmap_sem held for write: split at the ends, detach, zap, leave the anon_vmas: 0 or -ENOMEM."""
         doomed = []
         for vma in self.vmas_in(mm, start, end):
-            if vma.start < start:
-                vma = await self.split_vma(vma, start)
-            if vma.end > end:
-                await self.split_vma(vma, end)
-            doomed.append(vma)
+            part = await self.split_vma(vma, start) if vma.start < start else vma
+            if part is None or (part.end > end and await self.split_vma(part, end) is None):
+                return -ENOMEM
+            doomed.append(part)
         for vma in doomed:
             del mm.vmas[vma.start]
         for vma in doomed:
+            if vma.locked:
+                await self.munlock_vma_pages_range(vma, vma.start, vma.end)
             await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
             await self.unlink_anon_vmas(vma)
         if doomed:
             self.emit(ev.MUNMAP, mm.name, start, (end - start) // PAGE_SIZE)
+        return 0
 
     def vmas_in(self, mm: AddressSpace, start: int, end: int) -> list[Vma]:
         """The vmas that have a part in [start, end), ascending."""
@@ -90,11 +93,13 @@ class Mappings(Migration):
             vma = mm.find_vma(vma.end)
         return vmas
 
-    async def split_vma(self, vma: Vma, address: int) -> Vma:
-        """Split a vma in two at an address inside; returns the upper half."""
+    async def split_vma(self, vma: Vma, address: int) -> Vma | None:
+        """Split a vma in two at an address inside; returns the upper half, None for want of memory."""
         upper = Vma(vma.mm, address, vma.end, vma.index_of(address), vma.nid, mergeable=vma.mergeable)
         upper.anon_vma = vma.anon_vma
-        await self.anon_vma_clone(upper, vma)
+        upper.locked = vma.locked
+        if self.inject("alloc_vma") or not await self.anon_vma_clone(upper, vma):
+            return None
         vma.end = address
         self._insert(upper)
         return upper
@@ -129,6 +134,9 @@ class Mappings(Migration):
                 result = -ENOMEM
             reached = vma.end
             low, high = max(vma.start, start), min(vma.end, end)
+            if zap and vma.locked:
+                result = -EINVAL
+                break
             if zap:
                 await self.zap_page_range(mm, low, high, PAGE_SIZE)
                 continue
@@ -150,13 +158,50 @@ class Mappings(Migration):
             return -EAGAIN if failed == -ENOMEM else failed
         if mergeable == vma.mergeable:
             return 0
-        if start > vma.start:
-            vma = await self.split_vma(vma, start)
-        if end < vma.end:
-            await self.split_vma(vma, end)
-        vma.mergeable = mergeable
+        part = await self.split_vma(vma, start) if start > vma.start else vma
+        if part is None or (end < part.end and await self.split_vma(part, end) is None):
+            return -EAGAIN
+        part.mergeable = mergeable
         self.memory_epoch += 1
-        await self.merge_vma(vma)
+        await self.merge_vma(part)
+        return 0
+
+    async def mlock(self, mm: AddressSpace, start: int, length: int, *, on: bool = True) -> int:
+        """mlock(2), or munlock(2) unless `on`: 0, -EINVAL, -ENOMEM (part of the range is not mapped, or no memory for
+        vmas), -EAGAIN (no memory for pages). Source: do_mlock(), mlock_fixup(), v3.9."""
+        if start % PAGE_SIZE or length < 0:
+            return -EINVAL
+        end = start + _page_align(length)
+        if on:
+            await self.lru_add_drain_all()
+        await mm.down_write()
+        result, reached = 0, start
+        for vma in self.vmas_in(mm, start, end):
+            if vma.start > reached:
+                break
+            reached = vma.end
+            result = await self._mlock_fixup(vma, max(vma.start, start), min(vma.end, end), on)
+            if result:
+                break
+        if reached < end:
+            result = result or -ENOMEM
+        await mm.up_write()
+        if on and not result:
+            result = await self.mlock_vma_pages_range(mm, start, end)
+        self.emit(ev.MLOCK, mm.name, start, (end - start) // PAGE_SIZE, on, result)
+        return result
+
+    async def _mlock_fixup(self, vma: Vma, start: int, end: int, on: bool) -> int:
+        if vma.locked == on:
+            return 0
+        part = await self.split_vma(vma, start) if start > vma.start else vma
+        if part is None or (end < part.end and await self.split_vma(part, end) is None):
+            return -ENOMEM
+        if on:
+            part.locked = True
+        else:
+            await self.munlock_vma_pages_range(part, start, end)
+        await self.merge_vma(part)
         return 0
 
     async def mremap(self, mm: AddressSpace, start: int, length: int) -> int:
@@ -184,16 +229,23 @@ class Mappings(Migration):
         target = mm.top
         moved = Vma(mm, target, target + end - start, vma.index_of(start), vma.nid, mergeable=vma.mergeable)
         moved.anon_vma = vma.anon_vma
-        await self.anon_vma_clone(moved, vma)
+        moved.locked = vma.locked
+        if self.inject("alloc_vma") or not await self.anon_vma_clone(moved, vma):
+            return -ENOMEM
         self._insert(moved)
         await mm.page_table_lock.lock()
         for address in range(start, end, PAGE_SIZE):
             if address in mm.ptes:
                 pte = await self.set_pte(mm, address, None)
                 await self.set_pte(mm, address - start + target, pte)
-                self.memory_epoch += 1
-                for observer in self.observers:
-                    observer.moved(mm, address, address - start + target)
+            elif (slot := mm.swap_ptes.get(address)) is not None:
+                await self.set_swap_pte(mm, address, None)
+                await self.set_swap_pte(mm, address - start + target, slot)
+            else:
+                continue
+            self.memory_epoch += 1
+            for observer in self.observers:
+                observer.moved(mm, address, address - start + target)
         await mm.page_table_lock.unlock()
         await self.do_munmap(mm, start, end)
         return target
@@ -207,6 +259,7 @@ def _continues(lower: Vma, upper: Vma) -> bool:
     return (
         lower.end == upper.start
         and lower.mergeable == upper.mergeable
+        and lower.locked == upper.locked
         and lower.nid == upper.nid
         and lower.anon_vma is upper.anon_vma
         and lower.chain == upper.chain

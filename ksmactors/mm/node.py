@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
+
+if TYPE_CHECKING:
+    from ksmactors.mm.swap_device import SwapSlot
 
 
 class Node:
@@ -22,6 +26,14 @@ class Node:
         self.free_list: list[Frame] = []
         self.lock_waiters: dict[int, list[Actor]] = {}
         """By frame number, who waits for a page lock: few do at any time, and a frame is small without a queue."""
+        self.swap_cache: dict[int, SwapSlot] = {}
+        """By frame number, the slots of its pages in the swap cache (page->private with the SwapCache flag)."""
+        self.mlocked: set[int] = set()
+        """By frame number, the pages that mlock keeps in memory (the Mlocked flag)."""
+        self.held_back: list[range] = []
+        """Frame numbers that are not given out: isolated, or absent."""
+        self.absent: list[range] = []
+        """Those of them that have been taken away."""
         self._zero = zero
         self._freed = freed
 
@@ -29,11 +41,10 @@ class Node:
         """A frame with one reference and zeros in it, or None if the node has none left."""
         if self.free_list:
             frame = self.free_list.pop()
-        elif len(self.frames) < self.size:
-            frame = Frame(self.conductor, self, self.start_pfn + len(self.frames), self._zero)
-            self.frames.append(frame)
         else:
-            return None
+            if len(self.frames) >= self.size or (self.held_back and not self._skip_held_back()):
+                return None
+            frame = self._new_frame()
         frame.refcount = 1
         frame.content = self._zero
         frame.dirty, frame.writer, frame.getter = False, -1, -1
@@ -45,4 +56,50 @@ class Node:
         frame.mapping = None
         frame.writer = self.conductor.turn.number
         frame.lru = False
-        self.free_list.append(frame)
+        self.mlocked.discard(frame.pfn)
+        if not self.held_back or not self.holds_back(range(frame.pfn, frame.pfn + 1)):
+            self.free_list.append(frame)
+
+    def _new_frame(self) -> Frame:
+        frame = Frame(self.conductor, self, self.start_pfn + len(self.frames), self._zero)
+        self.frames.append(frame)
+        return frame
+
+    # -- memory that goes offline ---------------------------------------------------------------------------------
+
+    def isolate(self, pfns: range) -> None:
+        """start_isolate_page_range: from now on none of these frames is given out."""
+        self.held_back.append(pfns)
+        self.free_list = [frame for frame in self.free_list if frame.pfn not in pfns]
+
+    def take_away(self, pfns: range) -> None:
+        """The frames of an isolated range, all free, are gone: absent."""
+        self.absent.append(pfns)
+
+    def put_back(self, pfns: range) -> None:
+        """The frames of a range are there again and can be given out, the lowest first."""
+        self.held_back.remove(pfns)
+        if pfns in self.absent:
+            self.absent.remove(pfns)
+        self.free_list += [frame for frame in reversed(self._made(pfns)) if frame.refcount == 0]
+
+    def holds_back(self, pfns: range) -> bool:
+        """Whether one of these frames is in an isolated or absent range."""
+        return any(held.start < pfns.stop and pfns.start < held.stop for held in self.held_back)
+
+    def in_use(self, pfns: range) -> list[Frame]:
+        """The frames of a range that are not free; frozen ones are not."""
+        return [frame for frame in self._made(pfns) if frame.refcount]
+
+    def _made(self, pfns: range) -> list[Frame]:
+        """The frames of a range that have come into being."""
+        return self.frames[pfns.start - self.start_pfn : pfns.stop - self.start_pfn]
+
+    def _skip_held_back(self) -> bool:
+        """If the next frame that would come into being is held back, go on behind that range; False: it is the end."""
+        while held := next((h for h in self.held_back if self.start_pfn + len(self.frames) in h), None):
+            if held.stop >= self.start_pfn + self.size:
+                return False
+            while len(self.frames) < held.stop - self.start_pfn:
+                self._new_frame()
+        return True

@@ -8,14 +8,17 @@ from __future__ import annotations
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte
-from ksmactors.mm.alloc import Allocation
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.pagevec import Pagevecs
 from ksmactors.mm.reports import misuse
 
 
-class PageTables(Allocation):
+class PageTables(Pagevecs):
     """mm/memory.c, the part about entries; and the CPU's own accesses through them."""
+
+    aging = False
+    """Whether accessed bits are kept (`AddressSpace.young`): only once somebody reclaims, who else would look?"""
 
     def page_at(self, mm: AddressSpace, address: int) -> Pte | None:
         """The entry at an address, for observers: no point, no lock."""
@@ -28,6 +31,8 @@ class PageTables(Allocation):
         """
         await self.conductor.point(WRITE, mm, address)
         before = mm.ptes.get(address)
+        if mm.swap_ptes:
+            mm.swap_ptes.pop(address, None)
         if pte is not None:
             mm.ptes[address] = pte
         elif before is not None:
@@ -40,17 +45,20 @@ class PageTables(Allocation):
         pte = mm.ptes[address] = mm.ptes[address]._replace(write=False)
         return pte
 
-    async def follow_page(self, mm: AddressSpace, address: int, *, migration: bool = False) -> Frame | None:
+    async def follow_page(
+        self, mm: AddressSpace, address: int, *, migration: bool = False, write: bool = False
+    ) -> Frame | None:
         """The page mapped at an address, with a reference taken under the page table lock, or None.
 
-        None for a hole, the zero page and a migration entry; with `migration` (FOLL_MIGRATION) a migration entry
-        is waited for. The caller holds mmap_sem. Source: follow_page(), v3.9.
+        None for a hole, the zero page, a swap entry and a migration entry; with `migration` (FOLL_MIGRATION) the end of
+        a migration is waited for; with `write` (FOLL_WRITE) it must be writable. The caller holds mmap_sem. Source:
+        follow_page(), v3.9.
         """
         while True:
             await mm.page_table_lock.lock()
             pte = mm.ptes.get(address)
             if pte is not None and not pte.migration:
-                page = None if pte.frame is self.zero_page else pte.frame
+                page = None if pte.frame is self.zero_page or (write and not pte.write) else pte.frame
                 if page is not None:
                     await page.get()
                 await mm.page_table_lock.unlock()
@@ -106,6 +114,8 @@ class PageTables(Allocation):
         if pte is None or pte.migration:
             return None
         pte.frame.must_be_alive("a read by a thread")
+        if self.aging:
+            mm.young.add(address)
         for observer in self.observers:
             observer.read(mm, address, pte.frame)
         return pte.frame.content
@@ -122,6 +132,8 @@ class PageTables(Allocation):
             return False
         pte.frame.must_be_alive("a write by a thread")
         self.memory_epoch += 1
+        if self.aging:
+            mm.young.add(address)
         pte.frame.content = content
         pte.frame.writer = self.conductor.turn.number
         if not pte.dirty:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ksmactors.events import catalogue as ev
-from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
+from ksmactors.mm.const import ENOMEM, PAGE_SIZE
 from ksmactors.mm.mmap import Mappings
 from ksmactors.mm.reports import lifetime
 
@@ -36,6 +36,8 @@ class Processes(Mappings):
 
     async def fork(self, oldmm: AddressSpace, name: str) -> AddressSpace | int:
         """dup_mm: a child's address space, or -ENOMEM; on an error what was copied is torn down again."""
+        if self.inject("alloc_mm"):
+            return -ENOMEM
         mm = self.mm_alloc(name)
         failed = await self.dup_mmap(mm, oldmm)
         if failed:
@@ -53,7 +55,9 @@ class Processes(Mappings):
             mm.top = oldmm.top
             for parent in list(oldmm.vmas.values()):
                 vma = Vma(mm, parent.start, parent.end, parent.pgoff, parent.nid, mergeable=parent.mergeable)
-                await self.anon_vma_fork(vma, parent)
+                if self.inject("alloc_vma") or not await self.anon_vma_fork(vma, parent):
+                    failed = -ENOMEM
+                    break
                 self._insert(vma)
                 await self.copy_page_range(mm, oldmm, parent)
         await mm.up_write()
@@ -61,24 +65,39 @@ class Processes(Mappings):
         return failed
 
     async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> None:
-        """Copy the entries of one vma: writable ones become read-only on both sides, migration entries are copied."""
+        """Copy the entries of one vma: writable ones become read-only on both sides, swap and migration entries
+        are copied."""
         self.memory_epoch += 1
         await mm.page_table_lock.lock()
         await oldmm.page_table_lock.lock()
         for address in range(vma.start, vma.end, PAGE_SIZE):
             pte = oldmm.ptes.get(address)
-            if pte is None:
+            slot = oldmm.swap_ptes.get(address) if pte is None else None
+            if pte is not None:
+                await self.copy_one_pte(mm, oldmm, address, pte)
+            elif slot is not None:
+                await self.swap_duplicate(slot)
+                await self.set_swap_pte(mm, address, slot)
+            else:
                 continue
-            if pte.write:
-                pte = await self.ptep_set_wrprotect(oldmm, address)
-            if not pte.migration and pte.frame is not self.zero_page:
-                await pte.frame.get()
-                pte.frame.mapcount += 1
-            await self.set_pte(mm, address, pte)
             for observer in self.observers:
                 observer.copied(mm, oldmm, address)
         await oldmm.page_table_lock.unlock()
         await mm.page_table_lock.unlock()
+
+    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, address: int, pte: Pte) -> None:
+        """Copy an entry that names a frame."""
+        if pte.write:
+            pte = await self.ptep_set_wrprotect(oldmm, address)
+        if not pte.migration and pte.frame is not self.zero_page:
+            await pte.frame.get()
+            pte.frame.mapcount += 1
+        await self.set_pte(mm, address, pte)
+
+    def exec_mm(self, oldmm: AddressSpace) -> AddressSpace | int:
+        """bprm_mm_init: the address space of a new program, under the name of the old one and not registered; -ENOMEM.
+        The caller puts the old one."""
+        return -ENOMEM if self.inject("alloc_mm") else self.mm_alloc(oldmm.name)
 
     async def mmput(self, mm: AddressSpace) -> None:
         """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""
@@ -94,6 +113,8 @@ class Processes(Mappings):
     async def exit_mmap(self, mm: AddressSpace) -> None:
         """Empty all entries and leave all anon_vmas. Nobody is expected in the page tables any more: no mmap_sem."""
         for vma in list(mm.vmas.values()):
+            if vma.locked:
+                await self.munlock_vma_pages_range(vma, vma.start, vma.end)
             await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
             await self.unlink_anon_vmas(vma)
         mm.vmas.clear()

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import RmapOne
-from ksmactors.mm.page_table import PageTables
+from ksmactors.mm.swap import Swap
 
 
-class Rmap(PageTables):
+class Rmap(Swap):
     """anon_vmas and the walks over them. KSM pages are walked by `rmap_walk_ksm`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -25,30 +26,40 @@ class Rmap(PageTables):
         self.anon_vmas.append(anon_vma)
         return anon_vma
 
-    def anon_vma_prepare(self, vma: Vma) -> None:
-        """Give a vma its anon_vma before its first page. Nobody else sees it before the page table entry does."""
+    def anon_vma_prepare(self, vma: Vma) -> bool:
+        """Give a vma its anon_vma before its first page; False: no memory. Nobody else sees it before the page table
+        entry does."""
         if vma.anon_vma is None:
+            if self.inject("alloc_anon_vma"):
+                return False
             vma.anon_vma = self._new_anon_vma(None)
             self._link(vma, vma.anon_vma)
+        return True
 
-    async def anon_vma_clone(self, vma: Vma, source: Vma) -> None:
-        """Link a copy of a vma to all the anon_vmas of its source, under their root's lock."""
+    async def anon_vma_clone(self, vma: Vma, source: Vma) -> bool:
+        """Link a copy of a vma to all the anon_vmas of its source, under their root's lock; False: no memory."""
         if source.anon_vma is None:
-            return
+            return True
+        if self.inject("alloc_anon_vma"):
+            return False
         await source.anon_vma.rwsem.down_write()
         for anon_vma in source.chain:
             self._link(vma, anon_vma)
         await source.anon_vma.rwsem.up_write()
+        return True
 
-    async def anon_vma_fork(self, vma: Vma, parent: Vma) -> None:
-        """Link a child's vma to its parent's anon_vmas, and to one of its own for the pages it will get."""
+    async def anon_vma_fork(self, vma: Vma, parent: Vma) -> bool:
+        """Link a child's vma to its parent's anon_vmas, and to one of its own for the pages it will get; False: no
+        memory, nothing is linked."""
         if parent.anon_vma is None:
-            return
-        await self.anon_vma_clone(vma, parent)
+            return True
+        if not await self.anon_vma_clone(vma, parent):
+            return False
         vma.anon_vma = self._new_anon_vma(parent.anon_vma.root)
         await vma.anon_vma.rwsem.down_write()
         self._link(vma, vma.anon_vma)
         await vma.anon_vma.rwsem.up_write()
+        return True
 
     async def unlink_anon_vmas(self, vma: Vma) -> None:
         """Take a vma that goes away out of its anon_vmas; the last one to leave drops their first reference."""
@@ -75,7 +86,28 @@ class Rmap(PageTables):
         page.mapping = vma.anon_vma
         page.index = vma.index_of(address)
         page.mapcount = 1
-        page.lru = True
+        if vma.locked:
+            page.node.mlocked.add(page.pfn)
+        self.lru_cache_add(page)
+
+    def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
+        """A page from the swap cache gets a mapping. One that has no mapping yet, fresh from the device, belongs to
+        the vma's anon_vma from now on, or to its root if others may map it, too; a KSM page stays what it is."""
+        page.mapcount += 1
+        if page.is_anon or vma.anon_vma is None:
+            return
+        page.mapping = vma.anon_vma if exclusive else vma.anon_vma.root
+        page.index = vma.index_of(address)
+
+    def page_remove_rmap(self, page: Frame) -> None:
+        """A page loses a mapping; with the last one it is mlocked no more.
+
+        So it is when a migration unmaps it, which is a mistake of v3.7's: the next reclaim that meets the page puts it
+        right. The page table lock is held.
+        """
+        page.mapcount -= 1
+        if not page.mapcount:
+            page.node.mlocked.discard(page.pfn)
 
     def page_address_in_vma(self, page: Frame, vma: Vma) -> int | None:
         """Where an ordinary anonymous page would be mapped in a vma, or None for "not here".
@@ -87,10 +119,12 @@ class Rmap(PageTables):
             return None
         return vma.address_of(page.index)
 
-    async def rmap_walk(self, page: Frame, rmap_one: RmapOne) -> None:
+    async def rmap_walk(self, page: Frame, rmap_one: RmapOne, *, mapped: bool = True) -> None:
         """Call `rmap_one(vma, address)` for each place that may map the page, until one says True.
 
-        The page is locked. Source: rmap_walk(), try_to_unmap(), v3.9.
+        The page is locked. What keeps its anon_vma is that it is `mapped`: if it is not any more, there is nothing to
+        walk (page_lock_anon_vma_read); who walks an unmapped page has a reference of his own on the anon_vma. Source:
+        rmap_walk(), try_to_unmap(), v3.9.
         """
         if page.is_ksm:
             await self.rmap_walk_ksm(page, rmap_one)
@@ -99,6 +133,9 @@ class Rmap(PageTables):
         if not isinstance(anon_vma, AnonVma):
             return
         await anon_vma.rwsem.down_read()
+        if mapped and not page.mapcount:
+            await anon_vma.rwsem.up_read()
+            return
         anon_vma.must_be_alive()
         for vma in anon_vma.vmas:
             address = vma.address_of(page.index)
@@ -106,35 +143,112 @@ class Rmap(PageTables):
                 break
         await anon_vma.rwsem.up_read()
 
-    async def try_to_unmap(self, page: Frame) -> None:
-        """Replace every entry that maps the locked page by a migration entry (TTU_MIGRATION)."""
+    async def try_to_unmap(self, page: Frame, *, reclaim: bool = False) -> None:
+        """Replace the entries that map the locked page: by swap entries if it is in the swap cache, else by migration
+        entries (TTU_MIGRATION). With `reclaim` (TTU_UNMAP) an entry that was accessed lately, or is in a VM_LOCKED vma,
+        ends it."""
+        if not page.mapcount:
+            return
 
         async def unmap_one(vma: Vma, address: int) -> bool:
-            await self.try_to_unmap_one(page, vma, address)
-            return page.mapcount == 0
+            return not await self.try_to_unmap_one(page, vma, address, reclaim) or page.mapcount == 0
 
         await self.rmap_walk(page, unmap_one)
 
-    async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int) -> None:
-        """Unmap the page at one place, if it is mapped there."""
+    async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
+        """Unmap the page at one place, if it is mapped there; False: it was accessed lately or is locked there, and
+        stays (SWAP_FAIL, SWAP_MLOCK)."""
         mm = vma.mm
         pte = await self.page_check_address(page, mm, address)
         if pte is None:
-            return
-        before = await self.set_pte(mm, address, Pte(page, write=pte.write, migration=True))
+            return True
+        if reclaim and vma.locked:
+            await mm.page_table_lock.unlock()
+            return not await self.mlock_if_locked(page, vma)
+        if reclaim and self.ptep_clear_flush_young(mm, address):
+            await mm.page_table_lock.unlock()
+            return False
+        slot = page.swap
+        if slot is not None:
+            await self.swap_duplicate(slot)
+            before = await self.set_swap_pte(mm, address, slot)
+        else:
+            before = await self.set_pte(mm, address, Pte(page, write=pte.write, migration=True))
         self.memory_epoch += 1
         page.dirty = page.dirty or (before is not None and before.dirty)
-        page.mapcount -= 1
+        self.page_remove_rmap(page)
         await page.put()
         await mm.page_table_lock.unlock()
+        return True
+
+    def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
+        """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""
+        young = address in mm.young
+        mm.young.discard(address)
+        return young
+
+    async def page_referenced(self, page: Frame) -> int:
+        """Through how many entries the locked page was accessed since somebody last asked; 0 if one of them is in a
+        VM_LOCKED vma, so that reclaim goes on to unmap it and finds out."""
+        referenced, locked = 0, False
+
+        async def referenced_one(vma: Vma, address: int) -> bool:
+            nonlocal referenced, locked
+            if await self.page_check_address(page, vma.mm, address) is not None:
+                locked = vma.locked
+                referenced += not locked and self.ptep_clear_flush_young(vma.mm, address)
+                await vma.mm.page_table_lock.unlock()
+            return locked
+
+        if page.mapcount:
+            await self.rmap_walk(page, referenced_one)
+        return 0 if locked else referenced
+
+    # -- mlock --------------------------------------------------------------------------------------------------
+
+    async def mlock_vma_page(self, page: Frame) -> None:
+        """Mark a locked page as Mlocked, which takes it off reclaim's lists."""
+        await self.conductor.point(WRITE, page, "mlocked")
+        page.node.mlocked.add(page.pfn)
+
+    async def munlock_vma_page(self, page: Frame) -> None:
+        """Take the mark off a locked page, unless another VM_LOCKED vma turns out to map it (try_to_munlock)."""
+        await self.conductor.point(WRITE, page, "mlocked")
+        if not page.mlocked:
+            return
+        page.node.mlocked.discard(page.pfn)
+
+        async def munlock_one(vma: Vma, address: int) -> bool:
+            if await self.page_check_address(page, vma.mm, address) is None:
+                return False
+            await vma.mm.page_table_lock.unlock()
+            return vma.locked and await self.mlock_if_locked(page, vma)
+
+        if page.mapcount > 1:
+            await self.rmap_walk(page, munlock_one)
+
+    async def mlock_if_locked(self, page: Frame, vma: Vma) -> bool:
+        """Mark a page that was met in a VM_LOCKED vma, if that can be made sure: mmap_sem is tried only, since the page
+        lock is held. False: it could not, or the vma is not locked any more."""
+        mm = vma.mm
+        if not await mm.mmap_sem.down_read_trylock():
+            return False
+        locked = vma.locked
+        if locked:
+            await self.mlock_vma_page(page)
+        await mm.up_read()
+        return locked
 
     async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
         """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
+        self.lru_add_drain()
         gone: list[Frame] = []
         await mm.page_table_lock.lock()
         for address in range(start, end, step):
             pte = mm.ptes.get(address)
             if pte is None:
+                if address in mm.swap_ptes:
+                    await self.zap_swap_pte(mm, address)
                 continue
             await self.set_pte(mm, address, None)
             self.memory_epoch += 1
@@ -143,11 +257,20 @@ class Rmap(PageTables):
             if pte.migration:
                 self.migration_entry_to_page(pte)
             elif pte.frame is not self.zero_page:
-                pte.frame.mapcount -= 1
+                self.page_remove_rmap(pte.frame)
                 gone.append(pte.frame)
         await mm.page_table_lock.unlock()
         for page in gone:
+            await self.free_swap_cache(page)
             await page.put()
+
+    async def zap_swap_pte(self, mm: AddressSpace, address: int) -> None:
+        """Empty a swap entry. The page table lock is held."""
+        slot = mm.swap_ptes[address]
+        await self.set_swap_pte(mm, address, None)
+        for observer in self.observers:
+            observer.zapped(mm, address)
+        await self.free_swap_and_cache(slot)
 
     def actor_name(self, number: int) -> str:
         """The name of an actor by its number; "unknown" for -1."""

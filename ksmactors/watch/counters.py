@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ksmactors.ksm.structs import STABLE_FLAG, UNSTABLE_FLAG
+from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, UNSTABLE_FLAG
+from ksmactors.later.chain_nodes import Chain, ChainNodes
+from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
 
@@ -13,7 +15,7 @@ class Counters(Watcher):
     """pages_shared, pages_sharing, pages_unshared and the rmap_items equal a recount, whenever the mutex is released.
 
     shared counts nodes with at least one item, sharing the items beyond the first of each, unshared the items with the
-    unstable flag, those of the last scan included.
+    unstable flag, those of the last scan included. On later kernels the chains, the dups and KSM's zero pages, too.
     """
 
     name: ClassVar[str] = "counters"
@@ -25,6 +27,8 @@ class Counters(Watcher):
 
     def _at_unlock(self) -> None:
         kernel = self.kernel
+        if kernel.ksm_run & KSM_RUN_OFFLINE:  # memory hot-remove changes the trees without the mutex
+            return
         items = unstable = stable = 0
         slot = kernel.ksm_mm_head.next
         while slot is not kernel.ksm_mm_head:
@@ -35,7 +39,7 @@ class Counters(Watcher):
                 stable += item.flag == STABLE_FLAG
                 item = item.rmap_list
             slot = slot.next
-        nodes = [*kernel.migrate_nodes, *(node for root in kernel.root_stable_tree for node in root)]
+        nodes = [*kernel.migrate_nodes, *(node for root in kernel.root_stable_tree for node in kernel.nodes_of(root))]
         shared = sum(node.first is not None for node in nodes)
         counted = {
             "pages_shared": (kernel.ksm_pages_shared, shared),
@@ -43,6 +47,20 @@ class Counters(Watcher):
             "pages_unshared": (kernel.ksm_pages_unshared, unstable),
             "rmap_items": (kernel.ksm_rmap_items, items),
         }
+        if isinstance(kernel, ChainNodes):
+            chains = [entry for root in kernel.root_stable_tree for entry in root if isinstance(entry, Chain)]
+            counted["stable_node_chains"] = (kernel.stable_node_chains, len(chains))
+            counted["stable_node_dups"] = (kernel.stable_node_dups, sum(len(chain.dups) for chain in chains))
+        self._compare(counted)
+
+    def at_quiescence(self) -> None:
+        """KSM's zero pages are not counted under the mutex, so a recount has to wait until nobody moves."""
+        kernel = self.kernel
+        if isinstance(kernel, ZeroCounted):
+            ptes = (pte for mm in kernel.address_spaces for pte in mm.ptes.values())
+            self._compare({"ksm_zero_pages": (kernel.ksm_zero_pages, sum(map(kernel.is_ksm_zero_pte, ptes)))})
+
+    def _compare(self, counted: dict[str, tuple[int, int]]) -> None:
         for name, (shown, recount) in counted.items():
             if shown != recount:
                 raise self.convicts(f"wrong_{name}", f"{name} is {shown}, a recount gives {recount}")

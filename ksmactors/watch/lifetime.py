@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.later.chain_nodes import Chain
 from ksmactors.watch.base import Watcher
 
 
@@ -28,6 +29,8 @@ class Lifetime(Watcher):
                         f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
                         "and all processes have exited",
                     )
+        if kernel.swap.used:
+            raise self.convicts("leaked_swap_slot", f"{len(kernel.swap.used)} swap slots are left")
         if kernel.ksm_rmap_items or kernel.mm_slots_hash:
             raise self.convicts(
                 "leaked_rmap_item",
@@ -41,7 +44,9 @@ class Lifetime(Watcher):
                 raise self.convicts(
                     "leaked_anon_vma", f"anon_vma {anon_vma.number} has {anon_vma.refcount} references left"
                 )
-        placed = len(kernel.migrate_nodes) + sum(len(list(root)) for root in kernel.root_stable_tree)
+        entries = [entry for root in kernel.root_stable_tree for entry in root]
+        dups = sum(len(entry.dups) for entry in entries if isinstance(entry, Chain))
+        placed = len(kernel.migrate_nodes) + len(entries) + dups
         if kernel.nodes_allocated - kernel.nodes_freed != placed:
             raise self.convicts(
                 "leaked_stable_node",

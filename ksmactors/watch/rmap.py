@@ -66,7 +66,7 @@ class ReverseMapping(Watcher):
         return {
             (vma.mm.number, item.address)
             for item in node.hlist()
-            for vma in item.anon_vma.vmas
+            for vma in self.kernel.vmas_of_item(item)
             if vma.start <= item.address < vma.end
         }
 

@@ -8,6 +8,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.watch.base import Watcher
 
 
@@ -48,6 +49,20 @@ class ShadowMemory(Watcher):
         for mm in self.kernel.address_spaces:
             for address, pte in mm.ptes.items():
                 self._check(mm, address, pte.frame)
+            for address, slot in mm.swap_ptes.items():
+                self._check_slot(mm, address, slot)
+
+    def _check_slot(self, mm: AddressSpace, address: int, slot: SwapSlot) -> None:
+        """What a read would bring back; nothing at all if the device cannot read it."""
+        cached = slot.page is not None and slot.uptodate
+        if slot.bad and not cached:
+            return
+        content = slot.page.content if slot.page is not None and slot.uptodate else slot.content
+        expected = self._shadow.get((mm.number, address), self._zero)
+        if content is not expected:
+            raise self.convicts(
+                "lost_write", f"{mm.name} would read {content} from {slot} at {address:#x}, but last wrote {expected}"
+            )
 
     def _check(self, mm: AddressSpace, address: int, page: Frame) -> None:
         expected = self._shadow.get((mm.number, address), self._zero)

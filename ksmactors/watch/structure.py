@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.rbtree import RbNode
-from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
+from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, RmapItem, StableNode
+from ksmactors.later.chain_nodes import Chain, DupNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
 
@@ -17,7 +19,8 @@ class Structure(Watcher):
     Every tree obeys the red-black rules and its members say that they are in it; stable trees are strictly ordered by
     content, as far as their pages are still there (an unstable tree may have rotted: that is its nature). A live node
     and its page name each other; only while a migration holds one of the two locks may that be otherwise. The items on
-    a node's hlist name the node and are marked stable. migrate_nodes holds just the nodes that say so.
+    a node's hlist name the node and are marked stable. The dups of a chain have equal pages and say so.
+    migrate_nodes holds just the nodes that say so.
     """
 
     name: ClassVar[str] = "structure"
@@ -29,6 +32,8 @@ class Structure(Watcher):
 
     def _at_unlock(self) -> None:
         kernel = self.kernel
+        if kernel.ksm_run & KSM_RUN_OFFLINE:  # memory hot-remove changes the trees without the mutex
+            return
         for root in kernel.root_stable_tree:
             self._red_black(root)
             self._ordered(root)
@@ -64,21 +69,43 @@ class Structure(Watcher):
 
     def _ordered(self, root: ContentTree[StableNode]) -> None:
         last: bytes | None = None
-        for node in root:
-            node.must_be_alive()
-            if node.nid != root.nid or node.migrating:
-                raise self.convicts("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
-            page = self.kernel.pfn_to_page(node.kpfn)
-            self._named(node)
-            if page.mapping is not node.mapping:
+        for entry in root:
+            entry.must_be_alive()
+            contents = [content for node in self._nodes(entry) if (content := self._content(root, node)) is not None]
+            if not contents:
                 continue
-            content = page.content.data
-            if last is not None and content <= last:
-                raise self.convicts("bad_order", f"{root.name}: the page of {node} is not above the one before")
-            last = content
+            if min(contents) != max(contents):
+                raise self.convicts("unequal_dups", f"{root.name}: the pages of {entry} are not all equal")
+            if last is not None and contents[0] <= last:
+                raise self.convicts("bad_order", f"{root.name}: the page of {entry} is not above the one before")
+            last = contents[0]
+
+    def _nodes(self, entry: StableNode) -> Sequence[StableNode]:
+        """The nodes that an entry of a stable tree stands for."""
+        if not isinstance(entry, Chain):
+            return [entry]
+        if entry.first is not None:
+            raise self.convicts("bad_chain", f"{entry} has rmap_items, as only its dups may")
+        for dup in entry.dups:
+            dup.must_be_alive()
+            if dup.chain is not entry or dup.rb_tree is not None:
+                raise self.convicts("bad_chain", f"{dup} on {entry} is linked elsewhere, too, or says that it is")
+        return entry.dups
+
+    def _content(self, root: ContentTree[StableNode], node: StableNode) -> bytes | None:
+        """The content of a node's page, if it is there still."""
+        if node.nid != root.nid or node.migrating:
+            raise self.convicts("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
+        self._named(node)
+        page = self.kernel.pfn_to_page(node.kpfn)
+        return page.content.data if page.mapping is node.mapping else None
 
     def _named(self, node: StableNode) -> None:
-        for item in node.hlist():
+        items = list(node.hlist())
+        if isinstance(node, DupNode) and node.rmap_hlist_len != len(items):
+            message = f"{node} has {len(items)} rmap_items, but rmap_hlist_len {node.rmap_hlist_len}"
+            raise self.convicts("bad_hlist", message)
+        for item in items:
             if item.flag != STABLE_FLAG or item.head is not node:
                 message = f"{item} on the hlist of {node} names {item.head}, flag {item.flag:#x}"
                 raise self.convicts("bad_hlist", message)

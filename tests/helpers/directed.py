@@ -165,6 +165,7 @@ class Stage:
         proc = Proc(mm, start)
         for index, token in enumerate(tokens):
             await self.write(proc, index, token)
+        await self.kernel.lru_add_drain_all()
         if mergeable:
             assert await self.kernel.madvise(mm, start, max(1, len(tokens)) * PAGE_SIZE, MADV_MERGEABLE) == 0
         return proc
@@ -176,12 +177,13 @@ class Stage:
         return Proc(mm, parent.start)
 
     async def write(self, proc: Proc, index: int, token: int) -> int:
-        """Write a page as a thread does: 0, or the error of the fault."""
+        """Write a page as a thread does: 0, or the error of the fault. What is new does not stay in a pagevec."""
         content = self.kernel.contents.token(token)
         while not await self.kernel.user_write(proc.mm, proc.at(index), content):
             failed = await self.kernel.fault(proc.mm, proc.at(index), True)
             if failed:
                 return failed
+        await self.kernel.lru_add_drain_all()
         return 0
 
     async def read(self, proc: Proc, index: int) -> Content | int:
@@ -193,8 +195,10 @@ class Stage:
         return content
 
     async def migrate(self, proc: Proc, index: int, nid: int) -> int:
-        """move_pages of one page, others' mappings included."""
-        return await self.kernel.move_pages(proc.mm, proc.at(index), nid, True)
+        """move_pages of one page, others' mappings included. Neither frame stays in a pagevec."""
+        status = await self.kernel.move_pages(proc.mm, proc.at(index), nid, True)
+        await self.kernel.lru_add_drain_all()
+        return status
 
     def frame(self, proc: Proc, index: int) -> Frame:
         """The frame that a page is in."""
@@ -238,6 +242,7 @@ class Stage:
         for mm in self.kernel.address_spaces:
             if mm.users:
                 await self.kernel.mmput(mm)
+        await self.kernel.lru_add_drain_all()
         await self.scan(2)
         for watcher in self.machine.watchers:
             watcher.at_exit()

@@ -304,6 +304,7 @@ def test_unmapped_during_migration() -> None:
         await s.until(migration, about_to(WRITE, Frame, "content"))
         await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
         await s.finish(migration)
+        await s.kernel.lru_add_drain_all()
         assert not any(f.refcount for node in s.kernel.nodes for f in node.frames if f is not s.kernel.zero_page)
 
     perform(play)
@@ -327,6 +328,7 @@ def test_an_unmapped_ordinary_page_is_not_migrated() -> None:
         await s.until(migration, about_to(READ, page, "refcount"))
         assert page.refcount == 1, "the first pass leaves it as it is"
         assert await s.finish(migration) == 0
+        await s.kernel.lru_add_drain_all()
         assert page.refcount == 0
         assert [frame.refcount for frame in s.kernel.nodes[1].frames] == [0]
         await s.farewell()
@@ -344,6 +346,7 @@ def test_freed_before_it_is_moved() -> None:
         await s.until(migration, about_to(inside="migrate_pages"))
         await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
         assert await s.finish(migration) == 0
+        await s.kernel.lru_add_drain_all()
         assert page.refcount == 0
         assert s.kernel.nodes[1].frames[0].refcount == 0
         assert await s.kernel.migrate_frame(page, 1) == -ENOENT, "a free frame has no page to move"

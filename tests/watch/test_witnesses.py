@@ -197,8 +197,8 @@ class NodeWithoutNid(Ksm):
 
 
 class TurnsTheWrongWay(Ksm):
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame) -> Place:
-        place = await super().stable_tree_walk(root, page)
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+        place = await super().stable_tree_walk(root, page, prune=prune)
         return place._replace(left=not place.left)
 
 

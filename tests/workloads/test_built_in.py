@@ -15,10 +15,14 @@ from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import ScenarioError, UsageError
+from ksmactors.events import catalogue as ev
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.plugins import load_workload
 
-BUILT_IN = ["exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet"]
+BUILT_IN = [
+    "exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet",
+    "workloads.hot_remove:HotRemove", "workloads.swap_pressure:SwapPressure",
+]  # fmt: skip
 
 Run = Callable[..., Outcome]
 
@@ -123,18 +127,16 @@ class TestScenario:
 
         assert run("scenario", file=file).verdict is Verdict.OK
 
-    @pytest.mark.parametrize(
-        ("text", "why"),
-        [
-            ("requires swap\nproc A\n", r"mine\.txt:1: requires needs swap"),
-            ("proc A\nmap A r 1\nswapout A r\n", r"mine\.txt:3: swapout needs swap"),
-            ("proc A\nmap A r 1\noffline A r 0\n", r"mine\.txt:3: offline needs memory hot-remove"),
-        ],
-    )
-    def test_what_is_not_emulated(self, tmp_path: Path, text: str, why: str) -> None:
-        """A scenario that needs what is not there is refused before the first schedule, with its line."""
-        with pytest.raises(UsageError, match=why):
-            load_workload("scenario")(file=self.write(tmp_path, text))
+    def test_memory_that_goes(self, run: Run, tmp_path: Path) -> None:
+        """Lines about swap and about memory hot-remove are done, too, by the process or by the host."""
+        file = self.write(
+            tmp_path, "requires swap\nproc A\nmap A r 2 node 1\nfill A r 0 5\nscan 1\nswapout A r\nreclaim 4M\n"
+            "read A r 0 2\noffline A r 0\nscan 1\nonline\n"
+        )  # fmt: skip
+        outcome = run("scenario", file=file)
+
+        assert outcome.verdict is Verdict.OK
+        assert outcome.counts[ev.OFFLINE_PAGES] == 1
 
     def test_a_line_that_is_none(self, tmp_path: Path) -> None:
         """A line that is no operation is refused with its number."""

@@ -1,0 +1,37 @@
+"""The hotplug operator: takes memory away while everybody uses it, and brings it back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ksmactors.actors.base import Server
+from ksmactors.machine import Machine
+
+
+class Offline(NamedTuple):
+    """Take frames of one node offline."""
+
+    pfns: range
+
+
+class Online(NamedTuple):
+    """Bring all back that is offline."""
+
+
+class HotplugOperator(Server):
+    """`hotplug`: what `echo offline > /sys/devices/system/memory/memoryN/state` does.
+
+    Holds the memory hotplug lock throughout. ksm_thread_mutex it takes for an instant only, at the start and at the
+    end: in between a bit of ksm_run keeps ksmd and the knobs away. The answer is 0 or a negative errno.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine, "hotplug", cpu=1)
+
+    async def handle(self, what: Offline | Online) -> int:
+        if isinstance(what, Offline):
+            return await self.kernel.offline_pages(what.pfns)
+        result = 0
+        for pfns in self.kernel.absent_ranges():
+            result = await self.kernel.online_pages(pfns) or result
+        return result

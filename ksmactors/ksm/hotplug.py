@@ -1,0 +1,70 @@
+"""KSM and memory hot-remove: nobody works on the trees while memory goes, and no node is left that names it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.locks import WaitQueue
+from ksmactors.ksm.keyhole import Keyhole
+from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
+from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
+
+
+class KsmHotplug(Keyhole):
+    """The OFFLINE bit of ksm_run, who waits for it, and the check of the trees that it makes safe."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ksm_offlining: Final = WaitQueue(self.conductor, "the end of offlining")
+
+    async def wait_while_offlining(self) -> None:
+        """Let ksm_thread_mutex go while memory is being taken offline: called by all who take it for the trees."""
+        while self.ksm_run & KSM_RUN_OFFLINE:
+            await self.ksm_thread_mutex.unlock()
+            while self.ksm_run & KSM_RUN_OFFLINE:
+                await self.ksm_offlining.wait()
+            await self.ksm_thread_mutex.lock()
+
+    async def ksm_memory_callback(self, action: str, pfns: range) -> None:
+        """The notifier. The mutex is held only for the bit: GOING_OFFLINE waits for the batch or unmerging under way.
+
+        At OFFLINE the frames are gone already; the trees are checked without the mutex, since all who would take it
+        wait for the bit. Source: ksm_memory_callback(), v3.9.
+        """
+        if action == MEM_GOING_OFFLINE:
+            await self._store_offline_bit(KSM_RUN_OFFLINE)
+            return
+        if action == MEM_OFFLINE:
+            await self.ksm_check_stable_tree(pfns)
+        await self._store_offline_bit(0)
+        self.ksm_offlining.wake_all()
+
+    async def _store_offline_bit(self, bit: int) -> None:
+        await self.ksm_thread_mutex.lock()
+        await self.conductor.point(WRITE, self, "ksm_run")
+        self.ksm_run = self.ksm_run & ~KSM_RUN_OFFLINE | bit
+        await self.ksm_thread_mutex.unlock()
+
+    async def ksm_check_stable_tree(self, pfns: range) -> None:
+        """Remove all nodes whose page was in a range that is gone. Not by get_ksm_page: there is nothing to look at."""
+        for nid in range(self.ksm_nr_node_ids):
+            while await self._check_one_of(nid, pfns):
+                pass
+        for node in list(self.migrate_nodes):
+            if (await self.read_kpfn(node))[0] in pfns:
+                await self.remove_node_from_stable_tree(node)
+
+    async def _check_one_of(self, nid: int, pfns: range) -> bool:
+        """Look at the entries of a tree in order, until one had to be removed; False: none had to."""
+        for node in list(self.root_stable_tree[nid]):
+            if await self.check_stable_entry(node, pfns):
+                return True
+        return False
+
+    async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
+        """Remove an entry of a tree if its page was in the range; True: the tree has changed, start it again."""
+        if (await self.read_kpfn(node))[0] not in pfns:
+            return False
+        await self.remove_node_from_stable_tree(node)
+        return True

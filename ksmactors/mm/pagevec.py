@@ -1,0 +1,51 @@
+"""Pages on their way to the LRU lists, in batches of one for each CPU (mm/swap.c)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ksmactors.interleave.actor import WRITE
+from ksmactors.mm.alloc import Allocation
+from ksmactors.mm.frame import Frame
+
+PAGEVEC_SIZE: Final = 14
+
+
+class Pagevecs(Allocation):
+    """lru_cache_add and lru_add_drain. A page in a batch has a reference for it: it can be neither merged nor isolated.
+
+    What a CPU does to its own batch nobody can interrupt; whose CPU it is, the running actor's label says.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lru_add_pvecs: Final[dict[int, list[Frame]]] = {}
+        """By CPU, the pages that wait; a CPU without any is not in it."""
+
+    def lru_cache_add(self, page: Frame) -> None:
+        """Put a page of the caller's in this CPU's batch; the fourteenth empties it. No batch for mlocked ones."""
+        if page.mlocked:
+            page.lru = True
+            return
+        page.refcount += 1
+        waiting = self.lru_add_pvecs.setdefault(self.conductor.turn.cpu, [])
+        waiting.append(page)
+        if len(waiting) == PAGEVEC_SIZE:
+            self.lru_add_drain()
+
+    def lru_add_drain(self) -> None:
+        """Put what is in this CPU's batch on the LRU lists, and free what only the batch has kept."""
+        self._drain(self.conductor.turn.cpu)
+
+    async def lru_add_drain_all(self) -> None:
+        """The same on every CPU, one after the other, by somebody who runs there; waits until it is done."""
+        for cpu in sorted(self.lru_add_pvecs):
+            await self.conductor.point(WRITE, self, ("lru_add_pvec", cpu))
+            self._drain(cpu)
+
+    def _drain(self, cpu: int) -> None:
+        for page in self.lru_add_pvecs.pop(cpu, ()):
+            page.lru = True
+            page.refcount -= 1
+            if page.refcount == 0:
+                page.node.free(page)

@@ -1,0 +1,78 @@
+"""The swap device and the swap cache: slots, who counts them, which page is cached for each."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.locks import SpinLock, WaitQueue
+from ksmactors.mm.content import Content
+
+if TYPE_CHECKING:
+    from ksmactors.mm.frame import Frame
+
+DEFAULT_SWAP_PAGES: Final = 1 << 20
+"""Slots come into being when they are used, so a large device costs nothing."""
+
+
+class SwapSlot:
+    """A swap entry: one page's place on the device, from its allocation until nobody needs it.
+
+    `count` is the number of page table entries that name it (swap_map), `cached` SWAP_HAS_CACHE, `page` what the radix
+    tree of the swap cache has for it (`tree_lock`). What a frame needs while it is in the swap cache is kept here, too,
+    since few are at any time: `writeback` and `uptodate` are flags of that page. `content` is what was last written to
+    the device; `bad` says that the device cannot read it back.
+    """
+
+    __slots__ = ("bad", "cached", "content", "count", "number", "page", "uptodate", "writeback")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = 0
+        self.cached = True
+        self.page: Frame | None = None
+        self.writeback = False
+        self.uptodate = True
+        self.content: Content | None = None
+        self.bad = False
+
+    def __repr__(self) -> str:
+        return f"<SwapSlot {self.number}>"
+
+
+class SwapDevice:
+    """One swap area with the address space of its cache.
+
+    Args:
+        size: slots, at least 0.
+    """
+
+    def __init__(self, conductor: Conductor, size: int = DEFAULT_SWAP_PAGES) -> None:
+        self.size = size
+        self.tree_lock: Final = SpinLock(conductor, "tree_lock of the swap cache")
+        self.used: Final[dict[int, SwapSlot]] = {}
+        """The slots in use, by number."""
+        self.writes: Final[deque[SwapSlot]] = deque()
+        """Pages under writeback, in the order in which they will be written."""
+        self.submitted: Final = WaitQueue(conductor, "writes to the swap device", idle=True)
+        self.written: Final = WaitQueue(conductor, "the end of a writeback")
+        self.allocated = 0
+
+    def take(self) -> SwapSlot | None:
+        """A slot with SWAP_HAS_CACHE and no users, or None if the device is full."""
+        if len(self.used) >= self.size:
+            return None
+        self.allocated += 1
+        slot = self.used[self.allocated] = SwapSlot(self.allocated)
+        return slot
+
+    def give_back_unused(self, slot: SwapSlot) -> None:
+        """Free a slot that neither an entry nor the cache needs any more."""
+        if slot.count == 0 and not slot.cached:
+            del self.used[slot.number]
+
+    @property
+    def full(self) -> bool:
+        """vm_swap_full: more than half of it is used."""
+        return len(self.used) * 2 > self.size

@@ -1,0 +1,118 @@
+"""swapoff (mm/swapfile.c): everything that is on the swap device comes back into memory."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
+from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.mm.const import ENOMEM, PAGE_SIZE
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.processes import Processes
+from ksmactors.mm.swap_device import SwapSlot
+
+
+class Swapoff(Processes):
+    """try_to_unuse and what it calls. New pages go to swap meanwhile only if somebody reclaims."""
+
+    async def swapoff(self) -> int:
+        """Bring back all pages that are on the device: 0 or -ENOMEM.
+
+        A page that others need as well, and that cannot be theirs, is written, dropped and read again for the next.
+        The device stays: what goes to swap afterwards finds it as it was. Source: try_to_unuse(), v3.9.
+        """
+        result = 0
+        while self.swap.used and not result:
+            slot = next(iter(self.swap.used.values()))
+            result = await self.try_to_unuse(slot)
+        self.emit(ev.SWAPOFF, result)
+        return result
+
+    async def try_to_unuse(self, slot: SwapSlot) -> int:
+        """One round for one slot: 0 (it may still be in use) or -ENOMEM."""
+        page = await self.read_swap_cache(slot, 0)
+        if page is None:
+            if self.swap.used.get(slot.number) is not slot:
+                return 0
+            if slot.count:
+                return -ENOMEM
+            await self.conductor.relax(slot)
+            return 0
+        await page.lock()
+        await self.wait_on_page_writeback(page)
+        result = 0
+        for mm in list(self.address_spaces):
+            if result or not slot.count:
+                break
+            if mm.users and mm.swap_ptes:
+                result = await self.unuse_mm(mm, slot, page)
+        if page.swap is slot and slot.count and page.dirty:
+            page.dirty = False
+            await self.swap_writepage(page)
+            await page.lock()
+            await self.wait_on_page_writeback(page)
+        if page.swap is slot and not slot.writeback:
+            await self.delete_from_swap_cache(page)
+        page.dirty = True
+        await page.unlock()
+        await page.put()
+        return result
+
+    async def unuse_mm(self, mm: AddressSpace, slot: SwapSlot, page: Frame) -> int:
+        """Replace the entries of one address space that name the slot: 0 or -ENOMEM. The page is locked; its lock is
+        let go while mmap_sem is waited for, which comes first in the order of locks."""
+        self.mmget(mm)
+        await page.unlock()
+        await mm.down_read()
+        await page.lock()
+        result = 0
+        for vma in list(mm.vmas.values()):
+            if vma.anon_vma is not None and not result:
+                result = await self.unuse_vma(vma, slot, page)
+        await mm.up_read()
+        await page.unlock()
+        await self.mmput(mm)
+        await page.lock()
+        return result
+
+    async def unuse_vma(self, vma: Vma, slot: SwapSlot, page: Frame) -> int:
+        """The same for one vma; an ordinary page is looked for only where it belongs."""
+        addresses = range(vma.start, vma.end, PAGE_SIZE)
+        if isinstance(page.mapping, AnonVma):
+            address = self.page_address_in_vma(page, vma)
+            if address is None:
+                return 0
+            addresses = range(address, address + PAGE_SIZE, PAGE_SIZE)
+        for address in addresses:
+            if vma.mm.swap_ptes.get(address) is slot:
+                failed = await self.unuse_pte(vma, address, slot, page)
+                if failed:
+                    return failed
+        return 0
+
+    async def unuse_pte(self, vma: Vma, address: int, slot: SwapSlot, swapcache: Frame) -> int:
+        """Map the page, or a copy of it, read-only in the place of one swap entry: 0 or -ENOMEM.
+
+        As in v3.9, nobody looks whether the page could be read.
+        """
+        mm = vma.mm
+        page = await self.ksm_might_need_to_copy(swapcache, vma, address)
+        if page is None:
+            return -ENOMEM
+        await mm.page_table_lock.lock()
+        same = self.swap_pte_same(mm, address, slot, page)
+        if same:
+            self.memory_epoch += 1
+            if page is swapcache:
+                await page.get()
+            await self.set_pte(mm, address, Pte(page))
+            if page is swapcache:
+                self.page_add_anon_rmap(page, vma, address, exclusive=False)
+            else:
+                self.page_add_new_anon_rmap(page, vma, address)
+            await self.swap_free(slot)
+        await mm.page_table_lock.unlock()
+        if page is not swapcache:
+            await page.unlock()
+            if not same:
+                await page.put()
+        return 0

@@ -1,0 +1,124 @@
+"""Fault injection: off it is not there, on it is part of the schedule like every other choice."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from ksmactors.campaign.api import replay
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import make_subject
+from ksmactors.errors import UsageError
+from ksmactors.events import catalogue as ev
+from ksmactors.injection import KINDS, Rate, describe_injection, parse_injection
+from ksmactors.machine import Machine
+from ksmactors.mm.alloc import never
+
+PLAYGROUND = {"alloc_roots": "hot_remove:HotRemove", "alloc_swap_slot": "swap_pressure:SwapPressure"}
+"""The workload in which a kind of fault can happen, if that is not any of them."""
+
+
+def workload(kind: str) -> str:
+    """A workload of ours that gives a kind its chance."""
+    module, _, name = PLAYGROUND.get(kind, "mremap_dance:MremapDance").partition(":")
+    return f"workloads.{module}:{name}"
+
+
+def one(name: str, inject: str = "", seed: int = 3, kernel: str = "series") -> Outcome:
+    """One schedule."""
+    return trio.run(lambda: run_schedule(make_subject(name, inject=inject, kernel=kernel), seed, "random", keep=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("", {}),
+        ("kill", {"kill": KINDS["kill"].rate}),
+        ("migrate=3/7,trylock=1/1", {"trylock": Rate(1, 1), "migrate": Rate(3, 7)}),
+        ("all", {name: kind.rate for name, kind in KINDS.items()}),
+        ("all,freeze=1/2", {name: kind.rate for name, kind in KINDS.items()} | {"freeze": Rate(1, 2)}),
+    ],
+)
+def test_what_is_asked_for(text: str, rates: dict[str, Rate]) -> None:
+    """Kinds at their own rate or at a given one, in one order, and the text of the rates means the rates."""
+    assert parse_injection(text) == rates
+    assert list(parse_injection(text)) == list(rates)
+    assert parse_injection(describe_injection(rates)) == rates
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aloc_page", "no kind of fault 'aloc_page' .did you mean alloc_page.*; there are: alloc_page, .*, all"),
+        ("kill=0.5", "write KIND, KIND=A/B"),
+        ("kill=", "write KIND, KIND=A/B"),
+        ("kill,", "write KIND, KIND=A/B"),
+        ("all=1/2", "write KIND, KIND=A/B"),
+        ("kill=0/2", "0 < A <= B"),
+        ("kill=3/2", "0 < A <= B"),
+        ("kill=1/0", "0 < A <= B"),
+    ],
+)
+def test_what_cannot_be_asked_for(text: str, message: str) -> None:
+    """An unknown kind or a rate that is none is told with what there is."""
+    with pytest.raises(UsageError, match=message):
+        make_subject("fork_storm", inject=text)
+
+
+def test_off_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without injection nothing is drawn for it, the schedule does not speak of it, the kernel asks a constant."""
+    kernels = []
+    attach = Machine.__init__
+
+    def spy(machine: Machine, *args: object, **kwargs: object) -> None:
+        attach(machine, *args, **kwargs)  # type: ignore[arg-type]
+        kernels.append(machine.kernel)
+
+    monkeypatch.setattr(Machine, "__init__", spy)
+    outcome = one("fork_storm")
+    assert kernels[0].inject is never
+    assert "inject" not in make_subject("fork_storm").header()
+    assert outcome.counts[ev.FAULT_INJECT] == 0
+
+
+def test_a_rate_that_never_strikes_changes_no_event() -> None:
+    """Draws of their own do not change what happens, as long as they say no, and nothing else is drawn."""
+    calm = make_subject("exit_race", params={"balance_us": 0}, inject="alloc_roots=1/1")
+    plain = make_subject("exit_race", params={"balance_us": 0})
+    digests = {trio.run(run_schedule, subject, 4, "random").digest for subject in (calm, plain)}
+    assert len(digests) == 1  # merge_across_nodes stays 1: no roots are ever allocated
+
+
+def test_equal_seeds_give_equal_faults() -> None:
+    """The same seed gives the same events, faults included; and others than without faults."""
+    first = one(workload("kill"), "all")
+    assert first.digest == one(workload("kill"), "all").digest
+    assert first.digest != one(workload("kill")).digest
+    assert first.counts[ev.FAULT_INJECT] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "alloc_stable_node_chain"])
+def test_each_kind_shows_up(kind: str) -> None:
+    """Alone and at a high rate it happens within a few schedules, and nothing is found."""
+    outcomes = [one(workload(kind), f"{kind}=1/4", seed) for seed in range(6)]
+    assert [outcome.error for outcome in outcomes if outcome.verdict is not Verdict.OK] == []
+    assert sum(outcome.counts[ev.FAULT_INJECT] for outcome in outcomes) > 0
+
+
+def test_a_replay_has_the_same_faults() -> None:
+    """The schedule string names the rates, and its replay is the same event by event."""
+    outcome = one(workload("freeze"), "all,kill=1/10", 5)
+    again = replay(outcome.schedule)
+    assert again.counts[ev.FAULT_INJECT] == outcome.counts[ev.FAULT_INJECT] > 0
+    assert again.verdict is Verdict.OK
+    assert again.digest == outcome.digest
+
+
+@pytest.mark.parametrize("name", ["mremap_dance:MremapDance", "oom_kill:OomKill", "pinned_pages:PinnedPages"])
+def test_nothing_is_found(name: str) -> None:
+    """With everything going wrong that can, the default kernel keeps its promises."""
+    for seed in range(4):
+        outcome = one(f"workloads.{name}", "all", seed)
+        assert outcome.verdict is Verdict.OK, (seed, outcome.error)
