@@ -13,7 +13,6 @@ from typing import NamedTuple
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.mm.frame import Frame
 
 
 class PageName(NamedTuple):
@@ -25,6 +24,14 @@ class PageName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.process}.{self.region}.{self.page}"
+
+
+class Sight(NamedTuple):
+    """What is at an address: `kind` is ksm, anon, zero, none or swap; `pfn` and `nid` are -1 without a frame."""
+
+    kind: str
+    pfn: int = -1
+    nid: int = -1
 
 
 class Region(NamedTuple):
@@ -88,46 +95,60 @@ class Census:
         """The process that an address space belongs, or belonged, to."""
         return next(process for process in self._all if process.mm is mm)
 
-    def pages(self) -> Iterator[tuple[PageName, Frame | None]]:
-        """Every mapped page of the living, with its frame (None if it is not present)."""
+    def pages(self) -> Iterator[tuple[PageName, Sight]]:
+        """Every mapped page of the living, and what is there."""
         for process in self.living:
             for vma in process.mm.vmas.values():
                 for address in range(vma.start, vma.end, PAGE_SIZE):
-                    pte = self.kernel.page_at(process.mm, address)
-                    yield process.page(address), None if pte is None else pte.frame
+                    yield process.page(address), self._sight(process, address)
+
+    def _sight(self, process: Process, address: int) -> Sight:
+        pte = self.kernel.page_at(process.mm, address)
+        if pte is None:
+            return Sight("swap" if address in process.mm.swap_ptes else "none")
+        if pte.frame is self.kernel.zero_page:
+            return Sight("zero")
+        return Sight("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid)
 
     def frames(self) -> list[str]:
         """Who shares a frame with whom: the lines of the operation `frames`."""
-        shared: dict[int, tuple[Frame, list[PageName]]] = {}
-        alone: dict[int, list[PageName]] = {}
-        zero: list[PageName] = []
-        none: list[PageName] = []
-        for name, frame in self.pages():
-            if frame is None:
-                none.append(name)
-            elif frame is self.kernel.zero_page:
-                zero.append(name)
-            elif frame.is_ksm or frame.mapcount > 1:
-                shared.setdefault(frame.pfn, (frame, []))[1].append(name)
-            else:
-                alone.setdefault(frame.nid, []).append(name)
-        lines = [
-            _group("ksm" if frame.is_ksm else "anon", names, frame.nid) for frame, names in shared.values()
-        ]  # fmt: skip
-        lines += [_group("alone", alone[nid], nid) for nid in sorted(alone)]
-        lines += [_group(kind, names) for kind, names in (("zero", zero), ("none", none)) if names]
-        return lines
+        return partition(self.pages())
 
     def sharers(self, process: Process, address: int) -> str:
         """The group of the page at `address`, as in `frames`, on one line."""
-        pte = self.kernel.page_at(process.mm, address)
-        if pte is None:
-            return _group("none", [process.page(address)])
-        names = [name for name, frame in self.pages() if frame is pte.frame]
-        if pte.frame is self.kernel.zero_page:
-            return _group("zero", names)
-        kind = "ksm" if pte.frame.is_ksm else "anon" if pte.frame.mapcount > 1 else "alone"
-        return _group(kind, names, pte.frame.nid)
+        return group_of(process.page(address), self.pages())
+
+
+def partition(pages: Iterable[tuple[PageName, Sight]]) -> list[str]:
+    """Who shares a frame with whom, of all mapped pages: the lines of the operation `frames`."""
+    frames: dict[int, tuple[Sight, list[PageName]]] = {}
+    elsewhere: dict[str, list[PageName]] = {"zero": [], "swap": [], "none": []}
+    for name, sight in pages:
+        if sight.kind in elsewhere:
+            elsewhere[sight.kind].append(name)
+        else:
+            frames.setdefault(sight.pfn, (sight, []))[1].append(name)
+    alone: dict[int, list[PageName]] = {}
+    lines: list[str] = []
+    for sight, names in frames.values():
+        if sight.kind == "ksm" or len(names) > 1:
+            lines.append(_group(sight.kind, names, sight.nid))
+        else:
+            alone.setdefault(sight.nid, []).extend(names)
+    lines += [_group("alone", alone[nid], nid) for nid in sorted(alone)]
+    lines += [_group(kind, names) for kind, names in elsewhere.items() if names]
+    return lines
+
+
+def group_of(page: PageName, pages: Iterable[tuple[PageName, Sight]]) -> str:
+    """The group that one of the pages is in, as in `partition`."""
+    seen = list(pages)
+    sight = dict(seen)[page]
+    if sight.pfn < 0:
+        names = [page] if sight.kind == "none" else [name for name, other in seen if other.kind == sight.kind]
+        return _group(sight.kind, names)
+    names = [name for name, other in seen if other.pfn == sight.pfn]
+    return _group("alone" if sight.kind == "anon" and len(names) == 1 else sight.kind, names, sight.nid)
 
 
 def _group(kind: str, names: list[PageName], nid: int | None = None) -> str:

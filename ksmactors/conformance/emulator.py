@@ -6,28 +6,34 @@ from dataclasses import dataclass
 
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.performer import Performer
-from ksmactors.conformance.stepping import MAX_STEPS, Unhurried
+from ksmactors.conformance.stepping import MAX_STEPS, MILLISECOND_NS, Unhurried
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.locks import Mutex
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The machine that a scenario is performed on: kernel, NUMA nodes, variants taken off and put on."""
+    """The machine that a scenario is performed on: kernel, NUMA nodes, variants taken off and put on.
+
+    `walking` has trees searched entry by entry, as they are when somebody could disturb a search, instead of by their
+    index. Nothing that is printed may depend on it.
+    """
 
     kernel: str = "series"
     nodes: int = 2
     without: tuple[str, ...] = ()
     with_: tuple[str, ...] = ()
+    walking: bool = False
 
     @property
     def label(self) -> str:
         """What stands behind `# kernel` in results."""
         variants = [f" --without {name}" for name in self.without] + [f" --with {name}" for name in self.with_]
-        return f"ksmactors {self.kernel}{''.join(variants)}"
+        return f"ksmactors {self.kernel}{''.join(variants)}{' (walking)' * self.walking}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,15 @@ async def perform(scenario: Scenario, setting: Setting) -> Performance:
         without=setting.without, with_=setting.with_,
     )  # fmt: skip
     performer = Performer(scenario, machine, setting.label)
+
+    async def run() -> None:
+        if setting.walking:
+            conductor.spawn("bystander", _stand_by(conductor), daemon=True)
+            await conductor.sleep(MILLISECOND_NS)
+        await performer.run()
+
     try:
-        await conductor.run("scenario", performer.run)
+        await conductor.run("scenario", run)
     except (Finding, StepLimit) as failure:
         return Performance(scenario, tuple(performer.lines), failure=failure)
     except Exception as error:
@@ -66,3 +79,9 @@ async def perform(scenario: Scenario, setting: Setting) -> Performance:
         )
         raise
     return Performance(scenario, tuple(performer.lines), missing=performer.missing)
+
+
+async def _stand_by(conductor: Conductor) -> None:
+    """Hold a lock that nobody wants, for ever: who searches a tree cannot know that it will not be wanted."""
+    await Mutex(conductor, "the bystander's").lock()
+    await conductor.block("the end of the scenario")

@@ -58,14 +58,6 @@ FORMS: Final[dict[str, str]] = {
 }
 """Every operation and its arguments: words in capitals are parameters, the others are written as they are."""
 
-NEEDS: Final[dict[str, str]] = {
-    "swapout": "swap",
-    "reclaim": "swap",
-    "offline": "memory hot-remove",
-    "online": "memory hot-remove",
-}
-"""What an operation needs that this version of the emulator does not have."""
-
 TOKEN_END: Final = 1 << 64
 
 LIMITS: Final = {"PAGES": 1 << 20, "N": 1 << 32, "MS": 1 << 32}

@@ -3,64 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from errno import errorcode
 from typing import Final
 
 from ksmactors.conformance.census import Census, Process, Region
-from ksmactors.conformance.language import NEEDS, Comment, Operation, Scenario
-from ksmactors.conformance.stepping import MILLISECOND_NS, REST, WHOLE_SCAN, Stepper
-from ksmactors.conformance.structures import Counters, Structures
-from ksmactors.errors import ScenarioError
+from ksmactors.conformance.language import Operation, Scenario
+from ksmactors.conformance.reporting import Batch, Reporter, Stop, errno_name, result_word, status_word
+from ksmactors.conformance.stepping import MILLISECOND_NS, REST, Stepper
+from ksmactors.conformance.structures import Structures, counters, counts_scanned
+from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.const import MADV_DONTNEED, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.mm.const import MADV_DONTNEED, MADV_MERGEABLE, MADV_PAGEOUT, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 
-ADVICE: Final = {"mergeable": MADV_MERGEABLE, "unmergeable": MADV_UNMERGEABLE, "dontneed": MADV_DONTNEED}
+RECLAIMS: Final = 8
+"""How often an operation `reclaim` asks for its bytes: a page that was accessed lately takes more than one."""
+
+ADVICE: Final = {
+    "mergeable": MADV_MERGEABLE,
+    "unmergeable": MADV_UNMERGEABLE,
+    "dontneed": MADV_DONTNEED,
+    "swapout": MADV_PAGEOUT,
+}
 
 
-class _Stop(Exception):  # no error: the scenario ends early and says why
-    """End the scenario here."""
-
-
-class Performer:
+class Performer(Reporter):
     """The actor of one scenario. Each method that performs an operation returns its result lines."""
 
     def __init__(self, scenario: Scenario, machine: Machine, kernel_label: str) -> None:
-        self.scenario, self.kernel_label = scenario, kernel_label
-        self.nodes, self.conductor, self.kernel = machine.nodes, machine.conductor, machine.kernel
+        super().__init__(scenario, kernel_label, machine.nodes)
+        self.conductor, self.kernel = machine.conductor, machine.kernel
         self.census = Census(self.kernel)
-        self.structures = Structures(self.kernel, self.census)
+        self.inside = Structures(self.kernel, self.census)
         self.ksmd = Stepper(self.kernel, self.conductor)
-        self.lines: list[str] = []
-        self.missing = ""
+        self.traced: list[str] | None = None
+        """What was traced since the last `ktrace`; None before the first."""
 
     async def run(self) -> None:
         """Perform all operations in order."""
-        if self._needs_more():
-            return
         await self.ksmd.start()
-        self.lines += [
-            f"# scenario {self.scenario.name}", f"# kernel {self.kernel_label}", f"# nodes {self.nodes}",
-            f"# start {Counters.of(self.kernel)}",
-        ]  # fmt: skip
-        for line in self.scenario.lines:
-            if isinstance(line, Comment):
-                self.lines.append(line.text)
-                continue
-            self.lines.append(f"> {line.text}")
-            try:
-                await self._perform(line)
-            except _Stop:
-                break
+        await self.report()
 
-    async def _perform(self, operation: Operation) -> None:
-        if operation.node >= self.nodes:
-            text = f"there is no node {operation.node}; the machine has {self.nodes} (--nodes), numbered from 0"
-            raise self._refused(operation, text)
+    async def perform(self, operation: Operation) -> list[str]:
         results = await OPERATIONS[operation.name](self, operation)
-        self.lines += [f"= {result}" if result else "=" for result in results]
+        await self.kernel.lru_add_drain_all()
         await self.ksmd.rest()
+        return results
+
+    async def batch(self, pages: int) -> Batch:
+        return await self.ksmd.batch(pages)
+
+    def counters(self) -> str:
+        return counters(self.kernel)
+
+    def counts_scanned(self) -> bool:
+        return counts_scanned(self.kernel)
+
+    def partition(self) -> list[str]:
+        return self.census.frames()
+
+    def structures(self) -> list[str]:
+        return self.inside.trees()
 
     # -- processes and memory -----------------------------------------------------------------------------------
 
@@ -68,27 +71,34 @@ class Performer:
         what = self._unmet(operation)
         if what is None:
             return ["ok"]
-        if what == "swap":
-            self.missing = _missing("swap", "requires swap", operation.line)
         self.lines.append(f"= skip: no {what} here")
-        raise _Stop
+        raise Stop
 
     def _unmet(self, operation: Operation) -> str | None:
         """What the machine lacks of what an operation `requires`."""
         kind, what = operation.flags[0], operation.word
         if kind == "nodes":
             return None if operation.number <= self.nodes else f"{operation.number} nodes"
-        return None if kind == "knob" and what in self.kernel.sysfs_files() else what
+        return None if kind == "swap" or what in self.kernel.sysfs_files() else what
 
-    def _needs_more(self) -> bool:
-        """Whether there is an operation that this version does not emulate: then nothing is performed at all."""
-        for operation in self.scenario.operations:
-            if operation.name == "requires" and self._unmet(operation):
-                return False
-            if operation.name in NEEDS:
-                self.missing = _missing(NEEDS[operation.name], operation.name, operation.line)
-                return True
-        return False
+    async def _do_reclaim(self, operation: Operation) -> list[str]:
+        """memory.reclaim of all processes, some times, as the recordings were made."""
+        for _ in range(RECLAIMS):
+            await self.kernel.try_to_free_pages(range(self.nodes), _size(operation.value) // PAGE_SIZE)
+        return ["ok"]
+
+    async def _do_offline(self, operation: Operation) -> list[str]:
+        """The block of the page's frame: all memory of its node."""
+        process, address, _ = self._range(operation)
+        pte = self.kernel.page_at(process.mm, address)
+        if pte is None:
+            return ["error ENOENT"]
+        return [result_word(await self.kernel.offline_pages(self.kernel.memory_block(pte.frame.pfn)))]
+
+    async def _do_online(self, operation: Operation) -> list[str]:
+        for pfns in self.kernel.absent_ranges():
+            await self.kernel.online_pages(pfns)
+        return ["ok"]
 
     async def _do_proc(self, operation: Operation) -> list[str]:
         self.census.add(Process(operation.word, self.kernel.mm_alloc(operation.word)))
@@ -98,7 +108,7 @@ class Performer:
         parent = self._process(operation)
         mm = await self.kernel.fork(parent.mm, operation.word)
         if not isinstance(mm, AddressSpace):
-            return [_result(mm)]
+            return [result_word(mm)]
         self.census.add(Process(operation.word, mm, dict(parent.regions), list(parent.named)))
         return ["ok"]
 
@@ -112,7 +122,7 @@ class Performer:
         process = self._process(operation)
         start = await self.kernel.mmap(process.mm, operation.number, max(operation.node, 0))
         if start < 0:
-            return [_result(start)]
+            return [result_word(start)]
         process.add(Region(operation.word, start, operation.number))
         return ["ok"]
 
@@ -121,34 +131,31 @@ class Performer:
         region = self._region(operation)
         start = await self.kernel.mremap(process.mm, region.start, region.pages * PAGE_SIZE)
         if start < 0:
-            return [_result(start)]
+            return [result_word(start)]
         process.regions.pop(region.name)
         process.add(Region(operation.word, start, region.pages))
         return ["ok"]
 
     async def _do_munmap(self, operation: Operation) -> list[str]:
         process, start, length = self._range(operation)
-        return [_result(await self.kernel.munmap(process.mm, start, length))]
+        return [result_word(await self.kernel.munmap(process.mm, start, length))]
 
     async def _do_madvise(self, operation: Operation) -> list[str]:
         process, start, length = self._range(operation)
-        return [_result(await self.kernel.madvise(process.mm, start, length, ADVICE[operation.name]))]
+        return [result_word(await self.kernel.madvise(process.mm, start, length, ADVICE[operation.name]))]
 
     def _process(self, operation: Operation) -> Process:
         process = self.census.of_name(operation.process)
         if process is None:
-            raise self._refused(operation, f"there is no process {operation.process}: its fork failed")
+            raise self.refused(operation, f"there is no process {operation.process}: its fork failed")
         return process
 
     def _region(self, operation: Operation) -> Region:
         region = self._process(operation).regions.get(operation.region)
         if region is None:
             text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
-            raise self._refused(operation, text)
+            raise self.refused(operation, text)
         return region
-
-    def _refused(self, operation: Operation, what: str) -> ScenarioError:
-        return ScenarioError(f"{self.scenario.origin}:{operation.line}: {what}")
 
     def _range(self, operation: Operation) -> tuple[Process, int, int]:
         """The process and the bytes that an operation is about: (process, start, length)."""
@@ -172,7 +179,7 @@ class Performer:
             while not await self.kernel.user_write(mm, address, content):
                 error = await self.kernel.fault(mm, address, True)
                 if error:
-                    return [_result(error)]
+                    return [result_word(error)]
         return ["ok"]
 
     async def _do_check(self, operation: Operation) -> list[str]:
@@ -181,7 +188,7 @@ class Performer:
         for address, content in self._expected(operation):
             read = await self._read(mm, address)
             if isinstance(read, int):
-                return [_result(read)]
+                return [result_word(read)]
             bad += read is not content
         return [f"BAD {bad}" if bad else "ok"]
 
@@ -190,7 +197,7 @@ class Performer:
         for address in range(start, start + length, PAGE_SIZE):
             read = await self._read(process.mm, address)
             if isinstance(read, int):
-                return [_result(read)]
+                return [result_word(read)]
         return ["ok"]
 
     async def _read(self, mm: AddressSpace, address: int) -> Content | int:
@@ -208,7 +215,8 @@ class Performer:
     async def _do_migrate(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
         status = await self.kernel.move_pages(process.mm, address, operation.node, operation.name == "migrate")
-        return [f"ret=0 status={_status(status)}"]
+        ret, status_stored = self.kernel.move_pages_answer(status)
+        return [f"ret={ret} status={'none' if status_stored is None else status_word(status_stored)}"]
 
     async def _do_where(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
@@ -227,7 +235,7 @@ class Performer:
         now = self.kernel.sysfs_show(knob)
         if knob in REST:
             await self.kernel.sysfs_store(knob, REST[knob])
-        return [f"{_errno(error) if error else 'ok'} now={now}"]
+        return [f"{errno_name(error) if error else 'ok'} now={now}"]
 
     async def _do_get(self, operation: Operation) -> list[str]:
         known = operation.word in self.kernel.sysfs_files()
@@ -241,69 +249,34 @@ class Performer:
         """Nothing to do: a page is on its LRU list as soon as it is mapped, there are no per-CPU batches."""
         return ["ok"]
 
-    # -- ksmd ---------------------------------------------------------------------------------------------------
-
-    async def _do_step(self, operation: Operation) -> list[str]:
-        batch = await self.ksmd.batch(operation.number)
-        done = f"step asked={operation.number} full_scans=+{batch.full_scans} scanned={batch.scanned}"
-        return [done + " idle" * batch.idle]
-
-    async def _do_scan(self, operation: Operation) -> list[str]:
-        scanned = full_scans = 0
-        idle = False
-        for _ in range(operation.number):
-            batch = await self.ksmd.batch(WHOLE_SCAN)
-            scanned, full_scans, idle = scanned + batch.scanned, full_scans + batch.full_scans, batch.idle
-            if idle:
-                break
-        return [f"scan full_scans=+{full_scans} scanned={scanned}" + " idle" * idle]
-
-    async def _do_trace(self, operation: Operation) -> list[str]:
-        views = [view for flag, view in (("frames", self._frames), ("trees", self._trees)) if flag in operation.flags]
-        shown = [view() for view in views]
-        results: list[str] = []
-        steps = full_scans = 0
-        idle = False
-        while not idle and (full_scans if operation.name == "tracescan" else steps) < operation.number:
-            batch = await self.ksmd.batch(1)
-            steps, full_scans, idle = steps + 1, full_scans + batch.full_scans, batch.idle
-            note = " idle" if idle else " end-of-scan" if batch.full_scans else ""
-            results.append(f"t{steps} {Counters.of(self.kernel)}{note}")
-            for index, view in enumerate(views):
-                now = view()
-                if now != shown[index]:
-                    shown[index] = now
-                    results += now
-        return results
-
     # -- looking ------------------------------------------------------------------------------------------------
 
-    def _frames(self) -> list[str]:
-        return [f"  {line}" for line in self.census.frames()]
-
-    def _trees(self) -> list[str]:
-        return [f"    {line}" for line in self.structures.trees()]
-
-    async def _do_counters(self, operation: Operation) -> list[str]:
-        return [f"counters {Counters.of(self.kernel)}"]
-
-    async def _do_frames(self, operation: Operation) -> list[str]:
-        return ["frames", *self._frames()]
-
     async def _do_trees(self, operation: Operation) -> list[str]:
-        return ["trees", *(f"    {line}" for line in self.structures.scan_order()), *self._trees()]
+        return ["trees", *(f"    {line}" for line in self.inside.scan_order()), *self._trees()]
 
     async def _do_shared(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
         return [self.census.sharers(process, address)]
 
     async def _do_procstat(self, operation: Operation) -> list[str]:
-        """/proc/PID/ksm_stat, which v3.9 does not have: no lines."""
-        return [""]
+        """/proc/PID/ksm_stat; v3.9 does not have it: no values."""
+        values = self.kernel.ksm_stat(self._process(operation).mm)
+        return [" ".join(f"{name}={value}" for name, value in values.items())]
 
     async def _do_ktrace(self, operation: Operation) -> list[str]:
-        """The ksm tracepoints, which v3.9 does not have."""
-        return ["absent"]
+        """The ksm tracepoints that were passed since the last time; the first time starts it."""
+        if not isinstance(self.kernel, Tracepoints):
+            return ["absent"]
+        if self.traced is None:
+            self.traced = []
+            self.kernel.register_trace(self._passed)
+        lines = [f"      {line}" for line in self.traced]
+        self.traced.clear()
+        return ["ktrace", *lines]
+
+    def _passed(self, name: str, error: int | None) -> None:
+        assert self.traced is not None, "ktrace has made it a list before it asked for tracepoints"
+        self.traced.append(name if error is None else f"{name} error {error}")
 
 
 OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]]]]] = {
@@ -322,7 +295,11 @@ OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]
     "mergeable": Performer._do_madvise,
     "unmergeable": Performer._do_madvise,
     "dontneed": Performer._do_madvise,
+    "swapout": Performer._do_madvise,
     "munmap": Performer._do_munmap,
+    "reclaim": Performer._do_reclaim,
+    "offline": Performer._do_offline,
+    "online": Performer._do_online,
     "set": Performer._do_set,
     "get": Performer._do_get,
     "step": Performer._do_step,
@@ -342,20 +319,10 @@ OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]
     "drain": Performer._do_drain,
     "sleep": Performer._do_sleep,
 }
-"""Who performs which operation; the others are in `language.NEEDS`."""
+"""Who performs which operation."""
 
 
-def _missing(what: str, operation: str, line: int) -> str:
-    return f"needs {what} (operation '{operation}', line {line}), which this version does not emulate"
-
-
-def _errno(error: int) -> str:
-    return errorcode[-error]
-
-
-def _status(status: int) -> str:
-    return str(status) if status >= 0 else f"-{_errno(status)}"
-
-
-def _result(error: int) -> str:
-    return f"error {_errno(error)}" if error < 0 else "ok"
+def _size(text: str) -> int:
+    """Bytes, from a number with or without K, M or G behind it."""
+    unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1])
+    return int(text) if unit is None else int(text[:-1]) * unit

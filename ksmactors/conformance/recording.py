@@ -16,7 +16,7 @@ from typing import Final
 from ksmactors.errors import UsageError
 
 STRUCTURE: Final = "=     "
-ABSOLUTE: Final = ("# kernel", "# start")
+ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start")
 VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -42,19 +42,26 @@ class Recording:
 
     def differences(self, performed: Sequence[str], *, performer: str) -> list[str]:
         """A unified diff from this recording to `performed` lines; empty if both say the same."""
-        with_structures = any(line.startswith(STRUCTURE) for line in self.lines)
-        return list(
-            unified_diff(
-                _comparable(self.lines, structures=with_structures),
-                _comparable(performed, structures=with_structures),
-                str(self.path), performer, lineterm="",
-            )
-        )  # fmt: skip
+        return differences(self.lines, performed, (str(self.path), performer))
 
 
-def _comparable(lines: Sequence[str], *, structures: bool) -> list[str]:
-    kept = (line.rstrip() for line in lines if not line.startswith(ABSOLUTE))
-    return [line for line in kept if structures or not line.startswith(STRUCTURE)]
+def differences(
+    expected: Sequence[str], performed: Sequence[str], names: tuple[str, str], *, live: bool = False
+) -> list[str]:
+    """A unified diff from expected to performed lines, under their names; empty if both say the same.
+
+    KSM's own structures are compared where the expected lines have them. If a side is a `live` kernel, they are left
+    out, and so is how many nodes its machine has: what a scenario needs it `requires`.
+    """
+    leave_out = ABSOLUTE
+    if live:
+        leave_out += ("# nodes", STRUCTURE)
+    elif not any(line.startswith(STRUCTURE) for line in expected):
+        leave_out += (STRUCTURE,)
+    first, second = (
+        [line.rstrip() for line in lines if not line.startswith(leave_out)] for lines in (expected, performed)
+    )
+    return list(unified_diff(first, second, *names, lineterm=""))
 
 
 def read_recording(path: Path) -> Recording:

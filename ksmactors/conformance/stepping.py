@@ -9,9 +9,9 @@ meanwhile, so there is nothing to interleave: the turn stays where it is until i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from ksmactors.conformance.reporting import Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.base import Strategy
@@ -22,11 +22,16 @@ MILLISECOND_NS: Final = 1_000_000
 REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
 """The knobs that belong to the stepping, and what they are between two steps."""
 
-START: Final = {"run": ("2", "0"), "merge_across_nodes": ("1",)}
-"""What every scenario starts with: nothing merged, ksmd stopped, one tree."""
-
-WHOLE_SCAN: Final = (1 << 32) - 1
-"""pages_to_scan of a batch that runs to the end of the scan: as much as the knob takes."""
+START: Final = {
+    "run": ("2", "0"),
+    "merge_across_nodes": ("1",),
+    "smart_scan": ("0",),
+    "use_zero_pages": ("0",),
+    "max_page_sharing": ("256",),
+    "stable_node_chains_prune_millisecs": ("0",),
+}
+"""What every scenario starts with: nothing merged, ksmd stopped, one tree, later features off, chains pruned at every
+look. Knobs that a kernel does not have are left out."""
 
 MAX_STEPS: Final = 1 << 40
 """A scenario is as long as its author made it; the budget of a schedule is no measure for it."""
@@ -45,15 +50,6 @@ class Unhurried(Strategy):
         return MAX_STEPS
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one batch did: pages scanned, full scans ended; `idle` if ksmd could not be woken."""
-
-    scanned: int
-    full_scans: int
-    idle: bool
-
-
 class Stepper:
     """ksmd in the hand of the actor that performs a scenario; all methods are for that actor."""
 
@@ -64,11 +60,12 @@ class Stepper:
     async def start(self) -> None:
         """Start ksmd and put the knobs where every scenario finds them."""
         self.ksmd = self.conductor.spawn("ksmd", self._scan(), daemon=True)
+        self.conductor.spawn("swap", self.kernel.end_swap_writes(), daemon=True)
         await self.rest()
         for knob, value in REST.items():
             await self.kernel.sysfs_store(knob, value)
         for knob, values in START.items():
-            for value in values:
+            for value in values if knob in self.kernel.sysfs_files() else ():
                 await self.kernel.sysfs_store(knob, value)
 
     async def _scan(self) -> None:

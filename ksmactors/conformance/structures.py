@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.conformance.census import Census
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.later.chain_nodes import Chain
 from ksmactors.mm.const import PAGE_SIZE
 
 PAGE_MASK: Final = ~(PAGE_SIZE - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What sysfs shows, and how many pages ksmd has looked at; printed in this order."""
+def counters(kernel: Ksm) -> str:
+    """What a kernel counts, as it is now, in the order of the recordings.
 
-    shared: int
-    sharing: int
-    unshared: int
-    volatile: int
-    full_scans: int
-    scanned: int
+    The recorded v3.9 was made to count the pages that it scans. The later kernels show the counters that they have
+    under sysfs.
+    """
+    files = kernel.sysfs_files()
+    chains = "stable_node_chains" in files
+    shown = {name: kernel.sysfs_show(f"pages_{name}") for name in ("shared", "sharing", "unshared", "volatile")}
+    shown["full_scans"] = kernel.sysfs_show("full_scans")
+    if chains:
+        shown |= {name: kernel.sysfs_show(f"stable_node_{name}") for name in ("chains", "dups")}
+    if counts_scanned(kernel):
+        shown["scanned"] = str(kernel.pages_scanned)
+    if "pages_skipped" in files:
+        shown["skipped"] = kernel.sysfs_show("pages_skipped")
+    if "ksm_zero_pages" in files:
+        shown["zero"] = kernel.sysfs_show("ksm_zero_pages")
+    return " ".join(f"{name}={value}" for name, value in shown.items())
 
-    @classmethod
-    def of(cls, kernel: Ksm) -> Counters:
-        """The counters as they are now."""
-        return cls(
-            kernel.ksm_pages_shared, kernel.ksm_pages_sharing, kernel.ksm_pages_unshared, kernel.pages_volatile,
-            kernel.ksm_scan.seqnr, kernel.pages_scanned,
-        )  # fmt: skip
 
-    def __str__(self) -> str:
-        return (
-            f"shared={self.shared} sharing={self.sharing} unshared={self.unshared} volatile={self.volatile} "
-            f"full_scans={self.full_scans} scanned={self.scanned}"
-        )
+def counts_scanned(kernel: Ksm) -> bool:
+    """Whether the kernel's recordings tell how many pages were scanned: v6.1 could not be asked."""
+    files = kernel.sysfs_files()
+    return "pages_scanned" in files or "stable_node_chains" not in files
 
 
 class Structures:
@@ -59,9 +60,10 @@ class Structures:
         """The stable trees, the migrate_nodes list, and within a scan the unstable trees."""
         kernel = self.kernel
         lines = [
-            _line(f"stable.{nid}", self._node(node))
+            _line(f"stable.{nid}", words)
             for nid, root in enumerate(kernel.root_stable_tree)
             for node in root
+            for words in self._entry(node)
         ]
         lines += [_line("migrate", self._node(node, nid=True)) for node in kernel.migrate_nodes]
         if kernel.ksm_scan.mm_slot.mm is not None:
@@ -78,6 +80,15 @@ class Structures:
         # The address may lie behind the end of its region: the page before it, the last one scanned, has the name.
         last = self.census.of_mm(scan.mm_slot.mm).page(scan.address - PAGE_SIZE)
         return str(last._replace(page=last.page + 1))
+
+    def _entry(self, node: StableNode) -> Iterator[Iterable[str]]:
+        """A plain node is one line; a chain one, and one for each of its dups."""
+        if isinstance(node, Chain):
+            yield ["chain:"]
+            for dup in node.dups:
+                yield ["  dup", *self._node(dup)]
+        else:
+            yield self._node(node)
 
     def _node(self, node: StableNode, *, nid: bool = False) -> Iterator[str]:
         frame = self.kernel.pfn_to_page(node.kpfn)

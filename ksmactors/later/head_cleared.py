@@ -7,14 +7,16 @@ from ksmactors.ksm.structs import RmapItem
 
 
 class HeadCleared(Ksm):
-    """An rmap_item that leaves its stable node forgets it.
+    """An rmap_item that is taken off its stable node forgets it.
 
     In v3.9 `head` goes on naming the node. The mapping is taken off while the node is on migrate_nodes; another
     mapping brings the node back into a tree; at its next visit the first one finds `head` equal to the node, takes it
-    for "already in", and is never put back: no reverse mapping finds that page table entry again. It also lets a new
-    node at the address of a freed one pass for the old (H5).
+    for "already in", and is never put back: no reverse mapping finds that page table entry again. Items of a node that
+    is removed as a whole still name it: see `freed-head`.
     """
 
-    def item_left_node(self, item: RmapItem) -> None:
-        super().item_left_node(item)
-        item.head = None
+    async def _leave_stable_node(self, item: RmapItem) -> None:
+        node = item.head
+        await super()._leave_stable_node(item)
+        if node is not None and node.alive:
+            item.head = None

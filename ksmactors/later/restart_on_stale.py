@@ -15,8 +15,11 @@ class RestartOnStale(Ksm):
     that has been migrated it is worse: its mapping is taken off its node and put nowhere.
     """
 
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame) -> Place:
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         while True:
-            place = await super().stable_tree_walk(root, page)
+            place = await super().stable_tree_walk(root, page, prune=prune)
             if not place.stale:
                 return place
+
+    def _stale_ends_search(self, page_node: StableNode | None) -> bool:
+        return False

@@ -34,7 +34,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("ask", "told"),
     [
-        (lambda: kernel_class(kernel="v3.8"), "no kernel 'v3.8' (did you mean v3.9?); there are: series, v3.9"),
+        (lambda: kernel_class(kernel="v3.8"), "no kernel 'v3.8' (did you mean v3.9 or v6.18?); there are: series"),
         (
             lambda: kernel_class(with_=["head-clear"]),
             "no variant 'head-clear' (did you mean head-cleared?); there are: ",

@@ -13,6 +13,11 @@ from ksmactors.later import KERNELS
 from ksmactors.mm.const import EFAULT, ENOMEM, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Stage, about_to, perform
+from tests.helpers.swapping import (
+    advice_taken_back_while_swapped_out,
+    fault_across_run_2,
+    moved_while_swapped_out,
+)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -312,6 +317,49 @@ def test_unshare_on_advice(program: Any) -> None:
         perform(program, **without("unshare-on-advice"))
     assert found.value.signature == "rmap/lost_mapping@rmap_walk_ksm"
     perform(program)
+
+
+@pytest.mark.parametrize(("machine", "named"), list(zip(only("freed-head"), (True, False), strict=True)))
+def test_freed_head(machine: dict[str, Any], named: bool) -> None:
+    """The items of a node that is removed as a whole go on naming it, until they do not."""
+
+    async def program(s: Stage) -> None:
+        a = await s.process("A", 7, 7)
+        await s.scan(3)
+        item = s.kernel.mm_slots_hash[a.mm.number].rmap_list
+        assert item is not None
+        node = item.head
+        for index in range(2):
+            await s.write(a, index, 20 + index)
+        await s.kernel.remove_rmap_item_from_tree(item)
+        assert node is not None
+        assert not node.alive
+        assert (item.head is node) == named
+
+    perform(program, **machine)
+
+
+def test_run_under_pte_lock() -> None:
+    """A fault across run=2 maps a KSM page that v3.9 then warns of; the repair alone has it copied."""
+    with pytest.raises(Finding) as found:
+        perform(fault_across_run_2, kernel="v3.9")
+    assert found.value.signature == "warning/kernel_warning@remove_stable_node"
+    perform(fault_across_run_2, kernel="v3.9", with_=("run-under-pte-lock",))
+
+
+def test_copy_unless_mergeable() -> None:
+    """A KSM page comes back from the swap cache to an area without advice, where no item is ever made for it."""
+    with pytest.raises(Finding) as found:
+        perform(advice_taken_back_while_swapped_out, kernel="v3.9")
+    assert found.value.signature == "rmap/lost_mapping@rmap_walk_ksm"
+    perform(advice_taken_back_while_swapped_out, kernel="v3.9", with_=("copy-unless-mergeable",))
+
+
+def test_break_swapped() -> None:
+    """A moved swap entry brings a KSM page to where reverse mapping does not look; the repair copies it first."""
+    with pytest.raises(AssertionError, match="where no rmap_item is"):
+        perform(moved_while_swapped_out, kernel="v3.9")
+    perform(moved_while_swapped_out, kernel="v3.9", with_=("break-swapped",))
 
 
 def test_every_layer_has_its_test() -> None:

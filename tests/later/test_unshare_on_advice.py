@@ -60,6 +60,27 @@ class TestUnshareOnAdvice:
         assert outcome.defect.signature == "rmap/lost_mapping@rmap_walk_ksm"
 
 
+def test_a_migration_half_done_hides_nobody() -> None:
+    """The mapping of the one is restored, that of the other is not yet: the page is still theirs in common."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7)
+        b = await s.fork(a, "B")
+        await s.kernel.lru_add_drain_all()
+        migration = s.start("migration", s.migrate(a, 0, 1))
+        await s.until(migration, about_to(ACQUIRE, b.mm.page_table_lock, inside="remove_migration_pte"))
+        assert s.frame(a, 0).mapcount == 1
+        advice = s.start("advice", s.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_UNMERGEABLE))
+        await s.blocks(advice)
+        await s.finish(migration)
+        assert await s.finish(advice) == 0
+        assert s.frame(a, 0) is not s.frame(b, 0)
+        await s.quiesce()
+        await s.farewell()
+
+    perform(play)
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_advice_during_a_migration(index: int) -> None:
     """A page of which a migration has unmapped some mappings is no page of one's own: the advice waits for it, and then
@@ -68,6 +89,7 @@ def test_advice_during_a_migration(index: int) -> None:
     async def play(s: Stage) -> None:
         a = await s.process("A", 1, 1)
         b = await s.fork(a, "B")
+        await s.kernel.lru_add_drain_all()
         page = s.frame(a, index)
         migration = s.start("migration", s.kernel.migrate_frame(page, 1))
         await s.until(migration, about_to(ACQUIRE, b.mm.page_table_lock, inside="try_to_unmap_one"))
@@ -81,6 +103,25 @@ def test_advice_during_a_migration(index: int) -> None:
         await s.kernel.munmap(a.mm, a.start, 2 * PAGE_SIZE)
         await s.quiesce()
         await s.farewell()
+
+    perform(play)
+
+
+def test_a_page_is_shared_by_a_swap_entry_too() -> None:
+    """A page that one maps and the other has a swap entry for is copied before the advice changes."""
+
+    async def play(s: Stage) -> None:
+        s.conductor.spawn("writeback", s.kernel.end_swap_writes(), daemon=True)
+        a = await s.process("A", 7)
+        await s.kernel.lru_add_drain_all()
+        await s.kernel.try_to_free_pages([0], 1)
+        b = await s.fork(a, "B")
+        await s.read(a, 0)
+        assert await s.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_UNMERGEABLE) == 0
+        await s.read(b, 0)
+        assert s.frame(a, 0) is not s.frame(b, 0)
+        await s.process("C", 7)
+        await s.quiesce()
 
     perform(play)
 

@@ -1,0 +1,147 @@
+"""How a scenario is written down while it is performed, whoever performs it.
+
+The form is that of the recordings: a head, each operation echoed, its results, and after every batch of ksmd what
+the counters say and which pages share frames by now.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from errno import errorcode
+from typing import NamedTuple
+
+from ksmactors.conformance.language import Comment, Operation, Scenario
+from ksmactors.errors import ScenarioError
+
+WHOLE_SCAN = (1 << 32) - 1
+"""pages_to_scan of a batch that runs to the end of the scan: as much as the knob takes."""
+
+
+class Batch(NamedTuple):
+    """What one batch did: pages scanned, full scans ended; `idle` if ksmd could not be woken."""
+
+    scanned: int
+    full_scans: int
+    idle: bool
+
+
+class Stop(Exception):  # no error: the scenario ends early and says why
+    """End the scenario here."""
+
+
+class Reporter(ABC):
+    """Performs a scenario line by line. A method `_do_...` performs an operation and returns its result lines."""
+
+    def __init__(self, scenario: Scenario, label: str, nodes: int) -> None:
+        self.scenario, self.label, self.nodes = scenario, label, nodes
+        self.lines: list[str] = []
+        self.missing = ""
+
+    @abstractmethod
+    async def perform(self, operation: Operation) -> list[str]:
+        """Do what an operation says: its result lines, without the `= `."""
+
+    @abstractmethod
+    async def batch(self, pages: int) -> Batch:
+        """Have ksmd run one batch of up to `pages` pages."""
+
+    @abstractmethod
+    def counters(self) -> str:
+        """What the kernel counts."""
+
+    @abstractmethod
+    def counts_scanned(self) -> bool:
+        """Whether the kernel counts the pages that it scans."""
+
+    @abstractmethod
+    def partition(self) -> list[str]:
+        """Who shares a frame with whom."""
+
+    @abstractmethod
+    def structures(self) -> list[str]:
+        """KSM's trees, if they can be seen."""
+
+    async def report(self) -> None:
+        """Perform all operations in order."""
+        self.lines += [
+            f"# scenario {self.scenario.name}", f"# kernel {self.label}", f"# nodes {self.nodes}",
+            f"# start {self.counters()}",
+        ]  # fmt: skip
+        for line in self.scenario.lines:
+            if isinstance(line, Comment):
+                self.lines.append(line.text)
+                continue
+            self.lines.append(f"> {line.text}")
+            if line.node >= self.nodes:
+                text = f"there is no node {line.node}; the machine has {self.nodes} (--nodes), numbered from 0"
+                raise self.refused(line, text)
+            try:
+                results = await self.perform(line)
+            except Stop:
+                break
+            self.lines += [f"= {result}" if result else "=" for result in results]
+
+    def refused(self, operation: Operation, what: str) -> ScenarioError:
+        """The error for an operation that cannot be carried out."""
+        return ScenarioError(f"{self.scenario.origin}:{operation.line}: {what}")
+
+    async def _do_step(self, operation: Operation) -> list[str]:
+        return [self._done(f"step asked={operation.number}", await self.batch(operation.number))]
+
+    async def _do_scan(self, operation: Operation) -> list[str]:
+        done = Batch(0, 0, idle=False)
+        for _ in range(operation.number):
+            batch = await self.batch(WHOLE_SCAN)
+            done = Batch(done.scanned + batch.scanned, done.full_scans + batch.full_scans, batch.idle)
+            if batch.idle:
+                break
+        return [self._done("scan", done)]
+
+    def _done(self, what: str, batch: Batch) -> str:
+        scanned = f" scanned={batch.scanned}" if self.counts_scanned() else ""
+        return f"{what} full_scans=+{batch.full_scans}{scanned}" + " idle" * batch.idle
+
+    async def _do_trace(self, operation: Operation) -> list[str]:
+        views = [view for flag, view in (("frames", self._frames), ("trees", self._trees)) if flag in operation.flags]
+        shown = [view() for view in views]
+        results: list[str] = []
+        steps = full_scans = 0
+        idle = False
+        while not idle and (full_scans if operation.name == "tracescan" else steps) < operation.number:
+            batch = await self.batch(1)
+            steps, full_scans, idle = steps + 1, full_scans + batch.full_scans, batch.idle
+            note = " idle" if idle else " end-of-scan" if batch.full_scans else ""
+            results.append(f"t{steps} {self.counters()}{note}")
+            for index, view in enumerate(views):
+                now = view()
+                if now != shown[index]:
+                    shown[index] = now
+                    results += now
+        return results
+
+    async def _do_counters(self, operation: Operation) -> list[str]:
+        return [f"counters {self.counters()}"]
+
+    async def _do_frames(self, operation: Operation) -> list[str]:
+        return ["frames", *self._frames()]
+
+    def _frames(self) -> list[str]:
+        return [f"  {line}" for line in self.partition()]
+
+    def _trees(self) -> list[str]:
+        return [f"    {line}" for line in self.structures()]
+
+
+def errno_name(error: int) -> str:
+    """The name of a negative errno, without its sign."""
+    return errorcode[-error]
+
+
+def status_word(status: int) -> str:
+    """What move_pages says of a page: its node, or a negative errno by name."""
+    return str(status) if status >= 0 else f"-{errno_name(status)}"
+
+
+def result_word(error: int) -> str:
+    """What most operations answer."""
+    return f"error {errno_name(error)}" if error < 0 else "ok"

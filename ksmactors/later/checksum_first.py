@@ -1,0 +1,23 @@
+"""The checksum before the stable tree, v6.11 (d58a361b0350)."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import RmapItem
+from ksmactors.mm.frame import Frame
+
+
+class ChecksumFirst(Ksm):
+    """A page's checksum is looked at before the stable tree is searched, and a KSM page's not at all.
+
+    Before, every page that changes all the time was compared with the stable tree at each visit, in vain. Now a page
+    equal to a KSM page merges at the second visit that finds it unchanged, not at first sight; and it leaves its own
+    node, or the unstable tree, before the search instead of after it.
+    """
+
+    async def _done_before_search(self, item: RmapItem, page: Frame) -> bool:
+        await self.remove_rmap_item_from_tree(item)
+        return await super()._done_after_search(item, page)
+
+    async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
+        return False

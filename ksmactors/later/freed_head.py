@@ -1,0 +1,18 @@
+"""A repair of ours for H5 of the field guide; no kernel has it."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import RmapItem
+
+
+class FreedHead(Ksm):
+    """The rmap_items of a stable node that is removed forget it, as one does that is taken off it.
+
+    In every kernel they go on naming it. The memory of the freed node may become another node: if the page of that one
+    is found at the address of such an item, it passes for "already in", and the mapping is never put on its hlist.
+    """
+
+    def item_left_node(self, item: RmapItem) -> None:
+        super().item_left_node(item)
+        item.head = None

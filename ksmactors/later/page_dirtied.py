@@ -1,0 +1,18 @@
+"""G4 of the field guide, v4.5."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.frame import Frame
+
+
+class PageDirtied(Ksm):
+    """A page that becomes a KSM page is marked dirty.
+
+    Its page table entries are clean. Where something else than ksmd can clean an anonymous page's entries (MADV_FREE,
+    from v4.5 on), reclaim would take the page for one that nobody needs, and drop it.
+    """
+
+    async def upgrade_page(self, page: Frame) -> None:
+        await super().upgrade_page(page)
+        page.dirty = True

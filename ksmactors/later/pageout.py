@@ -1,0 +1,49 @@
+"""madvise(MADV_PAGEOUT), v5.4."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import EINVAL, ENOMEM, MADV_PAGEOUT, PAGE_SIZE
+from ksmactors.mm.frame import Frame
+
+
+class Pageout(Ksm):
+    """A process can have a range of its memory reclaimed at once.
+
+    Only pages that nobody else maps: a KSM page with one mapping goes to swap, one that is shared stays.
+    """
+
+    async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
+        if advice != MADV_PAGEOUT:
+            return await super().madvise(mm, start, length, advice)
+        if start % PAGE_SIZE or length < 0:
+            return -EINVAL
+        end = -(-(start + length) // PAGE_SIZE) * PAGE_SIZE
+        await mm.down_read()
+        reached, result = start, 0
+        for vma in self.vmas_in(mm, start, end):
+            result = -ENOMEM if vma.start > reached else result
+            reached = vma.end
+            await self.shrink_page_list(await self._isolate_range(vma, max(vma.start, start), min(vma.end, end)))
+        await mm.up_read()
+        result = -ENOMEM if reached < end else result
+        self.emit(ev.MADVISE, mm.name, start, (end - start) // PAGE_SIZE, "MADV_PAGEOUT", result)
+        return result
+
+    async def _isolate_range(self, vma: Vma, start: int, end: int) -> list[Frame]:
+        """The pages that only this range maps, off the LRU, their accesses so far forgotten."""
+        mm = vma.mm
+        isolated = []
+        for address in range(start, end, PAGE_SIZE):
+            page = await self.follow_page(mm, address)
+            if page is None:
+                continue
+            if page.mapcount == 1 and await self.isolate_lru_page(page):
+                await mm.page_table_lock.lock()
+                self.ptep_clear_flush_young(mm, address)
+                await mm.page_table_lock.unlock()
+                isolated.append(page)
+            await page.put()
+        return isolated

@@ -1,0 +1,24 @@
+"""A repair of ours for the fault half of H4 of the field guide; no kernel has it."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import KSM_RUN_UNMERGE
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.swap_device import SwapSlot
+
+
+class RunUnderPteLock(Ksm):
+    """Whether run=2 is under way is asked again when a KSM page from the swap cache is about to be mapped.
+
+    v3.9 asks once, before. A fault that read run as 1 just before 2 was written maps the page behind the back of the
+    unmerging, which finds a swap entry there and passes on: the KSM page survives run=2. Unmerging looks at each
+    entry under the page table lock and after run was stored, so under that lock the answer cannot be out of date. The
+    fault is taken anew, and copies.
+    """
+
+    def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
+        if page.is_ksm and self.ksm_run & KSM_RUN_UNMERGE:
+            return False
+        return super().swap_pte_same(mm, address, slot, page)

@@ -1,0 +1,17 @@
+"""pages_scanned, v6.6 (b348b5fe2b5f)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ksmactors.ksm.kernel import Ksm
+
+
+class Scanned(Ksm):
+    """How many pages ksmd has looked at since boot is shown."""
+
+    def sysfs_files(self) -> dict[str, bool]:
+        return super().sysfs_files() | {"pages_scanned": False}
+
+    def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
+        return super().sysfs_values() | {"pages_scanned": lambda: self.pages_scanned}

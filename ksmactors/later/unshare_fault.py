@@ -1,0 +1,50 @@
+"""break_ksm by an unsharing fault, v6.2 (6cce3314b928)."""
+
+from __future__ import annotations
+
+from ksmactors.events import catalogue as ev
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
+from ksmactors.mm.const import ENOMEM, VM_FAULT_OOM
+
+
+class UnshareFault(Ksm):
+    """KSM pages are broken by a fault that asks for an own page, not for a write.
+
+    The fake write of before could be answered by somebody who has a say about writes (userfaultfd), and was then taken
+    for done. The fault is repeated until no KSM page is found at the address; the copy is neither writable nor dirty.
+    """
+
+    async def break_ksm(self, vma: Vma, address: int) -> int:
+        mm = vma.mm
+        while True:
+            pte = await self._entry_to_break(mm, address)
+            if pte is None:
+                return 0
+            if pte.migration:
+                await self.migration_entry_wait(mm, address)
+                continue
+            if await self._handle_unshare_fault(vma, address, pte) & VM_FAULT_OOM:
+                return -ENOMEM
+
+    async def _entry_to_break(self, mm: AddressSpace, address: int) -> Pte | None:
+        """The entry at an address if KSM has put its page there; the page under migration is seen through its entry."""
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        await mm.page_table_lock.unlock()
+        return pte if pte is not None and self._placed_by_ksm(pte) else None
+
+    def _placed_by_ksm(self, pte: Pte) -> bool:
+        """Whether an entry, or the migration entry in its place, maps a KSM page."""
+        return pte.frame.is_ksm
+
+    async def _handle_unshare_fault(self, vma: Vma, address: int, pte: Pte) -> int:
+        """handle_mm_fault(FAULT_FLAG_UNSHARE): VM_FAULT_ bits; 0 if the entry has changed meanwhile."""
+        mm = vma.mm
+        await mm.page_table_lock.lock()
+        if mm.ptes.get(address) != pte:
+            await mm.page_table_lock.unlock()
+            return 0
+        result = await self.wp_page_copy(mm, vma, address, pte, write=False)
+        self.emit(ev.BREAK_KSM, mm.name, address, pte.frame.pfn)
+        return result

@@ -1,0 +1,63 @@
+"""use_zero_pages, v4.11 (e86c59b1b12d): pages of zeros are mapped to the kernel's zero page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import RmapItem
+from ksmactors.later.kstrtox import kstrtobool
+from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.frame import Frame
+
+
+class ZeroPages(Ksm):
+    """A page of zeros is replaced by the zero page, if the knob says so, instead of becoming a KSM page.
+
+    The zero page needs no stable node, has no limit of mappings, and is the right one on every node. The rmap_item
+    stays, volatile, until the scan finds no page at its address. Up to v6.5 nothing tells such an entry from one that
+    a read has made, so neither MADV_UNMERGEABLE nor run=2 gives the process a page of its own again.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ksm_use_zero_pages = 0
+
+    async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
+        return await super()._done_after_search(item, page) or await self.try_to_merge_with_zero_page(item, page)
+
+    async def try_to_merge_with_zero_page(self, item: RmapItem, page: Frame) -> bool:
+        """Replace a page of zeros, whose checksum has just been looked at; False: it is something else, go on."""
+        if not self.ksm_use_zero_pages or item.oldchecksum != self.contents.zero.checksum:
+            return False
+        mm = item.mm
+        result = 0  # with the mapping, the page is gone, too: nothing left to do
+        await mm.down_read()
+        vma = self.find_mergeable_vma(mm, item.address)
+        if vma is not None:
+            result = await self.try_to_merge_one_page(vma, page, self.zero_page)
+            self.emit(ev.KSM_MERGE_ONE_PAGE, self.zero_page.pfn, item.number, mm.name, result)
+        await mm.up_read()
+        return result == 0
+
+    async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+        """The zero page is mapped without reference and without being counted."""
+        return Pte(kpage) if kpage is self.zero_page else await super()._map_kpage(mm, kpage)
+
+    def sysfs_files(self) -> dict[str, bool]:
+        return super().sysfs_files() | {"use_zero_pages": True}
+
+    def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
+        return super().sysfs_values() | {"use_zero_pages": lambda: self.ksm_use_zero_pages}
+
+    async def knob_store(self, knob: str, text: str) -> int:
+        if knob != "use_zero_pages":
+            return await super().knob_store(knob, text)
+        value = kstrtobool(text)
+        if value >= 0:
+            await self.conductor.point(WRITE, self, knob)
+            self.ksm_use_zero_pages = value
+        return min(value, 0)
