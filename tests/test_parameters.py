@@ -86,6 +86,6 @@ def test_listing() -> None:
     rows: list[dict[str, Any]] = [parameter.describe() for parameter in Sample.parameters()]
 
     assert [row["name"] for row in rows[:6]] == ["count", "fast", "mode", "note", "file", "balance_us"]
-    assert {"pages_to_scan", "sleep_millisecs", "merge_across_nodes"} == {row["name"] for row in rows[6:]}
+    assert {"pages_to_scan", "sleep_millisecs", "merge_across_nodes", "reclaim_us"} == {row["name"] for row in rows[6:]}
     assert list(rows[0].values()) == ["count", "int", 3, "how many", "a whole number from 1 to 9"]
     assert [rows[4]["default"], rows[4]["type"]] == [None, "path"]

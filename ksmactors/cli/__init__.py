@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "replay": "Run a finding or a schedule again, exactly.",
     "analyze": "Say what a log says: races, contention, findings; SQL.",
     "conform": "Run scenario files, and compare with recordings of a kernel.",
+    "estimate": "Say what KSM would save on files, cores or processes.",
     "list": "List what there is, plug-ins included.",
 }
 

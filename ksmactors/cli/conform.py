@@ -1,11 +1,15 @@
-"""`ksmactors conform`: scenario files on the emulator, shown or compared with recordings."""
+"""`ksmactors conform`: scenario files, or random ones, on the emulator; shown, or compared with recordings of real
+kernels, with the kernel of this machine, or with the emulator itself on another road."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,64 +17,90 @@ import anyio
 import click
 import orjson
 
+from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.cli.options import output_options
+from ksmactors.conformance.comparing import VERDICTS, Comparison, Side, compare
 from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.hunting import Hunt, Kept
 from ksmactors.conformance.language import Scenario, read_scenario
+from ksmactors.conformance.live import Live
 from ksmactors.conformance.recording import Recording, read_recording, recording_for, scenario_files
-from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, Finding, UsageError
+from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.events.terminal import color_allowed
-from ksmactors.later import KERNELS
+from ksmactors.later import KERNELS, kernel_class
 
 DEFAULT_KERNEL: Final = "series"
 DEFAULT_NODES: Final = 2
-VERDICTS: Final = ("same", "different", "run", "failed", "not run")
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
+
+
+FIRST_LIVE: Final = (4, 20)
+"""ksmd can be single-stepped since v4.20; a running kernel is never compared with an older one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A scenario to be performed; `not_run` says why it is not."""
+    """A scenario to be performed, and what it is compared with; `not_run` says why it is not performed."""
 
     scenario: Scenario
     setting: Setting
-    recording: Recording | None
+    expected: Side | None
+    performed: Side
     not_run: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """A scenario that was performed, and how its results differ from the recording, if there is one."""
+@dataclass(slots=True)
+class _Outcomes:
+    """What came of the scenarios so far, in order; of random ones, where those are that differed."""
 
-    performance: Performance
-    job: _Job
-    diff: tuple[str, ...]
-    not_run: str
+    comparisons: list[Comparison] = field(default_factory=list)
+    settings: list[Setting] = field(default_factory=list)
+    kept: dict[str, Kept] = field(default_factory=dict)
 
-    @property
-    def verdict(self) -> str:
-        if self.performance.failure is not None:
-            return "failed"
-        if self.not_run:
-            return "not run"
-        if self.job.recording is None:
-            return "run"
-        return "different" if self.diff else "same"
+    def add(self, comparison: Comparison, setting: Setting) -> None:
+        self.comparisons.append(comparison)
+        self.settings.append(setting)
 
 
 @click.command()
-@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...", type=click.Path(path_type=Path))
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...", type=click.Path(path_type=Path))
 @click.option(
     "--against", metavar="FILE|DIR", type=click.Path(path_type=Path),
     help="Compare with this recording, or with NAME.out in this directory, and print a unified diff.",
 )  # fmt: skip
-@click.option("--kernel", metavar="NAME", help="The kernel that is emulated [default: the recording's, else series].")
-@click.option("--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: the recording's, else 2].")
+@click.option(
+    "--live", "is_live", is_flag=True,
+    help="Compare with the kernel of this machine: real processes, pages and ksmd, single-stepped. Needs root, and "
+    "that nobody else uses KSM. All knobs are put back, whatever happens. With --against it is this machine's kernel "
+    "that is compared with the recordings.",
+)  # fmt: skip
+@click.option(
+    "--random", "random_", type=click.IntRange(1), metavar="N",
+    help="Compare on N random scenarios: with --live, or else the emulator with itself, its trees searched by their "
+    "index and entry by entry. Every page must hold what was written last. What differs is shrunk and kept in --out.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), help="Where the choices of --random come from [default: 0].")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Where scenarios of --random that differ go [default: ksmactors/findings in the XDG state directory].",
+)  # fmt: skip
+@click.option(
+    "--kernel", metavar="NAME",
+    help="The kernel that is emulated [default: the recording's or, with --live, the running one; else series].",
+)  # fmt: skip
+@click.option(
+    "--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: the recording's or this machine's; else 2]."
+)
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable.")
 @click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable.")
 @output_options
 def conform(
     scenarios: tuple[Path, ...],
     against: Path | None,
+    is_live: bool,
+    random_: int | None,
+    seed: int | None,
+    out: Path | None,
     kernel: str | None,
     nodes: int | None,
     without: tuple[str, ...],
@@ -79,73 +109,187 @@ def conform(
     quiet: bool,
     color: str,
 ) -> int:
-    """Perform SCENARIO files (or the *.txt of directories), and compare with what a real kernel did.
+    """Perform SCENARIO files (or the *.txt of directories), and compare with what a real kernel did, or does now.
 
-    Without --against the results are printed in the form that recordings have.
+    Without --against, --live and --random the results are printed in the form that recordings have.
     """
-    files = scenario_files(scenarios)
+    asked = Setting(kernel or "", nodes or 0, without, with_)
+    _refuse_what_does_not_go_together(scenarios, against, is_live, random_, seed, out, asked)
+    outcomes, printer = _Outcomes(), _Printer(as_json, color)
+    interrupted = False
+    with ExitStack() as stack:
+        live = Live() if is_live else None
+        if live is not None:
+            asked = _like(live, asked, against)
+        if random_ is None:
+            jobs = list(_jobs(scenario_files(scenarios), against, asked, live))
+            planned, work = len(jobs), partial(_perform_all, jobs, outcomes, printer)
+        else:
+            setting = _setting(asked, None)
+            hunt = _hunt(setting, live, seed or 0, prepare(out or default_directory()))
+            planned, work = random_, partial(_hunt_all, hunt, random_, setting, outcomes, printer)
+        if live is not None:
+            stack.enter_context(live.taken())
+        try:
+            anyio.run(work, backend="trio")
+        except* KeyboardInterrupt:
+            interrupted = True
+    if as_json:
+        click.echo(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
+    elif not quiet and (against is not None or is_live or planned > 1 or random_ is not None):
+        click.echo(_summary(outcomes), err=True)
+    if interrupted:
+        done = len(outcomes.comparisons)
+        click.echo(f"ksmactors: interrupted after {done} of {planned} scenarios", err=True)
+        return INTERRUPTED
+    return _status(outcomes.comparisons)
+
+
+def _refuse_what_does_not_go_together(
+    scenarios: tuple[Path, ...], against: Path | None, is_live: bool, random_: int | None, seed: int | None,
+    out: Path | None, asked: Setting,
+) -> None:  # fmt: skip
+    if random_ is None:
+        if not scenarios:
+            raise UsageError("no scenario to perform; name files or directories of them, or ask for --random N")
+        for option, value in (("--seed", seed), ("--out", out)):
+            if value is not None:
+                raise UsageError(f"{option} is for random scenarios; add --random N, or leave it out")
+    elif scenarios:
+        raise UsageError(f"--random makes scenarios of its own; leave {scenarios[0]} out, or leave --random out")
+    elif against is not None:
+        raise UsageError("--random makes scenarios that have no recording; leave --against out, or name scenario files")
+    if is_live and asked.nodes:
+        raise UsageError("--live takes as many NUMA nodes as this machine has; leave --nodes out")
+    if is_live and against is not None and (asked.kernel or asked.without or asked.with_):
+        raise UsageError(
+            "--live --against compares this machine with recordings, and emulates nothing; "
+            "leave --kernel, --without and --with out"
+        )
+
+
+# -- the two sides ----------------------------------------------------------------------------------------------------
+
+
+def _emulator(setting: Setting) -> Side:
+    return Side(setting.label, lambda scenario: perform(scenario, setting))
+
+
+def _this_machine(live: Live) -> Side:
+    async def performed(scenario: Scenario) -> Performance:
+        return live.perform(scenario)
+
+    return Side(f"Linux {live.release}", performed, live=True)
+
+
+def _recorded(recording: Recording) -> Side:
+    async def performed(scenario: Scenario) -> Performance:
+        return Performance(scenario, recording.lines)
+
+    return Side(str(recording.path), performed)
+
+
+def _jobs(files: Sequence[Path], against: Path | None, asked: Setting, live: Live | None) -> Iterator[_Job]:
+    """Read all that is needed, so that what is wrong with any of it is said before anything is run."""
     if against is not None and not against.is_dir() and len(files) > 1:
         raise UsageError(
             f"{against} is one recording, but there are {len(files)} scenarios; name a directory of recordings"
         )
-    asked = Setting(kernel or "", nodes or 0, without, with_)
-    jobs = list(_jobs(files, against, asked))
-    outcomes: list[_Outcome] = []
-    interrupted = False
-    try:
-        anyio.run(_perform_all, jobs, outcomes, _Printer(as_json, color), backend="trio")
-    except* KeyboardInterrupt:
-        interrupted = True
-    if as_json:
-        click.echo(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
-    elif not quiet and (against is not None or len(jobs) > 1):
-        click.echo(_summary(outcomes), err=True)
-    if interrupted:
-        click.echo(f"ksmactors: interrupted after {len(outcomes)} of {len(jobs)} scenarios", err=True)
-        return INTERRUPTED
-    return _status(outcomes)
-
-
-def _jobs(files: Sequence[Path], against: Path | None, asked: Setting) -> Iterator[_Job]:
-    """Read all that is needed, so that what is wrong with any of it is said before anything is run."""
     recordings = [None if against is None else recording_for(file, against) for file in files]
     if against is not None and not any(recordings):
         raise UsageError(f"{against}: no recording of any of these scenarios in it, such as {files[0].stem}.out")
+    machine = None if live is None else _this_machine(live)
     for file, path in zip(files, recordings, strict=True):
         scenario = read_scenario(file)
         recording = None if path is None else read_recording(path)
-        yield _Job(
-            scenario, _setting(asked, recording), recording,
-            f"has no recording {against / scenario.name}.out" if against is not None and recording is None else "",
-        )  # fmt: skip
+        setting = asked if machine is not None else _setting(asked, recording)
+        expected = _recorded(recording) if recording is not None else machine
+        performed = machine if machine is not None and against is not None else _emulator(setting)
+        missing = against is not None and recording is None
+        not_run = f"has no recording {against / scenario.name}.out" if against is not None and missing else ""
+        yield _Job(scenario, setting, expected, performed, not_run)
+
+
+def _like(live: Live, asked: Setting, against: Path | None) -> Setting:
+    """What is emulated beside this machine; with recordings nothing is, and it is the machine itself."""
+    if against is not None:
+        return Setting(live.release, live.nodes)
+    kernel = asked.kernel or _kernel_like(live)
+    kernel_class(kernel=kernel, without=asked.without, with_=asked.with_)  # what is wrong is said before it starts
+    return replace(asked, kernel=kernel, nodes=live.nodes)
 
 
 def _setting(asked: Setting, recording: Recording | None) -> Setting:
     """What was asked for; where nothing was, what the recording says."""
-    kernel = asked.kernel or (DEFAULT_KERNEL if recording is None else recording.kernel_name)
-    if recording is not None and not asked.kernel and kernel not in KERNELS:
+    kernel, nodes = asked.kernel, asked.nodes
+    if recording is None:
+        return replace(asked, kernel=kernel or DEFAULT_KERNEL, nodes=nodes or DEFAULT_NODES)
+    kernel = kernel or recording.kernel_name
+    if not asked.kernel and kernel not in KERNELS:
         raise UsageError(
             f"{recording.path}: recorded on {recording.kernel}, and {kernel} is not emulated; "
             f"choose one of {', '.join(KERNELS)} with --kernel"
         )
-    return replace(asked, kernel=kernel, nodes=asked.nodes or (DEFAULT_NODES if recording is None else recording.nodes))
+    return replace(asked, kernel=kernel, nodes=nodes or recording.nodes)
 
 
-async def _perform_all(jobs: Sequence[_Job], outcomes: list[_Outcome], printer: _Printer) -> None:
+def _kernel_like(live: Live) -> str:
+    """The emulated kernel that the running one is compared with: the same, or the nearest older one."""
+    versions = {
+        (int(found[1]), int(found[2])): name for name in KERNELS if (found := re.fullmatch(r"v(\d+)\.(\d+)", name))
+    }  # fmt: skip
+    older = [version for version in versions if FIRST_LIVE <= version <= live.version]
+    if not older:
+        raise UsageError(
+            f"--live: the running kernel is {live.release}, and no kernel that is emulated is near it; "
+            f"choose one of {', '.join(KERNELS)} with --kernel"
+        )
+    nearest = max(older)
+    if nearest != live.version:
+        click.echo(
+            f"ksmactors: Linux {live.release} is compared with {versions[nearest]}, the nearest older kernel "
+            "that is emulated; --kernel takes another",
+            err=True,
+        )
+    return versions[nearest]
+
+
+def _hunt(setting: Setting, live: Live | None, seed: int, out: Path) -> Hunt:
+    if live is not None:
+        return Hunt(_this_machine(live), _emulator(setting), setting.nodes, seed, out, ("live", "emulated"))
+    walking = _emulator(replace(setting, walking=True))
+    return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))
+
+
+# -- performing -------------------------------------------------------------------------------------------------------
+
+
+async def _perform_all(jobs: Sequence[_Job], outcomes: _Outcomes, printer: _Printer) -> None:
     """Perform all scenarios in one trio run; each one's results or diff are printed as they come."""
     for job in jobs:
-        performance = Performance(job.scenario, ()) if job.not_run else await perform(job.scenario, job.setting)
-        outcome = _judge(job, performance)
-        outcomes.append(outcome)
-        printer.show(outcome)
+        if job.not_run:
+            comparison = Comparison(job.scenario, None, Performance(job.scenario, ()), not_run=job.not_run)
+        else:
+            comparison = await compare(job.scenario, job.expected, job.performed)
+        outcomes.add(comparison, job.setting)
+        printer.show(comparison)
 
 
-def _judge(job: _Job, performance: Performance) -> _Outcome:
-    not_run = job.not_run or performance.missing
-    diff: list[str] = []
-    if job.recording is not None and not not_run and performance.failure is None:
-        diff = job.recording.differences(performance.lines, performer=job.setting.label)
-    return _Outcome(performance, job, tuple(diff), not_run)
+async def _hunt_all(hunt: Hunt, scenarios: int, setting: Setting, outcomes: _Outcomes, printer: _Printer) -> None:
+    """Perform random scenarios in one trio run; those that differ are shrunk and printed as they come."""
+    async for comparison in hunt.run(scenarios):
+        outcomes.add(comparison, setting)
+        if not comparison.found:
+            printer.show(comparison)
+            continue
+        name = comparison.scenario.name
+        click.echo(f"{name}: {comparison.found}; making it shorter", err=True)
+        kept = outcomes.kept[name] = await hunt.keep(comparison)
+        outcomes.comparisons[-1] = kept.comparison
+        printer.show(kept.comparison)
+        before, now = (sum(1 for _ in one.scenario.operations) for one in (comparison, kept.comparison))
+        shown = f"{now} of {before} operations" if kept.again else "it did not show when it was tried once more"
+        click.echo(f"{name}: {kept.file} ({shown}), and what both sides did beside it", err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,54 +299,62 @@ class _Printer:
     as_json: bool
     color: str
 
-    def show(self, outcome: _Outcome) -> None:
-        name, failure = outcome.job.scenario.name, outcome.performance.failure
+    def show(self, comparison: Comparison) -> None:
+        name, failure = comparison.scenario.name, comparison.failure
         if failure is not None:
             click.echo(f"{name} failed: {failure}", err=True)
-        elif outcome.not_run:
-            click.echo(f"{name} {outcome.not_run}", err=True)
+        elif comparison.not_run:
+            click.echo(f"{name} {comparison.not_run}", err=True)
+        if comparison.note:
+            click.echo(f"{name} {comparison.note}", err=True)
+        for line in comparison.wrong:
+            click.echo(f"{name}: {line}", err=True)
         if self.as_json:
             return
-        if outcome.diff:
-            for line in outcome.diff:
+        if comparison.diff:
+            for line in comparison.diff:
                 self._echo(click.style(line, fg=DIFF_COLOURS.get(line[:1])))
-        elif outcome.job.recording is None:
-            for line in outcome.performance.lines:
+        elif comparison.expected is None:
+            for line in comparison.performed.lines:
                 self._echo(line)
 
     def _echo(self, line: str) -> None:
         click.echo(line, color=color_allowed(sys.stdout, self.color))
 
 
-def _report(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
-    counts = Counter(outcome.verdict for outcome in outcomes)
+def _report(outcomes: _Outcomes) -> dict[str, Any]:
+    comparisons = outcomes.comparisons
+    counts = Counter(comparison.verdict for comparison in comparisons)
     return {
         "scenarios": [
             {
-                "name": outcome.job.scenario.name,
-                "kernel": outcome.job.setting.kernel,
-                "nodes": outcome.job.setting.nodes,
-                "verdict": outcome.verdict,
-                "reason": str(outcome.performance.failure or outcome.not_run),
-                "diff": outcome.diff,
-                "results": outcome.performance.lines,
+                "name": comparison.scenario.name,
+                "kernel": setting.kernel,
+                "nodes": setting.nodes,
+                "verdict": comparison.verdict,
+                "reason": str(
+                    comparison.failure or comparison.not_run or "; ".join(comparison.wrong) or comparison.note
+                ),
+                "diff": comparison.diff,
+                "expected": [] if comparison.expected is None else comparison.expected.lines,
+                "results": comparison.performed.lines,
+                "file": str(kept.file) if (kept := outcomes.kept.get(comparison.scenario.name)) else None,
             }
-            for outcome in outcomes
+            for comparison, setting in zip(comparisons, outcomes.settings, strict=True)
         ],
         **{verdict.replace(" ", "_"): counts[verdict] for verdict in VERDICTS},
     }
 
 
-def _summary(outcomes: Sequence[_Outcome]) -> str:
-    counts = Counter(outcome.verdict for outcome in outcomes)
+def _summary(outcomes: _Outcomes) -> str:
+    comparisons = outcomes.comparisons
+    counts = Counter(comparison.verdict for comparison in comparisons)
     parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
-    return f"{len(outcomes)} scenario{'s' * (len(outcomes) != 1)}: {', '.join(parts) or 'none'}"
+    return f"{len(comparisons)} scenario{'s' * (len(comparisons) != 1)}: {', '.join(parts) or 'none'}"
 
 
-def _status(outcomes: Sequence[_Outcome]) -> int:
-    failures = [outcome.performance.failure for outcome in outcomes if outcome.performance.failure is not None]
-    if any(isinstance(failure, Finding) for failure in failures) or any(outcome.diff for outcome in outcomes):
+def _status(comparisons: Sequence[Comparison]) -> int:
+    if any(comparison.found for comparison in comparisons):
         return FOUND
-    if failures or all(outcome.not_run for outcome in outcomes):
-        return INCONCLUSIVE
-    return 0
+    failed = any(comparison.failure is not None for comparison in comparisons)
+    return INCONCLUSIVE if failed or all(comparison.not_run for comparison in comparisons) else 0

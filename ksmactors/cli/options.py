@@ -8,7 +8,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ksmactors.injection import help_lines
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_INJECT: Final = (
+    "Faults to inject, each in A of B cases, as trylock=1/8 (default: the ratio shown). The kinds: "
+    f"{'; '.join(help_lines())}."
+)
 
 _SUBJECT: Final = (
     click.option(
@@ -24,6 +31,7 @@ _SUBJECT: Final = (
         "--max-steps", type=click.IntRange(1), default=None, metavar="N",
         help="Give a schedule up after so many steps.",
     ),
+    click.option("--inject", default="", metavar="KIND[=A/B],...|all", help=_INJECT),
 )  # fmt: skip
 
 _OUTPUT: Final = (

@@ -32,6 +32,7 @@ def run(
     with_: tuple[str, ...],
     watch: str,
     max_steps: int | None,
+    inject: str,
     log: str | None,
     out: Path | None,
     as_json: bool,
@@ -44,7 +45,7 @@ def run(
     """
     subject = make_subject(
         workload, params=split_params(params), kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch,
-        max_steps=max_steps,
+        max_steps=max_steps, inject=inject,
     )  # fmt: skip
     refuse_two_on_stdout(as_json, log)
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:

@@ -24,7 +24,7 @@ from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
 
-DEFAULT_SEEDS: Final = "300"
+DEFAULT_SEEDS: Final = "550"
 """Fifty schedules for each built-in workload: some ten seconds on a current core."""
 
 
@@ -47,6 +47,7 @@ def stress(
     with_: tuple[str, ...],
     watch: str,
     max_steps: int | None,
+    inject: str,
     log: str | None,
     out: Path | None,
     as_json: bool,
@@ -70,6 +71,7 @@ def stress(
             with_=with_,
             watch=watch,
             max_steps=max_steps,
+            inject=inject,
         )
         for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
     ]

@@ -1,6 +1,8 @@
-"""The scenario language; the emulator and recordings of real kernels as two performers of the same script.
+"""The scenario language; the emulator, this machine's kernel and recordings as performers of the same script.
 
-A scenario is a small text of operations on processes, pages and knobs. `language` parses it, `emulator` performs
-it on an emulated kernel and writes down what happened in the form that recordings have, `recording` reads what a
-real kernel did and compares.
+A scenario is a small text of operations on processes, pages and knobs. `language` parses it; `reporting` writes down
+what happens in the form that recordings have, on an emulated kernel (`performer`, `emulator`) or on the running one
+(`live`, with real processes); `recording` reads what a kernel did once. `comparing` puts two of them side by side.
+`generate` writes random scenarios, `contents` says what must be read back in them, and `hunting` compares one after
+the other, shrinks what differs and keeps it.
 """

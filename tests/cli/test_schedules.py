@@ -118,7 +118,19 @@ def test_stress_ends_with_a_table(capsys: Capsys) -> None:
 def test_stress_without_names_takes_the_built_in_workloads(capsys: Capsys) -> None:
     """The default of `stress` is every workload that comes with ksmactors."""
     content = asked(capsys, "stress", "--seeds", "6")
-    assert content["workloads"] == ["exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet"]
+    assert content["workloads"] == [
+        "exit_race",
+        "fork_storm",
+        "hot_remove",
+        "knob_flip",
+        "mremap_dance",
+        "numa_pingpong",
+        "oom_kill",
+        "pinned_pages",
+        "scenario",
+        "swap_pressure",
+        "vm_fleet",
+    ]
 
 
 def test_a_crashed_workload(capsys: Capsys, tmp_path: Path) -> None:

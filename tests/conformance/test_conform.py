@@ -65,15 +65,6 @@ def test_our_own_results_can_be_compared_with(capsys: pytest.CaptureFixture[str]
     assert conform(capsys, MERGE2, "--against", tmp_path / "mine.out")[0] == 0
 
 
-def test_what_needs_swap_is_not_run_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is neither agreement nor difference: beside something that ran the status is 0, alone it is 4."""
-    swap = SCENARIOS / "80_swap.txt"
-    line = "80_swap needs swap (operation 'requires swap', line 1), which this version does not emulate\n"
-    status, out, err = conform(capsys, MERGE2, swap, "--against", RECORDED)
-    assert (status, out, err) == (0, "", f"{line}2 scenarios: 1 same, 1 not run\n")
-    assert conform(capsys, swap, "--against", RECORDED) == (4, "", f"{line}1 scenario: 1 not run\n")
-
-
 def test_a_scenario_without_its_recording_is_not_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """One of several is said; if there is none for any, the directory must be the wrong one."""
     mine = tmp_path / "mine.txt"
@@ -128,16 +119,16 @@ def test_json_says_the_verdict_of_each(capsys: pytest.CaptureFixture[str], tmp_p
     """One object on standard output; reasons go to standard error as well."""
     path = tmp_path / "01_merge2.out"
     path.write_text((RECORDED / "01_merge2.out").read_text().replace("= t8 shared=1", "= t8 shared=2"))
-    (tmp_path / "80_swap.out").write_text((RECORDED / "80_swap.out").read_text())
-    status, out, _ = conform(capsys, MERGE2, SCENARIOS / "80_swap.txt", "--against", tmp_path, "--json")
+    (tmp_path / "mine.txt").write_text("proc A\n")
+    status, out, _ = conform(capsys, MERGE2, tmp_path / "mine.txt", "--against", tmp_path, "--json")
     report = orjson.loads(out)
     assert status == 1
     assert [(one["name"], one["kernel"], one["verdict"]) for one in report["scenarios"]] == [
-        ("01_merge2", "v3.9", "different"), ("80_swap", "v3.9", "not run"),
+        ("01_merge2", "v3.9", "different"), ("mine", "series", "not run"),
     ]  # fmt: skip
     assert (report["same"], report["different"], report["not_run"]) == (0, 1, 1)
     assert report["scenarios"][0]["diff"][0] == f"--- {path}"
-    assert "needs swap" in report["scenarios"][1]["reason"]
+    assert "has no recording" in report["scenarios"][1]["reason"]
 
 
 def test_colour_is_asked_for_or_not_there(

@@ -48,7 +48,7 @@ async def test_results_start_with_what_was_run_where() -> None:
 @pytest.mark.parametrize(
     ("text", "result"),
     [("requires nodes 2", "= ok"), ("requires nodes 3", "= skip: no 3 nodes here"), ("requires knob run", "= ok"),
-     ("requires knob smart_scan", "= skip: no smart_scan here"), ("requires swap", "= skip: no swap here")],
+     ("requires knob smart_scan", "= skip: no smart_scan here"), ("requires swap", "= ok")],
 )  # fmt: skip
 async def test_requirements_end_the_scenario_if_unmet(text: str, result: str) -> None:
     """After a skip nothing follows."""
@@ -57,17 +57,27 @@ async def test_requirements_end_the_scenario_if_unmet(text: str, result: str) ->
     assert ("skip" in result) == (len(lines) == 6)
 
 
-@pytest.mark.parametrize(
-    ("operation", "message"),
-    [("swapout A r", "needs swap (operation 'swapout', line 9), which this version does not emulate"),
-     ("reclaim 4M", "needs swap (operation 'reclaim', line 9), which this version does not emulate"),
-     ("offline A r 0", "needs memory hot-remove (operation 'offline', line 9), which this version does not emulate"),
-     ("online", "needs memory hot-remove (operation 'online', line 9), which this version does not emulate")],
-)  # fmt: skip
-async def test_what_is_not_emulated_leaves_no_results(operation: str, message: str) -> None:
-    """A scenario that cannot be performed to its end prints nothing that looks like a result."""
-    performance = await performed(f"{PAIR}{operation}\ncounters\n")
-    assert (performance.missing, performance.lines) == (message, ())
+async def test_what_is_swapped_out_is_listed_last_but_not_present() -> None:
+    """A swapped-out page is in a group of its own, without a node; reading brings it back to the region's node."""
+    text = f"{PAIR}map A z 1\nreclaim 1G\nread A r 0 1\nframes\n"
+    assert await results(text) == [
+        "= frames", "=   alone n=1 node=0: A.r.0", "=   swap n=3: A.r.1 B.r.0-1", "=   none n=1: A.z.0",
+    ]  # fmt: skip
+    assert await results(f"{PAIR}reclaim 1G\nshared A r 0\nwhere A r 0\n") == ["= status=-ENOENT"]
+
+
+async def test_reclaim_takes_the_bytes_it_is_asked_for() -> None:
+    """Eight times 4 KiB of eight pages on the machine are all of them; half a page is none."""
+    assert await results(f"{PAIR}reclaim 8192\nframes\n") == ["= frames", "=   swap n=4: A.r.0-1 B.r.0-1"]
+    assert (await results(f"{PAIR}reclaim 2K\nframes\n"))[1:] == ["=   alone n=4 node=0: A.r.0-1 B.r.0-1"]
+
+
+async def test_the_node_that_holds_the_kernel_cannot_go_offline() -> None:
+    """Node 0 stays; another goes, its new pages come from elsewhere, and after online from it again."""
+    assert await results(f"{PAIR}offline A r 0\n") == ["= error EBUSY"]
+    text = "proc A\nmap A r 2 node 1\nfill A r 0 1\noffline A r 0\nfill A r 1 1\nframes\n"
+    assert await results(text) == ["= frames", "=   alone n=2 node=0: A.r.0-1"]
+    assert await results(f"{text}online\nmap A s 1 node 1\nfill A s 0 1\nwhere A s 0\n") == ["= node 1"]
 
 
 async def test_check_counts_the_pages_that_differ() -> None:

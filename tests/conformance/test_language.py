@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ksmactors.conformance.language import FORMS, NEEDS, Comment, Operation, parse, read_scenario
+from ksmactors.conformance.language import FORMS, Comment, Operation, parse, read_scenario
 from ksmactors.conformance.performer import OPERATIONS
 from ksmactors.errors import USAGE, ScenarioError
 
@@ -127,7 +127,6 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
             read_scenario(path)
 
 
-def test_every_operation_can_be_performed_or_says_what_it_needs() -> None:
+def test_every_operation_can_be_performed() -> None:
     """No operation is known to the parser alone."""
-    assert set(FORMS) == set(OPERATIONS) | set(NEEDS)
-    assert not set(OPERATIONS) & set(NEEDS)
+    assert set(FORMS) == set(OPERATIONS)

@@ -1,0 +1,99 @@
+"""Two sides perform the same scenario, and what they say is compared line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from ksmactors.conformance.contents import wrong_checks
+from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.recording import differences
+from ksmactors.errors import Finding, StepLimit
+
+VERDICTS: Final = ("same", "different", "run", "failed", "not run")
+
+
+class Side(NamedTuple):
+    """Somebody who performs scenarios, or has done so: `name` is what a diff calls it. A real kernel that is `live`
+    cannot show KSM's own structures, and has as many nodes as the machine."""
+
+    name: str
+    perform: Callable[[Scenario], Awaitable[Performance]]
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What became of a scenario. `expected` is None if there was nothing to compare with; `wrong` are checks that
+    did not answer what was written; `note` is something to be said beside the verdict."""
+
+    scenario: Scenario
+    expected: Performance | None
+    performed: Performance
+    diff: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    not_run: str = ""
+    note: str = ""
+
+    @property
+    def failure(self) -> Finding | StepLimit | None:
+        """What the schedule of one of the sides ended with, if it did not end well."""
+        sides = (self.expected, self.performed)
+        return next((side.failure for side in sides if side is not None and side.failure is not None), None)
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS."""
+        if self.failure is not None:
+            return "failed"
+        if self.not_run:
+            return "not run"
+        if self.diff or self.wrong:
+            return "different"
+        return "run" if self.expected is None else "same"
+
+    @property
+    def found(self) -> str:
+        """What was found, in a word that is the same for the same kind of thing; empty if nothing was."""
+        if isinstance(self.failure, Finding):
+            return self.failure.signature
+        if self.verdict == "different":
+            return "wrong content" if self.wrong else "difference"
+        return ""
+
+
+async def compare(
+    scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool = False
+) -> Comparison:  # fmt: skip
+    """Have both sides perform a scenario, the expected one first; if that does not get through, it is left at that.
+
+    With `checked` each check must answer what the script says was written, on the second side. A live kernel has a
+    second try: on a machine where other things happen a page may be pinned for a moment, and then it does not merge.
+    """
+    comparison = await _compare_once(scenario, expected, performed, checked=checked)
+    if comparison.verdict != "different" or expected is None or not (expected.live or performed.live):
+        return comparison
+    again = await _compare_once(scenario, expected, performed, checked=checked)
+    if again.verdict != "same":
+        return comparison
+    odd = next((line for line in comparison.diff if line.startswith(("-=", "+="))), "; ".join(comparison.wrong))
+    return replace(again, note=f"was performed twice: it differed once, beginning with {odd!r}, and then did not")
+
+
+async def _compare_once(
+    scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool
+) -> Comparison:  # fmt: skip
+    first = None if expected is None else await expected.perform(scenario)
+    if first is not None and (first.missing or first.failure is not None):
+        return Comparison(scenario, first, Performance(scenario, ()), not_run=first.missing)
+    second = await performed.perform(scenario)
+    if second.missing or second.failure is not None:
+        return Comparison(scenario, first, second, not_run=second.missing)
+    diff: list[str] = []
+    if expected is not None and first is not None:
+        live = expected.live or performed.live
+        diff = differences(first.lines, second.lines, (expected.name, performed.name), live=live)
+    wrong = wrong_checks(scenario, second.lines) if checked else []
+    return Comparison(scenario, first, second, tuple(diff), tuple(wrong))

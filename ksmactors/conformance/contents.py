@@ -1,0 +1,119 @@
+"""What every page of a scenario holds, worked out from the script alone.
+
+Merging, unsharing and migration must never show in what a process reads, so this needs to know nothing of KSM: it
+says in advance what every `check` must answer, on any kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ksmactors.conformance.language import Operation, Scenario
+
+GONE: Final = -1
+"""In place of a token: the page is not mapped any more."""
+
+UNTOUCHED: Final = -2
+"""In place of a token: nothing was written since the page was mapped or dropped; it reads as zeros."""
+
+TOKENS: Final = 1 << 64
+
+CHECKS: Final = ("check", "checkrange", "checkseq")
+
+
+class Contents:
+    """The pages of all living processes: process, region, and a token for each page."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, dict[str, list[int]]] = {}
+
+    def apply(self, operation: Operation) -> None:
+        """An operation was performed."""
+        name, process = operation.name, operation.process
+        if name == "proc":
+            self.processes[operation.word] = {}
+        elif name == "fork":
+            self.processes[operation.word] = {
+                region: list(pages) for region, pages in self.processes[process].items()
+            }  # fmt: skip
+        elif name == "exit":
+            del self.processes[process]
+        elif name == "map":
+            self.processes[process][operation.word] = [UNTOUCHED] * operation.number
+        elif name == "mremap":
+            self._move(operation)
+        elif name == "munmap":
+            self._set(operation, GONE)
+        elif name == "dontneed":
+            self._set(operation, UNTOUCHED)
+        elif name in ("fill", "fillrange", "fillseq"):
+            self._fill(operation)
+
+    def _pages(self, operation: Operation) -> list[int]:
+        return self.processes[operation.process][operation.region]
+
+    def _move(self, operation: Operation) -> None:
+        regions = self.processes[operation.process]
+        if GONE not in regions[operation.region]:  # else mremap fails, and the region stays
+            regions[operation.word] = regions.pop(operation.region)
+
+    def _set(self, operation: Operation, token: int) -> None:
+        pages = self._pages(operation)
+        for page in range(operation.first, operation.end):
+            if pages[page] != GONE:
+                pages[page] = token
+
+    def _fill(self, operation: Operation) -> None:
+        pages = self._pages(operation)
+        for page, token in _tokens(operation):
+            if pages[page] == GONE:
+                return  # the fault ends it
+            pages[page] = token
+
+    def answer(self, operation: Operation) -> str:
+        """What a check must answer."""
+        pages = self._pages(operation)
+        bad = 0
+        for page, token in _tokens(operation):
+            if pages[page] == GONE:
+                return "error EFAULT"
+            bad += token != max(pages[page], 0)
+        return f"BAD {bad}" if bad else "ok"
+
+
+def _tokens(operation: Operation) -> list[tuple[int, int]]:
+    """The pages of an operation, and the token of each."""
+    stride = 1 if operation.name.endswith("seq") else 0
+    return [
+        (page, (operation.token + stride * (page - operation.first)) % TOKENS)
+        for page in range(operation.first, operation.end)
+    ]
+
+
+def wrong_checks(scenario: Scenario, lines: Sequence[str]) -> list[str]:
+    """The checks of a performed scenario that did not answer what they must: a line about each.
+
+    `lines` are its results: for each operation an echo that starts with `> `, then what it answered.
+    """
+    contents = Contents()
+    answers = _answers(lines)
+    wrong: list[str] = []
+    for index, operation in enumerate(scenario.operations):
+        if index >= len(answers):
+            break
+        if operation.name in CHECKS and (expected := contents.answer(operation)) != answers[index]:
+            wrong.append(f"line {operation.line}: {operation.text}: {answers[index]!r}, must be {expected!r}")
+        contents.apply(operation)
+    return wrong
+
+
+def _answers(lines: Sequence[str]) -> list[str]:
+    """The first line that each operation answered."""
+    answers: list[str] = []
+    echoed = False
+    for line in lines:
+        if echoed:
+            answers.append(line.removeprefix("=").strip())
+        echoed = line.startswith("> ")
+    return answers

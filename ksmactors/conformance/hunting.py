@@ -1,0 +1,93 @@
+"""Random scenarios on two sides, one after the other; what differs is shrunk and kept in files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from ksmactors.conformance.comparing import Comparison, Side, compare
+from ksmactors.conformance.generate import generate
+from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.shrink import TRIES_MAX, shrink
+
+
+class Kept(NamedTuple):
+    """A scenario on which the sides differ, as short as it could be made, and where it is.
+
+    `again` is False if it did not differ when it was tried once more: then it is as it was found.
+    """
+
+    comparison: Comparison
+    file: Path
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """Random scenarios of one seed.
+
+    `expected` and `performed` are the two sides, `nodes` what both have; `words` name them in names of files, and
+    `out` is a directory to put files in.
+    """
+
+    expected: Side
+    performed: Side
+    nodes: int
+    seed: int
+    out: Path
+    words: tuple[str, str]
+    tries: int = TRIES_MAX
+
+    async def run(self, scenarios: int) -> AsyncIterator[Comparison]:
+        """Compare one after the other; what comes of each."""
+        for number in range(scenarios):
+            yield await self.compare(generate(self.seed, number, nodes=self.nodes))
+
+    async def compare(self, scenario: Scenario) -> Comparison:
+        """Compare one; if a side crashes, its scenario is kept."""
+        try:
+            return await compare(scenario, self.expected, self.performed, checked=True)
+        except Exception as crash:
+            crash.add_note(f"in the scenario {self._write(self._stem(scenario), '.txt', texts(scenario))}")
+            raise
+
+    async def keep(self, comparison: Comparison) -> Kept:
+        """Shrink a scenario on which something was found, as long as the same is found, and write it to files."""
+        stem, found = self._stem(comparison.scenario), comparison.found
+        scenario = replace(comparison.scenario, name=stem)
+        file = self._write(stem, ".txt", texts(scenario))  # before shrinking: nothing found is lost
+
+        async def holds(candidate: Scenario) -> bool:
+            nonlocal comparison
+            now = await compare(candidate, self.expected, self.performed, checked=True)
+            if now.found != found:
+                return False
+            comparison = now
+            return True
+
+        again = await holds(scenario)
+        if again:
+            self._write(stem, ".whole.txt", texts(scenario))
+            self._write(stem, ".txt", texts(await shrink(scenario, holds, tries=self.tries)))
+        for word, side in zip(self.words, (comparison.expected, comparison.performed), strict=True):
+            if side is not None:
+                self._write(stem, f".{word}.out", list(side.lines))
+        return Kept(comparison, file, again)
+
+    def _stem(self, scenario: Scenario) -> str:
+        """A name under which nothing is kept yet."""
+        names = (f"{scenario.name}-again{number}" if number > 1 else scenario.name for number in count(1))
+        return next(name for name in names if not (self.out / f"{name}.txt").exists())
+
+    def _write(self, stem: str, suffix: str, lines: list[str]) -> Path:
+        path = self.out / f"{stem}{suffix}"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+
+def texts(scenario: Scenario) -> list[str]:
+    """The lines of a scenario as its file has them."""
+    return [line.text for line in scenario.lines]

@@ -1,0 +1,363 @@
+"""The kernel of this machine as a performer of scenarios: real processes, real pages, the real ksmd.
+
+What KSM's structures look like inside cannot be seen from outside, so results have no lines about them. Whatever
+would disturb others is not done: memory is not taken offline, and nothing is swapped out but the scenario's own pages.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from errno import EFAULT
+from pathlib import Path
+from typing import Final
+
+from ksmactors.conformance.census import PageName, Region, group_of, partition
+from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.language import Operation, Scenario
+from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
+from ksmactors.conformance.live_pages import Pages
+from ksmactors.conformance.live_world import LiveProcess, World
+from ksmactors.conformance.reporting import Batch, Reporter, result_word, status_word
+from ksmactors.errors import EmulatorBug, UsageError
+from ksmactors.mm.const import PAGE_SIZE
+
+ADVICE: Final = {"dontneed": 4, "mergeable": 12, "unmergeable": 13, "swapout": 21}
+"""MADV_DONTNEED, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, as <asm-generic/mman-common.h> has them."""
+
+NOT_LIVE: Final = {
+    "reclaim": "takes a memory cgroup of its own",
+    "offline": "takes memory away from the whole machine",
+    "online": "takes memory away from the whole machine",
+    "ktrace": "takes the kernel's tracepoints",
+}
+"""Operations that are not performed on the machine that one works on, and why."""
+
+STAT: Final = {
+    "merging_pages": "ksm_merging_pages", "rmap_items": "ksm_rmap_items", "zero_pages": "ksm_zero_pages",
+    "merge_any": "ksm_merge_any", "mergeable": "ksm_mergeable",
+}  # fmt: skip
+"""What `procstat` shows, in this order, and its name in /proc/PID/ksm_stat; which there are depends on the kernel."""
+
+
+def memory_nodes(has_memory: Path = Path("/sys/devices/system/node/has_memory")) -> int:
+    """How many NUMA nodes there are, numbered from 0 without a gap, that have memory."""
+    try:
+        ranges = has_memory.read_text().strip()
+    except FileNotFoundError:
+        return 1
+    nodes = 0
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        if int(first) != nodes:
+            break
+        nodes = int(last or first) + 1
+    return max(nodes, 1)
+
+
+class Live:
+    """This machine, ready to perform scenarios.
+
+    Raises:
+        UsageError: it cannot; the message says why and what to do.
+    """
+
+    def __init__(self) -> None:
+        self.release = platform.release()
+        self.nodes = memory_nodes()
+        self.ksm = LiveKsm()
+        self.pages = Pages()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor number of the running kernel."""
+        found = re.match(r"(\d+)\.(\d+)", self.release)
+        if found is None:
+            raise UsageError(f"--live: the running kernel calls itself {self.release!r}; choose one with --kernel")
+        return int(found[1]), int(found[2])
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """KSM is ours until the end of the block, which puts every knob back.
+
+        Raises:
+            UsageError: somebody else uses it.
+        """
+        try:
+            with self.ksm.taken():
+                yield
+        finally:
+            self.pages.close()
+
+    def perform(self, scenario: Scenario) -> Performance:
+        """Perform a scenario; within `taken`. What could not be run, or was disturbed, is `missing`."""
+        if missing := self._lacks(scenario):
+            return Performance(scenario, (), missing=missing)
+        world = World(self.pages)
+        performer = LivePerformer(scenario, self, world)
+        missing = in_use()
+        try:
+            if not missing:
+                performer.run()
+        except Disturbed as disturbed:
+            missing = str(disturbed)
+        finally:
+            world.end()
+        if missing := missing or in_use():
+            missing = f"was not run undisturbed: {missing}"
+        return Performance(scenario, tuple(performer.lines), missing=missing)
+
+    def _lacks(self, scenario: Scenario) -> str:
+        """What this machine does not have of what a scenario needs."""
+        for operation in scenario.operations:
+            needs = max(operation.node + 1, operation.number if operation.flags == ("nodes",) else 0)
+            where = f"(operation '{operation.name}', line {operation.line})"
+            if needs > self.nodes:
+                return f"needs {needs} NUMA nodes {where}, and this machine has {self.nodes}"
+            if operation.flags == ("knob",) and operation.word not in self.ksm.knobs:
+                return f"needs the knob {operation.word} {where}, which this kernel does not have"
+            if operation.name in NOT_LIVE:
+                return f"{NOT_LIVE[operation.name]} {where}, which a live run does not do"
+            if (operation.name == "swapout" or operation.flags == ("swap",)) and not _has_swap():
+                return f"needs swap {where}, and this machine has none"
+        return ""
+
+
+def _has_swap() -> bool:
+    return len(Path("/proc/swaps").read_text().splitlines()) > 1
+
+
+class LivePerformer(Reporter):
+    """Performs one scenario on this machine."""
+
+    def __init__(self, scenario: Scenario, live: Live, world: World) -> None:
+        super().__init__(scenario, live.release, live.nodes)
+        self.ksm, self.pages, self.world = live.ksm, live.pages, world
+        self.draining = True
+
+    def run(self) -> None:
+        """Perform all operations in order.
+
+        Raises:
+            Disturbed: the machine got in the way.
+            ScenarioError: an operation is about what an earlier one failed to make.
+        """
+        self.ksm.start()
+        report = self.report()
+        try:
+            report.send(None)
+        except StopIteration:
+            return
+        raise EmulatorBug("the live kernel was waited for in an event loop")
+
+    async def perform(self, operation: Operation) -> list[str]:
+        results = await OPERATIONS[operation.name](self, operation)
+        self.ksm.settle()
+        return results
+
+    async def batch(self, pages: int) -> Batch:
+        self._drain()
+        return self.ksm.batch(pages)
+
+    def counters(self) -> str:
+        return self.ksm.counted()
+
+    def counts_scanned(self) -> bool:
+        return "scanned" in self.ksm.counters
+
+    def partition(self) -> list[str]:
+        return partition(self.world.sights())
+
+    def structures(self) -> list[str]:
+        return []
+
+    def _drain(self) -> None:
+        if self.draining:
+            self.pages.drain()
+
+    # -- processes and memory -----------------------------------------------------------------------------------
+
+    async def _do_requires(self, operation: Operation) -> list[str]:
+        return ["ok"]
+
+    async def _do_proc(self, operation: Operation) -> list[str]:
+        self.world.start(operation.word)
+        return ["ok"]
+
+    async def _do_fork(self, operation: Operation) -> list[str]:
+        return [result_word(self.world.fork(self._process(operation), operation.word))]
+
+    async def _do_exit(self, operation: Operation) -> list[str]:
+        self.world.exit(self._process(operation).name)
+        return ["ok"]
+
+    async def _do_map(self, operation: Operation) -> list[str]:
+        process = self._process(operation)
+        region = Region(operation.word, process.top, operation.number)
+        mbind = self.pages.calls.mbind
+        error = process.ask("map", region.start, region.pages, max(operation.node, 0), mbind)
+        if error == 0:
+            process.add(region)
+        return [result_word(error)]
+
+    async def _do_mremap(self, operation: Operation) -> list[str]:
+        process, region = self._process(operation), self._region(operation)
+        moved = Region(operation.word, process.top, region.pages)
+        error = process.ask("mremap", region.start, region.pages, moved.start)
+        if error == 0:
+            process.move(region, moved)
+        return [result_word(error)]
+
+    async def _do_munmap(self, operation: Operation) -> list[str]:
+        process, start, pages = self._range(operation)
+        error = process.ask("munmap", start, pages)
+        if error == 0:
+            process.holes.update(range(start, start + pages * PAGE_SIZE, PAGE_SIZE))
+        return [result_word(error)]
+
+    async def _do_madvise(self, operation: Operation) -> list[str]:
+        process, start, pages = self._range(operation)
+        return [result_word(process.ask("madvise", start, pages, ADVICE[operation.name]))]
+
+    def _process(self, operation: Operation) -> LiveProcess:
+        process = self.world.living.get(operation.process)
+        if process is None:
+            raise self.refused(operation, f"there is no process {operation.process}: its fork failed")
+        return process
+
+    def _region(self, operation: Operation) -> Region:
+        region = self._process(operation).regions.get(operation.region)
+        if region is None:
+            text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
+            raise self.refused(operation, text)
+        return region
+
+    def _range(self, operation: Operation) -> tuple[LiveProcess, int, int]:
+        """What an operation is about: (process, address of the first page, how many)."""
+        start = self._region(operation).start + operation.first * PAGE_SIZE
+        return self._process(operation), start, operation.end - operation.first
+
+    # -- contents -----------------------------------------------------------------------------------------------
+
+    async def _do_fill(self, operation: Operation) -> list[str]:
+        _, fault = self._touch(operation, "fill", operation.token, _stride(operation))
+        return [result_word(fault)]
+
+    async def _do_check(self, operation: Operation) -> list[str]:
+        bad, fault = self._touch(operation, "check", operation.token, _stride(operation))
+        return [result_word(fault) if fault else f"BAD {bad}" if bad else "ok"]
+
+    async def _do_read(self, operation: Operation) -> list[str]:
+        _, fault = self._touch(operation, "read")
+        return [result_word(fault)]
+
+    def _touch(self, operation: Operation, request: str, *what: int) -> tuple[int, int]:
+        """Have pages touched up to the first that is not mapped: (the answer, -EFAULT if there is one, or 0)."""
+        process, start, pages = self._range(operation)
+        addresses = range(start, start + pages * PAGE_SIZE, PAGE_SIZE)
+        hole = next((page for page, address in enumerate(addresses) if address in process.holes), pages)
+        answer = process.ask(request, start, hole, *what)
+        return answer, 0 if hole == pages else -EFAULT
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+
+    async def _do_migrate(self, operation: Operation) -> list[str]:
+        self._drain()
+        process, start, _ = self._range(operation)
+        move_all = operation.name == "migrate"
+        returned, status = self.pages.move(process.pid, start, operation.node, move_all=move_all)
+        returned_word = str(returned) if returned >= 0 else status_word(returned)
+        return [f"ret={returned_word} status={'none' if status is None else status_word(status)}"]
+
+    async def _do_where(self, operation: Operation) -> list[str]:
+        process, start, _ = self._range(operation)
+        (node,) = self.pages.nodes(process.pid, [start])
+        return [f"node {node}" if node >= 0 else f"status={status_word(node)}"]
+
+    # -- knobs and time -----------------------------------------------------------------------------------------
+
+    async def _do_set(self, operation: Operation) -> list[str]:
+        knob = operation.word
+        if knob not in self.ksm.knobs:
+            return ["absent"]
+        self._drain()
+        self.ksm.rest()  # now, since it may wake ksmd: after `set run 0` that would show
+        error = self.ksm.write(knob, operation.value)
+        now = self.ksm.show(knob)
+        self.ksm.rest()
+        return [f"{error or 'ok'} now={now}"]
+
+    async def _do_get(self, operation: Operation) -> list[str]:
+        if operation.word not in self.ksm.knobs:
+            return ["absent"]
+        self.ksm.rest()
+        return [self.ksm.show(operation.word)]
+
+    async def _do_sleep(self, operation: Operation) -> list[str]:
+        self.ksm.wait(operation.number)
+        return ["ok"]
+
+    async def _do_drain(self, operation: Operation) -> list[str]:
+        self.draining = operation.flags != ("off",)
+        self._drain()
+        return ["ok"]
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def _do_trees(self, operation: Operation) -> list[str]:
+        return ["trees"]
+
+    async def _do_shared(self, operation: Operation) -> list[str]:
+        page = PageName(operation.process, operation.region, operation.first)
+        process, start, _ = self._range(operation)
+        return [f"none n=1: {page}" if start in process.holes else group_of(page, self.world.sights())]
+
+    async def _do_procstat(self, operation: Operation) -> list[str]:
+        stat = self.world.status(self._process(operation))
+        return [" ".join(f"{name}={stat[key]}" for name, key in STAT.items() if key in stat)]
+
+
+def _stride(operation: Operation) -> int:
+    """How much more the token of the next page is."""
+    return 1 if operation.name.endswith("seq") else 0
+
+
+OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[str]]]]] = {
+    "requires": LivePerformer._do_requires,
+    "proc": LivePerformer._do_proc,
+    "fork": LivePerformer._do_fork,
+    "exit": LivePerformer._do_exit,
+    "map": LivePerformer._do_map,
+    "fill": LivePerformer._do_fill,
+    "fillrange": LivePerformer._do_fill,
+    "fillseq": LivePerformer._do_fill,
+    "check": LivePerformer._do_check,
+    "checkrange": LivePerformer._do_check,
+    "checkseq": LivePerformer._do_check,
+    "read": LivePerformer._do_read,
+    "mergeable": LivePerformer._do_madvise,
+    "unmergeable": LivePerformer._do_madvise,
+    "dontneed": LivePerformer._do_madvise,
+    "swapout": LivePerformer._do_madvise,
+    "munmap": LivePerformer._do_munmap,
+    "mremap": LivePerformer._do_mremap,
+    "migrate": LivePerformer._do_migrate,
+    "migrate1": LivePerformer._do_migrate,
+    "where": LivePerformer._do_where,
+    "set": LivePerformer._do_set,
+    "get": LivePerformer._do_get,
+    "sleep": LivePerformer._do_sleep,
+    "drain": LivePerformer._do_drain,
+    "step": LivePerformer._do_step,
+    "scan": LivePerformer._do_scan,
+    "trace": LivePerformer._do_trace,
+    "tracescan": LivePerformer._do_trace,
+    "counters": LivePerformer._do_counters,
+    "frames": LivePerformer._do_frames,
+    "trees": LivePerformer._do_trees,
+    "shared": LivePerformer._do_shared,
+    "procstat": LivePerformer._do_procstat,
+}
+"""Who performs which operation; the others are in `NOT_LIVE`."""

@@ -1,0 +1,286 @@
+"""The KSM of this machine: its knobs, which are put back whatever happens, and its ksmd, batch by batch.
+
+Between two batches ksmd sleeps for an hour, with nothing to scan when it wakes. Writing *another* huge
+sleep_millisecs ends that sleep for exactly one batch, whose size was written before. Whether it woke up can be told
+at once, since the waking is over when the write returns: a ksmd that was not woken is still asleep and has not been
+switched out again. So there is nothing to guess and no time to wait for.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
+
+from ksmactors.conformance.reporting import Batch
+from ksmactors.conformance.stepping import REST
+from ksmactors.errors import KsmActorsError, UsageError
+
+SYSFS: Final = Path("/sys/kernel/mm/ksm")
+PROC: Final = Path("/proc")
+
+NEEDED: Final = (
+    "run", "pages_to_scan", "sleep_millisecs", "merge_across_nodes", "max_page_sharing",
+    "stable_node_chains_prune_millisecs", "use_zero_pages", "pages_shared", "pages_sharing", "pages_unshared",
+    "pages_volatile", "full_scans", "stable_node_chains", "stable_node_dups",
+)  # fmt: skip
+"""The files without which no scenario can be performed, or not shown as recordings show it."""
+
+START: Final = (
+    ("run", "2"), ("run", "0"), ("advisor_mode", "none"), ("smart_scan", "0"), ("use_zero_pages", "0"),
+    ("merge_across_nodes", "1"), ("max_page_sharing", "256"), ("stable_node_chains_prune_millisecs", "0"),
+)  # fmt: skip
+"""What every scenario starts with; a knob that this kernel does not have is left out."""
+
+WAKING: Final = "3600001"
+"""Another sleep_millisecs than that of REST, and no shorter."""
+
+COUNTERS: Final = {
+    "shared": "pages_shared", "sharing": "pages_sharing", "unshared": "pages_unshared", "volatile": "pages_volatile",
+    "full_scans": "full_scans", "chains": "stable_node_chains", "dups": "stable_node_dups",
+    "scanned": "pages_scanned", "skipped": "pages_skipped", "zero": "ksm_zero_pages",
+}  # fmt: skip
+"""What results show, in this order, and the file that it is in. The last three are new, and relative to the start."""
+
+GROWING: Final = ("scanned", "skipped", "zero")
+
+ASLEEP_SECONDS_MAX: Final = 120
+"""A batch of a million pages takes some seconds; a ksmd that is busy for longer is stuck."""
+
+FREE_SECONDS_MAX: Final = 3
+"""How long a ksmd that has nothing to do may take to be seen asleep."""
+
+LOCK_SECONDS_MAX: Final = 3
+"""How long the end of another live run is waited for: putting the knobs back takes milliseconds."""
+
+
+class Disturbed(KsmActorsError):
+    """The machine got in the way: what was seen does not count."""
+
+
+def in_use(proc: Path = PROC) -> str:
+    """Which process takes part in KSM, if any does."""
+    for directory in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            stat = (directory / "ksm_stat").read_text()
+            name = (directory / "comm").read_text().strip()
+        except OSError:
+            continue  # it has exited, or the kernel is older than the file
+        words = dict(line.replace(":", "").split() for line in stat.splitlines())
+        if "yes" in (words.get("ksm_mergeable"), words.get("ksm_merge_any")) or words.get("ksm_rmap_items", "0") != "0":
+            return f"process {directory.name} ({name}) takes part in KSM"
+    return ""
+
+
+class LiveKsm:
+    """This machine's KSM. Nothing is changed before `taken`."""
+
+    def __init__(self, sysfs: Path = SYSFS, proc: Path = PROC) -> None:
+        self.sysfs, self.proc = sysfs, proc
+        self._check()
+        self.knobs = sorted(path.name for path in sysfs.iterdir())
+        self.counters = {name: file for name, file in COUNTERS.items() if file in self.knobs}
+        self._ksmd = self._find_ksmd()
+        self._base: dict[str, int] = {}
+
+    # -- may it be touched ----------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if not self.sysfs.is_dir():
+            raise UsageError(
+                f"--live: there is no {self.sysfs}; it needs a Linux kernel with CONFIG_KSM, and sysfs mounted"
+            )
+        if os.geteuid() != 0:
+            raise UsageError("--live: only root may turn KSM's knobs and see page frames; run it with sudo")
+        missing = [name for name in NEEDED if not (self.sysfs / name).exists()]
+        if missing:
+            raise UsageError(
+                f"--live: this kernel has no {self.sysfs / missing[0]}; it needs 4.20 or later with CONFIG_NUMA"
+            )
+        if not os.access(self.sysfs / "run", os.W_OK):
+            raise UsageError(f"--live: {self.sysfs} is read-only here; run it outside of the container")
+
+    def _find_ksmd(self) -> Path:
+        for directory in self.proc.glob("[0-9]*"):
+            try:
+                if (directory / "comm").read_text() == "ksmd\n" and not (directory / "cmdline").read_bytes():
+                    return directory
+            except OSError:
+                continue
+        raise UsageError("--live: ksmd is not among the processes in /proc; run it outside of the container")
+
+    def busy(self) -> str:
+        """Who or what else uses KSM, if anything does."""
+        if (run := self.read("run")) != "0":
+            return f"run is {run}, so KSM is in use; stop whoever uses it, then write 0 to {self.sysfs / 'run'}"
+        if who := in_use(self.proc):
+            return f"{who}; stop it, or wait until it has exited"
+        for name in ("pages_shared", "pages_unshared", "pages_volatile"):
+            if (count := self.read(name)) != "0":
+                return f"{name} is {count}, so somebody has pages in KSM; write 2 and then 0 to {self.sysfs / 'run'}"
+        return ""
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """KSM is ours, until the end of the block puts every knob back; so does the end of this process.
+
+        Raises:
+            UsageError: it is not free.
+        """
+        descriptor = os.open(self.sysfs, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._lock(descriptor)
+            if busy := self.busy():
+                raise UsageError(f"--live: {busy}")
+            self._see_ksmd_sleep()
+            guard = self._start_guard(descriptor)
+        finally:
+            os.close(descriptor)  # the guard holds the lock on, until it has done its work
+        try:
+            yield
+        finally:
+            assert guard.stdin is not None
+            guard.stdin.close()
+            status = guard.wait()
+        if status:
+            raise Disturbed(f"--live: not every knob in {self.sysfs} could be put back; set it by hand")
+
+    def _see_ksmd_sleep(self) -> None:
+        try:
+            self.settle(FREE_SECONDS_MAX)
+        except Disturbed as disturbed:
+            raise UsageError(f"--live: {disturbed}; {self._ksmd / 'wchan'} must say ksm_scan_thread") from None
+
+    def _lock(self, descriptor: int) -> None:
+        until = monotonic() + LOCK_SECONDS_MAX
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() > until:
+                    raise UsageError("--live: another live run is under way; wait until it has ended") from None
+                sleep(0.05)
+            else:
+                return
+
+    def _start_guard(self, descriptor: int) -> subprocess.Popen[str]:
+        guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("live_guard.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, pass_fds=(descriptor,),
+        )  # fmt: skip
+        assert guard.stdin is not None
+        assert guard.stdout is not None
+        with guard.stdout:
+            guard.stdin.write(json.dumps({"directory": str(self.sysfs), "knobs": self._saved()}) + "\n")
+            guard.stdin.flush()
+            if guard.stdout.readline() != "ready\n":
+                guard.stdin.close()
+                raise Disturbed("--live: the process that puts the knobs back did not start")
+        return guard
+
+    def _saved(self) -> dict[str, str]:
+        knobs = (name for name in self.knobs if (self.sysfs / name).stat().st_mode & 0o200)
+        return {knob: re.sub(r".*\[(.*)\].*", r"\1", self.read(knob)) for knob in knobs}
+
+    # -- knobs ----------------------------------------------------------------------------------------------------
+
+    def read(self, knob: str) -> str:
+        """What a file of KSM's says."""
+        return (self.sysfs / knob).read_text().strip()
+
+    def write(self, knob: str, value: str) -> str:
+        """Write a knob, and wait until ksmd has done what it may do about it: empty, or the errno's name."""
+        error = self._store(knob, value)
+        self.settle()
+        return error
+
+    def _store(self, knob: str, value: str) -> str:
+        try:
+            descriptor = os.open(self.sysfs / knob, os.O_WRONLY)
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+        try:
+            os.write(descriptor, value.encode())
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+        finally:
+            os.close(descriptor)
+        return ""
+
+    def rest(self) -> None:
+        """Give the knobs that belong to the stepping the values that scenarios find."""
+        for knob, value in REST.items():
+            if self.read(knob) != value:
+                self.write(knob, value)
+
+    def start(self) -> None:
+        """Put everything where every scenario finds it; what grows is counted from now on."""
+        for knob, value in START:
+            if knob in self.knobs and (error := self.write(knob, value)):
+                raise Disturbed(f"{knob} could not be set to {value} ({error}); does somebody else use KSM?")
+        self.rest()
+        for name in ("shared", "sharing", "unshared", "volatile"):
+            if count := self.counter(name):
+                raise Disturbed(f"{self.counters[name]} is {count} at the start; does somebody else use KSM?")
+        self._base = {name: int(self.read(self.counters[name])) for name in GROWING if name in self.counters}
+
+    def show(self, knob: str) -> str:
+        """What a file says, as results show it: what grows is relative to the start of the scenario."""
+        name = next((name for name in self._base if self.counters[name] == knob), None)
+        return self.read(knob) if name is None else str(self.counter(name))
+
+    def counter(self, name: str) -> int:
+        """One counter as results show it."""
+        return int(self.read(self.counters[name])) - self._base.get(name, 0)
+
+    def counted(self) -> str:
+        """All counters as results show them."""
+        return " ".join(f"{name}={self.counter(name)}" for name in self.counters)
+
+    # -- ksmd -----------------------------------------------------------------------------------------------------
+
+    def batch(self, pages: int) -> Batch:
+        """Have ksmd run one batch of up to `pages` pages. `scanned` is 0 where the kernel does not count it."""
+        scanned, full_scans = self._scanned(), self.counter("full_scans")
+        self._store("pages_to_scan", str(pages))
+        before = self._switches()
+        now = self.read("sleep_millisecs")
+        self._store("sleep_millisecs", WAKING if now != WAKING else REST["sleep_millisecs"])
+        idle = self._sleeping() and self._switches() == before
+        if not idle:
+            self.settle()
+        self._store("pages_to_scan", REST["pages_to_scan"])
+        return Batch(self._scanned() - scanned, self.counter("full_scans") - full_scans, idle)
+
+    def _scanned(self) -> int:
+        return self.counter("scanned") if "scanned" in self.counters else 0
+
+    def settle(self, seconds: int = ASLEEP_SECONDS_MAX) -> None:
+        """Wait until ksmd sleeps between two batches, or until there is something to do."""
+        until = monotonic() + seconds
+        while not self._sleeping():
+            if monotonic() > until:
+                raise Disturbed(f"ksmd has not gone to sleep for {seconds} seconds")
+            sleep(0.00005)
+
+    def wait(self, milliseconds: int) -> None:
+        """Leave everything alone for so long."""
+        sleep(milliseconds / 1000)
+
+    def _sleeping(self) -> bool:
+        """Whether ksmd sleeps, and in its own function: not on a lock, nor for its pages to be drained."""
+        state = (self._ksmd / "stat").read_text().rpartition(")")[2].split()[0]
+        return state == "S" and (self._ksmd / "wchan").read_text() == "ksm_scan_thread"
+
+    def _switches(self) -> int:
+        status = (self._ksmd / "status").read_text()
+        return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])

@@ -1,0 +1,136 @@
+"""The pages of this machine's processes: which frame is where, whether it is a KSM page, and its node."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ksmactors.conformance.census import Sight
+from ksmactors.errors import UsageError
+from ksmactors.mm.const import PAGE_SIZE
+
+MPOL_MF_MOVE: Final = 2
+MPOL_MF_MOVE_ALL: Final = 4
+
+PAGEMAP_PRESENT: Final = 1 << 63
+PAGEMAP_SWAP: Final = 1 << 62
+PAGEMAP_PFN: Final = (1 << 55) - 1
+KPF_KSM: Final = 1 << 21
+KPF_ZERO_PAGE: Final = 1 << 24
+
+UNWRITTEN: Final = -(1 << 31)
+"""A status that move_pages never writes."""
+
+
+class Calls(NamedTuple):
+    """The numbers of the system calls that libc has no functions for."""
+
+    move_pages: int
+    mbind: int
+
+
+CALLS: Final = {
+    "x86_64": Calls(279, 237), "aarch64": Calls(239, 235), "riscv64": Calls(239, 235),
+    "loongarch64": Calls(239, 235), "ppc64le": Calls(301, 259), "s390x": Calls(310, 268),
+}  # fmt: skip
+
+
+class Pages:
+    """Looks at pages and moves them.
+
+    Raises:
+        UsageError: this machine does not let one see its page frames.
+    """
+
+    def __init__(self) -> None:
+        calls = CALLS.get(platform.machine())
+        if calls is None or os.sysconf("SC_PAGE_SIZE") != PAGE_SIZE:
+            raise UsageError(
+                f"--live: a {platform.machine()} with pages of {os.sysconf('SC_PAGE_SIZE')} bytes is not supported; "
+                f"4096 bytes and one of {', '.join(CALLS)} are"
+            )
+        self.calls = calls
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.syscall.restype = ctypes.c_long
+        try:
+            self._flags = os.open("/proc/kpageflags", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise UsageError(
+                f"--live: /proc/kpageflags cannot be read ({error.strerror}); it needs CONFIG_PROC_PAGE_MONITOR"
+            ) from None
+        self._probe()
+
+    def close(self) -> None:
+        """No more questions."""
+        os.close(self._flags)
+
+    def _probe(self) -> None:
+        """Some kernels call every anonymous page a KSM page; on those nothing can be said."""
+        with closing(mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE)) as memory:
+            memory[0] = 1
+            view = ctypes.c_char.from_buffer(memory)
+            address = ctypes.addressof(view)
+            sight = self.sights(os.getpid(), [address])[0]
+            drained = self.drain()
+            del view
+        if sight.pfn <= 0:
+            raise UsageError("--live: page frame numbers are hidden here; it needs CAP_SYS_ADMIN")
+        if sight.kind == "ksm":
+            raise UsageError(
+                "--live: this kernel's /proc/kpageflags calls every anonymous page a KSM page, so that who shares "
+                "with whom cannot be told; boot another kernel"
+            )
+        if drained:
+            name = errno.errorcode[drained]
+            raise UsageError(f"--live: move_pages is refused here ({name}); it needs CONFIG_MIGRATION")
+
+    def sights(self, pid: int, addresses: Sequence[int]) -> list[Sight]:
+        """What a process has at each address."""
+        with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
+            entries = [
+                int.from_bytes(os.pread(pagemap.fileno(), 8, address // PAGE_SIZE * 8), "little")
+                for address in addresses
+            ]
+        present = [address for address, entry in zip(addresses, entries, strict=True) if entry & PAGEMAP_PRESENT]
+        nodes = dict(zip(present, self.nodes(pid, present), strict=True))
+        return [self._sight(entry, nodes.get(address, -1)) for address, entry in zip(addresses, entries, strict=True)]
+
+    def _sight(self, entry: int, nid: int) -> Sight:
+        if not entry & PAGEMAP_PRESENT:
+            return Sight("swap" if entry & PAGEMAP_SWAP else "none")
+        pfn = entry & PAGEMAP_PFN
+        flags = int.from_bytes(os.pread(self._flags, 8, pfn * 8), "little")
+        if flags & KPF_ZERO_PAGE:
+            return Sight("zero")
+        return Sight("ksm" if flags & KPF_KSM else "anon", pfn, nid)
+
+    def nodes(self, pid: int, addresses: Sequence[int]) -> list[int]:
+        """The node of each page, or a negative errno."""
+        return self._move_pages(pid, addresses, None, 0)[1] if addresses else []
+
+    def move(self, pid: int, address: int, node: int, *, move_all: bool) -> tuple[int, int | None]:
+        """move_pages for one page: (what it returned, the status or None if it wrote none)."""
+        returned, (status,) = self._move_pages(pid, [address], node, MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE)
+        return returned, None if status == UNWRITTEN else status
+
+    def drain(self) -> int:
+        """Empty the LRU batches of all CPUs, by a move_pages that moves nothing. 0 or an errno."""
+        returned, _ = self._move_pages(0, [], 0, MPOL_MF_MOVE)
+        return -returned
+
+    def _move_pages(self, pid: int, addresses: Sequence[int], node: int | None, flags: int) -> tuple[int, list[int]]:
+        count = len(addresses)
+        status = (ctypes.c_int * max(count, 1))(*[UNWRITTEN] * max(count, 1))
+        nodes = None if node is None else (ctypes.c_int * max(count, 1))(*[node] * count)
+        returned: int = self._libc.syscall(
+            ctypes.c_long(self.calls.move_pages), ctypes.c_long(pid), ctypes.c_ulong(count),
+            (ctypes.c_void_p * max(count, 1))(*addresses), nodes, status, ctypes.c_long(flags),
+        )  # fmt: skip
+        return (returned if returned >= 0 else -ctypes.get_errno()), list(status[:count])

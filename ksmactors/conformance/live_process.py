@@ -1,0 +1,150 @@
+"""A process of a scenario on a real kernel: it does with its memory what it is told over a socket.
+
+Run as a script by `live`, with the number of a socket's file descriptor as its argument, and so it needs nothing but
+the standard library. One message is one request, one message answers it: a number, negative for an errno. A fork is
+a real fork; the child gets its socket with the request. A socket that is closed at the other end means exit, so that
+no process outlives whoever performs the scenario, however that ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+PAGE: Final = 4096
+PROT_READ_WRITE: Final = 3
+MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE: Final = 0x2 | 0x20 | 0x4000 | 0x100000
+MREMAP_MAYMOVE_FIXED: Final = 0x1 | 0x2
+MPOL_BIND: Final = 2
+PR_SET_THP_DISABLE: Final = 41
+MAP_FAILED: Final = (1 << 64) - 1
+
+libc: Final = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.mremap.restype = ctypes.c_uint64
+libc.mmap.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
+libc.mremap.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_uint64]
+libc.munmap.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
+libc.madvise.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int]
+libc.syscall.restype = ctypes.c_long
+
+
+def negative_errno(failed: bool) -> int:
+    """What a request answers: 0, or why its system call failed."""
+    return -ctypes.get_errno() if failed else 0
+
+
+def map_pages(address: int, pages: int, node: int, mbind: int) -> int:
+    """Private anonymous memory at `address`, its pages bound to a node; `mbind` is the system call's number."""
+    size = pages * PAGE
+    flags = MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE
+    if libc.mmap(address, size, PROT_READ_WRITE, flags, -1, 0) == MAP_FAILED:
+        return negative_errno(True)
+    mask = ctypes.c_ulong(1 << node)
+    bits = ctypes.c_ulong(8 * ctypes.sizeof(mask) + 1)  # the kernel takes one bit off
+    failed = libc.syscall(
+        ctypes.c_long(mbind), ctypes.c_ulong(address), ctypes.c_ulong(size), ctypes.c_long(MPOL_BIND),
+        ctypes.byref(mask), bits, ctypes.c_ulong(0),
+    )  # fmt: skip
+    return negative_errno(failed != 0)
+
+
+def content(token: int) -> bytes:
+    """The page of a token: pages compare like their tokens, and token 0 is the zero page."""
+    return token.to_bytes(8, "big") * (PAGE // 8)
+
+
+def fill(address: int, pages: int, token: int, stride: int) -> int:
+    """Write a token into each page; the next page's is `stride` more."""
+    for page in range(pages):
+        ctypes.memmove(address + page * PAGE, content((token + page * stride) % (1 << 64)), PAGE)
+    return 0
+
+
+def check(address: int, pages: int, token: int, stride: int) -> int:
+    """How many pages do not hold their token."""
+    return sum(
+        ctypes.string_at(address + page * PAGE, PAGE) != content((token + page * stride) % (1 << 64))
+        for page in range(pages)
+    )
+
+
+def read(address: int, pages: int) -> int:
+    """Read one byte of each page."""
+    for page in range(pages):
+        ctypes.string_at(address + page * PAGE, 1)
+    return 0
+
+
+def madvise(address: int, pages: int, advice: int) -> int:
+    """madvise(2)."""
+    return negative_errno(libc.madvise(address, pages * PAGE, advice) != 0)
+
+
+def munmap(address: int, pages: int) -> int:
+    """munmap(2)."""
+    return negative_errno(libc.munmap(address, pages * PAGE) != 0)
+
+
+def mremap(address: int, pages: int, to: int) -> int:
+    """mremap(2) to a place that is free."""
+    size = pages * PAGE
+    return negative_errno(libc.mremap(address, size, size, MREMAP_MAYMOVE_FIXED, to) == MAP_FAILED)
+
+
+REQUESTS: Final[dict[str, Callable[..., int]]] = {
+    "map": map_pages, "fill": fill, "check": check, "read": read,
+    "madvise": madvise, "munmap": munmap, "mremap": mremap,
+}  # fmt: skip
+
+
+def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, int]:
+    """Fork; the child takes its orders from the socket that came with the request.
+
+    Returns whose orders are to be taken from now on, and what the parent answers.
+    """
+    try:
+        child = os.fork()
+    except OSError as error:
+        os.close(descriptors[0])
+        return orders, -(error.errno or 0)
+    if child == 0:
+        orders.close()
+        return socket.socket(fileno=descriptors[0]), os.getpid()
+    os.close(descriptors[0])
+    return orders, child
+
+
+def serve(orders: socket.socket) -> NoReturn:
+    """Do what is asked for, until there is nobody to ask; then exit, with the socket still open.
+
+    That the socket is closed tells the other end that the memory is gone: the kernel takes that away first.
+    """
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(orders, 1 << 16, 1)
+        if not message:
+            os._exit(0)
+        name, *words = message.decode().split()
+        if name == "fork":
+            before = orders
+            orders, answer = fork(orders, descriptors)
+            if orders is not before:
+                continue  # the parent answers
+        else:
+            answer = REQUESTS[name](*map(int, words))
+        orders.send(str(answer).encode())
+
+
+def main() -> None:
+    """Started by `live`; transparent huge pages are off for this process and its forks, and for nobody else."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The processes of a scenario on a real kernel: who they are, what is mapped where, and under which names."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ksmactors.conformance.census import PageName, Region, Sight
+from ksmactors.conformance.live_ksm import Disturbed
+from ksmactors.conformance.live_pages import Pages
+from ksmactors.mm.const import PAGE_SIZE
+
+ARENA: Final = 1 << 38
+"""Where regions start: no program, heap or library is there on any machine with at least 39 bits of addresses."""
+
+
+@dataclass(slots=True)
+class LiveProcess:
+    """A process of a scenario: a real one, that does what it is asked for over a socket.
+
+    `started` is None for a fork, which its parent waits for. `holes` are the addresses of pages of its regions that
+    are not mapped any more; `top` is where its next region may start, bytes.
+    """
+
+    name: str
+    pid: int
+    orders: socket.socket
+    started: subprocess.Popen[bytes] | None = None
+    regions: dict[str, Region] = field(default_factory=dict)
+    holes: set[int] = field(default_factory=set)
+    top: int = ARENA
+
+    def ask(self, request: str, *numbers: int, descriptors: tuple[int, ...] = ()) -> int:
+        """Have it do something: the answer, negative for an errno.
+
+        Raises:
+            Disturbed: it is not there any more.
+        """
+        message = " ".join([request, *map(str, numbers)]).encode()
+        try:
+            socket.send_fds(self.orders, [message], descriptors)
+            answer = self.orders.recv(64)
+        except OSError as error:
+            raise Disturbed(f"process {self.name} (PID {self.pid}) could not be asked: {error.strerror}") from error
+        if not answer:
+            raise Disturbed(f"process {self.name} (PID {self.pid}) has died; was it killed, or is memory short?")
+        return int(answer)
+
+    def ping(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            Disturbed: it is not there any more.
+        """
+        self.ask("read", 0, 0)
+
+    def exit(self) -> None:
+        """Have it exit, and wait until its memory is gone: its end of the socket is closed after that.
+
+        Raises:
+            Disturbed: it was not there any more.
+        """
+        try:
+            self.ping()
+            self.orders.shutdown(socket.SHUT_WR)
+            while self.orders.recv(64):
+                pass
+        finally:
+            self.orders.close()
+            if self.started is not None:
+                self.started.wait()
+
+    def add(self, region: Region) -> None:
+        """A region has come to be, at the place that was free."""
+        self.regions[region.name] = region
+        self.top = region.start + (region.pages + 1) * PAGE_SIZE
+
+    def move(self, region: Region, moved: Region) -> None:
+        """A region is somewhere else now, with its holes."""
+        del self.regions[region.name]
+        self.add(moved)
+        distance = moved.start - region.start
+        inside = range(region.start, region.start + region.pages * PAGE_SIZE)
+        self.holes = {hole + distance if hole in inside else hole for hole in self.holes}
+
+    def pages(self) -> Iterator[tuple[PageName, int]]:
+        """Every mapped page by address, with its name."""
+        for region in sorted(self.regions.values(), key=lambda region: region.start):
+            for page in range(region.pages):
+                address = region.start + page * PAGE_SIZE
+                if address not in self.holes:
+                    yield PageName(self.name, region.name, page), address
+
+
+class World:
+    """All living processes of one scenario, in the order of their creation."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self.living: dict[str, LiveProcess] = {}
+
+    def start(self, name: str) -> None:
+        """A new process."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            started = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("live_process.py")), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+                pass_fds=(theirs.fileno(),),
+            )  # fmt: skip
+        process = LiveProcess(name, started.pid, ours, started)
+        self.living[name] = process
+        process.ping()
+
+    def fork(self, parent: LiveProcess, name: str) -> int:
+        """A fork of a process: 0 or a negative errno."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            pid = parent.ask("fork", descriptors=(theirs.fileno(),))
+        if pid < 0:
+            ours.close()
+            return pid
+        self.living[name] = LiveProcess(
+            name, pid, ours, None, dict(parent.regions), set(parent.holes), parent.top
+        )  # fmt: skip
+        return 0
+
+    def exit(self, name: str) -> None:
+        """The process exits."""
+        self.living.pop(name).exit()
+
+    def end(self) -> None:
+        """Whoever is left exits, also if something went wrong with it."""
+        while self.living:
+            with suppress(Disturbed):
+                self.living.popitem()[1].exit()
+
+    def sights(self) -> Iterator[tuple[PageName, Sight]]:
+        """Every mapped page, and what is there."""
+        for process in self.living.values():
+            names = list(process.pages())
+            sights = self._pages.sights(process.pid, [address for _, address in names])
+            yield from ((name, sight) for (name, _), sight in zip(names, sights, strict=True))
+
+    def status(self, process: LiveProcess) -> dict[str, str]:
+        """/proc/PID/ksm_stat; empty where the kernel does not have it."""
+        try:
+            text = Path(f"/proc/{process.pid}/ksm_stat").read_text()
+        except FileNotFoundError:
+            return {}
+        return dict(line.replace(":", "").split() for line in text.splitlines())
