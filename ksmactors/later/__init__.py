@@ -43,6 +43,7 @@ from ksmactors.later.restart_on_stale import RestartOnStale
 from ksmactors.later.run_under_pte_lock import RunUnderPteLock
 from ksmactors.later.scanned import Scanned
 from ksmactors.later.smart_scan import SmartScan
+from ksmactors.later.swapoff_unread import SwapoffUnread
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.later.trylock_search import TrylockSearch
 from ksmactors.later.unshare_fault import UnshareFault
@@ -94,6 +95,7 @@ _SERIES: Final = {
     "run-under-pte-lock": RunUnderPteLock,
     "copy-unless-mergeable": CopyUnlessMergeable,
     "break-swapped": BreakSwapped,
+    "swapoff-unread": SwapoffUnread,
     "half-ksm": HalfKsm,
     "unshare-on-advice": UnshareOnAdvice,
 }

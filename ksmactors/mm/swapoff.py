@@ -90,7 +90,7 @@ class Swapoff(Processes):
         return 0
 
     async def unuse_pte(self, vma: Vma, address: int, slot: SwapSlot, swapcache: Frame) -> int:
-        """Map the page, or a copy of it, read-only in the place of one swap entry: 0 or -ENOMEM.
+        """Map the page, or a copy of it, read-only in the place of one swap entry: 0 or -errno.
 
         As in v3.9, nobody looks whether the page could be read.
         """

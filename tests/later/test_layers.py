@@ -10,13 +10,16 @@ from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE
 from ksmactors.later import KERNELS
-from ksmactors.mm.const import EFAULT, ENOMEM, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.mm.const import EFAULT, EIO, ENOMEM, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Stage, about_to, perform
 from tests.helpers.swapping import (
     advice_taken_back_while_swapped_out,
     fault_across_run_2,
     moved_while_swapped_out,
+    slot_of,
+    start_device,
+    swap_out,
 )
 
 
@@ -360,6 +363,29 @@ def test_break_swapped() -> None:
     with pytest.raises(AssertionError, match="where no rmap_item is"):
         perform(moved_while_swapped_out, kernel="v3.9")
     perform(moved_while_swapped_out, kernel="v3.9", with_=("break-swapped",))
+
+
+@pytest.mark.parametrize(("machine", "result"), list(zip(only("swapoff-unread"), (0, -EIO), strict=True)))
+def test_swapoff_unread(machine: dict[str, Any], result: int) -> None:
+    """swapoff maps a page that it could not read at two addresses, of which reverse mapping finds one; or it fails."""
+
+    async def program(s: Stage) -> None:
+        start_device(s)
+        a = await s.process("A", 7, 7)
+        await s.scan(3)
+        await swap_out(s)
+        slot = slot_of(s, a, 0)
+        assert slot is slot_of(s, a, 1)
+        slot.bad = True
+        assert await s.kernel.swapoff() == result
+        if result:
+            assert await s.kernel.fault(a.mm, a.at(0), False) == -EIO
+            return
+        assert s.frame(a, 0) is s.frame(a, 1)
+        with pytest.raises(Finding, match="does not lead"):
+            await s.quiesce()
+
+    perform(program, **machine)
 
 
 def test_every_layer_has_its_test() -> None:

@@ -1,0 +1,23 @@
+"""A repair of ours; v6.0 (9f186f9e5fa9) leaves an entry there that kills who touches it."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import Vma
+from ksmactors.mm.const import EIO
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.swap_device import SwapSlot
+
+
+class SwapoffUnread(Ksm):
+    """swapoff gives up on a page that could not be read, instead of mapping it.
+
+    v3.9 asks only whether the page needs a copy, which one that could not be read never does: whatever is in the frame
+    is mapped wherever the swap entry was, at different addresses of one process, too. The process reads garbage, and
+    reverse mapping finds one of the places. Here the entries stay, and whoever touches one gets SIGBUS.
+    """
+
+    async def unuse_pte(self, vma: Vma, address: int, slot: SwapSlot, swapcache: Frame) -> int:
+        if not slot.uptodate:
+            return -EIO
+        return await super().unuse_pte(vma, address, slot, swapcache)
