@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.scan import Scanning
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -59,10 +58,7 @@ class EntryPoints(Scanning):
 
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
         """Hash a slot and put it in its place on the list. ksm_mmlist_lock."""
-        assert slot.mm is not None, "only the head has no mm"
-        await self.conductor.point(WRITE, self.ksm_mm_head)
-        self.mm_slots_hash[slot.mm.number] = slot
-        slot.add_before(self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
+        await self._mm_list_add(slot, self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
 
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent, before anything is copied."""
@@ -79,15 +75,12 @@ class EntryPoints(Scanning):
         await self.ksm_mmlist_lock.lock()
         slot = self.mm_slots_hash.get(mm.number)
         easy_to_free = False
-        await self.conductor.point(WRITE, self.ksm_mm_head)
         if slot is not None and self.ksm_scan.mm_slot is not slot:
-            if slot.rmap_list is None:
-                del self.mm_slots_hash[mm.number]
-                slot.unlink()
-                easy_to_free = True
+            easy_to_free = slot.rmap_list is None
+            if easy_to_free:
+                await self._mm_list_del(slot)
             else:
-                slot.unlink()
-                slot.add_before(self.ksm_scan.mm_slot.next)
+                await self._mm_list_move(slot, self.ksm_scan.mm_slot)
         await self.ksm_mmlist_lock.unlock()
         if easy_to_free and slot is not None:
             self.free_mm_slot(slot)
@@ -163,12 +156,6 @@ class EntryPoints(Scanning):
         node = newpage.stable_node
         if not isinstance(node, StableNode):
             return
-        await self.conductor.point(WRITE, node, "kpfn")
-        node.must_be_alive()
-        node.kpfn = newpage.pfn  # W3
-        node.moves += 1
-        node.moved_by = self.conductor.turn.number
-        self.ksm_epoch += 1
-        self.memory_epoch += 1
+        await self._write_kpfn(node, newpage.pfn)  # W3
         await oldpage.set_mapping(KSM_WITHOUT_NODE)  # W5; the write barrier W4 lies between
         self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ksmactors.interleave.actor import WRITE
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
@@ -42,8 +41,7 @@ class KsmHotplug(Keyhole):
 
     async def _store_offline_bit(self, bit: int) -> None:
         await self.ksm_thread_mutex.lock()
-        await self.conductor.point(WRITE, self, "ksm_run")
-        self.ksm_run = self.ksm_run & ~KSM_RUN_OFFLINE | bit
+        await self._write_ksm_run(self.ksm_run & ~KSM_RUN_OFFLINE | bit)
         await self.ksm_thread_mutex.unlock()
 
     async def ksm_check_stable_tree(self, pfns: range) -> None:

@@ -8,13 +8,13 @@ A stable node knows its page by number only, and holds no reference: the page ma
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, WRITE
-from ksmactors.ksm.core import KsmCore
+from ksmactors.interleave.actor import READ
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.frame import Frame
 
 
-class Keyhole(KsmCore):
+class Keyhole(SharedState):
     """get_ksm_page and the removal of nodes and items."""
 
     async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
@@ -124,8 +124,7 @@ class Keyhole(KsmCore):
         page = await self.get_ksm_page(node, lock=True)
         if page is None:
             return
-        await self.conductor.point(WRITE, node, "hlist")
-        node.hlist_del(item)
+        await self._hlist_del(node, item)
         await page.unlock()
         await page.put()
         self._make_volatile(item, last=node.first is None)
@@ -133,9 +132,7 @@ class Keyhole(KsmCore):
 
     async def unstable_tree_erase(self, item: RmapItem) -> None:
         """rb_erase of an item that went into the unstable tree in this scan."""
-        root = self.root_unstable_tree[item.nid]
-        await self.conductor.point(WRITE, root)
-        root.unlink(item, self.memory_epoch)
+        await self._unstable_tree_unlink(self.root_unstable_tree[item.nid], item)
 
     async def remove_trailing_rmap_items(self, link: MmSlot | RmapItem) -> None:
         """Free all items from a link cell to the end of the list."""

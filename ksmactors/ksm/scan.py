@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
 from ksmactors.ksm.trees import Trees
@@ -151,8 +150,7 @@ class Scanning(Trees):
         ksm_thread_mutex. Steps SC1 to SC9; goes on through address spaces until it has a page.
         """
         scan = self.ksm_scan
-        await self.conductor.point(READ, self.ksm_mm_head)
-        if self.ksm_mm_head.next is self.ksm_mm_head:  # SC1
+        if await self._mm_list_empty():  # SC1
             return None
         if scan.mm_slot is self.ksm_mm_head and not await self._start_scan():
             return None

@@ -102,8 +102,7 @@ class Sysfs(EntryPoints):
         await self.wait_while_offlining()
         result = 0
         if self.ksm_run != value:
-            await self.conductor.point(WRITE, self, "ksm_run")
-            self.ksm_run = value
+            await self._write_ksm_run(value)
             if value == KSM_RUN_UNMERGE:
                 result = await self.unmerge_and_remove_all_rmap_items()
                 if result:

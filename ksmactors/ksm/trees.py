@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.merging import Merging
-from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, RmapItem, StableNode
+from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
 
@@ -127,8 +126,7 @@ class Trees(Merging):
             return None
         await self.stable_node_from_migrate_nodes(page_node)
         page_node.nid = root.nid
-        await self.conductor.point(WRITE, root)
-        root.link(page_node, place, page.content, self.ksm_epoch)
+        await self._stable_tree_link(root, page_node, place, page.content)
         self.emit_reslotted(page_node)
         await page.get()
         return page
@@ -145,9 +143,7 @@ class Trees(Merging):
         if page_node is not None:
             await self.stable_node_from_migrate_nodes(page_node)
             page_node.nid = root.nid
-            await self.conductor.point(WRITE, root)
-            root.replace(entry, page_node)
-            self.ksm_epoch += 1  # the indices know nothing of replacements
+            await self._stable_tree_replace(root, entry, page_node)
             self.emit_reslotted(page_node)
             await page.get()
             result = page
@@ -192,8 +188,7 @@ class Trees(Merging):
         node.kpfn = kpage.pfn
         node.nid = nid
         await kpage.set_mapping(node.mapping)
-        await self.conductor.point(WRITE, root)
-        root.link(node, place, kpage.content, self.ksm_epoch)
+        await self._stable_tree_link(root, node, place, kpage.content)
         self.emit_inserted(node)
         return node
 
@@ -214,15 +209,11 @@ class Trees(Merging):
         """Put an item on a node's hlist. The KSM page is locked; the item holds an anon_vma reference."""
         if node is None:  # S5e: the page was migrated after the search had found it
             raise Finding("lifetime", "null_dereference", "stable_tree_append", f"{item} is appended to no node")
-        await self.conductor.point(WRITE, node, "hlist")
-        node.must_be_alive()
-        item.head = node
-        item.flag = STABLE_FLAG
-        if node.first is not None:
+        await self._hlist_add_head(node, item)
+        if item.hnext is not None:
             self.ksm_pages_sharing += 1
         else:
             self.ksm_pages_shared += 1
-        node.hlist_add_head(item)
         self.emit(ev.STABLE_TREE_APPEND, item.number, node.number, node.kpfn, item.mm.name, item.address)
 
     # -- unstable -------------------------------------------------------------------------------------------------
@@ -254,12 +245,7 @@ class Trees(Merging):
                 parent, left = entry, order < 0
                 entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
             place = Place(None, parent, left)
-        await self.conductor.point(WRITE, root)
-        item.flag = UNSTABLE_FLAG
-        item.seqnr = self.ksm_scan.seqnr & SEQNR_MASK
-        item.nid = nid
-        item.links_overwrite_head()
-        root.link(item, place, page.content, self.memory_epoch)
+        await self._unstable_tree_link(root, item, place, page.content)
         self.ksm_pages_unshared += 1
         self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.hotplug import KsmHotplug
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -168,9 +167,7 @@ class Unmerging(KsmHotplug):
         if not gone(mm):
             await self.unlock_left_mm(mm)
             return
-        await self.conductor.point(WRITE, self.ksm_mm_head)
-        del self.mm_slots_hash[mm.number]
-        slot.unlink()
+        await self._mm_list_del(slot)
         await self.ksm_mmlist_lock.unlock()
         self.free_mm_slot(slot)
         mm.registered = False
