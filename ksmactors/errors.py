@@ -6,6 +6,8 @@ own: 1 something was found, 2 the user's input, 3 our bug or a crashed workload,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar, Final
 
 FOUND: Final = 1
@@ -55,6 +57,24 @@ class ReplayDiverged(KsmActorsError):
         return type(self), (self.choice, self.step, self.expected, self.got)
 
 
+class NotDeterministic(KsmActorsError):
+    """A program did something else although all choices were the same."""
+
+    def __init__(self, choice: int, step: int, before: str, now: str) -> None:
+        self.choice, self.step, self.before, self.now = choice, step, before, now
+        super().__init__(
+            f"the workload is not deterministic: after the same {choice} choices (step {step}) there was first "
+            f"{before}, then {now}; it must draw what is random from the host, and keep nothing between schedules"
+        )
+
+    def __reduce__(self) -> tuple[type[NotDeterministic], tuple[int, int, str, str]]:
+        return type(self), (self.choice, self.step, self.before, self.now)
+
+
+class CutShort(KsmActorsError):
+    """A search ends a schedule since all that could follow has been seen: there is no verdict, and no need of one."""
+
+
 class StepLimit(KsmActorsError):
     """A schedule ran out of steps: no verdict about it."""
 
@@ -73,22 +93,44 @@ class EmulatorBug(KsmActorsError):
     """This should not happen: the emulator contradicts itself. Please report it with the replay command."""
 
 
+class WitnessFailed(KsmActorsError):
+    """A witness raised what is no finding: its own fault, and no verdict about the schedule. The cause is what it
+    raised; `witness` is its name."""
+
+    def __init__(self, witness: str, raised: str) -> None:
+        self.witness, self.raised = witness, raised
+        super().__init__(f"the witness {witness} failed: {raised}; leave it out with --watch, and please report it")
+
+    def __reduce__(self) -> tuple[type[WitnessFailed], tuple[str, str]]:
+        return type(self), (self.witness, self.raised)
+
+
 class Finding(KsmActorsError):
     """A witness convicts: something happened that the protocol must never let happen.
 
     `watcher` is the witness, `kind` the defect in a few words joined by underscores, `where` the kernel
     function in which it shows. These three make the signature, which is the same for the same defect
     however it was reached; `message` tells this instance. `other` is the number of the second actor
-    involved and `other_step` its step, or -1.
+    involved and `other_step` its step, or -1. `about` are the objects concerned (a node, a page, ...), as far as
+    the witness can say; they live in the machine, and do not outlive it.
     """
 
     exit_status = FOUND
 
     def __init__(
-        self, watcher: str, kind: str, where: str, message: str, *, other: int = -1, other_step: int = -1
+        self,
+        watcher: str,
+        kind: str,
+        where: str,
+        message: str,
+        *,
+        other: int = -1,
+        other_step: int = -1,
+        about: tuple[object, ...] = (),
     ) -> None:
         self.watcher, self.kind, self.where, self.message = watcher, kind, where, message
         self.other, self.other_step = other, other_step
+        self.about = about
         super().__init__(f"{watcher}: {message}")
 
     @property
@@ -104,3 +146,11 @@ class Finding(KsmActorsError):
 
 def _rebuild_finding(watcher: str, kind: str, where: str, message: str, other: int, other_step: int) -> Finding:
     return Finding(watcher, kind, where, message, other=other, other_step=other_step)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The one line about a name that does not exist: what is near, and what there is."""
+    names = list(known)
+    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    guess = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"no {what} {name!r}{guess}; there are: {', '.join(names) or 'none'}"

@@ -10,7 +10,6 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -18,8 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from ksmactors.errors import PluginError, UsageError
-from ksmactors.workload import Workload
+from ksmactors.errors import PluginError, UsageError, unknown
+from ksmactors.program import Program
 
 GROUPS: Final = ("workloads", "variants", "strategies", "watchers")
 
@@ -72,14 +71,7 @@ def load(group: str, name: str) -> Plugin:
     raise UsageError(unknown(group.rstrip("s") if group != "strategies" else "strategy", name, names(group)))
 
 
-def unknown(what: str, name: str, known: list[str]) -> str:
-    """The one line about a name that does not exist."""
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
-    guess = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"no {what} {name!r}{guess}; there are: {', '.join(known) or 'none'}"
-
-
-def load_workload(spec: str) -> type[Workload]:
+def load_workload(spec: str) -> type[Program]:
     """The workload class that a WORKLOAD argument stands for.
 
     Args:
@@ -92,7 +84,7 @@ def load_workload(spec: str) -> type[Workload]:
     if not colon:
         if spec.endswith(".py"):
             raise UsageError(f"workload {spec}: write {spec}:CLASS; {_classes_in(_from_file(Path(spec), spec))}")
-        found: type[Workload] = load("workloads", spec).value
+        found: type[Program] = load("workloads", spec).value
         return found
     if place.endswith(".py") or "/" in place:
         return _class_of(_from_file(Path(place), spec), name, spec)
@@ -170,28 +162,28 @@ def _place(error: BaseException) -> str:
     return place
 
 
-def _class_of(module: ModuleType, name: str, spec: str) -> type[Workload]:
+def _class_of(module: ModuleType, name: str, spec: str) -> type[Program]:
     value = getattr(module, name, None)
     if value is None:
         raise UsageError(f"workload {spec}: no class {name!r}; {_classes_in(module)}")
     wrong = _not_a_workload(value)
     if wrong:
         raise UsageError(f"workload {spec}: {name} {wrong}; {_classes_in(module)}")
-    found: type[Workload] = value
+    found: type[Program] = value
     return found
 
 
 def _classes_in(module: ModuleType) -> str:
     classes = [name for name, value in vars(module).items() if not _not_a_workload(value)]
-    return f"its workloads are: {', '.join(sorted(classes))}" if classes else "it has no subclass of Workload"
+    return f"its workloads are: {', '.join(sorted(classes))}" if classes else "it has no subclass of Workload or Model"
 
 
 def _not_a_workload(value: object) -> str:
     """What is wrong with a value that should be a workload class; empty if nothing."""
-    if not isinstance(value, type) or not issubclass(value, Workload):
-        return "is no subclass of ksmactors.workload.Workload"
+    if not isinstance(value, type) or not issubclass(value, Program):
+        return "is no subclass of ksmactors.workload.Workload or ksmactors.model.Model"
     if inspect.isabstract(value):
         return "has no method run(host)"
-    if not inspect.iscoroutinefunction(value.run):
+    if not inspect.iscoroutinefunction(getattr(value, "run", value.perform)):
         return "has a run that is no coroutine (write: async def run(self, host))"
     return ""

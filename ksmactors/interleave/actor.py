@@ -23,6 +23,10 @@ Operation: TypeAlias = tuple[int, object, object]
 """What an actor is about to do: how (READ ... START), to which object, to which of its fields or addresses."""
 
 NOTHING: Final[Operation] = (START, None, "")
+"""What an actor is about to do that has not begun."""
+
+DONE: Final[Operation] = (YIELD, None, "")
+"""Stands for the operation of an actor that has the turn, and whose observers know already what it has done."""
 
 _LOOKING: Final = (READ, YIELD)
 
@@ -43,11 +47,13 @@ class Actor:
     `number` is its rank in the order of creation and its bit in ready masks; `cpu` and `node` are where it
     runs (labels: they choose no memory by themselves). `held` are the sleeping locks it holds, innermost
     last; `spin_depth` the spinlocks. `signal_pending` says that a signal waits for it: what is interruptible ends.
+    `locks`, `doing`, `place` and `step` are for observers, and kept while there are any (see `observer`).
+    `passed` counts the points of its turns so far, without the one that goes on.
     """
 
     __slots__ = (
-        "coroutine", "cpu", "daemon", "held", "name", "node", "number", "op", "signal_pending", "spin_depth", "task",
-        "waiting_on",
+        "coroutine", "cpu", "daemon", "doing", "held", "locks", "name", "node", "number", "op", "passed", "place",
+        "signal_pending", "spin_depth", "step", "task", "waiting_on",
     )  # fmt: skip
 
     def __init__(
@@ -60,7 +66,11 @@ class Actor:
         self.waiting_on: object = None
         self.held: list[object] = []
         self.spin_depth = 0
+        self.passed = 0
         self.signal_pending = False
+        self.locks: tuple[object, ...] = ()
+        self.doing = self.place = ""
+        self.step = 0
 
     def __repr__(self) -> str:
         return f"<Actor {self.number} {self.name}>"

@@ -21,6 +21,16 @@ def contended(conductor: Conductor, lock: object, owner: Actor | None) -> None:
         conductor.contention(lock, conductor.turn, owner)
 
 
+def would_wait(actor: Actor) -> bool:
+    """Whether a ready actor is about to take a mutex or spinlock that another one holds.
+
+    Given the turn it would only begin to wait. Of locks that can be tried, or that queue fairly, nothing is said: to
+    come when they are taken makes a difference there.
+    """
+    kind, lock, _ = actor.op
+    return kind == ACQUIRE and isinstance(lock, _Lock) and lock.owner is not None and lock.owner is not actor
+
+
 class _Lock:
     """What mutex and spinlock share: an owner and a queue. A woken waiter tries again, and may find the lock
     taken by somebody who came later, as in the kernel."""
@@ -37,6 +47,8 @@ class _Lock:
         if self.owner is not conductor.turn:
             raise reports.not_owner(conductor.turn, self)
         self.owner = None
+        if conductor.audience is not None:
+            conductor.audience.released(conductor.turn, self)
         if self.waiters:
             conductor.wake(self.waiters.popleft())
 
@@ -53,6 +65,7 @@ class Mutex(_Lock):
     async def lock(self) -> None:
         """mutex_lock. May block; others may move before it is taken."""
         conductor = self.conductor
+        conductor.might_sleep(self)
         await conductor.point(ACQUIRE, self)
         me = conductor.turn
         while self.owner is not None:
@@ -61,6 +74,8 @@ class Mutex(_Lock):
             await conductor.block(self)
         self.owner = me
         me.held.append(self)
+        if conductor.audience is not None:
+            conductor.audience.acquired(me, self)
 
     async def unlock(self) -> None:
         """mutex_unlock. Wakes the first waiter."""
@@ -91,6 +106,8 @@ class SpinLock(_Lock):
             await conductor.park(self)
         self.owner = me
         me.spin_depth += 1
+        if conductor.audience is not None:
+            conductor.audience.acquired(me, self)
 
     async def unlock(self) -> None:
         """spin_unlock."""
@@ -116,6 +133,7 @@ class RwSem:
 
     async def down_read(self) -> None:
         """Take it shared. Blocks while a writer holds it or waits for it."""
+        self.conductor.might_sleep(self)
         await self.conductor.point(ACQUIRE, self)
         if self.guard is not None:
             self.guard()
@@ -124,7 +142,7 @@ class RwSem:
             self.readers.append(me)
         else:
             await self._wait(me, False)
-        me.held.append(self)
+        self._taken(me, shared=True)
 
     async def down_read_trylock(self) -> bool:
         """Take it shared if no writer holds it or waits for it."""
@@ -135,11 +153,12 @@ class RwSem:
             return False
         me = self.conductor.turn
         self.readers.append(me)
-        me.held.append(self)
+        self._taken(me, shared=True, tried=True)
         return True
 
     async def down_write(self) -> None:
         """Take it exclusively."""
+        self.conductor.might_sleep(self)
         await self.conductor.point(ACQUIRE, self)
         if self.guard is not None:
             self.guard()
@@ -148,7 +167,7 @@ class RwSem:
             self.owner = me
         else:
             await self._wait(me, True)
-        me.held.append(self)
+        self._taken(me)
 
     async def up_read(self) -> None:
         """Give a shared hold back."""
@@ -160,8 +179,7 @@ class RwSem:
         if me not in self.readers:
             raise reports.not_owner(me, self)
         self.readers.remove(me)
-        me.held.remove(self)
-        self._grant()
+        self._left(me, shared=True)
 
     async def up_write(self) -> None:
         """Give the exclusive hold back."""
@@ -173,7 +191,17 @@ class RwSem:
         if self.owner is not me:
             raise reports.not_owner(me, self)
         self.owner = None
+        self._left(me)
+
+    def _taken(self, me: Actor, *, shared: bool = False, tried: bool = False) -> None:
+        me.held.append(self)
+        if self.conductor.audience is not None:
+            self.conductor.audience.acquired(me, self, shared, tried)
+
+    def _left(self, me: Actor, *, shared: bool = False) -> None:
         me.held.remove(self)
+        if self.conductor.audience is not None:
+            self.conductor.audience.released(me, self, shared)
         self._grant()
 
     async def _wait(self, me: Actor, write: bool) -> None:
@@ -203,6 +231,10 @@ class WaitQueue:
     def __init__(self, conductor: Conductor, name: str, *, idle: bool = False) -> None:
         self.conductor, self.name, self.idle = conductor, name, idle
         self.waiters: deque[Actor] = deque()
+
+    def label(self, field: object) -> str:
+        """It is not shared as memory is: the order in which two go to wait does not matter."""
+        return ""
 
     async def wait(self) -> None:
         """Wait for the next wake-up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Generic, TypeVar
 
-from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import WaitQueue
 
@@ -21,6 +21,10 @@ class Mailbox(Generic[T]):
         self.conductor, self.name = conductor, name
         self.messages: deque[T] = deque()
         self.arrived = WaitQueue(conductor, f"mail for {name}", idle=True)
+
+    def label(self, field: object) -> str:
+        """How strategies call it: `mailbox/NAME`."""
+        return f"mailbox/{self.name}"
 
     async def send(self, message: T) -> None:
         """Put a message in; never blocks. Others may move before it is in."""
@@ -50,12 +54,14 @@ class Call:
     def reply(self, answer: Any) -> None:
         """Give the answer and wake the sender."""
         self.answer, self.answered = answer, True
+        self.done.conductor.touch(RELEASE, self, "answer")
         self.done.wake_all()
 
     async def result(self) -> Any:
         """Wait for the answer."""
         while not self.answered:
             await self.done.wait()
+        self.done.conductor.touch(ACQUIRE, self, "answer")
         return self.answer
 
 

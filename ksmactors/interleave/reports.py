@@ -51,7 +51,7 @@ def deadlock(stuck: Sequence[Actor], turn: Actor) -> Finding:
 
 def sleeping_under_spinlock(me: Actor, on: object) -> Finding:
     """The actor that has the turn was about to sleep on something while it holds a spinlock."""
-    message = f"{me.name} sleeps on {name_of(on)} while it holds a spinlock"
+    message = f"{me.name} may have to sleep on {name_of(on)} while it holds a spinlock"
     return Finding("lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)), message)
 
 

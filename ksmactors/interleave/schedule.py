@@ -1,16 +1,20 @@
 """Schedule strings: everything that was drawn in a schedule, as one line that a person can paste.
 
-`ksm1:` is followed by base64url of a CRC-32 (4 bytes, big endian) and a zlib stream. The stream holds varints
+`ksm2:` is followed by base64url of a CRC-32 (4 bytes, big endian) and a zlib stream. The stream holds varints
 (7 bits a byte, least significant first):
 
     header  length, then as many bytes of JSON with sorted keys
-    labels  how many, then each with its length in bytes of UTF-8
-    draws   how many, then for each: number of its label, n, value
+    texts   how many, then each with its length in bytes of UTF-8
+    draws   how many, then for each: number of its label among the texts, n, value
     turns   how many runs, then for each: ready mask XOR the mask before, index of the chosen one among the
             ready, points in the run
+    departures  how many, then for each: numbers among the texts of the actor that had the turn, of what it was about to
+            do and of the actor that got the turn; points that the first one had passed in its turns; 1 if it was stuck
 
-A run is a stretch of equal choices. Whatever changes in here, or in what a schedule means to the conductor, makes
-old strings useless, and needs a new number in the prefix.
+A run is a stretch of equal choices: it is what a replay follows, exactly. The departures from the default order say
+the same by names: they are what can still be followed when unrelated code has changed (`strategies.follow`). Whatever
+changes in here, or in what a schedule means to the conductor, makes old strings useless, and needs a new number in the
+prefix.
 """
 
 from __future__ import annotations
@@ -23,11 +27,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ksmactors.errors import ScheduleFormatError
+from ksmactors.interleave.labels import label_of
+from ksmactors.interleave.tape import Tape
 
-VERSION: Final = 1
+VERSION: Final = 2
 PREFIX: Final = f"ksm{VERSION}:"
 
 TURNS_MAX: Final = 1 << 26
@@ -37,17 +43,48 @@ BYTES_MAX: Final = 1 << 28
 """Bytes of the unpacked stream that are believed."""
 
 
+class Departure(NamedTuple):
+    """A choice that departs from the default order, by names.
+
+    Attributes:
+        actor: who had the turn.
+        doing: the label of what it was about to do, or waited for.
+        to: who got the turn.
+        at: how many points the first one had passed in all its turns.
+        stuck: whether it could not have gone on.
+    """
+
+    actor: str
+    doing: str
+    to: str
+    at: int
+    stuck: bool
+
+
 @dataclass(slots=True)
 class Schedule:
     """What was chosen and drawn, and what it was recorded with.
 
     `header` is for whoever starts the run (workload, parameters, kernel, seed, strategy...): values are what JSON
-    has. `turns` and `draws` are as in Tape.
+    has. `turns` and `draws` are as in Tape; `departures` say the same as `turns`, by names.
     """
 
     header: dict[str, Any] = field(default_factory=dict)
     turns: list[tuple[int, int]] = field(default_factory=list)
     draws: list[tuple[str, int, int]] = field(default_factory=list)
+    departures: list[Departure] = field(default_factory=list)
+
+
+def recorded(header: dict[str, Any], tape: Tape) -> Schedule:
+    """The schedule that is on a tape."""
+    return Schedule(header, tape.turns, tape.draws, departures(tape))
+
+
+def departures(tape: Tape) -> list[Departure]:
+    """The departures on a tape from the default order, by names."""
+    return [
+        Departure(one.actor.name, label_of(one.op), one.chosen.name, one.at, one.stuck) for one in tape.departures
+    ]
 
 
 def looks_like_schedule(text: str) -> bool:
@@ -117,11 +154,12 @@ def _unpacked(text: str) -> bytes:
 class _Writer(bytearray):
     def schedule(self, schedule: Schedule) -> _Writer:
         self.text(json.dumps(schedule.header, sort_keys=True, separators=(",", ":")))
-        labels = {label: None for label, _, _ in schedule.draws}
-        places = {label: place for place, label in enumerate(labels)}
-        self.number(len(labels))
-        for label in labels:
-            self.text(label)
+        named = (text for departure in schedule.departures for text in departure[:3])
+        texts = dict.fromkeys((*(label for label, _, _ in schedule.draws), *named))
+        places = {text: place for place, text in enumerate(texts)}
+        self.number(len(texts))
+        for text in texts:
+            self.text(text)
         self.number(len(schedule.draws))
         for label, n, value in schedule.draws:
             self.number(places[label], n, value)
@@ -131,6 +169,9 @@ class _Writer(bytearray):
         for mask, chosen, points in stretches:
             self.number(mask ^ before, numbers(mask).index(chosen), points)
             before = mask
+        self.number(len(schedule.departures))
+        for actor, doing, to, at, stuck in schedule.departures:
+            self.number(places[actor], places[doing], places[to], at, stuck)
         return self
 
     def number(self, *values: int) -> None:
@@ -154,12 +195,17 @@ class _Reader:
         header = json.loads(self.text())
         if not isinstance(header, dict):
             raise ValueError("its header is no object")  # told as a damaged string by `decode`
-        labels = [self.text() for _ in range(self.number())]
-        draws = [self.draw(labels) for _ in range(self.number())]
+        texts = [self.text() for _ in range(self.number())]
+        draws = [self.draw(texts) for _ in range(self.number())]
         turns = self.turns()
+        departures = [self.departure(texts) for _ in range(self.number())]
         if self.at != len(self.data):
             raise ValueError("something follows its end")
-        return Schedule(header, turns, draws)
+        return Schedule(header, turns, draws, departures)
+
+    def departure(self, texts: list[str]) -> Departure:
+        actor, doing, to = (texts[self.number()] for _ in range(3))
+        return Departure(actor, doing, to, self.number(), bool(self.number()))
 
     def draw(self, labels: list[str]) -> tuple[str, int, int]:
         label, n, value = labels[self.number()], self.number(), self.number()

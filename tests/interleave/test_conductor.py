@@ -455,6 +455,7 @@ class TestTheEnd:
 
             async def play() -> None:
                 conductor.spawn("other", worker("other"))
+                await conductor.relax()
                 scope.cancel()
                 await worker("main")
 

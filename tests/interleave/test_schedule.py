@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmactors.errors import ScheduleFormatError
-from ksmactors.interleave.schedule import PREFIX, Schedule, decode, encode, looks_like_schedule, numbers, runs
+from ksmactors.interleave.schedule import (
+    PREFIX,
+    Departure,
+    Schedule,
+    decode,
+    encode,
+    looks_like_schedule,
+    numbers,
+    runs,
+)
 
 JSON = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.lists(st.text(max_size=4), max_size=2)
 
@@ -31,7 +40,10 @@ def schedules(draw: st.DrawFn) -> Schedule:
     labels = st.tuples(st.text(max_size=8), st.integers(1, 1 << 40), st.integers(0, 1 << 40))
     draws = [(label, n, value % n) for label, n, value in draw(st.lists(labels, max_size=5))]
     header = draw(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
-    return Schedule(header, [choice for choice, points in stretches for _ in range(points)], draws)
+    texts = st.text(max_size=8)
+    departure = st.builds(Departure, texts, texts, texts, st.integers(0, 1 << 40), st.booleans())
+    departures = draw(st.lists(departure, max_size=4))
+    return Schedule(header, [choice for choice, points in stretches for _ in range(points)], draws, departures)
 
 
 SAMPLE = Schedule(
@@ -105,13 +117,13 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "a schedule string starts with ksm1:, this starts with ''"),
+            ("", "a schedule string starts with ksm2:, this starts with ''"),
             ("hello world", "this starts with 'helloworld'"),
-            ("KSM1:abcd", "starts with ksm1:"),
-            ("ksm2:abcd", "has version 2, this program reads version 1"),
-            ("ksm1:", "checksum is wrong; was it copied whole"),
-            ("ksm1:abcde", "its length is wrong; was it copied whole"),
-            ("ksm1:ab!d", "damaged: '!' at character 8"),
+            ("KSM2:abcd", "starts with ksm2:"),
+            ("ksm1:abcd", "has version 1, this program reads version 2"),
+            ("ksm2:", "checksum is wrong; was it copied whole"),
+            ("ksm2:abcde", "its length is wrong; was it copied whole"),
+            ("ksm2:ab!d", "damaged: '!' at character 8"),
             (encode(SAMPLE)[:-4], "checksum is wrong"),
             (encode(SAMPLE) + "AAAA", "checksum is wrong"),
         ],
@@ -132,7 +144,7 @@ class TestDamage:
             (b"\x02{}\x01\x01x\x01\x00\x02\x02\x00", "draws 2 from 0..1 for 'x'"),
             (b"\x02{}\x00\x00\x01\x03\x02\x01", "makes no sense"),
             (b"\x02{}\x00\x00\x01\x03\x00\xff\xff\xff\xff\x7f", "more than 67108864 choices"),
-            (b"\x02{}\x00\x00\x00\x00", "something follows its end"),
+            (b"\x02{}\x00\x00\x00\x00\x00", "something follows its end"),
             (b"\x01\xff\x00\x00\x00", "makes no sense"),
         ],
     )

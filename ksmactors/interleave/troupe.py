@@ -1,0 +1,56 @@
+"""The trio tasks that play actors, one after another, in schedule after schedule.
+
+A task and a nursery for each actor and schedule would cost more than a short schedule itself. A player that has come
+to the end of its part waits for the next one, whoever's schedule that is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import outcome
+import trio
+
+Part = Callable[[], Awaitable[None]]
+
+
+class Troupe:
+    """Tasks of one nursery that play parts. Made by `open_troupe`."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._idle: list[trio.lowlevel.Task] = []
+
+    def play(self, part: Part) -> None:
+        """Have somebody play a part, as soon as the caller lets trio go on."""
+        if self._idle:
+            trio.lowlevel.reschedule(self._idle.pop(), outcome.Value(part))
+        else:
+            self._nursery.start_soon(self._live, part)
+
+    async def _live(self, part: Part) -> None:
+        me = trio.lowlevel.current_task()
+        while True:
+            await part()
+            self._idle.append(me)
+            part = await trio.lowlevel.wait_task_rescheduled(_let_go)
+
+
+def _let_go(_: Any) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.SUCCEEDED
+
+
+@asynccontextmanager
+async def open_troupe() -> AsyncIterator[Troupe]:
+    """A troupe for a block; what the block raises comes out as it is, not in a group."""
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield Troupe(nursery)
+        except BaseException as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,367 @@
+"""Whose turn it is: points, blocking and waking, virtual time, and who moves next.
+
+A point at which the turn stays must be cheap, since there are hundreds for each page that ksmd looks at. It decrements
+one counter, `_left`. The counter reaches zero where somebody has to think: where the strategy wants to be asked, where
+a sleeper is due, where the schedule has run too long. `_arm` computes how far that is, and whatever changes the answer
+(an actor becomes ready, blocks, ends) arms the counter anew. Virtual time goes on by `STEP_NS` a point, and jumps to
+the next sleeper when nobody is ready.
+
+How the turn is handed from one actor to the next, and how a schedule begins and ends, is for the subclass: see
+`conductor`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import insort
+from collections import deque
+from collections.abc import Awaitable, Callable
+from operator import attrgetter, itemgetter
+from typing import Final
+
+from sortedcontainers import SortedList
+
+from ksmactors.errors import EmulatorBug, KsmActorsError
+from ksmactors.interleave import reports
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Operation
+from ksmactors.interleave.observer import Audience, Observer
+from ksmactors.interleave.stay import STAY
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.tape import Departed, Tape
+
+STEP_NS: Final = 1_000
+"""What a point costs in virtual time: of the order of an uncontended atomic operation with its surroundings."""
+
+DEFAULT_MAX_STEPS: Final = 5_000_000
+"""Far above any built-in workload; a schedule that gets here is a livelock or wants another budget."""
+
+
+_NUMBER: Final = attrgetter("number")
+
+
+class ScheduleOver(BaseException):
+    """Ends an actor that moves after its schedule is over. Control flow only: nobody catches it."""
+
+
+class Turns(ABC):
+    """The actors of one schedule, its virtual clock, its strategy and its tape.
+
+    Args:
+        strategy: who moves next; asked only where two or more actors are ready.
+        tape: where choices and draws are recorded, or replayed from.
+        max_steps: points after which the schedule is given up (StepLimit).
+    """
+
+    def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
+        self.strategy = strategy
+        self.tape = tape
+        self.max_steps = max_steps
+        strategy.stage = tape.stage = self
+        self.actors: list[Actor] = []
+        self.ready: list[Actor] = []
+        self.turn: Actor = None  # type: ignore[assignment]  # nobody before the first spawn
+        self.over = False
+        self.failure: BaseException | None = None
+        self.places: dict[int, str] = {}
+        """After a failure: by number, the function in which each actor was parked that had not ended."""
+        self.stuck: list[Actor] = []
+        """After a deadlock: the actors that wait for each other."""
+        self.contention: Callable[[object, Actor, Actor | None], None] | None = None
+        """Called when an actor finds a lock taken: (lock, who waits, who holds)."""
+        self.opening: deque[Actor] = deque()
+        """Actors that go to their first operation, in this order, before anybody is asked who moves."""
+        self._mask = 0
+        self._since = 0
+        self._goal = 1
+        self._left = 1
+        self._armed = 1
+        self._jumped_ns = 0
+        self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
+        self._naps = 0
+        self.audience: Audience | None = None
+        """Those who observe; None if nobody does."""
+
+    # -- what everybody may ask ---------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """Points passed so far."""
+        return self._goal - self._left
+
+    @property
+    def own_step(self) -> int:
+        """Points that the actor that has the turn has passed in all its turns so far."""
+        return self.turn.passed + self._goal - self._left - self._since
+
+    @property
+    def now(self) -> int:
+        """Virtual time, ns."""
+        return self._jumped_ns + (self._goal - self._left) * STEP_NS
+
+    def stamp(self) -> tuple[int, int, int]:
+        """Step, virtual time in ns and number of the actor that has the turn: what an event is recorded with."""
+        step = self._goal - self._left
+        return step, self._jumped_ns + step * STEP_NS, self.turn.number
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody but the actor that has the turn could move: then a longer and a shorter way are one.
+
+        A thorough strategy wants the longer one, at least once there has been more than one actor.
+        """
+        return len(self.ready) == 1 and not (self.strategy.thorough and len(self.actors) > 1)
+
+    def draw(self, label: str, n: int) -> int:
+        """Draw a number in 0..n-1 through the tape; `label` says what for."""
+        if self.over:
+            raise ScheduleOver
+        try:
+            return self.tape.draw(label, n)
+        except KsmActorsError as error:  # a replay that diverges, say
+            raise self._failed(error) from None
+
+    # -- who listens --------------------------------------------------------------------------------------
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of everything that is done from now on, see `interleave.observer`."""
+        if self.audience is None:
+            self.audience = Audience(self)
+            if self.turn is not None and self.turn.op is not NOTHING:
+                self.turn.op = DONE  # what it has done before is nobody's business
+        self.audience.join(observer)
+        vars(self)["point"] = self.audience.point()  # stands before the method of the class
+
+    def touch(self, kind: int, obj: object, field: object = "") -> None:
+        """Tell those who observe of an access that has no point of its own (see `Observer.touched`)."""
+        if self.audience is not None:
+            self.audience.touched(self.turn, kind, obj, field)
+
+    def _dismiss_audience(self) -> None:
+        """The schedule is over: what is done from now on is cleaning up."""
+        self.audience = None
+        vars(self).pop("point", None)
+
+    # -- points -------------------------------------------------------------------------------------------
+
+    def point(self, kind: int, obj: object, field: object = "") -> Awaitable[None]:
+        """Declare an operation (`kind` of access to `field` of `obj`); others may move before it is done.
+
+        The caller awaits the result and then does the operation without a further await.
+        """
+        left = self._left - 1
+        self._left = left
+        if left > 0:
+            return STAY
+        return self._decide((kind, obj, field))
+
+    def _decide(self, op: Operation) -> Awaitable[None]:
+        if self.over:
+            self._left = 1
+            raise ScheduleOver
+        me = self.turn
+        me.op = op
+        self._settle(self._armed - 1)
+        if self._goal >= self.max_steps:
+            raise self._failed(reports.no_end(self.max_steps))
+        self._wake_due()
+        if len(self.ready) > 1:
+            chosen = self._choose(me)
+            if chosen is not me:
+                return self._pass(chosen)
+        self._arm()
+        return STAY
+
+    async def relax(self, obj: object = None) -> None:
+        """cpu_relax, in a loop that waits for what another actor is about to do: let somebody else move."""
+        if self.over:
+            raise ScheduleOver
+        me = self.turn
+        if self.audience is not None:
+            self.audience.settle(me)
+        self._left -= 1
+        self._settle(self._armed - self._left - 1)
+        me.op = (YIELD, obj, "")
+        if self.step >= self.max_steps:
+            raise self._failed(reports.no_end(self.max_steps, spinner=me))
+        self._wake_due()
+        if len(self.ready) == 1 and self._sleepers:
+            self._jump()
+        if len(self.ready) == 1:
+            self._arm()
+            return
+        self._remove(me)
+        self.strategy.yielded(me)
+        chosen = self._next()
+        self._add(me)
+        await self._pass(chosen)
+
+    # -- blocking, waking, sleeping -----------------------------------------------------------------------
+
+    async def block(self, on: object) -> None:
+        """Wait until somebody calls `wake`: the caller has put the actor where that somebody will find it."""
+        self.might_sleep(on)
+        await self.park(on)
+
+    def might_sleep(self, on: object) -> None:
+        """The actor that has the turn comes to where it may have to sleep: it must hold no spinlock, whether or not it
+        has to this time."""
+        if self.turn.spin_depth:
+            raise self._failed(reports.sleeping_under_spinlock(self.turn, on))
+
+    async def park(self, on: object) -> None:
+        """`block` for spinlocks: the rule about them does not hold."""
+        if self.over:
+            raise ScheduleOver
+        me = self.turn
+        if self.audience is not None:
+            self.audience.settle(me)
+        me.waiting_on = on
+        me.op = (ACQUIRE, on, "")
+        self._settle(self._armed - self._left)
+        stuck = reports.circle(me)
+        if stuck:
+            raise self._deadlocked(stuck)
+        self._remove(me)
+        chosen = self._next()
+        if chosen is me:
+            self._arm()
+        else:
+            await self._pass(chosen)
+
+    def wake(self, actor: Actor) -> None:
+        """Make a blocked actor ready. It does not move before the strategy gives it the turn."""
+        if self.over:
+            return
+        if self.audience is not None:
+            self.audience.woke(self.turn, actor)
+        self._make_ready(actor)
+
+    def _make_ready(self, actor: Actor) -> None:
+        self._settle(self._armed - self._left)
+        self._add(actor)
+        self._ask_at_next_point()
+
+    async def sleep(self, ns: int) -> None:
+        """Sleep for virtual nanoseconds; 0 or less only lets the others move."""
+        if ns <= 0:
+            await self.relax()
+            return
+        self._naps += 1
+        if self._naps > self.max_steps:  # who sleeps in a loop and is alone takes no steps
+            raise self._failed(reports.no_end(self.max_steps, spinner=self.turn))
+        self._sleepers.add(nap := (self.now + ns, self._naps, self.turn))
+        await self.block(nap)
+
+    def freeze(self, actor: Actor, ns: int) -> None:
+        """Let a ready actor, other than the one that has the turn, not move for so long, whatever it holds."""
+        self._settle(self._armed - self._left)
+        self._naps += 1
+        self._sleepers.add(nap := (self.now + ns, self._naps, actor))
+        self._remove(actor)
+        actor.waiting_on = nap
+        self._ask_at_next_point()
+
+    def wake_sleeper(self, actor: Actor) -> bool:
+        """End an actor's sleep early; False if it does not sleep."""
+        nap = actor.waiting_on
+        if not isinstance(nap, tuple):
+            return False
+        self._sleepers.remove(nap)
+        self.wake(actor)
+        return True
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _pass(self, chosen: Actor) -> Awaitable[None]:
+        """Give the turn away; to be awaited at once, until it comes back."""
+
+    @abstractmethod
+    def _end(self, failure: BaseException | None) -> None:
+        """The schedule is over: `failure` says why, unless all has gone well."""
+
+    def _failed(self, failure: KsmActorsError) -> KsmActorsError:
+        """End the schedule now: nothing that the actor catches or does on its way out can hide the failure."""
+        self._end(failure)
+        return failure
+
+    def _deadlocked(self, stuck: list[Actor]) -> KsmActorsError:
+        self.stuck = stuck
+        return self._failed(reports.deadlock(stuck, self.turn))
+
+    def _choose(self, current: Actor | None) -> Actor:
+        while self.opening:
+            first = self.opening.popleft()
+            if first.op is NOTHING and self._mask >> first.number & 1:
+                return first
+        try:
+            chosen = self.strategy.choose(self.ready, current)
+        except KsmActorsError as error:  # a replay that diverges, a search that has seen enough
+            raise self._failed(error) from None
+        if not self._mask >> chosen.number & 1:
+            raise self._failed(EmulatorBug(f"the strategy {self.strategy.name} chose {chosen.name}, who is not ready"))
+        if chosen is not (self.ready[0] if current is None else current):
+            me = self.turn
+            self.tape.departed(Departed(len(self.tape.turns), me, self.own_step, current is None, me.op, chosen))
+        self.tape.turn(self._mask, chosen.number)
+        return chosen
+
+    def _next(self) -> Actor:
+        """Who goes on when the one that has the turn cannot."""
+        self._wake_due()
+        while not self.ready:
+            if not self._sleepers:
+                raise self._deadlocked([a for a in self.actors if a.waiting_on is not None and not reports.idle(a)])
+            self._jump()
+        return self._choose(None) if len(self.ready) > 1 else self.ready[0]
+
+    def _take_turn(self, chosen: Actor) -> None:
+        """The turn goes from whoever has it to another actor."""
+        step = self._goal - self._left
+        self.turn.passed += step - self._since
+        self._since = step
+        self.turn = chosen
+        self._arm()
+
+    def _arm(self) -> None:
+        step = self._goal - self._left
+        points = self.max_steps - step
+        if len(self.ready) > 1:
+            ahead = 1 if self.opening else self.strategy.horizon(self.ready, self.turn)
+            if ahead < points:
+                points = ahead
+        if self._naps and self._sleepers:
+            points = min(points, -((self.now - self._sleepers[0][0]) // STEP_NS))  # rounded up
+        if points < 1:
+            points = 1
+        self._goal, self._left, self._armed = step + points, points, points
+
+    def _ask_at_next_point(self) -> None:
+        """After `_settle`: whatever was armed does not hold any more."""
+        self._goal, self._left, self._armed = self._goal + 1, 1, 1
+
+    def _settle(self, stayed: int) -> None:
+        """Put on the tape the points at which the turn stayed since the counter was armed."""
+        if stayed > 0 and len(self.ready) > 1:
+            self.tape.stayed(self._mask, self.turn.number, stayed)
+            self.strategy.stayed(stayed)
+        self._goal, self._left, self._armed = self._goal - self._left, 0, 0
+
+    def _add(self, actor: Actor) -> None:
+        if self._mask >> actor.number & 1:
+            raise EmulatorBug(f"{actor.name} is made ready twice")
+        actor.waiting_on = None
+        insort(self.ready, actor, key=_NUMBER)
+        self._mask |= 1 << actor.number
+
+    def _remove(self, actor: Actor) -> None:
+        self.ready.remove(actor)
+        self._mask &= ~(1 << actor.number)
+
+    def _wake_due(self) -> None:
+        while self._naps and self._sleepers and self._sleepers[0][0] <= self.now:
+            self._add(self._sleepers.pop(0)[2])
+
+    def _jump(self) -> None:
+        self._jumped_ns += max(0, self._sleepers[0][0] - self.now)
+        self._wake_due()

@@ -1,0 +1,109 @@
+"""Troupes: tasks that play one part after another."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.strategies.registry import parse
+from ksmactors.interleave.tape import Tape, strategy_rng
+from ksmactors.interleave.troupe import Troupe, open_troupe
+
+
+def conductor(seed: int = 0) -> Conductor:
+    """Who moves at random."""
+    strategy = parse("random")
+    strategy.begin(strategy_rng(seed))
+    return Conductor(strategy, Tape(seed))
+
+
+async def crowd(one: Conductor, tasks: set[trio.lowlevel.Task], *, failing: bool = False) -> None:
+    """Spawn two actors and a daemon that say which tasks play them, and end first."""
+
+    async def actor(crash: bool) -> None:
+        tasks.add(trio.lowlevel.current_task())
+        for _ in range(3):
+            await one.relax()
+        if crash:
+            raise ZeroDivisionError("boom")
+
+    async def daemon() -> None:
+        tasks.add(trio.lowlevel.current_task())
+        while True:
+            await one.sleep(1)
+
+    one.spawn("a", actor(failing))
+    one.spawn("b", actor(False))
+    one.spawn("c", daemon(), daemon=True)
+
+
+def test_tasks_are_used_again() -> None:
+    """Many schedules, some of which fail, need no more tasks than two of them have actors."""
+    tasks: set[trio.lowlevel.Task] = set()
+
+    async def main() -> None:
+        async with open_troupe() as troupe:
+            for seed in range(30):
+                one = conductor(seed)
+                try:
+                    await one.run("main", lambda one=one, seed=seed: crowd(one, tasks, failing=seed % 3 == 0), troupe)  # type: ignore[misc]
+                except ZeroDivisionError:
+                    assert seed % 3 == 0
+
+    trio.run(main)
+
+    assert 3 <= len(tasks) <= 6
+
+
+def test_a_schedule_is_the_same_whoever_plays() -> None:
+    """A troupe that has played before makes no difference to the turns."""
+
+    async def main() -> list[list[tuple[int, int]]]:
+        turns = []
+        async with open_troupe() as troupe:
+            for seed, players in ((1, troupe), (7, troupe), (7, None)):
+                one = conductor(seed)
+                await one.run("main", lambda one=one: crowd(one, set()), players)  # type: ignore[misc]
+                turns.append(one.tape.turns)
+        return turns
+
+    first, second, alone = trio.run(main)
+
+    assert first != second
+    assert second == alone
+
+
+def test_what_the_block_raises() -> None:
+    """An exception comes out of the block as it is, not in a group, and no task is left behind."""
+
+    one = conductor()
+
+    async def main() -> None:
+        async with open_troupe() as troupe:
+            await one.run("main", lambda: crowd(one, set()), troupe)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        trio.run(main)
+
+
+def test_a_part_is_played_once_and_soon() -> None:
+    """Parts are begun in the order in which they were given, each by a task of its own."""
+    played: list[str] = []
+
+    async def main() -> None:
+        async with open_troupe() as troupe:
+            for name in "abc":
+                _give(troupe, played, name)
+                await trio.testing.wait_all_tasks_blocked()
+            assert played == ["a", "b", "c"]
+
+    trio.run(main)
+
+
+def _give(troupe: Troupe, played: list[str], name: str) -> None:
+    async def part() -> None:
+        played.append(name)
+
+    troupe.play(part)
