@@ -107,13 +107,13 @@ def test_sleeping_under_a_spinlock(perform: Perform) -> None:
         await lock.lock()
         await conductor.sleep(1_000)
 
-    with pytest.raises(Finding, match="main sleeps on its alarm while it holds a spinlock") as caught:
+    with pytest.raises(Finding, match="main may have to sleep on its alarm while it holds a spinlock") as caught:
         perform(careless)
     assert caught.value.signature == "lock_order/sleeping_under_spinlock@careless"
 
 
 def test_a_mutex_under_a_spinlock(perform: Perform) -> None:
-    """A contended mutex taken under a spinlock is sleeping, too; a contended spinlock is not."""
+    """A mutex taken under a spinlock may sleep, even if it is free; a contended spinlock does not."""
 
     async def play(conductor: Conductor) -> None:
         mutex, outer = Mutex(conductor, "mutex"), SpinLock(conductor, "outer")
@@ -130,13 +130,12 @@ def test_a_mutex_under_a_spinlock(perform: Perform) -> None:
         await conductor.relax()
         await conductor.relax()
         await inner.unlock()
-        conductor.spawn("holder", mutex.lock())
         await conductor.relax()
         await conductor.relax()
         await outer.lock()
         await mutex.lock()
 
-    with pytest.raises(Finding, match="main sleeps on mutex while it holds a spinlock"):
+    with pytest.raises(Finding, match="main may have to sleep on mutex while it holds a spinlock"):
         perform(play)
 
 

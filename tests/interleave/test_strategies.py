@@ -1,173 +1,32 @@
-"""The strategies: what a seed means, what each of them can find, and how they are asked for."""
+"""All strategies: what a seed means, what every one of them owes, and how they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from random import Random
-from typing import Any
 
 import pytest
-import trio
 
-from ksmactors.errors import Finding, UsageError
-from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.errors import UsageError
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.locks import Mutex
-from ksmactors.interleave.strategies.base import Strategy, below
+from ksmactors.interleave.strategies.base import Strategy, below, distinct, octaves
 from ksmactors.interleave.strategies.pct import Pct
-from ksmactors.interleave.strategies.portfolio import Portfolio
 from ksmactors.interleave.strategies.random_walk import RandomWalk
-from ksmactors.interleave.strategies.registry import STRATEGIES, parse, register
-from ksmactors.interleave.tape import Tape, strategy_rng
+from ksmactors.interleave.strategies.registry import STRATEGIES, dealt, parse, register
 from ksmactors.parameters import parameters_of
+from tests.helpers.strategies import turns, turns_without_yields
 
 Perform = Callable[..., Conductor]
-Model = Callable[[Conductor], "tuple[list[Coroutine[Any, Any, None]], Callable[[], bool]]"]
 
+FORGETFUL = [name for name in STRATEGIES if not parse(name).rehearsal(1)]
+"""Those that learn nothing from one schedule to the next, and compare none with another."""
 
-class Var:
-    """A shared variable: each access is one operation."""
-
-    def __init__(self, conductor: Conductor) -> None:
-        self.conductor, self.value = conductor, 0
-
-    async def read(self) -> int:
-        await self.conductor.point(READ, self)
-        return self.value
-
-    async def write(self, value: int) -> None:
-        await self.conductor.point(WRITE, self)
-        self.value = value
-
-
-def lost(conductor: Conductor) -> tuple[list[Coroutine[Any, Any, None]], Callable[[], bool]]:
-    """Two workers add 1 to what they read; an update may be lost."""
-    v = Var(conductor)
-
-    async def worker() -> None:
-        await v.write(await v.read() + 1)
-
-    return [worker(), worker()], lambda: v.value == 1
-
-
-def abba(conductor: Conductor) -> tuple[list[Coroutine[Any, Any, None]], Callable[[], bool]]:
-    """Two locks taken in two orders; a deadlock is raised, not returned."""
-    a, b = Mutex(conductor, "A"), Mutex(conductor, "B")
-
-    async def both(first: Mutex, second: Mutex) -> None:
-        await first.lock()
-        await second.lock()
-        await second.unlock()
-        await first.unlock()
-
-    return [both(a, b), both(b, a)], lambda: False
-
-
-def reorder(setters: int) -> Model:
-    """reorder_n: setters write a, then b; the checker must see both or neither."""
-
-    def model(conductor: Conductor) -> tuple[list[Coroutine[Any, Any, None]], Callable[[], bool]]:
-        a, b = Var(conductor), Var(conductor)
-        failed = False
-
-        async def setter() -> None:
-            await a.write(1)
-            await b.write(-1)
-
-        async def checker() -> None:
-            nonlocal failed
-            if await a.read() == 0 and await b.read() == 0:
-                return
-            failed = not (await a.read() == 1 and await b.read() == -1)
-
-        return [*(setter() for _ in range(setters)), checker()], lambda: failed
-
-    return model
-
-
-def starve(conductor: Conductor) -> tuple[list[Coroutine[Any, Any, None]], Callable[[], bool]]:
-    """starve_20: one does 20 steps on nothing, then writes x; the other sees it only if it was starved till then."""
-    x = Var(conductor)
-    seen = 0
-
-    async def slow() -> None:
-        mine = Var(conductor)
-        for _ in range(20):
-            await mine.read()
-        await x.write(1)
-
-    async def reader() -> None:
-        nonlocal seen
-        seen = await x.read()
-
-    return [slow(), reader()], lambda: seen == 1
-
-
-MODELS: dict[str, Model] = {
-    "lost": lost, "abba": abba, "reorder_3": reorder(2), "starve_20": starve,
-}  # fmt: skip
-
-SEEDS_EACH = 500
-"""Schedules that a campaign has at most."""
-
-
-async def fails(model: Model, strategy: Strategy, seed: int) -> bool:
-    """Whether a model fails in one schedule."""
-    strategy.begin(strategy_rng(seed))
-    conductor = Conductor(strategy, Tape(seed))
-    actors, failed = model(conductor)
-
-    async def play() -> None:
-        for number, actor in enumerate(actors):
-            conductor.spawn(f"a{number}", actor)
-
-    try:
-        await conductor.run("main", play)
-    except Finding as finding:
-        return finding.kind == "deadlock"
-    return failed()
-
-
-def mean_until_found(strategy: str, model: str, trials: int) -> float:
-    """Mean number of schedules until the failure shows, over so many campaigns with seeds of their own."""
-
-    async def search() -> int:
-        total = 0
-        for first in range(0, trials * SEEDS_EACH, SEEDS_EACH):
-            seed = first
-            while not await fails(MODELS[model], chooser, seed):
-                seed += 1
-                assert seed < first + SEEDS_EACH, f"{strategy} does not find {model}"
-            total += seed + 1 - first
-        return total
-
-    chooser = parse(strategy)
-    return trio.run(search) / trials
-
-
-def turns(perform: Perform, strategy: str | Strategy, seed: int) -> list[tuple[int, int]]:
-    """The turns of a schedule of five actors on two variables, one of which also spins and sleeps."""
-
-    async def play(conductor: Conductor) -> None:
-        a, b = Var(conductor), Var(conductor)
-
-        async def work(number: int) -> None:
-            for turn in range(4):
-                await (a if turn % 2 else b).write(number)
-                await a.read()
-            await conductor.sleep(2_000)
-
-        for number in range(4):
-            conductor.spawn(f"w{number}", work(number))
-        for _ in range(3):
-            await conductor.relax(a)
-
-    return perform(play, seed=seed, strategy=strategy).tape.turns
+DRAWING = [name for name in STRATEGIES if name not in ("round_robin", "default", "delay")]
+"""Those that draw enough, without a profile, to make every schedule another one."""
 
 
 class TestSeeds:
-    @pytest.mark.parametrize("strategy", list(STRATEGIES))
+    @pytest.mark.parametrize("strategy", FORGETFUL)
     def test_a_seed_stands_for_a_schedule(self, perform: Perform, strategy: str) -> None:
         """The same seed gives the same turns, also from an object that has served other schedules before."""
         used = parse(strategy)
@@ -177,7 +36,7 @@ class TestSeeds:
         assert turns(perform, used, 3) == turns(perform, strategy, 3)
         assert len(turns(perform, strategy, 3)) > 20
 
-    @pytest.mark.parametrize("strategy", ["random", "pos", "pct", "portfolio"])
+    @pytest.mark.parametrize("strategy", ["delay:steps=40", *DRAWING])
     def test_seeds_differ(self, perform: Perform, strategy: str) -> None:
         """Different seeds give different turns, nearly always."""
         seen = {tuple(turns(perform, strategy, seed)) for seed in range(30)}
@@ -190,6 +49,32 @@ class TestSeeds:
 
         assert chosen == PINNED
 
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    def test_nobody_starves_for_ever(self, perform: Perform, strategy: str) -> None:
+        """Two actors that wait in a loop for what a third one does come to an end, under every strategy."""
+
+        async def play(conductor: Conductor) -> None:
+            done = False
+
+            async def wait() -> None:
+                while not done:
+                    await conductor.relax()
+
+            async def work() -> None:
+                nonlocal done
+                for _ in range(5):
+                    await conductor.relax()
+                done = True
+
+            for name in "ab":
+                conductor.spawn(name, wait())
+            conductor.spawn("c", work())
+
+        for seed in range(5):
+            assert perform(play, seed=seed, strategy=strategy, max_steps=200_000).failure is None
+
+
+class TestNumbers:
     def test_below_is_even(self) -> None:
         """Numbers drawn below n are each equally likely and never n."""
         rng = Random(1)
@@ -201,139 +86,29 @@ class TestSeeds:
         assert max(counts) < 1_100
         assert below(rng, 1) == 0
 
+    def test_octaves_are_even(self) -> None:
+        """Of lengths up to 15, each of the four octaves is drawn about as often, and no length is out of range."""
+        rng = Random(1)
+        drawn = [octaves(rng, 3) for _ in range(4_000)]
+        by_octave = [sum(number.bit_length() == bits for number in drawn) for bits in range(1, 5)]
 
-class TestPower:
-    @pytest.mark.parametrize(
-        ("strategy", "model", "budget"),
-        [
-            # about one and a half times the mean of very many campaigns
-            ("random", "lost", 4), ("random", "abba", 4), ("random", "reorder_3", 28),
-            ("pos", "lost", 6), ("pos", "abba", 6), ("pos", "reorder_3", 16),
-            ("pct:depth=2,steps=3", "lost", 5), ("pct:depth=2,steps=5", "abba", 8), ("pct:steps=7", "reorder_3", 40),
-            ("pct", "lost", 100), ("pct", "abba", 100),
-            ("portfolio", "lost", 8), ("portfolio", "abba", 8), ("portfolio", "reorder_3", 28),
-        ],
-    )  # fmt: skip
-    def test_finds(self, strategy: str, model: str, budget: int) -> None:
-        """A strategy shows a model's failure within a stated number of schedules, on average over 20 campaigns."""
-        assert mean_until_found(strategy, model, 20) <= budget
+        assert (min(drawn), max(drawn)) == (1, 15)
+        assert min(by_octave) > 900
 
-    def test_pos_reorders_better_than_the_random_walk(self) -> None:
-        """POS needs fewer schedules than the random walk for reorder_3."""
-        assert mean_until_found("pos", "reorder_3", 20) < mean_until_found("random", "reorder_3", 20)
-
-    def test_only_lasting_priorities_starve(self) -> None:
-        """PCT of depth 1 starves an actor for 20 steps in every other schedule; the random walk never does."""
-        assert mean_until_found("pct:depth=1", "starve_20", 20) <= 4
-        with pytest.raises(AssertionError, match="random does not find starve_20"):
-            mean_until_found("random", "starve_20", 1)
-
-    def test_round_robin_cannot_starve(self, perform: Perform) -> None:
-        """Under round robin no ready actor waits longer than a round."""
-        recorded = turns(perform, "round_robin:quantum=2", 0)
-        waiting = dict.fromkeys(range(5), 0)
-        for mask, chosen in recorded:
-            for number in waiting:
-                waiting[number] = waiting[number] + 1 if mask >> number & 1 and number != chosen else 0
-            assert max(waiting.values()) <= 2 * 4
-
-
-class TestPct:
-    def test_depth_one_never_preempts(self, perform: Perform) -> None:
-        """With depth 1 and nobody who yields or wakes, the turn is passed only when its holder cannot go on."""
-
-        async def play(conductor: Conductor) -> None:
-            for name in "abc":
-                conductor.spawn(name, one(Var(conductor)))
-
-        async def one(var: Var) -> None:
-            for _ in range(5):
-                await var.read()
-
-        recorded = perform(play, seed=4, strategy="pct:depth=1").tape.turns
-        order = [chosen for _, chosen in recorded]
-
-        assert sum(a != b for a, b in pairwise(order)) == 1
-
-    def test_change_points(self, perform: Perform) -> None:
-        """With depth d the turn is taken from its holder at most d-1 times, at steps up to `steps`."""
-        for seed in range(30):
-            preempted = preemptions(turns_without_yields(perform, "pct:depth=3,steps=15", seed))
-            assert len(preempted) <= 2
-            assert all(place < 15 for place in preempted)
-
-    def test_drawn_parameters(self) -> None:
-        """Depth and length are drawn for each schedule, depths of 1 to 3 about equally often, lengths of all sizes."""
-        depths, lengths = [0] * 3, set()
-        for seed in range(300):
-            strategy = Pct()
-            strategy.begin(strategy_rng(seed))
-            depths[len(strategy._changes)] += 1
-            lengths |= {change.bit_length() for change in strategy._changes}
-
-        assert min(depths) > 70
-        assert len(lengths) > 12
-
-
-def turns_without_yields(perform: Perform, strategy: str | Strategy, seed: int) -> list[tuple[int, int]]:
-    async def play(conductor: Conductor) -> None:
-        for name in "abc":
-            conductor.spawn(name, reads(Var(conductor)))
-
-    async def reads(var: Var) -> None:
-        for _ in range(8):
-            await var.read()
-
-    return perform(play, seed=seed, strategy=strategy).tape.turns
-
-
-def preemptions(recorded: list[tuple[int, int]]) -> list[int]:
-    """Where the turn was taken from somebody who could have gone on."""
-
-    def found() -> Iterator[int]:
-        for place, ((_, before), (mask, chosen)) in enumerate(pairwise(recorded), 1):
-            if chosen != before and mask >> before & 1:
-                yield place
-
-    return list(found())
-
-
-class TestPortfolio:
-    def test_all_get_their_share(self) -> None:
-        """Each strategy of the portfolio gets about its share of the schedules, and quanta vary."""
-        counts: dict[str, int] = {}
-        quanta = set()
-        portfolio = Portfolio()
-        for seed in range(1_000):
-            portfolio.begin(strategy_rng(seed))
-            counts[portfolio.chosen.name] = counts.get(portfolio.chosen.name, 0) + 1
-            quanta.add(getattr(portfolio.chosen, "quantum", 0))
-
-        assert {name: round(count / 50) for name, count in counts.items()} == {
-            "pos": 10, "pct": 5, "random": 3, "round_robin": 2,
-        }  # fmt: skip
-        assert len(quanta) > 50
-
-    def test_a_long_schedule_becomes_a_random_walk(self, perform: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
-        """After so many steps the portfolio walks at random, whatever it has drawn, so that nobody starves for ever."""
-        monkeypatch.setattr("ksmactors.interleave.strategies.portfolio.FAIR_AFTER", 10)
-        drawn, ended = set(), set()
-        for seed in range(30):
-            strategy = Portfolio()
-            strategy.begin(strategy_rng(seed))
-            drawn.add(strategy.chosen.name)
-            turns_without_yields(perform, strategy, seed)
-            ended.add(strategy.chosen.name)
-
-        assert drawn == {"pos", "pct", "random", "round_robin"}
-        assert ended == {"random"}
+    def test_distinct_steps(self) -> None:
+        """Steps are drawn without repeating one, last first, and never more than there are."""
+        assert distinct(Random(1), 9, 3) == [3, 2, 1]
+        assert len(set(distinct(Random(1), 5, 1_000))) == 5
 
 
 class TestRegistry:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("poss", r"no strategy 'poss' \(did you mean pos\?\); there are: portfolio, pos, pct, random, round_robin"),
+            (
+                "poss",
+                r"no strategy 'poss' \(did you mean pos\?\); there are: portfolio, pos, surw, urw, pct, delay, random",
+            ),
             ("", "no strategy ''; there are: portfolio"),
             ("replay", "replay follows a recorded schedule: use `ksmactors replay FILE`"),
             ("pct:deep=3", r"strategy pct has no parameter 'deep' \(did you mean depth\?\); its parameters are: depth"),
@@ -343,6 +118,14 @@ class TestRegistry:
             ("pct:depth=1,depth=2", "depth is given twice"),
             ("round_robin:quantum=0", "strategy round_robin: quantum must be a whole number from 1"),
             ("random:seed=1", "strategy random has no parameter 'seed'; its parameters are: none"),
+            ("surw:across=rooms", "strategy surw: across must be one of actors, cpus, nodes, not 'rooms'"),
+            ("burst:octaves=31", "strategy burst: octaves must be a whole number from 0 to 30"),
+            ("starvation:octaves=99", "strategy starvation: octaves must be a whole number from 1 to 30"),
+            ("delay:delays=many", "strategy delay: delays must be a whole number from 0"),
+            ("guided:family=0", "strategy guided: family must be a whole number from 1"),
+            ("metrics:of=poss", r"no strategy 'poss' \(did you mean pos\?\)"),
+            ("metrics:of=pct:depth=2,steps=x", "strategy pct: steps must be a whole number from 0"),
+            ("pos:of=random", "strategy pos has no parameter 'of'; its parameters are: none"),
         ],
     )
     def test_bad_text(self, text: str, message: str) -> None:
@@ -351,12 +134,23 @@ class TestRegistry:
             parse(text)
 
     def test_parameters(self) -> None:
-        """Parameters are typed, arrive, and can be listed."""
+        """Parameters are typed, arrive, and can be listed; every strategy says what it is."""
         strategy = parse("pct:depth=2,steps=100")
 
         assert isinstance(strategy, Pct)
         assert (strategy.depth, strategy.steps) == (2, 100)
-        assert [name for cls in STRATEGIES.values() for name in parameters_of(cls)] == ["depth", "steps", "quantum"]
+        assert {name: list(parameters_of(cls)) for name, cls in STRATEGIES.items() if parameters_of(cls)} == {
+            "surw": ["on", "across"],
+            "pct": ["depth", "steps"],
+            "delay": ["delays", "steps"],
+            "burst": ["octaves"],
+            "starvation": ["octaves"],
+            "guided": ["family", "every", "draws"],
+            "round_robin": ["quantum"],
+            "metrics": ["of"],
+            "recording": ["to", "of"],
+            "determinism": ["of"],
+        }
         assert all(cls.summary for cls in STRATEGIES.values())
 
     def test_somebody_elses_strategy(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,12 +178,56 @@ class TestRegistry:
         with pytest.raises(UsageError, match="is no subclass of"):
             register(int)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("pos", "pos"),
+            ("guided", "guided:every=3"),
+            ("guided:family=9", "guided:every=3,family=9"),
+            ("guided:every=2", "guided:every=2"),
+            ("metrics:of=guided", "metrics:of=guided:every=3"),
+        ],
+    )
+    def test_dealt_to_several_workloads(self, text: str, told: str) -> None:
+        """A strategy that learns is told how far the seeds of one workload are apart, if nobody has said so."""
+        assert dealt(text, 3) == told
+        assert dealt(text, 1) == text
+
+
+class TestRoundRobin:
+    def test_cannot_starve(self, perform: Perform) -> None:
+        """Under round robin no ready actor waits longer than a round."""
+        recorded = turns(perform, "round_robin:quantum=2", 0)
+        waiting = dict.fromkeys(range(5), 0)
+        for mask, chosen in recorded:
+            for number in waiting:
+                waiting[number] = waiting[number] + 1 if mask >> number & 1 and number != chosen else 0
+            assert max(waiting.values()) <= 2 * 4
+
+
+class TestDefaultOrder:
+    def test_interrupts_nobody(self, perform: Perform) -> None:
+        """Each actor goes on to its end, then the lowest-numbered one has the turn."""
+        order = [chosen for _, chosen in turns_without_yields(perform, "default", 0)]
+
+        assert order == sorted(order)
+
 
 PINNED = {
     "portfolio": "101111221222222011044244",
     "pos": "222333323022220203332111",
-    "pct": "222222222332333333344344",
+    "surw": "222333220101011111114414",
+    "urw": "244124340132411344331114",
+    "pct": "111111111441444444422422",
+    "delay": "111111111022222222210333",
     "random": "244124340132411344331114",
+    "burst": "222222243333311111111144",
+    "starvation": "343401324113443311143011",
+    "guided": "333101031440411111143144",
     "round_robin": "123401234012340123412341",
+    "default": "111111111022222222201033",
+    "metrics": "101111221222222011044244",
+    "recording": "101111221222222011044244",
+    "determinism": "101111221222222011044244",
 }
 """Who moves in the first 24 choices of `turns` with seed 1. A change here makes recorded seeds mean something else."""

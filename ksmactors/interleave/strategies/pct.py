@@ -5,12 +5,11 @@ The ready actor with the highest priority runs until it blocks. At d-1 change po
 one that has the turn drops below all others. A bug of depth d (d ordering constraints that must hold) in a run of
 n actors and k steps is found with probability at least 1 / (n * k**(d-1)).
 
-A fixed depth hurts shallower bugs, so by default it is drawn for each schedule. The length k is not known in
-advance, and must not be learned from earlier schedules, or a seed would not stand for a schedule; so by default it
-is drawn too, a power of two, each equally likely. That costs a factor of a dozen against a k that is known
-(`steps=`), whatever k is.
+A fixed depth hurts shallower bugs, so by default it is drawn for each schedule. The length k must not be learned from
+earlier schedules, or a seed would not stand for a schedule; it is what a calibration schedule has.
 
-Steps are counted as in the other strategies: only where two or more actors are ready.
+Steps are counted as in the other strategies: only where two or more actors are ready. Priorities last, so somebody
+could starve for ever: a very long schedule ends as a random walk.
 """
 
 from __future__ import annotations
@@ -20,37 +19,34 @@ from random import Random
 from typing import ClassVar, Final
 
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.strategies.base import Strategy, below
+from ksmactors.interleave.strategies.base import UNREACHED, below, distinct, length
+from ksmactors.interleave.strategies.fair import Fair
 from ksmactors.parameters import Int
 
 DEPTHS: Final = 3
 """Depth is drawn from 1 to this: few known bugs need more than two preemptions."""
 
-LOG_STEPS_MIN, LOG_STEPS_MAX = 2, 17
-"""Lengths drawn lie between 4 and 131,072 choices: from a litmus test to the longest built-in workload."""
-
 PRIORITY_BITS: Final = 32
-UNREACHED: Final = 1 << 62
 
 
-class Pct(Strategy):
+class Pct(Fair):
     """Fixed random priorities, changed at a few random steps."""
 
     name: ClassVar[str] = "pct"
     summary: ClassVar[str] = "random priorities for whole actors, changed at depth-1 random steps"
+    wants_profile = True
     depth = Int(0, f"ordering constraints of the bug looked for; 0 draws 1 to {DEPTHS} for each schedule")
-    steps = Int(0, "choices in a schedule, as far as known; 0 draws a power of two for each schedule")
+    steps = Int(0, "choices in a schedule, as far as known; 0 takes what a calibration schedule has")
 
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         depth = self.depth or 1 + below(rng, DEPTHS)
-        steps = self.steps or 1 << LOG_STEPS_MIN + below(rng, LOG_STEPS_MAX - LOG_STEPS_MIN + 1)
-        self._changes = _distinct(rng, min(depth - 1, steps), steps)
+        self._changes = distinct(rng, depth - 1, length(rng, self.steps, self.profile))
         self._taken = 0
         self._priorities: dict[int, int] = {}
         self._floor = 0
 
-    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+    def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         self._taken += 1
         chosen = self._highest(ready)
         if self._changes and self._taken >= self._changes[-1]:
@@ -59,8 +55,8 @@ class Pct(Strategy):
             chosen = self._highest(ready)
         return chosen
 
-    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
-        # An actor without a priority draws it in `choose`, where the ready set is the one that counts.
+    def ahead(self, ready: Sequence[Actor], current: Actor) -> int:
+        # An actor without a priority draws it in `decide`, where the ready set is the one that counts.
         if any(actor.number not in self._priorities for actor in ready) or self._highest(ready) is not current:
             return 1
         return self._changes[-1] - self._taken if self._changes else UNREACHED
@@ -81,13 +77,3 @@ class Pct(Strategy):
     def _demote(self, actor: Actor) -> None:
         self._floor -= 1
         self._priorities[actor.number] = self._floor
-
-
-def _distinct(rng: Random, count: int, steps: int) -> list[int]:
-    """`count` different steps from 1 to `steps`, the last one first."""
-    drawn: list[int] = []
-    while len(drawn) < count:
-        step = 1 + below(rng, steps)
-        if step not in drawn:
-            drawn.append(step)
-    return sorted(drawn, reverse=True)

@@ -4,6 +4,8 @@ Each pending operation draws a priority of its own when it appears, and the high
 race with the one that goes then draw anew, since their order against it is settled and a low draw that made them
 lose must not make them lose to the next one too. All others keep theirs. That reset is what makes partial orders,
 rather than interleavings, nearly equally likely; without it the strategy is much weaker.
+
+Who is about to take a lock that is held would only begin to wait, so it is not asked; its operation stays pending.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from ksmactors.interleave.actor import Actor, Operation, races
+from ksmactors.interleave.actor import ACQUIRE, Actor, Operation, races
+from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.strategies.base import Strategy
 
 PRIORITY_BITS: Final = 32
@@ -37,7 +40,7 @@ class Pos(Strategy):
             # An actor that moved while nobody else was ready was not chosen here: its operation tells.
             if known is None or known[0] is not actor.op:
                 known = drawn[actor.number] = actor.op, self.rng.getrandbits(PRIORITY_BITS)
-            if known[1] > highest:
+            if known[1] > highest and (actor.op[0] != ACQUIRE or not would_wait(actor)):
                 chosen, highest = actor, known[1]
         done = chosen.op
         for actor in ready:

@@ -1,4 +1,7 @@
-"""Strategies by name, and the text that stands for one: `NAME` or `NAME:KEY=VALUE,...`."""
+"""Strategies by name, and the text that stands for one: `NAME` or `NAME:KEY=VALUE,...`.
+
+The value of `of` is the text of another strategy: it takes all that follows.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,31 @@ from difflib import get_close_matches
 from typing import Final
 
 from ksmactors.errors import UsageError
+from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.burst import Burst
+from ksmactors.interleave.strategies.default_order import DefaultOrder
+from ksmactors.interleave.strategies.delay import Delay
+from ksmactors.interleave.strategies.determinism import Determinism
+from ksmactors.interleave.strategies.guided import Guided
+from ksmactors.interleave.strategies.metrics import Metrics
 from ksmactors.interleave.strategies.pct import Pct
 from ksmactors.interleave.strategies.portfolio import Portfolio
 from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.interleave.strategies.random_walk import RandomWalk
+from ksmactors.interleave.strategies.recording import Recording
 from ksmactors.interleave.strategies.round_robin import RoundRobin
+from ksmactors.interleave.strategies.starvation import Starvation
+from ksmactors.interleave.strategies.surw import Surw
+from ksmactors.interleave.strategies.urw import Urw
+from ksmactors.parameters import parameters_of
 
-STRATEGIES: Final[dict[str, type[Strategy]]] = {cls.name: cls for cls in (Portfolio, Pos, Pct, RandomWalk, RoundRobin)}
+_OWN: Final[tuple[type[Strategy], ...]] = (
+    Portfolio, Pos, Surw, Urw, Pct, Delay, RandomWalk, Burst, Starvation, Guided, RoundRobin, DefaultOrder,
+    Metrics, Recording, Determinism,
+)  # fmt: skip
+
+STRATEGIES: Final[dict[str, type[Strategy]]] = {cls.name: cls for cls in _OWN}
 """Every strategy that can be asked for by name. `parameters_of(cls)` tells its parameters."""
 
 
@@ -49,9 +69,28 @@ def parse(text: str) -> Strategy:
     return cls(**_values(text, rest))
 
 
+def dealt(text: str, workloads: int) -> str:
+    """The text of a strategy for one of several workloads that the seeds are dealt to in turn.
+
+    A strategy that learns from one schedule of a workload to the next must know how far their seeds are apart.
+    """
+    name, _, rest = text.partition(":")
+    if name in SEARCHES:  # it is a schedule of a search that is replayed
+        return text
+    known = parameters_of(STRATEGIES[name])
+    values = _values(text, rest)
+    if workloads > 1 and "of" in known and "of" in values:
+        return text.removesuffix(values["of"]) + dealt(values["of"], workloads)
+    if workloads == 1 or "every" not in known or "every" in values:
+        return text
+    return f"{name}:every={workloads}{',' if rest else ''}{rest}"
+
+
 def _unknown(name: str) -> str:
     if name == "replay":
         return "strategy replay follows a recorded schedule: use `ksmactors replay FILE`"
+    if name in SEARCHES:
+        return f"strategy {name} goes through all schedules: use `ksmactors explore --algorithm {name}`"
     near = get_close_matches(name, STRATEGIES, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
     return f"no strategy {name!r}{guess}; there are: {', '.join(STRATEGIES)}"
@@ -59,7 +98,9 @@ def _unknown(name: str) -> str:
 
 def _values(text: str, rest: str) -> dict[str, str]:
     values: dict[str, str] = {}
-    for pair in rest.split(",") if rest else ():
+    before, of, wrapped = f",{rest}".partition(",of=")
+    pairs = before[1:].split(",") if before[1:] else []
+    for pair in [*pairs, f"of={wrapped}"] if of else pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise UsageError(f"strategy {text!r}: {pair!r} is not KEY=VALUE; write NAME:KEY=VALUE,KEY=VALUE")

@@ -59,6 +59,7 @@ class Replay(Strategy):
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
+        self.thorough = bool(schedule.header.get("thorough"))
         self._runs = [*runs(schedule.turns), (0, 0, UNREACHED)]
 
     def begin(self, rng: Random) -> None:

@@ -1,0 +1,64 @@
+"""What a strategy asks for before it plays a schedule: a profile of what is run, and rehearsals.
+
+Both are functions of the subject and the seed, so a schedule is one, too. A campaign keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
+
+from ksmactors.campaign.subject import Subject
+from ksmactors.interleave.profile import Profile
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.registry import parse
+from ksmactors.interleave.strategies.round_robin import RoundRobin
+
+CALIBRATION_STEPS: Final = 200_000
+"""Steps after which a calibration is given up; what it has counted until then is the profile."""
+
+Play: TypeAlias = Callable[..., Awaitable[object]]
+"""`schedule.run_schedule`."""
+
+
+@dataclass(slots=True)
+class Preparing:
+    """Makes strategies ready to play. What it keeps belongs to one campaign, and could be made again at any time."""
+
+    play: Play
+    _profiles: list[tuple[Subject, Profile]] = field(default_factory=list)
+    _rehearsed: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
+
+    async def strategy(self, subject: Subject, seed: int, text: str) -> Strategy:
+        """An object that plays the schedule of a seed next, and whatever it asks for has been done.
+
+        Raises:
+            UsageError: there is no such strategy.
+        """
+        deciding = parse(text)
+        if deciding.wants_profile:
+            deciding.profile = await self.profile(subject)
+        wanted, played = list(deciding.rehearsal(seed)), []
+        if wanted:
+            known, rehearsed, before = self._rehearsed.get((subject.name, text), (subject, deciding, []))
+            if known is subject and before == wanted[: len(before)]:
+                deciding, played = rehearsed, before
+        for earlier in wanted[len(played) :]:
+            await self.play(subject, earlier, text, deciding=deciding)
+        self._rehearsed[subject.name, text] = subject, deciding, [*wanted, seed]
+        return deciding
+
+    async def profile(self, subject: Subject) -> Profile:
+        """What is counted in one schedule of a subject in the default order.
+
+        Neither the witnesses nor the step limit that were asked for matter to it, so neither do they to any choice.
+        """
+        for known, profile in self._profiles:
+            if known is subject:
+                return profile
+        profile = Profile()
+        quiet = replace(subject, watchers=(), max_steps=CALIBRATION_STEPS)
+        await self.play(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
+        self._profiles.append((subject, profile))
+        return profile

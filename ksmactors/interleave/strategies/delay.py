@@ -1,0 +1,51 @@
+"""Delay bounding (Emmi, Qadeer, Rakamaric: Delay-Bounded Scheduling, POPL 2011), sampled.
+
+A deterministic order, departed from at a few places: the actor that has the turn goes on, and when it cannot, the
+lowest-numbered ready one does. At each of D random steps the one that would go is passed over for the next one in the
+circle. So a schedule has at most D departures from the default order before anybody shrinks it, and reads easily; and
+bugs that need few are found soon, however many actors there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import ClassVar, Final
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.strategies.base import UNREACHED, below, distinct, length
+from ksmactors.interleave.strategies.default_order import DefaultOrder
+from ksmactors.parameters import Int
+
+DELAYS: Final = 3
+"""Delays are drawn from 1 to this: few known bugs need more."""
+
+
+class Delay(DefaultOrder):
+    """The default order, but for a few random steps at which the next actor goes instead."""
+
+    name: ClassVar[str] = "delay"
+    summary: ClassVar[str] = "the default order, departed from at a few random steps"
+    wants_profile = True
+    delays = Int(0, f"departures from the default order; 0 draws 1 to {DELAYS} for each schedule")
+    steps = Int(0, "choices in a schedule, as far as known; 0 takes what a calibration schedule has")
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        delays = self.delays or 1 + below(rng, DELAYS)
+        self._places = distinct(rng, delays, length(rng, self.steps, self.profile))
+        self._taken = 0
+
+    def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        self._taken += 1
+        chosen = super().decide(ready, current)
+        if not self._places or self._taken < self._places[-1]:
+            return chosen
+        self._places.pop()
+        return next((actor for actor in ready if actor.number > chosen.number), ready[0])
+
+    def ahead(self, ready: Sequence[Actor], current: Actor) -> int:
+        return self._places[-1] - self._taken if self._places else UNREACHED
+
+    def stayed(self, points: int) -> None:
+        self._taken += points

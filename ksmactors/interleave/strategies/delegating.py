@@ -1,0 +1,35 @@
+"""Strategies around another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.strategies.base import Stage, Strategy
+
+
+class Delegating(Strategy):
+    """Base of strategies that have another one, `inner`, do the work. Passes on everything but `begin`."""
+
+    inner: Strategy
+
+    @property
+    def stage(self) -> Stage:
+        """The conductor."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: Stage) -> None:
+        self._stage = self.inner.stage = stage
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        return self.inner.choose(ready, current)
+
+    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
+        return self.inner.horizon(ready, current)
+
+    def stayed(self, points: int) -> None:
+        self.inner.stayed(points)
+
+    def yielded(self, actor: Actor) -> None:
+        self.inner.yielded(actor)

@@ -1,0 +1,133 @@
+"""Directed schedules: a script says who goes how far, one actor after the other.
+
+A script is a sequence of steps `ACTOR > PLACE`: the actor has the turn until it is about to do the operation that the
+place names (or until it is `blocked`, or at its `end`). `PLACE x2` means the second time it comes there; `of NAME`
+after the place demands that the object of the operation has NAME in its name. An actor that is not there yet, or is
+blocked for a while, is waited for: meanwhile those move in the default order whom no step has told to stop. After the
+last step the default order holds: the actor that has the turn goes on, and when it cannot, the lowest-numbered ready
+one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from ksmactors.errors import UsageError, unknown
+from ksmactors.interleave.actor import DONE, YIELD, Actor, Operation, running_functions
+from ksmactors.interleave.reports import name_of
+from ksmactors.interleave.strategies.base import Strategy
+
+END: Final = "end"
+BLOCKED: Final = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place in the code: an actor is about to do an operation of this kind on this field of an object of this class
+    while it is inside of a function. What is None or empty does not matter."""
+
+    kind: int | None = None
+    cls: type | None = None
+    field: object = None
+    inside: str = ""
+
+    def reached(self, op: Operation, functions: Sequence[str]) -> bool:
+        """Whether an actor that is in these functions and has declared `op` is there."""
+        return (
+            (self.kind is None or op[0] == self.kind)
+            and (self.cls is None or isinstance(op[1], self.cls))
+            and (self.field is None or op[2] == self.field)
+            and (not self.inside or self.inside in functions)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a script. `place` None: to the end if `to` is END, else until it is blocked."""
+
+    actor: str
+    to: str
+    place: Checkpoint | None
+    times: int = 1
+    of: str = ""
+
+
+_STEP: Final = re.compile(r"\s*(\S+)\s*>\s*(\S+?)(?:\s+of\s+(.+?))?(?:\s+x(\d+))?\s*")
+
+
+def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -> list[Step]:
+    """The steps that texts stand for.
+
+    Raises:
+        UsageError: one is no step, or names a place that does not exist; the message lists what there is.
+    """
+    steps = []
+    for text in script:
+        match = _STEP.fullmatch(text)
+        if match is None:
+            raise UsageError(f"step {text!r} of a script: write ACTOR > PLACE, with xN or of NAME behind it")
+        actor, to, of, times = match.groups()
+        if to not in (END, BLOCKED) and to not in checkpoints:
+            raise UsageError(unknown("place", to, [*checkpoints, END, BLOCKED]))
+        steps.append(Step(actor, to, checkpoints.get(to), int(times or 1), of or ""))
+    return steps
+
+
+class Directed(Strategy):
+    """Follows a script. `left` has the steps that were not reached when the schedule ended."""
+
+    name: ClassVar[str] = "directed"
+    summary: ClassVar[str] = "a script says who goes how far"
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__()
+        self._steps = list(steps)
+        self.left: list[Step] = list(steps)
+        self._met = 0
+        self._going = ""
+        self._halted: set[str] = set()
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        if not any(actor.name == step.actor for step in self._steps for actor in ready):
+            return self._default(ready, current)  # the scene is being set, or is over
+        while self.left:
+            step = self.left[0]
+            actor = self._named(step.actor)
+            if actor is not None and actor in ready and not self._there(step, actor, current):
+                self._halted.discard(step.actor)
+                self._going = step.actor
+                return actor
+            if actor is None or (actor not in ready and not self._done(step, actor)):
+                break
+            self._halted.add(step.actor)
+            self.left.pop(0)
+            self._met = 0
+            self._going = ""
+        return self._default(ready, current)
+
+    def _named(self, name: str) -> Actor | None:
+        return next((actor for actor in self.stage.actors if actor.name == name), None)
+
+    def _there(self, step: Step, actor: Actor, current: Actor | None) -> bool:
+        if step.to == BLOCKED:  # it was told to go, and has lost the turn: it was blocked when nobody could be asked
+            return self._going == actor.name and current is not actor
+        if step.place is None or current is not actor or not step.place.reached(actor.op, running_functions()):
+            return False
+        if step.of and step.of not in name_of(actor.op[1]):
+            return False
+        self._met += 1
+        return self._met == step.times
+
+    def _done(self, step: Step, actor: Actor) -> bool:
+        """Whether an actor that cannot move has come as far as it should: it is blocked, or has ended."""
+        spinning = actor.op[0] == YIELD and actor.op is not DONE
+        return not spinning and step.to == (END if actor.waiting_on is None else BLOCKED)
+
+    def _default(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        free = [actor for actor in ready if not self.left or actor.name not in self._halted]
+        if not free:
+            free = list(ready)
+        return current if current in free else free[0]

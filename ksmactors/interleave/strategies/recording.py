@@ -1,0 +1,44 @@
+"""Recording: every choice in plain words, for who writes a strategy or wonders about one.
+
+A schedule string says who was chosen; this says among whom, and what each of them was about to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import ClassVar
+
+from ksmactors.errors import UsageError
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.labels import told
+from ksmactors.interleave.strategies.wrapper import Wrapper
+from ksmactors.parameters import FilePath
+
+
+class Recording(Wrapper):
+    """Writes down each choice. From Python: `lines` has those of the schedule, also without a file."""
+
+    name: ClassVar[str] = "recording"
+    summary: ClassVar[str] = "another strategy, with every choice written to a file in plain words"
+    to = FilePath(None, "the file that they are added to; none if not given")
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self.lines: list[str] = []
+
+    def concluded(self) -> Mapping[str, int]:
+        if self.to is not None:
+            try:
+                with self.to.open("a", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in self.lines)
+            except OSError as error:
+                raise UsageError(f"strategy recording: {self.to} cannot be written ({error.strerror})") from None
+        return super().concluded()
+
+    def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
+        others = "; ".join(f"{actor.name} {told(actor.op)}" for actor in ready if actor is not chosen)
+        self.lines.append(f"step {self.stage.step}: {chosen.name} {told(chosen.op)}, not {others}")
+
+    def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
+        self.lines.append(f"step {self.stage.step}: {current.name} has gone on for {points} choices")

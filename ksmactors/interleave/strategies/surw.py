@@ -1,0 +1,145 @@
+"""Selectively uniform random walk (Zhao, Wolff, Mathur, Roychoudhury: Selectively Uniform Concurrency Testing,
+ASPLOS 2025).
+
+All interleavings of a long run are too many to sample evenly; the orders of the operations on one object are not. For
+each schedule an *interesting* object is drawn from what a calibration schedule has seen two actors use, the busy ones
+more often, or what the user has named is interesting. Operations on it are let through so that each order of them is
+equally likely (as in `urw`, with what each actor has left to do on it); everything else goes by random priorities,
+drawn for each operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import ClassVar, Final
+
+from ksmactors.errors import UsageError
+from ksmactors.interleave.actor import ACQUIRE, Actor, Operation
+from ksmactors.interleave.labels import kinds, label_of, matches
+from ksmactors.interleave.locks import would_wait
+from ksmactors.interleave.profile import Budget
+from ksmactors.interleave.strategies.base import Strategy, below
+from ksmactors.interleave.strategies.urw import drawn
+from ksmactors.parameters import Str
+
+PRIORITY_BITS: Final = 32
+
+EVEN: Final = 4
+"""In one schedule of so many each shared object is equally likely, lest the few that are always in use get them all."""
+
+
+class Surw(Strategy):
+    """Samples evenly the orders of the operations on what is interesting."""
+
+    name: ClassVar[str] = "surw"
+    summary: ClassVar[str] = "all orders of the operations on one shared object alike, another one for each schedule"
+    wants_profile = True
+    on = Str("", "what is interesting, such as page_lock or stable_tree/1 (joined by +); by default it is drawn")
+    across = Str("actors", "what is drawn is shared by different ones of these", choices=("actors", "cpus", "nodes"))
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self._names, counts = self._interesting()
+        self._budget = Budget(counts, self.profile.parents)
+        self._next = -1
+        self._held: set[int] = set()
+        self._drawn: dict[int, tuple[Operation, int, bool]] = {}
+        self._matters: dict[str, bool] = {}
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        if len(self.stage.actors) > len(self._budget):
+            self._meet()
+        held = self._held
+        while True:
+            actor, matters = self._highest(ready)
+            if actor is None:
+                if not held:  # all wait for each other, or for somebody who sleeps
+                    return ready[0]
+                # Who is next does not come, perhaps since it waits for a lock of one that is held back: another one is.
+                self._forget()
+                ready = [actor for actor in ready if not would_wait(actor)]
+                continue
+            if not matters:
+                return actor
+            if self._next < 0:
+                self._next = self._successor(ready)
+            if actor.number == self._next:
+                self._budget.spend(actor.number)
+                self._forget()
+                return actor
+            held.add(actor.number)
+
+    def _highest(self, ready: Sequence[Actor]) -> tuple[Actor | None, bool]:
+        """Whose pending operation has the highest priority, of those that are not held back and could do it, and
+        whether it is interesting; of equal ones the lowest-numbered."""
+        best, best_priority, matters = None, -1, False
+        for actor in ready:
+            op = actor.op
+            known = self._drawn.get(actor.number)
+            if known is None or known[0] is not op:
+                known = self._draw_priority(actor)
+            if known[1] <= best_priority or actor.number in self._held or (op[0] == ACQUIRE and would_wait(actor)):
+                continue
+            best, best_priority, matters = actor, known[1], known[2]
+        return best, matters
+
+    def yielded(self, actor: Actor) -> None:
+        # It waits for what another one does, who may be held back for it to be next.
+        self._forget()
+
+    def _successor(self, ready: Sequence[Actor]) -> int:
+        """Who does the next operation on what is interesting, of those who are not held back."""
+        return drawn(self.rng, [actor for actor in ready if actor.number not in self._held], self._budget).number
+
+    def _forget(self) -> None:
+        self._next = -1
+        self._held.clear()
+
+    def _draw_priority(self, actor: Actor) -> tuple[Operation, int, bool]:
+        """An actor's new operation, its priority, and whether it is interesting."""
+        label = label_of(actor.op)
+        matters = self._matters.get(label)
+        if matters is None:
+            matters = self._matters[label] = any(matches(label, name) for name in self._names)
+        known = self._drawn[actor.number] = actor.op, self.rng.getrandbits(PRIORITY_BITS), matters
+        return known
+
+    def _meet(self) -> None:
+        """New actors take over a part of what their parents had left, and with it perhaps their being next."""
+        budget = self._budget
+        for actor in self.stage.actors[len(budget) :]:
+            parent = budget.parent(actor)
+            before = budget.left(parent) if parent >= 0 else 0
+            taken = budget.admit(actor)
+            if parent >= 0 and parent == self._next and below(self.rng, before) < taken:
+                self._next = actor.number
+
+    def _interesting(self) -> tuple[list[str], dict[str, int]]:
+        """The names of what is interesting in this schedule, and how often the calibration had each actor use it."""
+        accesses = self.profile.accesses
+        names = self.on.split("+") if self.on else self._draw()
+        for name in names:
+            if not any(matches(label, name) for label in accesses):
+                there_are = ", ".join(kinds(accesses)) or "nothing"
+                raise UsageError(f"strategy surw: nothing here is called {name!r}; there are: {there_are}")
+        counts = dict.fromkeys(self.profile.events, 0)
+        for label, by_actor in accesses.items():
+            if any(matches(label, name) for name in names):
+                for actor, count in by_actor.items():
+                    counts[actor] += count
+        return names, counts
+
+    def _draw(self) -> list[str]:
+        """One label, the busy ones more often; none if nothing is shared."""
+        shared = {label: sum(counts.values()) for label, counts in self.profile.shared(self.across).items()}
+        if not shared and self.across != "actors":
+            raise UsageError(f"strategy surw: nothing is shared across {self.across} here; use across=actors")
+        if shared and not below(self.rng, EVEN):
+            return [list(shared)[below(self.rng, len(shared))]]
+        ticket = below(self.rng, sum(shared.values())) if shared else 0
+        for label, count in shared.items():
+            ticket -= count
+            if ticket < 0:
+                return [label]
+        return []

@@ -1,0 +1,63 @@
+"""Wrappers: strategies that look over the shoulder of another one.
+
+`metrics:of=pos` is `pos`, counted; what follows `of=` is the whole text of the other strategy, so it comes last:
+`recording:to=choices.txt,of=pct:depth=2`. Wrappers can be stacked: `determinism:of=metrics:of=pos`. A wrapper draws
+nothing, so that the schedule of a seed is the one that the wrapped strategy makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.strategies.delegating import Delegating
+from ksmactors.parameters import Str
+
+
+class Wrapper(Delegating):
+    """Base of wrappers: `chose` and `kept` hear of every choice, asked for or not."""
+
+    of = Str("portfolio", "the strategy that decides; its text may have parameters, so this comes last")
+
+    def __init__(self, **values: Any) -> None:
+        from ksmactors.interleave.strategies.registry import parse  # it knows the wrappers, too
+
+        super().__init__(**values)
+        self.inner = parse(self.of)
+        self.wants_profile = self.inner.wants_profile
+        self._ready: Sequence[Actor] = ()
+        self._current: Actor | None = None
+
+    def rehearsal(self, seed: int) -> Sequence[int]:
+        return self.inner.rehearsal(seed)
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        if self.wants_profile:
+            self.inner.profile = self.profile
+        self.inner.begin(rng)
+
+    def concluded(self) -> Mapping[str, int]:
+        return self.inner.concluded()
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        chosen = self.inner.choose(ready, current)
+        self.chose(ready, current, chosen)
+        return chosen
+
+    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
+        self._ready, self._current = tuple(ready), current
+        return self.inner.horizon(ready, current)
+
+    def stayed(self, points: int) -> None:
+        if self._current is not None:
+            self.kept(self._ready, self._current, points)
+        self.inner.stayed(points)
+
+    def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
+        """Told of a choice, before the chosen one moves."""
+
+    def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
+        """Told that `current` has kept the turn for so many choices unasked."""
