@@ -25,12 +25,9 @@ be random is drawn from `host.draw`: then the same seed gives the same run, on a
 
 from __future__ import annotations
 
-import os
-import traceback
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Final
 
 from ksmactors.actors.crew import Crew
 from ksmactors.actors.hotplug import Offline, Online
@@ -45,12 +42,13 @@ from ksmactors.actors.process import (
     SegmentationFault,
     Thread,
 )
-from ksmactors.errors import KsmActorsError, WorkloadCrashed
+from ksmactors.errors import WorkloadCrashed
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
 from ksmactors.mm.content import Content
-from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str, checked, parameters_of
+from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
+from ksmactors.program import Program, Setting, guarded
 
 __all__ = [
     "Bool", "BusError", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Pin",
@@ -71,25 +69,9 @@ PATIENCE: Final = 40
 """Looks without a single step by anybody, each after twice the time of the one before: after so many, a longest
 possible sleep_millisecs (2**32) has passed, and ksmd does not sleep but is stuck."""
 
-_PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
-_EMULATOR: Final = tuple(f"{Path(__file__).parent / part}{os.sep}" for part in _PARTS)
-"""Where an exception is raised that is no fault of the workload."""
 
-
-class Workload(ABC):
-    """Base of all workloads. One object serves many schedules: what belongs to one schedule lives in `run`.
-
-    Attributes:
-        name, summary: what `list workloads` shows; by default the class's name and its docstring's first line.
-        expect_marks: marks (`Host.mark`) that some schedule of a campaign should reach.
-
-    Args:
-        values: parameters by name, each as text or as a value. UsageError if a name or a value is wrong.
-    """
-
-    name: ClassVar[str] = ""
-    summary: ClassVar[str] = ""
-    expect_marks: ClassVar[tuple[str, ...]] = ()
+class Workload(Program):
+    """Base of all workloads of the emulated machine, see `Program`; `run` is what an author writes."""
 
     pages_to_scan = Int(100, "knob pages_to_scan: pages that ksmd scans in a batch", high=1_000_000)
     sleep_millisecs = Int(0, "knob sleep_millisecs: ksmd's sleep between batches", high=60_000)
@@ -105,28 +87,12 @@ class Workload(ABC):
         high=1_000_000,
     )
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "name" not in vars(cls):
-            cls.name = cls.__name__
-        if "summary" not in vars(cls):
-            cls.summary = (cls.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-
-    def __init__(self, **values: Any) -> None:
-        vars(self).update(checked(type(self), f"workload {self.name}", values))
-        self.prepare()
-
-    def prepare(self) -> None:
-        """Called once, before the first schedule: read files here; raise UsageError if they will not do."""
-
     @abstractmethod
     async def run(self, host: Host) -> None:
         """One schedule: start processes and threads; may return while threads are still running."""
 
-    @classmethod
-    def parameters(cls) -> list[Parameter[Any]]:
-        """Its parameters, its own first."""
-        return list(parameters_of(cls).values())
+    async def perform(self, setting: Setting) -> None:
+        await Host(setting.machine()).main(self)
 
 
 class Host:
@@ -288,15 +254,4 @@ class Host:
 
     async def _guard(self, code: Awaitable[None]) -> None:
         """Await a workload's code; turn what it raises of its own into WorkloadCrashed."""
-        try:
-            await code
-        except (KsmActorsError, EmulatedFault):
-            raise
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            if frame.filename.startswith(_EMULATOR):
-                raise
-            raise WorkloadCrashed(
-                f"workload {self._name} raised {type(error).__name__}: {error} "
-                f"({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
-            ) from error
+        await guarded(self._name, code, EmulatedFault)

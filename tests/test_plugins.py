@@ -122,7 +122,9 @@ class TestRegistered:
         assert len(problems) == 4
         assert problems[0].endswith("odd_module:Empty has no method run(host)")
         assert "Gone" in problems[1]
-        assert problems[2].endswith("odd_module:number is no subclass of ksmactors.workload.Workload")
+        assert problems[2].endswith(
+            "odd_module:number is no subclass of ksmactors.workload.Workload or ksmactors.model.Model"
+        )
         assert problems[3].endswith("odd_module:Sync has a run that is no coroutine (write: async def run(self, host))")
 
     def test_a_name_registered_twice(self, install: Install) -> None:
@@ -183,7 +185,7 @@ class TestByPath:
 
     def test_a_file_without_workloads(self, write: Callable[[str], Path]) -> None:
         """A file with no workload in it says so."""
-        with pytest.raises(UsageError, match=r"no class 'Twins'; it has no subclass of Workload"):
+        with pytest.raises(UsageError, match=r"no class 'Twins'; it has no subclass of Workload or Model"):
             load_workload(f"{write('x = 1')}:Twins")
 
     @pytest.mark.parametrize(

@@ -8,26 +8,23 @@ is blocked.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import trio
 
 from ksmactors import watch
+from ksmactors.errors import StepLimit
 from ksmactors.events.trace import Trace
-from ksmactors.interleave.actor import Actor, Operation, running_functions
+from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor, Operation, running_functions
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.litmus import FULL_SCAN, Proc, Scene
 from ksmactors.machine import Machine
-from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
-from ksmactors.mm.const import MADV_MERGEABLE, PAGE_SIZE
-from ksmactors.mm.content import Content
-from ksmactors.mm.frame import Frame
 
-FULL_SCAN = 1 << 30
-"""Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""
+__all__ = ["FULL_SCAN", "Directed", "Proc", "Puppet", "Stage", "about_to", "perform"]
 
 Place = Callable[[Operation, Sequence[str]], bool]
 
@@ -72,8 +69,8 @@ class Directed(Strategy):
 class Puppet:
     """An actor of the test's: `ended`, and then `result` is what its coroutine gave."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, conductor: Conductor, name: str) -> None:
+        self.conductor, self.name = conductor, name
         self.ended = False
         self.result: Any = None
         self.actor: Actor
@@ -81,33 +78,21 @@ class Puppet:
     async def live(self, coro: Awaitable[Any]) -> None:
         self.result = await coro
         self.ended = True
+        self.conductor.touch(RELEASE, self, "result")
 
 
-class Proc(NamedTuple):
-    """An address space with one region."""
-
-    mm: AddressSpace
-    start: int
-
-    def at(self, index: int) -> int:
-        """The address of a page."""
-        return self.start + index * PAGE_SIZE
-
-
-class Stage:
-    """A machine, and what a test does on it."""
+class Stage(Scene):
+    """A machine, and what a test does on it: what litmus tests do, and puppets."""
 
     def __init__(self, machine: Machine, strategy: Strategy) -> None:
-        self.machine = machine
-        self.kernel: Ksm = machine.kernel
-        self.conductor = machine.conductor
+        super().__init__(machine, "test")
         self.strategy = strategy
 
     # -- puppets --------------------------------------------------------------------------------------------------
 
     def start(self, name: str, coro: Coroutine[Any, Any, Any]) -> Puppet:
         """A new actor, which does not move yet."""
-        puppet = Puppet(name)
+        puppet = Puppet(self.conductor, name)
         puppet.actor = self.conductor.spawn(name, puppet.live(coro))
         return puppet
 
@@ -148,6 +133,8 @@ class Stage:
         while not strategy.reached and actor in self.conductor.ready:
             await self.conductor.relax()
         strategy.order = None
+        if puppet.ended:
+            self.conductor.touch(ACQUIRE, puppet, "result")  # what the test does from here on comes after
         return strategy.reached
 
     @staticmethod
@@ -155,97 +142,6 @@ class Stage:
         if puppet.ended:
             return f"it has ended with {puppet.result!r}"
         return f"in {puppet.actor.functions()}, waiting for {puppet.actor.waiting_on}, about to do {puppet.actor.op}"
-
-    # -- processes ------------------------------------------------------------------------------------------------
-
-    async def process(self, name: str, *tokens: int, nid: int = 0, mergeable: bool = True) -> Proc:
-        """A process with one region whose pages hold the tokens."""
-        mm = self.kernel.mm_alloc(name)
-        start = await self.kernel.mmap(mm, max(1, len(tokens)), nid)
-        proc = Proc(mm, start)
-        for index, token in enumerate(tokens):
-            await self.write(proc, index, token)
-        await self.kernel.lru_add_drain_all()
-        if mergeable:
-            assert await self.kernel.madvise(mm, start, max(1, len(tokens)) * PAGE_SIZE, MADV_MERGEABLE) == 0
-        return proc
-
-    async def fork(self, parent: Proc, name: str) -> Proc:
-        """A child, with the parent's region."""
-        mm = await self.kernel.fork(parent.mm, name)
-        assert isinstance(mm, AddressSpace)
-        return Proc(mm, parent.start)
-
-    async def write(self, proc: Proc, index: int, token: int) -> int:
-        """Write a page as a thread does: 0, or the error of the fault. What is new does not stay in a pagevec."""
-        content = self.kernel.contents.token(token)
-        while not await self.kernel.user_write(proc.mm, proc.at(index), content):
-            failed = await self.kernel.fault(proc.mm, proc.at(index), True)
-            if failed:
-                return failed
-        await self.kernel.lru_add_drain_all()
-        return 0
-
-    async def read(self, proc: Proc, index: int) -> Content | int:
-        """Read a page as a thread does: its content, or the error of the fault."""
-        while (content := await self.kernel.user_read(proc.mm, proc.at(index))) is None:
-            failed = await self.kernel.fault(proc.mm, proc.at(index), False)
-            if failed:
-                return failed
-        return content
-
-    async def migrate(self, proc: Proc, index: int, nid: int) -> int:
-        """move_pages of one page, others' mappings included. Neither frame stays in a pagevec."""
-        status = await self.kernel.move_pages(proc.mm, proc.at(index), nid, True)
-        await self.kernel.lru_add_drain_all()
-        return status
-
-    def frame(self, proc: Proc, index: int) -> Frame:
-        """The frame that a page is in."""
-        pte = self.kernel.page_at(proc.mm, proc.at(index))
-        assert pte is not None, f"page {index} of {proc.mm.name} is not mapped"
-        return pte.frame
-
-    # -- ksmd -----------------------------------------------------------------------------------------------------
-
-    async def scan(self, scans: int = 1) -> None:
-        """Full scans (the first is the rest of the one under way), as ksmd makes them."""
-        for _ in range(scans):
-            await self.batch(FULL_SCAN)
-
-    async def batch(self, pages: int) -> None:
-        """One batch of ksmd."""
-        await self.kernel.ksm_thread_mutex.lock()
-        await self.kernel.ksm_do_scan(pages)
-        await self.kernel.ksm_thread_mutex.unlock()
-
-    @property
-    def counters(self) -> tuple[int, int, int, int]:
-        """pages_shared, _sharing, _unshared, _volatile."""
-        kernel = self.kernel
-        return kernel.ksm_pages_shared, kernel.ksm_pages_sharing, kernel.ksm_pages_unshared, kernel.pages_volatile
-
-    async def set(self, knob: str, value: object) -> int:
-        """Write a knob."""
-        return await self.kernel.sysfs_store(knob, str(value))
-
-    # -- the end --------------------------------------------------------------------------------------------------
-
-    async def quiesce(self) -> None:
-        """Three full scans with nobody else about, then the witnesses' verdict."""
-        await self.scan(3)
-        for watcher in self.machine.watchers:
-            watcher.at_quiescence()
-
-    async def farewell(self) -> None:
-        """All processes exit, ksmd lets go of them, then the witnesses' verdict."""
-        for mm in self.kernel.address_spaces:
-            if mm.users:
-                await self.kernel.mmput(mm)
-        await self.kernel.lru_add_drain_all()
-        await self.scan(2)
-        for watcher in self.machine.watchers:
-            watcher.at_exit()
 
 
 Play = Callable[[Stage], Coroutine[Any, Any, None]]
@@ -282,5 +178,8 @@ def perform(
         machine.kernel = broken(conductor, machine.trace, nodes=nodes, frames_per_node=frames_per_node)
     watch.attach(machine, watchers)
     stage = Stage(machine, who)
-    trio.run(conductor.run, "test", lambda: play(stage))
+    try:
+        trio.run(conductor.run, "test", lambda: play(stage))
+    except StepLimit as limit:
+        raise watch.judged(machine, limit) from None
     return stage

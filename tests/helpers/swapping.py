@@ -8,38 +8,9 @@ from ksmactors.mm.swap_device import SwapSlot
 from tests.helpers.directed import Proc, Stage, about_to
 
 
-def start_device(s: Stage) -> None:
-    """Bring up the swap device; it writes when nobody else moves."""
-    s.conductor.spawn("writeback", s.kernel.end_swap_writes(), daemon=True)
-
-
-async def swap_out(s: Stage) -> None:
-    """Reclaim all memory; what was accessed lately, too."""
-    await s.kernel.lru_add_drain_all()
-    await s.kernel.try_to_free_pages(range(s.machine.nodes), 1 << 20)
-
-
 def slot_of(s: Stage, proc: Proc, index: int) -> SwapSlot:
     """The slot that a swapped-out page's entry names."""
     return proc.mm.swap_ptes[proc.at(index)]
-
-
-async def to_swap_cache(s: Stage, proc: Proc, index: int) -> None:
-    """A page's round of reclaim up to its write, which has not ended: unmapped, and in the swap cache."""
-    page = s.frame(proc, index)
-    await s.kernel.lru_add_drain_all()
-    await s.kernel.shrink_list([page])
-    if proc.at(index) in proc.mm.ptes:  # it was accessed since somebody last looked
-        await s.kernel.shrink_list([page])
-
-
-async def leave(s: Stage) -> None:
-    """All exit, the swap cache is emptied, the witnesses have their last word."""
-    for mm in s.kernel.address_spaces:
-        if mm.users:
-            await s.kernel.mmput(mm)
-    await swap_out(s)
-    await s.farewell()
 
 
 async def merged_pair(s: Stage) -> tuple[Proc, Proc]:
@@ -53,9 +24,9 @@ async def merged_pair(s: Stage) -> tuple[Proc, Proc]:
 
 async def fault_across_run_2(s: Stage) -> None:
     """H4: a fault has asked for ksm_run just before 2 is written, and maps the page when unmerging has passed."""
-    start_device(s)
+    s.start_swap()
     a, _ = await merged_pair(s)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     await s.scan()  # takes the items: unmerging would wait for the page's lock to remove them
     fault = s.start("fault", s.kernel.fault(a.mm, a.at(0), False))
     await s.until(fault, about_to(ACQUIRE, a.mm.page_table_lock, inside="map_swapped_page"))
@@ -67,28 +38,28 @@ async def fault_across_run_2(s: Stage) -> None:
     assert await s.read(a, 0) is s.kernel.contents.token(1)
     assert not s.frame(a, 0).is_ksm
     await s.quiesce()
-    await leave(s)
+    await s.farewell()
 
 
 async def advice_taken_back_while_swapped_out(s: Stage) -> None:
     """H4b: MADV_UNMERGEABLE finds nothing present; then the page is touched."""
-    start_device(s)
+    s.start_swap()
     a, b = await merged_pair(s)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     assert await s.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_UNMERGEABLE) == 0
     for proc in (a, b):
         assert await s.read(proc, 0) is s.kernel.contents.token(1)
     await s.quiesce()
-    await leave(s)
+    await s.farewell()
 
 
 async def moved_while_swapped_out(s: Stage) -> None:
     """H8: the swap entry of a KSM page is moved, and touched at its new address."""
-    start_device(s)
+    s.start_swap()
     a, _ = await merged_pair(s)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     a = a._replace(start=await s.kernel.mremap(a.mm, a.start, PAGE_SIZE))
     assert await s.read(a, 0) is s.kernel.contents.token(1)
     assert not s.frame(a, 0).is_ksm, "a KSM page where no rmap_item is"
     await s.quiesce()
-    await leave(s)
+    await s.farewell()

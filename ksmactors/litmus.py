@@ -1,0 +1,232 @@
+"""Litmus tests: a few actors meet once, over one or two pages, on a machine where nobody else is.
+
+    from ksmactors.litmus import Litmus, Scene
+
+    class ScanMeetsMigration(Litmus):
+        name = "scan_meets_migration"
+        summary = "ksmd looks for the page of a stable node while the page moves to another node"
+
+        async def run(self, scene: Scene) -> None:
+            a = await scene.process("A", 7)
+            await scene.process("B", 7)
+            await scene.scan(2)
+            await scene.process("C", 7)
+            await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
+
+All but `meet` is done by the host, alone: it leaves no choice to anybody. So a schedule has the choices of the
+meeting and no others, and the meeting can be enumerated. After `run` the witnesses are asked as after any workload.
+Processes have one region each; contents are small numbers (`token`), equal numbers are equal pages.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.meeting import meet
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.mm.content import Content
+from ksmactors.mm.frame import Frame
+from ksmactors.parameters import Int
+from ksmactors.program import Program, Setting, guarded
+
+FULL_SCAN: Final = 1 << 30
+"""Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""
+
+SETTLING_SCANS: Final = 3
+"""Full scans before the witnesses look, as in `workload`."""
+
+
+class Proc(NamedTuple):
+    """A process: an address space with one region."""
+
+    mm: AddressSpace
+    start: int
+
+    def at(self, index: int) -> int:
+        """The address of a page."""
+        return self.start + index * PAGE_SIZE
+
+
+class Scene:
+    """A machine without any actor of its own, and what the host, or an actor that it sends to a meeting, does on it.
+
+    Every method is a sequence of operations by whoever awaits it; in a meeting others may move between any two.
+    """
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        self.machine = machine
+        self._name = name
+        self.kernel: Ksm = machine.kernel
+        self.conductor = machine.conductor
+        self.has_swap = False
+
+    async def meet(self, actors: Mapping[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
+        """Have actors, by name, do something at the same time; returns when all have ended: what each returned.
+
+        All are about to do their first operation before the first of them does it, and nobody else takes part.
+        """
+        return await meet(self.conductor, actors, partial(guarded, self._name))
+
+    def mark(self, name: str) -> None:
+        """Say in the log that a place worth knowing about was passed."""
+        self.machine.trace.emit(ev.WORKLOAD_MARK, name)
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    async def process(self, name: str, *tokens: int, nid: int = 0, mergeable: bool = True) -> Proc:
+        """A process with one region whose pages hold the tokens; its memory comes from node `nid`."""
+        mm = self.kernel.mm_alloc(name)
+        pages = max(1, len(tokens))
+        proc = Proc(mm, await self.kernel.mmap(mm, pages, nid))
+        for index, token in enumerate(tokens):
+            await self.write(proc, index, token)
+        if mergeable:
+            assert await self.kernel.madvise(mm, proc.start, pages * PAGE_SIZE, MADV_MERGEABLE) == 0
+        return proc
+
+    async def fork(self, parent: Proc, name: str) -> Proc:
+        """A child, with the parent's region."""
+        mm = await self.kernel.fork(parent.mm, name)
+        assert isinstance(mm, AddressSpace), f"fork of {parent.mm.name}: {mm}"
+        return Proc(mm, parent.start)
+
+    async def exit(self, proc: Proc) -> None:
+        """The process drops its page tables; it is gone if nobody else uses them."""
+        await self.kernel.mmput(proc.mm)
+
+    async def store(self, proc: Proc, index: int, token: int) -> int:
+        """Write a page as a thread does: 0, or the error of the fault."""
+        content = self.kernel.contents.token(token)
+        while not await self.kernel.user_write(proc.mm, proc.at(index), content):
+            failed = await self.kernel.fault(proc.mm, proc.at(index), True)
+            if failed:
+                return failed
+        return 0
+
+    async def write(self, proc: Proc, index: int, token: int) -> int:
+        """`store`, and what is new does not stay in a pagevec, where nobody could merge it."""
+        failed = await self.store(proc, index, token)
+        await self.kernel.lru_add_drain_all()
+        return failed
+
+    async def read(self, proc: Proc, index: int) -> Content | int:
+        """Read a page as a thread does: its content, or the error of the fault."""
+        while (content := await self.kernel.user_read(proc.mm, proc.at(index))) is None:
+            failed = await self.kernel.fault(proc.mm, proc.at(index), False)
+            if failed:
+                return failed
+        return content
+
+    async def unmergeable(self, proc: Proc, index: int = 0, pages: int = 1) -> int:
+        """MADV_UNMERGEABLE over some pages: 0 or a negative errno."""
+        return await self.kernel.madvise(proc.mm, proc.at(index), pages * PAGE_SIZE, MADV_UNMERGEABLE)
+
+    def frame(self, proc: Proc, index: int) -> Frame:
+        """The frame that a page is in, for who looks and is no actor."""
+        pte = self.kernel.page_at(proc.mm, proc.at(index))
+        assert pte is not None, f"page {index} of {proc.mm.name} is not mapped"
+        return pte.frame
+
+    # -- migration, reclaim -------------------------------------------------------------------------------------------
+
+    async def move(self, proc: Proc, index: int, nid: int) -> int:
+        """move_pages() of one page to a node, others' mappings included: its node now, or a negative errno."""
+        return await self.kernel.move_pages(proc.mm, proc.at(index), nid, True)
+
+    async def migrate(self, proc: Proc, index: int, nid: int) -> int:
+        """`move`, and neither frame stays in a pagevec."""
+        status = await self.move(proc, index, nid)
+        await self.kernel.lru_add_drain_all()
+        return status
+
+    def start_swap(self) -> None:
+        """Bring up the swap device; it writes when nobody else moves, or when a schedule chooses it."""
+        self.conductor.spawn("writeback", self.kernel.end_swap_writes(), daemon=True)
+        self.has_swap = True
+
+    async def swap_out(self) -> None:
+        """Reclaim all memory; what was accessed lately, too."""
+        await self.kernel.lru_add_drain_all()
+        await self.kernel.try_to_free_pages(range(self.machine.nodes), 1 << 20)
+
+    async def to_swap_cache(self, proc: Proc, index: int) -> None:
+        """A page's round of reclaim up to its write, which has not ended: unmapped, and in the swap cache."""
+        page = self.frame(proc, index)
+        await self.kernel.lru_add_drain_all()
+        await self.kernel.shrink_list([page])
+        if proc.at(index) in proc.mm.ptes:  # it was accessed since somebody last looked
+            await self.kernel.shrink_list([page])
+
+    # -- ksmd and the knobs -------------------------------------------------------------------------------------------
+
+    async def batch(self, pages: int) -> None:
+        """One batch of ksmd, whoever awaits it; the first is the rest of the scan under way."""
+        await self.kernel.ksm_thread_mutex.lock()
+        await self.kernel.wait_while_offlining()
+        await self.kernel.ksm_do_scan(pages)
+        await self.kernel.ksm_thread_mutex.unlock()
+
+    async def scan(self, scans: int = 1) -> None:
+        """Full scans, a batch each."""
+        for _ in range(scans):
+            await self.batch(FULL_SCAN)
+
+    async def set(self, knob: str, value: object) -> int:
+        """Write a file of /sys/kernel/mm/ksm: 0 or a negative errno."""
+        return await self.kernel.sysfs_store(knob, str(value))
+
+    @property
+    def counters(self) -> tuple[int, int, int, int]:
+        """pages_shared, _sharing, _unshared, _volatile."""
+        kernel = self.kernel
+        return kernel.ksm_pages_shared, kernel.ksm_pages_sharing, kernel.ksm_pages_unshared, kernel.pages_volatile
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    async def quiesce(self) -> None:
+        """Some full scans with nobody else about, then the witnesses' verdict."""
+        await self.kernel.lru_add_drain_all()
+        await self.scan(SETTLING_SCANS)
+        for watcher in self.machine.watchers:
+            watcher.at_quiescence()
+
+    async def farewell(self) -> None:
+        """All processes exit, ksmd lets go of them, then the witnesses' verdict."""
+        for mm in self.kernel.address_spaces:
+            if mm.users:
+                await self.kernel.mmput(mm)
+        await self.kernel.lru_add_drain_all()
+        if self.has_swap:
+            await self.swap_out()
+        await self.scan(2)
+        for watcher in self.machine.watchers:
+            watcher.at_exit()
+
+
+class Litmus(Program):
+    """Base of litmus tests, see `Program`; `run` is what an author writes.
+
+    ksmd, daemons and admins are those that it sends to the meeting; the knob `run` is 1 from the start.
+    """
+
+    merge_across_nodes = Int(1, "knob merge_across_nodes at the start", high=1)
+
+    @abstractmethod
+    async def run(self, scene: Scene) -> None:
+        """One schedule, up to the last meeting and what follows from it."""
+
+    async def perform(self, setting: Setting) -> None:
+        scene = Scene(setting.machine(), self.name)
+        await scene.set("merge_across_nodes", self.merge_across_nodes)
+        await scene.set("run", 1)
+        await guarded(self.name, self.run(scene))
+        await scene.set("run", 1)
+        await scene.quiesce()
+        await scene.farewell()

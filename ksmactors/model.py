@@ -1,0 +1,113 @@
+"""Models: small concurrent programs without a machine, to judge strategies by and to think with.
+
+    from ksmactors.model import Model, Table
+
+    class Lost(Model):
+        name = "lost"
+        summary = "two workers count without a lock"
+
+        async def run(self, table: Table) -> None:
+            count = table.variable("count", 0)
+
+            async def worker() -> None:
+                await count.write(await count.read() + 1)
+
+            await table.meet({"worker/1": worker(), "worker/2": worker()})
+            table.check(count.value == 2, "lost_update", f"two workers counted to {count.value}")
+
+Each operation on a variable or a lock is one point: others may move before it is done, and nowhere else. What is
+wrong is said by `table.check`; a deadlock is found by itself.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from ksmactors.errors import Finding
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ, WRITE, running_functions
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.locks import Mutex
+from ksmactors.interleave.meeting import meet
+from ksmactors.parameters import Bool, FilePath, Int, Str
+from ksmactors.program import Program, Setting, guarded
+
+__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable"]
+
+T = TypeVar("T")
+
+
+class Variable(Generic[T]):
+    """A variable that actors share. `value` is what it holds; looking at that is no operation."""
+
+    __slots__ = ("_conductor", "name", "value")
+
+    def __init__(self, conductor: Conductor, name: str, value: T) -> None:
+        self._conductor, self.name, self.value = conductor, name, value
+
+    async def read(self) -> T:
+        """Its value. Others may move before it is read."""
+        await self._conductor.point(READ, self)
+        return self.value
+
+    async def write(self, value: T) -> None:
+        """Give it a value. Others may move before it is written."""
+        await self._conductor.point(WRITE, self)
+        self.value = value
+
+
+class Table:
+    """What a model is played on: variables and locks, and the one part in which its actors interleave."""
+
+    def __init__(self, setting: Setting, name: str) -> None:
+        self._conductor, self._trace, self._name = setting.conductor, setting.trace, name
+
+    def variable(self, name: str, value: T) -> Variable[T]:
+        """A new variable that holds `value`."""
+        return Variable(self._conductor, name, value)
+
+    def mutex(self, name: str) -> Mutex:
+        """A new lock."""
+        return Mutex(self._conductor, name)
+
+    async def step(self) -> None:
+        """An operation on nothing: others may move before it is done, and it does not matter to any."""
+        await self._conductor.point(READ, None)
+
+    def draw(self, label: str, n: int) -> int:
+        """A number in 0..n-1 from the choice tape; `label` says what for."""
+        return self._conductor.draw(label, n)
+
+    def mark(self, name: str) -> None:
+        """Say in the log that a place worth knowing about was passed."""
+        self._trace.emit(ev.WORKLOAD_MARK, name)
+
+    def check(self, holds: bool, kind: str, message: str) -> None:
+        """Convict the model if something does not hold: `kind` names the defect, `message` tells this instance.
+
+        Raises:
+            Finding: it does not hold.
+        """
+        if not holds:
+            raise Finding("model", kind, running_functions()[-2], message)
+
+    async def meet(self, parts: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+        """Have actors, by name, play their parts at the same time; returns when all have ended.
+
+        All are about to do their first operation before the first of them does it, and nobody else takes part.
+        """
+        await meet(self._conductor, parts, partial(guarded, self._name))
+
+
+class Model(Program):
+    """Base of models, see `Program`; `run` is what an author writes."""
+
+    @abstractmethod
+    async def run(self, table: Table) -> None:
+        """One schedule: create what is shared, let actors meet, check what came of it."""
+
+    async def perform(self, setting: Setting) -> None:
+        await guarded(self.name, self.run(Table(setting, self.name)))

@@ -1,0 +1,108 @@
+"""What can be run under many schedules: a name, parameters, and one coroutine for the course of a schedule.
+
+`Workload` (for the emulated machine) and `Model` (for nothing but variables and locks) are the two kinds.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+from ksmactors.errors import KsmActorsError, WorkloadCrashed
+from ksmactors.events.trace import Trace
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.machine import Machine
+from ksmactors.parameters import Parameter, checked, parameters_of
+
+T = TypeVar("T")
+
+_PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
+_EMULATOR: Final = tuple(f"{Path(__file__).parent / part}{os.sep}" for part in _PARTS)
+"""Where an exception is raised that is no fault of the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one schedule takes place in: who decides who moves, where events are recorded, and how to get a machine.
+
+    `machine` builds the machine that was asked for, its witnesses attached. To be called once, by a program that
+    needs one.
+    """
+
+    conductor: Conductor
+    trace: Trace
+    machine: Callable[[], Machine]
+
+
+class Program(ABC):
+    """Base of all that can be run. One object serves many schedules: what belongs to one lives in `perform`.
+
+    Attributes:
+        name, summary: what `list workloads` shows; by default the class's name and its docstring's first line.
+        expect_marks: marks that some schedule of a campaign should reach.
+
+    Args:
+        values: parameters by name, each as text or as a value. UsageError if a name or a value is wrong.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    expect_marks: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+        if "summary" not in vars(cls):
+            cls.summary = (cls.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(checked(type(self), f"workload {self.name}", values))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Called once, before the first schedule: read files here; raise UsageError if they will not do."""
+
+    @abstractmethod
+    async def perform(self, setting: Setting) -> None:
+        """One schedule from its first step to its last: what the conductor's first actor does.
+
+        Raises:
+            WorkloadCrashed: the author's code raised (the cause is its exception). Findings and errors of the
+                emulator are raised as they are.
+        """
+
+    @classmethod
+    def parameters(cls) -> list[Parameter[Any]]:
+        """Its parameters, its own first."""
+        return list(parameters_of(cls).values())
+
+
+async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T:
+    """Await an author's code; returns what it does.
+
+    Args:
+        name: what the code belongs to, for the message.
+        code: what is awaited.
+        passing: exceptions that are raised as they are, like our own.
+
+    Raises:
+        WorkloadCrashed: the code raised something of its own, which is the cause.
+    """
+    try:
+        return await code
+    except Exception as error:
+        if isinstance(error, (KsmActorsError, *passing)):
+            raise
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        if frame.filename.startswith(_EMULATOR):
+            raise
+        raise WorkloadCrashed(
+            f"workload {name} raised {type(error).__name__}: {error} "
+            f"({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+        ) from error

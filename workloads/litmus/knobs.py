@@ -1,0 +1,20 @@
+"""merge_across_nodes is switched in the middle of a scan."""
+
+from __future__ import annotations
+
+from ksmactors.litmus import Litmus, Scene
+
+
+class ScanMeetsSwitch(Litmus):
+    """ksmd comes to a process that has exited, whose page it had put in an unstable tree earlier in this scan."""
+
+    name = "litmus.scan_meets_switch"
+
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        await scene.process("B", 8)
+        await scene.scan()
+        await scene.batch(1)
+        await scene.exit(a)
+        switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
+        await scene.meet({"ksmd": scene.scan(), "admin": switch})

@@ -1,0 +1,95 @@
+"""run=2 or the switch of merge_across_nodes meets somebody whose KSM pages cannot be seen just then."""
+
+from __future__ import annotations
+
+from ksmactors.litmus import Litmus, Proc, Scene
+
+
+async def into_swap_cache(scene: Scene, proc: Proc) -> None:
+    """The first page of a process is unmapped and in the swap cache, its write to the device over."""
+    page = scene.frame(proc, 0)
+    await scene.to_swap_cache(proc, 0)
+    await scene.kernel.wait_on_page_writeback(page)
+
+
+class UnmergeMeetsReclaim(Litmus):
+    """Everything is unmerged, and merge_across_nodes switched, while the KSM page is on its way to swap."""
+
+    name = "litmus.unmerge_meets_reclaim"
+
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7, nid=1)
+        await scene.process("B", 7, nid=1)
+        await scene.scan(2)
+        await scene.meet({"unmerged/sysfs": self._switch(scene), "kswapd/0": scene.to_swap_cache(a, 0)})
+
+    async def _switch(self, scene: Scene) -> None:
+        await scene.set("run", 2)
+        await scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
+
+
+class UnmergeMeetsFork(Litmus):
+    """Everything is unmerged while a process forks."""
+
+    name = "litmus.unmerge_meets_fork"
+
+    async def run(self, scene: Scene) -> None:
+        await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fork/B": scene.fork(b, "C")})
+
+
+class UnmergeMeetsFault(Litmus):
+    """Everything is unmerged while a process touches a KSM page that is in the swap cache."""
+
+    name = "litmus.unmerge_meets_fault"
+
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7)
+        await scene.process("B", 7)
+        await scene.scan(2)
+        await into_swap_cache(scene, a)
+        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.read(a, 0)})
+
+
+class SwitchMeetsFault(Litmus):
+    """merge_across_nodes is switched while a process touches a KSM page that ksmd has not found mapped."""
+
+    name = "litmus.switch_meets_fault"
+
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        near = [await scene.process(name, 7) for name in ("A", "B")]
+        far = [await scene.process(name, 8, nid=1) for name in ("C", "D")]
+        await scene.scan(2)
+        await into_swap_cache(scene, near[0])
+        await into_swap_cache(scene, far[0])
+        await scene.scan()  # no mapping of them is left: pages_shared is 0
+        switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
+        await scene.meet({"unmerged/sysfs": switch, "fault/A": scene.read(near[0], 0)})
+
+
+class SpoiltPageMeetsFault(Litmus):
+    """A process touches a page that could not be read from swap, and that has been another's."""
+
+    name = "litmus.spoilt_page_meets_fault"
+
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        await scene.swap_out()
+        await scene.read(a, 0)  # the page is A's own now, and in the swap cache for B
+        self._spoil(scene, a)
+        await scene.meet({"thread/A": scene.store(a, 0, 9), "fault/B": scene.read(b, 0)})
+
+    def _spoil(self, scene: Scene, proc: Proc) -> None:
+        """As if the read of the page had failed. By hand: nobody knows how a page gets there that was mapped before."""
+        page = scene.frame(proc, 0)
+        assert page.swap is not None, "B's entry names it"
+        page.swap.uptodate = False
+        page.content = scene.kernel.contents.zero

@@ -1,0 +1,18 @@
+"""ksmd meets a process over a page of zeros, on kernels that have use_zero_pages."""
+
+from __future__ import annotations
+
+from ksmactors.litmus import Litmus, Scene
+from ksmactors.mm.const import PAGE_SIZE
+
+
+class ZeroPageMeetsMunmap(Litmus):
+    """ksmd merges a page of zeros with the zero page while the process unmaps it."""
+
+    name = "litmus.zero_page_meets_munmap"
+
+    async def run(self, scene: Scene) -> None:
+        await scene.set("use_zero_pages", 1)
+        a = await scene.process("A", 0, 9)
+        await scene.scan()
+        await scene.meet({"ksmd": scene.batch(1), "thread/A": scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)})
