@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from ksmactors.errors import StepLimit
 from ksmactors.events import catalogue as ev
 from ksmactors.events.trace import Trace
 from ksmactors.injection import Injector, Rate
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.reports import name_of
-from ksmactors.later import kernel_class
+from ksmactors.kernels import kernel_class
 from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
 
 
@@ -24,6 +25,9 @@ class AttachedWatcher(Protocol):
     def at_exit(self) -> None:
         """All processes have exited."""
 
+    def at_step_limit(self, limit: StepLimit) -> None:
+        """The schedule has run out of steps."""
+
 
 class Machine:
     """One machine for one schedule.
@@ -33,7 +37,7 @@ class Machine:
         trace: where events are recorded.
         nodes: NUMA nodes, at least 1.
         frames_per_node: 4 KiB frames of each node.
-        kernel: name of the kernel emulated, see `later.KERNELS`.
+        kernel: name of the kernel emulated, see `kernels.KERNELS`.
         without: variants of that kernel to take off.
         with_: variants to put on.
         inject: faults that may happen, see `injection.KINDS`, and how often each.

@@ -10,24 +10,45 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ksmactors.errors import Finding, StepLimit, WitnessFailed, WorkloadCrashed
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, culprit
 from ksmactors.watch.counters import Counters
+from ksmactors.watch.economy import Economy
+from ksmactors.watch.eventual import Eventual
+from ksmactors.watch.happens_before import HappensBefore
+from ksmactors.watch.hlist import Hlist
+from ksmactors.watch.knob import Knob
 from ksmactors.watch.lifetime import Lifetime
+from ksmactors.watch.locality import Locality
+from ksmactors.watch.lock_graph import Edge
+from ksmactors.watch.lock_order import LockOrder
+from ksmactors.watch.lockset import Lockset
+from ksmactors.watch.migration import MigrationEntries
+from ksmactors.watch.naming import Naming
+from ksmactors.watch.offline import OfflineFrames
+from ksmactors.watch.progress import Progress
+from ksmactors.watch.pruning import Pruning
 from ksmactors.watch.references import References
+from ksmactors.watch.refinement import Refinement
 from ksmactors.watch.rmap import ReverseMapping
 from ksmactors.watch.shadow import ShadowMemory
-from ksmactors.watch.structure import Structure
+from ksmactors.watch.trees import Trees
+from ksmactors.watch.unmerge import Unmerged
 from ksmactors.watch.warning import Warnings
 from ksmactors.watch.writable import Writable
 
-__all__ = ["WATCHERS", "Watcher", "attach"]
+__all__ = ["WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
 
 WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
-    for cls in (ShadowMemory, Lifetime, Structure, References, Counters, Writable, ReverseMapping, Warnings)
-}
-"""The witnesses by name; plug-ins add theirs."""
+    for cls in (
+        ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MigrationEntries, Locality,
+        Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, OfflineFrames, Economy, Refinement, LockOrder,
+        HappensBefore, Lockset, Warnings,
+    )
+}  # fmt: skip
+"""The witnesses by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""
 
 
 def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:
@@ -35,3 +56,30 @@ def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:
     watchers = [WATCHERS[name](machine) for name in names]
     machine.watchers.extend(watchers)
     return watchers
+
+
+def lock_edges(machine: Machine | None) -> tuple[Edge, ...]:
+    """Which classes of locks were taken under which, as far as a witness has looked at that."""
+    watchers = machine.watchers if machine is not None else ()
+    return tuple(edge for one in watchers if isinstance(one, LockOrder) for edge in one.graph.edges.values())
+
+
+def judged(machine: Machine | None, error: Exception) -> Exception:
+    """What a schedule ends with in which `error` was raised.
+
+    That is the error itself; but a finding if the steps have run out and a witness knows why, and WitnessFailed if it
+    is a witness that raised what is no finding.
+    """
+    if isinstance(error, StepLimit) and machine is not None:
+        try:
+            for watcher in machine.watchers:
+                watcher.at_step_limit(error)
+        except Exception as told:  # a finding, or the witness's fault
+            error = told
+    guilty = None if isinstance(error, Finding) else culprit(error)
+    if guilty is None:
+        return error
+    cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ is not None else error
+    failed = WitnessFailed(guilty.name, f"{type(cause).__name__}: {cause}")
+    failed.__cause__ = cause
+    return failed

@@ -1,16 +1,30 @@
-"""What a witness is."""
+"""What a witness is, and what all of them ask of a kernel without disturbing it."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
+from traceback import walk_tb
+from typing import ClassVar, Final
 
-from ksmactors.errors import Finding
+from ksmactors.errors import Finding, StepLimit
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
+from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import kernel_function
+
+UNLOCK: Final = "mutex_unlock"
+"""Where a state shows that is looked at when ksm_thread_mutex is released: not in whoever happens to release it."""
 
 
 class Watcher:
-    """Watches one machine for one schedule: subscribe in `__init__`, raise `self.convicts(...)` when it is time."""
+    """Watches one machine for one schedule: subscribe in `__init__`, raise `self.convicts(...)` when it is time.
+
+    A witness only listens: it passes no point, takes no lock, draws nothing, emits no event and changes nothing that
+    the kernel reads. What it can listen to: events (`machine.trace.listen`), releases of ksm_thread_mutex
+    (`ksm_thread_mutex.before_unlock`), what processes do to their memory (`kernel.observers`), every change of a page
+    table entry (`kernel.pte_listeners`), news of stable nodes (`kernel.node_listeners`), and the three moments below.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -25,6 +39,61 @@ class Watcher:
     def at_exit(self) -> None:
         """All processes have exited, and ksmd has let go of them."""
 
-    def convicts(self, kind: str, message: str, *, where: str | None = None, other: int = -1) -> Finding:
-        """The finding; `where` is the kernel function it shows in, the running one if not given."""
-        return Finding(self.name, kind, where or kernel_function(), message, other=other)
+    def at_step_limit(self, limit: StepLimit) -> None:
+        """The schedule has run out of steps, and is over: without a finding there is no verdict."""
+
+    def convicts(
+        self, kind: str, message: str, *, where: str | None = None, other: int = -1, about: tuple[object, ...] = ()
+    ) -> Finding:
+        """The finding; `where` is the kernel function it shows in, the running one if not given; `about` the objects
+        concerned."""
+        return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about)
+
+
+def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
+    """The frame of a number; None if there never was one, or it has been taken away."""
+    nid = pfn // kernel.frames_per_node
+    if not 0 <= nid < len(kernel.nodes):
+        return None
+    node = kernel.nodes[nid]
+    index = pfn - node.start_pfn
+    if index >= len(node.frames) or any(pfn in pfns for pfns in node.absent):
+        return None
+    return node.frames[index]
+
+
+def is_stale(kernel: Ksm, node: StableNode) -> bool:
+    """Whether a stable node has lost its page for good: nobody will come to it through the page again.
+
+    Its frame is absent, or says that it is somebody else's, or has no references and is not just frozen in the swap
+    cache. A node whose page is being migrated names, at every instant, a frame that names it.
+    """
+    page = frame_at(kernel, node.kpfn)
+    return page is None or page.mapping is not node.mapping or (page.refcount <= 0 and page.swap is None)
+
+
+def placed_nodes(kernel: Ksm) -> Iterator[StableNode]:
+    """All stable nodes that have a page: in the trees, dups of chains included, and on migrate_nodes."""
+    for root in kernel.root_stable_tree:
+        yield from kernel.nodes_of(root)
+    yield from kernel.migrate_nodes
+
+
+def kernel_function_of(error: BaseException) -> str:
+    """The innermost kernel function that an exception has passed through; "none": through no such."""
+    names = ["none"]
+    for frame, _ in walk_tb(error.__traceback__):
+        name = frame.f_code.co_name
+        if hasattr(frame.f_locals.get("self"), "kernel_name") and name[0] not in "_<":
+            names.append(name)
+    return names[-1]
+
+
+def culprit(error: BaseException) -> Watcher | None:
+    """The witness in whose code an exception was raised, or its cause; None: it was nobody's fault of them."""
+    for raised in (error, error.__cause__):
+        for frame, _ in walk_tb(raised.__traceback__ if raised is not None else None):
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, Watcher):
+                return owner
+    return None

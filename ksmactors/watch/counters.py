@@ -8,7 +8,7 @@ from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, UNSTABLE_FLAG
 from ksmactors.later.chain_nodes import Chain, ChainNodes
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import UNLOCK, Watcher
 
 
 class Counters(Watcher):
@@ -16,6 +16,19 @@ class Counters(Watcher):
 
     shared counts nodes with at least one item, sharing the items beyond the first of each, unshared the items with the
     unstable flag, those of the last scan included. On later kernels the chains, the dups and KSM's zero pages, too.
+
+    Why the protocol keeps it. Each counter is changed where its items are: an item that joins a node counts as shared
+    if it is the first there, else as sharing; the last one to leave takes shared back (spec 5). They count rmap_items,
+    not page table entries: what a process has written, unmapped or swapped out stays counted until ksmd, or the node's
+    removal, notices; a child's mapping is not counted before ksmd has been there.
+
+    When one must not look. While somebody holds ksm_thread_mutex the list and its counter may differ; and while memory
+    goes offline, when nodes are removed without the mutex. So they are recounted whenever it is released. The kernel
+    itself reads them without a lock at any time, and may show what never was.
+
+    What it means when it convicts. An administrator is told of savings that are not there, and merge_across_nodes is
+    EBUSY for ever, or not when it should be. Cases: the symptoms of S5a (two mappings too few) and of many others whose
+    own witness is quicker; a mutant that counts on the wrong side of a test.
     """
 
     name: ClassVar[str] = "counters"
@@ -63,4 +76,4 @@ class Counters(Watcher):
     def _compare(self, counted: dict[str, tuple[int, int]]) -> None:
         for name, (shown, recount) in counted.items():
             if shown != recount:
-                raise self.convicts(f"wrong_{name}", f"{name} is {shown}, a recount gives {recount}")
+                raise self.convicts(f"wrong_{name}", f"{name} is {shown}, a recount gives {recount}", where=UNLOCK)

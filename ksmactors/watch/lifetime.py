@@ -14,6 +14,17 @@ class Lifetime(Watcher):
     The use of a freed object is found by the operation that uses it. What is left for the end: when all processes
     have exited and ksmd has passed, no frame may be in use but the zero page; no rmap_item, slot, mm or anon_vma may
     be left. Stable nodes may: a stale one stays in its tree until a search meets it. But each must be somewhere.
+
+    Why the protocol keeps it. An rmap_item holds its anon_vma, a slot its mm, a look-up its page; ksmd frees an item
+    only when it has taken it from its node or tree, and a slot only when nobody can find it by the list or the hash.
+    What nobody holds is looked at under a lock that its end needs, too (a cycle of mmap_sem in __ksm_exit).
+
+    When one must not look. Leaks are a matter of the very end: a frame may wait in a pagevec, an item for ksmd's next
+    visit, a slot for the cursor.
+
+    What it means when it convicts. A use after free is an oops, or another object's data: S2a, S4f, S5a to S5f, S6a,
+    N9, G5 (K2 on v3.9), G11; H2 and H6 are found where they end, in the same way. A leak: F1, S6c without its own
+    witness.
     """
 
     name: ClassVar[str] = "lifetime"

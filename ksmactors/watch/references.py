@@ -6,15 +6,34 @@ from collections import Counter
 from typing import ClassVar
 
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher
+from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.frame import Frame
+from ksmactors.watch.base import UNLOCK, Watcher
 
 
 class References(Watcher):
     """A frame has at least a reference for each mapping, always; when nobody holds one of his own, exactly these,
     one for the swap cache and one for a place in a pagevec. A swap slot is counted by the entries that name it.
 
-    While others move, references of faults, migrations and ksmd come on top, and a count and the entry it stands for
-    change one after the other. So the exact check, counting all page table entries anew, is for the quiet end.
+    What is promised. The last reference frees a frame; so each page table entry has one, the swap cache has one, who
+    isolates, pins or looks up has one, a place in a pagevec is one (spec 2.4). The map count is the number of entries:
+    a merge write-protects a page only if both counts agree that nobody else is there (C5), and a migration goes on only
+    if nothing but its own reference is left (C1, C2).
+
+    Why the protocol keeps it. Counts change in the operation that takes or gives back what they count, or under the
+    lock of the page table beside it, entry first or count first.
+
+    When one must not look closely. While others move, references of faults, migrations and ksmd come on top, and a
+    count and its entry change one after the other. So the exact check, counting all entries anew, is for the quiet
+    end. What holds at every instant is that there are no fewer references than mappings (or the count is frozen at
+    -1). It is looked at when ksm_thread_mutex is released, for the frames whose entries have changed since the last
+    time. A frame that is freed while it is mapped is found at its free, with nobody watching
+    (`references/freed_while_mapped`).
+
+    What it means when it convicts. `too_few_references`: the next who puts the page frees it under somebody's feet.
+    `wrong_count`: a leak, or a page that can never be merged, moved or freed again: F1, S5e with the reference
+    dropped twice, `merge_with_found` on a path that forgets to put. `wrong_swap_count`: a slot that leaks, or is
+    reused too early.
     """
 
     name: ClassVar[str] = "references"
@@ -22,15 +41,26 @@ class References(Watcher):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
+        self._touched: dict[int, Frame] = {}
+        """By number, the frames that have got or lost a mapping since the mutex was last released."""
+        self.kernel.pte_listeners.append(self._pte_changed)
         self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
 
+    def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
+        for entry in (before, pte):
+            if entry is not None:
+                self._touched[entry.frame.pfn] = entry.frame
+
     def _at_unlock(self) -> None:
-        for node in self.kernel.nodes:
-            for frame in node.frames:
-                if 0 <= frame.refcount < frame.mapcount:
-                    raise self.convicts(
-                        "too_few_references", f"pfn {frame.pfn}: {frame.refcount} references, {frame.mapcount} mappings"
-                    )
+        for frame in self._touched.values():
+            if 0 <= frame.refcount < frame.mapcount:
+                raise self.convicts(
+                    "too_few_references",
+                    f"pfn {frame.pfn}: {frame.refcount} references, {frame.mapcount} mappings",
+                    where=UNLOCK,
+                    about=(frame,),
+                )
+        self._touched.clear()
 
     def at_quiescence(self) -> None:
         kernel = self.kernel
@@ -47,6 +77,7 @@ class References(Watcher):
                         "wrong_count",
                         f"pfn {frame.pfn} is mapped by {mapped} entries and {where}, but has mapcount {frame.mapcount} "
                         f"and {frame.refcount} references",
+                        about=(frame,),
                     )
         entries = Counter(slot.number for mm in kernel.address_spaces for slot in mm.swap_ptes.values())
         for slot in kernel.swap.used.values():

@@ -15,9 +15,22 @@ class ReverseMapping(Watcher):
     """Every page table entry that maps a page is found by reverse mapping, once things have been quiet.
 
     An entry that is not found cannot be unmapped: its page can be neither migrated nor reclaimed, and a migration entry
-    that is put elsewhere may be stranded. For a while that is normal: a child's entries are found through the parent's
+    that is put elsewhere may be stranded.
+
+    Why the protocol keeps it. An ordinary page names its anon_vma, which knows the vmas that may map it. A KSM page has
+    an rmap_item for each mapping, on the hlist of its node, and each item leads to the vmas of its anon_vma at its
+    address, those of children included. An item that is taken off a node goes onto the one whose page is mapped
+    instead.
+
+    When one must not look. For a while an entry may be lost by right: a child's entries are found through the parent's
     items, and when those go, not before ksmd has come to the child. So the question is asked after ksmd has passed
     everything several times with nobody in its way; what it has not mended by then, it never will.
+
+    What it means when it convicts. `lost_mapping`: on v3.9, and on later kernels where they still have it, a merge of a
+    moved KSM page into an equal one has failed (H0), the item names the node that it has left (K1) or a stale entry
+    ended the search (K3); where ksmd may not merge, the page came back from swap (H4b, H8), or two processes that share
+    pages by fork differ in their advice. Mutants: S5a, S6i, R2. `half_ksm_page`: a page that was upgraded and got no
+    node (H7). `lost_anon_mapping`: R2, or an index that does not fit.
     """
 
     name: ClassVar[str] = "rmap"
@@ -38,9 +51,10 @@ class ReverseMapping(Watcher):
                     raise self.convicts(
                         kind,
                         f"{mm.name} maps the KSM page pfn {page.pfn} on node {page.nid} at {address:#x}, where reverse "
-                        f"mapping does not find it: {self._why(page)}",
+                        f"mapping does not find it: {self._why(mm, address, page)}",
                         where="rmap_walk_ksm",
                         other=page.stable_node.moved_by if isinstance(page.stable_node, StableNode) else -1,
+                        about=(page.stable_node, page) if page.stable_node is not None else (page,),
                     )
 
     def _ordinary(self, mm: AddressSpace, address: int, page: Frame) -> None:
@@ -56,6 +70,7 @@ class ReverseMapping(Watcher):
             "lost_anon_mapping",
             f"{mm.name} maps pfn {page.pfn} at {address:#x}, where its anon_vma does not lead",
             where="rmap_walk",
+            about=(page,),
         )
 
     def _walk(self, page: Frame) -> set[tuple[int, int]]:
@@ -71,9 +86,11 @@ class ReverseMapping(Watcher):
         }
 
     @staticmethod
-    def _why(page: Frame) -> str:
-        node = page.stable_node
+    def _why(mm: AddressSpace, address: int, page: Frame) -> str:
+        node, vma = page.stable_node, mm.vma_at(address)
         if not isinstance(node, StableNode):
-            return "the page has no stable node"
+            return "the page has no stable node (H7)"
         place = "on migrate_nodes" if node.migrating else f"in stable tree {node.nid}"
-        return f"its stable node, {place}, has {len(list(node.hlist()))} items for {page.mapcount} mappings"
+        known = "H0, K1 or K3" if vma is not None and vma.mergeable else "not mergeable there: H4b, H8, or a fork"
+        items = len(list(node.hlist()))
+        return f"its stable node, {place}, has {items} items for {page.mapcount} mappings ({known})"

@@ -17,8 +17,19 @@ class ShadowMemory(Watcher):
 
     A second copy of all memory, kept by what processes did: a write sets it, fork copies it, munmap, MADV_DONTNEED and
     exit empty it, mremap moves it. It changes at the very instant at which the page table entry does, so a difference
-    is never a matter of timing. Merging, migrating and unmerging must leave it alone. Looked at when a thread reads,
-    and everywhere in the end, so that a lost write is found even if nobody reads it.
+    is never a matter of timing. Merging, migrating and unmerging must leave it alone.
+
+    Why the protocol keeps it. A page is compared again after its entry has been made read-only, and replaced only if
+    the entry has not changed since. A KSM page is never written, always copied. A migration copies the page while no
+    entry maps it. What is in the swap cache is written before it is dropped, and a page that could not be read is an
+    error, not a page. There is no time at which one must not look: a read either faults, or gives what was written
+    last.
+
+    When one looks. When a thread reads, and everywhere in the end, so that a lost write is found even if nobody reads
+    it; pages that are swapped out as they would be read back.
+
+    What it means when it convicts. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
+    hazard of v3.9 that spec 9 knows does this.
     """
 
     name: ClassVar[str] = "shadow"
@@ -71,4 +82,5 @@ class ShadowMemory(Watcher):
                 "lost_write",
                 f"{mm.name} reads {page.content} at {address:#x} (pfn {page.pfn}), but last wrote {expected}",
                 other=page.writer,
+                about=(page,),
             )

@@ -10,7 +10,14 @@ from ksmactors.watch.base import Watcher
 
 
 class Warnings(Watcher):
-    """The kernel warns of what it thinks cannot be (WARN_ON, BUG_ON): then either it or we are wrong."""
+    """The kernel warns of what it thinks cannot be (WARN_ON, BUG_ON): then either it or we are wrong.
+
+    There are two in mm/ksm.c. An rmap_item that says it has been in the unstable tree for more than one scan: the
+    cursor has passed over it, or full_scans was counted twice. And, in v3.9, a stable node that is to be removed while
+    its page is mapped (S4b, S4c, S4e): that can be in v3.9, since a process that exits leaves ksmd's list before its
+    page tables go (G9), and since a fault can bring a KSM page back behind run=2 (H4, H4b). Later kernels do not warn
+    of it. A warning is told at the instant at which it is printed; there is no time at which one is to be expected.
+    """
 
     name: ClassVar[str] = "warning"
     summary: ClassVar[str] = "the kernel's own WARN_ON and BUG_ON"
@@ -20,4 +27,5 @@ class Warnings(Watcher):
         machine.trace.listen(ev.KSM_WARN, self._warned)
 
     def _warned(self, function: str, message: str) -> None:
-        raise self.convicts("kernel_warning", message, where=function)
+        known = " (v3.9 warns of that where G9, H4 or H4b has happened)" if function == "remove_stable_node" else ""
+        raise self.convicts("kernel_warning", message + known, where=function)

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
-from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, frame_at
 
 
 class Writable(Watcher):
-    """No page table entry that maps a KSM page is writable, ever; and none is written through.
+    """No page table entry that maps a KSM page is writable, ever.
 
-    Entries are looked at when ksm_thread_mutex is released; each store of a thread at the store.
+    What is promised. A KSM page is read by processes that know nothing of each other, and its content is its place in
+    the stable tree. So it never changes while it is one (SN9).
+
+    Why the protocol keeps it. write_protect_page takes the entry out and invalidates the TLB before it counts
+    references, so that nobody can get at the page in between; only then the page is compared, and becomes a KSM page or
+    is replaced by one. Entries are put in place with the protection of a private mapping, which has no write bit.
+    do_wp_page never makes an entry of a KSM page writable, it copies, and reuse_swap_page refuses KSM pages. fork, swap
+    and migration carry a read-only entry over as a read-only one.
+
+    When one looks. At each change of an entry, with an index of the writable ones; and when a page becomes a KSM
+    page, since that changes no entry. A migration entry remembers a write bit, too, but maps nothing. There is no
+    time at which one must not.
+
+    What it means when it convicts. Somebody's memory is about to change because another process writes: F3's
+    relatives, N1 (the merge goes on although write protection failed), N6 as an injection (a write fault reuses a KSM
+    page that is mapped once, without the freeze that made that safe).
     """
 
     name: ClassVar[str] = "writable"
@@ -21,29 +37,31 @@ class Writable(Watcher):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
-        self.kernel.observers.append(self)
-        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+        self._writers: dict[int, dict[tuple[int, int], AddressSpace]] = {}
+        """By frame number, and by (number of the mm, address), the writable entries."""
+        self.kernel.pte_listeners.append(self._pte_changed)
+        machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
 
-    def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
-        if page.is_ksm:
-            raise self.convicts("ksm_page_written", f"{mm.name} writes to the KSM page pfn {page.pfn} at {address:#x}")
+    def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
+        place = (mm.number, address)
+        if before is not None and before.write:
+            writers = self._writers.get(before.frame.pfn, {})
+            writers.pop(place, None)
+            if not writers:
+                self._writers.pop(before.frame.pfn, None)
+        if pte is not None and pte.write and not pte.migration:
+            if pte.frame.is_ksm:
+                raise self._writable(mm, address, pte.frame)
+            self._writers.setdefault(pte.frame.pfn, {})[place] = mm
 
-    def _at_unlock(self) -> None:
-        for mm in self.kernel.address_spaces:
-            for address, pte in mm.ptes.items():
-                if pte.write and not pte.migration and pte.frame.is_ksm:
-                    raise self.convicts(
-                        "writable_ksm_page", f"{mm.name} maps the KSM page pfn {pte.frame.pfn} writable at {address:#x}"
-                    )
+    def _upgraded(self, pfn: int, item: int, mm: str, err: int) -> None:
+        page = frame_at(self.kernel, pfn)
+        if err or page is None or not page.is_ksm:
+            return
+        for (_, address), writer in self._writers.get(pfn, {}).items():
+            raise self._writable(writer, address, page)
 
-    def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
-        """A read is nobody's business here."""
-
-    def zapped(self, mm: AddressSpace, address: int) -> None:
-        """Nor is an unmapping."""
-
-    def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
-        """Nor a fork: its entries are seen at the next release of the mutex."""
-
-    def moved(self, mm: AddressSpace, old: int, new: int) -> None:
-        """Nor an mremap."""
+    def _writable(self, mm: AddressSpace, address: int, page: Frame) -> Exception:
+        return self.convicts(
+            "writable_ksm_page", f"{mm.name} maps the KSM page pfn {page.pfn} writable at {address:#x}", about=(page,)
+        )

@@ -147,7 +147,7 @@ class PutsTwice(Ksm):
 
 class StaleAtFirstMismatch(Ksm):
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
-        page = self.pfn_to_page((await self.read_kpfn(node))[0])
+        page = self.pfn_to_page((await self._read_kpfn(node))[0])
         if await self._take_if_of(page, node, lock):
             return page
         await self.remove_node_from_stable_tree(node)
@@ -292,7 +292,7 @@ class ExitSleepsUnderTheListLock(Ksm):
 
 CONVICTED: list[tuple[str, type[Ksm], Play]] = [
     ("lifetime/use_after_free_frame@ksm_do_scan", PutsTwice, merged_and_gone),
-    ("lifetime/use_after_free_stable_node@read_kpfn", StaleAtFirstMismatch, moved_away_between_two_looks),
+    ("lifetime/use_after_free_stable_node@cmp_and_merge_page", StaleAtFirstMismatch, moved_away_between_two_looks),
     ("lifetime/use_after_free_stable_node@ksm_migrate_page", StoresInTheWrongOrder, moved_away_between_two_stores),
     ("lifetime/use_after_free_rmap_item@rmap_walk_ksm", NoCheckAfterLocking, locked_by_a_migration),
     ("structure/stranded_migration_entry@migration_entry_to_page", NoLockWhenLeaving, item_removed_during_a_migration),

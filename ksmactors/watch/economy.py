@@ -1,0 +1,77 @@
+"""Work that is done in vain: not wrong, but against what two of the commits promise (S2c, R3)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.events import catalogue as ev
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher, frame_at
+
+
+class Economy(Watcher):
+    """No tree is visited again because of another one, and no search is given up because of a page that is not equal.
+
+    Two promises about cost that hold at each instant, so that no statistics are needed to break them.
+
+    *S2c.* When memory has gone offline, ksm_check_stable_tree looks through the trees, and starts a tree again from its
+    first entry when it has removed one: quadratic within a tree, which is tolerated. Before "reorganize
+    ksm_check_stable_tree" each removal started from tree 0. So within one check the index of the tree that is looked at
+    never goes down. The check runs alone, under the OFFLINE bit, so there is nothing to exclude; the next check starts
+    from tree 0 again.
+
+    *R3.* With merge_across_nodes=0 a search of the unstable tree that finds an equal page on another node ends
+    without an insertion: the page was migrated since it was linked. Before D3 any page on another node ended it,
+    equal or not, and everybody whose way led past that entry missed his merge for the rest of the scan. So the page
+    in hand and the page that ended the search are equal at that moment. A page in the unstable tree may be written at
+    any time, so this is judged only if nobody has written, mapped, unmapped or migrated anything since the checksum
+    of the page in hand was looked at (`memory_epoch` stands still), which is just before the search.
+
+    Not formulated here: that sharing must not drop because of a mere migration (S6i). While a node is being moved from
+    tree to tree its items come and go, on the right kernel too, and what has not come back when all is quiet is a
+    mapping that reverse mapping does not find: the witness `rmap` convicts it. And that pages wait for no long lock
+    (S3c, S5h, G8) is a matter of time, which is virtual here.
+    """
+
+    name: ClassVar[str] = "economy"
+    summary: ClassVar[str] = "no tree is walked again for another's sake, no search is given up for nothing (S2c, R3)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._tree = 0
+        self._summed_at = -1
+        self.kernel.node_listeners["checked"].append(self._checked)
+        machine.trace.listen(ev.OFFLINE_PAGES, self._offlined)
+        machine.trace.listen(ev.CALC_CHECKSUM, self._summed)
+        machine.trace.listen(ev.RACE_UNSTABLE_MOVED, self._given_up)
+
+    def _checked(self, node: StableNode) -> None:
+        if node.nid < self._tree:
+            raise self.convicts(
+                "tree_revisited",
+                f"tree {node.nid} is looked through again because of what was removed from tree {self._tree}",
+                where="ksm_check_stable_tree",
+            )
+        self._tree = node.nid
+
+    def _offlined(self, pfn: int, pages: int, nid: int, err: int) -> None:
+        self._tree = 0
+
+    def _summed(self, mm: str, address: int, pfn: int, changed: bool) -> None:
+        self._summed_at = self.kernel.memory_epoch
+
+    def _given_up(self, winner: str, loser: str, tree: str | None, tree_nid: int, nid: int, pfn: int) -> None:
+        kernel = self.kernel
+        item = kernel.ksm_scan.rmap_list
+        if self._summed_at != kernel.memory_epoch or not isinstance(item, RmapItem):
+            return
+        pte = kernel.page_at(item.mm, item.address)
+        moved = frame_at(kernel, pfn)
+        if pte is not None and moved is not None and pte.frame.content is not moved.content:
+            raise self.convicts(
+                "search_given_up",
+                f"the search for the page of {item.mm.name} at {item.address:#x} ended at pfn {pfn} on node {nid}, "
+                "which is not equal to it",
+                where="unstable_tree_search_insert",
+            )

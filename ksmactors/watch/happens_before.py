@@ -1,0 +1,166 @@
+"""Data races: two accesses to one field, one of them a write, that nothing orders."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import ACQUIRE, READ, WRITE, Actor, Operation
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.reports import name_of
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher
+from ksmactors.watch.clocks import Clocks
+from ksmactors.watch.marked import MARKED, Order
+
+_MARKS = {name: order for name, (order, _) in MARKED.items()}
+_ALLOCATOR = "allocator"
+"""Where a frame hands over what was done with it, from its last user to the next."""
+
+
+class Access(NamedTuple):
+    """One access: the epoch of its actor, and what a report says of it."""
+
+    number: int
+    epoch: int
+    place: str
+    step: int
+    locks: tuple[object, ...]
+
+
+class Field:
+    """What is known of one field: its last write, and the reads since, by actor."""
+
+    __slots__ = ("reads", "write")
+
+    def __init__(self) -> None:
+        self.write: Access | None = None
+        self.reads: dict[int, Access] = {}
+
+
+class HappensBefore(Watcher, Observer):
+    """Two plain accesses to one field, at least one of them a write, are ordered by something other than luck.
+
+    An order is what the kernel's own means make: one actor gives a lock back and another one takes it, wakes it, starts
+    it, sends it a message, or leaves by an atomic with release semantics what the other takes up by one with acquire
+    semantics. Two accesses that such a chain connects come in this order in *every* schedule that has the same chain;
+    two that none connects would, in another schedule, come in the other order or at the same time on two CPUs, even if
+    here they were far apart. So this witness convicts without the harm having happened. Each actor has a vector clock
+    and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
+
+    What the kernel lets race on purpose, and which atomics order what, is the table `marked.MARKED`. What this witness
+    cannot see: two accesses that a lock has happened to order this time (`lockset` looks at that), and fields that
+    nobody declares: map counts, index and flags of a page beside those with operations of their own, the fields of
+    items and nodes beside hlist and kpfn, rmap_lists, counters. All but the first belong to ksm_thread_mutex or a page
+    lock, and have witnesses of their own (`counters`, `trees`, `naming`, `references`).
+    """
+
+    name: ClassVar[str] = "happens_before"
+    summary: ClassVar[str] = "no two unordered accesses to one field, one of them a write, unless marked as meant"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._clocks = Clocks()
+        self._fields: dict[tuple[object, object], Field] = {}
+        machine.trace.listen(ev.FREE_PAGE, self._freed)
+        machine.conductor.observe(self)
+
+    def accessed(self, actor: Actor, op: Operation) -> None:
+        order = _MARKS.get(actor.doing)
+        if order is None:
+            self._plain(actor, op[0], (op[1], op[2]))
+        elif order is not Order.NONE:
+            self._marked(actor, order, op)
+
+    def _marked(self, actor: Actor, order: Order, op: Operation) -> None:
+        field = op[2]
+        at = _ALLOCATOR if field == "free_list" else (op[1], "refcount" if field == "writeback" else field)
+        if order is Order.BOTH:
+            self._clocks.exchange(actor, at)
+        elif order is Order.ACQUIRE:
+            self._clocks.acquire(actor, at)
+        else:
+            self._clocks.release(actor, at)
+
+    def _plain(self, actor: Actor, kind: int, what: tuple[object, object]) -> None:
+        field = self._fields.get(what)
+        if field is None:
+            field = self._fields[what] = Field()
+        number, clock = actor.number, self._clocks.of(actor)
+        write = field.write
+        if write is not None and write.number != number and not _knows(clock, write):
+            raise self._race(actor, kind, what, write, WRITE)
+        epoch = clock[number]
+        if kind == READ:
+            known = field.reads.get(number)
+            if known is None or known.epoch != epoch:
+                field.reads[number] = Access(number, epoch, actor.place, actor.step, actor.locks)
+            return
+        for read in field.reads.values():
+            if read.number != number and not _knows(clock, read):
+                raise self._race(actor, kind, what, read, READ)
+        field.reads.clear()
+        field.write = Access(number, epoch, actor.place, actor.step, actor.locks)
+
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if kind < ACQUIRE:
+            self._plain(actor, kind, (obj, field))
+        elif kind == ACQUIRE:
+            self._clocks.acquire(actor, (obj, field))
+        else:
+            self._clocks.release(actor, (obj, field))
+
+    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+        self._clocks.lock(actor, lock, shared)
+
+    def released(self, actor: Actor, lock: object, shared: bool) -> None:
+        self._clocks.unlock(actor, lock, shared)
+
+    def woke(self, actor: Actor, woken: Actor) -> None:
+        self._clocks.hand(actor, woken)
+
+    def spawned(self, actor: Actor | None, child: Actor) -> None:
+        self._clocks.start(actor, child)
+
+    def _freed(self, pfn: int, nid: int) -> None:
+        """Who drops the last reference comes after all who had one, and before the next who gets the frame."""
+        conductor, node = self.machine.conductor, self.kernel.nodes[nid]
+        if conductor.audience is not None:
+            conductor.audience.settle(conductor.turn)
+        self._clocks.acquire(conductor.turn, (node.frames[pfn - node.start_pfn], "refcount"))
+        self._clocks.release(conductor.turn, _ALLOCATOR)
+
+    def _race(self, actor: Actor, kind: int, what: tuple[object, object], other: Access, before: int) -> Exception:
+        name = self.machine.conductor.actors[other.number].name
+        finding = self.convicts(
+            "data_race",
+            f"{actor.name} {_VERBS[kind]} {named(*what)} in {actor.place} at step {actor.step}{_with(actor.locks)}, "
+            f"and nothing orders that after step {other.step}, where {name} {_VERBS[before]} it in {other.place}"
+            f"{_with(other.locks)}",
+            where="+".join(sorted({actor.place, other.place})),
+            other=other.number,
+        )
+        finding.other_step = other.step
+        return finding
+
+
+_VERBS = ("reads", "writes")
+
+
+def _knows(clock: list[int], access: Access) -> bool:
+    return len(clock) > access.number and clock[access.number] >= access.epoch
+
+
+def _with(locks: tuple[object, ...]) -> str:
+    return f" (holds {', '.join(name_of(lock) for lock in locks)})" if locks else " (holds no lock)"
+
+
+def named(obj: object, field: object) -> str:
+    """How a field is called in a report."""
+    if type(obj).__repr__ is not object.__repr__ and not isinstance(obj, list):
+        thing = str(getattr(obj, "name", obj))
+    else:
+        thing = str(getattr(obj, "name", type(obj).__name__))
+    if isinstance(field, int):
+        return f"the entry at {field:#x} of {thing}"
+    return f"{field} of {thing}" if field else thing

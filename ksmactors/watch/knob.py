@@ -1,0 +1,62 @@
+"""O12: merge_across_nodes changes only while there is no stable node."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.later.chain_nodes import ChainNodes
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher
+
+
+class Knob(Watcher):
+    """When merge_across_nodes has changed, there is no stable node, in no tree and not on migrate_nodes.
+
+    What is promised. The knob says which tree a page's node belongs in. A node that was linked under the old rule would
+    be looked for in another tree under the new one. So the store succeeds only when there is none; else it is -EBUSY.
+    The same holds for max_page_sharing of later kernels, by which chains are made.
+
+    Why the protocol keeps it. `pages_shared` is 0 is not enough: a node whose last item has gone lives on for as long
+    as a search does not meet it, and its page may live on in swap, or be mapped by a child that ksmd has not come to.
+    So the store removes all nodes itself (remove_all_stable_nodes), from the trees and from migrate_nodes, and gives
+    up if the page of one is mapped. All of it happens under ksm_thread_mutex.
+
+    When one looks. Before the mutex is released for the first time after the value has changed. All trees are looked
+    at: those that the new value uses and those that only the old one did.
+
+    What it means when it convicts. The node is in the wrong tree, or in one that no loop visits any more: it is never
+    pruned, memory hot-remove does not see it, and the next switch walks into it when its page, or its frame, is gone.
+    Cases: S4a (and in the other direction S4a'), S6d (migrate_nodes forgotten).
+    """
+
+    name: ClassVar[str] = "knob"
+    summary: ClassVar[str] = "merge_across_nodes changes only while there is no stable node (O12)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._seen = self._values()
+        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+
+    def _values(self) -> dict[str, int]:
+        kernel = self.kernel
+        values = {"merge_across_nodes": kernel.ksm_merge_across_nodes}
+        if isinstance(kernel, ChainNodes):
+            values["max_page_sharing"] = kernel.ksm_max_page_sharing
+        return values
+
+    def _at_unlock(self) -> None:
+        values = self._values()
+        if values == self._seen:
+            return
+        changed = [f"{name} is {value} now" for name, value in values.items() if value != self._seen[name]]
+        self._seen = values
+        kernel = self.kernel
+        for root in kernel.root_stable_tree:
+            for entry in root:
+                raise self.convicts(
+                    "node_in_tree", f"{changed[0]}, and {entry} is still in {root.name}", about=(entry,)
+                )
+        for node in kernel.migrate_nodes:
+            raise self.convicts(
+                "node_on_migrate_nodes", f"{changed[0]}, and {node} is still on migrate_nodes", about=(node,)
+            )

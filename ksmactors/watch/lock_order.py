@@ -1,0 +1,129 @@
+"""L1 to L4 of spec 2.2: locks are taken in one order."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from ksmactors.errors import Finding
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.reports import name_of
+from ksmactors.machine import Machine
+from ksmactors.mm.frame import Frame
+from ksmactors.watch.base import Watcher
+from ksmactors.watch.lock_graph import Edge, LockGraph, describe, where
+
+MUTEX: Final = "ksm_thread_mutex"
+MMAP_SEM: Final = "mmap_sem"
+PAGE_LOCK: Final = "page lock"
+PTE_LOCK: Final = "page table lock"
+LEAF: Final = "ksm_mmlist_lock"
+
+FORBIDDEN: Final[dict[tuple[str, str], tuple[str, str]]] = {
+    (MMAP_SEM, MUTEX): ("L1", "ksmd and the knobs take mmap_sem under the mutex"),
+    (PAGE_LOCK, MUTEX): ("L1", "ksmd waits for KSM pages' locks under the mutex"),
+    (PTE_LOCK, MUTEX): ("L1", "it sleeps"),
+    (PAGE_LOCK, MMAP_SEM): ("L4", "a fault waits for page locks under mmap_sem; only a trylock is allowed"),
+}
+"""By (held, taken): the rule that forbids to wait for the second lock under the first, and why it is there."""
+
+NESTED: Final[dict[tuple[str, str], str]] = {
+    (MMAP_SEM, "dup_mmap"): "fork: the parent's, then the child's, which nobody else has met yet",
+    (PTE_LOCK, "copy_page_range"): "fork: the child's, then the parent's, with both mmap_sems held for write",
+}
+"""By (class, function): where two locks of one class may be held, since they have an order of their own."""
+
+NEVER_WAITS: Final = frozenset({"try_to_merge_one_page", "trylock_to_merge"})
+"""Functions that must not wait for the lock of the page that is to be merged away (L2)."""
+
+
+class LockOrder(Watcher, Observer):
+    """Locks are taken in one order by everybody, whether or not two ever meet in the wrong one.
+
+    Each lock has a class: all mmap_sems are one, all page locks, all page table locks, and so on. Whoever takes a lock
+    while it holds others draws an edge from each of their classes to its class; a trylock draws none, since it does not
+    wait, but it counts as held. A circle in this graph is a deadlock that needs only the right schedule (lockdep's
+    idea). The graph of a schedule is judged at once; those of all schedules of a campaign are put together, and the
+    circles that only all of them show are told at its end, since each half may need a schedule of its own.
+
+    The rules of spec 2.2 are judged one by one, without waiting for the other half of a circle: L1 (never wait for
+    ksm_thread_mutex under mmap_sem, a page lock or a page table lock), L2 (never wait for the lock of a page to be
+    merged away), L3 (under ksm_thread_mutex at most one mmap_sem), L4 (never wait for mmap_sem under a page lock). L5,
+    nothing that may sleep under a spinlock, is judged by the operations themselves, watched or not
+    (`Turns.might_sleep`). Two locks of one class are an error, too, except where they have an order of their own
+    (`NESTED`), or the second page is one that nobody else can have found: fresh from the allocator, with one reference
+    and no mapping.
+    """
+
+    name: ClassVar[str] = "lock_order"
+    summary: ClassVar[str] = "locks are taken in one order, whether or not anybody is caught in it (L1 to L4, O15)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.graph = LockGraph()
+        self._classes: dict[object, str] = {}
+        self._taken_in: dict[tuple[int, object], str] = {}
+        machine.conductor.observe(self)
+
+    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+        if not tried:
+            if actor.place in NEVER_WAITS and isinstance(lock, Frame):
+                raise self._waits_to_merge(actor, lock)
+            if actor.locks:
+                self._under_others(actor, lock)
+        self._taken_in[actor.number, lock] = actor.place
+
+    def _under_others(self, actor: Actor, lock: object) -> None:
+        taken, place = self._class(lock), actor.place
+        for other in actor.locks:
+            held = self._class(other)
+            if (held, taken) in self.graph.edges:
+                continue
+            if (held, taken) in FORBIDDEN:
+                rule, why = FORBIDDEN[held, taken]
+                raise self._breach(actor, other, lock, f"{_word(taken)}_under_{_word(held)}", f"{rule}: {why}")
+            if held == LEAF:
+                raise self._breach(actor, other, lock, "lock_under_leaf", "it is held for moments only")
+            if held == taken:
+                self._same_class(actor, other, lock)
+                continue
+            circle = self.graph.add(Edge(held, taken, self._taken_in[actor.number, other], place, actor.name))
+            if circle:
+                raise self.convicts("lock_order_cycle", describe(circle), where=where(circle))
+
+    def _same_class(self, actor: Actor, other: object, lock: object) -> None:
+        taken = self._class(lock)
+        if taken == MMAP_SEM and any(self._class(one) == MUTEX for one in actor.locks):
+            raise self._breach(actor, other, lock, "second_mmap_sem", "L3: ksmd holds at most one")
+        if (taken, actor.place) in NESTED or (
+            isinstance(lock, Frame) and lock.refcount == 1 and lock.mapping is None and not lock.mapcount
+        ):
+            return
+        raise self._breach(actor, other, lock, f"nested_{_word(taken)}", "nothing says which of the two comes first")
+
+    def _class(self, lock: object) -> str:
+        known = self._classes.get(lock)
+        if known is None:
+            known = self._classes[lock] = lock_class(lock)
+        return known
+
+    def _breach(self, actor: Actor, other: object, lock: object, kind: str, why: str) -> Finding:
+        return self.convicts(
+            kind,
+            f"{actor.name} takes {name_of(lock)} in {actor.place} while it holds {name_of(other)} from "
+            f"{self._taken_in[actor.number, other]} ({why})",
+            where=actor.place,
+        )
+
+    def _waits_to_merge(self, actor: Actor, lock: object) -> Finding:
+        message = f"{actor.name} waits for {name_of(lock)} in {actor.place}: a busy page is for another time (L2)"
+        return self.convicts("waits_to_merge", message, where=actor.place)
+
+
+def lock_class(lock: object) -> str:
+    """The class of a lock: its name without whose it is."""
+    return name_of(lock).partition(" of ")[0].rstrip("0123456789 ")
+
+
+def _word(lock_class_name: str) -> str:
+    return lock_class_name.replace(" ", "_")

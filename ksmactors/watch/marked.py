@@ -1,0 +1,76 @@
+"""Which accesses to shared fields are meant to race, and which operations order others.
+
+What the kernel does with READ_ONCE (ACCESS_ONCE in v3.9), with atomics and flag bits, or under a lock that is not
+emulated, has a name here: the name of the operation that passes the point. Everything else is a plain access, and two
+plain accesses that nothing orders are a race. An entry says why it may be here, since an entry too many makes the
+detectors blind.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+
+class Order(Enum):
+    """What an access does besides not being a race: nothing, or it hands over what its actor has done before, or takes
+    what was handed over at this field, or both."""
+
+    NONE = 0
+    RELEASE = 1
+    ACQUIRE = 2
+    BOTH = 3
+
+
+MARKED: Final[dict[str, tuple[Order, str]]] = {
+    # -- struct page
+    "get": (Order.NONE, "get_page is an atomic increment that orders nothing"),
+    "get_unless_zero": (Order.ACQUIRE, "a conditional atomic is a full barrier: after put and unfreeze"),
+    "put": (Order.RELEASE, "put_page_testzero is a full barrier: who drops the last one comes after all others"),
+    "count": (Order.NONE, "page_count is an instant's reading; migration knows that it can be wrong at once (C1)"),
+    "freeze": (Order.BOTH, "a compare-and-swap under tree_lock"),
+    "unfreeze": (Order.RELEASE, "smp_mb before the store: who gets a reference sees the page as it was left"),
+    "free_frozen": (Order.RELEASE, "the frame goes back to the allocator"),
+    "read_mapping": (Order.NONE, "ACCESS_ONCE of the keyhole reader: R3, R5 and R6 of spec 2.3"),
+    "page_stable_node": (Order.NONE, "ksmd's unlocked look; what it finds is looked up again through the keyhole"),
+    "set_mapping": (Order.NONE, "the other side of these looks: W0, W5 and W8 under the page lock"),
+    "in_swap_cache": (Order.NONE, "PageSwapCache tests one bit: the spin at R4"),
+    "clear_page_swap_cache": (Order.NONE, "W6 clears one bit, after the write barrier W4"),
+    "remove_mapping": (Order.NONE, "clears the bit inside the freeze, under tree_lock"),
+    "isolate_lru_page": (Order.BOTH, "zone->lru_lock"),
+    "isolate_lru_pages": (Order.BOTH, "zone->lru_lock"),
+    "putback_lru_page": (Order.BOTH, "zone->lru_lock, or the pagevec of this CPU"),
+    "putback_inactive_page": (Order.BOTH, "zone->lru_lock"),
+    "lru_add_drain_all": (Order.BOTH, "work queued on each CPU, and waited for"),
+    "mlock_vma_page": (Order.NONE, "TestSetPageMlocked is an atomic on one bit"),
+    "munlock_vma_page": (Order.NONE, "TestClearPageMlocked is an atomic on one bit"),
+    "wait_on_page_writeback": (Order.NONE, "tests one bit, and waits for it"),
+    "end_swap_writes": (Order.RELEASE, "end_page_writeback has a barrier: the page is freed after its writeback"),
+    "wait_unlocked": (Order.NONE, "wait_on_page_locked tests one bit, and waits for it"),
+    # -- page tables, as the CPU sees them
+    "user_read": (Order.NONE, "the CPU walks the page table by itself; a TLB flush is part of every change"),
+    "user_write": (
+        Order.NONE,
+        "as user_read; what ksmd's memcmp saw of it is compared again after the write-protection",
+    ),
+    "handle_mm_fault": (Order.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
+    # -- swap slots and allocation
+    "swap_duplicate": (Order.BOTH, "swap_lock"),
+    "swap_free": (Order.BOTH, "swap_lock"),
+    "swapcache_free": (Order.BOTH, "swap_lock"),
+    "page_swapcount": (Order.BOTH, "swap_lock"),
+    "read_swap_cache": (Order.BOTH, "swapcache_prepare, under swap_lock"),
+    "lookup_swap_cache": (Order.NONE, "a radix tree lookup under RCU, whose result is checked after the reference"),
+    "alloc_page": (Order.BOTH, "zone->lock"),
+    # -- mm/ksm.c
+    "_read_kpfn": (Order.ACQUIRE, "R1 with its data dependency (R2), and the re-read after the read barrier (R7)"),
+    "_write_kpfn": (Order.RELEASE, "W3: the copy is visible before it (SetPageUptodate has a write barrier)"),
+    "read_ksm_run": (Order.NONE, "a plain read that is repeated under ksm_thread_mutex"),
+    "_write_ksm_run": (Order.NONE, "under ksm_thread_mutex; readers without it look again"),
+    "_mm_list_empty": (Order.NONE, "list_empty before anything is locked: it may be wrong, and the next look is not"),
+    "knob_store": (Order.NONE, "a store of one word; ksmd takes whatever it reads"),
+    # -- what is no part of the kernel
+    "send": (Order.RELEASE, "a request reaches its actor with all that was done before"),
+    "receive": (Order.ACQUIRE, "the other side of send"),
+}
+"""By the name of the operation: what it orders, and why it is no plain access."""

@@ -1,0 +1,72 @@
+"""O16: nobody knows of frames that are offline."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.events import catalogue as ev
+from ksmactors.ksm.structs import KSM_RUN_OFFLINE
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher, placed_nodes
+
+
+class OfflineFrames(Watcher):
+    """From MEM_OFFLINE until the memory is back, no stable node names a frame of it, and nobody uses one.
+
+    What is promised. When memory has been taken away there is no struct page behind its frame numbers any more. A
+    stable node has nothing but the number.
+
+    Why the protocol keeps it. All pages are migrated away first, so a node that names a frame of the range at
+    MEM_OFFLINE has lost its page; the notifier removes it (ksm_check_stable_tree), without a look at the page, from
+    every tree in use and from migrate_nodes. The trees are safe meanwhile: whoever takes ksm_thread_mutex for them
+    waits for the OFFLINE bit, which was set before the first page was moved (R5').
+
+    When one looks. At the end of a successful offlining; and whenever the mutex is released while memory is away, but
+    not while the OFFLINE bit is set, when the check is still under way. A touch of an absent frame through its number
+    is found by the operation that does it (`lifetime/use_after_free_frame`). What has kept a pointer to the frame is
+    found when the memory comes back: its frames must be as they went, free.
+
+    What it means when it convicts. The next search, or the next scan start, asks for a struct page that is not there:
+    an oops, on a real machine some time later. Cases: S2a (the check goes on from a freed entry, and misses the
+    rest), S2b (no check), S6e (migrate_nodes forgotten), R5' (the tree changed while it was checked).
+    """
+
+    name: ClassVar[str] = "offline"
+    summary: ClassVar[str] = "no stable node names a frame that is offline (O16)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+        machine.trace.listen(ev.OFFLINE_PAGES, self._offlined)
+        machine.trace.listen(ev.ONLINE_PAGES, self._onlined)
+
+    def _at_unlock(self) -> None:
+        if not self.kernel.ksm_run & KSM_RUN_OFFLINE and any(node.absent for node in self.kernel.nodes):
+            self._check()
+
+    def _offlined(self, pfn: int, pages: int, nid: int, err: int) -> None:
+        if not err:
+            self._check()
+
+    def _check(self) -> None:
+        absent = self.kernel.absent_ranges()
+        for node in placed_nodes(self.kernel):
+            if any(node.kpfn in pfns for pfns in absent):
+                raise self.convicts(
+                    "node_of_absent_frame",
+                    f"{node} names a frame that is offline",
+                    where="ksm_check_stable_tree",
+                    about=(node,),
+                )
+
+    def _onlined(self, pfn: int, pages: int, err: int) -> None:
+        if err:
+            return
+        node = self.kernel.nodes[pfn // self.kernel.frames_per_node]
+        for frame in node.in_use(range(pfn, pfn + pages)):
+            raise self.convicts(
+                "used_while_absent",
+                f"pfn {frame.pfn} has {frame.refcount} references when its memory comes back",
+                where="online_pages",
+                about=(frame,),
+            )

@@ -1,0 +1,130 @@
+"""The emulator refines a sequential model: what shares a frame is what the model lets share one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.frame import Frame
+from ksmactors.watch.base import Watcher
+from ksmactors.watch.sharing import Place, SharingModel
+
+
+class Refinement(Watcher):
+    """Pages share a frame only if a sequential model of a page of code (`sharing.py`) allows it.
+
+    What is promised. Whatever order the actors move in, the pages of all processes are partitioned into frames as they
+    could be if every operation were done at one instant, one after the other: pages that fork has left alike, and pages
+    that KSM has merged, which are equal, in regions that were advised when it happened.
+
+    Why the protocol keeps it. The instants exist: a merge takes effect when replace_page exchanges an entry under the
+    page table lock (and has compared two pages of which neither could be written any more); a break when do_wp_page
+    exchanges it back; a fork when an entry is copied; a migration restores entries to the frame that has taken the
+    place of the old one, all with the page locked. Everything between these instants changes no partition.
+
+    When one looks. At each of these instants: when an entry comes to map a frame that others map, the page that joins
+    must be allowed to. (Not at once: fork and mremap tell what they have copied or moved just after they have changed
+    the entry. Nobody else has moved by then. An entry that a migration restores joins nobody: all go with it.) When a
+    page is written, nobody else may map its frame. And at quiescence the whole partition is looked at. The zero page
+    belongs to everybody, and is asked only whether it is what was written.
+
+    What it means when it convicts. `unlawful_merge`: a page has joined others although they differ, it was not advised,
+    or the frame is no KSM page (the comparison was made too early, or of the wrong page).
+    `shared_write`: a write goes to a frame that somebody else maps: a break was forgotten, or an entry left writable.
+    `wrong_partition`: what was lawful is so no more, and nobody has taken it apart. The shadow memory sees the
+    consequences of all of these once contents differ; this one sees the sharing itself, before.
+    """
+
+    name: ClassVar[str] = "refinement"
+    summary: ClassVar[str] = "pages share a frame only as a sequential model allows"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.model = SharingModel(self.kernel.contents.zero)
+        self._sharers: dict[int, dict[Place, AddressSpace]] = {}
+        """By frame number, who maps it."""
+        self._joined: tuple[AddressSpace, int, Frame] | None = None
+        """An entry that has come to map a frame, and has not been judged yet."""
+        self.kernel.observers.append(self)
+        self.kernel.pte_listeners.append(self._pte_changed)
+
+    # -- what processes do --------------------------------------------------------------------------------------------
+
+    def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        self._judge()
+        self.model.write((mm.number, address), page.content)
+        for number, other in self._sharers.get(page.pfn, {}):
+            if (number, other) != (mm.number, address):
+                raise self.convicts(
+                    "shared_write",
+                    f"{mm.name} writes pfn {page.pfn} at {address:#x}, which is mapped at {other:#x} by another",
+                    about=(page,),
+                )
+
+    def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """Reading changes nothing."""
+
+    def zapped(self, mm: AddressSpace, address: int) -> None:
+        self._judge()
+        self.model.forget((mm.number, address))
+
+    def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
+        self.model.fork((mm.number, address), (oldmm.number, address))
+        self._judge()
+
+    def moved(self, mm: AddressSpace, old: int, new: int) -> None:
+        self.model.move((mm.number, old), (mm.number, new))
+        self._judge()
+
+    # -- what the kernel does -----------------------------------------------------------------------------------------
+
+    def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
+        self._judge()
+        if before is not None and not before.migration:
+            sharers = self._sharers.get(before.frame.pfn, {})
+            sharers.pop((mm.number, address), None)
+            if not sharers:
+                self._sharers.pop(before.frame.pfn, None)
+        if pte is not None and not pte.migration:
+            self._sharers.setdefault(pte.frame.pfn, {})[mm.number, address] = mm
+            if before is None or not (before.migration or before.frame is pte.frame):
+                self._joined = mm, address, pte.frame
+                if self.model.knows((mm.number, address)):
+                    self._judge()
+
+    def _judge(self) -> None:
+        """Whether the entry that was changed last may map what it maps."""
+        if self._joined is None:
+            return
+        (mm, address, page), self._joined = self._joined, None
+        place, model = (mm.number, address), self.model
+        if page is self.kernel.zero_page:
+            wrong = "" if model.content(place) is page.content else "is not what it wrote"
+        else:
+            others = [one for one in self._sharers.get(page.pfn, {}) if one != place]
+            wrong = self._merge(mm, address, page, others)
+            if wrong and model.one_version((place, *others)):
+                wrong = ""
+        if wrong:
+            message = f"{mm.name} has come to share pfn {page.pfn} at {address:#x}, which {wrong}"
+            raise self.convicts("unlawful_merge", message, about=(page,))
+
+    def _merge(self, mm: AddressSpace, address: int, page: Frame, others: list[Place]) -> str:
+        """KSM must have had a page join others; if it must not, why."""
+        vma = mm.vma_at(address)
+        if vma is None or not vma.mergeable:
+            return "is not in a mergeable region"
+        if not page.is_ksm:
+            return "is no KSM page"
+        return "" if self.model.merge((mm.number, address), others) else "differs from what it wrote"
+
+    def at_quiescence(self) -> None:
+        self._judge()
+        for pfn, sharers in self._sharers.items():
+            page = self.kernel.pfn_to_page(pfn)
+            if page is not self.kernel.zero_page and not self.model.one_version(sharers):
+                names = " and ".join(mm.name for mm in sharers.values())
+                raise self.convicts(
+                    "wrong_partition", f"{names} share pfn {pfn}, and must not", where="quiescence", about=(page,)
+                )

@@ -1,0 +1,114 @@
+"""O2: the trees are trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ksmactors.errors import Finding
+from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.rbtree import RbNode
+from ksmactors.ksm.structs import FREED, KSM_RUN_OFFLINE, RmapItem, StableNode
+from ksmactors.later.chain_nodes import Chain
+from ksmactors.machine import Machine
+from ksmactors.watch.base import UNLOCK, Watcher, frame_at
+
+
+class Trees(Watcher):
+    """Every tree is a red-black tree of members that say so, and a stable one is strictly ordered by content.
+
+    What is promised. Parents and children name each other, no red entry has a red child, all ways down are equally
+    black, the root is black and has no parent. Each entry says that it is linked in this tree, in this generation, and
+    not somewhere else: a stable node is in exactly one place, the tree of its stored nid or `migrate_nodes`. No two
+    entries of one stable tree have equal pages; in later kernels equal pages stand in one chain, whose dups are equal.
+
+    Why the protocol keeps it. Trees, `nid` and the list change under ksm_thread_mutex only. The tree to erase from is
+    told by the stored nid, never by the node that the page is on by now (S6a, S6j). The links of tree and list share
+    their storage, so a node leaves the one before it enters the other (S6h, S6k, S6l). A stable page's content cannot
+    change, and an insertion refuses an equal page, so the order of a stable tree never rots.
+
+    When one must not look. While somebody holds the mutex a node may be between two places: so this looks when it is
+    released. While memory goes offline the trees are changed without it, under the exclusion that the OFFLINE bit
+    gives. An unstable tree is in use from the reset at the start of a scan to the end of that scan; before and after
+    its links dangle, and in one that this scan did not reset (H2). The order of an unstable tree is not asked for: its
+    pages may be written at any time. An entry whose page is gone has no content to compare; it is passed over.
+
+    What it means when it convicts. The next search walks into a wrong subtree, or into freed memory. Cases: S2a, S6a,
+    S6f, S6h, S6j to S6l, H3, R6, R7. Much of that is found earlier by the operation that does it (`structure/...`:
+    an erasure of what is no member), so what is left for this one is what links and erases in silence.
+    """
+
+    name: ClassVar[str] = "trees"
+    summary: ClassVar[str] = "the trees are red-black trees of their members, in order (O2)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+
+    def _at_unlock(self) -> None:
+        kernel = self.kernel
+        if kernel.ksm_run & KSM_RUN_OFFLINE:
+            return
+        for root in kernel.root_stable_tree:
+            self._red_black(root)
+            self._ordered(root)
+        scan = kernel.ksm_scan
+        for tree in kernel.root_unstable_tree:
+            if scan.mm_slot is not kernel.ksm_mm_head and tree.reset_in == scan.seqnr:
+                self._red_black(tree)
+        for node in kernel.migrate_nodes:
+            if not node.migrating or node.rb_tree is not None:
+                raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not")
+
+    def _unsound(self, kind: str, message: str) -> Finding:
+        return self.convicts(kind, message, where=UNLOCK)
+
+    def _red_black(self, root: ContentTree[StableNode] | ContentTree[RmapItem]) -> None:
+        if root.root is not None and (root.root.rb_red or root.root.rb_parent is not None):
+            raise self._unsound("bad_tree", f"the root of {root.name} is red or has a parent")
+        self._height(root, root.root)
+
+    def _height(self, root: ContentTree[StableNode] | ContentTree[RmapItem], node: RbNode | None) -> int:
+        if node is None:
+            return 1
+        if node.flag == FREED if isinstance(node, RmapItem) else isinstance(node, StableNode) and not node.alive:
+            raise self._unsound("freed_member", f"{node} is linked in {root.name}, and has been freed")
+        if node.rb_tree is not root.generation:
+            raise self._unsound("bad_tree", f"{node} is linked in {root.name} and says that it is not")
+        for child in (node.rb_left, node.rb_right):
+            if child is not None and (child.rb_parent is not node or (child.rb_red and node.rb_red)):
+                raise self._unsound("bad_tree", f"{child} in {root.name}: wrong parent, or two reds in a row")
+        left, right = self._height(root, node.rb_left), self._height(root, node.rb_right)
+        if left != right:
+            raise self._unsound("bad_tree", f"{root.name} is not balanced below {node}")
+        return left + (not node.rb_red)
+
+    def _ordered(self, root: ContentTree[StableNode]) -> None:
+        last: bytes | None = None
+        for entry in root:
+            contents = [content for node in self._nodes(entry) if (content := self._content(root, node)) is not None]
+            if not contents:
+                continue
+            if min(contents) != max(contents):
+                raise self._unsound("unequal_dups", f"{root.name}: the pages of {entry} are not all equal")
+            if last is not None and contents[0] <= last:
+                raise self._unsound("bad_order", f"{root.name}: the page of {entry} is not above the one before")
+            last = contents[0]
+
+    def _nodes(self, entry: StableNode) -> Sequence[StableNode]:
+        """The nodes that an entry of a stable tree stands for."""
+        if not isinstance(entry, Chain):
+            return [entry]
+        if entry.first is not None:
+            raise self._unsound("bad_chain", f"{entry} has rmap_items, as only its dups may")
+        for dup in entry.dups:
+            if not dup.alive or dup.chain is not entry or dup.rb_tree is not None:
+                raise self._unsound("bad_chain", f"{dup} on {entry} is linked elsewhere, too, or says that it is")
+        return entry.dups
+
+    def _content(self, root: ContentTree[StableNode], node: StableNode) -> bytes | None:
+        """The content of a node's page, if it is there still."""
+        if node.nid != root.nid or node.migrating:
+            raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
+        page = frame_at(self.kernel, node.kpfn)
+        return page.content.data if page is not None and page.mapping is node.mapping else None

@@ -1,0 +1,95 @@
+"""O11: after run=2 nothing is merged."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ksmactors.ksm.structs import KSM_RUN_UNMERGE, StableNode
+from ksmactors.machine import Machine
+from ksmactors.watch.base import Watcher
+
+
+class Unmerged(Watcher):
+    """When a write of 2 to `run` has succeeded, nothing is merged where ksmd may merge, and nothing is kept.
+
+    What is promised. No entry in a mergeable vma maps a KSM page. There are no rmap_items; pages_shared, _sharing and
+    _unshared are 0, and so is full_scans. No stable node is left, but for those whose page somebody maps in a place
+    that unmerging does not visit.
+
+    Why the protocol keeps it. The mutex is held throughout. The list of address spaces is walked from its head; who
+    registers meanwhile is appended at its end (S4b), who exits is moved to just behind the cursor. break_ksm waits for
+    a migration entry to become a page again, then breaks it (R1); a page that comes back from swap is copied while
+    run is 2 (S4c, R2). In the end all stable nodes are removed, those of unmapped pages that are still alive, in swap
+    or in somebody's hands, included (S4a).
+
+    When one looks. Just before the mutex is released, once for each successful write: a failed one (no memory, a
+    signal) has set run back to 0 by then. Later a fault may bring in a KSM page that it had looked up before. At that
+    instant only address spaces with users are asked: one that is exiting has left ksmd's list and keeps its entries
+    for a moment (G9). A migration entry that names a KSM page counts as an entry that maps it: break_ksm has waited
+    for all there were, and none can have come since. A node that was refused because its page is mapped excuses the
+    nodes that are left: v3.9 then does not look at the rest of that tree. That the page is mapped is a defect of its
+    own where it is one (H4b: a fault in a vma that has lost its advice; H8; a fork that shares a page across two
+    advices), and `rmap` convicts it, as the page cannot be found by reverse mapping there.
+
+    What it means when it convicts. `ksm_page_left`: a page that no rmap_item will ever tell of; the knob is EBUSY for
+    as long as it is mapped: S4b, S4c, R1, R2; on v3.9 and later, H4: the fault or fork read `run` just before 2 was
+    stored, and mapped the page after unmerging had passed. `node_left`: S4a, S6d. `items_left`, `wrong_counter`: the
+    walk has left somebody out.
+    """
+
+    name: ClassVar[str] = "unmerge"
+    summary: ClassVar[str] = "after run=2 nothing is merged and nothing is kept (O11)"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._judged = False
+        self._refused = False
+        self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
+        self.kernel.node_listeners["kept"].append(self._kept)
+
+    def _kept(self, node: StableNode) -> None:
+        self._refused = True
+
+    def _at_unlock(self) -> None:
+        if self.kernel.ksm_run != KSM_RUN_UNMERGE:
+            self._judged = self._refused = False
+        elif not self._judged:
+            self._judged = True
+            self._counters()
+            self._entries()
+            self._nodes()
+
+    def _counters(self) -> None:
+        kernel = self.kernel
+        if kernel.ksm_rmap_items:
+            raise self.convicts("items_left", f"{kernel.ksm_rmap_items} rmap_items are left after run=2")
+        left = {
+            "pages_shared": kernel.ksm_pages_shared,
+            "pages_sharing": kernel.ksm_pages_sharing,
+            "pages_unshared": kernel.ksm_pages_unshared,
+            "full_scans": kernel.ksm_scan.seqnr,
+        }
+        for name, value in left.items():
+            if value:
+                raise self.convicts("wrong_counter", f"{name} is {value} after run=2")
+
+    def _entries(self) -> None:
+        for mm in self.kernel.address_spaces:
+            if not mm.users:
+                continue
+            for address, pte in mm.ptes.items():
+                vma = mm.vma_at(address) if pte.frame.is_ksm else None
+                if vma is not None and vma.mergeable:
+                    raise self.convicts(
+                        "ksm_page_left",
+                        f"{mm.name} maps the KSM page pfn {pte.frame.pfn} at {address:#x} after run=2 "
+                        "(v3.9 has this where a fault read `run` just before: H4)",
+                        about=(pte.frame,),
+                    )
+
+    def _nodes(self) -> None:
+        if self._refused:
+            return
+        kernel = self.kernel
+        for entry in [*(entry for root in kernel.root_stable_tree for entry in root), *kernel.migrate_nodes]:
+            raise self.convicts("node_left", f"{entry} is left after run=2, and nobody maps its page", about=(entry,))

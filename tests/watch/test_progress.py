@@ -1,0 +1,91 @@
+"""Livelock and starvation are told from a schedule that is just too long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from ksmactors.errors import Finding, StepLimit
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.watch import progress
+from tests.helpers import broken, plays
+from tests.helpers.directed import Stage, perform
+
+ENOUGH = 500
+MAX_STEPS = 2 * ENOUGH
+
+
+@pytest.fixture(autouse=True)
+def _few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "ENOUGH", ENOUGH)
+
+
+class Unfair(Strategy):
+    """Chooses the actor called "victim" only if nobody else is ready."""
+
+    name: ClassVar[str] = "unfair"
+    summary: ClassVar[str] = "starves somebody"
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        return next((actor for actor in ready if actor.name != "victim"), ready[0])
+
+
+async def busy(s: Stage) -> None:
+    """Two actors write for ever, each to its own page; a third one would like to write once."""
+    procs = [await s.process(name, 1) for name in "AB"]
+
+    async def write(number: int) -> None:
+        token = 2
+        while True:
+            await s.write(procs[number], 0, token)
+            await s.kernel.madvise(procs[number].mm, procs[number].start, 4096, 12)
+            token += 1
+
+    async def once() -> None:
+        await s.write(procs[0], 0, 1)
+
+    s.conductor.spawn("victim", once())
+    for number in (0, 1):
+        s.conductor.spawn(f"writer/{number}", write(number))
+    await s.conductor.sleep(10**12)
+
+
+def test_starvation() -> None:
+    """An actor that was ready at every choice of half a schedule and never chosen is starved, and named."""
+    with pytest.raises(Finding) as found:
+        perform(busy, strategy=Unfair(), watchers=("progress",), max_steps=MAX_STEPS)
+    assert found.value.signature.startswith("progress/starvation@")
+    assert found.value.message.startswith("victim ")
+
+
+def test_too_long() -> None:
+    """A schedule in which things are done and everybody has turns, but that does not end, is inconclusive."""
+
+    class Fair(Unfair):
+        def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+            return ready[self.stage.step % len(ready)]
+
+    with pytest.raises(StepLimit):
+        perform(busy, strategy=Fair(), watchers=("progress",), max_steps=MAX_STEPS)
+
+
+def test_scans_without_effect() -> None:
+    """Full scans over and over that change nothing are no progress."""
+
+    async def play(s: Stage) -> None:
+        await s.process("A", 1, 1)
+        while True:
+            await s.scan()
+
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=("progress",), max_steps=MAX_STEPS * 2)
+    assert found.value.signature.startswith("progress/livelock@")
+
+
+def test_a_few_steps_prove_nothing() -> None:
+    """With a budget of fewer steps than a livelock must last, a spinning kernel is inconclusive."""
+    with pytest.raises(StepLimit):
+        perform(plays.twins, layer=broken.SpinsForEver, watchers=("progress",), max_steps=ENOUGH)
