@@ -121,9 +121,12 @@ class Injector:
         return True
 
     def happens(self, kind: str) -> bool:
-        """The same for a fault that will happen later, perhaps to somebody else: `tell` says when and to whom."""
+        """The same for a fault that will happen later, perhaps to somebody else: `tell` says when and to whom.
+
+        A draw of 0 is always a fault that does not happen: it is what a schedule does not say that is drawn as 0.
+        """
         rate = self.rates.get(kind) if self.active else None
-        return rate is not None and self.conductor.draw(f"inject.{kind}", rate.of) < rate.times
+        return rate is not None and self.conductor.draw(f"inject.{kind}", rate.of) >= rate.of - rate.times
 
     def tell(self, kind: str, victim: str) -> None:
         """Put a fault in the log."""

@@ -17,7 +17,7 @@ from ksmactors.actors.crew import Crew
 from ksmactors.actors.faults import FaultRequest
 from ksmactors.actors.migration import MoveRequest
 from ksmactors.actors.unmerge import Sweep
-from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import ERESTARTSYS, MADV_DONTNEED, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
@@ -346,11 +346,13 @@ class Process:
         """Keep the address space for as long as a call of the process is under way."""
         self._must_run()
         self._tempt_fate()
-        turn = self.crew.machine.conductor.turn
+        conductor, mm = self.crew.machine.conductor, self.mm
+        turn = conductor.turn
         self._callers.append(turn)
         try:
             yield
         finally:
+            conductor.touch(RELEASE, mm, "users")  # as the mmput of a thread that exits after its last call
             self._callers.remove(turn)
             turn.signal_pending = False
             if not self._callers:

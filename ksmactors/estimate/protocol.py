@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.later import KERNELS, kernel_class
+from ksmactors.kernels import KERNELS, kernel_class
 from ksmactors.later.chain_nodes import ChainNodes
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.const import PAGE_SIZE

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from ksmactors.interleave.actor import READ, WRITE, Actor
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
-from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.frame import Frame
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.hotplug import Hotplug
 from ksmactors.mm.reports import misuse
+
+NODE_NEWS: Final = ("hlist", "freed", "kept", "checked")
+"""What observers can be told of a stable node: its hlist is about to change; it has just been freed; it was to be
+removed and is kept since its page is mapped; memory hot-remove is about to look at it."""
 
 
 class KsmCore(Hotplug):
@@ -52,6 +56,8 @@ class KsmCore(Hotplug):
         self.items_allocated = 0
         self.nodes_allocated = 0
         self.nodes_freed = 0
+        self.node_listeners: Final[dict[str, list[Callable[[StableNode], None]]]] = {what: [] for what in NODE_NEWS}
+        """Called with a stable node, at once, by what there is to tell of it."""
 
     def _nids(self) -> range:
         return range(len(self.nodes))
@@ -95,8 +101,10 @@ class KsmCore(Hotplug):
     def free_stable_node(self, node: StableNode) -> None:
         """Free a node that is in no tree and on no list."""
         node.must_be_alive()
+        self.conductor.touch(RELEASE, node, "alive")
         node.alive = False
         self.nodes_freed += 1
+        self._tell("freed", node)
 
     def free_mm_slot(self, slot: MmSlot) -> None:
         """Free a slot that has left hash and list."""
@@ -114,6 +122,11 @@ class KsmCore(Hotplug):
         """Index of the tree for a frame number: its node, or 0 while merging across nodes."""
         return 0 if self.ksm_merge_across_nodes else kpfn // self.frames_per_node
 
+    def _find_vma(self, mm: AddressSpace, address: int) -> Vma | None:
+        """The first vma that ends above an address. mmap_sem is held, and the last user has not gone."""
+        self.conductor.touch(READ, mm, "vmas")
+        return mm.find_vma(address)
+
     async def read_ksm_run(self) -> int:
         """An unlocked read of ksm_run."""
         await self.conductor.point(READ, self, "ksm_run")
@@ -121,25 +134,25 @@ class KsmCore(Hotplug):
 
     async def page_stable_node(self, page: Frame) -> StableNode | None:
         """The node that a page's mapping names at this instant, or None."""
-        await self.conductor.point(READ, page, "mapping")
-        node = page.stable_node
+        mapping = await page.read_mapping()
+        node = mapping.stable_node if isinstance(mapping, KsmMapping) else None
         return node if isinstance(node, StableNode) else None
 
     # -- migrate_nodes ------------------------------------------------------------------------------------------
 
     async def stable_node_to_migrate_nodes(self, node: StableNode) -> None:
         """list_add at the front; the node has left its tree, whose links lie where the list's are."""
-        await self.conductor.point(WRITE, self.migrate_nodes)
+        await self.conductor.point(WRITE, self, "migrate_nodes")
         if node.rb_tree is not None:
-            raise misuse("union_misuse", f"{node} goes on migrate_nodes while it is linked in a tree")
+            raise misuse("union_misuse", f"{node} goes on migrate_nodes while it is linked in a tree", node)
         node.migrating = True
         self.migrate_nodes.insert(0, node)
 
     async def stable_node_from_migrate_nodes(self, node: StableNode) -> None:
         """list_del, before the node is linked into a tree or freed."""
-        await self.conductor.point(WRITE, self.migrate_nodes)
+        await self.conductor.point(WRITE, self, "migrate_nodes")
         if not node.migrating:
-            raise misuse("list_del_of_nonmember", f"{node} is taken off migrate_nodes, where it is not")
+            raise misuse("list_del_of_nonmember", f"{node} is taken off migrate_nodes, where it is not", node)
         node.migrating = False
         self.migrate_nodes.remove(node)
 
@@ -154,6 +167,11 @@ class KsmCore(Hotplug):
         return iter(root)
 
     # -- what the emulator knows and the kernel does not ---------------------------------------------------------
+
+    def _tell(self, what: str, node: StableNode) -> None:
+        """Tell those who listen to this kind of news."""
+        for listener in self.node_listeners[what]:
+            listener(node)
 
     @property
     def undisturbed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import ACQUIRE, READ
 from ksmactors.ksm.scan import Scanning
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -46,6 +47,7 @@ class EntryPoints(Scanning):
             return -ENOMEM
         needs_wakeup = self.ksm_mm_head.next is self.ksm_mm_head
         await self.ksm_mmlist_lock.lock()
+        self.conductor.touch(READ, self.ksm_scan, "mm_slot")
         at_end = bool(await self.read_ksm_run() & KSM_RUN_UNMERGE)
         await self.insert_slot(slot, at_end=at_end)
         await self.ksm_mmlist_lock.unlock()
@@ -71,8 +73,10 @@ class EntryPoints(Scanning):
         in the page tables now has left them (a cycle of mmap_sem).
         """
         if not mm.registered:
+            self.conductor.touch(ACQUIRE, mm, "registered")
             return
         await self.ksm_mmlist_lock.lock()
+        self.conductor.touch(READ, self.ksm_scan, "mm_slot")
         slot = self.mm_slots_hash.get(mm.number)
         easy_to_free = False
         if slot is not None and self.ksm_scan.mm_slot is not slot:
@@ -99,6 +103,7 @@ class EntryPoints(Scanning):
         node = page.stable_node
         if not isinstance(node, StableNode):
             return
+        self.conductor.touch(READ, node, "hlist")
         for search_new_forks in (False, True):
             for item in node.hlist():
                 if await self._walk_item(item, rmap_one, search_new_forks):
@@ -113,6 +118,7 @@ class EntryPoints(Scanning):
         await anon_vma.rwsem.down_read()
         anon_vma.must_be_alive()
         done = False
+        self.conductor.touch(READ, anon_vma, "vmas")
         for vma in self.vmas_of_item(item):
             if vma.start <= item.address < vma.end and (vma.mm is not item.mm) == search_new_forks:
                 done = await rmap_one(vma, item.address)
@@ -132,8 +138,7 @@ class EntryPoints(Scanning):
         """
         if await self.may_be_mapped_as_it_is(page, vma, address):
             return page
-        slot = page.swap
-        if slot is not None and not slot.uptodate:
+        if self._is_unread(page):
             return page
         new = await self.alloc_page(vma.nid)
         if new is not None:
@@ -146,10 +151,23 @@ class EntryPoints(Scanning):
         """Whether a page of the swap cache needs no copy to be mapped in a vma. The page is locked."""
         mapping = await page.read_mapping()
         if isinstance(mapping, KsmMapping):
-            return mapping.stable_node is not None and not await self.read_ksm_run() & KSM_RUN_UNMERGE
+            return await self._ksm_page_may_be_mapped(mapping)
         if mapping is None:
             return True
         return vma.anon_vma is not None and mapping.root is vma.anon_vma.root and page.index == vma.index_of(address)
+
+    async def _ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
+        """Whether a KSM page of the swap cache may be mapped as one again: if it has a node, and nobody unmerges."""
+        return mapping.stable_node is not None and not await self._is_unmerging()
+
+    async def _is_unmerging(self) -> bool:
+        """Whether a KSM page may not be mapped again because run is 2."""
+        return bool(await self.read_ksm_run() & KSM_RUN_UNMERGE)
+
+    def _is_unread(self, page: Frame) -> bool:
+        """Whether a page of the swap cache could not be read from the device: it is not uptodate."""
+        slot = page.swap
+        return slot is not None and not slot.uptodate
 
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         """W3 to W5: the node learns of its new page first, then the old page forgets the node. Both are locked."""
@@ -157,5 +175,6 @@ class EntryPoints(Scanning):
         if not isinstance(node, StableNode):
             return
         await self._write_kpfn(node, newpage.pfn)  # W3
-        await oldpage.set_mapping(KSM_WITHOUT_NODE)  # W5; the write barrier W4 lies between
+        self.smp_wmb()  # W4
+        await oldpage.set_mapping(KSM_WITHOUT_NODE)  # W5
         self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)

@@ -46,11 +46,19 @@ class KsmHotplug(Keyhole):
 
     async def ksm_check_stable_tree(self, pfns: range) -> None:
         """Remove all nodes whose page was in a range that is gone. Not by get_ksm_page: there is nothing to look at."""
+        await self._check_trees(pfns)
+        await self._check_migrate_nodes(pfns)
+
+    async def _check_trees(self, pfns: range) -> None:
+        """One tree after the other; a tree in which a node had to be removed is started again."""
         for nid in range(self.ksm_nr_node_ids):
             while await self._check_one_of(nid, pfns):
                 pass
+
+    async def _check_migrate_nodes(self, pfns: range) -> None:
+        """The same for the nodes that are in no tree."""
         for node in list(self.migrate_nodes):
-            if (await self.read_kpfn(node))[0] in pfns:
+            if (await self._read_kpfn(node))[0] in pfns:
                 await self.remove_node_from_stable_tree(node)
 
     async def _check_one_of(self, nid: int, pfns: range) -> bool:
@@ -62,7 +70,8 @@ class KsmHotplug(Keyhole):
 
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
         """Remove an entry of a tree if its page was in the range; True: the tree has changed, start it again."""
-        if (await self.read_kpfn(node))[0] not in pfns:
+        self._tell("checked", node)
+        if (await self._read_kpfn(node))[0] not in pfns:
             return False
         await self.remove_node_from_stable_tree(node)
         return True

@@ -57,6 +57,10 @@ class ContentTree(RbTree[E], Generic[E]):
         self._by_content: SortedKeyList[E, bytes] = SortedKeyList(key=_content)
         self._epoch = -1
 
+    def label(self, field: object) -> str:
+        """How strategies call the tree: `stable_tree/NID` or `unstable_tree/NID`."""
+        return f"{self.name.removeprefix('root_').partition('[')[0]}/{self.nid}"
+
     def start_index(self, epoch: int) -> None:
         """Start the index anew: the tree is empty, or its entries' `indexed` are right."""
         self._by_content = SortedKeyList(self, key=_content)

@@ -8,7 +8,7 @@ A stable node knows its page by number only, and holds no reference: the page ma
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ
+from ksmactors.interleave.actor import READ, RELEASE
 from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.frame import Frame
@@ -17,10 +17,14 @@ from ksmactors.mm.frame import Frame
 class Keyhole(SharedState):
     """get_ksm_page and the removal of nodes and items."""
 
-    async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
+    async def _read_kpfn(self, node: StableNode) -> tuple[int, ...]:
         """R1 and the re-read of the stale check: what tells whether the node's page has moved, kpfn first."""
         await self.conductor.point(READ, node, "kpfn")
         node.must_be_alive()
+        return self._kpfn_of(node)
+
+    def _kpfn_of(self, node: StableNode) -> tuple[int, ...]:
+        """What is compared, at this instant."""
         return (node.kpfn,)
 
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
@@ -32,16 +36,21 @@ class Keyhole(SharedState):
         lock. Source: get_ksm_page(), v3.9 (steps R1 to R6).
         """
         while True:
-            seen = await self.read_kpfn(node)  # R1
+            seen = await self._read_kpfn(node)  # R1
             page = self.pfn_to_page(seen[0])
             if await self._take_if_of(page, node, lock):
                 return page
-            if await self.read_kpfn(node) != seen:
+            if await self._has_moved(node, seen):
                 self.race(ev.RACE_PAGE_MIGRATED, self.actor_name(node.moved_by), page, tree="stable", tree_nid=node.nid)
                 continue
             self.race(ev.RACE_STALE_NODE, self.actor_name(page.writer), page, tree="stable", tree_nid=node.nid)
             await self.remove_node_from_stable_tree(node)
             return None
+
+    async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
+        """The stale check: whether the node's page is another one than was `seen` at R1."""
+        self.smp_rmb()
+        return await self._read_kpfn(node) != seen
 
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
         """R3 to R6: a reference (and the lock) on `page` if it is the node's before and after each step."""
@@ -53,12 +62,15 @@ class Keyhole(SharedState):
         if await page.read_mapping() is not expected:  # R5: it may have been freed and reused before R4
             await page.put()
             return False
-        if lock:
-            await page.lock()
-            if await page.read_mapping() is not expected:  # R6: a migration may have ended while we waited
-                await page.unlock()
-                await page.put()
-                return False
+        return not lock or await self._lock_if_of(page, node)
+
+    async def _lock_if_of(self, page: Frame, node: StableNode) -> bool:
+        """R6: the lock of `page` if it is the node's then, too; else the reference is dropped."""
+        await page.lock()
+        if await page.read_mapping() is not node.mapping:  # a migration may have ended while we waited
+            await page.unlock()
+            await page.put()
+            return False
         return True
 
     async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
@@ -90,6 +102,7 @@ class Keyhole(SharedState):
         self.free_stable_node(node)
 
     def _make_volatile(self, item: RmapItem, *, last: bool) -> None:
+        self.conductor.touch(RELEASE, item, "flag")
         if last:
             self.ksm_pages_shared -= 1
         else:
@@ -107,6 +120,7 @@ class Keyhole(SharedState):
         May block on the lock of a KSM page; mmap_sem of the item's mm may be held for read.
         """
         item.must_be_alive()
+        self.conductor.touch(RELEASE, item, "flag")  # orders nobody, but says that it matters who comes first
         if item.flag == STABLE_FLAG:
             await self._leave_stable_node(item)
         elif item.flag == UNSTABLE_FLAG:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.ksm.unmerging import Unmerging
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -28,7 +29,7 @@ class Merging(Unmerging):
         if pte is None:
             self.pte_changed(mm, page)
             return -EFAULT, None
-        if pte.write or pte.dirty:
+        if self._must_be_cleaned(pte):
             taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
             swapped = page.swap is not None
             if page.mapcount + 1 + swapped != await page.count():
@@ -42,6 +43,10 @@ class Merging(Unmerging):
             await self.set_pte(mm, address, pte)
         await mm.page_table_lock.unlock()
         return 0, pte
+
+    def _must_be_cleaned(self, pte: Pte) -> bool:
+        """Whether an entry is not read-only and clean yet. Its dirty bit would be lost with the mapping."""
+        return pte.write or pte.dirty
 
     async def replace_page(self, vma: Vma, page: Frame, kpage: Frame, expected: Pte) -> int:
         """Map `kpage` where `page` is mapped, if the entry is still the one expected: 0 or -EFAULT.
@@ -137,10 +142,7 @@ class Merging(Unmerging):
         if vma is not None:
             result = await self.try_to_merge_one_page(vma, page, kpage)
         if result == 0 and vma is not None:
-            await self.remove_rmap_item_from_tree(item)  # anon_vma lies over nid: first out of the unstable tree
-            if vma.anon_vma is None:  # H6: not touched since it was mapped
-                raise Finding("lifetime", "null_dereference", "try_to_merge_with_ksm_page", f"{item}: no anon_vma")
-            item.anon_vma = vma.anon_vma.get()
+            await self._take_anon_vma(item, vma)
         await mm.up_read()
         if kpage is None:
             self.emit(ev.KSM_MERGE_ONE_PAGE, page.pfn, item.number, mm.name, result)
@@ -148,11 +150,23 @@ class Merging(Unmerging):
             self.emit(ev.KSM_MERGE_WITH_KSM_PAGE, kpage.pfn, page.pfn, item.number, mm.name, result)
         return result
 
+    async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
+        """TK5. anon_vma lies over nid: first out of the unstable tree."""
+        await self.remove_rmap_item_from_tree(item)
+        self._store_anon_vma(item, vma)
+
+    def _store_anon_vma(self, item: RmapItem, vma: Vma) -> None:
+        """The item gets a reference on the anon_vma of the vma in which its page was merged."""
+        if vma.anon_vma is None:  # H6: not touched since it was mapped
+            raise Finding("lifetime", "null_dereference", "try_to_merge_with_ksm_page", f"{item}: no anon_vma")
+        item.anon_vma = vma.anon_vma.get()
+
     def find_vma_to_merge(self, item: RmapItem) -> Vma | None:
         """TK2, TK3: any vma at the item's address, its advice not asked for (H6)."""
         if self.ksm_test_exit(item.mm):
             self.race(ev.RACE_MM_EXITED, item.mm.name, None)
             return None
+        self.conductor.touch(READ, item.mm, "vmas")
         vma = item.mm.vma_at(item.address)
         if vma is None:
             self.race(ev.RACE_VMA_GONE, item.mm.name, None)

@@ -72,9 +72,15 @@ class RbTree(Generic[E]):
             below = entry.rb_right
 
     def insert(self, node: E, parent: E | None, left: bool) -> None:
-        """rb_link_node and rb_insert_color: link below `parent` on one side, rebalance."""
+        """rb_link_node and rb_insert_color: link below `parent` on one side, rebalance.
+
+        A parent that is not linked here is a finding: in the kernel that is a write to who knows whose memory.
+        """
         if node.rb_tree is self.generation:
-            raise misuse("linked_twice", f"{node} is linked into {self.name} a second time")
+            raise misuse("linked_twice", f"{node} is linked into {self.name} a second time", node)
+        if parent is not None and parent.rb_tree is not self.generation:
+            message = f"{node} is linked into {self.name} below {parent}, which is not in it"
+            raise misuse("linked_below_nonmember", message, node, parent)
         node.rb_tree = self.generation
         node.rb_left = node.rb_right = None
         node.rb_parent = parent
@@ -90,7 +96,7 @@ class RbTree(Generic[E]):
     def erase(self, node: E) -> None:
         """rb_erase: unlink, rebalance. An entry that is not linked here is a finding."""
         if node.rb_tree is not self.generation:
-            raise misuse("rb_erase_of_nonmember", f"{node} is erased from {self.name}, in which it is not")
+            raise misuse("rb_erase_of_nonmember", f"{node} is erased from {self.name}, in which it is not", node)
         node.rb_tree = None
         parent: RbNode | None
         if node.rb_left is not None and node.rb_right is not None:
@@ -107,7 +113,7 @@ class RbTree(Generic[E]):
     def replace(self, victim: E, new: E) -> None:
         """rb_replace_node: `new` takes the place, the colour and the children of `victim`."""
         if victim.rb_tree is not self.generation:
-            raise misuse("rb_replace_of_nonmember", f"{victim} is replaced in {self.name}, in which it is not")
+            raise misuse("rb_replace_of_nonmember", f"{victim} is replaced in {self.name}, in which it is not", victim)
         new.rb_tree, victim.rb_tree = self.generation, None
         new.rb_parent, new.rb_left, new.rb_right = victim.rb_parent, victim.rb_left, victim.rb_right
         new.rb_red = victim.rb_red

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
 from ksmactors.ksm.trees import Trees
@@ -22,11 +24,9 @@ class Scanning(Trees):
         """Try to merge one page that ksmd has come to; steps CM1 to CM12. ksm_thread_mutex, a reference on the page."""
         node = await self.page_stable_node(page)  # CM1
         if node is not None:
-            if not node.migrating and self.get_kpfn_nid((await self.read_kpfn(node))[0]) != node.nid:  # CM2a
-                await self.stable_tree_erase(node)
-                await self.stable_node_to_migrate_nodes(node)
-                self.emit_misplaced(node)
-            if not node.migrating and item.head is node:  # CM2b
+            if not node.migrating and self.get_kpfn_nid((await self._read_kpfn(node))[0]) != node.nid:  # CM2a
+                await self._exile_visited(node)
+            if self._is_settled(item, node):  # CM2b
                 return
         elif await self._done_before_search(item, page):
             return
@@ -35,6 +35,10 @@ class Scanning(Trees):
             await kpage.put()
             return
         await self.remove_rmap_item_from_tree(item)  # CM6
+        await self._merge_or_insert(item, page, kpage, node)
+
+    async def _merge_or_insert(self, item: RmapItem, page: Frame, kpage: Frame | None, node: StableNode | None) -> None:
+        """CM7 to CM12: what becomes of a volatile item, after the stable tree has been searched and has `kpage`."""
         if kpage is not None:
             await self.merge_with_found(item, page, kpage, node)
             return
@@ -44,13 +48,27 @@ class Scanning(Trees):
         if found is not None:
             await self.merge_two(item, page, *found)
 
+    async def _exile_visited(self, node: StableNode) -> None:
+        """CM2a: the page that ksmd has come to has left the node of its tree."""
+        await self.stable_tree_erase(node)
+        await self.stable_node_to_migrate_nodes(node)
+        self.emit_misplaced(node)
+
+    def _is_settled(self, item: RmapItem, node: StableNode) -> bool:
+        """CM2b: whether an item is where it should be: nothing is to be done for a page that is merged already."""
+        return not node.migrating and item.head is node
+
     async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
         """CM7: the stable tree has an equal page. A failure ends the visit, too. `node` is the page's own, if any."""
         if await self.try_to_merge_with_ksm_page(item, page, kpage) == 0:  # CM7a
-            await kpage.lock()  # CM7b
-            await self.stable_tree_append(item, await self.page_stable_node(kpage))
-            await kpage.unlock()
+            await self._append_to_page(item, kpage)
         await kpage.put()  # CM7c
+
+    async def _append_to_page(self, item: RmapItem, kpage: Frame) -> None:
+        """CM7b: put an item whose page has been merged on the hlist of the KSM page's node. May block for the lock."""
+        await kpage.lock()
+        await self.stable_tree_append(item, await self.page_stable_node(kpage))
+        await kpage.unlock()
 
     async def _done_before_search(self, item: RmapItem, page: Frame) -> bool:
         """Whether the visit of an ordinary page ends before the stable tree is searched: never in v3.9."""
@@ -114,20 +132,29 @@ class Scanning(Trees):
         self.emit(ev.KSM_START_SCAN, self.ksm_scan.seqnr, self.ksm_rmap_items)
         await self.lru_add_drain_all()
         if not self.ksm_merge_across_nodes:
-            for node in list(self.migrate_nodes):
-                page = await self.get_ksm_page(node, lock=False)
-                if page is not None:
-                    await page.put()
+            await self._prune_migrate_nodes()
         self.reset_unstable_roots()
         if self.undisturbed:
             self.refresh_stable_index()
         await self.ksm_mmlist_lock.lock()
+        self.conductor.touch(WRITE, self.ksm_scan, "mm_slot")
         slot = self.ksm_scan.mm_slot = self.ksm_mm_head.next
         await self.ksm_mmlist_lock.unlock()
-        if slot is self.ksm_mm_head:  # the last one left after SC1 had looked
+        if self._nobody_left(slot):
             return False
         self._enter_slot(slot)
         return True
+
+    def _nobody_left(self, first: MmSlot) -> bool:
+        """SC2e: whether the last address space has left the list since SC1 looked at it."""
+        return first is self.ksm_mm_head
+
+    async def _prune_migrate_nodes(self) -> None:
+        """SC2b: no search meets what is on the list; a look at each node frees those whose page has gone."""
+        for node in list(self.migrate_nodes):
+            page = await self.get_ksm_page(node, lock=False)
+            if page is not None:
+                await page.put()
 
     def reset_unstable_roots(self) -> None:
         """SC2c: throw the unstable trees away, those in use (H2)."""
@@ -158,9 +185,10 @@ class Scanning(Trees):
             slot = scan.mm_slot
             slot.must_be_alive()
             mm = slot.mm
-            assert mm is not None, "only the head has no mm"
+            if mm is None:  # F5: it is the head of the list, not one on it
+                raise Finding("lifetime", "null_dereference", "scan_get_next_rmap_item", "the cursor's slot has no mm")
             await mm.down_read()  # SC3
-            vma = None if self.ksm_test_exit(mm) else mm.find_vma(scan.address)
+            vma = None if self.ksm_test_exit(mm) else self._find_vma(mm, scan.address)
             while vma is not None:  # SC4
                 page = await self._next_page_in(vma) if vma.mergeable else None
                 if page is None:

@@ -10,6 +10,7 @@ from ksmactors.ksm.core import KsmCore
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.content import Content
+from ksmactors.mm.reports import misuse
 
 
 class SharedState(KsmCore):
@@ -27,13 +28,21 @@ class SharedState(KsmCore):
     ) -> None:
         """rb_link_node and rb_insert_color where a search ended."""
         await self.conductor.point(WRITE, root)
+        self._must_be_off_list(node)
         root.link(node, place, content, self.ksm_epoch)
 
     async def _stable_tree_replace(self, root: ContentTree[StableNode], entry: StableNode, new: StableNode) -> None:
         """rb_replace_node; the indices know nothing of replacements."""
         await self.conductor.point(WRITE, root)
+        self._must_be_off_list(new)
         root.replace(entry, new)
         self.ksm_epoch += 1
+
+    @staticmethod
+    def _must_be_off_list(node: StableNode) -> None:
+        """The links of a tree lie where those of migrate_nodes are."""
+        if node.migrating:
+            raise misuse("union_misuse", f"{node} is linked into a tree while it is on migrate_nodes", node)
 
     async def _unstable_tree_link(
         self, root: ContentTree[RmapItem], item: RmapItem, place: Place, content: Content
@@ -57,6 +66,7 @@ class SharedState(KsmCore):
         """The item's head and flag are stored before it can be found."""
         await self.conductor.point(WRITE, node, "hlist")
         node.must_be_alive()
+        self._tell("hlist", node)
         item.head = node
         item.flag = STABLE_FLAG
         node.hlist_add_head(item)
@@ -64,6 +74,7 @@ class SharedState(KsmCore):
     async def _hlist_del(self, node: StableNode, item: RmapItem) -> None:
         """Unlink an item under its page's lock."""
         await self.conductor.point(WRITE, node, "hlist")
+        self._tell("hlist", node)
         node.hlist_del(item)
 
     async def _write_kpfn(self, node: StableNode, kpfn: int) -> None:

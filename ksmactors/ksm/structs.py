@@ -8,7 +8,7 @@ not the valid one is a finding: `RmapItem.anon_vma` lies over `nid`, `RmapItem.h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import ClassVar, Final
 
 from ksmactors.ksm.index import IndexedNode
 from ksmactors.mm.address_space import AddressSpace
@@ -41,6 +41,10 @@ class MmSlot:
         self.next: MmSlot = self
         self.prev: MmSlot = self
         self.alive = True
+
+    def label(self, field: object) -> str:
+        """How strategies call the list of address spaces, which its head stands for."""
+        return "mm_list"
 
     def add_before(self, other: MmSlot) -> None:
         """list_add_tail(&self->mm_list, &other->mm_list)."""
@@ -91,7 +95,7 @@ class RmapItem(IndexedNode):
     def anon_vma(self) -> AnonVma:
         """Valid once stored, until `nid` is."""
         if isinstance(self._owner, int):
-            raise misuse("union_misuse", f"{self}: anon_vma is read while nid is stored there")
+            raise misuse("union_misuse", f"{self}: anon_vma is read while nid is stored there", self)
         return self._owner
 
     @anon_vma.setter
@@ -102,7 +106,7 @@ class RmapItem(IndexedNode):
     def nid(self) -> int:
         """Index of the unstable tree the item is in."""
         if not isinstance(self._owner, int):
-            raise misuse("union_misuse", f"{self}: nid is read while anon_vma is stored there")
+            raise misuse("union_misuse", f"{self}: nid is read while anon_vma is stored there", self)
         return self._owner
 
     @nid.setter
@@ -128,7 +132,7 @@ class RmapItem(IndexedNode):
     def must_be_alive(self) -> None:
         """Raise the finding if the item has been freed."""
         if self.flag == FREED:
-            raise lifetime("rmap_item", f"{self} is used after it was freed")
+            raise lifetime("rmap_item", f"{self} is used after it was freed", self)
 
 
 class StableNode(IndexedNode):
@@ -139,6 +143,9 @@ class StableNode(IndexedNode):
     """
 
     __slots__ = ("alive", "first", "kpfn", "mapping", "migrating", "moved_by", "moves", "nid", "number")
+
+    vital: ClassVar[str] = "alive"
+    """The field on which it hangs whether any other operation is allowed."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -155,6 +162,10 @@ class StableNode(IndexedNode):
 
     def __repr__(self) -> str:
         return f"<StableNode {self.number} kpfn {self.kpfn}>"
+
+    def label(self, field: object) -> str:
+        """How strategies call its fields: `kpfn/NUMBER`."""
+        return f"{field}/{self.number}"
 
     def hlist(self) -> Iterator[RmapItem]:
         """The rmap_items, latest first."""
@@ -185,7 +196,7 @@ class StableNode(IndexedNode):
     def must_be_alive(self) -> None:
         """Raise the finding if the node has been freed."""
         if not self.alive:
-            raise lifetime("stable_node", f"{self} is used after it was freed")
+            raise lifetime("stable_node", f"{self} is used after it was freed", self)
 
 
 class KsmScan:

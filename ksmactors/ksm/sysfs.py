@@ -127,10 +127,14 @@ class Sysfs(EntryPoints):
             elif not self.alloc_roots():
                 result = -ENOMEM
             else:
-                self.ksm_merge_across_nodes = value
-                self.ksm_nr_node_ids = 1 if value else len(self.nodes)
+                self._set_merge_across_nodes(value)
         await self.ksm_thread_mutex.unlock()
         return result
+
+    def _set_merge_across_nodes(self, value: int) -> None:
+        """The knob, and how many of the trees are in use from now on."""
+        self.ksm_merge_across_nodes = value
+        self.ksm_nr_node_ids = 1 if value else len(self.nodes)
 
     def alloc_roots(self) -> bool:
         """Tree roots for all nodes, once and for all; False: no memory (never, without fault injection)."""

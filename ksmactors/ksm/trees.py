@@ -94,12 +94,16 @@ class Trees(Merging):
         tree_page = await self._second_look(entry)
         if tree_page is None:
             return False, None
-        if self.get_kpfn_nid(entry.kpfn) != entry.nid:
+        if self._is_misplaced(entry):
             await tree_page.put()
             return True, await self._replace_misplaced(root, entry, page, page_node)
         if page_node is not None:
             self.emit_collided(root, page, page_node, tree_page)
         return True, tree_page
+
+    def _is_misplaced(self, node: StableNode) -> bool:
+        """Whether a node's page has left the node of the tree that it is linked in. Its page's lock was cycled."""
+        return self.get_kpfn_nid(node.kpfn) != node.nid
 
     async def _second_look(self, node: StableNode) -> Frame | None:
         """ST3d: a node's page once more, with a reference; None if it is stale.
@@ -124,8 +128,7 @@ class Trees(Merging):
         """ST4, ST5: no equal entry; a moved node is linked where the search fell off."""
         if page_node is None:
             return None
-        await self.stable_node_from_migrate_nodes(page_node)
-        page_node.nid = root.nid
+        await self._leave_migrate_nodes(page_node, root)
         await self._stable_tree_link(root, page_node, place, page.content)
         self.emit_reslotted(page_node)
         await page.get()
@@ -141,17 +144,25 @@ class Trees(Merging):
         self.race_misplaced(entry)
         result = None
         if page_node is not None:
-            await self.stable_node_from_migrate_nodes(page_node)
-            page_node.nid = root.nid
+            await self._leave_migrate_nodes(page_node, root)
             await self._stable_tree_replace(root, entry, page_node)
             self.emit_reslotted(page_node)
             await page.get()
             result = page
         else:
             await self.stable_tree_erase(entry)
+        await self._exile_replaced(entry)
+        return result
+
+    async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
+        """A moved node is about to be linked in a tree: first off the list, whose links lie where the tree's are."""
+        await self.stable_node_from_migrate_nodes(page_node)
+        page_node.nid = root.nid
+
+    async def _exile_replaced(self, entry: StableNode) -> None:
+        """The end of ST6: an entry that has left its tree."""
         await self.stable_node_to_migrate_nodes(entry)
         self.emit_misplaced(entry)
-        return result
 
     def race_misplaced(self, node: StableNode) -> None:
         """A search has met an equal node whose page has left the tree's node."""
@@ -173,8 +184,7 @@ class Trees(Merging):
 
         Source: stable_tree_insert(), v3.9.
         """
-        nid = self.get_kpfn_nid(kpage.pfn)
-        root = self.root_stable_tree[nid]
+        root = self.root_stable_tree[self.get_kpfn_nid(kpage.pfn)]
         place = await self.stable_tree_walk(root, kpage, prune=False)
         if place.stale:
             self.emit_insert_lost(root, kpage)
@@ -185,12 +195,16 @@ class Trees(Merging):
         node = self.alloc_stable_node()
         if node is None:
             return None
-        node.kpfn = kpage.pfn
-        node.nid = nid
-        await kpage.set_mapping(node.mapping)
-        await self._stable_tree_link(root, node, place, kpage.content)
+        await self._add_new_node(root, node, place, kpage)
         self.emit_inserted(node)
         return node
+
+    async def _add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
+        """Fill a new node, have its page name it, then link it where the search ended."""
+        node.kpfn = kpage.pfn
+        node.nid = root.nid
+        await kpage.set_mapping(node.mapping)
+        await self._stable_tree_link(root, node, place, kpage.content)
 
     def emit_inserted(self, node: StableNode) -> None:
         """A new stable node is in its tree."""
@@ -234,9 +248,8 @@ class Trees(Merging):
         else:
             entry, parent, left = root.root, None, False
             while entry is not None:
-                tree_page = await self.get_mergeable_page(entry)
-                if tree_page is None or tree_page is page:
-                    await self._unstable_in_vain(tree_page, page, nid)
+                tree_page = await self._look_unstable(entry, page, nid)
+                if tree_page is None:
                     return None
                 order = memcmp_pages(await page.read_content(), await tree_page.read_content())
                 if order == 0:
@@ -251,17 +264,18 @@ class Trees(Merging):
         return None
 
     async def _equal_unstable(self, entry: RmapItem, page: Frame, nid: int) -> tuple[RmapItem, Frame] | None:
-        tree_page = await self.get_mergeable_page(entry)
-        if tree_page is None or tree_page is page:
-            await self._unstable_in_vain(tree_page, page, nid)
-            return None
-        return await self._if_on_node(entry, tree_page, nid)
+        tree_page = await self._look_unstable(entry, page, nid)
+        return await self._if_on_node(entry, tree_page, nid) if tree_page is not None else None
 
-    async def _unstable_in_vain(self, tree_page: Frame | None, page: Frame, nid: int) -> None:
+    async def _look_unstable(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
+        """The page of one entry on the way, with a reference; None: it is gone, or is `page`, and the search ends."""
+        tree_page = await self.get_mergeable_page(entry)
         if tree_page is None:
             self.race(ev.RACE_UNSTABLE_GONE, "unknown", page, tree="unstable", tree_nid=nid)
-        else:
+        elif tree_page is page:
             await tree_page.put()
+            return None
+        return tree_page
 
     async def _if_on_node(self, entry: RmapItem, tree_page: Frame, nid: int) -> tuple[RmapItem, Frame] | None:
         if self.get_kpfn_nid(tree_page.pfn) == nid:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ, RELEASE, WRITE
 from ksmactors.ksm.hotplug import KsmHotplug
+from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import EBUSY, ENOMEM, ERESTARTSYS, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
@@ -22,7 +24,7 @@ class Unmerging(KsmHotplug):
         """
         mm = vma.mm
         while True:
-            page = await self.follow_page(mm, address, migration=True)
+            page = await self._page_to_break(mm, address)
             if page is None:
                 return 0
             result = VM_FAULT_WRITE  # somebody else broke it, or it never was one
@@ -35,10 +37,15 @@ class Unmerging(KsmHotplug):
             if result & VM_FAULT_WRITE:
                 return 0
 
+    async def _page_to_break(self, mm: AddressSpace, address: int) -> Frame | None:
+        """The page at an address with a reference, a page under migration when it has come to its place; or None."""
+        return await self.follow_page(mm, address, migration=True)
+
     def find_mergeable_vma(self, mm: AddressSpace, address: int) -> Vma | None:
         """The vma at an address if ksmd may merge there. mmap_sem is held."""
         if self.ksm_test_exit(mm):
             return None
+        self.conductor.touch(READ, mm, "vmas")
         vma = mm.vma_at(address)
         if vma is None or not vma.mergeable or vma.anon_vma is None:
             return None
@@ -91,15 +98,24 @@ class Unmerging(KsmHotplug):
         if page is None:
             return 0
         result = -EBUSY
-        if page.mapcount:
+        if self._is_still_mapped(page):
+            self._tell("kept", node)
             self.warn_still_mapped(page)
         else:
-            await page.set_mapping(KSM_WITHOUT_NODE)
+            await self._take_node_away(page)
             await self.remove_node_from_stable_tree(node)
             result = 0
         await page.unlock()
         await page.put()
         return result
+
+    def _is_still_mapped(self, page: Frame) -> bool:
+        """page_mapped(): then the node must stay."""
+        return page.mapcount > 0
+
+    async def _take_node_away(self, page: Frame) -> None:
+        """An unmapped page that is alive (in swap, or held by somebody) forgets its node. The page is locked."""
+        await page.set_mapping(KSM_WITHOUT_NODE)
 
     def warn_still_mapped(self, page: Frame) -> None:
         """WARN_ON_ONCE(page_mapped(page)): v3.9 thinks this cannot be."""
@@ -109,11 +125,19 @@ class Unmerging(KsmHotplug):
         """Remove all nodes, in trees and on migrate_nodes: 0, or -EBUSY if one could not be. ksm_thread_mutex."""
         result = 0
         for nid in range(self.ksm_nr_node_ids):
-            root = self.root_stable_tree[nid]
-            while root.root is not None:
-                if await self.remove_stable_node(root.root):
-                    result = -EBUSY
-                    break
+            result = await self._remove_tree(self.root_stable_tree[nid]) or result
+        return await self._remove_migrate_nodes() or result
+
+    async def _remove_tree(self, root: ContentTree[StableNode]) -> int:
+        """Remove the nodes of one tree, up to the first that cannot be: 0 or -EBUSY."""
+        while root.root is not None:
+            if await self.remove_stable_node(root.root):
+                return -EBUSY
+        return 0
+
+    async def _remove_migrate_nodes(self) -> int:
+        """Remove the nodes on migrate_nodes, all that can be: 0 or -EBUSY."""
+        result = 0
         for node in list(self.migrate_nodes):
             if await self.remove_stable_node(node):
                 result = -EBUSY
@@ -123,6 +147,7 @@ class Unmerging(KsmHotplug):
         """run=2: 0, or the first error; then the address spaces not reached keep what they have. ksm_thread_mutex."""
         scan = self.ksm_scan
         await self.ksm_mmlist_lock.lock()
+        self.conductor.touch(WRITE, scan, "mm_slot")
         scan.mm_slot = self.ksm_mm_head.next
         await self.ksm_mmlist_lock.unlock()
         while scan.mm_slot is not self.ksm_mm_head:
@@ -135,6 +160,7 @@ class Unmerging(KsmHotplug):
             if failed:
                 await mm.up_read()
                 await self.ksm_mmlist_lock.lock()
+                self.conductor.touch(WRITE, scan, "mm_slot")
                 scan.mm_slot = self.ksm_mm_head
                 await self.ksm_mmlist_lock.unlock()
                 return failed
@@ -145,7 +171,7 @@ class Unmerging(KsmHotplug):
         return 0
 
     async def _unmerge_mm(self, mm: AddressSpace) -> int:
-        vma = None if self.ksm_test_exit(mm) else mm.find_vma(0)
+        vma = self._first_vma(mm)
         while vma is not None and not self.ksm_test_exit(mm):
             if vma.mergeable and vma.anon_vma is not None:
                 failed = await self.unmerge_ksm_pages(vma, vma.start, vma.end)
@@ -153,6 +179,10 @@ class Unmerging(KsmHotplug):
                     return failed
             vma = mm.find_vma(vma.end)
         return 0
+
+    def _first_vma(self, mm: AddressSpace) -> Vma | None:
+        """Where the way through an address space begins; None if its last user has gone: exit tears the vmas down."""
+        return None if self.ksm_test_exit(mm) else self._find_vma(mm, 0)
 
     async def leave_mm(self, mm: AddressSpace, gone: Callable[[AddressSpace], bool]) -> None:
         """Put the cursor on the next slot, drop the slot just left if it is `gone`, release mmap_sem.
@@ -163,6 +193,7 @@ class Unmerging(KsmHotplug):
         await self.ksm_mmlist_lock.lock()
         slot = scan.mm_slot
         slot.must_be_alive()
+        self.conductor.touch(WRITE, scan, "mm_slot")
         scan.mm_slot = slot.next
         if not gone(mm):
             await self.unlock_left_mm(mm)
@@ -170,6 +201,7 @@ class Unmerging(KsmHotplug):
         await self._mm_list_del(slot)
         await self.ksm_mmlist_lock.unlock()
         self.free_mm_slot(slot)
+        self.conductor.touch(RELEASE, mm, "registered")
         mm.registered = False
         await mm.up_read()
         self.emit(ev.KSM_EXIT, mm.name)

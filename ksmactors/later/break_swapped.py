@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.mm.address_space import Vma
-from ksmactors.mm.const import ENOMEM, VM_FAULT_OOM
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import ENOMEM, VM_FAULT_OOM, VM_FAULT_SIGBUS
 
 
 class BreakSwapped(Ksm):
@@ -12,15 +12,25 @@ class BreakSwapped(Ksm):
 
     v3.9 breaks what is present. mremap then moves the swap entry of a KSM page to an address for which there is no
     rmap_item, and a fault there maps the KSM page: until ksmd comes past, reverse mapping does not find it. Here it is
-    brought back and copied. (What has left memory is an ordinary page when it comes back.)
+    brought back and copied. (What has left memory is an ordinary page when it comes back.) The look at the swap cache
+    comes last, and all is done again after it: reclaim may take the page at any time, and so may who brings it back.
     """
 
     async def break_ksm(self, vma: Vma, address: int) -> int:
-        slot = vma.mm.swap_ptes.get(address)
+        while True:
+            failed = await super().break_ksm(vma, address)
+            if failed or not await self._is_merged_in_swap(vma.mm, address):
+                return failed
+            result = await self.handle_mm_fault(vma.mm, vma, address, True)
+            if result & (VM_FAULT_OOM | VM_FAULT_SIGBUS):
+                return -ENOMEM if result & VM_FAULT_OOM else 0
+
+    async def _is_merged_in_swap(self, mm: AddressSpace, address: int) -> bool:
+        """Whether the entry at an address is a swap entry, and the swap cache has a KSM page for it."""
+        slot = mm.swap_ptes.get(address)
         page = await self.lookup_swap_cache(slot) if slot is not None else None
-        if page is not None:
-            merged = page.is_ksm
-            await page.put()
-            if merged and await self.handle_mm_fault(vma.mm, vma, address, True) & VM_FAULT_OOM:
-                return -ENOMEM
-        return await super().break_ksm(vma, address)
+        if page is None:
+            return False
+        merged = page.is_ksm
+        await page.put()
+        return merged

@@ -128,11 +128,15 @@ class Chains(ChainNodes):
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: DupNode
     ) -> Frame | None:
         """ST7: a moved page that is mapped more than once joins the chain of the page that it is equal to."""
-        chain = entry if isinstance(entry, Chain) else await self.alloc_stable_node_chain(root, dup_of(entry))
+        chain = await self._chain_of(root, entry)
         if chain is None:
             return None
         await self._join(chain, page_node)
         return await self._page_if_usable(page, page_node)
+
+    async def _chain_of(self, root: ContentTree[StableNode], entry: StableNode) -> Chain | None:
+        """The chain that an entry of the tree is, or becomes the first dup of; None: no memory."""
+        return entry if isinstance(entry, Chain) else await self.alloc_stable_node_chain(root, dup_of(entry))
 
     async def _join(self, chain: Chain, page_node: DupNode) -> None:
         await self.stable_node_from_migrate_nodes(page_node)
@@ -176,7 +180,7 @@ class Chains(ChainNodes):
         node = self.alloc_stable_node()
         if node is None:
             return None
-        chain = entry if isinstance(entry, Chain) else await self.alloc_stable_node_chain(root, dup_of(entry))
+        chain = await self._chain_of(root, entry)
         if chain is None:
             self.free_stable_node(node)
             return None

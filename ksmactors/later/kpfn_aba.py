@@ -14,5 +14,5 @@ class KpfnAba(Ksm):
     tells the two apart.
     """
 
-    async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
-        return (*await super().read_kpfn(node), node.moves)
+    def _kpfn_of(self, node: StableNode) -> tuple[int, ...]:
+        return (*super()._kpfn_of(node), node.moves)

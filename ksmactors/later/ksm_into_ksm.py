@@ -23,9 +23,7 @@ class KsmIntoKsm(Ksm):
             await super().merge_with_found(item, page, kpage, node)
             return
         if await self._move_mapping(item, page, kpage) == 0:
-            await kpage.lock()
-            await self.stable_tree_append(item, await self.page_stable_node(kpage))
-            await kpage.unlock()
+            await self._append_to_page(item, kpage)
         else:
             await self._back_to_node(item, page, node)
         await kpage.put()

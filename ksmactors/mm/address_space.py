@@ -80,6 +80,10 @@ class AddressSpace:
     def __repr__(self) -> str:
         return f"<AddressSpace {self.name}>"
 
+    def label(self, field: object) -> str:
+        """How strategies call the page table entry of an address: `pte/NAME/ADDRESS`; and any other field."""
+        return f"pte/{self.name}/{field:#x}" if isinstance(field, int) else f"{field}/{self.name}"
+
     def find_vma(self, address: int) -> Vma | None:
         """The first vma that ends above `address` (it may start above it, too)."""
         index = self.vmas.bisect_right(address) - 1
@@ -113,4 +117,4 @@ class AddressSpace:
     def must_be_alive(self) -> None:
         """Raise the finding if the struct has been freed."""
         if not self.alive:
-            raise lifetime("mm", f"mm {self.name} is used after it was freed")
+            raise lifetime("mm", f"mm {self.name} is used after it was freed", self)

@@ -12,7 +12,7 @@ from ksmactors.interleave.actor import WRITE
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.hooks import KsmHooks, MemoryObserver
+from ksmactors.mm.hooks import KsmHooks, MemoryObserver, PteListener
 from ksmactors.mm.node import Node
 from ksmactors.mm.reports import kernel_function, lifetime
 
@@ -34,6 +34,8 @@ class Allocation(KsmHooks):
     entry. While they stand still, an index by content tells what a walk of the tree would find.
     """
 
+    frame_class: type[Frame] = Frame
+
     def __init__(
         self, conductor: Conductor, trace: Trace, *, nodes: int = 2, frames_per_node: int = DEFAULT_FRAMES_PER_NODE
     ) -> None:
@@ -46,12 +48,16 @@ class Allocation(KsmHooks):
         """Asked wherever something may fail for no reason of ours: whether it does, this time."""
         self.contents = Contents()
         self.observers: list[MemoryObserver] = []
+        self.pte_listeners: list[PteListener] = []
         self.memory_epoch = 0
         self.ksm_epoch = 0
         self.nodes = [
-            Node(conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self._freed)
+            Node(
+                conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self._freed,
+                self.frame_class,
+            )
             for nid in range(nodes)
-        ]
+        ]  # fmt: skip
         self.frames_per_node = frames_per_node
         zero_page = self.nodes[0].take()
         if zero_page is None:
@@ -63,6 +69,7 @@ class Allocation(KsmHooks):
 
         Returns None when there is no memory. Others may move before.
         """
+        self.conductor.might_sleep("memory")
         if self.inject("alloc_page"):
             return None
         count = len(self.nodes)

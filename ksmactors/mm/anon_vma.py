@@ -55,4 +55,4 @@ class AnonVma:
     def must_be_alive(self) -> None:
         """Raise the finding if it has been freed."""
         if not self.alive:
-            raise lifetime("anon_vma", f"anon_vma {self.number} is used after it was freed")
+            raise lifetime("anon_vma", f"anon_vma {self.number} is used after it was freed", self)

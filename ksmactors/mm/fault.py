@@ -25,6 +25,7 @@ class Faults(Rmap):
         """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV), -EIO (SIGBUS: the
         page could not be read back from swap) or -ENOMEM."""
         await mm.down_read()
+        self.conductor.touch(READ, mm, "vmas")
         vma = mm.vma_at(address)
         result = await self.handle_mm_fault(mm, vma, address, write) if vma is not None else 0
         await mm.up_read()

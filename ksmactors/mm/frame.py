@@ -6,7 +6,7 @@ reference at any time. Everything else on a free frame is a finding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
@@ -48,6 +48,9 @@ class Frame:
         "conductor", "content", "dirty", "getter", "index", "lru", "mapcount", "mapping", "node", "owner", "pfn",
         "refcount", "writer",
     )  # fmt: skip
+
+    vital: ClassVar[str] = "refcount"
+    """The field on which it hangs whether any other operation is allowed: the last reference ends the page."""
 
     def __init__(self, conductor: Conductor, node: Node, pfn: int, content: Content) -> None:
         self.conductor, self.node, self.pfn = conductor, node, pfn
@@ -101,13 +104,17 @@ class Frame:
     def __repr__(self) -> str:
         return f"<Frame {self.pfn} on node {self.nid}>"
 
+    def label(self, field: object) -> str:
+        """How strategies call its fields: `refcount/PFN`; the lock is `page_lock/PFN`."""
+        return f"{field or 'page_lock'}/{self.pfn}"
+
     # -- references -----------------------------------------------------------------------------------------
 
     async def get(self) -> None:
         """get_page: the caller knows that a reference exists (it holds one, or a pte does)."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount <= 0:
-            raise lifetime("frame", f"get_page on pfn {self.pfn}, which has no references")
+            raise lifetime("frame", f"get_page on pfn {self.pfn}, which has no references", self)
         self.refcount += 1
         self.getter = self.conductor.turn.number
 
@@ -124,7 +131,7 @@ class Frame:
         """put_page: the last reference gives the frame back to its node."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount <= 0:
-            raise lifetime("frame", f"put_page on pfn {self.pfn}, which has no references")
+            raise lifetime("frame", f"put_page on pfn {self.pfn}, which has no references", self)
         self.refcount -= 1
         if self.refcount == 0:
             self.node.free(self)
@@ -172,12 +179,13 @@ class Frame:
         if self.owner is not None:
             contended(self.conductor, self, self.owner)
             return False
-        self._take()
+        self._take(tried=True)
         return True
 
     async def lock(self) -> None:
         """lock_page: blocks while another holds it; others may move before it is taken."""
         conductor = self.conductor
+        conductor.might_sleep(self)
         await conductor.point(ACQUIRE, self)
         self.must_be_alive("lock_page")
         while self.owner is not None:
@@ -193,18 +201,24 @@ class Frame:
             raise reports.not_owner(conductor.turn, self)
         self.owner.held.remove(self)
         self.owner = None
+        if conductor.audience is not None:
+            conductor.audience.released(conductor.turn, self)
         for waiter in self.node.lock_waiters.pop(self.pfn, ()):
             conductor.wake(waiter)
 
     async def wait_unlocked(self) -> None:
         """wait_on_page_locked: wait for a release without taking the lock. The caller holds a reference."""
+        self.conductor.might_sleep(self)
         await self.conductor.point(READ, self)
         while self.owner is not None:
             await self._wait()
 
-    def _take(self) -> None:
-        self.owner = self.conductor.turn
+    def _take(self, *, tried: bool = False) -> None:
+        conductor = self.conductor
+        self.owner = conductor.turn
         self.owner.held.append(self)
+        if conductor.audience is not None:
+            conductor.audience.acquired(self.owner, self, tried=tried)
 
     async def _wait(self) -> None:
         self.node.lock_waiters.setdefault(self.pfn, []).append(self.conductor.turn)
@@ -238,4 +252,4 @@ class Frame:
     def must_be_alive(self, doing: str) -> None:
         """Raise the finding if the frame is free."""
         if self.refcount == 0:
-            raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is free")
+            raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is free", self)

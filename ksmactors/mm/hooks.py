@@ -6,12 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ksmactors.errors import EmulatorBug
-from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EINVAL
 from ksmactors.mm.frame import Frame
 
 RmapOne = Callable[[Vma, int], Awaitable[bool]]
 """Called by a reverse mapping walk for each (vma, address) that may map the page; True ends the walk."""
+
+
+PteListener = Callable[[AddressSpace, int, Pte | None, Pte | None], None]
+"""Called when the entry at an address has changed, with what it was and what it is; None: empty, or a swap entry. The
+dirty bit that a CPU sets is not told."""
 
 
 class MemoryObserver(Protocol):
@@ -37,6 +42,13 @@ class KsmHooks:
     """The hooks, with what they do in a kernel without KSM."""
 
     kernel_name = "v3.9 without KSM"
+
+    def smp_wmb(self) -> None:
+        """Write barrier: nobody sees a later store of the caller's without its earlier ones. Nothing to do where stores
+        are seen in order; `later/weak_memory.py` is where they are not."""
+
+    def smp_rmb(self) -> None:
+        """Read barrier: a later load of the caller's sees what was stored before what an earlier one has seen."""
 
     async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
         """madvise for MADV_MERGEABLE and MADV_UNMERGEABLE: (0 or -errno, whether VM_MERGEABLE is to be set)."""

@@ -44,7 +44,7 @@ class Migration(Faults):
     async def _do_move_page(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
         if mm.vma_at(address) is None:
             return -ENOENT
-        page = await self.follow_page(mm, address)
+        page = await self._page_to_move(mm, address)
         if page is None:
             return self.no_page_to_move(mm, address)
         status = page.nid
@@ -60,6 +60,10 @@ class Migration(Faults):
             status = await self.migrate_pages(page, nid)
             return nid if status == 0 else status
         return status
+
+    async def _page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
+        """The page at an address with a reference, or None if there is none that move_pages may have."""
+        return await self.follow_page(mm, address)
 
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         """The status of an address at which no page is present."""
@@ -141,9 +145,14 @@ class Migration(Faults):
             if not force:
                 return -EAGAIN
             await page.lock()
+        result = await self._move_locked(page, new, force)
+        await page.unlock()
+        return result
+
+    async def _move_locked(self, page: Frame, new: Frame, force: bool) -> int:
+        """The part of __unmap_and_move under the page lock: 0 or -EAGAIN."""
         if (slot := page.swap) is not None and slot.writeback:
             if not force:
-                await page.unlock()
                 return -EAGAIN
             await self.wait_on_page_writeback(page)
         anon_vma = None
@@ -154,7 +163,6 @@ class Migration(Faults):
             elif page.swap is not None:
                 remap = False  # nothing keeps its anon_vma, and there is nothing to restore
             else:  # nothing keeps its anon_vma: it is on its way out
-                await page.unlock()
                 return -EAGAIN
         result = -EAGAIN
         if page.is_anon:
@@ -167,7 +175,6 @@ class Migration(Faults):
                 await self.remove_migration_ptes(page, page)
         if anon_vma is not None:
             anon_vma.put()
-        await page.unlock()
         return result
 
     async def move_to_new_page(self, new: Frame, page: Frame, *, remap: bool) -> int:
@@ -211,6 +218,7 @@ class Migration(Faults):
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """W2 to W6: content and flags, then the stable node."""
         await new.write_content(await page.read_content())
+        self.smp_wmb()  # SetPageUptodate has one: who sees the flag sees the content, and what was stored before
         new.dirty, new.writer = page.dirty, page.writer
         await self.ksm_migrate_page(new, page)
         if page.swap is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import WRITE
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import (
     EAGAIN,
@@ -53,6 +54,7 @@ class Mappings(Mlock):
         return result
 
     def _insert(self, vma: Vma) -> None:
+        self.conductor.touch(WRITE, vma.mm, "vmas")
         vma.mm.vmas[vma.start] = vma
         vma.mm.top = max(vma.mm.top, vma.end + PAGE_SIZE)
 
@@ -73,6 +75,8 @@ class Mappings(Mlock):
             if part is None or (part.end > end and await self.split_vma(part, end) is None):
                 return -ENOMEM
             doomed.append(part)
+        if doomed:
+            self.conductor.touch(WRITE, mm, "vmas")
         for vma in doomed:
             del mm.vmas[vma.start]
         for vma in doomed:
@@ -110,6 +114,7 @@ class Mappings(Mlock):
         below = mm.vma_at(vma.start - 1) if vma.start else None
         for lower, upper in ((vma, mm.vma_at(vma.end)), (below, vma)):
             if lower is not None and upper is not None and _continues(lower, upper):
+                self.conductor.touch(WRITE, mm, "vmas")
                 del mm.vmas[upper.start]
                 lower.end = upper.end
                 await self.unlink_anon_vmas(upper)
@@ -223,8 +228,8 @@ class Mappings(Mlock):
         vma = mm.vma_at(start)
         if vma is None or vma.end < end:
             return -EFAULT
-        failed, _ = await self.ksm_madvise(vma, start, end, MADV_UNMERGEABLE)
-        if failed and vma.mergeable:
+        failed = await self._unmerge_to_move(vma, start, end)
+        if failed:
             return failed
         target = mm.top
         moved = Vma(mm, target, target + end - start, vma.index_of(start), vma.nid, mergeable=vma.mergeable)
@@ -249,6 +254,11 @@ class Mappings(Mlock):
         await mm.page_table_lock.unlock()
         await self.do_munmap(mm, start, end)
         return target
+
+    async def _unmerge_to_move(self, vma: Vma, start: int, end: int) -> int:
+        """What an rmap_item knows the address of cannot be moved as it is: 0 or -errno. mmap_sem is held for write."""
+        failed, _ = await self.ksm_madvise(vma, start, end, MADV_UNMERGEABLE)
+        return failed if vma.mergeable else 0
 
 
 def _page_align(length: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
@@ -18,7 +18,8 @@ class Node:
     """pg_data_t. Frames come into being when they are first given out; the last one freed is the first reused."""
 
     def __init__(
-        self, conductor: Conductor, nid: int, start_pfn: int, size: int, zero: Content, freed: Callable[[Frame], None]
+        self, conductor: Conductor, nid: int, start_pfn: int, size: int, zero: Content, freed: Callable[[Frame], None],
+        frame_class: type[Frame] = Frame,
     ) -> None:
         self.conductor, self.nid, self.start_pfn, self.size = conductor, nid, start_pfn, size
         self.name = f"node {nid}"
@@ -36,6 +37,11 @@ class Node:
         """Those of them that have been taken away."""
         self._zero = zero
         self._freed = freed
+        self._frame_class = frame_class
+
+    def label(self, field: object) -> str:
+        """How strategies call its fields: `free_list/NID`."""
+        return f"{field}/{self.nid}"
 
     def take(self) -> Frame | None:
         """A frame with one reference and zeros in it, or None if the node has none left."""
@@ -58,10 +64,11 @@ class Node:
         frame.lru = False
         self.mlocked.discard(frame.pfn)
         if not self.held_back or not self.holds_back(range(frame.pfn, frame.pfn + 1)):
+            self.conductor.touch(RELEASE, self, "free_list")
             self.free_list.append(frame)
 
     def _new_frame(self) -> Frame:
-        frame = Frame(self.conductor, self, self.start_pfn + len(self.frames), self._zero)
+        frame = self._frame_class(self.conductor, self, self.start_pfn + len(self.frames), self._zero)
         self.frames.append(frame)
         return frame
 

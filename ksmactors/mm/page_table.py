@@ -37,12 +37,17 @@ class PageTables(Pagevecs):
             mm.ptes[address] = pte
         elif before is not None:
             del mm.ptes[address]
+        for listener in self.pte_listeners:
+            listener(mm, address, before, pte)
         return before
 
     async def ptep_set_wrprotect(self, mm: AddressSpace, address: int) -> Pte:
         """Take the write permission of a present entry away; returns the entry as it is now."""
         await self.conductor.point(WRITE, mm, address)
-        pte = mm.ptes[address] = mm.ptes[address]._replace(write=False)
+        before = mm.ptes[address]
+        pte = mm.ptes[address] = before._replace(write=False)
+        for listener in self.pte_listeners:
+            listener(mm, address, before, pte)
         return pte
 
     async def follow_page(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import ENOMEM, PAGE_SIZE
 from ksmactors.mm.mmap import Mappings
@@ -43,6 +44,7 @@ class Processes(Mappings):
         if failed:
             await self.mmput(mm)
             return failed
+        self.conductor.touch(RELEASE, mm, "users")
         self.emit(ev.FORK, oldmm.name, mm.name)
         return mm
 
@@ -53,6 +55,7 @@ class Processes(Mappings):
         failed = await self.ksm_fork(mm, oldmm)
         if not failed:
             mm.top = oldmm.top
+            self.conductor.touch(READ, oldmm, "vmas")
             for parent in list(oldmm.vmas.values()):
                 vma = Vma(mm, parent.start, parent.end, parent.pgoff, parent.nid, mergeable=parent.mergeable)
                 if self.inject("alloc_vma") or not await self.anon_vma_fork(vma, parent):
@@ -104,7 +107,9 @@ class Processes(Mappings):
         if mm.users == 0:
             raise lifetime("mm", f"mm {mm.name} loses a user after its last one left")
         mm.users -= 1
+        self.conductor.touch(RELEASE, mm, "users")
         if mm.users == 0:
+            self.conductor.touch(ACQUIRE, mm, "users")
             self.memory_epoch += 1
             await self.ksm_exit(mm)
             await self.exit_mmap(mm)
@@ -112,6 +117,7 @@ class Processes(Mappings):
 
     async def exit_mmap(self, mm: AddressSpace) -> None:
         """Empty all entries and leave all anon_vmas. Nobody is expected in the page tables any more: no mmap_sem."""
+        self.conductor.touch(WRITE, mm, "vmas")
         for vma in list(mm.vmas.values()):
             if vma.locked:
                 await self.munlock_vma_pages_range(vma, vma.start, vma.end)

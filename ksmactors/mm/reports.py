@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from ksmactors.errors import Finding
+
+STORES: Final = frozenset({"set_pte", "set_swap_pte", "ptep_set_wrprotect"})
+"""Where nobody is to blame for what is stored, but who stores it."""
 
 
 def kernel_function() -> str:
@@ -15,17 +19,17 @@ def kernel_function() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_name
-        if hasattr(frame.f_locals.get("self"), "kernel_name") and name[0] not in "_<":
+        if hasattr(frame.f_locals.get("self"), "kernel_name") and name[0] not in "_<" and name not in STORES:
             return name
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
     return "none"
 
 
-def lifetime(what: str, message: str) -> Finding:
-    """The finding for a use of something that has been freed; `what` is the kind of object."""
-    return Finding("lifetime", f"use_after_free_{what}", kernel_function(), message)
+def lifetime(what: str, message: str, *about: object) -> Finding:
+    """The finding for a use of something that has been freed; `what` is the kind of object, `about` the object."""
+    return Finding("lifetime", f"use_after_free_{what}", kernel_function(), message, about=about)
 
 
-def misuse(kind: str, message: str) -> Finding:
-    """The finding for a link operation on something that is not in the state it needs."""
-    return Finding("structure", kind, kernel_function(), message)
+def misuse(kind: str, message: str, *about: object) -> Finding:
+    """The finding for a link operation on something that is not in the state it needs, which is what it is `about`."""
+    return Finding("structure", kind, kernel_function(), message, about=about)

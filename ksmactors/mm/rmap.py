@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
@@ -44,6 +44,7 @@ class Rmap(Swap):
             return False
         await source.anon_vma.rwsem.down_write()
         for anon_vma in source.chain:
+            self.conductor.touch(WRITE, anon_vma, "vmas")
             self._link(vma, anon_vma)
         await source.anon_vma.rwsem.up_write()
         return True
@@ -57,6 +58,7 @@ class Rmap(Swap):
             return False
         vma.anon_vma = self._new_anon_vma(parent.anon_vma.root)
         await vma.anon_vma.rwsem.down_write()
+        self.conductor.touch(WRITE, vma.anon_vma, "vmas")
         self._link(vma, vma.anon_vma)
         await vma.anon_vma.rwsem.up_write()
         return True
@@ -68,6 +70,7 @@ class Rmap(Swap):
         rwsem = vma.anon_vma.rwsem
         await rwsem.down_write()
         for anon_vma in vma.chain:
+            self.conductor.touch(WRITE, anon_vma, "vmas")
             anon_vma.unlink(vma)
             if not anon_vma.vmas:
                 anon_vma.put()
@@ -137,6 +140,7 @@ class Rmap(Swap):
             await anon_vma.rwsem.up_read()
             return
         anon_vma.must_be_alive()
+        self.conductor.touch(READ, anon_vma, "vmas")
         for vma in anon_vma.vmas:
             address = vma.address_of(page.index)
             if address is not None and await rmap_one(vma, address):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.page_table import PageTables
@@ -39,6 +39,8 @@ class Swap(PageTables):
             mm.swap_ptes[address] = slot
         else:
             mm.swap_ptes.pop(address, None)
+        for listener in self.pte_listeners:
+            listener(mm, address, before, None)
         return before
 
     async def swap_duplicate(self, slot: SwapSlot) -> None:
@@ -208,6 +210,7 @@ class Swap(PageTables):
         if slot is not None and not await self.try_to_free_swap(page):
             slot.writeback = True
             self.swap.writes.append(slot)
+            self.conductor.touch(RELEASE, self.swap, "writes")
             self.swap.submitted.wake_all()
         await page.unlock()
 
@@ -224,6 +227,7 @@ class Swap(PageTables):
             while not device.writes:
                 await device.submitted.wait()
             slot = device.writes.popleft()
+            self.conductor.touch(ACQUIRE, device, "writes")
             await self.conductor.sleep(SWAP_IO_NS)
             page = slot.page
             if page is None:

@@ -40,6 +40,10 @@ class SwapSlot:
     def __repr__(self) -> str:
         return f"<SwapSlot {self.number}>"
 
+    def label(self, field: object) -> str:
+        """How strategies call its fields: `swap_count/NUMBER`."""
+        return f"swap_{field}/{self.number}"
+
 
 class SwapDevice:
     """One swap area with the address space of its cache.

@@ -95,7 +95,7 @@ class Swapoff(Processes):
         As in v3.9, nobody looks whether the page could be read.
         """
         mm = vma.mm
-        page = await self.ksm_might_need_to_copy(swapcache, vma, address)
+        page = await self._page_to_unuse(swapcache, vma, address)
         if page is None:
             return -ENOMEM
         await mm.page_table_lock.lock()
@@ -116,3 +116,7 @@ class Swapoff(Processes):
             if not same:
                 await page.put()
         return 0
+
+    async def _page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:
+        """The page to map for a locked page of the swap cache: itself or a locked copy; None: no memory."""
+        return await self.ksm_might_need_to_copy(swapcache, vma, address)

@@ -10,7 +10,6 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
 from ksmactors.mm.const import EBUSY, EINVAL, PAGE_SIZE
 from tests.helpers.directed import FULL_SCAN, Play, Proc, Stage, about_to, perform
-from tests.helpers.swapping import leave, start_device, to_swap_cache
 
 
 def node_1(s: Stage) -> range:
@@ -35,10 +34,10 @@ def test_everything_moves_away_and_comes_back(kernel: str) -> None:
     """KSM pages, ordinary ones and those in the swap cache; no counter changes, and all is read as it was."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await merged_on(s, 1, 5, 7)
         b = await s.process("B", 1, 2, nid=1, mergeable=False)
-        await to_swap_cache(s, b, 1)
+        await s.to_swap_cache(b, 1)
         before = s.counters
         assert await s.kernel.offline_pages(node_1(s)) == 0
         assert s.counters == before == (2, 2, 0, 0)
@@ -53,7 +52,7 @@ def test_everything_moves_away_and_comes_back(kernel: str) -> None:
         assert await s.kernel.online_pages(node_1(s)) == 0
         await s.write(await s.process("D", nid=1, mergeable=False), 0, 9)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play, kernel=kernel)
 
@@ -73,7 +72,7 @@ def test_nodes_of_gone_frames_go_with_them() -> None:
         assert await s.kernel.offline_pages(node_1(s)) == 0
         assert s.counters == (2, 2, 0, 4)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -92,7 +91,7 @@ def test_a_part_of_a_node_goes_and_its_frames_are_not_given_out() -> None:
         assert await s.kernel.online_pages(range(first + 1, first + 5)) == 0
         c = await s.process("C", 4, 5, nid=1, mergeable=False)
         assert [s.frame(c, index).pfn for index in range(2)] == [first + 1, first + 2]
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -127,7 +126,7 @@ def test_a_page_that_somebody_holds_cancels_it() -> None:
         await s.scan()
         assert await s.kernel.offline_pages(node_1(s)) == 0
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -193,7 +192,7 @@ async def stale_under_gone_memory(s: Stage) -> None:
     b = await s.process("B", 6, nid=1)
     assert s.frame(b, 0).nid == 1
     await s.scan(3)
-    await leave(s)
+    await s.farewell()
 
 
 async def stale_on_the_list(s: Stage) -> None:
@@ -209,7 +208,7 @@ async def stale_on_the_list(s: Stage) -> None:
         await s.kernel.munmap(proc.mm, proc.start, pages * PAGE_SIZE)
     assert await s.kernel.offline_pages(node_1(s)) == 0
     await s.scan(3)
-    await leave(s)
+    await s.farewell()
 
 
 async def batch_while_memory_goes(s: Stage) -> None:

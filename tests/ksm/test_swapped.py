@@ -16,13 +16,9 @@ from tests.helpers.directed import Play, Stage, about_to, perform
 from tests.helpers.swapping import (
     advice_taken_back_while_swapped_out,
     fault_across_run_2,
-    leave,
     merged_pair,
     moved_while_swapped_out,
     slot_of,
-    start_device,
-    swap_out,
-    to_swap_cache,
 )
 
 
@@ -35,14 +31,14 @@ def test_a_swapped_out_ksm_page_counts_until_ksmd_passes(kernel: str) -> None:
     """No counter changes when all its mappings go to swap and its frame is freed; the next scan frees the items."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
-        await swap_out(s)
+        await s.swap_out()
         assert s.counters == (1, 1, 0, 0)
         assert slot_of(s, a, 0) is slot_of(s, b, 0)
         await s.scan()
         assert (s.counters, stable_nodes(s)) == ((0, 0, 0, 0), [])
-        await leave(s)
+        await s.farewell()
 
     perform(play, kernel=kernel)
 
@@ -51,9 +47,9 @@ def test_what_comes_back_from_the_device_is_the_first_faulters() -> None:
     """It is an ordinary page of his, the others get copies, and all of it merges anew."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
-        await swap_out(s)
+        await s.swap_out()
         await s.read(a, 0)
         await s.read(b, 0)
         assert not s.frame(a, 0).is_ksm
@@ -61,7 +57,7 @@ def test_what_comes_back_from_the_device_is_the_first_faulters() -> None:
         await s.scan(3)
         assert s.counters == (1, 1, 0, 0)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -70,10 +66,10 @@ def test_a_ksm_page_in_the_swap_cache_is_mapped_as_such() -> None:
     """The node lives as long as the page does; a mapping that comes back is appended at ksmd's next visit."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
         frame = s.frame(a, 0)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         assert (frame.mapcount, frame.is_ksm, frame.swap is not None) == (0, True, True)
         await s.scan()  # takes the items of what is not present
         assert (s.counters, len(stable_nodes(s))) == ((0, 0, 0, 0), 1)
@@ -83,7 +79,7 @@ def test_a_ksm_page_in_the_swap_cache_is_mapped_as_such() -> None:
         await s.scan()
         assert s.counters == (1, 1, 0, 0)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -92,15 +88,15 @@ def test_a_write_to_a_swapped_out_ksm_page_copies() -> None:
     """A KSM page is never reused, in the swap cache either."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         await s.write(a, 0, 2)
         assert not s.frame(a, 0).is_ksm
         assert await s.read(b, 0) is s.kernel.contents.token(1)
         assert s.frame(b, 0).is_ksm
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -109,16 +105,16 @@ def test_while_unmerging_a_fault_copies() -> None:
     """S4c: while run is 2 nobody gets a KSM page back from the swap cache, node or no node."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, _ = await merged_pair(s)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         await s.set("run", 2)
         assert stable_nodes(s) == []
         assert await s.read(a, 0) is s.kernel.contents.token(1)
         assert not s.frame(a, 0).is_ksm
         await s.set("run", 1)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -127,10 +123,10 @@ def test_a_ksm_page_without_a_node_is_copied_for_good() -> None:
     """remove_stable_node leaves an unmapped page of the swap cache a KSM page that names no node."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
         frame = s.frame(a, 0)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         await s.set("run", 2)
         await s.set("run", 0)
         assert (frame.is_ksm, frame.stable_node) == (True, None)
@@ -138,7 +134,7 @@ def test_a_ksm_page_without_a_node_is_copied_for_good() -> None:
         await s.read(b, 0)
         assert frame not in (s.frame(a, 0), s.frame(b, 0))
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -147,13 +143,13 @@ def test_swapoff_gives_everybody_his_own() -> None:
     """What was a KSM page and has left memory serves its first anon_vma, and others copies of it."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
-        await swap_out(s)
+        await s.swap_out()
         assert await s.kernel.swapoff() == 0
         assert s.frame(a, 0) is not s.frame(b, 0)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -162,9 +158,9 @@ def test_a_page_in_the_swap_cache_can_be_merged() -> None:
     """C5: the cache's reference is no obstacle; merged away, the page leaves the cache."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 1, 2)
-        await swap_out(s)
+        await s.swap_out()
         for index in (0, 1):
             await s.read(a, index)
         page = s.frame(a, 0)
@@ -175,7 +171,7 @@ def test_a_page_in_the_swap_cache_can_be_merged() -> None:
         assert s.counters[:2] == (1, 2)
         assert page.is_ksm or page.refcount == 0
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -185,10 +181,10 @@ def test_a_page_in_the_swap_cache_can_be_merged() -> None:
 
 async def looked_up_while_frozen(s: Stage) -> None:
     """S5c: ksmd looks up a KSM page of the swap cache while a migration has frozen its references."""
-    start_device(s)
+    s.start_swap()
     a, _ = await merged_pair(s)
     frame = s.frame(a, 0)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     await s.conductor.sleep(1_000_000)
     migration = s.start("migration", s.kernel.migrate_frame(frame, 1))
     await s.until(migration, about_to(WRITE, frame, "refcount", inside="migrate_page_move_mapping"))
@@ -200,15 +196,15 @@ async def looked_up_while_frozen(s: Stage) -> None:
     await s.finish(ksmd)
     assert await s.read(a, 0) is s.kernel.contents.token(1)
     await s.quiesce()
-    await leave(s)
+    await s.farewell()
 
 
 async def forgotten_too_early(s: Stage) -> None:
     """S5f: ksmd stands between "the count is 0" and its look at the SwapCache flag while the migration goes on."""
-    start_device(s)
+    s.start_swap()
     a, _ = await merged_pair(s)
     frame = s.frame(a, 0)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     await s.conductor.sleep(1_000_000)
     migration = s.start("migration", s.kernel.migrate_frame(frame, 1))
     await s.until(migration, about_to(WRITE, frame, "refcount", inside="migrate_page_move_mapping"))
@@ -221,15 +217,15 @@ async def forgotten_too_early(s: Stage) -> None:
     await s.finish(migration)
     await s.finish(ksmd)
     assert await s.read(a, 0) is s.kernel.contents.token(1)
-    await leave(s)
+    await s.farewell()
 
 
 async def looked_up_while_reclaimed(s: Stage) -> None:
     """Reclaim has taken the page out of the cache, and its frame has not gone back yet: the node is stale."""
-    start_device(s)
+    s.start_swap()
     a, _ = await merged_pair(s)
     frame = s.frame(a, 0)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     await s.conductor.sleep(1_000_000)
     reclaim = s.start("reclaim", s.kernel.shrink_list([frame]))
     await s.until(reclaim, about_to(WRITE, frame, "refcount", inside="free_frozen"))
@@ -240,7 +236,7 @@ async def looked_up_while_reclaimed(s: Stage) -> None:
     assert stable_nodes(s) == []
     await s.finish(reclaim)
     await s.quiesce()
-    await leave(s)
+    await s.farewell()
 
 
 class ZeroIsStale(Ksm):
@@ -289,9 +285,9 @@ def test_advice_unshares_what_fork_shares_in_swap() -> None:
     """Of two that share a swap entry one takes its advice back: each gets a page of its own, and nothing is lost."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7)
-        await swap_out(s)
+        await s.swap_out()
         b = await s.fork(a, "B")
         assert await s.kernel.madvise(b.mm, b.start, PAGE_SIZE, MADV_UNMERGEABLE) == 0
         await s.process("C", 7)
@@ -302,7 +298,7 @@ def test_advice_unshares_what_fork_shares_in_swap() -> None:
         assert await s.kernel.madvise(b.mm, b.start, PAGE_SIZE, MADV_MERGEABLE) == 0
         await s.quiesce()
         assert s.frame(b, 0) is s.frame(a, 0)
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -311,9 +307,9 @@ def test_all_mms_leave_swap_behind_them() -> None:
     """Exit frees swap entries, and with the last one the slot and the cached KSM page."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a, b = await merged_pair(s)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         await s.conductor.sleep(1_000_000)
         mms: list[AddressSpace] = [a.mm, b.mm]
         for mm in mms:

@@ -197,7 +197,7 @@ def test_a_fork_would_slip_past_unmerging() -> None:
     async def play(s: Stage) -> None:
         assert await forked_into_unmerging(s, ON_THE_WAY["before the lock"])
 
-    perform(play, kernel="v3.9", layer=ReadsRunTooEarly, watchers=("lifetime", "structure", "counters", "rmap"))
+    perform(play, kernel="v3.9", layer=ReadsRunTooEarly, watchers=("lifetime", "trees", "naming", "counters", "rmap"))
 
 
 def test_unmerging_without_memory() -> None:

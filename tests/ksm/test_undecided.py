@@ -175,7 +175,9 @@ def test_an_equal_node_got_there_first() -> None:
         assert s.counters == (1, 3, 0, 0)
         await s.farewell()
 
-    perform(play, **V39, watchers=("shadow", "lifetime", "structure", "references", "writable", "rmap", "warning"))
+    perform(
+        play, **V39, watchers=("shadow", "lifetime", "trees", "naming", "references", "writable", "rmap", "warning")
+    )
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_where_a_new_process_goes(run: int, order: str) -> None:
             slot = slot.next
         assert names == order
 
-    perform(play)
+    perform(play, watchers=())  # run is 2 without anything having been unmerged
 
 
 def test_when_an_item_of_a_gone_page_goes() -> None:

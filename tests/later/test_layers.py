@@ -9,7 +9,7 @@ import pytest
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE
-from ksmactors.later import KERNELS
+from ksmactors.kernels import KERNELS
 from ksmactors.mm.const import EFAULT, EIO, ENOMEM, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Stage, about_to, perform
@@ -18,8 +18,6 @@ from tests.helpers.swapping import (
     fault_across_run_2,
     moved_while_swapped_out,
     slot_of,
-    start_device,
-    swap_out,
 )
 
 
@@ -206,7 +204,7 @@ def test_kpfn_aba() -> None:
     """v3.9 frees a live node whose page is back in the frame where it was (H1): the page names a freed node."""
     with pytest.raises(Finding) as found:
         perform(moved_away_and_back, **without("kpfn-aba"))
-    assert found.value.signature == "lifetime/use_after_free_stable_node@read_kpfn"
+    assert found.value.signature == "naming/freed_while_named@free_stable_node"
     assert perform(moved_away_and_back).counters == (1, 2, 0, 0)
 
 
@@ -370,10 +368,10 @@ def test_swapoff_unread(machine: dict[str, Any], result: int) -> None:
     """swapoff maps a page that it could not read at two addresses, of which reverse mapping finds one; or it fails."""
 
     async def program(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, 7)
         await s.scan(3)
-        await swap_out(s)
+        await s.swap_out()
         slot = slot_of(s, a, 0)
         assert slot is slot_of(s, a, 1)
         slot.bad = True
@@ -385,7 +383,7 @@ def test_swapoff_unread(machine: dict[str, Any], result: int) -> None:
         with pytest.raises(Finding, match="does not lead"):
             await s.quiesce()
 
-    perform(program, **machine)
+    perform(program, watchers=("rmap",), **machine)
 
 
 def test_every_layer_has_its_test() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ksmactors.mm.const import EINVAL, ENOMEM, MADV_DONTNEED, PAGE_SIZE
 from tests.helpers.directed import Proc, Stage, perform
-from tests.helpers.swapping import start_device, swap_out
 
 
 async def lock(s: Stage, proc: Proc, pages: int, *, on: bool = True) -> None:
@@ -16,15 +15,15 @@ def test_what_is_locked_is_not_swapped_out() -> None:
     """Reclaim passes it by until it is unlocked."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, 8, mergeable=False)
         await lock(s, a, 1)
-        await swap_out(s)
+        await s.swap_out()
         assert a.at(0) in a.mm.ptes
         assert a.at(1) in a.mm.swap_ptes
         await lock(s, a, 1, on=False)
         assert not s.frame(a, 0).mlocked
-        await swap_out(s)
+        await s.swap_out()
         assert a.at(0) in a.mm.swap_ptes
         await s.kernel.swapoff()
         await s.farewell()
@@ -97,14 +96,14 @@ def test_reclaim_notices_a_lock_that_a_migration_has_lost() -> None:
     """Unmapping for a migration clears the mark (v3.7 to v4.3); reclaim finds the vma locked, and marks the page."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
         await lock(s, a, 1)
         assert await s.migrate(a, 0, 1) == 1
         page = s.frame(a, 0)
         assert not page.mlocked
         await s.kernel.lru_add_drain_all()
-        await swap_out(s)
+        await s.swap_out()
         assert s.frame(a, 0) is page
         assert page.mlocked
         await s.farewell()

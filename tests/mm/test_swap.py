@@ -11,17 +11,17 @@ from ksmactors.mm.const import EAGAIN, EIO, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapDevice
 from tests.helpers.directed import Play, Stage, about_to, perform
-from tests.helpers.swapping import leave, slot_of, start_device, swap_out, to_swap_cache
+from tests.helpers.swapping import slot_of
 
 
 def test_a_page_goes_out_and_comes_back() -> None:
     """Its frame is freed; a read brings it back from the device, clean and read-only, on the region's node."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, nid=1, mergeable=False)
         frame = s.frame(a, 0)
-        await swap_out(s)
+        await s.swap_out()
         assert frame.refcount == 0
         assert s.kernel.page_at(a.mm, a.at(0)) is None
         assert slot_of(s, a, 0).content is s.kernel.contents.token(7)
@@ -33,7 +33,7 @@ def test_a_page_goes_out_and_comes_back() -> None:
         assert pte is not None
         assert (pte.frame.nid, pte.write, pte.dirty, pte.frame.refcount) == (1, False, False, 2)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -42,15 +42,15 @@ def test_a_write_takes_the_page_out_of_the_swap_cache() -> None:
     """The only one that needs it keeps it: the slot is free, the entry writable, there is one reference."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         await s.write(a, 0, 8)
         await s.kernel.lru_add_drain_all()
         await s.kernel.lru_add_drain_all()
         assert s.kernel.swap.used == {}
         assert s.frame(a, 0).refcount == 1
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -59,15 +59,15 @@ def test_a_page_in_the_swap_cache_is_mapped_without_a_read() -> None:
     """Unmapped and under writeback it is still in memory; who touches it gets the same frame."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
         frame = s.frame(a, 0)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         assert frame.swap is slot_of(s, a, 0)
         assert frame.swap.writeback
         assert await s.read(a, 0) is s.kernel.contents.token(7)
         assert s.frame(a, 0) is frame
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -76,16 +76,16 @@ def test_a_write_under_writeback_is_not_lost() -> None:
     """The page is reused in place and stays in the cache; the entry's dirty bit has it written once more."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         await s.write(a, 0, 8)
         slot = s.frame(a, 0).swap
         assert slot is not None
         assert slot.writeback
-        await swap_out(s)
+        await s.swap_out()
         assert await s.read(a, 0) is s.kernel.contents.token(8)
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -111,9 +111,9 @@ def test_fork_shares_a_swap_entry() -> None:
     """Both name the slot; the page that the first brings back serves the other, too, until one writes."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         b = await s.fork(a, "B")
         assert slot_of(s, b, 0).count == 2
         await s.read(a, 0)
@@ -121,7 +121,7 @@ def test_fork_shares_a_swap_entry() -> None:
         assert s.frame(a, 0) is not s.frame(b, 0)
         assert await s.read(a, 0) is s.kernel.contents.token(7)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -130,9 +130,9 @@ def test_unmapping_frees_slot_and_cached_page() -> None:
     """munmap of a swap entry, in the cache or only on the device; and munmap of a page that is in the cache."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 1, 2, 3, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         await s.read(a, 0)
         await s.read(a, 1)
         await s.kernel.shrink_list([s.frame(a, 1)])
@@ -149,12 +149,12 @@ def test_mremap_moves_swap_entries() -> None:
     """The page is found at the new address."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         moved = a._replace(start=await s.kernel.mremap(a.mm, a.start, PAGE_SIZE))
         assert await s.read(moved, 0) is s.kernel.contents.token(7)
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -163,9 +163,9 @@ def test_a_page_in_the_swap_cache_migrates_with_its_slot() -> None:
     """C2: frozen at exactly two references, the cache names the new frame, entries are swap entries throughout."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         await s.read(a, 0)
         await s.kernel.lru_add_drain_all()
         old = s.frame(a, 0)
@@ -182,7 +182,7 @@ def test_a_page_in_the_swap_cache_migrates_with_its_slot() -> None:
         assert await s.read(a, 0) is s.kernel.contents.token(7)
         assert s.frame(a, 0) is slot.page
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -191,9 +191,9 @@ def test_a_reference_keeps_a_page_of_the_swap_cache_where_it_is() -> None:
     """The freeze fails, nothing has changed, and the next touch maps the page again."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         await s.read(a, 0)
         await s.kernel.lru_add_drain_all()
         await s.kernel.lru_add_drain_all()
@@ -203,7 +203,7 @@ def test_a_reference_keeps_a_page_of_the_swap_cache_where_it_is() -> None:
         await page.put()
         assert await s.read(a, 0) is s.kernel.contents.token(7)
         assert s.frame(a, 0) is page
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -212,17 +212,17 @@ def test_a_failed_read_is_sigbus_for_who_touches_it() -> None:
     """Each toucher gets an error, other pages are unharmed, and the page can be given up."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, 8, mergeable=False)
         b = await s.fork(a, "B")
-        await swap_out(s)
+        await s.swap_out()
         slot_of(s, a, 0).bad = True
         assert await s.read(a, 0) == -EIO
         assert await s.write(b, 0, 9) == -EIO
         assert await s.read(b, 1) is s.kernel.contents.token(8)
         await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
         assert await s.read(b, 0) == -EIO
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -231,14 +231,14 @@ def test_a_full_device_leaves_pages_where_they_are() -> None:
     """Three pages, two slots: one page stays, and none is lost."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         s.kernel.swap.size = 2
         a = await s.process("A", 1, 2, 3, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         assert (len(a.mm.ptes), len(a.mm.swap_ptes)) == (1, 2)
         for index in range(3):
             assert await s.read(a, index) is s.kernel.contents.token(1 + index)
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -247,16 +247,16 @@ def test_swapoff_brings_everything_back() -> None:
     """Also what several processes share, and what is only in the swap cache."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 1, 2, mergeable=False)
-        await swap_out(s)
+        await s.swap_out()
         b = await s.fork(a, "B")
         await s.read(b, 1)
         assert await s.kernel.swapoff() == 0
         assert (s.kernel.swap.used, a.mm.swap_ptes, b.mm.swap_ptes) == ({}, {}, {})
         assert s.frame(a, 0) is s.frame(b, 0)
         await s.quiesce()
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
@@ -265,41 +265,41 @@ def test_migration_waits_for_a_write() -> None:
     """A page under writeback stays until the device has it; then it moves."""
 
     async def play(s: Stage) -> None:
-        start_device(s)
+        s.start_swap()
         a = await s.process("A", 7, mergeable=False)
         page = s.frame(a, 0)
-        await to_swap_cache(s, a, 0)
+        await s.to_swap_cache(a, 0)
         migration = s.start("migration", s.kernel.migrate_frame(page, 1))
         await s.blocks(migration)
         await s.conductor.sleep(1_000_000)
         assert await s.finish(migration) == 0
         assert slot_of(s, a, 0).content is s.kernel.contents.token(7)
-        await leave(s)
+        await s.farewell()
 
     perform(play)
 
 
 async def swapped_twice(s: Stage) -> None:
     """A page is swapped out, read, written, swapped out again, shared by fork, and read by both."""
-    start_device(s)
+    s.start_swap()
     a = await s.process("A", 7, mergeable=False)
-    await swap_out(s)
+    await s.swap_out()
     await s.read(a, 0)
     await s.write(a, 0, 8)
     b = await s.fork(a, "B")
-    await swap_out(s)
+    await s.swap_out()
     await s.write(b, 0, 9)
     await s.read(a, 0)
     await s.quiesce()
-    await leave(s)
+    await s.farewell()
 
 
 async def touched_while_it_goes(s: Stage) -> None:
     """A thread maps a page again between its last look and the freeze."""
-    start_device(s)
+    s.start_swap()
     a = await s.process("A", 7, mergeable=False)
     page = s.frame(a, 0)
-    await to_swap_cache(s, a, 0)
+    await s.to_swap_cache(a, 0)
     await s.conductor.sleep(1_000_000)  # it is clean now
     reclaim = s.start("reclaim", s.kernel.shrink_list([page]))
     await s.until(reclaim, about_to(WRITE, page, "refcount", inside="remove_mapping"))
@@ -308,7 +308,7 @@ async def touched_while_it_goes(s: Stage) -> None:
     await s.finish(reclaim)
     await s.finish(fault)
     assert await s.read(a, 0) is s.kernel.contents.token(7)
-    await leave(s)
+    await s.farewell()
 
 
 class ReusesShared(Ksm):
@@ -331,7 +331,7 @@ class FreesWithoutFreezing(Ksm):
 @pytest.mark.parametrize(
     ("signature", "layer", "play"),
     [
-        ("shadow/lost_write@user_read", ReusesShared, swapped_twice),
+        ("refinement/unlawful_merge@map_swapped_page", ReusesShared, swapped_twice),
         ("lifetime/use_after_free_frame@do_swap_page", FreesWithoutFreezing, touched_while_it_goes),
     ],
 )

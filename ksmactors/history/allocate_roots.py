@@ -1,0 +1,28 @@
+"""R7, *ksm: allocate roots when needed*: tree roots for all nodes only when merge_across_nodes is first changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ksmactors.ksm.kernel import Ksm
+
+
+class BeforeAllocateRoots(Ksm):
+    """There are roots for all nodes from the start, and every loop over trees goes through all of them.
+
+    Before: two static arrays of roots, for as many nodes as a kernel can have. After: one root each; arrays for the
+    nodes that there are when merge_across_nodes is changed for the first time, with the root of the unstable tree moved
+    over (the stable tree is empty then); and loops only over the trees that are in use.
+
+    What a user saw: some kilobytes less. Without it nothing can go wrong, so this is a control; rather, two things can
+    go wrong with it: the unstable root that is not moved over, so that items of this scan are erased from a tree that
+    they are not in; and H2, trees out of use that are not reset at the start of a scan.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.roots_allocated = True
+        self.ksm_nr_node_ids = len(self.nodes)
+
+    def _set_merge_across_nodes(self, value: int) -> None:
+        self.ksm_merge_across_nodes = value

@@ -1,0 +1,54 @@
+"""The corpus: every known defect of the protocol that can be shown here, and the controls, by name.
+
+Each module has the cases of one part of the specification. `ksmactors corpus` runs them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ksmactors.history.case import Case
+from ksmactors.history.cases.barriers import BARRIERS
+from ksmactors.history.cases.before import BEFORE
+from ksmactors.history.cases.commits import AFTERWARDS, OF_THE_SERIES
+from ksmactors.history.cases.follow_up import FOLLOW_UP
+from ksmactors.history.cases.hazards import HAZARDS
+from ksmactors.history.cases.keyhole import KEYHOLE
+from ksmactors.history.cases.later import LATER
+from ksmactors.history.cases.nodes import NODES
+from ksmactors.history.cases.stable_check import STABLE_CHECK
+from ksmactors.history.cases.unmerge import UNMERGE
+from ksmactors.history.commits import Commit
+
+_PARTS: Final = "SRDFGNKH"
+"""How the specification numbers cases, in its order: the series, what followed it, and the later fixes by when they
+came; then what v3.9 still had."""
+
+
+def _place(case: Case) -> tuple[int, int, str]:
+    digits = "".join(one for one in case.name[1:3] if one.isdigit())
+    return _PARTS.index(case.name[0]), int(digits), case.name
+
+
+_ALL: Final = (
+    *OF_THE_SERIES, *AFTERWARDS, *STABLE_CHECK, *KEYHOLE, *BARRIERS, *UNMERGE, *NODES, *FOLLOW_UP, *BEFORE, *LATER,
+    *HAZARDS,
+)  # fmt: skip
+
+CASES: Final[dict[str, Case]] = {case.name: case for case in sorted(_ALL, key=_place)}
+"""By name, in the order of the specification."""
+
+
+def cases_of(commit: Commit) -> list[Case]:
+    """The cases that show what a commit is for: those in which it is undone, first, and those that bear its number."""
+    undone = [case for case in CASES.values() if commit.slug in case.without]
+    smaller = [case for case in CASES.values() if case not in undone and re.match(rf"{commit.case}(?!\d)", case.name)]
+    return undone + smaller
+
+
+def looks_like(signature: str) -> list[Case]:
+    """The cases whose finding has this signature; before those that show so only now and then."""
+    return sorted(
+        (case for case in CASES.values() if case.explains(signature)), key=lambda case: case.signature != signature
+    )

@@ -1,0 +1,52 @@
+"""R4, *ksm: enable KSM page migration*: everybody may migrate KSM pages, not only memory hot-remove.
+
+(The cover letter of the series calls it *mm: enable KSM page migration*. The commit after it, *mm: remove offlining arg
+to migrate_pages*, took away the argument that had told hot-remove from the others, and nothing else.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.const import EAGAIN, EBUSY
+from ksmactors.mm.frame import Frame
+
+
+class BeforeEnableKsmPageMigration(Ksm):
+    """KSM pages do not migrate: move_pages does not see them, compaction and balancing are refused.
+
+    Before: move_pages answered -ENOENT for a KSM page; for the others __unmap_and_move, with the page locked, gave up
+    with -EBUSY. Only hot-remove passed, which had ksm_thread_mutex; but not far: a page without an anon_vma was taken
+    for one whose processes had gone, and left alone unless it was in the swap cache. After: no such tests, and KSM
+    pages are left out of the handling of anon_vmas.
+
+    What a user saw: memory stayed fragmented around KSM pages, processes that were moved to another node left theirs
+    behind, and memory with a mapped KSM page in it could not be taken offline. Nothing was ever wrong with the data,
+    so this is a control; what S3, S5 and S6 guard against cannot happen without this commit.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offlining: Actor | None = None
+
+    async def _page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
+        page = await super()._page_to_move(mm, address)
+        if page is not None and page.is_ksm:
+            await page.put()
+            return None
+        return page
+
+    async def migrate_away(self, page: Frame) -> None:
+        self._offlining = self.conductor.turn  # one at a time: the memory hotplug lock is held
+        await super().migrate_away(page)
+        self._offlining = None
+
+    async def _move_locked(self, page: Frame, new: Frame, force: bool) -> int:
+        if page.is_ksm and self._offlining is not self.conductor.turn:
+            return -EBUSY
+        if page.is_ksm and page.swap is None:
+            return -EAGAIN
+        return await super()._move_locked(page, new, force)

@@ -1,0 +1,28 @@
+"""S3, *ksm: get_ksm_page locked*: who waits for a page's lock looks once more whether it is still the node's page."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.frame import Frame
+
+
+class BeforeGetKsmPageLocked(Ksm):
+    """Who needs the page of a stable node locked takes the lock of what get_ksm_page returned, and looks no more.
+
+    Before: get_ksm_page gave a page with a reference; the one caller that needed it locked, the removal of an
+    rmap_item, took the lock itself. (Its checks stood in an RCU read section, by mistake; that went, too, and cannot be
+    seen.) After: an argument asks for the lock, and the mapping is compared once more when it has been got.
+
+    What a user saw: nothing as long as KSM pages did not migrate. Once they do: ksmd gets a reference on frame P
+    through the node, after the migration of P has counted the references, and waits for the lock of P, which the
+    migration holds. The migration makes Q the node's page and lets go. ksmd has the lock of a frame that is nobody's
+    any more. Removing an item, it changes the node's hlist while somebody with the lock of Q walks it; searching, it
+    merges the page in hand into P, and stable_tree_append finds no node there: an oops.
+    """
+
+    async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
+        page = await super().get_ksm_page(node, lock=False)
+        if page is not None and lock:
+            await page.lock()
+        return page

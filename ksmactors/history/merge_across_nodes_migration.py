@@ -1,0 +1,40 @@
+"""S6, *ksm: make !merge_across_nodes migration safe*: a stable node knows which tree it is in, and can be moved."""
+
+from __future__ import annotations
+
+from ksmactors.interleave.actor import WRITE
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
+from ksmactors.mm.frame import Frame, KsmMapping
+
+
+class BeforeMergeAcrossNodesMigration(Ksm):
+    """The tree of a stable node is guessed from where its page is, and nobody notices that a page has moved.
+
+    Before: the tree to erase a node from was computed from its frame number; a search that met an equal page used it,
+    wherever it was; ksmd did not even look at pages that were merged already. After: a node remembers its tree (`nid`);
+    a node whose page is found on another node than its tree's goes to the list migrate_nodes, and from there into the
+    right tree when ksmd comes to one of its mappings; the list is pruned once a scan, and everybody who goes through
+    the trees goes through it, too. Without the commit that list is always empty, and what loops over it does nothing.
+
+    What a user would have seen with merge_across_nodes=0: two processes on node 0 share P; P is migrated to Q on node
+    1, its node stays in tree 0. A third process on node 0 with an equal page is merged into Q, across nodes, against
+    the knob. Or the two exit, Q is freed: ksmd, passing the stale node in tree 0, erases it from tree 1. If it was the
+    root, tree 0 goes on pointing at freed memory: an oops at the next search.
+    """
+
+    async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
+        """ksm_do_scan asked first whether the page was merged already, and did not call this if so."""
+        if isinstance(await page.read_mapping(), KsmMapping) and item.flag == STABLE_FLAG:
+            return
+        await self.remove_rmap_item_from_tree(item)
+        kpage = await self.stable_tree_search(page)
+        await self._merge_or_insert(item, page, kpage, None)
+
+    def _is_misplaced(self, node: StableNode) -> bool:
+        return False
+
+    async def stable_tree_erase(self, node: StableNode) -> None:
+        root = self.root_stable_tree[self.get_kpfn_nid(node.kpfn)]
+        await self.conductor.point(WRITE, root)
+        root.unlink(node, self.ksm_epoch)

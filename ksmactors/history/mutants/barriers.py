@@ -1,0 +1,27 @@
+"""Mutants of the barriers between a migration and get_ksm_page: they matter in weak memory only (S5)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.ksm.kernel import Ksm
+
+
+class NoWriteBarrier(Ksm):
+    """The stores of a migration may be seen in any order: smp_wmb does nothing (S5b, in weak memory)."""
+
+    def smp_wmb(self) -> None:
+        pass
+
+
+class NoReadBarrier(Ksm):
+    """kpfn may be read again before the mapping was looked at: smp_rmb does nothing (S5b, in weak memory)."""
+
+    def smp_rmb(self) -> None:
+        pass
+
+
+BARRIERS: Final[dict[str, type[Ksm]]] = {
+    "s5b-no-write-barrier": NoWriteBarrier,
+    "s5b-no-read-barrier": NoReadBarrier,
+}

@@ -1,0 +1,43 @@
+"""Mutants of what followed the six commits: hot-remove, the shared storage of rmap_items, the tree roots (R5 to R7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import RmapItem
+from ksmactors.mm.address_space import Vma
+
+
+class NobodyWaits(Ksm):
+    """The OFFLINE bit is set, and those who take ksm_thread_mutex take no notice of it (R5')."""
+
+    async def wait_while_offlining(self) -> None:
+        return
+
+
+class AnonVmaBeforeRemoval(Ksm):
+    """The anon_vma of an rmap_item is stored while the item is still in the unstable tree (R6)."""
+
+    async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
+        self._store_anon_vma(item, vma)
+        await self.remove_rmap_item_from_tree(item)
+
+
+class UnstableRootLeftBehind(Ksm):
+    """The root of the unstable tree is not moved over when roots for all nodes are allocated (R7)."""
+
+    def alloc_roots(self) -> bool:
+        first = not self.roots_allocated
+        allocated = super().alloc_roots()
+        if first and allocated:
+            self.root_unstable_tree[0].reset()
+        return allocated
+
+
+FOLLOW_UP: Final[dict[str, type[Ksm]]] = {
+    "r5-nobody-waits": NobodyWaits,
+    "r6-anon-vma-before-removal": AnonVmaBeforeRemoval,
+    "r7-root-left-behind": UnstableRootLeftBehind,
+}
+"""By name."""

@@ -1,0 +1,125 @@
+"""Mutants of the keyhole protocol: get_ksm_page, and the migration that it must be right against (S3, S5)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.ksm.trees import Look
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+
+
+class NoRecheckAfterLock(Ksm):
+    """A page that has been waited for is taken without a look at its mapping (S3a)."""
+
+    async def _lock_if_of(self, page: Frame, node: StableNode) -> bool:
+        await page.lock()
+        return True
+
+
+class RemovalUnlocked(Ksm):
+    """An rmap_item is taken off its node's hlist without the page lock (S3b)."""
+
+    async def _leave_stable_node(self, item: RmapItem) -> None:
+        node = item.head
+        assert node is not None, "a stable item's head is set, and only the unstable tree overwrites it"
+        page = await self.get_ksm_page(node, lock=False)
+        if page is None:
+            return
+        await self._hlist_del(node, item)
+        await page.put()
+        self._make_volatile(item, last=node.first is None)
+
+
+class LockedDescent(Ksm):
+    """The page of each entry on the way down is locked (S3c)."""
+
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+        page = await self.get_ksm_page(entry, lock=True)
+        if page is not None:
+            await page.unlock()
+        return Look(entry, page)
+
+
+class NoKpfnRecheck(Ksm):
+    """A stable node is stale at the first mismatch: kpfn is not read again (S5a)."""
+
+    async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
+        return False
+
+
+class MappingBeforeKpfn(Ksm):
+    """The old page forgets the stable node before the node learns of the new page (S5b)."""
+
+    async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
+        node = newpage.stable_node
+        if isinstance(node, StableNode):
+            await oldpage.set_mapping(KSM_WITHOUT_NODE)
+            await self._write_kpfn(node, newpage.pfn)
+
+
+class FrozenIsStale(Ksm):
+    """A page without references is free, and its node stale, wherever the references are (S5c)."""
+
+    async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
+        return False
+
+
+class OldMappingKept(Ksm):
+    """The old page goes on naming the stable node until the migration is over (S5d)."""
+
+    async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
+        node = newpage.stable_node
+        if isinstance(node, StableNode):
+            await self._write_kpfn(node, newpage.pfn)
+
+
+class NoLockCycle(Ksm):
+    """The page of an equal entry is used as it was found, without a cycle of its lock (S5e)."""
+
+    async def _second_look(self, node: StableNode) -> Frame | None:
+        return await self.get_ksm_page(node, lock=False)
+
+
+class SwapCacheBeforeKpfn(Ksm):
+    """The old page leaves the swap cache first, long before the stable node learns of the new one (S5f)."""
+
+    async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
+        if page.swap is not None:
+            await self.clear_page_swap_cache(page)
+        await super().migrate_page_copy(new, page)
+
+
+class AppendUnlocked(Ksm):
+    """An rmap_item is put on the hlist of the page it was merged into without the page lock (S5g)."""
+
+    async def _append_to_page(self, item: RmapItem, kpage: Frame) -> None:
+        await self.stable_tree_append(item, await self.page_stable_node(kpage))
+
+
+class LockedIsGone(Ksm):
+    """A search that meets a page that somebody has locked gives up (S5h)."""
+
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+        kpfn, *_ = await self._read_kpfn(entry)
+        if self.pfn_to_page(kpfn).owner is not None:
+            return Look(entry, None)
+        return await super()._look(root, entry, prune)
+
+
+KEYHOLE: Final[dict[str, type[Ksm]]] = {
+    "s3a-no-recheck-after-lock": NoRecheckAfterLock,
+    "s3b-removal-unlocked": RemovalUnlocked,
+    "s3c-locked-descent": LockedDescent,
+    "s5a-no-kpfn-recheck": NoKpfnRecheck,
+    "s5b-mapping-before-kpfn": MappingBeforeKpfn,
+    "s5c-frozen-is-stale": FrozenIsStale,
+    "s5d-old-mapping-kept": OldMappingKept,
+    "s5e-no-lock-cycle": NoLockCycle,
+    "s5f-swap-cache-before-kpfn": SwapCacheBeforeKpfn,
+    "s5g-append-unlocked": AppendUnlocked,
+    "s5h-locked-is-gone": LockedIsGone,
+}
+"""By name."""

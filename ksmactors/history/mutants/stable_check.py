@@ -1,0 +1,51 @@
+"""Mutants of the check of the stable trees when memory has gone offline (S2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.hotplug import MEM_OFFLINE
+
+
+class StepAfterFree(Ksm):
+    """The check goes on with the successor of the entry that it has just freed (S2a)."""
+
+    async def _check_one_of(self, nid: int, pfns: range) -> bool:
+        for node in list(self.root_stable_tree[nid]):
+            await self.check_stable_entry(node, pfns)
+            node.must_be_alive()  # rb_next() reads its links
+        return False
+
+
+class NoPruningAtOffline(Ksm):
+    """Stable nodes whose frames have been taken away stay in their trees (S2b)."""
+
+    async def ksm_memory_callback(self, action: str, pfns: range) -> None:
+        if action != MEM_OFFLINE:
+            await super().ksm_memory_callback(action, pfns)
+            return
+        await self._store_offline_bit(0)
+        self.ksm_offlining.wake_all()
+
+
+class CheckByKeyhole(Ksm):
+    """The check asks get_ksm_page whether an entry is stale, as everybody else does (S2d)."""
+
+    async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
+        kpfn, *_ = await self._read_kpfn(node)
+        if kpfn not in pfns:
+            return False
+        page = await self.get_ksm_page(node, lock=False)
+        if page is not None:
+            await page.put()
+        return page is None
+
+
+STABLE_CHECK: Final[dict[str, type[Ksm]]] = {
+    "s2a-step-after-free": StepAfterFree,
+    "s2b-no-pruning-at-offline": NoPruningAtOffline,
+    "s2d-check-by-keyhole": CheckByKeyhole,
+}
+"""By name."""

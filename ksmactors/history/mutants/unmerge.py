@@ -1,0 +1,73 @@
+"""Mutants of "remove old stable nodes more thoroughly" (S4): run=2, the switch, faults and forks meanwhile."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import MmSlot
+from ksmactors.mm.frame import Frame
+
+
+class NoRemoval(Ksm):
+    """Neither run=2 nor the switch of merge_across_nodes removes the stable nodes that are left (S4a)."""
+
+    async def remove_all_stable_nodes(self) -> int:
+        return 0
+
+
+class BehindCursor(Ksm):
+    """Who registers while run is 2 goes behind the cursor, like at any other time (S4b)."""
+
+    async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
+        await super().insert_slot(slot, at_end=False)
+
+
+class NoCopyWhileUnmerging(Ksm):
+    """A KSM page of the swap cache is mapped as it is although run is 2 (S4c)."""
+
+    async def _is_unmerging(self) -> bool:
+        return False
+
+
+class CopyUnread(Ksm):
+    """A page that could not be read from swap is copied like any other, and the copy passes for good (S4d)."""
+
+    def _is_unread(self, page: Frame) -> bool:
+        return False
+
+
+class RemoveMapped(Ksm):
+    """A stable node is removed although its page is mapped (S4e)."""
+
+    def _is_still_mapped(self, page: Frame) -> bool:
+        return False
+
+
+class MappingKept(Ksm):
+    """The page of a stable node that is removed goes on naming it (S4f)."""
+
+    async def _take_node_away(self, page: Frame) -> None:
+        pass
+
+
+class NoNextTree(Ksm):
+    """The first node that cannot be removed ends the removal of all, instead of that of its tree (S4g)."""
+
+    async def remove_all_stable_nodes(self) -> int:
+        for root in self.root_stable_tree[: self.ksm_nr_node_ids]:
+            failed = await self._remove_tree(root)
+            if failed:
+                return failed
+        return await self._remove_migrate_nodes()
+
+
+UNMERGE: Final[dict[str, type[Ksm]]] = {
+    "s4a-no-removal": NoRemoval,
+    "s4b-behind-cursor": BehindCursor,
+    "s4c-no-copy-while-unmerging": NoCopyWhileUnmerging,
+    "s4d-copy-unread": CopyUnread,
+    "s4e-remove-mapped": RemoveMapped,
+    "s4f-mapping-kept": MappingKept,
+    "s4g-no-next-tree": NoNextTree,
+}

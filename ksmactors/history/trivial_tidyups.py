@@ -1,0 +1,29 @@
+"""S1, *ksm: trivial tidyups*: a new node is filled before it is linked."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.frame import Frame
+
+
+class BeforeTrivialTidyups(Ksm):
+    """A new stable node is linked into its tree first, and filled afterwards.
+
+    Before: stable_tree_insert linked and rebalanced as soon as it had the memory; only then it set the node's list of
+    items and kpfn, and had the page name the node. After: the other way round, as the unstable tree had it. The rest
+    of the commit is about what is compiled where (NUMA or not), and the signs of some integers.
+
+    What a user saw: nothing, with either order. Trees are walked under ksm_thread_mutex, which ksmd holds; whoever
+    comes by way of the page, to migrate or to reclaim it, waits for its lock, which ksmd holds as well. Only who walks
+    a tree without the mutex could meet the half-made node, and the one who does, the check after memory has gone
+    offline, does it when ksmd is shut out. Hence a control: if a witness convicts this, the witness or the locks of the
+    emulator are wrong.
+    """
+
+    async def _add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
+        await self._stable_tree_link(root, node, place, kpage.content)
+        node.kpfn = kpage.pfn
+        node.nid = root.nid
+        await kpage.set_mapping(node.mapping)

@@ -1,0 +1,200 @@
+"""The kernels that can be emulated: sets of layers over v3.9, with layers put on, taken off, and commits undone.
+
+A *variant* is a layer by its name: a subclass of `Ksm` that overrides functions. Layers compose by inheritance, so
+each calls on to the one below with `super()`. From the bottom up a kernel is: the code of v3.9; the layers of the named
+kernel (`later/`); the commits undone (`history/`), newest first, since the text before an older commit is older still;
+what was put on by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from inspect import iscoroutinefunction
+from typing import Final
+
+from ksmactors.errors import UsageError, unknown
+from ksmactors.history import COMMITS, Commit
+from ksmactors.history.mutants import MUTANTS
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.later import LATER, MODES, SERIES
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A layer by its name."""
+
+    name: str
+    summary: str
+    layer: type[Ksm]
+    origin: str
+
+
+OWN: Final = "ksmactors"
+"""The origin of built-in variants."""
+
+VARIANTS: Final[dict[str, Variant]] = {}
+"""All variants by name, built-in ones first, then what plug-ins registered. Commits of the series are none: they are
+undone with `without`."""
+
+
+def register(name: str, layer: object, *, origin: str) -> None:
+    """Add a variant; the first line of the layer's docstring is its summary.
+
+    Raises:
+        UsageError: the layer is no subclass of Ksm, or the name is taken by another; or it is not one of ours and
+            overrides what does not exist.
+    """
+    if not (isinstance(layer, type) and issubclass(layer, Ksm)):
+        raise UsageError(f"variant {name}: {layer!r} is no subclass of ksmactors.ksm.kernel.Ksm")
+    if name in COMMITS or (name in VARIANTS and VARIANTS[name].layer is not layer):
+        raise UsageError(
+            f"variant {name}: the name is taken by {'a commit' if name in COMMITS else VARIANTS[name].origin}"
+        )
+    if origin != OWN:
+        check_overrides(name, layer)
+    summary = (layer.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    VARIANTS[name] = Variant(name, summary, layer, origin)
+
+
+def check_overrides(name: str, layer: type[Ksm]) -> None:
+    """Refuse a layer with a public function or property that no kernel has: a misspelt override would never be called.
+    And one that would be called in another way than it is written: async where the kernel's is not, or the reverse.
+
+    Helpers of the layer's own begin with an underscore; constants and classes in it may be called as they like.
+
+    Raises:
+        UsageError: there is one; the message names the nearest function that exists.
+    """
+    ours: list[type[Ksm]] = [Ksm, *(variant.layer for variant in VARIANTS.values() if variant.origin == OWN)]
+    known = {function: cls for cls in ours for function in dir(cls) if not function.startswith("__")}
+    for cls in layer.__mro__:
+        if any(issubclass(one, cls) for one in ours):
+            continue
+        for function, value in vars(cls).items():
+            if function.startswith("__") or not _is_function(value):
+                continue
+            if function in known:
+                _check_async(name, cls, function, known[function])
+            elif not function.startswith("_"):
+                public = sorted(one for one in known if not one.startswith("_"))
+                near = get_close_matches(function, public, n=1, cutoff=0.0)
+                raise UsageError(
+                    f"variant {name}: no kernel has a function {function}, so {cls.__qualname__} overrides nothing "
+                    f"(did you mean {near[0]}?); a helper of its own begins with an underscore"
+                )
+
+
+def _is_function(value: object) -> bool:
+    """Whether a value in a class body is called, or computed, when asked for: only that can override something."""
+    return isinstance(value, (property, staticmethod, classmethod)) or (callable(value) and not isinstance(value, type))
+
+
+def _check_async(name: str, cls: type, function: str, of: type[Ksm]) -> None:
+    own, kernels = (iscoroutinefunction(getattr(one, function)) for one in (cls, of))
+    if own != kernels:
+        raise UsageError(
+            f"variant {name}: the kernel's {function} is {'' if kernels else 'not '}async, and so must be that of "
+            f"{cls.__qualname__}"
+        )
+
+
+for _name, _layer in (SERIES | LATER | MODES | MUTANTS).items():
+    register(_name, _layer, origin=OWN)
+
+_REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
+"""What upstream repaired of the series; the rest of `SERIES` is ours, and no kernel has it."""
+
+_V6_1: Final = (*_REPAIRS, "page-dirtied", "pageout", "trylock-search", "chains", "per-mm", "zero-pages", "range-walk",
+                "move-status", "wake-on-sleep")  # fmt: skip
+
+_NOT_V6_12: Final = frozenset({"overlay", "per-mm-mergeable"})
+_V7_3: Final = (*_REPAIRS, *LATER)
+
+KERNELS: Final[dict[str, tuple[str, ...]]] = {
+    "series": tuple(SERIES),
+    "v3.9": (),
+    "v6.1": _V6_1,
+    "v6.12": tuple(name for name in _V7_3 if name not in _NOT_V6_12),
+    "v6.18": tuple(name for name in _V7_3 if name != "overlay"),
+    "v7.3": _V7_3,
+}
+"""The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""
+
+
+def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()) -> type[Ksm]:
+    """The class of a kernel with commits undone, some layers taken off and others put on (on top, in the order given).
+
+    Args:
+        kernel: one of KERNELS.
+        without: slugs of commits of the series, or names of variants that the kernel has.
+        with_: names of variants.
+
+    Raises:
+        UsageError: no such kernel, commit or variant, or a variant to take off that the kernel does not have, or a
+            commit or variant without which another one cannot be.
+    """
+    if kernel not in KERNELS:
+        raise UsageError(unknown("kernel", kernel, KERNELS))
+    without, with_ = tuple(without), tuple(with_)
+    names = _without(kernel, [name for name in without if name not in COMMITS])
+    undone = [commit for slug, commit in reversed(COMMITS.items()) if slug in without]
+    names = [name for name in names if not any(name in commit.repairs for commit in undone)]
+    on_top: list[str] = []
+    for name in with_:
+        if name in COMMITS:
+            raise UsageError(f"{name} is a commit that every kernel has; it can be undone: --without {name}")
+        if name not in VARIANTS:
+            raise UsageError(unknown("variant", name, VARIANTS))
+        if not any(issubclass(VARIANTS[other].layer, VARIANTS[name].layer) for other in (*names, *on_top)):
+            on_top.append(name)
+    for name in without:
+        builders = [one for one in (*names, *on_top) if _builds_on(one, name)]
+        if name not in (*names, *on_top) and builders:
+            raise UsageError(f"{' and '.join(builders)} cannot be without {name}: take it off, too (--without)")
+    for commit in undone:
+        _check_undoing(kernel, commit, [*names, *on_top])
+    lowest_first = [
+        *(VARIANTS[name].layer for name in names),
+        *(commit.layer for commit in undone),
+        *(VARIANTS[name].layer for name in on_top),
+    ]
+    return _compose(kernel, tuple(lowest_first))
+
+
+def _check_undoing(kernel: str, commit: Commit, names: Sequence[str]) -> None:
+    """Refuse to undo a commit under variants that build on it."""
+    builders = [name for name in names if name in commit.built_on]
+    if builders:
+        raise UsageError(
+            f"kernel {kernel} cannot be without {commit.slug}: {' and '.join(builders)} "
+            f"{'builds' if len(builders) == 1 else 'build'} on it; undo it on series or v3.9, or add "
+            f"{' '.join(f'--without {name}' for name in builders)}"
+        )
+
+
+def _without(kernel: str, without: Sequence[str]) -> list[str]:
+    """The kernel's own layers, but for some."""
+    names = list(KERNELS[kernel])
+    for name in without:
+        if name in names:
+            names.remove(name)
+        elif name in VARIANTS:
+            raise UsageError(
+                f"kernel {kernel} has no {name} to be without; it has: {', '.join(KERNELS[kernel]) or 'none'}; "
+                f"commits: {', '.join(COMMITS)}"
+            )
+        else:
+            raise UsageError(unknown("commit or variant", name, [*COMMITS, *KERNELS[kernel]]))
+    return names
+
+
+def _builds_on(one: str, other: str) -> bool:
+    return other in VARIANTS and issubclass(VARIANTS[one].layer, VARIANTS[other].layer)
+
+
+@cache
+def _compose(kernel: str, layers: tuple[type[Ksm], ...]) -> type[Ksm]:
+    return type("Kernel", (*reversed(layers), Ksm), {"kernel_name": kernel})

@@ -1,0 +1,63 @@
+"""A mode, and no kernel: memory as weak as the barriers allow."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.mm.store_buffer import StoreBuffer
+
+
+class _WeakFrame(Frame):
+    """A frame whose mapping and SwapCache flag are looked at while stores to them may be on their way."""
+
+    __slots__ = ()
+    stores: ClassVar[StoreBuffer]
+
+    async def read_mapping(self) -> AnonVma | KsmMapping | None:
+        return self.stores.load(self, "mapping", await super().read_mapping())
+
+    async def set_mapping(self, mapping: AnonVma | KsmMapping | None) -> None:
+        old = self.mapping
+        await super().set_mapping(mapping)
+        self.stores.stored(self, "mapping", old)
+
+    async def in_swap_cache(self) -> bool:
+        return self.stores.load(self, "swap_cache", await super().in_swap_cache())
+
+
+class WeakMemory(Ksm):
+    """Stores become visible to others in any order that the barriers allow (a mode, no kernel has it).
+
+    Where the protocol between migration and get_ksm_page depends on it: kpfn, page->mapping and the SwapCache flag. A
+    migration stores kpfn (W3), passes a write barrier (W4), takes the old page's mapping away (W5) and clears its
+    SwapCache flag (W6). Whoever has seen one of the last two must see the new kpfn, too, when it reads it again behind
+    its read barrier; else it takes a live node for stale and frees it. So with this mode a missing barrier is a
+    schedule like any other, found or enumerated, and not luck.
+    """
+
+    def __init__(self, conductor: Any, *args: Any, **kwargs: Any) -> None:
+        self.stores = StoreBuffer(conductor)
+        self.frame_class = type("WeakFrame", (_WeakFrame,), {"__slots__": (), "stores": self.stores})
+        super().__init__(conductor, *args, **kwargs)
+
+    def smp_wmb(self) -> None:
+        self.stores.write_barrier()
+
+    def smp_rmb(self) -> None:
+        self.stores.read_barrier()
+
+    async def _read_kpfn(self, node: StableNode) -> tuple[int, ...]:
+        return self.stores.load(node, "kpfn", await super()._read_kpfn(node))
+
+    async def _write_kpfn(self, node: StableNode, kpfn: int) -> None:
+        old = self._kpfn_of(node)
+        await super()._write_kpfn(node, kpfn)
+        self.stores.stored(node, "kpfn", old)
+
+    async def clear_page_swap_cache(self, page: Frame) -> None:
+        await super().clear_page_swap_cache(page)
+        self.stores.stored(page, "swap_cache", True)
