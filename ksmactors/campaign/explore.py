@@ -1,0 +1,178 @@
+"""Systematic exploration of one workload: a search decides who moves, schedule after schedule, until it has seen all.
+
+What it comes to is said as a verdict: `exhausted`, `bounded`, or `inconclusive` if a budget or Ctrl-C ended it before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import trio
+
+from ksmactors.campaign.outcome import Outcome
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.campaign.subject import Subject
+from ksmactors.campaign.verdicts import Bounded, Exhausted, Inconclusive, told_share
+from ksmactors.errors import CutShort, UsageError
+from ksmactors.interleave.search import bounded, dpor
+from ksmactors.interleave.search.base import Search
+from ksmactors.interleave.search.registry import SEARCHES
+from ksmactors.interleave.troupe import Troupe, open_troupe
+
+SEED: Final = 0
+"""What the explored schedules are recorded with: nothing is drawn but what has too many values to enumerate."""
+
+MAX_SCHEDULES: Final = 20_000
+"""Schedules after which an exploration is given up, if nobody says: some ten seconds to some minutes."""
+
+MAX_STEPS: Final = 100_000
+"""Steps after which an explored schedule is given up, if nobody says: what takes longer has no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When an exploration is given up: after so many schedules, those cut short or run again included, or so many
+    seconds of wall time; what was done before an interruption does not count. `stop_at_first`: and when something is
+    found."""
+
+    schedules: int = MAX_SCHEDULES
+    seconds: float | None = None
+    stop_at_first: bool = False
+
+
+def make_search(algorithm: str | None, preemptions: int | None) -> Search:
+    """The search of that name; with a bound on preemptions, the bounded one unless it is named.
+
+    Raises:
+        UsageError: there is none, or it knows no bound.
+    """
+    name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.Bounded.name)
+    if name not in SEARCHES:
+        raise UsageError(f"no algorithm {name!r}; there are: {', '.join(SEARCHES)}")
+    if preemptions is None:
+        return SEARCHES[name]()
+    if name != bounded.Bounded.name:
+        raise UsageError(
+            f"--preemptions {preemptions}: the algorithm {name} knows no bound, which would break its argument; "
+            "leave one of the two out"
+        )
+    return bounded.Bounded(preemptions=preemptions)
+
+
+@dataclass(slots=True)
+class Exploration(Campaign):
+    """An exploration under way.
+
+    `again` counts the schedules that were cut short or run again: nothing new came of them, and they are not in the
+    tally. `over`: the search has come to its end. `digests` are those of the schedules in the tally, in order.
+    """
+
+    search: Search = field(default_factory=dpor.Dpor)
+    budget: Budget = Budget()
+    again: int = 0
+    over: bool = False
+    digests: bytearray = field(default_factory=bytearray)
+    clock: Callable[[], float] = perf_counter
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Run schedules until the search or the budget ends; Ctrl-C ends the one under way.
+
+        Raises:
+            NotDeterministic: the workload did something else although all choices were the same.
+        """
+        started, before = self.clock(), self.runs
+        async with open_troupe() as troupe:
+            while not self.over and not self._spent(started, before):
+                if not await self._step(troupe):
+                    self.interrupted_at = SEED
+                    break
+                if self.tally.crash is not None:
+                    break
+        self.tally.searched = self._judgement()
+
+    @property
+    def runs(self) -> int:
+        """Schedules run, whatever came of them; those before an interruption, too."""
+        return self.tally.schedules + self.again
+
+    def _spent(self, started: float, before: int) -> bool:
+        budget = self.budget
+        return (
+            self.runs - before >= budget.schedules
+            or (budget.seconds is not None and self.clock() - started >= budget.seconds)
+            or (budget.stop_at_first and bool(self.tally.found))
+        )
+
+    async def _step(self, troupe: Troupe) -> bool:
+        """One schedule; False if it was interrupted."""
+        search, outcome, done = self.search, None, True
+        try:
+            outcome = await self._run_search(troupe)
+        except* KeyboardInterrupt:
+            done = False
+        if not done:
+            search.abandon()
+            return False
+        if outcome is not None and search.fresh:
+            self.digests += outcome.digest
+            await self._keep(outcome)
+        else:
+            self.again += 1
+        self.over = not search.advance()
+        return True
+
+    async def _run_search(self, troupe: Troupe) -> Outcome | None:
+        """The schedule that the search has set up; None if it was cut short."""
+        search, plan = self.search, self.plan
+        try:
+            return await run_schedule(
+                plan.subjects[0], SEED, plan.strategy, deciding=search, troupe=troupe, log=plan.log,
+                observing=search.observer,
+                index=self.tally.schedules, known=self.tally.found,
+            )  # fmt: skip
+        except CutShort:
+            return None
+
+    def _judgement(self) -> Exhausted | Bounded | Inconclusive:
+        """What the search has come to, findings aside."""
+        search = self.search
+        limits = tuple(search.limits)
+        reached = search.reached
+        if self.over:
+            return Bounded(reached, limits) if limits or reached is not None else Exhausted()
+        if reached is not None and reached >= 0:
+            return Bounded(reached, limits)
+        return Inconclusive(self._why(), search.share)
+
+    def _why(self) -> str:
+        if self.interrupted_at is not None:
+            return "interrupted"
+        if self.budget.stop_at_first and self.tally.found:
+            return "stopped at the first finding"
+        return f"the budget ended after {self.runs:,} schedules"
+
+    def progress(self) -> str:
+        """How far it is, in a few words."""
+        bound = getattr(self.search, "bound", None)
+        within = "" if bound is None else f" with {bound} preemptions"
+        return f"{self.tally.schedules:,} schedules{within}, at most about {told_share(self.search.share)} of the tree"
+
+    def as_json(self) -> dict[str, Any]:
+        """What the JSON object of an exploration has beside that of any campaign."""
+        return {
+            "algorithm": self.search.name,
+            "exhausted": isinstance(self.tally.searched, Exhausted),
+            "again": self.again,
+            "share": 1.0 if self.over else self.search.share,
+        }
+
+
+def exploring(subject: Subject, search: Search, budget: Budget, out: Path | None) -> Exploration:
+    """An exploration that has not begun."""
+    return Exploration(Plan([subject], range(SEED, SEED + 1), search.name, out), search=search, budget=budget)

@@ -1,0 +1,105 @@
+"""Verdicts: what many schedules say about a workload, and what they do not.
+
+Each is a type: `word` is what scripts go by, `details` what the JSON object has beside it, and `str` the whole of it
+for a person. None of them is a bare "passed".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from ksmactors.errors import FOUND, INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """All that can happen has been seen, and nothing was found."""
+
+    word: ClassVar[str] = "exhausted"
+    exit_status: ClassVar[int] = 0
+
+    def details(self) -> dict[str, Any]:
+        return {}
+
+    def __str__(self) -> str:
+        return "exhausted: every order of dependent operations has been seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Nothing was found within bounds: all schedules with at most `bound` preemptions (None: that was not bounded),
+    but for what `limits` says."""
+
+    word: ClassVar[str] = "bounded"
+    exit_status: ClassVar[int] = 0
+    bound: int | None
+    limits: tuple[str, ...] = ()
+
+    def details(self) -> dict[str, Any]:
+        return {"bound": self.bound, "limits": list(self.limits)}
+
+    def __str__(self) -> str:
+        told = [] if self.bound is None else [f"every schedule with at most {self.bound} preemptions has been seen"]
+        return f"bounded: {'; '.join([*told, *self.limits])}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Nothing was found in so many schedules, so many of them distinct. `unseen` is an estimate of the probability
+    that one more would be new (Good and Turing: the share of schedules that were seen once)."""
+
+    word: ClassVar[str] = "sampled"
+    exit_status: ClassVar[int] = 0
+    schedules: int
+    distinct: int
+    unseen: float
+
+    def details(self) -> dict[str, Any]:
+        return {"unseen": round(self.unseen, 4)}
+
+    def __str__(self) -> str:
+        return (
+            f"sampled: {self.schedules:,} schedules, {self.distinct:,} distinct; "
+            f"one more would be a new one with a probability of about {self.unseen:.1%}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Convicted:
+    """Something was found."""
+
+    word: ClassVar[str] = "finding"
+    exit_status: ClassVar[int] = FOUND
+    findings: int
+
+    def details(self) -> dict[str, Any]:
+        return {}
+
+    def __str__(self) -> str:
+        return f"finding: {self.findings} {'defect' if self.findings == 1 else 'different defects'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inconclusive:
+    """Neither: `why` says what stopped the campaign. `share` is an estimate of how much of a search was done."""
+
+    word: ClassVar[str] = "inconclusive"
+    exit_status: ClassVar[int] = INCONCLUSIVE
+    why: str = ""
+    share: float | None = None
+
+    def details(self) -> dict[str, Any]:
+        return {} if self.share is None else {"share": self.share, "why": self.why}
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f", at most about {told_share(self.share)} of what there is was seen"
+        return f"inconclusive: {self.why}{share}" if self.why else "inconclusive"
+
+
+Judgement: TypeAlias = Exhausted | Bounded | Sampled | Convicted | Inconclusive
+
+
+def told_share(share: float) -> str:
+    """A share as a person reads it."""
+    return f"{share:.1%}" if share >= 0.001 or not share else f"{share:.0e}"

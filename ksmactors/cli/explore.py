@@ -1,0 +1,138 @@
+"""`ksmactors explore`: all schedules that can differ, one after the other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import click
+
+from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, Exploration, exploring, make_search
+from ksmactors.campaign.findings import default_directory, prepare
+from ksmactors.campaign.resuming import perform
+from ksmactors.campaign.subject import make_subject, split_params
+from ksmactors.campaign.tally import Tally
+from ksmactors.cli.options import out_option, output_options, subject_options
+from ksmactors.cli.report import json_object, print_never_reached, print_table, report_crash
+from ksmactors.cli.screen import console
+from ksmactors.errors import INTERRUPTED
+
+
+@click.command()
+@click.argument("workload")
+@click.option(
+    "--algorithm",
+    metavar="dpor|bounded",
+    help="dpor: one schedule for each order of dependent operations, a proof if it ends. bounded: those with the "
+    "fewest preemptions first.  [default: dpor; bounded with --preemptions]",
+)
+@click.option("--preemptions", type=click.IntRange(0), metavar="C", help="No schedule with more preemptions than that.")
+@click.option(
+    "--max-schedules",
+    type=click.IntRange(1),
+    default=MAX_SCHEDULES,
+    show_default=True,
+    metavar="N",
+    help="Give up after so many schedules.",
+)
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Give up after so long.")
+@click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
+@click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
+@subject_options
+@out_option
+@output_options
+def explore(
+    workload: str,
+    algorithm: str | None,
+    preemptions: int | None,
+    max_schedules: int,
+    seconds: float | None,
+    stop_at_first: bool,
+    resume: bool,
+    params: tuple[str, ...],
+    kernel: str,
+    nodes: int,
+    without: tuple[str, ...],
+    with_: tuple[str, ...],
+    watch: str,
+    max_steps: int | None,
+    inject: str,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
+    """Run all schedules of WORKLOAD that can differ, and say whether that was all.
+
+    The verdict is `exhausted` if everything was seen and nothing found; `bounded` if everything within a bound was;
+    `inconclusive` if the budget ended before. WORKLOAD is a registered name, path/to/file.py:Class, or
+    package.module:Class; it should be small (`list workloads` has classic.* and litmus.*).
+    """
+    search = make_search(algorithm, preemptions)
+    subject = make_subject(
+        workload,
+        params=split_params(params),
+        kernel=kernel,
+        nodes=nodes,
+        without=without,
+        with_=with_,
+        watch=watch,
+        max_steps=max_steps or MAX_STEPS,
+        inject=inject,
+    )
+    budget = Budget(max_schedules, seconds, stop_at_first)
+    exploration = exploring(subject, search, budget, prepare(out or default_directory()))
+    if not quiet:
+        click.echo(
+            f"explore {workload}: {search.name}, kernel {kernel}, at most {max_schedules:,} schedules; "
+            f"findings go to {exploration.plan.out}",
+            err=True,
+        )
+    started = perf_counter()
+    with _progress(exploration, quiet=quiet, color=color):
+        perform(exploration, resume=resume)
+    seconds = perf_counter() - started
+    if as_json:
+        click.echo(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))
+    else:
+        print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
+        _tell(exploration)
+    return _close(exploration)
+
+
+@contextmanager
+def _progress(exploration: Exploration, *, quiet: bool, color: str) -> Iterator[None]:
+    """How far it is, if somebody watches standard error."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with console(sys.stderr, color).status("") as line:
+
+        def show(tally: Tally) -> None:
+            line.update(f"findings: {len(tally.found)}; {exploration.progress()}")
+
+        exploration.on_schedule = show
+        yield
+
+
+def _tell(exploration: Exploration) -> None:
+    """What the table does not: what was left out, and what it came to apart from findings."""
+    tally = exploration.tally
+    if exploration.again:
+        click.echo(f"{exploration.again:,} more were cut short or run again: nothing new came of them")
+    if tally.found and tally.searched is not None:
+        click.echo(f"findings aside: {tally.searched}")
+    print_never_reached(tally, exploration.plan.subjects, stream=sys.stdout)
+
+
+def _close(exploration: Exploration) -> int:
+    """What must be said last, and the exit status."""
+    tally = exploration.tally
+    if tally.crash is not None:
+        report_crash(tally.crash)
+    if not exploration.over and tally.crash is None:
+        click.echo(f"ksmactors: not at its end; go on with --resume --out {exploration.plan.out}", err=True)
+    return INTERRUPTED if exploration.interrupted_at is not None else tally.exit_status

@@ -1,0 +1,312 @@
+"""What the searches share: the path through the tree of choices, draws as choices, and where to go next."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Final, TypeAlias
+
+from ksmactors.errors import NotDeterministic, ScheduleFormatError
+from ksmactors.interleave.actor import ACQUIRE, KIND_NAMES, Actor, Operation
+from ksmactors.interleave.labels import label_of
+from ksmactors.interleave.locks import Mutex, SpinLock
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.schedule import numbers
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.tape import Tape
+from ksmactors.parameters import Int, parameters_of
+
+DRAWS_MAX: Final = 16
+"""A draw among more values than this is drawn as in any schedule, and not enumerated: it would be all there is."""
+
+
+class Turn:
+    """A choice of who moves. Sets of actors are bit masks of their numbers.
+
+    `effects` has, for those `done` or `asleep`, what they touched as they were taken and had not said (labels).
+
+    `ready` could be chosen, and `enabled` of these can do what they are about to do. `chosen` is the branch under way,
+    `done` those that have been explored and `todo` those that must be. `asleep` need not be: what starts with one of
+    them has been seen elsewhere. `free` says that whoever had the turn could not go on, and `signs` what each ready
+    actor was about to do.
+    """
+
+    __slots__ = ("asleep", "chosen", "done", "effects", "enabled", "free", "ready", "signs", "todo")
+
+    def __init__(
+        self, ready: int, enabled: int, chosen: int, signs: tuple[str, ...], *, todo: int = 0, asleep: int = 0,
+        free: bool = False, done: int = 0, effects: dict[int, tuple[str, ...]] | None = None,
+    ) -> None:  # fmt: skip
+        self.ready, self.enabled, self.chosen, self.signs = ready, enabled, chosen, signs
+        self.todo, self.asleep, self.free, self.done = todo, asleep, free, done
+        self.effects = effects or {}
+
+    @property
+    def branches(self) -> tuple[int, int]:
+        """How many branches have been explored, and how many are known."""
+        return self.done.bit_count(), (self.done | self.todo | 1 << self.chosen).bit_count()
+
+    def advance(self) -> bool:
+        """Go on to the next branch; False if there is none."""
+        self.done |= 1 << self.chosen
+        self.todo &= ~self.done
+        if not self.todo:
+            return False
+        self.chosen = (self.todo & -self.todo).bit_length() - 1
+        return True
+
+    def saved(self) -> list[Any]:
+        """As JSON."""
+        return [
+            self.ready, self.enabled, self.chosen, list(self.signs), self.todo, self.asleep, self.free, self.done,
+            [[number, list(labels)] for number, labels in self.effects.items()],
+        ]  # fmt: skip
+
+
+class Draw:
+    """A number that is drawn: `value` is the branch under way, those before it have been explored."""
+
+    __slots__ = ("label", "n", "value")
+
+    def __init__(self, label: str, n: int, value: int = 0) -> None:
+        self.label, self.n, self.value = label, n, value
+
+    @property
+    def branches(self) -> tuple[int, int]:
+        """How many branches have been explored, and how many there are."""
+        return self.value, self.n
+
+    def advance(self) -> bool:
+        """Go on to the next value; False if there is none."""
+        self.value += 1
+        return self.value < self.n
+
+    def saved(self) -> list[Any]:
+        """As JSON."""
+        return [self.label, self.n, self.value]
+
+
+Node: TypeAlias = Turn | Draw
+
+
+class Search(Strategy):
+    """A strategy whose schedules are, one after the other, all that need be seen.
+
+    The protocol: run a schedule with `tape(seed)`; if `fresh`, it is one that no earlier schedule was like; `advance`
+    sets the next one up, or says that there is none. `state` can be kept and given to `restore` of a new object.
+
+    Attributes:
+        limits: why the search is no proof even if it comes to its end, one phrase each.
+    """
+
+    draws = Int(DRAWS_MAX, "draws among at most so many values are enumerated, others only drawn", high=1 << 20)
+
+    observer: Observer | None = None
+    """Who must be told of each operation of the schedule, if the search wants to know."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.path: list[Node] = []
+        self.limits: dict[str, None] = {}
+        self._place = 0
+        self._forced = 0
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self._place = 0
+        self._forced = len(self.path)
+        self._signed: dict[int, tuple[Operation, str]] = {}
+
+    def tape(self, seed: int) -> Tape:
+        """The tape for the next schedule: draws on it are choices too."""
+        return _SearchTape(seed, self)
+
+    # -- one schedule -----------------------------------------------------------------------------------------
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        place = self._place
+        if place < self._forced:
+            turn = self._same_turn(ready)
+        else:
+            turn = self.new_turn(ready, current)
+            self.path.append(turn)
+        self._place = place + 1
+        self.taken(turn, place)
+        return next(actor for actor in ready if actor.number == turn.chosen)
+
+    def draw(self, label: str, n: int) -> int | None:
+        """The value of a draw; None if it is to be drawn as in any schedule."""
+        if n <= 1:
+            return 0
+        if n > self.draws:
+            self.limits[f"draws of {label!r} among {n} values are not enumerated"] = None
+            return None
+        if self._place < self._forced:
+            node = self._same_draw(label, n)
+        else:
+            node = Draw(label, n)
+            self.path.append(node)
+        self._place += 1
+        return node.value
+
+    @property
+    @abstractmethod
+    def fresh(self) -> bool:
+        """Whether the schedule just run is another one than all before it."""
+
+    @abstractmethod
+    def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
+        """A choice where nobody has been yet.
+
+        Raises:
+            CutShort: all that could follow has been seen.
+        """
+
+    def taken(self, turn: Turn, place: int) -> None:
+        """Told which branch is taken at a place of the path."""
+
+    # -- between schedules ------------------------------------------------------------------------------------
+
+    def advance(self) -> bool:
+        """Set up the next schedule; False if all have been seen.
+
+        Raises:
+            NotDeterministic: the schedule just run ended before the path did that it was to follow.
+        """
+        if self._place < self._forced:
+            raise NotDeterministic(self._place, self.stage.step, _told(self.path[self._place], self), "the end")
+        while self.path:
+            if self.path[-1].advance():
+                return True
+            self.path.pop()
+        return False
+
+    def abandon(self) -> None:
+        """Forget the schedule just run, which was interrupted: the next one is run in its place."""
+        del self.path[self._forced :]
+
+    @property
+    def reached(self) -> int | None:
+        """The bound up to which all schedules have been seen, -1 if there is none yet; None if there is no bound."""
+        return None
+
+    @property
+    def share(self) -> float:
+        """An estimate of how much of the tree has been seen, from 0 to 1, as if all branches known by now were alike.
+
+        Branches that are not known yet make it too high.
+        """
+        share, weight = 0.0, 1.0
+        for node in self.path:
+            done, known = node.branches
+            weight /= known
+            share += done * weight
+        return share
+
+    def parameters(self) -> dict[str, Any]:
+        """Its parameters by name."""
+        return {name: getattr(self, name) for name in parameters_of(type(self))}
+
+    def state(self) -> dict[str, Any]:
+        """Where the search is, as JSON: between two schedules, after `advance`."""
+        return {"path": [node.saved() for node in self.path], "limits": list(self.limits)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another object was when `state` was taken.
+
+        Raises:
+            ScheduleFormatError: it is no such state.
+        """
+        try:
+            self.path = [_restored(saved) for saved in state["path"]]
+            self.limits = dict.fromkeys(state["limits"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ScheduleFormatError(f"the state of the search makes no sense ({error!r})") from None
+
+    def signs(self, actors: Sequence[Actor]) -> tuple[str, ...]:
+        """What each is about to do, as a text that is the same whenever the same comes again."""
+        signs = []
+        for actor in actors:
+            op = actor.op
+            known = self._signed.get(actor.number)
+            if known is None or known[0] is not op:
+                known = self._signed[actor.number] = op, f"{KIND_NAMES[op[0]]} {label_of(op)}"
+            signs.append(known[1])
+        return tuple(signs)
+
+    # -- whether the same comes again -------------------------------------------------------------------------
+
+    def _same_turn(self, ready: Sequence[Actor]) -> Turn:
+        node = self.path[self._place]
+        signs = self.signs(ready)
+        if not isinstance(node, Turn) or node.ready != mask_of(ready) or node.signs != signs:
+            now = _ready_told([actor.number for actor in ready], signs, self)
+            raise NotDeterministic(self._place, self.stage.step, _told(node, self), now)
+        return node
+
+    def _same_draw(self, label: str, n: int) -> Draw:
+        node = self.path[self._place]
+        if not isinstance(node, Draw) or (node.label, node.n) != (label, n):
+            now = _told(Draw(label, n), self)
+            raise NotDeterministic(self._place, self.stage.step, _told(node, self), now)
+        return node
+
+
+class _SearchTape(Tape):
+    """A tape whose draws are the search's choices."""
+
+    def __init__(self, seed: int, search: Search) -> None:
+        super().__init__(seed)
+        self._search = search
+
+    def draw(self, label: str, n: int) -> int:
+        value = self._search.draw(label, n)
+        if value is None:
+            return super().draw(label, n)
+        self.draws.append((label, n, value))
+        return value
+
+
+def mask_of(actors: Sequence[Actor]) -> int:
+    """Some actors as a bit mask of their numbers."""
+    mask = 0
+    for actor in actors:
+        mask |= 1 << actor.number
+    return mask
+
+
+def futile(actor: Actor) -> bool:
+    """Whether the actor is about to take a lock that another one has: it would only get in the queue.
+
+    In whichever order those who wait get into the queue, each order in which they get the lock afterwards is one that
+    they can also get it in if nobody has queued. So a search lets them be until the lock is free.
+    """
+    kind, lock, _ = actor.op
+    if kind != ACQUIRE or not isinstance(lock, (Mutex, SpinLock)) or lock.owner is None or lock.owner is actor:
+        return False
+    return isinstance(lock, SpinLock) or not actor.spin_depth  # who would sleep with a spinlock held is convicted
+
+
+def _restored(saved: list[Any]) -> Node:
+    if len(saved) == 3:
+        return Draw(*saved)
+    ready, enabled, chosen, signs, todo, asleep, free, done, effects = saved
+    return Turn(
+        ready, enabled, chosen, tuple(signs), todo=todo, asleep=asleep, free=free, done=done,
+        effects={number: tuple(labels) for number, labels in effects},
+    )  # fmt: skip
+
+
+def _told(node: Node, search: Search) -> str:
+    if isinstance(node, Draw):
+        return f"a draw of {node.label!r} from 0..{node.n - 1}"
+    return _ready_told(numbers(node.ready), node.signs, search)
+
+
+def _ready_told(ready: Sequence[int], signs: Sequence[str], search: Search) -> str:
+    names = {actor.number: actor.name for actor in search.stage.actors}
+    each = (
+        f"{names.get(number, f'actor {number}')} ({sign.strip()})" for number, sign in zip(ready, signs, strict=True)
+    )
+    return f"ready {', '.join(each)}"

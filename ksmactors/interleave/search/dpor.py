@@ -1,0 +1,282 @@
+"""Source-DPOR with sleep sets (Abdulla, Aronis, Jonsson, Sagonas: Optimal Dynamic Partial Order Reduction, POPL 2014).
+
+Of all schedules that order the dependent operations alike, one is enough. A schedule is run, its races are found
+(`happened`), and for each the search sees to it that from the choice before the first of the two operations some actor
+is taken that leads to the other order: one that could move first in a run without that operation (an initial), unless
+one of these is taken there anyway. What has been explored at a choice falls asleep for the branches after it, until
+somebody does what its operation depends on: a schedule in which only those asleep could go on has been seen already,
+and is cut short.
+
+What this search takes for granted, beyond the declared operations and touches being all that actors share:
+
+- Who waits (for a lock, an event, a message) cannot move, and happens after who wakes it.
+- Who waits for a lock need not queue for it (`base.futile`).
+- Who spins (`relax`) goes on when somebody has changed what it tried in vain since it last spun, or when nobody else
+  can move: that others might starve it, or that it might try any number of times before, is not explored.
+- Virtual time: who sleeps while others could move wakes among their steps, at a place that depends on how many they
+  are. Then the search says that it is no proof.
+- A schedule that ends (a finding, the end of the last foreground actor) with actors that could go on: these are
+  taken before the operation that ended it as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, ClassVar, Final
+
+from ksmactors.errors import CutShort
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, Actor, Operation
+from ksmactors.interleave.labels import label_of
+from ksmactors.interleave.locks import WaitQueue
+from ksmactors.interleave.meeting import Gathering
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.schedule import numbers
+from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
+from ksmactors.interleave.search.happened import Happened, Touch, dependent, touches
+from ksmactors.interleave.turns import Turns
+from ksmactors.parameters import Bool, Int
+
+TIMED: Final = "actors sleep while others move: when they wake is not enumerated"
+
+
+class Dpor(Search):
+    """One schedule for each order of dependent operations, and few more.
+
+    Where nobody has been yet the turn goes round at first: in small programs the schedules that mix finely have more
+    findings in their neighbourhood. Later it stays: that passes the turn less often, and cuts fewer schedules short.
+    """
+
+    name: ClassVar[str] = "dpor"
+    summary: ClassVar[str] = "source-DPOR: of all schedules that order dependent operations alike, one"
+    thorough = True
+    patient = Bool(True, "nobody tries to take a lock that another one has")
+    round = Int(8, "choices in a schedule until which the turn goes round", high=1 << 20)
+    stage: Turns
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.observer = _Ears(self)
+        self._cut = False
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self._cut = False
+        self._asleep = 0
+        self._effects: dict[int, tuple[str, ...]] = {}
+        self._spinning: dict[int, tuple[Touch, ...]] = {}
+        self._tried: dict[int, list[tuple[int, tuple[Touch, ...]]]] = {}
+        self._before: dict[int, tuple[Touch, ...]] = {}
+        self._alive = 0
+        self._sole = True
+        self._chosen_at = self._doing = -1
+        self._happened = Happened(patient=self.patient)
+
+    @property
+    def fresh(self) -> bool:
+        return not self._cut
+
+    # -- choices ----------------------------------------------------------------------------------------------
+
+    def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
+        enabled = mask_of([actor for actor in ready if not self._held_up(actor)]) or mask_of(ready)
+        awake = enabled & ~self._asleep
+        if self._cut or not awake:
+            self._cut = True
+            raise CutShort
+        asleep = {number: self._effects[number] for number in numbers(self._asleep) if number in self._effects}
+        chosen = self._first(awake, current)
+        return Turn(mask_of(ready), enabled, chosen, self.signs(ready), asleep=self._asleep, effects=asleep)
+
+    def _first(self, awake: int, current: Actor | None) -> int:
+        if current is None:
+            return (awake & -awake).bit_length() - 1
+        if self._place >= self.round and awake >> current.number & 1:
+            return current.number
+        above = awake >> current.number + 1 << current.number + 1
+        return ((above or awake) & -(above or awake)).bit_length() - 1
+
+    def taken(self, turn: Turn, place: int) -> None:
+        self._asleep = (turn.asleep | turn.done) & ~(1 << turn.chosen)
+        self._effects = turn.effects
+        self._chosen_at = place
+
+    def _held_up(self, actor: Actor) -> bool:
+        return actor.number in self._spinning or (self.patient and futile(actor))
+
+    # -- what happens, as told by the ears --------------------------------------------------------------------
+
+    def spawned(self, actor: Actor | None, child: Actor) -> None:
+        """An actor has started another one."""
+        self._happened.start(None if actor is None else actor.number)
+        self._alive |= 1 << child.number
+        self._sole = actor is None
+
+    def died(self, actor: Actor) -> None:
+        """An actor has ended."""
+        self._alive &= ~(1 << actor.number)
+
+    def woke(self, actor: Actor, woken: Actor) -> None:
+        """An actor has woken another one."""
+        waited = woken.waiting_on
+        if isinstance(waited, Gathering):
+            for member in waited.members:
+                self._happened.after(woken.number, member.number)
+        self._happened.after(woken.number, actor.number)
+
+    def acquired(self, actor: Actor, lock: object) -> None:
+        """An actor has got a lock."""
+        if not self._sole:
+            self._happened.took(actor.number, lock)
+
+    def yielded(self, actor: Actor) -> None:
+        number = actor.number
+        tried = self._tried.pop(number, [])
+        if not any(self._happened.changed(number, index, what) for index, what in tried):
+            self._spinning[number] = tuple(touch for _, what in tried for touch in what)
+
+    def did(self, actor: Actor, op: Operation) -> None:
+        """An actor has done an operation."""
+        self._doing = -1
+        if self._cut or self._sole or self._alone_for_good(actor):
+            return
+        number = self._doing = actor.number
+        what = self._touches(actor, op)
+        if self._asleep:
+            self._stir(actor, op, what)
+        at, self._chosen_at = self._chosen_at, -1
+        if isinstance(op[1], tuple):
+            self.limits[TIMED] = None
+        self._reverse_all(self._happened.add(number, op, what, at))
+        self._changed(number, what)
+        self._before[number] = what
+        self._tried.setdefault(number, []).append((len(self._happened.actors) - 1, what))
+
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        """An actor has touched something else as a part of what it did last."""
+        if self._cut or self._doing != actor.number or isinstance(obj, Gathering):  # `woke` knows of its order
+            return
+        what: tuple[Touch, ...] = ((obj, field, kind != READ),)
+        op = (kind, obj, field)
+        if self._asleep:
+            self._stir(actor, op, what)
+        self._reverse_all(self._happened.also(what))
+        self._changed(actor.number, what)
+        at = self._happened.nodes[-1]
+        if at >= 0 and kind != READ:
+            turn = self.path[at]
+            assert isinstance(turn, Turn)
+            known = turn.effects.get(actor.number, ())
+            label = label_of(op)
+            if label not in known:
+                turn.effects[actor.number] = (*known, label)
+
+    def _touches(self, actor: Actor, op: Operation) -> tuple[Touch, ...]:
+        what = touches(op)
+        if op[0] == ACQUIRE and isinstance(op[1], WaitQueue):  # it looks once more at what it waited for
+            what += self._before.get(actor.number, ())
+        return what
+
+    def _stir(self, actor: Actor, op: Operation, what: tuple[Touch, ...]) -> None:
+        """Wake those whose operation depends on what has been done."""
+        if self._asleep >> actor.number & 1:
+            self._cut = True
+        for number in numbers(self._asleep):
+            sleeper = self.stage.actors[number]
+            effects = self._effects.get(number)
+            if dependent(self._touches(sleeper, sleeper.op), what) or (effects and self._meets(op, what, effects)):
+                self._asleep &= ~(1 << number)
+
+    def _meets(self, op: Operation, what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
+        """Whether what is touched is among what a sleeper touched as it was taken."""
+        return any(label_of((op[0], obj, field)) in effects for obj, field, _ in what)
+
+    def _changed(self, number: int, what: tuple[Touch, ...]) -> None:
+        """Let those try again who have tried something that is another thing now."""
+        if not self._spinning:
+            return
+        self._spinning.pop(number, None)
+        changes = tuple(touch for touch in what if touch[2])
+        for spinner, tried in list(self._spinning.items()):
+            if not tried or dependent(tried, changes):
+                del self._spinning[spinner]
+
+    def _alone_for_good(self, actor: Actor) -> bool:
+        """Whether nobody else is left, and all they did happened before what the actor does."""
+        if self._alive != 1 << actor.number or not self._happened.settled(actor.number):
+            return False
+        self._happened.forget()
+        self._sole = True
+        return True
+
+    # -- races ------------------------------------------------------------------------------------------------
+
+    def _reverse_all(self, rivals: list[int]) -> None:
+        if self._place >= self._forced:  # those on the path that is followed were seen when it was laid
+            for rival in rivals:
+                self._reverse(rival)
+
+    def _reverse(self, first: int) -> None:
+        """See to it that the last operation comes before an earlier one that it raced with, on another path."""
+        happened = self._happened
+        place = happened.nodes[first]
+        if place < 0:  # nobody else could move then
+            return
+        turn = self.path[place]
+        assert isinstance(turn, Turn)
+        last = len(happened.actors) - 1
+        initials = happened.initials(first, last)
+        if initials & (turn.done | turn.todo | turn.asleep | 1 << turn.chosen):
+            return
+        if initials & turn.ready & ~turn.enabled:  # who spins there has to go on spinning
+            return
+        initials &= turn.enabled
+        if not initials:
+            turn.todo |= turn.enabled & ~turn.asleep
+        elif initials >> happened.actors[last] & 1:
+            turn.todo |= 1 << happened.actors[last]
+        else:
+            turn.todo |= initials & -initials
+
+    def advance(self) -> bool:
+        stage = self.stage
+        last = stage.turn
+        if stage.failure is not None and not isinstance(stage.failure, CutShort) and last.op not in (DONE, NOTHING):
+            self.did(last, last.op)  # what it failed in
+        if not self._cut:
+            self._end_others(mask_of([actor for actor in stage.ready if actor is not last]))
+        return super().advance()
+
+    def _end_others(self, mask: int) -> None:
+        """The schedule is over for those who could have gone on: they must get their turn before its end, too."""
+        if not mask:
+            return
+        for node in reversed(self.path):
+            if isinstance(node, Turn):
+                node.todo |= node.enabled & ~(node.asleep | node.done | 1 << node.chosen)
+                return
+
+
+class _Ears(Observer):
+    """Listens for the search, which as a strategy has other things to be told by these names."""
+
+    def __init__(self, search: Dpor) -> None:
+        self._search = search
+
+    def did(self, actor: Actor, op: Operation) -> None:
+        self._search.did(actor, op)
+
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        self._search.touched(actor, kind, obj, field)
+
+    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+        self._search.acquired(actor, lock)
+
+    def woke(self, actor: Actor, woken: Actor) -> None:
+        self._search.woke(actor, woken)
+
+    def spawned(self, actor: Actor | None, child: Actor) -> None:
+        self._search.spawned(actor, child)
+
+    def ended(self, actor: Actor) -> None:
+        self._search.died(actor)
