@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from copy import copy
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
 from ksmactors.errors import UsageError
@@ -150,14 +153,15 @@ class FilePath(Parameter[Path | None]):
         return isinstance(value, Path)
 
 
-def parameters_of(cls: type) -> dict[str, Parameter[Any]]:
+@cache
+def parameters_of(cls: type) -> Mapping[str, Parameter[Any]]:
     """The parameters of a class in the order of declaration, its own before those it inherits."""
     found: dict[str, Parameter[Any]] = {}
     for owner in cls.__mro__:
         for name, value in vars(owner).items():
             if isinstance(value, Parameter):
                 found.setdefault(name, value)
-    return found
+    return MappingProxyType(found)
 
 
 def checked(cls: type, title: str, given: dict[str, Any]) -> dict[str, Any]:

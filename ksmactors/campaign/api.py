@@ -1,4 +1,4 @@
-"""Campaigns from Python: what `ksmactors.stress` and `ksmactors.replay` are."""
+"""Campaigns from Python: what `ksmactors.stress`, `ksmactors.explore` and `ksmactors.replay` are."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from pathlib import Path
 
 import anyio
 
+from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, exploring, make_search
 from ksmactors.campaign.findings import prepare
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.replaying import recorded
+from ksmactors.campaign.resuming import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
-from ksmactors.workload import Workload
+from ksmactors.errors import UsageError
+from ksmactors.program import Program
 
 
 def stress(
-    workload: str | type[Workload],
+    workload: str | type[Program],
     *,
     seeds: int | str = 100,
     params: Mapping[str, object] | None = None,
@@ -64,6 +67,70 @@ def stress(
     if campaign.interrupted_at is not None:
         raise KeyboardInterrupt
     return campaign.tally
+
+
+def explore(
+    workload: str | type[Program],
+    *,
+    algorithm: str | None = None,
+    preemptions: int | None = None,
+    max_schedules: int = MAX_SCHEDULES,
+    seconds: float | None = None,
+    stop_at_first: bool = False,
+    params: Mapping[str, object] | None = None,
+    kernel: str = DEFAULT_KERNEL,
+    nodes: int = DEFAULT_NODES,
+    without: Iterable[str] = (),
+    with_: Iterable[str] = (),
+    watch: str | Sequence[str] = "all",
+    max_steps: int | None = None,
+    inject: str = "",
+    out: Path | None = None,
+    resume: bool = False,
+) -> Tally:
+    """Go through all schedules of a workload that can differ, and return what they add up to.
+
+    Args:
+        workload: as for `stress`.
+        algorithm: "dpor" (the default), or "bounded" (the default with a bound).
+        preemptions: a bound on these, from 0; None: none.
+        max_schedules, seconds: the budget; an exploration that it ends is inconclusive, or bounded by what it got to.
+        stop_at_first: whether to stop at the first finding.
+        params, kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
+        out: directory for finding files, and for the state of an exploration that the budget ends.
+        resume: go on with the exploration whose state is in `out`.
+
+    Returns:
+        The sums: `.verdict`, `.judgement` (with what belongs to it), `.found` (by signature), `.schedules` and more.
+
+    Raises:
+        UsageError: something that was asked for does not exist.
+        NotDeterministic: the workload did something else although all choices were the same.
+        KeyboardInterrupt: as usual, after the state has been written.
+    """
+    subject = make_subject(
+        workload,
+        params=params,
+        kernel=kernel,
+        nodes=nodes,
+        without=without,
+        with_=with_,
+        watch=watch,
+        max_steps=max_steps or MAX_STEPS,
+        inject=inject,
+    )
+    if resume and out is None:
+        raise UsageError("resume: say with `out` where the exploration that was interrupted has left its state")
+    exploration = exploring(
+        subject,
+        make_search(algorithm, preemptions),
+        Budget(max_schedules, seconds, stop_at_first),
+        prepare(out) if out is not None else None,
+    )
+    perform(exploration, resume=resume)
+    if exploration.interrupted_at is not None:
+        raise KeyboardInterrupt
+    return exploration.tally
 
 
 def replay(source: str | Path) -> Outcome:

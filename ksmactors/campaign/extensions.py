@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ksmactors import later, plugins
+from ksmactors import kernels, plugins
+from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies import registry
 from ksmactors.watch import WATCHERS
 
@@ -17,6 +18,7 @@ def need(group: str, name: str) -> None:
 
     Raises:
         PluginError: the plug-in that has it cannot be loaded.
+        UsageError: it is not what it should be: a variant that overrides what no kernel has.
     """
     known, register = _GROUPS[group]
     if name not in known and name in plugins.names(group):
@@ -29,7 +31,10 @@ def register_all(group: str) -> list[str]:
     found, problems = plugins.available(group)
     for plugin in found:
         if plugin.name not in known:
-            register(plugin)
+            try:
+                register(plugin)
+            except UsageError as error:
+                problems.append(f"{error} ({plugin.origin})")
     return problems
 
 
@@ -43,7 +48,7 @@ def _watcher(plugin: plugins.Plugin) -> None:
 
 
 def _variant(plugin: plugins.Plugin) -> None:
-    later.register(plugin.name, plugin.value, origin=plugin.origin)
+    kernels.register(plugin.name, plugin.value, origin=plugin.origin)
 
 
 def _strategy(plugin: plugins.Plugin) -> None:
@@ -52,6 +57,6 @@ def _strategy(plugin: plugins.Plugin) -> None:
 
 _GROUPS: Final[dict[str, tuple[Mapping[str, Any], _Register]]] = {
     "strategies": (registry.STRATEGIES, _strategy),
-    "variants": (later.VARIANTS, _variant),
+    "variants": (kernels.VARIANTS, _variant),
     "watchers": (WATCHERS, _watcher),
 }

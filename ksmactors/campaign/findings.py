@@ -44,7 +44,7 @@ def save(outcome: Outcome, directory: Path) -> Path:
     """
     defect = outcome.defect
     assert defect is not None
-    stem = f"{defect.watcher}-{defect.kind}-{_slug(outcome.workload)}-{outcome.seed}"
+    stem = f"{defect.watcher}-{defect.kind}-{slug(outcome.workload)}-{outcome.seed}"
     content = {"format": FORMAT, **outcome.finding(), "workload": outcome.workload, "strategy": outcome.strategy}
     content |= {
         "verdict": outcome.verdict.value,
@@ -109,5 +109,6 @@ def _finding(source: str, text: str) -> dict[str, Any]:
     return found
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A workload's name as a part of a file's name."""
     return "".join(c if c.isalnum() or c in "_-" else "_" for c in name.rpartition("/")[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from traceback import format_exception, walk_tb
 from typing import Any, Final
@@ -13,14 +14,18 @@ import trio
 import ksmactors.interleave
 from ksmactors import watch
 from ksmactors.campaign.outcome import Defect, Outcome, Verdict
+from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.subject import Subject
 from ksmactors.errors import (
+    CutShort,
     Finding,
     ForeignAwait,
     KsmActorsError,
+    NotDeterministic,
     ReplayDiverged,
     StepLimit,
     UsageError,
+    WitnessFailed,
     WorkloadCrashed,
 )
 from ksmactors.events import catalogue as ev
@@ -29,13 +34,15 @@ from ksmactors.events.terminal import PersonForm
 from ksmactors.events.trace import Record, Trace
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.schedule import Schedule, encode
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.schedule import Schedule, encode, recorded
+from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
-from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
-from ksmactors.interleave.tape import Tape, strategy_rng
+from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
+from ksmactors.interleave.troupe import Troupe
 from ksmactors.machine import Machine
-from ksmactors.workload import Host
+from ksmactors.program import Setting
 
 STORY: Final = 30
 """Events that are told before a finding: about what fits a screen."""
@@ -50,9 +57,15 @@ async def run_schedule(
     strategy: str,
     *,
     replayed: Schedule | None = None,
+    deciding: Strategy | None = None,
+    draws: Mapping[str, Sequence[int]] | None = None,
+    preparing: Preparing | None = None,
+    observing: Observer | None = None,
+    troupe: Troupe | None = None,
     log: LogWriter | None = None,
     index: int = 0,
     keep: bool = False,
+    known: Container[str] = (),
 ) -> Outcome:
     """Run one schedule. To be awaited in trio, outside of any other schedule.
 
@@ -61,39 +74,60 @@ async def run_schedule(
         seed: where its choices come from.
         strategy: who decides who moves, as `--strategy` takes it.
         replayed: the schedule to follow instead of drawing one.
+        deciding: an object that decides instead of the strategy named; the name is what the schedule string says.
+        draws: what is drawn, by label and in order, instead of at random; 0 where it does not say.
+        preparing: what the campaign keeps for the strategy named.
+        observing: who is told of each operation.
+        troupe: who plays its actors, as in `Conductor.run`.
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
         keep: whether the outcome has the schedule string even if nothing went wrong.
+        known: signatures of findings that need not be told again: an outcome with one of them has neither story nor,
+            unless `keep`, schedule string. These cost several times what a short schedule does.
 
     Raises:
         UsageError: there is no such strategy, or the workload does not fit the machine.
+        CutShort: a search that decides has seen all that could follow.
+        NotDeterministic: a search that decides met something else than before.
     """
-    one = _Run(subject, seed, strategy, replayed, keep)
+    if replayed is not None:
+        deciding = Replay(replayed)
+    if deciding is None:
+        deciding = await (preparing or Preparing(run_schedule)).strategy(subject, seed, strategy)
+    if replayed is not None:
+        tape: Tape = ReplayTape(replayed)
+    elif isinstance(deciding, Search):
+        tape = deciding.tape(seed)
+    else:
+        tape = Tape(seed) if draws is None else ScriptedTape(draws)
+    one = _Run(subject, seed, strategy, deciding, tape)
+    if observing is not None:
+        one.conductor.observe(observing)
     one.attach_log(log, index)
     try:
-        await one.conductor.run("host", one.main)
-    except UsageError:
+        await one.conductor.run("host", one.main, troupe)
+    except (UsageError, CutShort, NotDeterministic):
         raise
     except Exception as error:  # whatever an actor raised is told with the schedule that led there
-        return one.outcome(error)
-    return one.outcome(one.shortfall())
+        return one.outcome(watch.judged(one.machine, error), keep, known)
+    return one.outcome(one.shortfall(), keep, known)
 
 
 class _Run:
     """The parts of one schedule, and what they come to."""
 
-    def __init__(self, subject: Subject, seed: int, strategy: str, replayed: Schedule | None, keep: bool) -> None:
-        self.subject, self.seed, self.strategy, self.keep = subject, seed, strategy, keep
-        self.deciding: Strategy = parse(strategy) if replayed is None else Replay(replayed)
-        self.tape = Tape(seed) if replayed is None else ReplayTape(replayed)
+    def __init__(self, subject: Subject, seed: int, strategy: str, deciding: Strategy, tape: Tape) -> None:
+        self.subject, self.seed, self.strategy = subject, seed, strategy
+        self.deciding, self.tape = deciding, tape
         self.deciding.begin(strategy_rng(seed))
         self.conductor = Conductor(self.deciding, self.tape, max_steps=subject.max_steps)
         self.trace = Trace(self.conductor)
-        self.machine = Machine(
-            self.conductor, self.trace, nodes=subject.nodes, kernel=subject.kernel,
-            without=subject.without, with_=subject.with_, inject=dict(subject.inject),
-        )  # fmt: skip
-        watch.attach(self.machine, subject.watchers)
+        self.marks: dict[str, int] = {}
+        self.trace.listen(ev.WORKLOAD_MARK, self._mark)
+        self.machine: Machine | None = None
+
+    def _mark(self, name: str) -> None:
+        self.marks[name] = self.marks.get(name, 0) + 1
 
     def attach_log(self, log: LogWriter | None, index: int) -> None:
         """Have every event written to `log` too."""
@@ -105,7 +139,16 @@ class _Run:
         """What the first actor does."""
         subject = self.subject
         self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, self.strategy)
-        await Host(self.machine).main(subject.workload)
+        await subject.workload.perform(Setting(self.conductor, self.trace, self._machine))
+
+    def _machine(self) -> Machine:
+        subject = self.subject
+        machine = self.machine = Machine(
+            self.conductor, self.trace, nodes=subject.nodes, kernel=subject.kernel,
+            without=subject.without, with_=subject.with_, inject=dict(subject.inject),
+        )  # fmt: skip
+        watch.attach(machine, subject.watchers)
+        return machine
 
     def shortfall(self) -> ReplayDiverged | None:
         """What is wrong with a replay that came to an end: it may have ended before its recording does."""
@@ -114,31 +157,40 @@ class _Run:
             return ReplayDiverged(choices, self.conductor.step, f"{self.deciding.left} more choices", "the end")
         return None
 
-    def outcome(self, error: Exception | None) -> Outcome:
-        """Judge how it ended; `error` is what an actor raised."""
+    def outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
+        """Judge how it ended; `error` is what an actor raised. `keep` and `known` are as in `run_schedule`."""
         verdict = _verdict(error)
-        steps, tape, trace = self.conductor.step, self.tape, self.trace
+        steps, turns, trace = self.conductor.step, self.tape.turns, self.trace
         if isinstance(error, Finding):
             trace.emit(ev.FINDING, error.watcher, error.kind, error.signature, error.message)
-        trace.emit(ev.RUN_END, verdict.value, steps, len(tape.turns))
+        trace.emit(ev.RUN_END, verdict.value, steps, len(turns))
         digest = trace.digest()
-        header = {**self.subject.header(), "seed": self.seed, "strategy": self.strategy, "digest": digest.hex()}
+        told = error is not None and not (isinstance(error, Finding) and error.signature in known)
         return Outcome(
             workload=self.subject.name,
             seed=self.seed,
             strategy=self.strategy,
             verdict=verdict,
             steps=steps,
-            choices=len(tape.turns),
+            choices=len(turns),
             counts=tuple(trace.counts),
             digest=digest,
-            shape=_shape(tape.turns),
-            schedule=encode(Schedule(header, tape.turns, tape.draws)) if error is not None or self.keep else "",
-            defect=None if error is None else self._defect(error, verdict),
+            shape=_shape(turns),
+            metrics=self.deciding.concluded(),
+            schedule=self._schedule(digest) if told or keep else "",
+            marks=self.marks,
+            lock_edges=watch.lock_edges(self.machine),
+            defect=None if error is None else self._defect(error, verdict, told),
             error=error,
         )
 
-    def _defect(self, error: Exception, verdict: Verdict) -> Defect:
+    def _schedule(self, digest: bytes) -> str:
+        header = {**self.subject.header(), "seed": self.seed, "strategy": self.strategy, "digest": digest.hex()}
+        if self.deciding.thorough:
+            header["thorough"] = True
+        return encode(recorded(header, self.tape))
+
+    def _defect(self, error: Exception, verdict: Verdict, told: bool) -> Defect:
         watcher, kind, message = _told(error, verdict)
         actors, where = self._actors(error), _where(error)
         places = [self.conductor.places.get(actor.number, where) for actor in actors]
@@ -150,7 +202,7 @@ class _Run:
             step=self.conductor.step,
             actors=tuple(actor.name for actor in actors),
             functions=tuple(places),
-            story=self._story(),
+            story=self._story() if told else (),
             traceback=_traceback(error, verdict),
         )
 
@@ -201,6 +253,8 @@ def _told(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
     """(watcher, kind, message): who says so, what it is, and this instance of it."""
     if isinstance(error, Finding):
         return error.watcher, error.kind, error.message
+    if isinstance(error, WitnessFailed):
+        return error.witness, verdict.value, str(error)
     message = str(error) if isinstance(error, KsmActorsError) else f"{type(error).__name__}: {error}"
     return "run", verdict.value, message
 
@@ -209,7 +263,7 @@ def _where(error: Exception) -> str:
     """The function in which it shows."""
     if isinstance(error, Finding):
         return error.where
-    cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ else error
+    cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WitnessFailed)) and error.__cause__ else error
     frames = [frame.f_code for frame, _ in walk_tb(cause.__traceback__)]
     names = [code.co_name for code in frames if not code.co_filename.startswith(_MACHINERY)]
     return names[-1] if names else ""

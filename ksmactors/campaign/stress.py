@@ -14,16 +14,21 @@ from typing import Final
 
 import trio
 
+from ksmactors.campaign.circles import circles_closed_by
+from ksmactors.campaign.explain import explain
 from ksmactors.campaign.extensions import need
 from ksmactors.campaign.findings import replay_command, save
 from ksmactors.campaign.outcome import Outcome
+from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.errors import UsageError
 from ksmactors.events.logs import LogWriter
 from ksmactors.interleave.schedule import Schedule
-from ksmactors.interleave.strategies.registry import parse
+from ksmactors.interleave.search.registry import SEARCHES
+from ksmactors.interleave.strategies.registry import dealt, parse
+from ksmactors.interleave.troupe import Troupe, open_troupe
 
 SEED_LIMIT: Final = 1 << 63
 """Seeds are below this: they fit 64 bits whatever reads the logs."""
@@ -48,8 +53,9 @@ class Plan:
     keep: bool = False
 
     def __post_init__(self) -> None:
-        need("strategies", self.strategy.partition(":")[0])
-        parse(self.strategy)
+        if self.replayed is None and self.strategy not in SEARCHES:
+            need("strategies", self.strategy.partition(":")[0])
+            parse(self.strategy)
 
     def subject_of(self, seed: int) -> Subject:
         """The workload that a seed is dealt to."""
@@ -67,6 +73,7 @@ class Campaign:
     tally: Tally = field(default_factory=Tally)
     on_found: Callable[[Found], None] = lambda _: None
     on_schedule: Callable[[Tally], None] = lambda _: None
+    preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
     last: Outcome | None = None
     interrupted_at: int | None = None
 
@@ -81,37 +88,51 @@ class Campaign:
 
         A crashed workload ends the campaign.
         """
-        for index, seed in enumerate(self.plan.seeds):
-            outcome = await self._run_one(index, seed)
-            if outcome is None:
-                self.interrupted_at = seed
-                return
-            self._keep(outcome)
-            if self.tally.crash is not None:
-                return
+        async with open_troupe() as troupe:
+            for index, seed in enumerate(self.plan.seeds):
+                outcome = await self._run_one(troupe, index, seed)
+                if outcome is None:
+                    self.interrupted_at = seed
+                    return
+                await self._keep(outcome)
+                if self.tally.crash is not None:
+                    return
 
-    async def _run_one(self, index: int, seed: int) -> Outcome | None:
+    async def _run_one(self, troupe: Troupe, index: int, seed: int) -> Outcome | None:
         """One schedule; None if it was interrupted."""
         plan = self.plan
         outcome = None
         try:
             outcome = await run_schedule(
-                plan.subject_of(seed), seed, plan.strategy,
-                replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
+                plan.subject_of(seed), seed, dealt(plan.strategy, len(plan.subjects)),
+                preparing=self.preparing, replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
+                troupe=troupe, known=self.tally.found,
             )  # fmt: skip
         except* KeyboardInterrupt:
             pass
         return outcome
 
-    def _keep(self, outcome: Outcome) -> None:
+    async def _keep(self, outcome: Outcome) -> None:
         tally, self.last = self.tally, outcome
         tally.add(outcome)
         if outcome.defect is not None and tally.known(outcome) is None:
-            found = self._found(outcome)
+            found = self._found(await self._explained(outcome))
             tally.keep(found)
             if tally.crash is None:  # a crash is told at the end, with its traceback
                 self.on_found(found)
+        for circle in circles_closed_by(outcome, tally):
+            tally.keep(circle)
+            self.on_found(circle)
         self.on_schedule(tally)
+
+    async def _explained(self, outcome: Outcome) -> Outcome:
+        """What was found with who met whom over what; as it was if that is interrupted."""
+        explained = outcome
+        try:
+            explained = await explain(outcome, self.plan.subject_of(outcome.seed))
+        except* KeyboardInterrupt:
+            pass
+        return explained
 
     def _found(self, outcome: Outcome) -> Found:
         """A defect that is new, written to a file at once if there is a place for it."""

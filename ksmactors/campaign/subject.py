@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from ksmactors import plugins
 from ksmactors.campaign.extensions import need
-from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.errors import ScheduleFormatError, UsageError, unknown
 from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
-from ksmactors.later import kernel_class
+from ksmactors.kernels import kernel_class
 from ksmactors.parameters import parameters_of
+from ksmactors.program import Program
 from ksmactors.watch import WATCHERS
-from ksmactors.workload import Workload
 
 DEFAULT_KERNEL: Final = "series"
 DEFAULT_NODES: Final = 2
@@ -29,7 +29,7 @@ class Subject:
     """
 
     name: str
-    workload: Workload
+    workload: Program
     params: tuple[tuple[str, str], ...]
     kernel: str
     nodes: int
@@ -55,7 +55,7 @@ class Subject:
 
 
 def make_subject(
-    name: str | type[Workload],
+    name: str | type[Program],
     *,
     params: Mapping[str, object] | None = None,
     kernel: str = DEFAULT_KERNEL,
@@ -121,7 +121,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
     for name in names:
         need("watchers", name)
         if name not in WATCHERS:
-            raise UsageError(plugins.unknown("witness", name, [*WATCHERS, "all", "none"]))
+            raise UsageError(unknown("witness", name, [*WATCHERS, "all", "none"]))
     return tuple(name for name in WATCHERS if name in names)
 
 
@@ -144,7 +144,7 @@ def deal_params(names: Sequence[str], given: Mapping[str, str]) -> list[dict[str
     known = [set(parameters_of(plugins.load_workload(name))) for name in names]
     for key in given:
         if len(names) > 1 and not any(key in keys for keys in known):
-            raise UsageError(plugins.unknown("parameter of these workloads", key, sorted(set().union(*known))))
+            raise UsageError(unknown("parameter of these workloads", key, sorted(set().union(*known))))
     if len(names) == 1:
         return [dict(given)]
     return [{key: value for key, value in given.items() if key in keys} for keys in known]

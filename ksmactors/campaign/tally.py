@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
 from ksmactors.campaign.outcome import Outcome, Verdict, campaign_hash
-from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL
+from ksmactors.campaign.subject import Subject
+from ksmactors.campaign.verdicts import Bounded, Convicted, Exhausted, Inconclusive, Judgement, Sampled
+from ksmactors.errors import INTERNAL
 from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.watch.lock_graph import LockGraph
 
+_CODES: Final = range(len(CATALOGUE))
+_SUMS: Final = ("schedules", "steps", "choices", "inconclusive", "first_finding_at", "counts", "schedules_with")
 RACES: Final = tuple(event.code for event in CATALOGUE if event.name.startswith("race."))
 
 
@@ -52,7 +59,15 @@ class Tally:
     given_up: Found | None = None
     counts: list[int] = field(default_factory=lambda: [0] * len(CATALOGUE))
     schedules_with: list[int] = field(default_factory=lambda: [0] * len(CATALOGUE))
-    _shapes: set[bytes] = field(default_factory=set)
+    marks: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How often each mark was passed, by workload and name."""
+    metrics: dict[str, int] = field(default_factory=dict)
+    """What the strategy has counted, summed."""
+    searched: Exhausted | Bounded | Inconclusive | None = None
+    """What a search has come to, if it was one that decided who moves, and it has ended."""
+    locks: LockGraph = field(default_factory=LockGraph)
+    """The order in which locks were taken in any schedule."""
+    _shapes: dict[bytes, int] = field(default_factory=dict)
     _hash: hashlib.blake2b = field(default_factory=campaign_hash)
 
     def add(self, outcome: Outcome) -> None:
@@ -61,15 +76,36 @@ class Tally:
         self.steps += outcome.steps
         self.choices += outcome.choices
         self.inconclusive += outcome.verdict is Verdict.INCONCLUSIVE
-        self._shapes.add(outcome.shape)
+        self._shapes[outcome.shape] = self._shapes.get(outcome.shape, 0) + 1
+        for name, count in outcome.marks.items():
+            self.marks[outcome.workload, name] = self.marks.get((outcome.workload, name), 0) + count
+        for name, count in outcome.metrics.items():
+            self.metrics[name] = self.metrics.get(name, 0) + count
         self._hash.update(outcome.digest)
-        for code, count in enumerate(outcome.counts):
-            if count:
-                self.counts[code] += count
-                self.schedules_with[code] += 1
+        counts = outcome.counts
+        for code in compress(_CODES, counts):
+            self.counts[code] += counts[code]
+            self.schedules_with[code] += 1
         known = self.known(outcome)
         if known is not None:
             known.count += 1
+
+    def state(self) -> dict[str, Any]:
+        """The sums as JSON, findings and the digest aside."""
+        return {
+            "sums": {name: getattr(self, name) for name in _SUMS},
+            "marks": [[*key, count] for key, count in self.marks.items()],
+            "shapes": [[shape.hex(), count] for shape, count in self._shapes.items()],
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], digests: bytes) -> Tally:
+        """The tally that `state` was taken of; `digests` are those of its schedules, in order."""
+        tally = cls(**state["sums"])
+        tally.marks = {(workload, mark): count for workload, mark, count in state["marks"]}
+        tally._shapes = {bytes.fromhex(shape): count for shape, count in state["shapes"]}
+        tally._hash = campaign_hash(digests)
+        return tally
 
     def known(self, outcome: Outcome) -> Found | None:
         """What is kept of the outcome's defect, if it was met before."""
@@ -109,24 +145,47 @@ class Tally:
         return {CATALOGUE[c].name: (self.counts[c], self.schedules_with[c]) for c in RACES if self.counts[c]}
 
     @property
-    def verdict(self) -> str:
-        """finding, inconclusive (a schedule ran out of steps, or none ran) or sampled."""
+    def unseen(self) -> float:
+        """An estimate of the probability that one more schedule would be a new one: the share of those seen once."""
+        once = sum(count == 1 for count in self._shapes.values())
+        return once / self.schedules if self.schedules else 1.0
+
+    @property
+    def judgement(self) -> Judgement:
+        """The verdict, with what belongs to it."""
         if self.found:
-            return "finding"
-        return "inconclusive" if self.inconclusive or self.crash or not self.schedules else "sampled"
+            return Convicted(len(self.found))
+        if self.crash is not None:
+            return Inconclusive("a schedule crashed")
+        if self.inconclusive:
+            return Inconclusive(f"{self.inconclusive:,} of {self.schedules:,} schedules ran out of steps")
+        if self.searched is not None:
+            return self.searched
+        if not self.schedules:
+            return Inconclusive("no schedule was run")
+        return Sampled(self.schedules, self.distinct, self.unseen)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one word."""
+        return self.judgement.word
 
     @property
     def exit_status(self) -> int:
         """What the verdict asks for; a crash weighs more than anything found."""
-        if self.crash is not None:
-            return INTERNAL
-        return {"finding": FOUND, "inconclusive": INCONCLUSIVE, "sampled": 0}[self.verdict]
+        return INTERNAL if self.crash is not None else self.judgement.exit_status
+
+    def never_reached(self, subjects: Iterable[Subject]) -> list[str]:
+        """The marks that workloads should have reached in some schedule (`expect_marks`), and did in none."""
+        expected = [(subject.name, mark) for subject in subjects for mark in subject.workload.expect_marks]
+        return [f"{name}: {mark}" for name, mark in expected if (name, mark) not in self.marks]
 
     def as_json(self) -> dict[str, Any]:
         """The part of the JSON object that does not depend on what was asked for."""
         found = [*self.found.values(), *([self.crash] if self.crash else [])]
         return {
             "verdict": self.verdict,
+            **self.judgement.details(),
             "schedules": self.schedules,
             "steps": self.steps,
             "choices": self.choices,
@@ -136,5 +195,7 @@ class Tally:
             "first_finding_at": self.first_finding_at,
             "findings": [one.as_json() for one in found],
             "races": {name: count for name, (count, _) in self.races.items()},
+            **({"metrics": self.metrics} if self.metrics else {}),
+            "marks": {f"{name}: {mark}": count for (name, mark), count in self.marks.items()},
             "digest": self.digest,
         }

@@ -22,8 +22,11 @@ from ksmactors.errors import INTERNAL, INTERRUPTED, EmulatorBug, KsmActorsError
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
     "stress": "Run many schedules with randomized interleavings.",
+    "explore": "Run all schedules that can differ, and say whether that was all.",
     "replay": "Run a finding or a schedule again, exactly.",
+    "shrink": "Cut a finding to the bone, and tell it as a story.",
     "analyze": "Say what a log says: races, contention, findings; SQL.",
+    "corpus": "Show the known defects, and how soon they are found.",
     "conform": "Run scenario files, and compare with recordings of a kernel.",
     "estimate": "Say what KSM would save on files, cores or processes.",
     "list": "List what there is, plug-ins included.",
@@ -38,7 +41,7 @@ Exit status:
   1    something found: a finding, a mismatch, a diverging replay
   2    usage
   3    an internal error, or a workload that crashed
-  4    inconclusive: out of steps
+  4    inconclusive: out of steps, or out of budget
   130  interrupted: what was done so far is kept and summarised"""
 
 CLOSED_PIPE: Final = 141
@@ -66,7 +69,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from ksmactors.plugins import unknown
+            from ksmactors.errors import unknown
 
             raise click.UsageError(unknown("command", args[0], list(COMMANDS)), ctx)
         return super().resolve_command(ctx, args)

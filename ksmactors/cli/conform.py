@@ -27,7 +27,7 @@ from ksmactors.conformance.live import Live
 from ksmactors.conformance.recording import Recording, read_recording, recording_for, scenario_files
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.events.terminal import color_allowed
-from ksmactors.later import KERNELS, kernel_class
+from ksmactors.kernels import KERNELS, kernel_class
 
 DEFAULT_KERNEL: Final = "series"
 DEFAULT_NODES: Final = 2

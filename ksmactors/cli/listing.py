@@ -26,17 +26,15 @@ OWN: Final = f"ksmactors {version('ksmactors')}"
 @click.command("list")
 @click.argument("what", type=click.Choice(WHAT))
 @output_options
-def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:
+def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a list is all there is to say
     """List workloads, strategies, variants, watchers, events or commits, and where each comes from."""
     rows, problems = _LISTS[what]()
     for problem in problems:
         click.echo(f"ksmactors: {problem}", err=True)
     if as_json:
         click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
-    elif rows:
+    else:
         _print(rows, what, color)
-    elif not quiet:
-        click.echo(f"There are no {what} in this version; `ksmactors list variants` has what can be undone.", err=True)
     return 0
 
 
@@ -58,7 +56,7 @@ def _strategies() -> tuple[list[Row], list[str]]:
 
 
 def _variants() -> tuple[list[Row], list[str]]:
-    from ksmactors.later import KERNELS, VARIANTS
+    from ksmactors.kernels import KERNELS, VARIANTS
 
     problems = register_all("variants")
     return [
@@ -87,8 +85,23 @@ def _events() -> tuple[list[Row], list[str]]:
 
 
 def _commits() -> tuple[list[Row], list[str]]:
-    """The commits of the series that can be undone: none in this version. Later repairs are variants."""
-    return [], []
+    """The commits of the series, oldest first, with what shows that one is missing and who convicts it."""
+    from ksmactors.history import COMMITS
+    from ksmactors.history.cases import cases_of
+
+    rows = []
+    for commit in COMMITS.values():
+        cases = cases_of(commit)
+        rows.append(
+            _row(
+                commit.slug, commit.summary, OWN,
+                subject=commit.subject, date=commit.date, dated="committed" if commit.committed else "posted",
+                case=commit.case, cases=[case.name for case in cases],
+                workloads=list(dict.fromkeys(case.workload for case in cases)),
+                watchers=list(dict.fromkeys(case.watcher for case in cases if case.watcher)),
+            )
+        )  # fmt: skip
+    return rows, []
 
 
 _LISTS: Final[dict[str, Callable[[], tuple[list[Row], list[str]]]]] = {
@@ -119,8 +132,18 @@ def _print(rows: list[Row], what: str, color: str) -> None:
         note = "".join(f" [{word}]" for word in (row.get("level"), *row.get("kernels", ())) if word)
         line = Text.assemble((f"{row['name']:<{width}}", "bold"), f"  {row['summary']}{note}  ", (row["origin"], "dim"))
         out.print(line, soft_wrap=True)
-        for detail in (*row.get("parameters", ()), *row.get("fields", ())):
-            out.print(Text(f"    {_detail(detail, what)}"), soft_wrap=True)
+        details = [_detail(detail, what) for detail in (*row.get("parameters", ()), *row.get("fields", ()))]
+        for detail in details if what != "commits" else _about_commit(row):
+            out.print(Text(f"    {detail}"), soft_wrap=True)
+
+
+def _about_commit(row: Row) -> list[str]:
+    """Which commit it is, and what its being undone is shown by and found by."""
+    found = f"found by {', '.join(row['watchers'])}" if row["watchers"] else "nothing is found without it"
+    return [
+        f"{row['case']}, {row['dated']} {row['date']}: {row['subject']}",
+        f"shown by {', '.join(row['workloads'])}; {found} (cases {', '.join(row['cases'])})",
+    ]
 
 
 def _detail(detail: Mapping[str, Any], what: str) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 import click
 import orjson
 
-from ksmactors.campaign.outcome import Verdict
+from ksmactors.campaign.outcome import Explanation, Verdict
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.screen import console
+from ksmactors.history.cases import CASES
 
 
 def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, seconds: float, **more: Any) -> str:
-    """The object that `run`, `stress` and `replay` print with `--json`."""
+    """The object that `run`, `stress`, `explore` and `replay` print with `--json`."""
     first = subjects[0]
     content = {
         "workloads": [subject.name for subject in subjects],
@@ -25,6 +26,7 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, second
         "nodes": first.nodes,
         "strategy": strategy,
         **tally.as_json(),
+        "never_reached": tally.never_reached(subjects),
         "seconds": round(seconds, 3),
         **more,
     }
@@ -46,6 +48,8 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
     table.add_row("distinct interleavings", f"{tally.distinct:,}", "", "")
     for name, count in (("steps", tally.steps), ("choices", tally.choices), ("merges", tally.merges)):
         table.add_row(name, f"{count:,}", _ratio(count, schedules), "")
+    for name, count in tally.metrics.items():
+        table.add_row(name.replace("_", " "), f"{count:,}", _ratio(count, schedules), "")
     if tally.races:
         table.add_section()
     for name, (count, within) in sorted(tally.races.items(), key=lambda race: (-race[1][0], race[0])):
@@ -57,8 +61,14 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
     out.print(table)
     print_defects(tally, stream=stream, color=color)
     out.print(
-        f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.verdict}; digest {tally.digest}", soft_wrap=True
+        f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.judgement}; digest {tally.digest}", soft_wrap=True
     )
+
+
+def print_never_reached(tally: Tally, subjects: Sequence[Subject], *, stream: TextIO) -> None:
+    """The marks that should have been reached: nothing can be said about what lies behind them."""
+    for mark in tally.never_reached(subjects):
+        click.echo(f"never reached: {mark}", file=stream)
 
 
 def print_defects(tally: Tally, *, stream: TextIO, color: str) -> None:
@@ -81,10 +91,22 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
     lines = [defect.message, f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
+    if defect.explanation is not None:
+        lines += _explained(defect.explanation)
     lines += [found.problem] if found.problem else []
     lines += [f"replay: {found.replay}"] if found.replay else []
     for line in lines:
         out.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _explained(explanation: Explanation) -> Iterator[str]:
+    """Who met whom over what, and which known defects look like it."""
+    for word, step in zip(("first", "then"), explanation.met, strict=False):
+        yield f"{word}: {step}"
+    if explanation.concerns:
+        yield f"about: {'; '.join(explanation.concerns)}"
+    for name in explanation.looks_like:
+        yield f"looks like {name}: {CASES[name].title}"
 
 
 def report_crash(crash: Found) -> None:

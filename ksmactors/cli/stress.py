@@ -18,11 +18,12 @@ from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import deal_params, make_subject, split_params
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
-from ksmactors.cli.report import json_object, print_table, report_crash
+from ksmactors.cli.report import json_object, print_never_reached, print_table, report_crash
 from ksmactors.cli.screen import console
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
+from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"
 """Fifty schedules for each built-in workload: some ten seconds on a current core."""
@@ -87,14 +88,16 @@ def stress(
     if as_json:
         click.echo(json_object(subjects, strategy, campaign.tally, seconds))
     else:
-        print_table(campaign.tally, seconds, stream=sys.stderr if log == "-" else sys.stdout, color=color)
+        stream = sys.stderr if log == "-" else sys.stdout
+        print_table(campaign.tally, seconds, stream=stream, color=color)
+        print_never_reached(campaign.tally, subjects, stream=stream)
     return _close(campaign)
 
 
 def _built_in() -> list[str]:
-    """The workloads that come with ksmactors and need no parameter, in order of name."""
+    """The workloads of the emulated machine that come with ksmactors, in order of name."""
     found, _ = plugins.available("workloads")
-    return [plugin.name for plugin in found if plugin.origin.startswith("ksmactors ")]
+    return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]
 
 
 def _announce(plan: Plan) -> None:

@@ -48,22 +48,20 @@ class Trace:
         self._records: list[Record] = []
         self._kept: deque[list[Record]] = deque(maxlen=KEPT_CHUNKS)
         self._hash = hashlib.blake2b(digest_size=16)
-        self._listeners: list[list[Callable[..., None]]] = [[] for _ in CATALOGUE]
+        self._listeners: list[tuple[Callable[..., None], ...]] = [()] * len(CATALOGUE)
 
     def emit(self, code: int, *fields: Any) -> None:
         """Record an event; its fields are integers, strings, booleans or None, as the catalogue says."""
         self.counts[code] += 1
         self._records.append((code, *self.clock.stamp(), *fields))
-        listeners = self._listeners[code]
-        if listeners:
-            for listener in listeners:
-                listener(*fields)
+        for listener in self._listeners[code]:
+            listener(*fields)
         if len(self._records) >= CHUNK:
             self.flush()
 
     def listen(self, code: int, listener: Callable[..., None]) -> None:
         """Have `listener` called with an event's fields, at once, each time it is recorded."""
-        self._listeners[code].append(listener)
+        self._listeners[code] = *self._listeners[code], listener
 
     def flush(self) -> None:
         """Hash what was recorded since the last time and hand it to the sinks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from importlib.metadata import EntryPoint, version
 
 import pytest
@@ -11,6 +12,8 @@ from ksmactors import plugins
 from ksmactors.cli import main
 from ksmactors.cli.listing import WHAT
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.history import COMMITS
+from ksmactors.watch import WATCHERS
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -20,7 +23,7 @@ def test_everything_has_a_name_a_summary_and_an_origin(what: str, capsys: Capsys
     """`list WHAT --json` is an array of objects with name, summary and origin (package and version)."""
     assert main(["list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert rows or what == "commits"
+    assert rows
     for row in rows:
         assert row["name"]
         assert row["summary"], row["name"]
@@ -47,10 +50,83 @@ def test_every_event_is_listed_with_its_fields(capsys: Capsys) -> None:
             assert f"    {field.name} ({field.type}" in out
 
 
-def test_a_list_of_nothing_says_so(capsys: Capsys) -> None:
-    """There are no commits to undo in this version: a line says so, and the status is 0."""
-    assert main(["list", "commits"]) == 0
-    assert "There are no commits" in capsys.readouterr().err
+def test_commits_say_what_shows_them(capsys: Capsys) -> None:
+    """Each commit comes with subject, date, the workloads that show that it is missing and who convicts them, in
+    the order of the commits; the workloads and the witnesses exist."""
+    assert main(["list", "commits", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    workloads = set(plugins.names("workloads"))
+
+    assert [row["name"] for row in rows] == list(COMMITS)
+    for row in rows:
+        assert row["subject"] == COMMITS[row["name"]].subject
+        assert date.fromisoformat(row["date"])
+        assert row["dated"] in ("committed", "posted")
+        assert row["workloads"]
+        assert set(row["workloads"]) <= workloads
+        assert set(row["watchers"]) <= {*WATCHERS, "structure"}
+        assert row["cases"]
+    found = {row["case"] for row in rows if row["watchers"]}
+    assert found == {row["case"] for row in rows} - {"S1", "R4", "D8"}
+
+
+def test_commits_for_a_person(capsys: Capsys) -> None:
+    """A person reads what it was like before, which commit it is, and what finds that it is missing."""
+    assert main(["list", "commits", "--color", "never"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("foll-migration "))
+
+    assert "Unmerging takes a migration entry for a hole" in lines[at]
+    assert lines[at + 1].strip() == "R1, posted 2013-02-21: mm,ksm: FOLL_MIGRATION do migration_entry_wait"
+    assert lines[at + 2].strip().startswith("shown by litmus.unmerge_meets_migration")
+    assert "; found by unmerge" in lines[at + 2]
+    assert " (cases R1" in lines[at + 2]
+    assert any("nothing is found without it (cases S1a)" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ["--without", "get-ksm-page-lock"],
+            "no commit or variant 'get-ksm-page-lock' (did you mean get-ksm-page-locked or ksm-page-migration?); ",
+        ),
+        (
+            ["--without", "ksm-page-migration", "--without", "nothing-like-it"],
+            "no commit or variant 'nothing-like-it'; there are: trivial-tidyups, ",
+        ),
+        (
+            ["--with", "foll-migration"],
+            "foll-migration is a commit that every kernel has; it can be undone: --without foll-migration",
+        ),
+        (
+            ["--kernel", "v6.1", "--without", "merge-across-nodes-migration"],
+            "kernel v6.1 cannot be without merge-across-nodes-migration: trylock-search and chains build on it; ",
+        ),
+    ],
+)
+def test_a_commit_that_cannot_be_undone(options: list[str], told: str, capsys: Capsys) -> None:
+    """A wrong slug, alone or beside a right one, a commit put on, or one that others build on: one clear line."""
+    assert main(["run", "exit_race", *options]) == 2
+    err = capsys.readouterr().err.strip()
+    assert told in err
+    assert "\n" not in err
+
+
+def test_a_variant_that_overrides_nothing(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in's variant with a misspelt function is reported and takes nobody down; put on, it is a usage error."""
+    mine = EntryPoint("mine", "tests.test_kernels:Mistake", "ksmactors.variants")
+    entries = plugins._entries
+    monkeypatch.setattr(plugins, "_entries", lambda group: [mine] if group == "variants" else entries(group))
+    told = (
+        "variant mine: no kernel has a function stable_tree_serach, so Mistake overrides nothing (did you mean stable_"
+    )
+    assert main(["list", "variants"]) == 0
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "kpfn-aba" in captured.out
+    assert main(["run", "exit_race", "--with", "mine"]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_broken_plugin_takes_nobody_down(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_run_json_has_what_the_contract_says(capsys: Capsys) -> None:
         "first_finding_at", "findings", "races", "digest",
     } <= content.keys()  # fmt: skip
     assert (content["workloads"], content["schedules"], content["distinct"]) == (["exit_race"], 1, 1)
-    assert content["schedule"].startswith("ksm1:")
+    assert content["schedule"].startswith("ksm2:")
 
 
 @pytest.mark.parametrize("how", ["string", "file", "stdin"])

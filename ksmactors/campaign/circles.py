@@ -1,0 +1,36 @@
+"""Circles of locks that no schedule shows by itself: each half was met in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ksmactors.campaign.outcome import Defect, Outcome, Verdict
+from ksmactors.campaign.tally import Found, Tally
+from ksmactors.watch.lock_graph import describe, signature
+from ksmactors.watch.lock_order import LockOrder
+
+
+def circles_closed_by(outcome: Outcome, tally: Tally) -> Iterator[Found]:
+    """Add the order in which a schedule has taken locks to that of all before it: the circles that it closes.
+
+    Such a finding is a warning, since nobody was caught, and nothing shows it in one run: there is no schedule to
+    replay, and no file.
+    """
+    for circle in tally.locks.merge(outcome.lock_edges, outcome.seed):
+        defect = Defect(
+            kind="lock_order_cycle",
+            watcher=LockOrder.name,
+            signature=signature(LockOrder.name, circle),
+            message=describe(circle),
+            step=outcome.steps,
+            actors=tuple(edge.actor for edge in circle),
+            functions=tuple(edge.taken_in for edge in circle),
+            story=(),
+        )
+        if defect.signature not in tally.found:
+            seeds = ", ".join(sorted({str(edge.seed) for edge in circle}, key=int))
+            yield Found(
+                replace(outcome, verdict=Verdict.FINDING, schedule="", defect=defect, error=None),
+                problem=f"no schedule shows this by itself: it was put together from those of seeds {seeds}",
+            )

@@ -1,0 +1,140 @@
+"""The corpus at work: a case's directed schedule, and in how many schedules a strategy finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ksmactors.campaign.outcome import Outcome
+from ksmactors.campaign.preparing import Preparing
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.history.case import Case
+from ksmactors.history.checkpoints import CHECKPOINTS
+from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
+from ksmactors.watch import WATCHERS
+
+FAR_APART: Final = 1_000_000
+"""Seeds between the first schedules of two campaigns: more than any campaign runs."""
+
+
+def subject_of(case: Case, *, fixed: bool = False, watch: str = "all") -> Subject:
+    """What a case runs; `fixed`: on a kernel that does not have the defect."""
+    where: dict[str, Any] = {} if fixed else {"kernel": case.kernel, "without": case.without, "with_": case.with_}
+    return make_subject(case.workload, params=case.params, inject=case.inject, watch=watch, **where)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What came of a directed schedule; `left` has the places of the script that were not reached."""
+
+    outcome: Outcome
+    left: list[Step]
+
+    def found(self, case: Case) -> bool:
+        """Whether it found what it should; for a negative control, nothing."""
+        return signature_of(self.outcome) == case.signature
+
+
+def signature_of(outcome: Outcome) -> str:
+    """The signature of what a schedule found; empty if nothing."""
+    return outcome.defect.signature if outcome.defect is not None else ""
+
+
+async def show(case: Case, *, fixed: bool = False) -> Shown:
+    """Run the directed schedule of a case. To be awaited in trio, outside of any other schedule."""
+    directed = Directed(parse_script(case.script, CHECKPOINTS))
+    outcome = await run_schedule(
+        subject_of(case, fixed=fixed), 0, "directed", deciding=directed, draws=case.draws, keep=True
+    )
+    return Shown(outcome, [step for step in directed.left if step.to != END])
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a strategy fares with a case.
+
+    Attributes:
+        budget: the most schedules of one campaign.
+        found: for each campaign, the number of the first schedule that found the defect, from 1; None: none did.
+    """
+
+    strategy: str
+    budget: int
+    found: tuple[int | None, ...]
+
+    @property
+    def median(self) -> int | None:
+        """Of the campaigns; None: more than the budget."""
+        return self._ranked[(len(self.found) - 1) // 2]
+
+    @property
+    def worst(self) -> int | None:
+        """Of the campaigns; None: more than the budget."""
+        return self._ranked[-1]
+
+    @property
+    def _ranked(self) -> list[int | None]:
+        return sorted(self.found, key=lambda count: (count is None, count))
+
+
+async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> Search:
+    """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
+
+    Another finding on the way does not count, and ends nothing. Only the witnesses of the case watch: they do not
+    change what is played, and the others take time.
+    """
+    watchers = sorted({signature.partition("/")[0] for signature in (case.signature, *case.also)} & WATCHERS.keys())
+    subject, preparing = subject_of(case, watch=",".join(watchers) or "none"), Preparing(run_schedule)
+    found: list[int | None] = []
+    for campaign in range(campaigns):
+        seeds = range(campaign * FAR_APART, campaign * FAR_APART + budget)
+        found.append(None)
+        for count, seed in enumerate(seeds, 1):
+            outcome = await run_schedule(subject, seed, strategy, preparing=preparing)
+            if case.explains(signature_of(outcome)):
+                found[-1] = count
+                break
+    return Search(strategy, budget, tuple(found))
+
+
+@dataclass(slots=True)
+class Row:
+    """A case in the table: whether its directed schedule shows it, and how strategies fare."""
+
+    case: Case
+    directed: bool
+    searches: list[Search]
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts."""
+        case = self.case
+        return {
+            "case": case.name,
+            "title": case.title,
+            "workload": case.workload,
+            "kernel": case.kernel,
+            "without": list(case.without),
+            "with": list(case.with_),
+            "watcher": case.watcher or None,
+            "signature": case.signature or None,
+            "silent_because": case.silent_because or None,
+            "directed": self.directed,
+            "strategies": {
+                one.strategy: {"median": one.median, "worst": one.worst, "budget": one.budget, "found": list(one.found)}
+                for one in self.searches
+            },
+        }
+
+
+async def measure(
+    cases: Sequence[Case], strategies: Sequence[str], *, campaigns: int, budget: int, on_row: Callable[[Row], None]
+) -> None:
+    """Make the table, a row at a time. Controls have a directed schedule only: there is nothing to look for."""
+    for case in cases:
+        shown = await show(case)
+        row = Row(case, shown.found(case) and (bool(case.watcher) or not shown.left), [])
+        if case.watcher and campaigns:
+            row.searches = [await search(case, one, campaigns=campaigns, budget=budget) for one in strategies]
+        on_row(row)

@@ -1,0 +1,135 @@
+"""What a finding is about: the two steps that met, what each held, which objects they met over, and what it looks like.
+
+None of this is known while a schedule runs: to keep it would cost every schedule. So when something is found for the
+first time its schedule is run once more, and watched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from ksmactors.campaign.outcome import Explanation, Outcome, Step
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import Subject
+from ksmactors.errors import Finding
+from ksmactors.history.case import Case
+from ksmactors.history.cases import looks_like
+from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
+from ksmactors.interleave.labels import told
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.reports import name_of
+from ksmactors.interleave.schedule import decode
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.mm.frame import Frame
+
+REACH: Final = 4_000
+"""Operations before a finding among which the two that met are looked for; the latest pair is the one wanted."""
+
+
+class _Access(NamedTuple):
+    actor: Actor
+    op: Operation
+    step: int
+    function: str
+    held: tuple[object, ...]
+
+    def told(self) -> Step:
+        held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
+        return Step(self.actor.name, self.step, self.function, told(self.op), held)
+
+
+class _Accesses(Observer):
+    """The last operations of a schedule, and what each actor was about to do when it ended."""
+
+    def __init__(self) -> None:
+        self.done: deque[_Access] = deque(maxlen=REACH)
+        self.actors: list[Actor] = []
+
+    def spawned(self, actor: Actor | None, child: Actor) -> None:
+        self.actors.append(child)
+
+    def did(self, actor: Actor, op: Operation) -> None:
+        self.done.append(self._access(actor, op))
+
+    def _access(self, actor: Actor, op: Operation) -> _Access:
+        return _Access(actor, op, actor.step, actor.place, tuple(actor.held))
+
+    def last(self, turn: str) -> Iterator[_Access]:
+        """The operations, latest first: the one that was under way when the schedule ended is the first."""
+        for actor in self.actors:
+            if actor.name == turn and actor.op is not DONE and actor.op is not NOTHING:
+                yield self._access(actor, actor.op)
+        yield from reversed(self.done)
+
+
+async def explain(outcome: Outcome, subject: Subject) -> Outcome:
+    """The outcome of a schedule that found something, its defect explained. To be awaited in trio, outside of any other
+    schedule. The outcome as it was if the schedule does not come out the same a second time."""
+    defect = outcome.defect
+    if defect is None or not isinstance(outcome.error, Finding):
+        return outcome
+    accesses = _Accesses()
+    again = await run_schedule(
+        subject, outcome.seed, outcome.strategy, replayed=decode(outcome.schedule), observing=accesses
+    )
+    if not isinstance(again.error, Finding) or again.digest != outcome.digest:
+        return outcome
+    about = again.error.about
+    explanation = Explanation(
+        tuple(access.told() for access in _meeting(accesses, defect.actors[0], about)),
+        tuple(_described(one) for one in about),
+        tuple(case.name for case in _alike(defect.signature, subject)),
+    )
+    return replace(outcome, defect=replace(defect, explanation=explanation))
+
+
+def _alike(signature: str, subject: Subject) -> list[Case]:
+    """The cases that a finding looks like: those of what was put on or taken off here, if any of them does."""
+    alike = looks_like(signature)
+    ours = [
+        case
+        for case in alike
+        if (case.with_ or case.without)
+        and set(case.with_) <= set(subject.with_)
+        and set(case.without) <= set(subject.without)
+    ]
+    return ours or alike
+
+
+def _meeting(accesses: _Accesses, turn: str, about: Sequence[object]) -> tuple[_Access, ...]:
+    """The latest two operations of different actors that race, earlier first: on what the finding is about, else on
+    what its actor was at, else on anything; data before locks.
+
+    The host, who settles everything at the end, counts as the last resort.
+    """
+    latest = list(accesses.last(turn))
+    concerned = [one.head if isinstance(one, RmapItem) else one for one in about]
+    concerned = concerned or [access.op[1] for access in latest[:1]]
+    without_host = [access for access in latest if access.actor.number]
+    data = [access for access in without_host if access.op[0] in (READ, WRITE)]
+    tries = ((data, concerned), (without_host, concerned), (latest, concerned), (data, None))
+    return next(filter(None, (_latest_pair(candidates, objects) for candidates, objects in tries)), ())
+
+
+def _latest_pair(latest: Sequence[_Access], objects: Sequence[object] | None) -> tuple[_Access, ...]:
+    wanted = [a for a in latest if a.op[1] is not None and (objects is None or any(a.op[1] is one for one in objects))]
+    for place, access in enumerate(wanted):
+        for earlier in wanted[place + 1 :]:
+            if earlier.actor is not access.actor and races(earlier.op, access.op):
+                return earlier, access
+    return ()
+
+
+def _described(one: object) -> str:
+    """An object as a reader of the finding knows it."""
+    if isinstance(one, StableNode):
+        place = "on migrate_nodes" if one.migrating else f"of stable tree {one.nid}" if one.rb_tree else "in no tree"
+        return f"stable node {one.number} {place}, kpfn {one.kpfn}{'' if one.alive else ', freed'}"
+    if isinstance(one, RmapItem):
+        return f"rmap_item {one.number} of {one.mm.name} at {one.address:#x}"
+    if isinstance(one, Frame):
+        return f"pfn {one.pfn} on node {one.nid}, {one.refcount} references, {one.mapcount} mappings"
+    return name_of(one)

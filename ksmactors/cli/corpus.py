@@ -1,0 +1,124 @@
+"""`ksmactors corpus`: every known defect, shown by its directed schedule and looked for by strategies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import anyio
+import click
+import orjson
+
+from ksmactors.campaign.corpus import Row, Search, measure
+from ksmactors.campaign.extensions import need
+from ksmactors.cli.options import output_options
+from ksmactors.cli.screen import console
+from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
+from ksmactors.history.case import Case
+from ksmactors.history.cases import CASES
+from ksmactors.interleave.strategies.registry import parse
+
+STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[CASE]...")
+@click.option(
+    "--campaigns",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Campaigns of different seeds for each case and strategy; 0: only the directed schedules.",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(1, 1_000_000),
+    default=5_000,
+    show_default=True,
+    metavar="N",
+    help="The most schedules of a campaign.",
+)
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    default=STRATEGIES,
+    show_default=True,
+    metavar="NAME[:K=V,...]",
+    help="Who looks for them. Repeatable.",
+)
+@click.option("--markdown", is_flag=True, help="The table as Markdown.")
+@output_options
+def corpus(
+    names: tuple[str, ...], campaigns: int, budget: int, strategies: tuple[str, ...], markdown: bool, as_json: bool,
+    quiet: bool, color: str,
+) -> int:  # fmt: skip
+    """Show the defects that are known, and how soon they are found.
+
+    Each CASE (default: all) is run by its directed schedule, on the kernel that has the defect. With --campaigns, each
+    strategy looks for it too: the table has the median and the worst number of schedules that it took. Exits with 1 if
+    a directed schedule does not show what it should.
+    """
+    cases = _cases(names)
+    for strategy in strategies:
+        need("strategies", strategy.partition(":")[0])
+        parse(strategy)
+    rows: list[Row] = []
+
+    def keep(row: Row) -> None:
+        rows.append(row)
+        if not quiet and campaigns:
+            click.echo(f"{len(rows)} of {len(cases)}: {' '.join(_cells(row, strategies))}", err=True)
+
+    interrupted = False
+    try:
+        anyio.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep), backend="trio")
+    except* KeyboardInterrupt:
+        interrupted = True
+    _print(rows, strategies if campaigns else (), as_json=as_json, markdown=markdown, color=color)
+    if interrupted:
+        click.echo(f"ksmactors: interrupted after {len(rows)} of {len(cases)} cases", err=True)
+        return INTERRUPTED
+    return 0 if all(row.directed for row in rows) else FOUND
+
+
+def _cases(names: Sequence[str]) -> list[Case]:
+    for name in names:
+        if name not in CASES:
+            raise UsageError(unknown("case", name, CASES))
+    return [case for case in CASES.values() if not names or case.name in names]
+
+
+def _print(rows: Sequence[Row], strategies: Sequence[str], *, as_json: bool, markdown: bool, color: str) -> None:
+    if as_json:
+        click.echo(orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2).decode())
+        return
+    header = ("case", "what goes wrong", "witness", *strategies, "directed")
+    lines = [_cells(row, strategies) for row in rows]
+    if markdown:
+        for line in (header, ["---"] * len(header), *lines):
+            click.echo(f"| {' | '.join(line)} |")
+        return
+    from rich.table import Table
+
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    console(sys.stdout, color).print(table)
+
+
+def _cells(row: Row, strategies: Sequence[str]) -> list[str]:
+    """A line of the table; a search is shown as `median (worst)`."""
+    case = row.case
+    searches = [_cell(one) for one in row.searches] or ["-"] * len(strategies)
+    shown = ("shown" if case.watcher else "silent") if row.directed else "NO"
+    return [case.name, case.title, case.watcher or "(control)", *searches, shown]
+
+
+def _cell(one: Search) -> str:
+    if one.median is None:
+        return f"> {one.budget:,}"
+    return f"{one.median:,} ({f'{one.worst:,}' if one.worst is not None else f'> {one.budget:,}'})"

@@ -1,0 +1,70 @@
+"""`ksmactors shrink`: the same finding with the fewest departures from the default order, told as a story."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import anyio
+import click
+
+from ksmactors.campaign import shrink as shrinking
+from ksmactors.campaign.findings import default_directory, prepare, replay_command, save
+from ksmactors.campaign.replaying import recorded
+from ksmactors.campaign.tally import Found, Tally
+from ksmactors.cli.options import out_option, output_options
+from ksmactors.cli.report import json_object, print_found
+from ksmactors.cli.screen import console
+from ksmactors.interleave.strategies.follow import Follow
+
+
+@click.command()
+@click.argument("source", metavar="FILE|SCHEDULE")
+@click.option(
+    "--max-schedules", "budget", type=click.IntRange(1), default=shrinking.BUDGET, show_default=True, metavar="N",
+    help="The most schedules that are tried.",
+)  # fmt: skip
+@out_option
+@output_options
+def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: bool, color: str) -> int:
+    """Cut a finding to the bone: the fewest departures from the default order, and the smallest parameters.
+
+    FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
+    that has the turn goes on, and when it cannot, the lowest-numbered ready one. What is left is written to a finding
+    file of its own, and told as a story. Exits with 1, since something is found.
+    """
+    directory = prepare(out or default_directory())
+    then = recorded(source)
+    out_screen = console(sys.stderr, color)
+
+    def on_try(tried: int, left: int) -> None:
+        if not quiet and sys.stderr.isatty():
+            out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
+
+    started = perf_counter()
+    shrunk = anyio.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try), backend="trio")
+    seconds = perf_counter() - started
+    file = save(shrunk.outcome, directory)
+    found = Found(shrunk.outcome, file, replay=replay_command(file))
+    tally = Tally()
+    tally.add(shrunk.outcome)
+    tally.keep(found)
+    if as_json:
+        click.echo(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
+        return tally.exit_status
+    print_found(found, stream=sys.stdout, color=color)
+    click.echo(_summary(shrunk))
+    for number, line in enumerate(shrunk.story, 1):
+        click.echo(f"  {number}. {line}")
+    return tally.exit_status
+
+
+def _summary(shrunk: shrinking.Shrunk) -> str:
+    left = len(shrunk.departures)
+    given = ", ".join(f"{key}={value}" for key, value in shrunk.subject.params)
+    return (
+        f"{left} departure{'' if left == 1 else 's'} of {shrunk.of} left, {shrunk.outcome.steps:,} steps"
+        f"{f' with {given}' if given else ''}; {shrunk.tried} schedules tried"
+    )

@@ -1,0 +1,73 @@
+"""A finding explains itself: who met whom, doing what, holding what, over which objects, and what it looks like."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from ksmactors.campaign.corpus import show, subject_of
+from ksmactors.campaign.explain import explain
+from ksmactors.campaign.outcome import Explanation, Outcome
+from ksmactors.history.case import Case
+from ksmactors.history.cases import CASES
+
+
+def explained(case: Case) -> tuple[Outcome, Explanation | None]:
+    """What the directed schedule of a case comes to, and its explanation."""
+
+    async def run() -> Outcome:
+        return await explain((await show(case)).outcome, subject_of(case))
+
+    outcome = trio.run(run)
+    return outcome, outcome.defect.explanation if outcome.defect is not None else None
+
+
+def test_the_two_steps_that_met() -> None:
+    """A node freed although its page lives: ksmd read kpfn, then the migration wrote it, each with its locks."""
+    _, explanation = explained(CASES["S5a"])
+
+    assert explanation is not None
+    first, then = explanation.met
+    assert (first.actor, first.function) == ("ksmd", "get_ksm_page")
+    assert (then.actor, then.function) == ("migrationd/1", "ksm_migrate_page")
+    assert first.operation.startswith("reads kpfn")
+    assert then.operation.startswith("writes kpfn")
+    assert "ksm_thread_mutex" in first.held
+    assert sum(lock.startswith("page lock of pfn") for lock in then.held) == 2
+
+
+def test_what_it_is_about() -> None:
+    """The object concerned is described as it is when the finding shows."""
+    _, explanation = explained(CASES["S5a"])
+
+    assert explanation is not None
+    node, page = explanation.concerns
+    assert node.startswith("stable node 1 ")
+    assert node.endswith(", freed")
+    assert page.startswith("pfn 1000000 on node 1, ")
+
+
+def test_what_it_looks_like() -> None:
+    """A finding names the cases of the corpus that have its signature."""
+    _, explanation = explained(CASES["S5a"])
+
+    assert explanation is not None
+    assert "S5a" in explanation.looks_like
+
+
+def test_nothing_to_explain() -> None:
+    """What found nothing stays as it was."""
+    outcome, explanation = explained(next(case for case in CASES.values() if not case.watcher))
+
+    assert outcome.defect is None
+    assert explanation is None
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.watcher], ids=lambda case: case.name)
+def test_every_case_is_explained(case: Case) -> None:
+    """Each finding of the corpus names the case that it is, and what it explains goes into the JSON object."""
+    outcome, explanation = explained(case)
+
+    assert explanation is not None
+    assert case.name in explanation.looks_like
+    assert outcome.finding()["looks_like"] == explanation.looks_like
