@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ksmactors.campaign.outcome import Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.story import COUNTERS
 from ksmactors.campaign.subject import Subject
 from ksmactors.errors import Finding
 from ksmactors.history.case import Case
@@ -22,6 +23,7 @@ from ksmactors.interleave.labels import told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule import decode
+from ksmactors.kernels import KERNELS, VARIANTS
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
 
@@ -87,16 +89,22 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
 
 
 def _alike(signature: str, subject: Subject) -> list[Case]:
-    """The cases that a finding looks like: those of what was put on or taken off here, if any of them does."""
+    """The cases that a finding looks like: first those whose defect what is run here has, then those of the same part
+    of the story that show in exactly this way; all that look like it if none is known to be here."""
     alike = looks_like(signature)
-    ours = [
-        case
-        for case in alike
-        if (case.with_ or case.without)
-        and set(case.with_) <= set(subject.with_)
-        and set(case.without) <= set(subject.without)
-    ]
-    return ours or alike
+    here = [case for case in alike if _has(subject, case)]
+    parts = {case.name[:2] for case in here}
+    exact = [case for case in alike if case.signature == signature and case.name[:2] in parts and case not in here]
+    return here + exact if here else alike
+
+
+def _has(subject: Subject, case: Case) -> bool:
+    """Whether what is run has the defect of a case: its mutant is on, its commit or layer off; or both are what some
+    kernel was."""
+    layers = KERNELS[subject.kernel]
+    off = all(name in subject.without or (name in VARIANTS and name not in layers) for name in case.without)
+    of_a_kernel = not (case.with_ or case.without) and case.kernel != "series" and subject.kernel != "series"
+    return set(case.with_) <= set(subject.with_) and off and bool(case.with_ or case.without or of_a_kernel)
 
 
 def _meeting(accesses: _Accesses, turn: str, about: Sequence[object]) -> tuple[_Access, ...]:
@@ -109,7 +117,7 @@ def _meeting(accesses: _Accesses, turn: str, about: Sequence[object]) -> tuple[_
     concerned = [one.head if isinstance(one, RmapItem) else one for one in about]
     concerned = concerned or [access.op[1] for access in latest[:1]]
     without_host = [access for access in latest if access.actor.number]
-    data = [access for access in without_host if access.op[0] in (READ, WRITE)]
+    data = [access for access in without_host if access.op[0] in (READ, WRITE) and access.op[2] not in COUNTERS]
     tries = ((data, concerned), (without_host, concerned), (latest, concerned), (data, None))
     return next(filter(None, (_latest_pair(candidates, objects) for candidates, objects in tries)), ())
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from ksmactors.campaign.findings import read
 from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject, subject_from_header
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.schedule import Schedule, decode
+from ksmactors.interleave.strategies.follow import SLACK, Follow
+
+Draws = dict[str, list[int]]
+"""What was drawn, by label and in order."""
+
+SLACKS: Final = (0, 1, 2, 4, SLACK)
+"""How far a departure is looked for from where it was: no farther than must be."""
+
+BY_NAMES_STEPS: Final = 100_000
+"""Steps after which following by names is given up: in the default order some workloads wait for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,18 @@ class Recorded:
             )
         return f"the same {'finding' if self.signature else 'schedule'}, event by event"
 
+    def compare_by_names(self, outcome: Outcome) -> str:
+        """In one sentence, what following the departures by name came to (`by_names`), after the replay diverged."""
+        signature, count = _signature(outcome), len(self.schedule.departures)
+        if outcome.verdict is not Verdict.FINDING:
+            led = f"does not find {self.signature} again" if self.signature else "finds nothing"
+        elif signature == self.signature:
+            led = f"leads to the same finding, {signature}"
+        else:
+            led = f"leads to {signature}{f' instead of {self.signature}' if self.signature else ''}"
+        departures = "1 departure" if count == 1 else f"{count} departures"
+        return f"the recorded steps do not fit this version; following the {departures} by name {led}"
+
     def agrees(self, outcome: Outcome) -> bool:
         """Whether the replay came to the same, event by event."""
         return outcome.verdict is not Verdict.DIVERGED and outcome.digest.hex() == self.digest
@@ -62,6 +85,37 @@ def recorded(source: str) -> Recorded:
         subject_from_header(header), _taken(header, "seed", int), _taken(header, "strategy", str), schedule,
         _taken(header, "digest", str), str(content.get("signature", "")),
     )  # fmt: skip
+
+
+def by_label(schedule: Schedule) -> Draws:
+    """The values drawn in a schedule."""
+    values: Draws = {}
+    for label, _, value in schedule.draws:
+        values.setdefault(label, []).append(value)
+    return values
+
+
+async def by_names(then: Recorded) -> Outcome:
+    """Follow the departures of a recording by names, as far as they can be found. To be awaited in trio.
+
+    For a recording whose steps do not fit any more. Returns the first outcome that comes to what is on record, else the
+    first that finds anything, else the last.
+    """
+    best: Outcome | None = None
+    steps = max(BY_NAMES_STEPS, 2 * len(then.schedule.turns))
+    subject = replace(then.subject, max_steps=min(then.subject.max_steps, steps))
+    for slack in SLACKS:
+        following = Follow(then.schedule.departures, slack=slack)
+        outcome = await run_schedule(subject, then.seed, Follow.name, deciding=following, draws=by_label(then.schedule))
+        if outcome.verdict is Verdict.FINDING and (best is None or _signature(outcome) == then.signature):
+            best = outcome
+        if best is not None and _signature(best) == then.signature:
+            break
+    return best or outcome
+
+
+def _signature(outcome: Outcome) -> str:
+    return outcome.defect.signature if outcome.defect is not None else ""
 
 
 def _taken(header: Mapping[str, Any], key: str, kind: type) -> Any:

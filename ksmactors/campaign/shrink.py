@@ -1,5 +1,5 @@
-"""Shrinking: the same finding with the fewest departures from the default order, then drawn values of 0, then the
-smallest parameters; and the story that is left.
+"""Shrinking: the same finding with the fewest departures from the default order, then drawn values of 0, the smallest
+parameters and the fewest steps; and the story that is left.
 
 Departures are left out in chunks, large ones first, as delta debugging does it (Zeller and Hildebrandt: Simplifying and
 Isolating Failure-Inducing Input, 2002). A departure is told by what its actor has done so far and is about to do, so
@@ -9,25 +9,47 @@ signature, or it does not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Final
 
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.replaying import Recorded
+import trio
+
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.preparing import Preparing
+from ksmactors.campaign.replaying import Draws, Recorded, by_label, by_names
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.story import Chronicle
 from ksmactors.campaign.subject import Subject, make_subject
 from ksmactors.errors import UsageError
 from ksmactors.interleave.schedule import Departure, decode
+from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.follow import SLACK, Follow
 from ksmactors.parameters import Int
+from ksmactors.watch import WATCHERS
 
 BUDGET: Final = 300
 """Schedules that are tried by default."""
 
-Draws = dict[str, list[int]]
+LONGER: Final = 10
+"""How many times as long as the recording a try may be, and not be given up: in the default order some workloads wait
+for ever."""
+
+MANY: Final = 24
+"""Departures of which it takes too many tries to leave most out."""
+
+FEW: Final = 10
+"""Departures of which pairs and triples are tried."""
+
+TOGETHER: Final = 3
+"""Departures that are left out at once."""
+
+SMALL: Final = 16
+"""Parameters up to this are brought down one by one, larger ones by halves."""
+
+ONE_BY_ONE: Final = 16
+"""Drawn values of one label that are tried singly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +63,7 @@ class Shrunk:
         story: how it goes, a line for each turn, and what is found.
         tried: how many schedules were run.
         of: how many departures there were at first.
+        interrupted: whether Ctrl-C ended it; the smallest so far is what is here.
     """
 
     subject: Subject
@@ -49,6 +72,7 @@ class Shrunk:
     story: tuple[str, ...]
     tried: int
     of: int
+    interrupted: bool = False
 
 
 class _Enough(Exception):
@@ -57,6 +81,11 @@ class _Enough(Exception):
 
 @dataclass(slots=True)
 class _Shrinking:
+    """The smallest schedule so far, and how to a smaller one.
+
+    `subject` is what is tried: with the one witness that is needed (witnesses change no choice, but take time).
+    """
+
     subject: Subject
     seed: int
     signature: str
@@ -66,36 +95,90 @@ class _Shrinking:
     departures: list[Departure]
     draws: Draws
     tried: int = 0
+    interrupted: bool = False
     _failed: set[str] = field(default_factory=set)
 
-    async def finds(self, departures: Sequence[Departure], draws: Draws, subject: Subject | None = None) -> bool:
-        """Whether a schedule finds the same; if it does, it is the smallest so far.
+    async def starts(self) -> bool:
+        """Whether the departures find the same again, at first with the one witness alone."""
+        quick = replace(self.subject, watchers=tuple({self.signature.partition("/")[0]} & WATCHERS.keys()))
+        return await self.finds(self.departures, self.draws, quick) or await self.finds(self.departures, self.draws)
+
+    async def all(self) -> None:
+        """Make it smaller in every way, until the budget is used up or somebody interrupts."""
+        try:
+            await self._phases()
+        except* _Enough:
+            pass
+        except* KeyboardInterrupt:
+            self.interrupted = True
+
+    async def _phases(self) -> None:
+        await self.fresh_start()
+        await self.fewer_departures()
+        await self.fewer_together()
+        await self.fewer_draws()
+        await self.smaller_parameters()
+        await self.fewer_departures()
+        await self.fewer_steps()
+
+    async def finds(
+        self, departures: Sequence[Departure], draws: Draws, subject: Subject | None = None, *, steps: int | None = None
+    ) -> bool:
+        """Whether a schedule finds the same, with no more departures and, if given, in fewer `steps`; if it does, it
+        is the smallest so far.
 
         Departures happen exactly where they did; when there are few, also nearby, where the same is about to be done:
         an actor that meets others somewhere else may come there sooner or later.
         """
-        return await self._finds(departures, draws, subject or self.subject, 0) or (
-            0 < len(departures) <= FEW and await self._finds(departures, draws, subject or self.subject, SLACK)
-        )
+        slacks = (0, SLACK) if 0 < len(departures) <= FEW and steps is None else (0,)
+        for slack in slacks:
+            if await self._finds(departures, draws, subject or self.subject, slack, steps):
+                return True
+        return False
 
-    async def _finds(self, departures: Sequence[Departure], draws: Draws, subject: Subject, slack: int) -> bool:
-        key = repr((departures, draws, subject.params, slack))
+    async def _finds(
+        self, departures: Sequence[Departure], draws: Draws, subject: Subject, slack: int, steps: int | None
+    ) -> bool:
+        key = repr((departures, draws, subject.params, subject.watchers, slack))
         if key in self._failed:
             return False
+        self._count()
+        outcome = await run_schedule(
+            subject, self.seed, Follow.name, deciding=Follow(departures, slack=slack), draws=_again_and_again(draws)
+        )
+        if (steps is None or outcome.steps < steps) and self._keeps(outcome, subject):
+            return True
+        self._failed.add(key)
+        return False
+
+    def _count(self) -> None:
         if self.tried >= self.budget:
             raise _Enough
         self.tried += 1
-        outcome = await run_schedule(
-            subject, self.seed, Follow.name, deciding=Follow(departures, slack=slack), draws=draws, keep=True
-        )
+
+    def _keeps(self, outcome: Outcome, subject: Subject) -> bool:
+        """Keep what was tried as the smallest so far, if it is."""
         if outcome.defect is None or outcome.defect.signature != self.signature:
-            self._failed.add(key)
             return False
         schedule = decode(outcome.schedule)
-        self.outcome, self.subject, self.draws = outcome, subject, _by_label(schedule.draws)
+        if len(schedule.departures) > len(self.departures):
+            return False
+        self.outcome, self.subject, self.draws = outcome, subject, by_label(schedule)
         self.departures = schedule.departures  # those that happened: some may have been passed over
         self.on_try(self.tried, len(self.departures))
         return True
+
+    async def fresh_start(self) -> None:
+        """If there are many departures: perhaps another schedule finds the same, one that hardly has any.
+
+        A third of the budget goes into that; signatures tell that it is the same.
+        """
+        preparing = Preparing(run_schedule)
+        for seed in range(self.seed, self.seed + self.budget // 3):
+            if len(self.departures) <= MANY or await self.finds([], self.draws):
+                return
+            self._count()
+            self._keeps(await run_schedule(self.subject, seed, Delay.name, preparing=preparing), self.subject)
 
     async def fewer_departures(self) -> None:
         """Leave out as many as can be, until none can."""
@@ -146,8 +229,8 @@ class _Shrinking:
                 continue
             while True:
                 value = getattr(self.subject.workload, parameter.name)
-                smaller = [low for low in (parameter.low, (parameter.low + value) // 2, value - 1) if low < value]
-                for one in dict.fromkeys(smaller):
+                smaller = (parameter.low, (parameter.low + value) // 2, *([value - 1] if value <= SMALL else []))
+                for one in dict.fromkeys(low for low in smaller if low < value):
                     if await self._with_parameter(parameter.name, one):
                         break
                 else:
@@ -162,21 +245,40 @@ class _Shrinking:
         subject = replace(self.subject, workload=workload, params=tuple(sorted(params.items())))
         return await self.finds(self.departures, self.draws, subject)
 
+    async def fewer_steps(self) -> None:
+        """Let each departure happen earlier or later, wherever that leads there in fewer steps."""
+        for place in range(len(self.departures) if len(self.departures) <= FEW else 0):
+            moved = True
+            while moved:
+                moved = False
+                for at in _elsewhere(self.departures[place : place + 1]):
+                    there = [*self.departures]
+                    there[place] = there[place]._replace(at=at)
+                    if await self.finds(there, self.draws, steps=self.outcome.steps):
+                        moved = True
+                        break
 
-FEW: Final = 10
-"""Departures of which pairs and triples are tried."""
 
-TOGETHER: Final = 3
-"""Departures that are left out at once."""
-
-ONE_BY_ONE: Final = 16
-"""Drawn values of one label that are tried singly."""
+def _again_and_again(draws: Draws) -> Draws:
+    """For a schedule that draws more than there is: the same over again. Who only draws 0 may never sleep, say."""
+    return {label: values * (LONGER + 1) for label, values in draws.items()}
 
 
+def _elsewhere(departure: Sequence[Departure]) -> Iterator[int]:
+    """Other places for a departure, if it still is one: far ones first. Who was stuck was stuck there alone."""
+    for one in departure:
+        distance = 0 if one.stuck else one.at // 2
+        while distance:
+            yield one.at - distance
+            yield one.at + distance
+            distance //= 2
+
+
+@trio.lowlevel.enable_ki_protection
 async def shrink(
     recorded: Recorded, *, budget: int = BUDGET, on_try: Callable[[int, int], None] = lambda _tried, _left: None
 ) -> Shrunk:
-    """Shrink a recorded finding. To be awaited in trio, outside of any other schedule.
+    """Shrink a recorded finding. To be awaited in trio, outside of any other schedule. Ctrl-C ends it early.
 
     Args:
         recorded: what is to be shrunk.
@@ -185,45 +287,40 @@ async def shrink(
 
     Raises:
         UsageError: the recording finds nothing, or not again.
+        KeyboardInterrupt: before anything was found again.
     """
-    first = await run_schedule(
-        recorded.subject, recorded.seed, recorded.strategy, replayed=recorded.schedule, keep=True
-    )
+    first = await run_schedule(recorded.subject, recorded.seed, recorded.strategy, replayed=recorded.schedule)
+    why = ""
+    if first.verdict is Verdict.DIVERGED:
+        why, first = f" ({first.error})", await by_names(recorded)
     if first.defect is None:
-        raise UsageError(f"there is nothing to shrink: the replay ended with {first.verdict.value}")
+        raise UsageError(f"there is nothing to shrink: the replay ended with {first.verdict.value}{why}")
     schedule = decode(first.schedule)
+    limit = min(recorded.subject.max_steps, LONGER * first.steps + 1_000)
     work = _Shrinking(
-        recorded.subject, recorded.seed, first.defect.signature, budget, on_try, first, schedule.departures,
-        _by_label(schedule.draws),
+        replace(recorded.subject, max_steps=limit), recorded.seed, first.defect.signature, budget, on_try, first,
+        schedule.departures, by_label(schedule),
     )  # fmt: skip
-    try:
-        if not await work.finds(work.departures, work.draws):
-            raise UsageError(f"{first.defect.signature} is not found again by its departures: it cannot be shrunk")
-        await work.fewer_departures()
-        await work.fewer_together()
-        await work.fewer_draws()
-        await work.smaller_parameters()
-        await work.fewer_departures()
-    except _Enough:
-        pass
-    story = await _story(work)
-    return Shrunk(work.subject, work.outcome, tuple(work.departures), story, work.tried, len(schedule.departures))
+    if not await work.starts():
+        raise UsageError(f"{first.defect.signature} is not found again by its departures: it cannot be shrunk")
+    await work.all()
+    return await _told(work, recorded.subject, len(schedule.departures))
 
 
-def _by_label(draws: Sequence[tuple[str, int, int]]) -> Draws:
-    values: Draws = {}
-    for label, _, value in draws:
-        values.setdefault(label, []).append(value)
-    return values
-
-
-async def _story(work: _Shrinking) -> tuple[str, ...]:
-    chronicle = Chronicle()
-    following = Follow(work.departures, slack=0)
-    await run_schedule(work.subject, work.seed, Follow.name, deciding=following, draws=work.draws, observing=chronicle)
-    defect = work.outcome.defect
-    assert defect is not None
-    return chronicle.story(defect)
+async def _told(work: _Shrinking, subject: Subject, of: int) -> Shrunk:
+    """What was found, run once more with all witnesses, and watched."""
+    whole = replace(work.subject, watchers=subject.watchers, max_steps=subject.max_steps)
+    for one in (whole, work.subject):  # another witness may be earlier
+        chronicle = Chronicle()
+        outcome = await run_schedule(
+            one, work.seed, Follow.name,
+            deciding=chronicle.follower(work.departures), draws=work.draws, observing=chronicle,
+        )  # fmt: skip
+        if outcome.defect is not None and outcome.defect.signature == work.signature:
+            break
+    assert outcome.defect is not None
+    story = chronicle.story(outcome.defect, getattr(outcome.error, "about", ()))
+    return Shrunk(one, outcome, tuple(work.departures), story, work.tried, of, work.interrupted)
 
 
 def as_json(shrunk: Shrunk) -> dict[str, Any]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ksmactors.campaign.outcome import Defect
-from ksmactors.interleave.actor import READ, WRITE, Actor, Operation
+from ksmactors.interleave.actor import READ, WRITE, YIELD, Actor, Operation
 from ksmactors.interleave.labels import label_of, told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
+from ksmactors.interleave.schedule import Departure
+from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.ksm.structs import RmapItem
 
 LINES: Final = 12
-"""Lines of a story; what is before is left out: the end is what it is about."""
+"""Turns that are told: those around the departures, the last ones, and the latest that change what it is about."""
+
+LAST: Final = 2
+"""Turns at the end that are always told."""
 
 DEEDS: Final = 5
 """Operations told in a line: the last ones of the turn."""
@@ -24,19 +30,29 @@ COUNTERS: Final = ("refcount", "lru", "lru_add_pvec", "free_list")
 
 @dataclass(slots=True)
 class _Turn:
-    """A stretch in which one actor moved. `end` says why somebody else moved next."""
+    """A stretch in which one actor moved. `end` says why somebody else moved next; `departs`: not by default."""
 
     actor: Actor
     done: list[Operation] = field(default_factory=list)
     end: str = ""
+    departs: bool = False
 
 
 class Chronicle(Observer):
-    """Keeps what each actor does, turn by turn."""
+    """Keeps what each actor does, turn by turn, in a schedule that `follower` decides."""
 
     def __init__(self) -> None:
         self._turns: list[_Turn] = []
         self._ended: list[Actor] = []
+
+    def follower(self, departures: Sequence[Departure]) -> Follow:
+        """Follows departures exactly, and tells this chronicle of them."""
+        return _Telling(departures, self)
+
+    def departed(self) -> None:
+        """The turn passes on where by default it would not, or not to that actor."""
+        if self._turns:
+            self._turns[-1].departs = True
 
     def did(self, actor: Actor, op: Operation) -> None:
         if not self._turns or self._turns[-1].actor is not actor:
@@ -54,41 +70,78 @@ class Chronicle(Observer):
             return "ends"
         if actor.waiting_on is not None:
             return f"waits for {name_of(actor.waiting_on)}"
+        if actor.op[0] == YIELD:
+            return "lets others go"
         return f"is stopped before it {told(actor.op)}"
 
-    def story(self, defect: Defect) -> tuple[str, ...]:
-        """The last turns up to what was found, a line each."""
-        turns = self._together()
-        matters = self._shared(turns)
-        lines = [_told_turn(turn, matters) for turn in turns]
-        left_out = [f"(before that, {len(lines) - LINES} turns)"] if len(lines) > LINES else []
-        return (*left_out, *lines[-LINES:], f"found at step {defect.step}, in {defect.functions[0]}: {defect.message}")
+    def story(self, defect: Defect, about: Sequence[object] = ()) -> tuple[str, ...]:
+        """The turns that matter up to what was found, a line each; `about` are the objects that it concerns."""
+        concerned = [one.head if isinstance(one, RmapItem) else one for one in about]
+        places = self._places(concerned)
+        matters = _shared([self._turns[place] for place in places])
+        lines, before = [], -1
+        for place in places:
+            between = place - before - 1
+            gap = f"({between} turn{'' if between == 1 else 's'} later) " if between else ""
+            lines.append(gap + _told_turn(self._turns[place], matters, concerned))
+            before = place
+        return (*lines, f"found at step {defect.step}, in {defect.functions[0]}: {defect.message}")
 
-    def _together(self) -> list[_Turn]:
-        """The turns from the first time on that an actor was stopped in favour of another."""
-        stopped = [place for place, turn in enumerate(self._turns) if turn.end.startswith("is stopped")]
-        return self._turns[stopped[0] :] if stopped else self._turns[-LINES:]
+    def _places(self, concerned: Sequence[object]) -> list[int]:
+        """The turns that are told, in order."""
+        told: dict[int, None] = {}
+        for place in self._by_weight(concerned):
+            if len(told) < LINES and 0 <= place < len(self._turns):
+                told[place] = None
+        return sorted(told)
 
-    @staticmethod
-    def _shared(turns: Sequence[_Turn]) -> set[str]:
-        """The labels of what several actors are at, and at least one writes."""
-        users: dict[str, set[int]] = {}
-        written = set()
-        for turn in turns:
-            for op in turn.done:
-                label = label_of(op)
-                users.setdefault(label, set()).add(turn.actor.number)
-                if op[0] == WRITE:
-                    written.add(label)
-        return {
-            label
-            for label, actors in users.items()
-            if len(actors) > 1 and label in written and not label.startswith(COUNTERS)
-        }
+    def _by_weight(self, concerned: Sequence[object]) -> Iterator[int]:
+        latest = range(len(self._turns) - 1, -1, -1)
+        yield from latest[:LAST]
+        for place in latest:
+            if self._turns[place].departs:
+                yield from (place + 1, place)
+        for place in latest:
+            if any(op[0] == WRITE and _is_one(op[1], concerned) for op in self._turns[place].done):
+                yield place
+        if not any(turn.departs for turn in self._turns):
+            yield from latest
 
 
-def _told_turn(turn: _Turn, matters: set[str]) -> str:
-    deeds = list(dict.fromkeys(told(op) for op in turn.done if label_of(op) in matters))
+class _Telling(Follow):
+    """Follows exactly, and tells a chronicle."""
+
+    def __init__(self, departures: Sequence[Departure], chronicle: Chronicle) -> None:
+        super().__init__(departures, slack=0)
+        self._chronicle = chronicle
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        chosen = super().choose(ready, current)
+        if chosen is not (ready[0] if current is None else current):
+            self._chronicle.departed()
+        return chosen
+
+
+def _is_one(obj: object, of: Sequence[object]) -> bool:
+    return any(obj is one for one in of)
+
+
+def _shared(turns: Sequence[_Turn]) -> set[str]:
+    """The labels of what several actors are at, and at least one writes."""
+    users: dict[str, set[int]] = {}
+    written = set()
+    for turn in turns:
+        for op in turn.done:
+            label = label_of(op)
+            users.setdefault(label, set()).add(turn.actor.number)
+            if op[0] == WRITE:
+                written.add(label)
+    return {label for label, actors in users.items() if len(actors) > 1 and label in written}
+
+
+def _told_turn(turn: _Turn, matters: set[str], concerned: Sequence[object]) -> str:
+    worth = [op for op in turn.done if _is_one(op[1], concerned) or label_of(op) in matters]
+    deeds = list(dict.fromkeys(told(op) for op in worth if not label_of(op).startswith(COUNTERS)))
     if len(deeds) > DEEDS:
         deeds = ["...", *deeds[-DEEDS:]]
     parts = [*deeds, *([turn.end] if turn.end else [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import click
 import orjson
@@ -13,6 +13,9 @@ from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.screen import console
 from ksmactors.history.cases import CASES
+
+ALIKE: Final = 3
+"""Cases of the corpus that a finding is said to look like, with their titles."""
 
 
 def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, seconds: float, **more: Any) -> str:
@@ -92,21 +95,27 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     )
     lines = [defect.message, f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
     if defect.explanation is not None:
-        lines += _explained(defect.explanation)
+        lines += _explained(defect.explanation, defect.signature)
     lines += [found.problem] if found.problem else []
     lines += [f"replay: {found.replay}"] if found.replay else []
     for line in lines:
         out.print(Text(f"  {line}"), soft_wrap=True)
 
 
-def _explained(explanation: Explanation) -> Iterator[str]:
-    """Who met whom over what, and which known defects look like it."""
+def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
+    """Who met whom over what, which known defects look like it, and how the likeliest of them comes about."""
     for word, step in zip(("first", "then"), explanation.met, strict=False):
         yield f"{word}: {step}"
     if explanation.concerns:
         yield f"about: {'; '.join(explanation.concerns)}"
-    for name in explanation.looks_like:
+    told = explanation.looks_like[:ALIKE]
+    for name in told:
         yield f"looks like {name}: {CASES[name].title}"
+    if len(explanation.looks_like) > ALIKE:
+        yield f"or like {', '.join(explanation.looks_like[ALIKE:])}: see `ksmactors corpus`"
+    exact = [name for name in told if CASES[name].signature == signature]
+    if len(exact) == 1:
+        yield f"{exact[0]}: {CASES[exact[0]].story}"
 
 
 def report_crash(crash: Found) -> None:

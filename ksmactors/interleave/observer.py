@@ -49,7 +49,8 @@ class Observer:
         """`actor` touches a field without a point of its own, as a part of what it did last.
 
         Kinds READ and WRITE are accesses; RELEASE and ACQUIRE say that it leaves something there for others, or takes
-        up what others have left, under a lock that is not emulated.
+        up what others have left, under a lock that is not emulated. RELEASE is also for who changes what is atomic,
+        and YIELD for who looks at that: it orders nobody, but matters who comes first.
         """
 
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from ksmactors.interleave.actor import READ, RELEASE, WRITE, Actor
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
@@ -116,6 +116,7 @@ class KsmCore(Hotplug):
     def ksm_test_exit(self, mm: AddressSpace) -> bool:
         """Whether the last user of the page tables has gone. Tested after each acquisition of mmap_sem."""
         mm.must_be_alive()
+        self.conductor.touch(YIELD, mm, "users")
         return mm.users == 0
 
     def get_kpfn_nid(self, kpfn: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ
+from ksmactors.interleave.actor import READ, YIELD
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.ksm.unmerging import Unmerging
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -32,7 +32,7 @@ class Merging(Unmerging):
         if self._must_be_cleaned(pte):
             taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
             swapped = page.swap is not None
-            if page.mapcount + 1 + swapped != await page.count():
+            if page.page_mapcount() + 1 + swapped != await page.count():
                 await self.set_pte(mm, address, taken)
                 await mm.page_table_lock.unlock()
                 self.race(ev.RACE_PAGE_PINNED, self.actor_name(page.getter), page)
@@ -68,7 +68,7 @@ class Merging(Unmerging):
             return -EFAULT
         await self.set_pte(mm, address, await self._map_kpage(mm, kpage))
         self.page_remove_rmap(page)
-        if not page.mapcount:
+        if not page.page_mapcount():
             await self.try_to_free_swap(page)
         await page.put()
         await mm.page_table_lock.unlock()
@@ -77,7 +77,7 @@ class Merging(Unmerging):
     async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
         """The entry that is to map a KSM page, which gets a reference and a mapping for it."""
         await kpage.get()
-        kpage.mapcount += 1
+        kpage.change_mapcount(1)
         return Pte(kpage)
 
     async def try_to_merge_one_page(self, vma: Vma, page: Frame, kpage: Frame | None) -> int:
@@ -88,6 +88,7 @@ class Merging(Unmerging):
         """
         if page is kpage:  # reached through a fork
             return 0
+        self.conductor.touch(YIELD, page, "mapping")
         if not vma.mergeable or not page.is_anon:
             self.race(ev.RACE_VMA_GONE, "unknown", page)
             return -EFAULT

@@ -6,7 +6,7 @@ from typing import Final
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import WRITE, YIELD
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
 from ksmactors.ksm.trees import Trees
@@ -222,6 +222,7 @@ class Scanning(Trees):
                 break
             page = await self.follow_page(vma.mm, scan.address)
             if page is not None:
+                self.conductor.touch(YIELD, page, "mapping")
                 if page.is_anon:
                     return page
                 await page.put()

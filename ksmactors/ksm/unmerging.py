@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, RELEASE, WRITE
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
 from ksmactors.ksm.hotplug import KsmHotplug
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import RmapItem, StableNode
@@ -73,9 +73,11 @@ class Unmerging(KsmHotplug):
         page = None
         if self.find_mergeable_vma(mm, item.address) is not None:
             page = await self.follow_page(mm, item.address)
-            if page is not None and not page.is_anon:
-                await page.put()
-                page = None
+            if page is not None:
+                self.conductor.touch(YIELD, page, "mapping")
+                if not page.is_anon:
+                    await page.put()
+                    page = None
         await mm.up_read()
         return page
 
@@ -111,7 +113,7 @@ class Unmerging(KsmHotplug):
 
     def _is_still_mapped(self, page: Frame) -> bool:
         """page_mapped(): then the node must stay."""
-        return page.mapcount > 0
+        return page.page_mapcount() > 0
 
     async def _take_node_away(self, page: Frame) -> None:
         """An unmapped page that is alive (in swap, or held by somebody) forgets its node. The page is locked."""

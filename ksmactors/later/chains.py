@@ -108,7 +108,7 @@ class Chains(ChainNodes):
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
         dup = self._chosen if isinstance(entry, Chain) else self._choose_plain(dup_of(entry))
-        if page_node is not None and page.mapcount > 1:
+        if page_node is not None and page.page_mapcount() > 1:
             return True, await self._keep_both(root, entry, page, dup_of(page_node))
         if dup is None or not self.is_page_sharing_candidate(dup):
             return True, None

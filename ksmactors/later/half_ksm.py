@@ -51,6 +51,6 @@ class HalfKsm(Ksm):
     async def _downgrade(self, page: Frame) -> None:
         """Give a page that got no node the mapping it had. With the lock held no migration has unmapped it for now."""
         await page.lock()
-        if page.mapping is KSM_WITHOUT_NODE and page.mapcount:
+        if page.mapping is KSM_WITHOUT_NODE and page.page_mapcount():
             await page.set_mapping(self._mapping_before)
         await page.unlock()

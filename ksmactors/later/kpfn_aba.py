@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.frame import Frame
 
 
 class KpfnAba(Ksm):
-    """A stable node that was moved away and back is not taken for a stale one.
+    """A stable node whose page was moved away and back is taken neither for a stale one, nor for one that has stayed.
 
     get_ksm_page decides by comparing frame numbers: if the page has moved from P to Q by the time its mapping is
     looked at, and back into P by the time kpfn is read again, a live node is freed. A count of migrations beside kpfn
     tells the two apart.
+
+    And a frame names its node before the content is copied into it (W0, W2). Who has read kpfn while P was the node's,
+    and looks at P when the page is on its way back, finds that P names the node, takes a reference, and may compare
+    what is not there yet: the search goes astray. So if the node has moved meanwhile, kpfn is read once more: it names
+    P only when the copy is complete (W3).
     """
 
     def _kpfn_of(self, node: StableNode) -> tuple[int, ...]:
         return (*super()._kpfn_of(node), node.moves)
+
+    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+        seen = self._kpfn_of(node)
+        if not await super()._take_if_of(page, node, lock):
+            return False
+        if lock or self._kpfn_of(node) == seen or (await self._read_kpfn(node))[0] == page.pfn:
+            return True  # who has the lock has waited for the end of the migration
+        await page.put()
+        return False

@@ -40,7 +40,7 @@ class Pageout(Ksm):
             page = await self.follow_page(mm, address)
             if page is None:
                 continue
-            if page.mapcount == 1 and await self.isolate_lru_page(page):
+            if page.page_mapcount() == 1 and await self.isolate_lru_page(page):
                 await mm.page_table_lock.lock()
                 self.ptep_clear_flush_young(mm, address)
                 await mm.page_table_lock.unlock()

@@ -51,7 +51,7 @@ class UnshareOnAdvice(Ksm):
                 return 0
             result = VM_FAULT_WRITE
             await page.lock()  # half way through a migration or reclaim the others' entries are not counted
-            shared = page.mapcount + await self.page_swapcount(page) > 1
+            shared = page.page_mapcount() + await self.page_swapcount(page) > 1
             await page.unlock()
             if shared:
                 result = await self.handle_mm_fault(vma.mm, vma, address, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ
+from ksmactors.interleave.actor import READ, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
 from ksmactors.mm.frame import Frame
@@ -184,6 +184,7 @@ class Faults(Rmap):
         is told. Returns VM_FAULT_WRITE, VM_FAULT_OOM, or 0 if the entry changed meanwhile.
         """
         page = entry.frame
+        self.conductor.touch(YIELD, page, "mapping")
         if page is not self.zero_page and not page.is_ksm:
             if not await self.trylock_page(page):
                 await page.get()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
-from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import contended
 from ksmactors.mm.content import Content
@@ -49,8 +49,9 @@ class Frame:
         "refcount", "writer",
     )  # fmt: skip
 
-    vital: ClassVar[str] = "refcount"
-    """The field on which it hangs whether any other operation is allowed: the last reference ends the page."""
+    vital: ClassVar[str] = "life"
+    """The field on which it hangs whether any other operation is allowed: whether there are references. It changes when
+    the frame is given out and when the last reference goes; how many there are in between is another field."""
 
     def __init__(self, conductor: Conductor, node: Node, pfn: int, content: Content) -> None:
         self.conductor, self.node, self.pfn = conductor, node, pfn
@@ -169,6 +170,18 @@ class Frame:
             raise EmulatorBug(f"pfn {self.pfn} is freed with {self.refcount} references, not frozen ones")
         self.refcount = 0
         self.node.free(self)
+
+    # -- mappings: atomics, each a part of the operation before ------------------------------------------------
+
+    def page_mapcount(self) -> int:
+        """How many page table entries map the page, at this instant."""
+        self.conductor.touch(YIELD, self, "mapcount")
+        return self.mapcount
+
+    def change_mapcount(self, by: int) -> None:
+        """An entry that maps the page has come (1) or gone (-1)."""
+        self.conductor.touch(RELEASE, self, "mapcount")  # orders nobody, but says that it matters who comes first
+        self.mapcount += by
 
     # -- the page lock ----------------------------------------------------------------------------------------
 

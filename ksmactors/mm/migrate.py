@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
 from ksmactors.mm.fault import Faults
@@ -50,7 +50,7 @@ class Migration(Faults):
         status = page.nid
         isolated = False
         if page.nid != nid:
-            if page.mapcount > 1 and not move_all:
+            if page.page_mapcount() > 1 and not move_all:
                 status = -EACCES
             else:
                 isolated = await self.isolate_lru_page(page)
@@ -86,6 +86,7 @@ class Migration(Faults):
         await self.conductor.point(WRITE, page, "lru")
         if not page.lru:
             return False
+        self.conductor.touch(RELEASE, page, "refcount")
         page.lru = False
         page.refcount += 1
         return True
@@ -158,7 +159,7 @@ class Migration(Faults):
         anon_vma = None
         remap = True
         if page.is_anon and not page.is_ksm:
-            if page.mapcount:
+            if page.page_mapcount():
                 anon_vma = page.mapping.get()  # type: ignore[union-attr]  # an ordinary page's mapping is its anon_vma
             elif page.swap is not None:
                 remap = False  # nothing keeps its anon_vma, and there is nothing to restore
@@ -167,7 +168,7 @@ class Migration(Faults):
         result = -EAGAIN
         if page.is_anon:
             await self.try_to_unmap(page)
-        if page.mapcount == 0:
+        if page.page_mapcount() == 0:
             result = await self.move_to_new_page(new, page, remap=remap)
         if result:
             self.race(ev.RACE_MIGRATION_BUSY, self.actor_name(page.getter), page)
@@ -209,6 +210,8 @@ class Migration(Faults):
         frozen = await page.freeze(2)
         if frozen:
             await new.get()
+            self.conductor.touch(RELEASE, new, "swap_cache")
+            self.conductor.touch(RELEASE, slot, "page")
             new.node.swap_cache[new.pfn] = slot
             slot.page = new
             await page.unfreeze(1)
@@ -245,6 +248,6 @@ class Migration(Faults):
         pte = mm.ptes.get(address)
         if pte is not None and pte.migration and pte.frame is old:
             await new.get()
-            new.mapcount += 1
+            new.change_mapcount(1)
             await self.set_pte(mm, address, Pte(new, write=pte.write))
         await mm.page_table_lock.unlock()

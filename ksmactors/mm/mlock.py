@@ -23,7 +23,7 @@ class Mlock(Reclaim):
                 return -EAGAIN if page == -ENOMEM else -ENOMEM
             await mm.down_read()
             vma = mm.vma_at(address)
-            if vma is not None and vma.locked and page.mapcount and await self.trylock_page(page):
+            if vma is not None and vma.locked and page.page_mapcount() and await self.trylock_page(page):
                 await self.mlock_vma_page(page)
                 await page.unlock()
             await mm.up_read()

@@ -51,6 +51,8 @@ class Node:
             if len(self.frames) >= self.size or (self.held_back and not self._skip_held_back()):
                 return None
             frame = self._new_frame()
+        self.conductor.touch(RELEASE, frame, "life")
+        self.conductor.touch(RELEASE, frame, "refcount")
         frame.refcount = 1
         frame.content = self._zero
         frame.dirty, frame.writer, frame.getter = False, -1, -1
@@ -59,6 +61,7 @@ class Node:
     def free(self, frame: Frame) -> None:
         """Take a frame back whose last reference has gone; only now an anonymous mapping is cleared."""
         self._freed(frame)
+        self.conductor.touch(RELEASE, frame, "life")
         frame.mapping = None
         frame.writer = self.conductor.turn.number
         frame.lru = False

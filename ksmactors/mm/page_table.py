@@ -6,7 +6,7 @@ A change of an entry is one operation that also invalidates the TLB: who comes l
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
@@ -118,6 +118,7 @@ class PageTables(Pagevecs):
         pte = mm.ptes.get(address)
         if pte is None or pte.migration:
             return None
+        self.conductor.touch(YIELD, pte.frame, "content")
         pte.frame.must_be_alive("a read by a thread")
         if self.aging:
             mm.young.add(address)
@@ -139,6 +140,7 @@ class PageTables(Pagevecs):
         self.memory_epoch += 1
         if self.aging:
             mm.young.add(address)
+        self.conductor.touch(RELEASE, pte.frame, "content")  # orders nobody: the CPU stores when it likes
         pte.frame.content = content
         pte.frame.writer = self.conductor.turn.number
         if not pte.dirty:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.mm.alloc import Allocation
 from ksmactors.mm.frame import Frame
 
@@ -24,9 +24,11 @@ class Pagevecs(Allocation):
 
     def lru_cache_add(self, page: Frame) -> None:
         """Put a page of the caller's in this CPU's batch; the fourteenth empties it. No batch for mlocked ones."""
+        self.conductor.touch(RELEASE, page, "lru")  # zone->lru_lock, as soon as the batch goes there
         if page.mlocked:
             page.lru = True
             return
+        self.conductor.touch(RELEASE, page, "refcount")
         page.refcount += 1
         waiting = self.lru_add_pvecs.setdefault(self.conductor.turn.cpu, [])
         waiting.append(page)
@@ -45,6 +47,8 @@ class Pagevecs(Allocation):
 
     def _drain(self, cpu: int) -> None:
         for page in self.lru_add_pvecs.pop(cpu, ()):
+            self.conductor.touch(RELEASE, page, "lru")
+            self.conductor.touch(RELEASE, page, "refcount")
             page.lru = True
             page.refcount -= 1
             if page.refcount == 0:

@@ -94,7 +94,7 @@ class Processes(Mappings):
             pte = await self.ptep_set_wrprotect(oldmm, address)
         if not pte.migration and pte.frame is not self.zero_page:
             await pte.frame.get()
-            pte.frame.mapcount += 1
+            pte.frame.change_mapcount(1)
         await self.set_pte(mm, address, pte)
 
     def exec_mm(self, oldmm: AddressSpace) -> AddressSpace | int:

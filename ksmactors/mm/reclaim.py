@@ -111,7 +111,7 @@ class Reclaim(Migration):
         if page.mlocked:
             await self.try_to_free_swap(page)
             return "mlocked"
-        if page.mapcount:
+        if page.page_mapcount():
             return "mapped"
         if page.dirty:
             if await page.count() != 2:  # the isolation's and the cache's: somebody else is at it

@@ -96,7 +96,7 @@ class Rmap(Swap):
     def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
         """A page from the swap cache gets a mapping. One that has no mapping yet, fresh from the device, belongs to
         the vma's anon_vma from now on, or to its root if others may map it, too; a KSM page stays what it is."""
-        page.mapcount += 1
+        page.change_mapcount(1)
         if page.is_anon or vma.anon_vma is None:
             return
         page.mapping = vma.anon_vma if exclusive else vma.anon_vma.root
@@ -108,8 +108,8 @@ class Rmap(Swap):
         So it is when a migration unmaps it, which is a mistake of v3.7's: the next reclaim that meets the page puts it
         right. The page table lock is held.
         """
-        page.mapcount -= 1
-        if not page.mapcount:
+        page.change_mapcount(-1)
+        if not page.page_mapcount():
             page.node.mlocked.discard(page.pfn)
 
     def page_address_in_vma(self, page: Frame, vma: Vma) -> int | None:
@@ -136,7 +136,7 @@ class Rmap(Swap):
         if not isinstance(anon_vma, AnonVma):
             return
         await anon_vma.rwsem.down_read()
-        if mapped and not page.mapcount:
+        if mapped and not page.page_mapcount():
             await anon_vma.rwsem.up_read()
             return
         anon_vma.must_be_alive()
@@ -151,11 +151,12 @@ class Rmap(Swap):
         """Replace the entries that map the locked page: by swap entries if it is in the swap cache, else by migration
         entries (TTU_MIGRATION). With `reclaim` (TTU_UNMAP) an entry that was accessed lately, or is in a VM_LOCKED vma,
         ends it."""
-        if not page.mapcount:
+        if not page.page_mapcount():
             return
 
         async def unmap_one(vma: Vma, address: int) -> bool:
-            return not await self.try_to_unmap_one(page, vma, address, reclaim) or page.mapcount == 0
+            failed = not await self.try_to_unmap_one(page, vma, address, reclaim)
+            return failed or page.page_mapcount() == 0
 
         await self.rmap_walk(page, unmap_one)
 
@@ -204,7 +205,7 @@ class Rmap(Swap):
                 await vma.mm.page_table_lock.unlock()
             return locked
 
-        if page.mapcount:
+        if page.page_mapcount():
             await self.rmap_walk(page, referenced_one)
         return 0 if locked else referenced
 
@@ -228,7 +229,7 @@ class Rmap(Swap):
             await vma.mm.page_table_lock.unlock()
             return vma.locked and await self.mlock_if_locked(page, vma)
 
-        if page.mapcount > 1:
+        if page.page_mapcount() > 1:
             await self.rmap_walk(page, munlock_one)
 
     async def mlock_if_locked(self, page: Frame, vma: Vma) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.page_table import PageTables
@@ -79,13 +79,17 @@ class Swap(PageTables):
         """__add_to_swap_cache: a reference, the flag, the place in the radix tree. The page is locked."""
         await page.get()
         await self.swap.tree_lock.lock()
+        self.conductor.touch(RELEASE, page, "swap_cache")
+        self.conductor.touch(RELEASE, slot, "page")
         page.node.swap_cache[page.pfn] = slot
         slot.page = page
         await self.swap.tree_lock.unlock()
 
     def forget_cached(self, page: Frame) -> SwapSlot:
         """__delete_from_swap_cache: out of the radix tree, flag and private cleared. `tree_lock` is held."""
+        self.conductor.touch(RELEASE, page, "swap_cache")
         slot = page.node.swap_cache.pop(page.pfn)
+        self.conductor.touch(RELEASE, slot, "page")
         if slot.writeback:
             raise EmulatorBug(f"pfn {page.pfn} leaves the swap cache under writeback")
         slot.page = None
@@ -116,7 +120,8 @@ class Swap(PageTables):
 
     async def free_swap_cache(self, page: Frame) -> None:
         """The same for a page that has just lost a mapping, if it was the last and nobody holds the lock."""
-        if page.swap is not None and not page.mapcount and await self.trylock_page(page):
+        self.conductor.touch(YIELD, page, "swap_cache")
+        if page.swap is not None and not page.page_mapcount() and await self.trylock_page(page):
             await self.try_to_free_swap(page)
             await page.unlock()
 
@@ -129,7 +134,7 @@ class Swap(PageTables):
         if page is None:
             return
         if await self.trylock_page(page):
-            if page.swap is slot and not slot.writeback and (not page.mapcount or self.swap.full):
+            if page.swap is slot and not slot.writeback and (not page.page_mapcount() or self.swap.full):
                 await self.delete_from_swap_cache(page)
                 page.dirty = True
             await page.unlock()
@@ -154,11 +159,12 @@ class Swap(PageTables):
 
         Swap entries count as mappings. A page that is kept leaves the swap cache, unless it is being written.
         """
+        self.conductor.touch(YIELD, page, "mapping")
         if page.is_ksm:
             return False
-        if page.mapcount > 1 or page.swap is None:
-            return page.mapcount <= 1
-        count = page.mapcount + await self.page_swapcount(page)
+        if page.page_mapcount() > 1 or page.swap is None:
+            return page.page_mapcount() <= 1
+        count = page.page_mapcount() + await self.page_swapcount(page)
         if count == 1 and not page.swap.writeback:
             await self.delete_from_swap_cache(page)
             page.dirty = True

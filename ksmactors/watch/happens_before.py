@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import ACQUIRE, READ, WRITE, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
@@ -107,7 +107,7 @@ class HappensBefore(Watcher, Observer):
             self._plain(actor, kind, (obj, field))
         elif kind == ACQUIRE:
             self._clocks.acquire(actor, (obj, field))
-        else:
+        elif kind == RELEASE:
             self._clocks.release(actor, (obj, field))
 
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:

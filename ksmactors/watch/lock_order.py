@@ -51,8 +51,8 @@ class LockOrder(Watcher, Observer):
     merged away), L3 (under ksm_thread_mutex at most one mmap_sem), L4 (never wait for mmap_sem under a page lock). L5,
     nothing that may sleep under a spinlock, is judged by the operations themselves, watched or not
     (`Turns.might_sleep`). Two locks of one class are an error, too, except where they have an order of their own
-    (`NESTED`), or the second page is one that nobody else can have found: fresh from the allocator, with one reference
-    and no mapping.
+    (`NESTED`), or the second page is one that nobody else will lock: fresh from the allocator, it has no mapping (a
+    keyhole reader may hold a reference on the frame for a moment, but sees that it is not the page it looks for).
     """
 
     name: ClassVar[str] = "lock_order"
@@ -95,9 +95,7 @@ class LockOrder(Watcher, Observer):
         taken = self._class(lock)
         if taken == MMAP_SEM and any(self._class(one) == MUTEX for one in actor.locks):
             raise self._breach(actor, other, lock, "second_mmap_sem", "L3: ksmd holds at most one")
-        if (taken, actor.place) in NESTED or (
-            isinstance(lock, Frame) and lock.refcount == 1 and lock.mapping is None and not lock.mapcount
-        ):
+        if (taken, actor.place) in NESTED or (isinstance(lock, Frame) and lock.mapping is None and not lock.mapcount):
             return
         raise self._breach(actor, other, lock, f"nested_{_word(taken)}", "nothing says which of the two comes first")
 

@@ -47,8 +47,8 @@ class Progress(Watcher):
     races), and no page was scanned, or the same ones over and over with no effect, it is a *livelock*. If an actor
     was ready at each choice in them and never chosen, it is *starvation*. A strategy may be unfair for a while, as
     PCT is meant to be, but who spins, sleeps or waits has yielded each time; so that much is the fault of somebody
-    who never yields, or of the strategy. If neither can be shown, the schedule just was too long, and stays
-    inconclusive.
+    who never yields. (Of a search, or of the default order, nobody is asked: they are fair to nobody.) If neither can
+    be shown, the schedule just was too long, and stays inconclusive.
 
     What it means when it convicts. `livelock`: in the function the last actor goes round, and nothing that anybody
     may do ends it: R4 without its test of the swap cache, a retry whose condition nobody changes any more.
@@ -87,7 +87,7 @@ class Progress(Watcher):
                 where=kernel_function_of(limit),
             )
         turns = conductor.tape.turns[-many:]
-        for actor in conductor.ready if len(turns) == many else ():
+        for actor in conductor.ready if len(turns) == many and conductor.strategy.fair else ():
             if self._starved(actor, turns):
                 raise self.convicts(
                     "starvation",

@@ -34,11 +34,16 @@ HAZARDS: Final = (
         watcher="naming",
         kind="freed_while_named",
         where="free_stable_node",
-        also=("hlist/freed_live@free_stable_node",),
+        also=(
+            "hlist/freed_live@free_stable_node",
+            "happens_before/data_race@migrate_page_copy+stable_tree_walk",
+        ),
         story=(
             "ksmd reads kpfn of a stable node. The page moves to another frame; ksmd finds that the old frame does "
             "not name the node. The page moves back into the old frame. ksmd reads kpfn again, finds the same number, "
-            "and takes the node for a stale one: it frees a node that a mapped page names."
+            "and takes the node for a stale one: it frees a node that a living page names. (If ksmd looks at the old "
+            "frame when the page is on its way back, the frame names the node already, and ksmd compares a page whose "
+            "content has not been copied yet.)"
         ),
         script=(
             "ksmd > get_ksm_page.R3",

@@ -44,7 +44,7 @@ class RootsCompared(Ksm):
         return super().page_address_in_vma(page, vma)
 
 
-class HeadIsScanned(Ksm):
+class EmptyListScanned(Ksm):
     """The first slot of the list is scanned, whether the list has one or only its head (F5)."""
 
     def _nobody_left(self, first: MmSlot) -> bool:
@@ -56,6 +56,6 @@ BEFORE: Final[dict[str, type[Ksm]]] = {
     "f2-moved-as-merged": MovedAsMerged,
     "f3-only-writable": OnlyWritable,
     "f4-roots-compared": RootsCompared,
-    "f5-head-is-scanned": HeadIsScanned,
+    "f5-empty-list-scanned": EmptyListScanned,
 }
 """By name."""

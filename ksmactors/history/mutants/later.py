@@ -8,7 +8,7 @@ from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.ksm.trees import Look
-from ksmactors.later.chain_nodes import DupNode, dup_of
+from ksmactors.later.chain_nodes import Chain, DupNode, dup_of
 from ksmactors.later.chains import Chains
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -126,13 +126,16 @@ class NodeReused(Ksm):
 
     def free_stable_node(self, node: StableNode) -> None:
         super().free_stable_node(node)
-        self._free_nodes.append(node)
+        if not isinstance(node, Chain):
+            self._free_nodes.append(node)
 
     def new_stable_node(self, number: int) -> StableNode:
         if not self._free_nodes:
             return super().new_stable_node(number)
         node = self._free_nodes.pop()
         node.number, node.first, node.moves, node.alive = number, None, 0, True
+        if isinstance(node, DupNode):
+            node.rmap_hlist_len = 0
         return node
 
 

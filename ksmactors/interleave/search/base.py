@@ -102,6 +102,7 @@ class Search(Strategy):
 
     draws = Int(DRAWS_MAX, "draws among at most so many values are enumerated, others only drawn", high=1 << 20)
 
+    fair = False
     observer: Observer | None = None
     """Who must be told of each operation of the schedule, if the search wants to know."""
 

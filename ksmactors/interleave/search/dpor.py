@@ -26,14 +26,14 @@ from random import Random
 from typing import Any, ClassVar, Final
 
 from ksmactors.errors import CutShort
-from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, WRITE, Actor, Operation
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.interleave.meeting import Gathering
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule import numbers
 from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
-from ksmactors.interleave.search.happened import Happened, Touch, dependent, touches
+from ksmactors.interleave.search.happened import LOOKING, Happened, Touch, dependent, touches
 from ksmactors.interleave.turns import Turns
 from ksmactors.parameters import Bool, Int
 
@@ -143,7 +143,7 @@ class Dpor(Search):
         number = self._doing = actor.number
         what = self._touches(actor, op)
         if self._asleep:
-            self._stir(actor, op, what)
+            self._stir(actor, what)
         at, self._chosen_at = self._chosen_at, -1
         if isinstance(op[1], tuple):
             self.limits[TIMED] = None
@@ -156,18 +156,17 @@ class Dpor(Search):
         """An actor has touched something else as a part of what it did last."""
         if self._cut or self._doing != actor.number or isinstance(obj, Gathering):  # `woke` knows of its order
             return
-        what: tuple[Touch, ...] = ((obj, field, kind != READ),)
-        op = (kind, obj, field)
+        what: tuple[Touch, ...] = ((obj, field, kind not in LOOKING),)
         if self._asleep:
-            self._stir(actor, op, what)
+            self._stir(actor, what)
         self._reverse_all(self._happened.also(what))
         self._changed(actor.number, what)
         at = self._happened.nodes[-1]
-        if at >= 0 and kind != READ:
+        if at >= 0:
             turn = self.path[at]
             assert isinstance(turn, Turn)
             known = turn.effects.get(actor.number, ())
-            label = label_of(op)
+            label = _effect(*what[0])
             if label not in known:
                 turn.effects[actor.number] = (*known, label)
 
@@ -177,19 +176,15 @@ class Dpor(Search):
             what += self._before.get(actor.number, ())
         return what
 
-    def _stir(self, actor: Actor, op: Operation, what: tuple[Touch, ...]) -> None:
+    def _stir(self, actor: Actor, what: tuple[Touch, ...]) -> None:
         """Wake those whose operation depends on what has been done."""
         if self._asleep >> actor.number & 1:
             self._cut = True
         for number in numbers(self._asleep):
             sleeper = self.stage.actors[number]
             effects = self._effects.get(number)
-            if dependent(self._touches(sleeper, sleeper.op), what) or (effects and self._meets(op, what, effects)):
+            if dependent(self._touches(sleeper, sleeper.op), what) or (effects and _meets(what, effects)):
                 self._asleep &= ~(1 << number)
-
-    def _meets(self, op: Operation, what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
-        """Whether what is touched is among what a sleeper touched as it was taken."""
-        return any(label_of((op[0], obj, field)) in effects for obj, field, _ in what)
 
     def _changed(self, number: int, what: tuple[Touch, ...]) -> None:
         """Let those try again who have tried something that is another thing now."""
@@ -255,6 +250,19 @@ class Dpor(Search):
             if isinstance(node, Turn):
                 node.todo |= node.enabled & ~(node.asleep | node.done | 1 << node.chosen)
                 return
+
+
+def _effect(obj: object, field: object, changes: bool) -> str:
+    """What an operation touched that it had not said, as a text; a question mark if it only looked."""
+    return label_of((WRITE, obj, field)) + ("" if changes else "?")
+
+
+def _meets(what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
+    """Whether what is touched depends on what a sleeper touched as it was taken."""
+    return any(
+        _effect(obj, field, True) in effects or (changes and _effect(obj, field, False) in effects)
+        for obj, field, changes in what
+    )
 
 
 class _Ears(Observer):

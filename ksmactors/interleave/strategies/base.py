@@ -55,6 +55,8 @@ class Strategy(ABC):
     """Whether `profile` should be there before `begin`. It is made once for what is run, whatever the seed."""
     profile: Profile = NO_PROFILE
     """Empty if nobody has made one, as on a bare conductor."""
+    fair: bool = True
+    """Whether, in a long schedule, everybody gets to move who can: if not, that somebody does not is nobody's fault."""
     thorough: bool = False
     """Whether actors must take every step even where nobody else could move: who compares operations needs them all."""
     stage: Stage

@@ -81,6 +81,7 @@ class Directed(Strategy):
 
     name: ClassVar[str] = "directed"
     summary: ClassVar[str] = "a script says who goes how far"
+    fair = False
 
     def __init__(self, steps: Sequence[Step]) -> None:
         super().__init__()

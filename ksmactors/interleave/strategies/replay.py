@@ -69,6 +69,10 @@ class Replay(Strategy):
         self._taken = 0
 
     @property
+    def fair(self) -> bool:  # type: ignore[override]  # what comes after the recording is in the default order
+        return not self._ended
+
+    @property
     def left(self) -> int:
         """Recorded choices that were not asked for: not 0 after a run that ended before its recording."""
         return 0 if self._ended else sum(points for _, _, points in self._runs[self._run : -1]) - self._used

@@ -1,0 +1,215 @@
+"""A step of ksmd's meets a step of somebody else's over a KSM page that one process maps: meetings to be enumerated.
+
+Where the other litmus tests have whole scans and whole migrations meet, here the host prepares all that can be
+prepared, and the actors do only what the protocol between them is about, with the locks that they do it under. So all
+schedules can be gone through. The migrations try once: each of the ten tries of `migrate_pages` is like the others.
+"""
+
+from __future__ import annotations
+
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.litmus import Litmus, Proc, Scene
+from ksmactors.mm.const import EAGAIN
+from ksmactors.mm.frame import Frame
+from ksmactors.parameters import Int
+from workloads.litmus.migration import give_swap_slot, unmap_to_swap_cache
+from workloads.litmus.nodes import ByNode
+
+
+async def merged(scene: Scene) -> Proc:
+    """A process with a KSM page that nobody else maps any more; ksmd is about to start a scan."""
+    a = await scene.process("A", 7)
+    b = await scene.process("B", 7)
+    await scene.scan(2)
+    await scene.exit(b)
+    await scene.scan()
+    return a
+
+
+def node_of(scene: Scene, proc: Proc) -> StableNode:
+    """The stable node of a process's page."""
+    node = scene.frame(proc, 0).stable_node
+    assert isinstance(node, StableNode), "it is a KSM page"
+    return node
+
+
+def item_of(scene: Scene, proc: Proc) -> RmapItem:
+    """The rmap_item of a process's page."""
+    item = scene.kernel.mm_slots_hash[proc.mm.number].rmap_list
+    assert item is not None, "ksmd has come past"
+    return item
+
+
+async def isolated(scene: Scene, proc: Proc) -> Frame:
+    """A process's page, off the LRU as migrations want it."""
+    page = scene.frame(proc, 0)
+    assert await scene.kernel.isolate_lru_page(page)
+    return page
+
+
+async def try_to_move(scene: Scene, page: Frame, nid: int) -> None:
+    """The last try of `migrate_pages`, which waits for the page lock, on an isolated page."""
+    if await scene.kernel.unmap_and_move(page, nid, force=True, exactly=True) == -EAGAIN:
+        await scene.kernel.putback_lru_page(page)
+
+
+async def isolate_and_move(scene: Scene, page: Frame, nid: int) -> None:
+    """The same, from the start."""
+    if not await page.get_unless_zero():
+        return
+    mine = await scene.kernel.isolate_lru_page(page)
+    await page.put()
+    if mine:
+        await try_to_move(scene, page, nid)
+
+
+class GetPageMeetsMigration(Litmus):
+    """get_ksm_page meets a migration of that page."""
+
+    name = "litmus.get_page_meets_migration"
+
+    lock = Int(0, "whether it is to lock the page", high=1)
+    swap_cache = Int(0, "whether the page is in the swap cache, and nowhere mapped", high=1)
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        node = node_of(scene, a)
+        if self.swap_cache:
+            page = await unmap_to_swap_cache(scene, a, 0)
+            assert await scene.kernel.isolate_lru_page(page)
+        else:
+            page = await isolated(scene, a)
+        await scene.meet(
+            {"ksmd": self._look(scene, node), "migrationd/1": try_to_move(scene, page, 1 - page.nid)},
+        )
+
+    async def _look(self, scene: Scene, node: StableNode) -> None:
+        kernel = scene.kernel
+        await kernel.ksm_thread_mutex.lock()
+        page = await kernel.get_ksm_page(node, lock=bool(self.lock))
+        if page is not None:
+            if self.lock:
+                await page.unlock()
+            await page.put()
+        await kernel.ksm_thread_mutex.unlock()
+
+
+class TakingOffMeetsMigration(Litmus):
+    """An rmap_item is taken off its stable node while the page moves to another node."""
+
+    name = "litmus.taking_off_meets_migration"
+
+    swap_cache = Int(0, "whether the page is in the swap cache, and nowhere mapped", high=1)
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        item = item_of(scene, a)
+        if self.swap_cache:
+            page = await unmap_to_swap_cache(scene, a, 0)
+            assert await scene.kernel.isolate_lru_page(page)
+        else:
+            page = await isolated(scene, a)
+        await scene.meet(
+            {"ksmd": self._take_off(scene, item), "migrationd/1": try_to_move(scene, page, 1 - page.nid)},
+        )
+
+    async def _take_off(self, scene: Scene, item: RmapItem) -> None:
+        await scene.kernel.ksm_thread_mutex.lock()
+        await scene.kernel.remove_rmap_item_from_tree(item)
+        await scene.kernel.ksm_thread_mutex.unlock()
+
+
+class VisitMeetsMigration(Litmus):
+    """ksmd comes to one page, which is equal to a KSM page that moves to another node."""
+
+    name = "litmus.visit_meets_migration"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        await scene.process("C", 7)
+        await scene.batch(1)
+        page = await isolated(scene, a)
+        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": try_to_move(scene, page, 1)})
+
+
+class ReturnMeetsMigration(ByNode):
+    """ksmd comes back to a KSM page while it moves to another node."""
+
+    name = "litmus.return_meets_migration"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        page = await isolated(scene, a)
+        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": try_to_move(scene, page, 1)})
+
+
+class PairMeetsMigration(Litmus):
+    """ksmd makes a KSM page of two equal ones while one of them moves to another node."""
+
+    name = "litmus.pair_meets_migration"
+
+    async def run(self, scene: Scene) -> None:
+        await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan()
+        await scene.batch(1)
+        page = scene.frame(b, 0)
+        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": isolate_and_move(scene, page, 1)})
+
+
+class BreakingMeetsMigration(Litmus):
+    """Everything is unmerged while the only KSM page moves to another node."""
+
+    name = "litmus.breaking_meets_migration"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        page = await isolated(scene, a)
+        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "migrationd/1": try_to_move(scene, page, 1)})
+
+
+class BreakingMeetsUnmapping(Litmus):
+    """Everything is unmerged while reclaim unmaps the only KSM page, which is in the swap cache."""
+
+    name = "litmus.breaking_meets_unmapping"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        await give_swap_slot(scene, a, 0)
+        page = scene.frame(a, 0)
+        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "kswapd/0": self._unmap(scene, page)})
+
+    async def _unmap(self, scene: Scene, page: Frame) -> None:
+        await page.lock()
+        await scene.kernel.try_to_unmap(page)
+        await page.unlock()
+
+
+class BreakingMeetsFault(Litmus):
+    """Everything is unmerged while a process touches the only KSM page, which is in the swap cache."""
+
+    name = "litmus.breaking_meets_fault"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        await unmap_to_swap_cache(scene, a, 0)
+        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.read(a, 0)})
+
+
+class PruningMeetsExit(ByNode):
+    """get_ksm_page of a page that has moved to another node meets the exit of the only process that maps it."""
+
+    name = "litmus.pruning_meets_exit"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        node = node_of(scene, a)
+        await scene.migrate(a, 0, 1)
+        await scene.meet({"ksmd": self._prune(scene, node), "exit/A": scene.exit(a)})
+
+    async def _prune(self, scene: Scene, node: StableNode) -> None:
+        await scene.kernel.ksm_thread_mutex.lock()
+        page = await scene.kernel.get_ksm_page(node, lock=False)
+        if page is not None:
+            await page.put()
+        await scene.kernel.ksm_thread_mutex.unlock()
