@@ -1,8 +1,9 @@
 """An emulator of the concurrency in Linux KSM: every actor a trio task, every interleaving a recorded choice.
 
 From Python: `ksmactors.stress` runs a campaign, `ksmactors.explore` goes through all schedules that can differ,
-`ksmactors.replay` runs one schedule again, and `ksmactors.Machine` is the emulated machine itself. Plug-in authors
-import `ksmactors.workload`. The names are loaded when they are first used: `import ksmactors` alone costs nothing.
+`ksmactors.replay` runs one schedule again, `ksmactors.shrink` makes it as short as it can be, and `ksmactors.Machine`
+is the emulated machine itself. Plug-in authors import `ksmactors.workload`. The names are loaded when they are first
+used: `import ksmactors` alone costs nothing.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ksmactors.campaign.api import explore, replay, stress
+    from ksmactors.campaign.api import explore, replay, shrink, stress
     from ksmactors.machine import Machine
 
-__all__ = ["Machine", "explore", "replay", "stress"]
+__all__ = ["Machine", "explore", "replay", "shrink", "stress"]
 
 _HOMES: Final = {
     "Machine": "ksmactors.machine",
     "explore": "ksmactors.campaign.api",
     "replay": "ksmactors.campaign.api",
+    "shrink": "ksmactors.campaign.api",
     "stress": "ksmactors.campaign.api",
 }
 

@@ -1,8 +1,9 @@
-"""Campaigns from Python: what `ksmactors.stress`, `ksmactors.explore` and `ksmactors.replay` are."""
+"""Campaigns from Python: what `ksmactors.stress`, `explore`, `replay` and `shrink` are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,8 +11,10 @@ import anyio
 from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, exploring, make_search
 from ksmactors.campaign.findings import prepare
 from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.replaying import recorded
+from ksmactors.campaign.replaying import by_names, recorded
 from ksmactors.campaign.resuming import perform
+from ksmactors.campaign.shrink import BUDGET, Shrunk
+from ksmactors.campaign.shrink import shrink as shrinking
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
@@ -133,11 +136,13 @@ def explore(
     return exploration.tally
 
 
-def replay(source: str | Path) -> Outcome:
+def replay(source: str | Path, *, follow_names: bool = False) -> Outcome:
     """Run a recorded schedule again, exactly.
 
     Args:
         source: a finding file, a file that holds a schedule string, or such a string.
+        follow_names: follow its departures from the default order by name instead, as far as they can be found: for a
+            recording whose steps do not fit any more.
 
     Returns:
         What came of it: `.verdict`, `.defect`, `.digest` and more; the verdict is DIVERGED if it went another way.
@@ -146,9 +151,27 @@ def replay(source: str | Path) -> Outcome:
         UsageError: it cannot be read, was damaged, or names what does not exist here.
     """
     then = recorded(str(source))
+    if follow_names:
+        return anyio.run(by_names, then, backend="trio")
     plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, replayed=then.schedule)
     campaign = Campaign(plan)
     anyio.run(campaign.run, backend="trio")
     if campaign.last is None:
         raise KeyboardInterrupt
     return campaign.last
+
+
+def shrink(source: str | Path, *, max_schedules: int = BUDGET) -> Shrunk:
+    """Cut a finding down to the fewest departures from the default order.
+
+    Args:
+        source: as for `replay`.
+        max_schedules: the most schedules that are tried.
+
+    Returns:
+        What is left: `.outcome` with the schedule string, `.departures`, `.story` and more.
+
+    Raises:
+        UsageError: as for `replay`; or the recording finds nothing, or not again.
+    """
+    return anyio.run(partial(shrinking, recorded(str(source)), budget=max_schedules), backend="trio")

@@ -15,6 +15,9 @@ from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
 from ksmactors.watch import WATCHERS
 
+HOPELESS: Final = 3
+"""Campaigns without success after which a strategy is not asked again."""
+
 FAR_APART: Final = 1_000_000
 """Seeds between the first schedules of two campaigns: more than any campaign runs."""
 
@@ -57,7 +60,7 @@ class Search:
 
     Attributes:
         budget: the most schedules of one campaign.
-        found: for each campaign, the number of the first schedule that found the defect, from 1; None: none did.
+        found: for each campaign that was run, the number of the first schedule that found the defect, from 1; None: none did.
     """
 
     strategy: str
@@ -83,12 +86,15 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
     Another finding on the way does not count, and ends nothing. Only the witnesses of the case watch: they do not
-    change what is played, and the others take time.
+    change what is played, and the others take time. If none of the first HOPELESS campaigns finds it, the others are
+    not run.
     """
     watchers = sorted({signature.partition("/")[0] for signature in (case.signature, *case.also)} & WATCHERS.keys())
     subject, preparing = subject_of(case, watch=",".join(watchers) or "none"), Preparing(run_schedule)
     found: list[int | None] = []
     for campaign in range(campaigns):
+        if campaign == HOPELESS and not any(found):
+            break
         seeds = range(campaign * FAR_APART, campaign * FAR_APART + budget)
         found.append(None)
         for count, seed in enumerate(seeds, 1):

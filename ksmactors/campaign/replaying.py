@@ -55,7 +55,7 @@ class Recorded:
         return f"the same {'finding' if self.signature else 'schedule'}, event by event"
 
     def compare_by_names(self, outcome: Outcome) -> str:
-        """In one sentence, what following the departures by name came to (`by_names`), after the replay diverged."""
+        """In one sentence, what following the departures by name came to (`by_names`), when the replay does not fit."""
         signature, count = _signature(outcome), len(self.schedule.departures)
         if outcome.verdict is not Verdict.FINDING:
             led = f"does not find {self.signature} again" if self.signature else "finds nothing"
@@ -65,6 +65,10 @@ class Recorded:
             led = f"leads to {signature}{f' instead of {self.signature}' if self.signature else ''}"
         departures = "1 departure" if count == 1 else f"{count} departures"
         return f"the recorded steps do not fit this version; following the {departures} by name {led}"
+
+    def fits(self, outcome: Outcome) -> bool:
+        """Whether the recorded steps still lead where they led: what is on record was found, if anything is."""
+        return outcome.verdict is not Verdict.DIVERGED and self.signature in ("", _signature(outcome))
 
     def agrees(self, outcome: Outcome) -> bool:
         """Whether the replay came to the same, event by event."""

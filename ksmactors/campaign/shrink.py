@@ -36,7 +36,7 @@ LONGER: Final = 10
 """How many times as long as the recording a try may be, and not be given up: in the default order some workloads wait
 for ever."""
 
-MANY: Final = 24
+MANY: Final = 48
 """Departures of which it takes too many tries to leave most out."""
 
 FEW: Final = 10
@@ -44,6 +44,9 @@ FEW: Final = 10
 
 TOGETHER: Final = 3
 """Departures that are left out at once."""
+
+PROBES: Final = 8
+"""Random schedules that are tried with a smaller parameter, if the departures lead nowhere with it."""
 
 SMALL: Final = 16
 """Parameters up to this are brought down one by one, larger ones by halves."""
@@ -97,6 +100,7 @@ class _Shrinking:
     tried: int = 0
     interrupted: bool = False
     _failed: set[str] = field(default_factory=set)
+    _preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
 
     async def starts(self) -> bool:
         """Whether the departures find the same again, at first with the one witness alone."""
@@ -173,12 +177,17 @@ class _Shrinking:
 
         A third of the budget goes into that; signatures tell that it is the same.
         """
-        preparing = Preparing(run_schedule)
-        for seed in range(self.seed, self.seed + self.budget // 3):
+        for seed in range(self.budget // 3):
             if len(self.departures) <= MANY or await self.finds([], self.draws):
                 return
-            self._count()
-            self._keeps(await run_schedule(self.subject, seed, Delay.name, preparing=preparing), self.subject)
+            await self._probe(self.subject, seed)
+
+    async def _probe(self, subject: Subject, seed: int, draws: Draws | None = None) -> bool:
+        """Whether a random schedule with hardly any departure finds the same; it is the smallest so far, then."""
+        self._count()
+        strategy = f"{Delay.name}:delays={len(self.departures)}" if 0 < len(self.departures) <= FEW else Delay.name
+        outcome = await run_schedule(subject, seed, strategy, preparing=self._preparing, draws=draws)
+        return self._keeps(outcome, subject)
 
     async def fewer_departures(self) -> None:
         """Leave out as many as can be, until none can."""
@@ -224,17 +233,22 @@ class _Shrinking:
 
     async def smaller_parameters(self) -> None:
         """Bring whole numbers that the workload itself declares, no knobs, down as far as the finding stays."""
-        for parameter in vars(type(self.subject.workload)).values():
-            if not isinstance(parameter, Int):
-                continue
-            while True:
-                value = getattr(self.subject.workload, parameter.name)
-                smaller = (parameter.low, (parameter.low + value) // 2, *([value - 1] if value <= SMALL else []))
-                for one in dict.fromkeys(low for low in smaller if low < value):
-                    if await self._with_parameter(parameter.name, one):
-                        break
-                else:
+        while any([await self._smaller(one) for one in vars(type(self.subject.workload)).values()]):
+            pass  # with one smaller, another may become so
+
+    async def _smaller(self, parameter: object) -> bool:
+        """Bring one parameter down; whether it went."""
+        if not isinstance(parameter, Int):
+            return False
+        before = value = getattr(self.subject.workload, parameter.name)
+        while True:
+            smaller = (parameter.low, (parameter.low + value) // 2, *([value - 1] if value <= SMALL else []))
+            for one in dict.fromkeys(low for low in smaller if low < value):
+                if await self._with_parameter(parameter.name, one):
                     break
+            value, tried = getattr(self.subject.workload, parameter.name), value
+            if value == tried:
+                return bool(value < before)
 
     async def _with_parameter(self, name: str, value: int) -> bool:
         params = {**dict(self.subject.params), name: str(value)}
@@ -243,7 +257,14 @@ class _Shrinking:
         except UsageError:  # not together with the other parameters
             return False
         subject = replace(self.subject, workload=workload, params=tuple(sorted(params.items())))
-        return await self.finds(self.departures, self.draws, subject)
+        if await self.finds(self.departures, self.draws, subject):
+            return True
+        for seed in range(
+            PROBES if self.departures and self.tried < self.budget // 2 else 0
+        ):  # the actors may have other names there
+            if await self._probe(subject, seed, _again_and_again(self.draws)):
+                return True
+        return False
 
     async def fewer_steps(self) -> None:
         """Let each departure happen earlier or later, wherever that leads there in fewer steps."""
@@ -291,8 +312,9 @@ async def shrink(
     """
     first = await run_schedule(recorded.subject, recorded.seed, recorded.strategy, replayed=recorded.schedule)
     why = ""
-    if first.verdict is Verdict.DIVERGED:
-        why, first = f" ({first.error})", await by_names(recorded)
+    if not recorded.fits(first):
+        why = f" ({first.error})" if first.verdict is Verdict.DIVERGED else ""
+        first = await by_names(recorded)
     if first.defect is None:
         raise UsageError(f"there is nothing to shrink: the replay ended with {first.verdict.value}{why}")
     schedule = decode(first.schedule)

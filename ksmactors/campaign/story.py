@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,8 @@ from ksmactors.interleave.strategies.follow import Follow
 from ksmactors.ksm.structs import RmapItem
 
 LINES: Final = 12
-"""Turns that are told: those around the departures, the last ones, and the latest that change what it is about."""
+"""Turns that are told: the last ones, those around the departures, and the latest that change what it is about, or what
+those around the departures touch."""
 
 LAST: Final = 2
 """Turns at the end that are always told."""
@@ -98,14 +99,23 @@ class Chronicle(Observer):
     def _by_weight(self, concerned: Sequence[object]) -> Iterator[int]:
         latest = range(len(self._turns) - 1, -1, -1)
         yield from latest[:LAST]
-        for place in latest:
-            if self._turns[place].departs:
-                yield from (place + 1, place)
-        for place in latest:
-            if any(op[0] == WRITE and _is_one(op[1], concerned) for op in self._turns[place].done):
+        around = [one for place in latest if self._turns[place].departs for one in (place + 1, place)]
+        yield from around
+        yield from (place for place in latest if any(_is_one(op[1], concerned) for op in _changes(self._turns[place])))
+        touched = {label_of(op) for place in around if place in latest for op in self._turns[place].done}
+        yield from (place for place in latest if any(label_of(op) in touched for op in _changes(self._turns[place])))
+        if not around:
+            yield from self._different(latest, concerned)
+
+    def _different(self, places: Iterable[int], concerned: Sequence[object]) -> Iterator[int]:
+        """Turns that touch what it is about, if it is about anything; of an actor's turns that are alike, the first."""
+        seen: set[tuple[int, tuple[str, ...]]] = set()
+        for place in places:
+            turn = self._turns[place]
+            labels = tuple(label_of(op) for op in turn.done if not concerned or _is_one(op[1], concerned))
+            if (labels or not concerned) and (turn.actor.number, labels) not in seen:
+                seen.add((turn.actor.number, labels))
                 yield place
-        if not any(turn.departs for turn in self._turns):
-            yield from latest
 
 
 class _Telling(Follow):
@@ -124,6 +134,11 @@ class _Telling(Follow):
 
 def _is_one(obj: object, of: Sequence[object]) -> bool:
     return any(obj is one for one in of)
+
+
+def _changes(turn: _Turn) -> Iterator[Operation]:
+    """What an actor writes that tells something."""
+    return (op for op in turn.done if op[0] == WRITE and not label_of(op).startswith(COUNTERS))
 
 
 def _shared(turns: Sequence[_Turn]) -> set[str]:

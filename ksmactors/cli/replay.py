@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
+import anyio
 import click
 
-from ksmactors.campaign.outcome import Verdict
-from ksmactors.campaign.replaying import recorded
+from ksmactors.campaign.findings import replay_command
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.replaying import by_names, recorded
 from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.campaign.tally import Found
 from ksmactors.cli.options import log_option, output_options
+from ksmactors.cli.report import print_found
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.errors import FOUND
 
@@ -20,17 +27,35 @@ def replay(source: str, log: str | None, as_json: bool, quiet: bool, color: str)
     """Run a finding or a schedule again, exactly, and show its log.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. A schedule string itself
-    will do as well. Exits with 1 if the replay finds something, or differs from the recording.
+    will do as well. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
+    do not fit any more, its departures from the default order are followed by name, as far as they can be found.
     """
     then = recorded(source)
     refuse_two_on_stdout(as_json, log)
+    second: list[Outcome] = []
+
+    def after() -> dict[str, Any]:
+        if campaign.last is not None and not then.fits(campaign.last) and not second:
+            second.append(anyio.run(by_names, then, backend="trio"))
+        return {"by_names": told(second[0])} if second else {}
+
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
         plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, log=writer, replayed=then.schedule)
         campaign = Campaign(plan)
-        status = perform(campaign, as_json=as_json, quiet=quiet, color=color)
+        status = perform(campaign, as_json=as_json, quiet=quiet, color=color, more=after)
     outcome = campaign.last
     if outcome is None:
         return status
+    after()
     if outcome.verdict is not Verdict.DIVERGED and not (quiet and then.agrees(outcome)):
         click.echo(f"ksmactors: {then.compare(outcome)}", err=True)
+    for one in second:
+        click.echo(f"ksmactors: {then.compare_by_names(one)}", err=True)
+        if one.verdict is Verdict.FINDING and not quiet:
+            print_found(Found(one, replay=replay_command(one.schedule)), stream=sys.stderr, color=color)
     return status or (0 if then.agrees(outcome) else FOUND)
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """What following the departures by name has come to, for scripts."""
+    return {"verdict": outcome.verdict.value, "finding": outcome.finding() or None}

@@ -17,6 +17,7 @@ from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.options import out_option, output_options
 from ksmactors.cli.report import json_object, print_found
 from ksmactors.cli.screen import console
+from ksmactors.errors import INTERRUPTED
 from ksmactors.interleave.strategies.follow import Follow
 
 
@@ -33,7 +34,8 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
     that has the turn goes on, and when it cannot, the lowest-numbered ready one. What is left is written to a finding
-    file of its own, and told as a story. Exits with 1, since something is found.
+    file of its own, and told as a story. Exits with 1, since something is found. Ctrl-C ends it with the smallest so
+    far.
     """
     directory = prepare(out or default_directory())
     then = recorded(source)
@@ -44,21 +46,30 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
             out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
 
     started = perf_counter()
-    shrunk = anyio.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try), backend="trio")
+    try:
+        shrunk = anyio.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try), backend="trio")
+    except* KeyboardInterrupt:
+        shrunk = None
+    if shrunk is None:
+        click.echo("ksmactors: interrupted before the finding was seen again", err=True)
+        return INTERRUPTED
     seconds = perf_counter() - started
     file = save(shrunk.outcome, directory)
     found = Found(shrunk.outcome, file, replay=replay_command(file))
     tally = Tally()
     tally.add(shrunk.outcome)
     tally.keep(found)
+    if shrunk.interrupted:
+        click.echo("ksmactors: interrupted; this is the smallest so far", err=True)
+    status = INTERRUPTED if shrunk.interrupted else tally.exit_status
     if as_json:
         click.echo(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
-        return tally.exit_status
+        return status
     print_found(found, stream=sys.stdout, color=color)
     click.echo(_summary(shrunk))
     for number, line in enumerate(shrunk.story, 1):
         click.echo(f"  {number}. {line}")
-    return tally.exit_status
+    return status
 
 
 def _summary(shrunk: shrinking.Shrunk) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
+from typing import Any
 
 import anyio
 import click
@@ -29,8 +31,13 @@ def open_run_log(log: str | None, *, shown: bool, color: str) -> AbstractContext
     return terminal_log(color=color) if shown else nullcontext()
 
 
-def perform(campaign: Campaign, *, as_json: bool, quiet: bool, color: str) -> int:
-    """Run the one schedule and tell what came of it; returns the exit status."""
+def perform(
+    campaign: Campaign, *, as_json: bool, quiet: bool, color: str, more: Callable[[], Mapping[str, Any]] = dict
+) -> int:
+    """Run the one schedule and tell what came of it; returns the exit status.
+
+    `more` says afterwards what else belongs into the JSON object.
+    """
     started = perf_counter()
     anyio.run(campaign.run, backend="trio")
     seconds = perf_counter() - started
@@ -40,7 +47,8 @@ def perform(campaign: Campaign, *, as_json: bool, quiet: bool, color: str) -> in
         return INTERRUPTED
     if as_json:
         schedule = campaign.last.schedule if campaign.last else ""
-        click.echo(json_object(plan.subjects, plan.strategy, tally, seconds, seed=plan.seeds.start, schedule=schedule))
+        beside = {"seed": plan.seeds.start, "schedule": schedule, **more()}
+        click.echo(json_object(plan.subjects, plan.strategy, tally, seconds, **beside))
     print_defects(tally, stream=sys.stderr, color=color)
     if tally.crash is not None:
         report_crash(tally.crash)

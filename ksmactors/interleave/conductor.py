@@ -20,7 +20,7 @@ import trio
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
-from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.actor import DONE, Actor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.interleave.troupe import Troupe, open_troupe
@@ -105,6 +105,7 @@ class Conductor(Turns):
     def _leave(self, actor: Actor) -> None:
         if self.audience is not None:
             self.audience.ended(actor)
+        actor.op = DONE  # whatever it was last asked about
         self._settle(self._armed - self._left)
         self._remove(actor)
         self._foreground -= not actor.daemon

@@ -30,7 +30,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from ksmactors.errors import ScheduleFormatError
-from ksmactors.interleave.labels import label_of
+from ksmactors.interleave.labels import told
 from ksmactors.interleave.tape import Tape
 
 VERSION: Final = 2
@@ -48,7 +48,7 @@ class Departure(NamedTuple):
 
     Attributes:
         actor: who had the turn.
-        doing: the label of what it was about to do, or waited for.
+        doing: what it was about to do, or waited for, in words: "reads kpfn/7".
         to: who got the turn.
         at: how many points the first one had passed in all its turns.
         stuck: whether it could not have gone on.
@@ -82,9 +82,7 @@ def recorded(header: dict[str, Any], tape: Tape) -> Schedule:
 
 def departures(tape: Tape) -> list[Departure]:
     """The departures on a tape from the default order, by names."""
-    return [
-        Departure(one.actor.name, label_of(one.op), one.chosen.name, one.at, one.stuck) for one in tape.departures
-    ]
+    return [Departure(one.actor.name, told(one.op), one.chosen.name, one.at, one.stuck) for one in tape.departures]
 
 
 def looks_like_schedule(text: str) -> bool:

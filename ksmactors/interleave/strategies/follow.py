@@ -14,7 +14,7 @@ from random import Random
 from typing import ClassVar, Final
 
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.labels import kinds, label_of
+from ksmactors.interleave.labels import kinds, told
 from ksmactors.interleave.schedule import Departure
 from ksmactors.interleave.strategies.base import UNREACHED, Strategy
 
@@ -30,7 +30,7 @@ class Follow(Strategy):
 
     Args:
         departures: in their order.
-        slack: how far a place is looked for around the point where it was; 0: it is there, whatever is done there.
+        slack: how far a place is looked for around the point where it was.
     """
 
     name: ClassVar[str] = "follow"
@@ -64,9 +64,7 @@ class Follow(Strategy):
         return self.stage.own_step - self._late.get(actor.name, 0)
 
     def _there(self, departure: Departure, at: int) -> bool:
-        if not self._slack:
-            return at == departure.at
-        doing = label_of(self.stage.turn.op)
+        doing = told(self.stage.turn.op)
         if at == departure.at:  # the numbers of what it is on may have changed
             return kinds((doing,)) == kinds((departure.doing,))
         return abs(at - departure.at) <= self._slack and doing == departure.doing

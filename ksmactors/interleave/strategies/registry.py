@@ -75,7 +75,7 @@ def dealt(text: str, workloads: int) -> str:
     A strategy that learns from one schedule of a workload to the next must know how far their seeds are apart.
     """
     name, _, rest = text.partition(":")
-    if name in SEARCHES:  # it is a schedule of a search that is replayed
+    if name not in STRATEGIES:  # a schedule is replayed: of a search, or of departures that were followed
         return text
     known = parameters_of(STRATEGIES[name])
     values = _values(text, rest)

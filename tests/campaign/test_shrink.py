@@ -1,0 +1,219 @@
+"""Shrinking: few departures, draws of 0, small parameters, few steps; budgets, interruptions, what cannot be shrunk."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+import ksmactors
+from ksmactors.campaign.findings import save
+from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.replaying import recorded
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.shrink import Shrunk, shrink
+from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.errors import UsageError
+from ksmactors.history.cases import CASES
+from ksmactors.interleave.schedule import decode, encode
+from ksmactors.interleave.strategies.registry import parse
+from ksmactors.model import Int, Model, Table
+from workloads.classic import Lost
+
+
+class Counts(Model):
+    """workers count without a lock, as often as is drawn, and a bystander writes elsewhere"""
+
+    workers = Int(4, "workers", low=2, high=9)
+    noise = Int(5, "writes of the bystander", low=0, high=50)
+
+    async def run(self, table: Table) -> None:
+        count, other = table.variable("count", 0), table.variable("other", 0)
+
+        async def worker() -> None:
+            for _ in range(1 + table.draw("rounds", 3)):
+                await count.write(await count.read() + 1)
+                await other.write(table.draw("value", 100))
+
+        async def bystander() -> None:
+            for _ in range(self.noise):
+                await other.write(1)
+
+        parts = {f"worker/{number}": worker() for number in range(self.workers)}
+        await table.meet({"bystander": bystander(), **parts})
+        table.check(count.value >= self.workers, "lost", f"{self.workers} workers counted to {count.value}")
+
+
+class Interrupted(Counts):
+    """Ctrl-C in the sixth schedule"""
+
+    schedules = 0
+
+    async def run(self, table: Table) -> None:
+        Interrupted.schedules += 1
+        if Interrupted.schedules == 6:
+            raise KeyboardInterrupt
+        await super().run(table)
+
+
+class Fickle(Lost):
+    """finds something in so many schedules, and then nothing more"""
+
+    left = 0
+
+    async def run(self, table: Table) -> None:
+        Fickle.left -= 1
+        if Fickle.left >= 0:
+            await super().run(table)
+
+
+def first_found(subject: Subject, strategy: str = "random") -> Outcome:
+    """The first schedule that finds something."""
+
+    async def search() -> Outcome:
+        for seed in range(200):
+            outcome = await run_schedule(subject, seed, strategy, deciding=parse(strategy))
+            if outcome.verdict is Verdict.FINDING:
+                return outcome
+        raise AssertionError("not found")
+
+    return trio.run(search)
+
+
+def shrunk(outcome: Outcome, *, budget: int = 300) -> Shrunk:
+    """What shrinking comes to."""
+    return trio.run(partial(shrink, recorded(outcome.schedule), budget=budget))
+
+
+@pytest.fixture(scope="module")
+def found() -> Outcome:
+    """A schedule with many departures that loses a count."""
+    return first_found(make_subject(Counts))
+
+
+def test_few_departures_draws_of_zero_and_small_parameters(found: Outcome) -> None:
+    """Of dozens of departures one is left, every draw is 0, and the parameters are smaller."""
+    assert len(decode(found.schedule).departures) > 10
+    small = shrunk(found)
+
+    assert len(small.departures) == 1
+    assert small.departures[0].doing == "writes count"
+    schedule = decode(small.outcome.schedule)
+    assert [value for _, _, value in schedule.draws if value] == []
+    params = dict(small.subject.params)
+    assert params["noise"] == "0"
+    assert 2 <= int(params["workers"]) < 4
+    assert small.outcome.steps < found.steps / 2
+    assert small.of == len(decode(found.schedule).departures)
+    assert small.tried <= 300
+
+
+def test_the_result_replays_from_its_own_file(found: Outcome, tmp_path: Path) -> None:
+    """What is left is a finding like any other: its file replays it event by event."""
+    small = shrunk(found)
+    again = ksmactors.replay(save(small.outcome, tmp_path))
+
+    assert again.digest == small.outcome.digest
+    assert again.defect is not None
+    assert found.defect is not None
+    assert again.defect.signature == found.defect.signature
+
+
+def test_shrinking_is_deterministic(found: Outcome) -> None:
+    """The same recording comes to the same schedule string after the same number of tries."""
+    one, other = shrunk(found), shrunk(found)
+    assert (one.outcome.schedule, one.tried, one.story) == (other.outcome.schedule, other.tried, other.story)
+
+
+def test_witnesses_and_step_limit_stay_as_they_were(found: Outcome) -> None:
+    """It is tried with one witness and few steps, but what is left is recorded with all, as at first."""
+    before, after = decode(found.schedule).header, decode(shrunk(found).outcome.schedule).header
+    assert (after["watch"], after["max_steps"]) == (before["watch"], before["max_steps"])
+
+
+@pytest.mark.parametrize("budget", [1, 4])
+def test_a_budget_is_respected(found: Outcome, budget: int) -> None:
+    """No more schedules are tried than the budget has, and what is left finds the same."""
+    small = shrunk(found, budget=budget)
+    assert small.tried == budget
+    assert small.outcome.defect is not None
+    assert not small.interrupted
+
+
+def test_a_departure_moves_to_where_fewer_steps_are() -> None:
+    """Among schedules with as many departures the one with the fewest steps is kept."""
+    found = first_found(make_subject(Counts, params={"noise": 40}))
+    small = shrunk(found)
+    assert len(small.departures) == 1
+    assert small.outcome.steps <= shrunk(found, budget=small.tried - 1).outcome.steps
+
+
+@pytest.mark.slow
+def test_a_case_of_the_corpus() -> None:
+    """A freed node whose page lives (S5a) comes down to a single departure, and to a story of two actors."""
+    case = CASES["S5a"]
+    subject = make_subject(
+        case.workload, params=case.params, kernel=case.kernel, without=case.without, with_=case.with_
+    )
+    small = shrunk(first_found(subject))
+    assert len(small.departures) == 1
+    assert {line.split()[0] for line in small.story[1:-1]} == {"ksmd", "migrationd/1"}
+
+
+def test_nothing_to_shrink() -> None:
+    """A recording that finds nothing is refused in one line."""
+    subject = make_subject(Lost)
+    outcome = trio.run(partial(run_schedule, subject, 0, "default", keep=True))
+    with pytest.raises(UsageError, match=r"^there is nothing to shrink: the replay ended with ok$"):
+        shrunk(outcome)
+
+
+def test_a_finding_that_is_not_found_again() -> None:
+    """A workload that is no function of its choices is refused in one line: not found again by its departures."""
+    Fickle.left = 200
+    found = first_found(make_subject(Fickle))
+    Fickle.left = 1
+    with pytest.raises(UsageError, match=r"lost_update@\S+ is not found again by its departures"):
+        shrunk(found)
+
+
+def test_a_diverging_recording_that_names_lead_nowhere_with(found: Outcome) -> None:
+    """A recording of another workload is refused in one line that names the first difference."""
+    schedule = decode(found.schedule)
+    schedule.header["workload"], schedule.header["params"] = f"{Lost.__module__}:{Lost.__qualname__}", {}
+    with pytest.raises(
+        UsageError, match=r"nothing to shrink: .*the replay diverges at choice 0 .*recorded ready 1 .*now ready 1 "
+    ):
+        trio.run(shrink, recorded(encode(schedule)))
+
+
+def test_ctrl_c_keeps_the_smallest_so_far() -> None:
+    """Ctrl-C in the middle ends it with the smallest schedule so far."""
+    Interrupted.schedules = 100
+    found = first_found(make_subject(Interrupted))
+    Interrupted.schedules = 0
+    small = shrunk(found)
+
+    assert small.interrupted
+    assert small.tried == 5
+    assert small.outcome.defect is not None
+    assert len(small.departures) <= small.of
+
+
+def test_ctrl_c_before_anything() -> None:
+    """Ctrl-C in the first replay is Ctrl-C."""
+    Interrupted.schedules = 100
+    found = first_found(make_subject(Interrupted))
+    Interrupted.schedules = 5
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # alone, or in a group as trio makes it
+        shrunk(found)
+    assert "KeyboardInterrupt" in repr(caught.value)
+
+
+def test_from_python(found: Outcome, tmp_path: Path) -> None:
+    """`ksmactors.shrink` takes what `replay` takes."""
+    small = ksmactors.shrink(save(found, tmp_path), max_schedules=20)
+    assert small.tried <= 20
+    assert len(small.departures) <= small.of

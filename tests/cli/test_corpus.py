@@ -1,0 +1,84 @@
+"""`ksmactors corpus`: the known defects as a table, and how soon they are found."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ksmactors.campaign import corpus
+from ksmactors.campaign.corpus import Search
+from ksmactors.cli import main
+from ksmactors.history.case import Case
+from ksmactors.history.cases import CASES
+
+Capsys = pytest.CaptureFixture[str]
+
+
+def test_json_has_a_row_for_each_case(capsys: Capsys) -> None:
+    """A row says what is run, what must be found, and whether the directed schedule shows it."""
+    assert main(["corpus", "S5e", "S1a", "--json"]) == 0
+    control, case = json.loads(capsys.readouterr().out)
+
+    assert (control["case"], control["watcher"], control["directed"]) == ("S1a", None, True)
+    assert control["silent_because"] == CASES["S1a"].silent_because
+    assert (case["case"], case["signature"]) == ("S5e", "lifetime/null_dereference@stable_tree_append")
+    assert case["directed"]
+    assert case["strategies"] == {}
+
+
+def test_a_search_is_counted(capsys: Capsys) -> None:
+    """With campaigns, each strategy's median and worst are there; they are what the campaigns needed."""
+    arguments = ["corpus", "S3b", "--campaigns", "3", "--budget", "200", "--strategy", "random", "--json", "--quiet"]
+    assert main(arguments) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    found = row["strategies"]["random"]
+
+    assert len(found["found"]) == 3
+    assert found["median"] == sorted(found["found"])[1]
+    assert found["worst"] == max(found["found"])
+
+
+def test_what_was_not_found_is_no_number() -> None:
+    """A campaign that ends without the defect counts as worse than any that finds it."""
+    search = Search("random", 50, (7, None, 3))
+
+    assert (search.median, search.worst) == (7, None)
+    assert Search("random", 50, (None, None, 3)).median is None
+
+
+def test_markdown(capsys: Capsys) -> None:
+    """The table can go into a page; what was not searched for has no figures."""
+    assert main(["corpus", "S1a", "S5e", "--markdown"]) == 0
+    header, line, control, case = capsys.readouterr().out.splitlines()
+
+    assert header == "| case | what goes wrong | witness | directed |"
+    assert set(line) == {"|", " ", "-"}
+    assert control.endswith("| (control) | silent |")
+    assert case.endswith("| lifetime | shown |")
+
+
+def test_an_unknown_case(capsys: Capsys) -> None:
+    """A case that does not exist is a usage error that names near ones."""
+    assert main(["corpus", "S5x"]) == 2
+    assert "no case 'S5x' (did you mean S5" in capsys.readouterr().err
+
+
+def test_a_case_that_shows_nothing_fails(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a directed schedule does not show what it should, the table says so, and so does the exit status."""
+    original = corpus.subject_of
+    monkeypatch.setattr(corpus, "subject_of", lambda case, **_: original(case, fixed=True))
+
+    assert main(["corpus", "S5e"]) == 1
+    assert " NO " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
+def test_every_case_tells_its_story(case: Case) -> None:
+    """A case has a title of a line, a story, a schedule; a control says why it is none, and nothing else does."""
+    assert case.title
+    assert len(case.title) < 120
+    assert len(case.story) > 60
+    assert case.script
+    assert bool(case.silent_because) != bool(case.watcher)
+    assert bool(case.watcher) == bool(case.kind) == bool(case.where)
