@@ -9,7 +9,7 @@ from typing import Any, Final
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.campaign.subject import DEFAULT_KERNEL, Subject, make_subject
 from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
@@ -23,8 +23,10 @@ FAR_APART: Final = 1_000_000
 
 
 def subject_of(case: Case, *, fixed: bool = False, watch: str = "all") -> Subject:
-    """What a case runs; `fixed`: on a kernel that does not have the defect."""
-    where: dict[str, Any] = {} if fixed else {"kernel": case.kernel, "without": case.without, "with_": case.with_}
+    """What a case runs; `fixed`: on the same kernel without the defect, or on series if the kernel is the defect."""
+    where: dict[str, Any] = {"kernel": case.kernel, "without": case.without, "with_": case.with_}
+    if fixed:
+        where = {"kernel": case.kernel if case.with_ or case.without else DEFAULT_KERNEL}
     return make_subject(case.workload, params=case.params, inject=case.inject, watch=watch, **where)
 
 
@@ -60,7 +62,8 @@ class Search:
 
     Attributes:
         budget: the most schedules of one campaign.
-        found: for each campaign that was run, the number of the first schedule that found the defect, from 1; None: none did.
+        found: for each campaign that was run, the number of the first schedule that found the defect, from 1; None:
+            none did.
     """
 
     strategy: str

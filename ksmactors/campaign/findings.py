@@ -13,7 +13,7 @@ import orjson
 
 from ksmactors.campaign.outcome import Outcome, campaign_hash
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
-from ksmactors.interleave.schedule import looks_like_schedule
+from ksmactors.interleave.schedule import PREFIX, looks_like_schedule
 
 FORMAT: Final = 1
 """Version of the finding file; a reader refuses another one."""
@@ -78,10 +78,18 @@ def read(source: str) -> dict[str, Any]:
     text = _text_of(source)
     if text.lstrip().startswith("{"):
         return _finding(source, text)
-    return {"schedule": "".join(text.split())}
+    schedule = "".join(text.split())
+    if not looks_like_schedule(schedule):
+        raise ScheduleFormatError(
+            f"{source}: is neither a finding file nor a schedule string (a schedule string starts with {PREFIX}, "
+            f"this starts with {schedule[:12]!r})"
+        )
+    return {"schedule": schedule}
 
 
 def _text_of(source: str) -> str:
+    if not source:
+        raise UsageError("an empty name: give a finding file, a schedule string, or - for stdin")
     try:
         if source == "-":
             return sys.stdin.read()
@@ -101,7 +109,7 @@ def _finding(source: str, text: str) -> dict[str, Any]:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ScheduleFormatError(f"{source}: is no finding file: {error}") from None
-    if not isinstance(content.get("schedule"), str):
+    if not isinstance(content.get("schedule"), str) or not looks_like_schedule(content["schedule"]):
         raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")
     if content.get("format", FORMAT) != FORMAT:
         raise ScheduleFormatError(f"{source}: is in format {content['format']}, this version reads {FORMAT}")

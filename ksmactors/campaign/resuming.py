@@ -101,7 +101,10 @@ def _refuse_another(exploration: Exploration, state: Mapping[str, Any], path: Pa
     now = exploration.plan.subjects[0].header() | {
         "algorithm": exploration.search.name, **exploration.search.parameters()
     }  # fmt: skip
-    then = {**state.get("subject", {}), "algorithm": state.get("algorithm"), **state.get("parameters", {})}
+    subject, parameters = state.get("subject"), state.get("parameters")
+    if not isinstance(subject, dict) or not isinstance(parameters, dict):
+        raise ScheduleFormatError(f"--resume: {path} does not say what it is an exploration of; give another --out")
+    then = {**subject, "algorithm": state.get("algorithm"), **parameters}
     for key in sorted({*now, *then}):
         if now.get(key) != then.get(key):
             raise UsageError(

@@ -76,6 +76,7 @@ class Campaign:
     preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
     last: Outcome | None = None
     interrupted_at: int | None = None
+    _interrupted: bool = False
 
     @property
     def resume_hint(self) -> str:
@@ -96,6 +97,9 @@ class Campaign:
                     return
                 await self._keep(outcome)
                 if self.tally.crash is not None:
+                    return
+                if self._interrupted:
+                    self.interrupted_at = seed + 1
                     return
 
     async def _run_one(self, troupe: Troupe, index: int, seed: int) -> Outcome | None:
@@ -131,7 +135,7 @@ class Campaign:
         try:
             explained = await explain(outcome, self.plan.subject_of(outcome.seed))
         except* KeyboardInterrupt:
-            pass
+            self._interrupted = True
         return explained
 
     def _found(self, outcome: Outcome) -> Found:

@@ -117,8 +117,10 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
         return tuple(WATCHERS)
     if watch == "none":
         return ()
-    names = tuple(watch.split(",")) if isinstance(watch, str) else tuple(watch)
+    names = tuple(name.strip() for name in watch.split(",")) if isinstance(watch, str) else tuple(watch)
     for name in names:
+        if name in ("all", "none"):
+            raise UsageError(f"--watch {','.join(names)}: {name} stands alone; give it, or names of witnesses")
         need("watchers", name)
         if name not in WATCHERS:
             raise UsageError(unknown("witness", name, [*WATCHERS, "all", "none"]))

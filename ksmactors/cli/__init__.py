@@ -104,9 +104,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
     try:
         status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        return _misused(error)
     except click.Abort:
         click.echo("ksmactors: interrupted", err=True)
         return INTERRUPTED
@@ -115,9 +117,21 @@ def main(args: Sequence[str] | None = None) -> int:
     except KsmActorsError as error:
         click.echo(f"ksmactors: {error}", err=True)
         return error.exit_status
-    except Exception:  # whatever is left is our defect, and says so
+    except Exception as error:  # whatever is left is our defect, and says so
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
+            click.echo("ksmactors: interrupted", err=True)
+            return INTERRUPTED
         return _our_bug()
     return status if isinstance(status, int) else 0
+
+
+def _misused(error: click.ClickException) -> int:
+    """What click refuses is told like everything else: in one line."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    more = f"; see `{ctx.command_path} --help`" if ctx is not None else ""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    click.echo(f"ksmactors: {message}{more}", err=True)
+    return error.exit_code
 
 
 def _our_bug() -> int:

@@ -12,6 +12,7 @@ from ksmactors.campaign.outcome import Explanation, Verdict
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.screen import console
+from ksmactors.errors import WitnessFailed
 from ksmactors.history.cases import CASES
 
 ALIKE: Final = 3
@@ -126,7 +127,7 @@ def report_crash(crash: Found) -> None:
     click.echo(f"ksmactors: {defect.message}", err=True)
     if crash.problem:
         click.echo(f"ksmactors: {crash.problem}", err=True)
-    if outcome.verdict is Verdict.BROKEN:
+    if outcome.verdict is Verdict.BROKEN and not isinstance(outcome.error, WitnessFailed):  # which says whose it is
         click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {crash.replay}", err=True)
     elif crash.replay:
         click.echo(f"replay: {crash.replay}", err=True)

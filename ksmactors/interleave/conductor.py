@@ -38,6 +38,8 @@ class Conductor(Turns):
         self._handing = False
         self._troupe: Troupe | None = None
         self._waiting: trio.lowlevel.Task | None = None
+        self._ungiven = False
+        """Whether an actor has been chosen that has not been woken yet."""
 
     # -- the life of a schedule ---------------------------------------------------------------------------
 
@@ -99,6 +101,9 @@ class Conductor(Turns):
                 self._leave(actor)
         except trio.Cancelled:
             raise
+        except KeyboardInterrupt as failure:
+            self._end(failure)
+            self.failure = failure  # where trio woke the main task for it, `_cut_off` has ended it without one
         except BaseException as failure:  # whatever it is, `run` raises it again
             self._end(failure)
 
@@ -113,6 +118,7 @@ class Conductor(Turns):
             self._end(None)
             return
         actor.task = None
+        self._ungiven = True
         self._take_turn(self._next())
         self._give()
 
@@ -127,8 +133,9 @@ class Conductor(Turns):
                 self.places = {
                     a.number: names[-1] for a in self.actors if a is not self.turn and (names := a.functions())
                 }
-            for task in (self._waiting, *(a.task for a in self.actors if a is not self.turn)):
-                if task is not None:
+            parked = [a.task for a in self.actors if a is not self.turn or self._ungiven]
+            for task in (self._waiting, *parked):
+                if task is not None and task is not trio.lowlevel.current_task():
                     trio.lowlevel.reschedule(task)  # `_supervised` lets go of the actor; `run` closes it in its order
 
     @coroutine
@@ -153,6 +160,7 @@ class Conductor(Turns):
     def _pass(self, chosen: Actor) -> Awaitable[None]:
         """Give the turn away; to be awaited at once, until it comes back."""
         me = self.turn
+        self._ungiven = True  # Ctrl-C may strike before it is
         self._take_turn(chosen)
         self._give()
         self._handing = True
@@ -161,6 +169,7 @@ class Conductor(Turns):
     def _give(self) -> None:
         """Wake the actor that has been given the turn, or have somebody play it if it has not started."""
         actor = self.turn
+        self._ungiven = False
         if actor.task is not None:
             trio.lowlevel.reschedule(actor.task)
         elif self._troupe is not None:

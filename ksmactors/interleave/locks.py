@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
 
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
@@ -122,6 +123,9 @@ class RwSem:
     """struct rw_semaphore, writer-fair: who comes after a queued writer waits behind it, readers too."""
 
     __slots__ = ("conductor", "guard", "name", "owner", "queue", "readers")
+
+    vital: ClassVar[str] = "life"
+    """The field on which it hangs whether any operation is allowed: whether what it is part of has been freed."""
 
     def __init__(self, conductor: Conductor, name: str, *, guard: Callable[[], None] | None = None) -> None:
         self.conductor, self.name = conductor, name

@@ -159,6 +159,7 @@ class Audience(Observer):
             me = turns.turn
             op = me.op
             if op is not DONE and op is not NOTHING:
+                me.op = DONE
                 try:
                     if op[0] < ACQUIRE:
                         accessed(me, op)

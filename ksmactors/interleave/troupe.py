@@ -30,6 +30,7 @@ class Troupe:
         else:
             self._nursery.start_soon(self._live, part)
 
+    @trio.lowlevel.enable_ki_protection  # a part that is played lifts it
     async def _live(self, part: Part) -> None:
         me = trio.lowlevel.current_task()
         while True:

@@ -106,6 +106,7 @@ class EntryPoints(Scanning):
         self.conductor.touch(READ, node, "hlist")
         for search_new_forks in (False, True):
             for item in node.hlist():
+                self.conductor.touch(READ, node, "hlist")
                 if await self._walk_item(item, rmap_one, search_new_forks):
                     return
 

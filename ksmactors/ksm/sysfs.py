@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.ksm.entry import EntryPoints
 from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KSM_RUN_UNMERGE
 from ksmactors.mm.address_space import AddressSpace
@@ -106,6 +106,7 @@ class Sysfs(EntryPoints):
             if value == KSM_RUN_UNMERGE:
                 result = await self.unmerge_and_remove_all_rmap_items()
                 if result:
+                    self.conductor.touch(RELEASE, self, "ksm_run")
                     self.ksm_run = KSM_RUN_STOP
         await self.ksm_thread_mutex.unlock()
         if value == KSM_RUN_MERGE:

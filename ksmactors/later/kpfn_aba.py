@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksmactors.interleave.actor import YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.frame import Frame
@@ -24,10 +25,15 @@ class KpfnAba(Ksm):
         return (*super()._kpfn_of(node), node.moves)
 
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
-        seen = self._kpfn_of(node)
+        seen = self._glance(node)
         if not await super()._take_if_of(page, node, lock):
             return False
-        if lock or self._kpfn_of(node) == seen or (await self._read_kpfn(node))[0] == page.pfn:
+        if lock or self._glance(node) == seen or (await self._read_kpfn(node))[0] == page.pfn:
             return True  # who has the lock has waited for the end of the migration
         await page.put()
         return False
+
+    def _glance(self, node: StableNode) -> tuple[int, ...]:
+        """Where the node's page is, as a part of what was done last."""
+        self.conductor.touch(YIELD, node, "kpfn")
+        return self._kpfn_of(node)

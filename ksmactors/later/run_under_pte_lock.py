@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksmactors.interleave.actor import YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE
 from ksmactors.mm.address_space import AddressSpace
@@ -19,6 +20,7 @@ class RunUnderPteLock(Ksm):
     """
 
     def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
+        self.conductor.touch(YIELD, self, "ksm_run")
         if page.is_ksm and self.ksm_run & KSM_RUN_UNMERGE:
             return False
         return super().swap_pte_same(mm, address, slot, page)

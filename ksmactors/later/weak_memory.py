@@ -25,6 +25,22 @@ class _WeakFrame(Frame):
         await super().set_mapping(mapping)
         self.stores.stored(self, "mapping", old)
 
+    async def get_unless_zero(self) -> bool:
+        got = await super().get_unless_zero()
+        if got:
+            self.stores.full_barrier()
+        return got
+
+    async def put(self) -> None:
+        await super().put()
+        self.stores.full_barrier()
+
+    async def freeze(self, expected: int) -> bool:
+        frozen = await super().freeze(expected)
+        if frozen:
+            self.stores.full_barrier()
+        return frozen
+
     async def in_swap_cache(self) -> bool:
         return self.stores.load(self, "swap_cache", await super().in_swap_cache())
 
@@ -32,7 +48,8 @@ class _WeakFrame(Frame):
 class WeakMemory(Ksm):
     """Stores become visible to others in any order that the barriers allow (a mode, no kernel has it).
 
-    Where the protocol between migration and get_ksm_page depends on it: kpfn, page->mapping and the SwapCache flag. A
+    Where the protocol between migration and get_ksm_page depends on it: kpfn, page->mapping and the SwapCache flag, as
+    the two of them store and look at them without a common lock. A
     migration stores kpfn (W3), passes a write barrier (W4), takes the old page's mapping away (W5) and clears its
     SwapCache flag (W6). Whoever has seen one of the last two must see the new kpfn, too, when it reads it again behind
     its read barrier; else it takes a live node for stale and frees it. So with this mode a missing barrier is a

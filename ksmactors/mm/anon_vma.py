@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ksmactors.interleave.actor import RELEASE
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
 from ksmactors.mm.reports import lifetime
@@ -42,14 +43,17 @@ class AnonVma:
     def get(self) -> AnonVma:
         """get_anon_vma. Under a lock that keeps it alive, so it passes no point of its own."""
         self.must_be_alive()
+        self.rwsem.conductor.touch(RELEASE, self, "refcount")
         self.refcount += 1
         return self
 
     def put(self) -> None:
         """put_anon_vma."""
         self.must_be_alive()
+        self.rwsem.conductor.touch(RELEASE, self, "refcount")
         self.refcount -= 1
         if self.refcount == 0:
+            self.rwsem.conductor.touch(RELEASE, self.rwsem, self.rwsem.vital)
             self.alive = False
 
     def must_be_alive(self) -> None:

@@ -121,6 +121,7 @@ class PageTables(Pagevecs):
         self.conductor.touch(YIELD, pte.frame, "content")
         pte.frame.must_be_alive("a read by a thread")
         if self.aging:
+            self.conductor.touch(RELEASE, mm, ("young", address))
             mm.young.add(address)
         for observer in self.observers:
             observer.read(mm, address, pte.frame)
@@ -139,6 +140,7 @@ class PageTables(Pagevecs):
         pte.frame.must_be_alive("a write by a thread")
         self.memory_epoch += 1
         if self.aging:
+            self.conductor.touch(RELEASE, mm, ("young", address))
             mm.young.add(address)
         self.conductor.touch(RELEASE, pte.frame, "content")  # orders nobody: the CPU stores when it likes
         pte.frame.content = content

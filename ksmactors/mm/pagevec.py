@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ksmactors.interleave.actor import RELEASE, WRITE
+from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
 from ksmactors.mm.alloc import Allocation
 from ksmactors.mm.frame import Frame
 
@@ -30,6 +30,7 @@ class Pagevecs(Allocation):
             return
         self.conductor.touch(RELEASE, page, "refcount")
         page.refcount += 1
+        self.conductor.touch(RELEASE, self, "lru_add_pvecs")
         waiting = self.lru_add_pvecs.setdefault(self.conductor.turn.cpu, [])
         waiting.append(page)
         if len(waiting) == PAGEVEC_SIZE:
@@ -41,11 +42,14 @@ class Pagevecs(Allocation):
 
     async def lru_add_drain_all(self) -> None:
         """The same on every CPU, one after the other, by somebody who runs there; waits until it is done."""
+        self.conductor.touch(YIELD, self, "lru_add_pvecs")
         for cpu in sorted(self.lru_add_pvecs):
             await self.conductor.point(WRITE, self, ("lru_add_pvec", cpu))
             self._drain(cpu)
 
     def _drain(self, cpu: int) -> None:
+        if cpu in self.lru_add_pvecs:
+            self.conductor.touch(RELEASE, self, "lru_add_pvecs")
         for page in self.lru_add_pvecs.pop(cpu, ()):
             self.conductor.touch(RELEASE, page, "lru")
             self.conductor.touch(RELEASE, page, "refcount")

@@ -129,6 +129,8 @@ class Processes(Mappings):
     def mmdrop(self, mm: AddressSpace) -> None:
         """Drop a hold on the struct; the last one frees it."""
         mm.must_be_alive()
+        self.conductor.touch(RELEASE, mm, "count")
         mm.count -= 1
         if mm.count == 0:
+            self.conductor.touch(RELEASE, mm.mmap_sem, mm.mmap_sem.vital)
             mm.alive = False

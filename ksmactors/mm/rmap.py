@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.actor import READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
@@ -188,6 +188,7 @@ class Rmap(Swap):
 
     def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
         """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""
+        self.conductor.touch(RELEASE, mm, ("young", address))
         young = address in mm.young
         mm.young.discard(address)
         return young

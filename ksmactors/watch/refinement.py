@@ -33,7 +33,9 @@ class Refinement(Watcher):
     or the frame is no KSM page (the comparison was made too early, or of the wrong page).
     `shared_write`: a write goes to a frame that somebody else maps: a break was forgotten, or an entry left writable.
     `wrong_partition`: what was lawful is so no more, and nobody has taken it apart. The shadow memory sees the
-    consequences of all of these once contents differ; this one sees the sharing itself, before.
+    consequences of all of these once contents differ; this one sees the sharing itself, before. What it does not see:
+    KSM merges versions here, so what fork has left alike with a merged page counts as merged, too, and pages that were
+    merged once may be merged again after they were broken apart without a write.
     """
 
     name: ClassVar[str] = "refinement"

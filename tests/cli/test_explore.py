@@ -113,3 +113,16 @@ def test_a_search_is_no_strategy(capsys: Capsys) -> None:
     """`stress --strategy dpor` says which command goes through all schedules."""
     assert main(["stress", "classic.lost", "-q", "--strategy", "dpor", "--seeds", "1"]) == 2
     assert "use `ksmactors explore --algorithm dpor`" in capsys.readouterr().err
+
+
+def test_a_state_that_does_not_say_of_what(capsys: Capsys, tmp_path: Path) -> None:
+    """`--resume` with a damaged state file is told in one line, with exit status 2."""
+    args = ["explore", "classic.reorder_3", "-q", "--out", str(tmp_path), "--max-schedules", "1"]
+    assert main(args) == 4
+    (path,) = tmp_path.glob("exploration-*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"subject": 5}))
+    capsys.readouterr()
+    assert main([*args, "--resume"]) == 2
+    err = capsys.readouterr().err
+    assert f"--resume: {path} does not say what it is an exploration of" in err
+    assert err.count("\n") == 1

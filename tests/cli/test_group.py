@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 import pytest
 
+from ksmactors.campaign.subject import watchers_of
 from ksmactors.cli import COMMANDS, cli, main
 from ksmactors.errors import EmulatorBug, StepLimit, UsageError
 
@@ -69,6 +70,7 @@ def test_the_help_of_a_command_works(name: str, capsys: pytest.CaptureFixture[st
     [
         (["stres"], "did you mean stress"),
         (["stress", "--bogus"], "No such option"),
+        (["list"], "Choose from: workloads, strategies"),
         (["list", "nothing"], "'nothing'"),
         (["stress", "--seeds", "9:3"], "no seed in that range"),
         (["stress", "--seeds", "many"], "--seeds must be N or A:B"),
@@ -82,10 +84,15 @@ def test_the_help_of_a_command_works(name: str, capsys: pytest.CaptureFixture[st
         (["run", "fork_storm", "--strategy", "randon"], "did you mean random"),
         (["run", "fork_storm", "--strategy", "pct:depths=3"], "depths"),
         (["run", "fork_storm", "--watch", "shadows"], "shadow"),
+        (["run", "fork_storm", "--watch", "all,shadow"], "--watch all,shadow: all stands alone"),
+        (["run", "fork_storm", "--watch", "none,none"], "none stands alone"),
         (["run", "fork_storm", "--nodes", "0"], "--nodes"),
         (["run", "fork_storm", "--json", "--log", "-"], "standard output"),
         (["run", "nowhere.py:Class"], "nowhere.py"),
         (["replay", "no/such/file"], "no/such/file"),
+        (["replay", ""], "an empty name"),
+        (["replay", "/dev/null"], "/dev/null: is neither a finding file nor a schedule string"),
+        (["replay"], "Missing argument 'FILE|SCHEDULE'; see `ksmactors replay --help`"),
     ],
 )
 def test_bad_input_is_one_clear_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,8 +100,23 @@ def test_bad_input_is_one_clear_line(args: list[str], said: str, capsys: pytest.
     assert main(args) == 2
     captured = capsys.readouterr()
     assert said in captured.err
-    assert "Traceback" not in captured.err
+    assert captured.err.startswith("ksmactors: ")
+    assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_witnesses_may_be_listed_with_spaces() -> None:
+    """White space around the names in a list of witnesses does not matter."""
+    assert watchers_of("naming, rmap ") == watchers_of("naming,rmap") == ("naming", "rmap")
+
+
+def test_ctrl_c_while_a_class_is_made(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python 3.11 wraps an interruption of __set_name__ in a RuntimeError: it is an interruption all the same."""
+    wrapped = RuntimeError("Error calling __set_name__")
+    wrapped.__cause__ = KeyboardInterrupt()
+    _break(monkeypatch, wrapped)
+    assert main(["list", "events"]) == 130
+    assert capsys.readouterr().err == "ksmactors: interrupted\n"
 
 
 @pytest.mark.parametrize(("error", "status"), [(UsageError("so not"), 2), (StepLimit("too long"), 4)])

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from ksmactors.cli import main
+from ksmactors.watch import WATCHERS
+from ksmactors.watch.base import Watcher
 
 PROGRAMS = Path(__file__).parents[1] / "campaign" / "programs.py"
 
@@ -237,3 +239,22 @@ def test_quiet_says_nothing_when_nothing_is_found(capsys: Capsys) -> None:
     assert main(["run", "exit_race", "--quiet"]) == 0
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_witness_that_fails_is_no_defect_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    """A witness that raises is named, with its traceback and the replay command, status 3; ksmactors is not blamed."""
+
+    class Raising(Watcher):
+        name = "raising"
+        summary = "raises"
+
+        def at_quiescence(self) -> None:
+            raise KeyError("oops")
+
+    monkeypatch.setitem(WATCHERS, "raising", Raising)
+    assert main(["stress", "litmus.get_page_meets_migration", "--seeds", "1", "-q", "--watch", "raising"]) == 3
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "the witness raising failed: KeyError: 'oops'" in err
+    assert "replay: ksmactors replay " in err
+    assert "this is a defect of ksmactors" not in err

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ksmactors.errors import CutShort, Finding, StepLimit
-from ksmactors.interleave.actor import READ, WRITE, Actor, Operation
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor, Operation
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
@@ -113,6 +113,16 @@ def _count(came: Searched, ends: list[object], *, fresh: bool) -> None:
         came.first_finding_at = came.schedules
 
 
+class Board:
+    """What is also touched in passing, field by field."""
+
+    name = "board"
+
+    def __init__(self) -> None:
+        self.notes = {"x": 0, "y": 0}
+        self.left = 2
+
+
 class World:
     """What the actors of a random program share."""
 
@@ -125,6 +135,7 @@ class World:
         self.rwsem = RwSem(conductor, "r")
         self.mailbox: Mailbox[int] = Mailbox(conductor, "mail")
         self.queue = WaitQueue(conductor, "queue")
+        self.board = Board()
         self.flag = False
         self.seen: dict[int, list[object]] = {}
 
@@ -207,6 +218,30 @@ class World:
         self.flag = True
         self.queue.wake_all()
 
+    async def post(self, seen: list[object], name: str, value: int) -> None:
+        await self.conductor.point(WRITE, self.board, name)
+        seen.append(self.board.notes[name])
+        self.board.notes[name] = value
+
+    async def post_aside(self, seen: list[object], name: str, value: int) -> None:
+        """As a part of something else."""
+        await self.conductor.point(WRITE, seen)
+        self.conductor.touch(RELEASE, self.board, name)
+        self.board.notes[name] = value
+
+    async def glance(self, seen: list[object], name: str) -> None:
+        await self.conductor.point(READ, seen)
+        self.conductor.touch(YIELD, self.board, name)
+        seen.append(self.board.notes[name])
+
+    async def count_down(self, seen: list[object], name: str, value: int) -> None:
+        """The one that comes to 0 posts, too."""
+        await self.conductor.point(WRITE, self.board, "left")
+        self.board.left -= 1
+        if self.board.left == 0:
+            self.conductor.touch(RELEASE, self.board, name)
+            self.board.notes[name] = value
+
     async def draw(self, seen: list[object], n: int) -> None:
         seen.append(self.conductor.draw("value", n))
 
@@ -221,7 +256,7 @@ class World:
 
 def random_program(rng: Random, actors: int, length: int, kinds: str) -> list[list[tuple[Any, ...]]]:
     """Programs for some actors, each of about so many operations of some of these kinds: v(alues), c(hecks), l(ocks),
-    s(pinlock), r(wsem), m(ail), w(ait queue), d(raws), p (spinning)."""
+    s(pinlock), r(wsem), m(ail), w(ait queue), t(ouches), d(raws), p (spinning)."""
     return [_program(rng, number, length, kinds) for number in range(actors)]
 
 
@@ -255,6 +290,12 @@ def _piece(rng: Random, number: int, at: int, kind: str) -> list[tuple[Any, ...]
         return [(f"down_{side}",), *access, (f"up_{side}",)]
     if kind == "m":
         return [("send", value) if rng.random() < 0.5 else ("receive",)]
+    if kind == "t":
+        return [
+            rng.choice(
+                [("post", name, value), ("post_aside", name, value), ("glance", name), ("count_down", name, value)]
+            )
+        ]
     if kind == "w":
         return [("wait",) if rng.random() < 0.5 else ("raise_flag",)]
     if kind == "d":
@@ -269,6 +310,7 @@ def played(programs: list[list[tuple[Any, ...]]]) -> Play:
         world = World(conductor)
         await meet(conductor, {f"a{n}": world.act(n, program) for n, program in enumerate(programs)})
         seen = tuple(tuple(world.seen[n]) for n in range(len(programs)))
-        return seen, tuple(world.values.values()), tuple(world.mailbox.messages)
+        left = tuple(world.values.values()), tuple(world.board.notes.values()), tuple(world.mailbox.messages)
+        return seen, left
 
     return play

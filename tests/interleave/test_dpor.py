@@ -16,7 +16,7 @@ from ksmactors.interleave.search.bounded import UNBOUNDED, Bounded
 from ksmactors.interleave.search.dpor import TIMED, Dpor
 from tests.helpers.searching import Searched, Traces, played, random_program, searched
 
-KINDS = ("v", "vc", "vl", "vcl", "l", "vs", "r", "vr", "m", "vm", "w", "vw", "vd", "vclsrmw")
+KINDS = ("v", "vc", "vl", "vcl", "l", "vs", "r", "vr", "m", "vm", "w", "vw", "vd", "vclsrmw", "t", "vt")
 """What random programs are made of, see `random_program`."""
 
 
@@ -38,6 +38,16 @@ def agrees(seed: int, actors: int, length: int) -> None:
 def test_it_reaches_what_brute_force_reaches(seed: int) -> None:
     """On small random programs DPOR finds every final state and every finding that exists, and invents none."""
     agrees(seed, 2, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [3, 54])
+def test_what_is_touched_in_passing_is_known_when_the_races_are_turned_round(seed: int) -> None:
+    """The same for three actors whose operations touch more or less by what was done before."""
+    program = played(random_program(Random(seed), 3, 3, "vt"))
+    ends = everything(program).ends.keys()
+    assert searched(program, Dpor()).ends.keys() == ends
+    assert searched(program, Dpor(round=0)).ends.keys() == ends
 
 
 @pytest.mark.slow

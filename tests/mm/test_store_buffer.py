@@ -43,6 +43,7 @@ class Memory:
 
     async def atomic(self) -> None:
         await self.conductor.point(WRITE, self, "refcount")
+        self.buffer.full_barrier()
 
 
 Part = Callable[[Memory], object]

@@ -7,9 +7,12 @@ schedules can be gone through. The migrations try once: each of the ten tries of
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.litmus import Litmus, Proc, Scene
-from ksmactors.mm.const import EAGAIN
+from ksmactors.mm.const import EAGAIN, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.parameters import Int
 from workloads.litmus.migration import give_swap_slot, unmap_to_swap_cache
@@ -61,6 +64,20 @@ async def isolate_and_move(scene: Scene, page: Frame, nid: int) -> None:
     await page.put()
     if mine:
         await try_to_move(scene, page, nid)
+
+
+async def meet_locked_move(scene: Scene, proc: Proc, name: str, part: Coroutine[Any, Any, Any]) -> None:
+    """Somebody meets the part of a migration to node 1 that is done under the page lock; the host does the rest."""
+    kernel = scene.kernel
+    page = await isolated(scene, proc)
+    new = await kernel.alloc_page(1, exactly=True)
+    assert new is not None, "there is plenty"
+    came = await scene.meet({name: part, "migrationd/1": kernel.unmap_and_move_locked(page, new, True)})
+    await kernel.putback_lru_page(page)
+    if came["migrationd/1"]:
+        await new.put()
+    else:
+        await kernel.putback_lru_page(new)
 
 
 class GetPageMeetsMigration(Litmus):
@@ -128,8 +145,7 @@ class VisitMeetsMigration(Litmus):
         a = await merged(scene)
         await scene.process("C", 7)
         await scene.batch(1)
-        page = await isolated(scene, a)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": try_to_move(scene, page, 1)})
+        await meet_locked_move(scene, a, "ksmd", scene.batch(1))
 
 
 class ReturnMeetsMigration(ByNode):
@@ -139,8 +155,7 @@ class ReturnMeetsMigration(ByNode):
 
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
-        page = await isolated(scene, a)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": try_to_move(scene, page, 1)})
+        await meet_locked_move(scene, a, "ksmd", scene.batch(1))
 
 
 class PairMeetsMigration(Litmus):
@@ -164,8 +179,7 @@ class BreakingMeetsMigration(Litmus):
 
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
-        page = await isolated(scene, a)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "migrationd/1": try_to_move(scene, page, 1)})
+        await meet_locked_move(scene, a, "unmerged/sysfs", scene.set("run", 2))
 
 
 class BreakingMeetsUnmapping(Litmus):
@@ -174,6 +188,7 @@ class BreakingMeetsUnmapping(Litmus):
     name = "litmus.breaking_meets_unmapping"
 
     async def run(self, scene: Scene) -> None:
+        scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
         a = await merged(scene)
         await give_swap_slot(scene, a, 0)
         page = scene.frame(a, 0)
@@ -191,9 +206,10 @@ class BreakingMeetsFault(Litmus):
     name = "litmus.breaking_meets_fault"
 
     async def run(self, scene: Scene) -> None:
+        scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
         a = await merged(scene)
         await unmap_to_swap_cache(scene, a, 0)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.read(a, 0)})
+        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.kernel.fault(a.mm, a.start, False)})
 
 
 class PruningMeetsExit(ByNode):
@@ -213,3 +229,13 @@ class PruningMeetsExit(ByNode):
         if page is not None:
             await page.put()
         await scene.kernel.ksm_thread_mutex.unlock()
+
+
+class MovingMeetsMigration(Litmus):
+    """A process moves its mapping of the only KSM page in its address space while the page moves to another node."""
+
+    name = "litmus.moving_meets_migration"
+
+    async def run(self, scene: Scene) -> None:
+        a = await merged(scene)
+        await meet_locked_move(scene, a, "thread/A", scene.kernel.mremap(a.mm, a.start, PAGE_SIZE))

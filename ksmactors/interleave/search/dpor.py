@@ -70,6 +70,8 @@ class Dpor(Search):
         self._alive = 0
         self._sole = True
         self._chosen_at = self._doing = -1
+        self._rivals: list[int] = []
+        self._aside: set[int] = set()
         self._happened = Happened(patient=self.patient)
 
     @property
@@ -137,6 +139,7 @@ class Dpor(Search):
 
     def did(self, actor: Actor, op: Operation) -> None:
         """An actor has done an operation."""
+        self._reverse_all()
         self._doing = -1
         if self._cut or self._sole or self._alone_for_good(actor):
             return
@@ -147,7 +150,7 @@ class Dpor(Search):
         at, self._chosen_at = self._chosen_at, -1
         if isinstance(op[1], tuple):
             self.limits[TIMED] = None
-        self._reverse_all(self._happened.add(number, op, what, at))
+        self._raced(self._happened.add(number, op, what, at))
         self._changed(number, what)
         self._before[number] = what
         self._tried.setdefault(number, []).append((len(self._happened.actors) - 1, what))
@@ -159,7 +162,8 @@ class Dpor(Search):
         what: tuple[Touch, ...] = ((obj, field, kind not in LOOKING),)
         if self._asleep:
             self._stir(actor, what)
-        self._reverse_all(self._happened.also(what))
+        self._raced(self._happened.also(what))
+        self._aside.add(len(self._happened.actors) - 1)
         self._changed(actor.number, what)
         at = self._happened.nodes[-1]
         if at >= 0:
@@ -206,10 +210,15 @@ class Dpor(Search):
 
     # -- races ------------------------------------------------------------------------------------------------
 
-    def _reverse_all(self, rivals: list[int]) -> None:
+    def _raced(self, rivals: list[int]) -> None:
         if self._place >= self._forced:  # those on the path that is followed were seen when it was laid
-            for rival in rivals:
-                self._reverse(rival)
+            self._rivals += rivals
+
+    def _reverse_all(self) -> None:
+        """See to the races of the last operation: all that it touched is known now, so is who could move first."""
+        rivals, self._rivals = self._rivals, []
+        for rival in rivals:
+            self._reverse(rival)
 
     def _reverse(self, first: int) -> None:
         """See to it that the last operation comes before an earlier one that it raced with, on another path."""
@@ -220,6 +229,9 @@ class Dpor(Search):
         turn = self.path[place]
         assert isinstance(turn, Turn)
         last = len(happened.actors) - 1
+        if not self._aside.isdisjoint(range(first, last + 1)):  # in another order they may touch something else
+            turn.todo |= turn.enabled & ~(turn.asleep | turn.done | 1 << turn.chosen)
+            return
         initials = happened.initials(first, last)
         if initials & (turn.done | turn.todo | turn.asleep | 1 << turn.chosen):
             return
@@ -238,6 +250,7 @@ class Dpor(Search):
         last = stage.turn
         if stage.failure is not None and not isinstance(stage.failure, CutShort) and last.op not in (DONE, NOTHING):
             self.did(last, last.op)  # what it failed in
+        self._reverse_all()
         if not self._cut:
             self._end_others(mask_of([actor for actor in stage.ready if actor is not last]))
         return super().advance()

@@ -30,19 +30,18 @@ class Urw(Strategy):
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._budget = Budget(self.profile.events, self.profile.parents)
-        self._last = 0
-        self._step = 0
+        self._done: dict[int, int] = {}
 
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         budget = self._budget
         for actor in self.stage.actors[len(budget) :]:
             budget.admit(actor)
-        step = self.stage.step
-        budget.spend(self._last, step - self._step)  # also what it did while nobody else was ready
-        self._step = step
-        chosen = drawn(self.rng, ready, budget)
-        self._last = chosen.number
-        return chosen
+        for actor in ready:  # also what it did while nobody else was ready
+            passed = self.stage.own_step if actor is self.stage.turn else actor.passed
+            done = max(passed - 1, 0)  # it is at the last of these points
+            budget.spend(actor.number, done - self._done.get(actor.number, 0))
+            self._done[actor.number] = done
+        return drawn(self.rng, ready, budget)
 
 
 def drawn(rng: Random, actors: Sequence[Actor], budget: Budget) -> Actor:
