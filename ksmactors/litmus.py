@@ -23,8 +23,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
+from ksmactors.errors import UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.meeting import meet
 from ksmactors.ksm.kernel import Ksm
@@ -84,7 +85,7 @@ class Scene:
         """A process with one region whose pages hold the tokens; its memory comes from node `nid`."""
         mm = self.kernel.mm_alloc(name)
         pages = max(1, len(tokens))
-        proc = Proc(mm, await self.kernel.mmap(mm, pages, nid))
+        proc = Proc(mm, await self.kernel.mmap(mm, pages, self._node(nid)))
         for index, token in enumerate(tokens):
             await self.write(proc, index, token)
         if mergeable:
@@ -138,7 +139,7 @@ class Scene:
 
     async def move(self, proc: Proc, index: int, nid: int) -> int:
         """move_pages() of one page to a node, others' mappings included: its node now, or a negative errno."""
-        return await self.kernel.move_pages(proc.mm, proc.at(index), nid, True)
+        return await self.kernel.move_pages(proc.mm, proc.at(index), self._node(nid), True)
 
     async def migrate(self, proc: Proc, index: int, nid: int) -> int:
         """`move`, and neither frame stays in a pagevec."""
@@ -188,6 +189,16 @@ class Scene:
         kernel = self.kernel
         return kernel.ksm_pages_shared, kernel.ksm_pages_sharing, kernel.ksm_pages_unshared, kernel.pages_volatile
 
+    def _node(self, nid: int) -> int:
+        """A node that there is.
+
+        Raises:
+            UsageError: there is no such node on this machine.
+        """
+        if not 0 <= nid < self.machine.nodes:
+            raise UsageError(f"{self._name}: there is no node {nid} on a machine of {self.machine.nodes} (--nodes)")
+        return nid
+
     # -- the end ------------------------------------------------------------------------------------------------------
 
     async def quiesce(self) -> None:
@@ -216,6 +227,9 @@ class Litmus(Program):
     ksmd, daemons and admins are those that it sends to the meeting; the knob `run` is 1 from the start.
     """
 
+    least_nodes: ClassVar[int] = 2
+    """The NUMA nodes that it needs: most are about moving a page."""
+
     merge_across_nodes = Int(1, "knob merge_across_nodes at the start", high=1)
 
     @abstractmethod
@@ -224,6 +238,8 @@ class Litmus(Program):
 
     async def perform(self, setting: Setting) -> None:
         scene = Scene(setting.machine(), self.name)
+        if scene.machine.nodes < self.least_nodes:
+            raise UsageError(f"{self.name} needs {self.least_nodes} NUMA nodes, not {scene.machine.nodes} (--nodes)")
         await scene.set("merge_across_nodes", self.merge_across_nodes)
         await scene.set("run", 1)
         await guarded(self.name, self.run(scene))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ksmactors import plugins
 from ksmactors.errors import PluginError, UsageError
 from ksmactors.plugins import available, load, load_workload, names
 
@@ -219,3 +220,11 @@ class TestByModule:
         """A class that the module does not have: the message lists those it has."""
         with pytest.raises(UsageError, match=r"no class 'Fleet'; its workloads are: VmFleet"):
             load_workload("workloads.vm_fleet:Fleet")
+
+
+def test_a_witness_that_is_none() -> None:
+    """A plug-in registered as a witness that is no Watcher is refused in one line, by name."""
+    from ksmactors.campaign import extensions
+
+    with pytest.raises(UsageError, match=r"witness odd: .* is no subclass of ksmactors\.watch\.base\.Watcher"):
+        extensions._watcher(plugins.Plugin("odd", dict, "somewhere 1.0"))

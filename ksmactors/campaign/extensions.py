@@ -9,6 +9,7 @@ from ksmactors import kernels, plugins
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies import registry
 from ksmactors.watch import WATCHERS
+from ksmactors.watch.base import Watcher
 
 _Register = Callable[[plugins.Plugin], None]
 
@@ -44,6 +45,8 @@ def origins(group: str) -> dict[str, str]:
 
 
 def _watcher(plugin: plugins.Plugin) -> None:
+    if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
+        raise UsageError(f"witness {plugin.name}: {plugin.value!r} is no subclass of ksmactors.watch.base.Watcher")
     WATCHERS[plugin.name] = plugin.value
 
 

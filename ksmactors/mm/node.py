@@ -18,7 +18,13 @@ class Node:
     """pg_data_t. Frames come into being when they are first given out; the last one freed is the first reused."""
 
     def __init__(
-        self, conductor: Conductor, nid: int, start_pfn: int, size: int, zero: Content, freed: Callable[[Frame], None],
+        self,
+        conductor: Conductor,
+        nid: int,
+        start_pfn: int,
+        size: int,
+        zero: Content,
+        freed: Callable[[Frame], None],
         frame_class: type[Frame] = Frame,
     ) -> None:
         self.conductor, self.nid, self.start_pfn, self.size = conductor, nid, start_pfn, size

@@ -258,3 +258,9 @@ def test_a_witness_that_fails_is_no_defect_of_ours(monkeypatch: pytest.MonkeyPat
     assert "the witness raising failed: KeyError: 'oops'" in err
     assert "replay: ksmactors replay " in err
     assert "this is a defect of ksmactors" not in err
+
+
+def test_a_litmus_test_without_its_nodes(capsys: pytest.CaptureFixture[str]) -> None:
+    """A litmus test that needs a node which the machine does not have is a usage error, in one line."""
+    assert main(["stress", "litmus.search_meets_migration", "--nodes", "1", "--seeds", "1", "--quiet"]) == 2
+    assert "litmus.search_meets_migration needs 2 NUMA nodes, not 1 (--nodes)" in capsys.readouterr().err
