@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from traceback import format_exception, walk_tb
@@ -282,4 +283,8 @@ def _traceback(error: Exception, verdict: Verdict) -> str:
 
 def _shape(turns: list[tuple[int, int]]) -> bytes:
     """A hash over the turns: equal for equal interleavings."""
-    return hashlib.blake2b(orjson.dumps(turns), digest_size=8).digest()
+    try:
+        packed = orjson.dumps(turns)
+    except TypeError:  # more than 64 actors: a mask is a longer number than orjson takes
+        packed = json.dumps(turns, separators=(",", ":")).encode()
+    return hashlib.blake2b(packed, digest_size=8).digest()

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from ksmactors.campaign.api import stress
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
 from ksmactors.interleave.schedule import Schedule, decode, encode
+from ksmactors.model import Model, Table
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -123,3 +125,18 @@ def test_a_class_is_a_workload_too() -> None:
     assert subject.header()["params"] == {"pages": "5"}
     with pytest.raises(UsageError, match="did you mean pages"):
         make_subject(ForkStorm, params={"page": 5})
+
+
+class Crowd(Model):
+    """more actors than a 64-bit mask has bits"""
+
+    async def run(self, table: Table) -> None:
+        count = table.variable("count")
+        await table.meet({f"one/{number}": count.write(number) for number in range(70)})
+
+
+def test_more_actors_than_bits() -> None:
+    """A schedule of very many actors is counted and told apart like any other."""
+    tally = stress(Crowd, seeds=3, strategy="random")
+
+    assert (tally.schedules, tally.distinct) == (3, 3)
