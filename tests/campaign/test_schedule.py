@@ -131,7 +131,7 @@ class Crowd(Model):
     """more actors than a 64-bit mask has bits"""
 
     async def run(self, table: Table) -> None:
-        count = table.variable("count")
+        count = table.variable("count", 0)
         await table.meet({f"one/{number}": count.write(number) for number in range(70)})
 
 
