@@ -109,10 +109,10 @@ def _finding(source: str, text: str) -> dict[str, Any]:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ScheduleFormatError(f"{source}: is no finding file: {error}") from None
-    if not isinstance(content.get("schedule"), str) or not looks_like_schedule(content["schedule"]):
-        raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")
     if content.get("format", FORMAT) != FORMAT:
         raise ScheduleFormatError(f"{source}: is in format {content['format']}, this version reads {FORMAT}")
+    if not isinstance(content.get("schedule"), str) or not looks_like_schedule(content["schedule"]):
+        raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")
     found: dict[str, Any] = content
     return found
 

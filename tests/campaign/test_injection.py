@@ -102,7 +102,7 @@ def test_equal_seeds_give_equal_faults() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "alloc_stable_node_chain"])
 def test_each_kind_shows_up(kind: str) -> None:
     """Alone and at a high rate it happens within a few schedules, and nothing is found."""
-    outcomes = [one(workload(kind), f"{kind}=1/4", seed) for seed in range(6)]
+    outcomes = [one(workload(kind), f"{kind}=1/4", seed) for seed in range(12)]
     assert [outcome.error for outcome in outcomes if outcome.verdict is not Verdict.OK] == []
     assert sum(outcome.counts[ev.FAULT_INJECT] for outcome in outcomes) > 0
 
