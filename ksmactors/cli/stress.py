@@ -26,7 +26,7 @@ from ksmactors.events.logs import open_log
 from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"
-"""Fifty schedules for each built-in workload: some ten seconds on a current core."""
+"""Fifty schedules for each built-in workload: about half a minute on a current core, all witnesses watching."""
 
 
 @click.command()
