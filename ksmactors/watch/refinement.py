@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
@@ -50,6 +51,7 @@ class Refinement(Watcher):
         """An entry that has come to map a frame, and has not been judged yet."""
         self.kernel.observers.append(self)
         self.kernel.pte_listeners.append(self._pte_changed)
+        machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
 
     # -- what processes do --------------------------------------------------------------------------------------------
 
@@ -94,6 +96,12 @@ class Refinement(Watcher):
                 self._joined = mm, address, pte.frame
                 if self.model.knows((mm.number, address)):
                     self._judge()
+
+    def _upgraded(self, pfn: int, item: int, mm: str, err: int) -> None:
+        """A page has become a KSM page in place: no entry has changed, but whoever maps it is merged."""
+        sharers = list(self._sharers.get(pfn, {}))
+        if not err and sharers:
+            self.model.merge(sharers[0], sharers[1:])
 
     def _judge(self) -> None:
         """Whether the entry that was changed last may map what it maps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ksmactors.campaign.api import stress
 from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -142,3 +143,12 @@ def test_a_merge_with_another_page() -> None:
 def test_the_right_kernel_refines_the_model(play: Play) -> None:
     """Sharing, breaking, swapping: all as the model has it."""
     perform(play, watchers=("refinement",))
+
+
+@pytest.mark.slow
+def test_a_page_that_was_upgraded_in_place_is_merged() -> None:
+    """The page that becomes a KSM page where it is counts as merged, too: a long schedule of swapping finds nothing."""
+    tally = stress("swap_pressure", seeds="58899:58900", watch="refinement")
+
+    assert tally.schedules == 1
+    assert tally.found == {}
