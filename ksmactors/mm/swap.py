@@ -134,7 +134,9 @@ class Swap(PageTables):
         if page is None:
             return
         if await self.trylock_page(page):
-            if page.swap is slot and not slot.writeback and (not page.page_mapcount() or self.swap.full):
+            # The kernel tries the lock under swap_lock; here reclaim may have unmapped the page to the slot meanwhile.
+            unused = page.swap is slot and not slot.count and not slot.writeback
+            if unused and (not page.page_mapcount() or self.swap.full):
                 await self.delete_from_swap_cache(page)
                 page.dirty = True
             await page.unlock()

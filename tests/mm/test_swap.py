@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ksmactors.campaign.api import stress
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.kernel import Ksm
@@ -363,3 +364,12 @@ def test_a_device_counts_its_slots() -> None:
         assert (list(device.used), device.full) == ([2], False)
 
     perform(play)
+
+
+@pytest.mark.slow
+def test_a_slot_that_is_in_use_again_keeps_its_page() -> None:
+    """The last entry of a slot goes, and before its page is locked reclaim unmaps the page to that slot: it stays."""
+    tally = stress("swap_pressure", seeds="173039:173040", watch="shadow")
+
+    assert tally.schedules == 1
+    assert tally.found == {}
