@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ksmactors.events import catalogue as ev
-from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, frame_at
 
@@ -41,6 +41,7 @@ class Economy(Watcher):
         super().__init__(machine)
         self._tree = 0
         self._summed_at = -1
+        self._in_hand: tuple[str, int, int] | None = None  # mm, address and pfn of the page that ksmd compares
         self.kernel.node_listeners["checked"].append(self._checked)
         machine.trace.listen(ev.OFFLINE_PAGES, self._offlined)
         machine.trace.listen(ev.CALC_CHECKSUM, self._summed)
@@ -60,18 +61,17 @@ class Economy(Watcher):
 
     def _summed(self, mm: str, address: int, pfn: int, changed: bool) -> None:
         self._summed_at = self.kernel.memory_epoch
+        self._in_hand = mm, address, pfn
 
     def _given_up(self, winner: str, loser: str, tree: str | None, tree_nid: int, nid: int, pfn: int) -> None:
-        kernel = self.kernel
-        item = kernel.ksm_scan.rmap_list
-        if self._summed_at != kernel.memory_epoch or not isinstance(item, RmapItem):
+        if self._in_hand is None or self._summed_at != self.kernel.memory_epoch:
             return
-        pte = kernel.page_at(item.mm, item.address)
-        moved = frame_at(kernel, pfn)
-        if pte is not None and moved is not None and pte.frame.content is not moved.content:
+        mm, address, in_hand = self._in_hand
+        page, moved = frame_at(self.kernel, in_hand), frame_at(self.kernel, pfn)
+        if page is not None and moved is not None and page.content is not moved.content:
             raise self.convicts(
                 "search_given_up",
-                f"the search for the page of {item.mm.name} at {item.address:#x} ended at pfn {pfn} on node {nid}, "
+                f"the search for the page of {mm} at {address:#x} ended at pfn {pfn} on node {nid}, "
                 "which is not equal to it",
                 where="unstable_tree_search_insert",
             )

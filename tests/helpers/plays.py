@@ -238,3 +238,19 @@ async def moved_page_in_the_unstable_tree(s: Stage) -> None:
     await s.batch(1)
     await s.migrate(a, 0, 1)
     await s.scan(2)
+
+
+async def moved_page_is_met_by_one_that_is_replaced(s: Stage) -> None:
+    """With merge_across_nodes=0 a page is migrated after it went into the unstable tree; ksmd is about to look for one
+    that is equal to it when a fault puts another page there: what it has in hand still is equal."""
+    await s.set("merge_across_nodes", 0)
+    a = await s.process("A", 5)
+    b = await s.process("B", 5)
+    await s.fork(b, "C")  # the parent's page is not its own, so a write copies it
+    await s.scan(1)
+    await s.batch(1)
+    await s.migrate(a, 0, 1)
+    ksmd = s.start("ksmd", s.batch(1))
+    await s.until(ksmd, about_to(inside="_checksum_changed"))
+    await s.write(b, 0, 6)
+    await s.finish(ksmd)

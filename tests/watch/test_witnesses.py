@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ksmactors.errors import Finding
+from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import FREED
@@ -120,6 +121,12 @@ def test_a_stale_node_in_its_tree_is_no_leak() -> None:
         assert s.kernel.pfn_to_page(node.kpfn).refcount == 0
 
     perform(play, kernel="v3.9")
+
+
+def test_a_page_in_hand_need_not_be_mapped_any_more() -> None:
+    """A search may end at a page that equals the one in hand, whatever the fault of another has mapped in its place."""
+    stage = perform(plays.moved_page_is_met_by_one_that_is_replaced, watchers=["economy"])
+    assert stage.machine.trace.counts[ev.RACE_UNSTABLE_MOVED] == 1
 
 
 async def unstable_tree_left_behind(s: Stage) -> None:
