@@ -187,4 +187,6 @@ class KsmCore(Hotplug):
 
     def ksmd_should_run(self) -> bool:
         """Whether there is anything to do: run is 1 and somebody is registered. An unlocked look."""
+        self.conductor.touch(YIELD, self, "ksm_run")
+        self.conductor.touch(YIELD, self.ksm_mm_head, "")
         return bool(self.ksm_run & KSM_RUN_MERGE) and self.ksm_mm_head.next is not self.ksm_mm_head

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import ACQUIRE, READ
+from ksmactors.interleave.actor import ACQUIRE, READ, YIELD
 from ksmactors.ksm.scan import Scanning
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -45,6 +45,7 @@ class EntryPoints(Scanning):
         slot = self.alloc_mm_slot(mm)
         if slot is None:
             return -ENOMEM
+        self.conductor.touch(YIELD, self.ksm_mm_head, "")
         needs_wakeup = self.ksm_mm_head.next is self.ksm_mm_head
         await self.ksm_mmlist_lock.lock()
         self.conductor.touch(READ, self.ksm_scan, "mm_slot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ksmactors.interleave.actor import YIELD
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
@@ -21,9 +22,14 @@ class KsmHotplug(Keyhole):
         """Let ksm_thread_mutex go while memory is being taken offline: called by all who take it for the trees."""
         while self.ksm_run & KSM_RUN_OFFLINE:
             await self.ksm_thread_mutex.unlock()
-            while self.ksm_run & KSM_RUN_OFFLINE:
+            while self._is_offlining():
                 await self.ksm_offlining.wait()
             await self.ksm_thread_mutex.lock()
+
+    def _is_offlining(self) -> bool:
+        """An unlocked look at the bit."""
+        self.conductor.touch(YIELD, self, "ksm_run")
+        return bool(self.ksm_run & KSM_RUN_OFFLINE)
 
     async def ksm_memory_callback(self, action: str, pfns: range) -> None:
         """The notifier. The mutex is held only for the bit: GOING_OFFLINE waits for the batch or unmerging under way.

@@ -8,7 +8,7 @@ from typing import Final
 from ksmactors.errors import Finding, UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.events.trace import Trace
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import WRITE, YIELD
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
@@ -89,7 +89,9 @@ class Allocation(KsmHooks):
         node = self.nodes[pfn // self.frames_per_node]
         if node.absent and any(pfn in pfns for pfns in node.absent):
             raise lifetime("frame", f"pfn {pfn} is offline: there is no struct page to look at")
-        return node.frames[pfn - node.start_pfn]
+        frame = node.frames[pfn - node.start_pfn]
+        self.conductor.touch(YIELD, frame, frame.vital)
+        return frame
 
     def _freed(self, frame: Frame) -> None:
         if frame.mapcount:

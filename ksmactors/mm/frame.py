@@ -12,6 +12,7 @@ from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.flag import Flag
 from ksmactors.interleave.locks import contended
 from ksmactors.mm.content import Content
 from ksmactors.mm.reports import lifetime
@@ -45,13 +46,17 @@ class Frame:
     """
 
     __slots__ = (
-        "conductor", "content", "dirty", "getter", "index", "lru", "mapcount", "mapping", "node", "owner", "pfn",
+        "_dirty", "conductor", "content", "getter", "index", "lru", "mapcount", "mapping", "node", "owner", "pfn",
         "refcount", "writer",
     )  # fmt: skip
 
     vital: ClassVar[str] = "life"
     """The field on which it hangs whether any other operation is allowed: whether there are references. It changes when
-    the frame is given out and when the last reference goes; how many there are in between is another field."""
+    the frame is given out, when the last reference goes, and when its memory comes or goes; how many references there
+    are in between is another field."""
+
+    dirty = Flag[bool]()
+    """PageDirty: the swap device does not have what is in the page."""
 
     def __init__(self, conductor: Conductor, node: Node, pfn: int, content: Content) -> None:
         self.conductor, self.node, self.pfn = conductor, node, pfn
@@ -61,7 +66,7 @@ class Frame:
         self.mapping: AnonVma | KsmMapping | None = None
         self.index = 0
         self.lru = False
-        self.dirty = False
+        self._dirty = False
         self.owner: Actor | None = None
         self.writer = -1
         self.getter = -1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import RELEASE, WRITE
+from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
 from ksmactors.mm.fault import Faults
@@ -26,7 +26,11 @@ class Migration(Faults):
 
     def movable_frames(self, nid: int) -> list[Frame]:
         """The frames of a node that a compaction scan would try to isolate, by frame number."""
-        return [frame for frame in self.nodes[nid].frames if frame.lru and frame.refcount > 0]
+        frames = self.nodes[nid].frames
+        for frame in frames:
+            self.conductor.touch(YIELD, frame, "lru")
+            self.conductor.touch(YIELD, frame, "refcount")
+        return [frame for frame in frames if frame.lru and frame.refcount > 0]
 
     async def move_pages(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
         """Move the page at an address to a node, as move_pages(2) does for one page.

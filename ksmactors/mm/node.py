@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ksmactors.interleave.actor import RELEASE, Actor
+from ksmactors.interleave.actor import RELEASE, YIELD, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
@@ -72,8 +72,8 @@ class Node:
         frame.writer = self.conductor.turn.number
         frame.lru = False
         self.mlocked.discard(frame.pfn)
+        self.conductor.touch(RELEASE, self, "free_list")
         if not self.held_back or not self.holds_back(range(frame.pfn, frame.pfn + 1)):
-            self.conductor.touch(RELEASE, self, "free_list")
             self.free_list.append(frame)
 
     def _new_frame(self) -> Frame:
@@ -85,15 +85,19 @@ class Node:
 
     def isolate(self, pfns: range) -> None:
         """start_isolate_page_range: from now on none of these frames is given out."""
+        self.conductor.touch(RELEASE, self, "free_list")
         self.held_back.append(pfns)
         self.free_list = [frame for frame in self.free_list if frame.pfn not in pfns]
 
     def take_away(self, pfns: range) -> None:
         """The frames of an isolated range, all free, are gone: absent."""
+        self._end_of_life(pfns)
         self.absent.append(pfns)
 
     def put_back(self, pfns: range) -> None:
         """The frames of a range are there again and can be given out, the lowest first."""
+        self.conductor.touch(RELEASE, self, "free_list")
+        self._end_of_life(pfns)
         self.held_back.remove(pfns)
         if pfns in self.absent:
             self.absent.remove(pfns)
@@ -105,7 +109,15 @@ class Node:
 
     def in_use(self, pfns: range) -> list[Frame]:
         """The frames of a range that are not free; frozen ones are not."""
-        return [frame for frame in self._made(pfns) if frame.refcount]
+        frames = self._made(pfns)
+        for frame in frames:
+            self.conductor.touch(YIELD, frame, "refcount")
+        return [frame for frame in frames if frame.refcount]
+
+    def _end_of_life(self, pfns: range) -> None:
+        """There is a struct page no more, or again: whoever looks at one of these comes before or after."""
+        for frame in self._made(pfns):
+            self.conductor.touch(RELEASE, frame, frame.vital)
 
     def _made(self, pfns: range) -> list[Frame]:
         """The frames of a range that have come into being."""

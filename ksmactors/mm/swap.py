@@ -48,13 +48,19 @@ class Swap(PageTables):
         await self.conductor.point(WRITE, slot, "count")
         slot.count += 1
 
-    async def swap_free(self, slot: SwapSlot) -> None:
-        """An entry names the slot no more; the last one frees it, unless the cache still needs it."""
+    async def swap_free(self, slot: SwapSlot) -> int:
+        """An entry names the slot no more; the last one frees it, unless the cache needs it. How many are left."""
         await self.conductor.point(WRITE, slot, "count")
         if slot.count <= 0:
             raise EmulatorBug(f"{slot} is freed once too often")
         slot.count -= 1
         self.swap.give_back_unused(slot)
+        return slot.count
+
+    def swap_count(self, slot: SwapSlot) -> int:
+        """How many entries name the slot at this instant: a look at swap_map without swap_lock."""
+        self.conductor.touch(YIELD, slot, "count")
+        return slot.count
 
     async def page_swapcount(self, page: Frame) -> int:
         """How many swap entries name the slot of a page; 0 if it is in no cache. The page is locked."""
@@ -127,15 +133,14 @@ class Swap(PageTables):
 
     async def free_swap_and_cache(self, slot: SwapSlot) -> None:
         """A swap entry goes; if it was the last, its page leaves the cache. The page table lock is held."""
-        await self.swap_free(slot)
-        if slot.count or not slot.cached:
+        if await self.swap_free(slot) or not slot.cached:
             return
         page = await self.lookup_swap_cache(slot)
         if page is None:
             return
         if await self.trylock_page(page):
             # The kernel tries the lock under swap_lock; here reclaim may have unmapped the page to the slot meanwhile.
-            unused = page.swap is slot and not slot.count and not slot.writeback
+            unused = page.swap is slot and not self.swap_count(slot) and not slot.writeback
             if unused and (not page.page_mapcount() or self.swap.full):
                 await self.delete_from_swap_cache(page)
                 page.dirty = True

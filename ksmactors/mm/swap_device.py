@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.flag import Flag
 from ksmactors.interleave.locks import SpinLock, WaitQueue
 from ksmactors.mm.content import Content
 
@@ -25,15 +27,18 @@ class SwapSlot:
     the device; `bad` says that the device cannot read it back.
     """
 
-    __slots__ = ("bad", "cached", "content", "count", "number", "page", "uptodate", "writeback")
+    __slots__ = ("_uptodate", "_writeback", "bad", "cached", "conductor", "content", "count", "number", "page")
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    writeback = Flag[bool]()
+    uptodate = Flag[bool]()
+
+    def __init__(self, conductor: Conductor, number: int) -> None:
+        self.conductor, self.number = conductor, number
         self.count = 0
         self.cached = True
         self.page: Frame | None = None
-        self.writeback = False
-        self.uptodate = True
+        self._writeback = False
+        self._uptodate = True
         self.content: Content | None = None
         self.bad = False
 
@@ -53,7 +58,7 @@ class SwapDevice:
     """
 
     def __init__(self, conductor: Conductor, size: int = DEFAULT_SWAP_PAGES) -> None:
-        self.size = size
+        self.conductor, self.size = conductor, size
         self.tree_lock: Final = SpinLock(conductor, "tree_lock of the swap cache")
         self.used: Final[dict[int, SwapSlot]] = {}
         """The slots in use, by number."""
@@ -65,18 +70,26 @@ class SwapDevice:
 
     def take(self) -> SwapSlot | None:
         """A slot with SWAP_HAS_CACHE and no users, or None if the device is full."""
+        self.conductor.touch(RELEASE, self, "used")
         if len(self.used) >= self.size:
             return None
         self.allocated += 1
-        slot = self.used[self.allocated] = SwapSlot(self.allocated)
+        slot = self.used[self.allocated] = SwapSlot(self.conductor, self.allocated)
         return slot
 
     def give_back_unused(self, slot: SwapSlot) -> None:
         """Free a slot that neither an entry nor the cache needs any more."""
         if slot.count == 0 and not slot.cached:
+            self.conductor.touch(RELEASE, self, "used")
             del self.used[slot.number]
+
+    def first_used(self) -> SwapSlot | None:
+        """find_next_to_unuse: an unlocked look."""
+        self.conductor.touch(YIELD, self, "used")
+        return next(iter(self.used.values()), None)
 
     @property
     def full(self) -> bool:
-        """vm_swap_full: more than half of it is used."""
+        """vm_swap_full: more than half of it is used. An unlocked look."""
+        self.conductor.touch(YIELD, self, "used")
         return len(self.used) * 2 > self.size

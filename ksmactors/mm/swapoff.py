@@ -21,8 +21,7 @@ class Swapoff(Processes):
         The device stays: what goes to swap afterwards finds it as it was. Source: try_to_unuse(), v3.9.
         """
         result = 0
-        while self.swap.used and not result:
-            slot = next(iter(self.swap.used.values()))
+        while not result and (slot := self.swap.first_used()) is not None:
             result = await self.try_to_unuse(slot)
         self.emit(ev.SWAPOFF, result)
         return result
@@ -33,7 +32,7 @@ class Swapoff(Processes):
         if page is None:
             if self.swap.used.get(slot.number) is not slot:
                 return 0
-            if slot.count:
+            if self.swap_count(slot):
                 return -ENOMEM
             await self.conductor.relax(slot)
             return 0
@@ -41,11 +40,11 @@ class Swapoff(Processes):
         await self.wait_on_page_writeback(page)
         result = 0
         for mm in list(self.address_spaces):
-            if result or not slot.count:
+            if result or not self.swap_count(slot):
                 break
             if mm.users and mm.swap_ptes:
                 result = await self.unuse_mm(mm, slot, page)
-        if page.swap is slot and slot.count and page.dirty:
+        if page.swap is slot and self.swap_count(slot) and page.dirty:
             page.dirty = False
             await self.swap_writepage(page)
             await page.lock()
