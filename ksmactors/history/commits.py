@@ -71,7 +71,13 @@ _ALL: Final = (
         BeforeRemoveOldStableNodes,
         repairs=("run-under-pte-lock",),  # counts on the next fault to copy
     ),
-    Commit("ksm-page-migration", "S5", "ksm: make KSM page migration possible", BeforeKsmPageMigration),
+    Commit(
+        "ksm-page-migration",
+        "S5",
+        "ksm: make KSM page migration possible",
+        BeforeKsmPageMigration,
+        repairs=("kpfn-aba",),  # counts on a second look at a node that has moved
+    ),
     Commit(
         "merge-across-nodes-migration",
         "S6",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.frame import Frame
 
 
 class RoomyItem(RmapItem):
@@ -42,4 +43,9 @@ class BeforeShrinkRmapItem(Ksm):
 
     async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
         self._store_anon_vma(item, vma)
-        await self.remove_rmap_item_from_tree(item)
+
+    async def try_to_merge_with_ksm_page(self, item: RmapItem, page: Frame, kpage: Frame | None) -> int:
+        result = await super().try_to_merge_with_ksm_page(item, page, kpage)
+        if result == 0:  # the only one that is still in the tree is the second of two, when both have been merged
+            await self.remove_rmap_item_from_tree(item)
+        return result

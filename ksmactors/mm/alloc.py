@@ -87,7 +87,7 @@ class Allocation(KsmHooks):
     def pfn_to_page(self, pfn: int) -> Frame:
         """The struct page of a frame number that is or was in use. It is a finding if the frame has been taken away."""
         node = self.nodes[pfn // self.frames_per_node]
-        if node.absent and any(pfn in pfns for pfns in node.absent):
+        if node.absent and node.is_absent(pfn):
             raise lifetime("frame", f"pfn {pfn} is offline: there is no struct page to look at")
         frame = node.frames[pfn - node.start_pfn]
         self.conductor.touch(YIELD, frame, frame.vital)

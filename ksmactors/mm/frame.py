@@ -127,6 +127,7 @@ class Frame:
     async def get_unless_zero(self) -> bool:
         """get_page_unless_zero: False if the frame is free or its references are frozen."""
         await self.conductor.point(WRITE, self, "refcount")
+        self.must_be_present("get_page_unless_zero")
         if self.refcount <= 0:
             return False
         self.refcount += 1
@@ -166,6 +167,7 @@ class Frame:
     async def in_swap_cache(self) -> bool:
         """PageSwapCache, asked without the page lock: allowed on a free frame."""
         await self.conductor.point(READ, self, "swap_cache")
+        self.must_be_present("PageSwapCache")
         return self.swap is not None
 
     async def free_frozen(self) -> None:
@@ -247,6 +249,7 @@ class Frame:
     async def read_mapping(self) -> AnonVma | KsmMapping | None:
         """ACCESS_ONCE(page->mapping): allowed on a free frame."""
         await self.conductor.point(READ, self, "mapping")
+        self.must_be_present("a look at page->mapping")
         return self.mapping
 
     async def set_mapping(self, mapping: AnonVma | KsmMapping | None) -> None:
@@ -266,6 +269,11 @@ class Frame:
         await self.conductor.point(WRITE, self, "content")
         self.must_be_alive("a write of the content")
         self.content = content
+
+    def must_be_present(self, doing: str) -> None:
+        """Raise the finding if the frame has been taken away: then there is no struct page to look at."""
+        if self.node.absent and self.node.is_absent(self.pfn):
+            raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is offline", self)
 
     def must_be_alive(self, doing: str) -> None:
         """Raise the finding if the frame is free."""

@@ -103,6 +103,10 @@ class Node:
             self.absent.remove(pfns)
         self.free_list += [frame for frame in reversed(self._made(pfns)) if frame.refcount == 0]
 
+    def is_absent(self, pfn: int) -> bool:
+        """Whether a frame has been taken away."""
+        return any(pfn in pfns for pfns in self.absent)
+
     def holds_back(self, pfns: range) -> bool:
         """Whether one of these frames is in an isolated or absent range."""
         return any(held.start < pfns.stop and pfns.start < held.stop for held in self.held_back)

@@ -57,7 +57,7 @@ def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
         return None
     node = kernel.nodes[nid]
     index = pfn - node.start_pfn
-    if index >= len(node.frames) or any(pfn in pfns for pfns in node.absent):
+    if index >= len(node.frames) or node.is_absent(pfn):
         return None
     return node.frames[index]
 

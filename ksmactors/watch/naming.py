@@ -16,8 +16,8 @@ class Naming(Watcher):
     """A stable node and its page name each other, and so do a stable node and the rmap_items on its hlist.
 
     What is promised. A node holds no reference on its page. The tie is that `kpfn` names the frame and the frame's
-    mapping names the node. If the frame does not, the node is stale, and then no other frame that anybody maps names
-    it either. A frame with references never names a node that has been freed. An item on a node's hlist is alive, is
+    mapping names the node. If the frame does not, the node is stale, and then no other frame that is in use names it
+    either. A frame with references never names a node that has been freed. An item on a node's hlist is alive, is
     marked stable and has that node as its head; in later kernels a dup counts its items right.
 
     Why the protocol keeps it. A migration gives the new frame the mapping first (W0), then stores kpfn (W3), then
@@ -32,7 +32,7 @@ class Naming(Watcher):
     A frame without references that names a freed node is one that is just being freed (reclaim clears the mapping a
     batch later); nobody reaches it.
 
-    What it means when it convicts. `not_mutual`: somebody maps a page whose node does not know of it, and the next
+    What it means when it convicts. `not_mutual`: a page is in use whose node does not know of it, and the next
     search frees that node. `freed_while_named`: it has happened, and the next reverse mapping uses freed memory: S4e,
     S4f, S5a to S5c, S5f, N9, and H1 on v3.9 and all later kernels. `maps_freed_node`: the same, seen when an entry is
     restored. `bad_hlist`: a walker stands on an item that is not this node's: S3a, S5g.
@@ -58,11 +58,13 @@ class Naming(Watcher):
         page = frame_at(self.kernel, node.kpfn)
         if node.number in self._cleared or page is None or page.mapping is node.mapping or page.owner is not None:
             return
-        for frame in self._frames():
-            if frame.mapping is node.mapping and frame.mapcount and frame.owner is None:
+        naming = [frame for frame in self._frames() if frame.mapping is node.mapping and frame.refcount]
+        for frame in naming:
+            if frame.refcount > 0 and frame.owner is None:
                 message = f"pfn {frame.pfn} names {node}, whose kpfn is {node.kpfn}"
                 raise self.convicts("not_mutual", message, where=UNLOCK, other=node.moved_by, about=(node,))
-        self._cleared.add(node.number)  # a stale node stays one: nobody finds it to make a page name it
+        if not naming:
+            self._cleared.add(node.number)  # a stale node stays one: nobody finds it to make a page name it
 
     def _check_items(self, node: StableNode) -> None:
         items, item = 0, node.first
@@ -81,14 +83,14 @@ class Naming(Watcher):
     def _freed(self, node: StableNode) -> None:
         if isinstance(node, Chain):
             return
-        page = frame_at(self.kernel, node.kpfn)
-        if page is not None and page.mapping is node.mapping and page.refcount > 0:
-            raise self.convicts(
-                "freed_while_named",
-                f"{node} was freed while pfn {page.pfn}, with {page.mapcount} mappings, names it",
-                other=node.moved_by,
-                about=(node, page),
-            )
+        for page in self._frames():
+            if page.mapping is node.mapping and page.refcount > 0:
+                raise self.convicts(
+                    "freed_while_named",
+                    f"{node} was freed while pfn {page.pfn}, with {page.mapcount} mappings, names it",
+                    other=node.moved_by,
+                    about=(node, page),
+                )
 
     def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
         if pte is None or pte.migration:

@@ -28,7 +28,7 @@ class Refinement(Watcher):
     must be allowed to. (Not at once: fork and mremap tell what they have copied or moved just after they have changed
     the entry. Nobody else has moved by then. An entry that a migration restores joins nobody: all go with it.) When a
     page is written, nobody else may map its frame. And at quiescence the whole partition is looked at. The zero page
-    belongs to everybody, and is asked only whether it is what was written.
+    belongs to everybody, and is asked only, where it takes the place of another, whether it is what was written.
 
     What it means when it convicts. `unlawful_merge`: a page has joined others although they differ, it was not advised,
     or the frame is no KSM page (the comparison was made too early, or of the wrong page).
@@ -92,16 +92,27 @@ class Refinement(Watcher):
                 self._sharers.pop(before.frame.pfn, None)
         if pte is not None and not pte.migration:
             self._sharers.setdefault(pte.frame.pfn, {})[mm.number, address] = mm
-            if before is None or not (before.migration or before.frame is pte.frame):
+            anew = before is None and pte.frame is self.kernel.zero_page
+            if not anew and (before is None or not (before.migration or before.frame is pte.frame)):
                 self._joined = mm, address, pte.frame
                 if self.model.knows((mm.number, address)):
                     self._judge()
 
     def _upgraded(self, pfn: int, item: int, mm: str, err: int) -> None:
         """A page has become a KSM page in place: no entry has changed, but whoever maps it is merged."""
-        sharers = list(self._sharers.get(pfn, {}))
-        if not err and sharers:
-            self.model.merge(sharers[0], sharers[1:])
+        if err:
+            return
+        sharers = list(self._sharers.get(pfn, {}).items())
+        merging = [(place, other) for place, other in sharers if other.name == mm]
+        vmas = [other.vma_at(address) for (_, address), other in merging]
+        if merging and not any(vma is not None and vma.mergeable for vma in vmas):
+            wrong = "is in no mergeable region"
+        elif sharers and not self.model.merge(sharers[0][0], [place for place, _ in sharers[1:]]):
+            wrong = "is not what all who map it wrote"
+        else:
+            return
+        message = f"{mm} has had pfn {pfn} become a KSM page, which {wrong}"
+        raise self.convicts("unlawful_merge", message, where="try_to_merge_with_ksm_page")
 
     def _judge(self) -> None:
         """Whether the entry that was changed last may map what it maps."""

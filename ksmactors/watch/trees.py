@@ -75,6 +75,8 @@ class Trees(Watcher):
             raise self._unsound("freed_member", f"{node} is linked in {root.name}, and has been freed")
         if node.rb_tree is not root.generation:
             raise self._unsound("bad_tree", f"{node} is linked in {root.name} and says that it is not")
+        if isinstance(node, RmapItem) and node.nid != root.nid:
+            raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
         for child in (node.rb_left, node.rb_right):
             if child is not None and (child.rb_parent is not node or (child.rb_red and node.rb_red)):
                 raise self._unsound("bad_tree", f"{child} in {root.name}: wrong parent, or two reds in a row")

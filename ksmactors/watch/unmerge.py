@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ksmactors.ksm.structs import KSM_RUN_UNMERGE, StableNode
+from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
 
@@ -23,13 +23,14 @@ class Unmerged(Watcher):
     or in somebody's hands, included (S4a).
 
     When one looks. Just before the mutex is released, once for each successful write: a failed one (no memory, a
-    signal) has set run back to 0 by then. Later a fault may bring in a KSM page that it had looked up before. At that
-    instant only address spaces with users are asked: one that is exiting has left ksmd's list and keeps its entries
-    for a moment (G9). A migration entry that names a KSM page counts as an entry that maps it: break_ksm has waited
-    for all there were, and none can have come since. A node that was refused because its page is mapped excuses the
-    nodes that are left: v3.9 then does not look at the rest of that tree. That the page is mapped is a defect of its
-    own where it is one (H4b: a fault in a vma that has lost its advice; H8; a fork that shares a page across two
-    advices), and `rmap` convicts it, as the page cannot be found by reverse mapping there.
+    signal) has set run back to 0 by then, and the OFFLINE bit that comes and goes beside the 2 is no write. Later a
+    fault may bring in a KSM page that it had looked up before. At that instant only address spaces with users are
+    asked: one that is exiting has left ksmd's list and keeps its entries for a moment (G9). A migration entry that
+    names a KSM page counts as an entry that maps it: break_ksm has waited for all there were, and none can have
+    come since. A node that was refused because its page is mapped excuses itself and the others of its tree: v3.9
+    then does not look at the rest of that one. That the page is mapped is a defect of its own where it is one (H4b:
+    a fault in a vma that has lost its advice; H8; a fork that shares a page across two advices), and `rmap`
+    convicts it, as the page cannot be found by reverse mapping there.
 
     What it means when it convicts. `ksm_page_left`: a page that no rmap_item will ever tell of; the knob is EBUSY for
     as long as it is mapped: S4b, S4c, R1, R2; on v3.9 and later, H4: the fault or fork read `run` just before 2 was
@@ -43,16 +44,17 @@ class Unmerged(Watcher):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._judged = False
-        self._refused = False
+        self._refused: set[StableNode] = set()
         self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
         self.kernel.node_listeners["kept"].append(self._kept)
 
     def _kept(self, node: StableNode) -> None:
-        self._refused = True
+        self._refused.add(node)
 
     def _at_unlock(self) -> None:
-        if self.kernel.ksm_run != KSM_RUN_UNMERGE:
-            self._judged = self._refused = False
+        if self.kernel.ksm_run & ~KSM_RUN_OFFLINE != KSM_RUN_UNMERGE:
+            self._judged = False
+            self._refused.clear()
         elif not self._judged:
             self._judged = True
             self._counters()
@@ -88,8 +90,8 @@ class Unmerged(Watcher):
                     )
 
     def _nodes(self) -> None:
-        if self._refused:
-            return
         kernel = self.kernel
-        for entry in [*(entry for root in kernel.root_stable_tree for entry in root), *kernel.migrate_nodes]:
+        excused = {node.nid for node in self._refused if not node.migrating}
+        trees = (entry for root in kernel.root_stable_tree if root.nid not in excused for entry in root)
+        for entry in (*trees, *(node for node in kernel.migrate_nodes if node not in self._refused)):
             raise self.convicts("node_left", f"{entry} is left after run=2, and nobody maps its page", about=(entry,))

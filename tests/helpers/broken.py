@@ -9,7 +9,8 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.scan import Scanning
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_WRITE
+from ksmactors.mm.const import EBUSY, PAGE_SIZE, VM_FAULT_WRITE
+from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 
 
@@ -347,3 +348,41 @@ class HoldsAFrame(Ksm):
         await super().ksm_memory_callback(action, pfns)
         if action == "offline":
             self.nodes[pfns.start // self.frames_per_node].frames[0].refcount = 1
+
+
+class LinksUnderAnotherNid(Ksm):
+    async def _unstable_tree_link(
+        self, root: ContentTree[RmapItem], item: RmapItem, place: Place, content: Content
+    ) -> None:
+        await super()._unstable_tree_link(root, item, place, content)
+        item.nid = 1 - root.nid
+
+
+class MergesWithoutAdvice(Ksm):
+    """The test of VM_MERGEABLE is missing when a page is merged."""
+
+    def find_vma_to_merge(self, item: RmapItem) -> Vma | None:
+        return item.mm.vma_at(item.address)
+
+    async def try_to_merge_one_page(self, vma: Vma, page: Frame, kpage: Frame | None) -> int:
+        advised, vma.mergeable = vma.mergeable, True
+        result = await super().try_to_merge_one_page(vma, page, kpage)
+        vma.mergeable = advised
+        return result
+
+
+class StopsAtTheFirstMapped(Ksm):
+    """S4g: when a node has to stay, no further tree is looked at."""
+
+    async def remove_all_stable_nodes(self) -> int:
+        for nid in range(self.ksm_nr_node_ids):
+            if await self._remove_tree(self.root_stable_tree[nid]):
+                return -EBUSY
+        return await self._remove_migrate_nodes()
+
+
+class NobodyWaits(Ksm):
+    """R5': whoever takes ksm_thread_mutex takes no notice of the OFFLINE bit."""
+
+    async def wait_while_offlining(self) -> None:
+        return

@@ -100,6 +100,10 @@ class Stage(Scene):
         """Let a puppet go until it is about to do something, which it must."""
         assert await self._drive(puppet, place), f"{puppet.name} never comes there: {self._whereabouts(puppet)}"
 
+    async def comes_to(self, puppet: Puppet, place: Place) -> bool:
+        """The same, if it comes there; False: it has ended or is blocked."""
+        return await self._drive(puppet, place)
+
     async def step(self, puppet: Puppet) -> None:
         """Let a puppet do one operation, if it can."""
         first = True

@@ -44,10 +44,9 @@ LATER: Final = (
         title="a merged page is dropped by reclaim as one that nobody has written",
         workload="litmus.merge_of_freed_meets_write",
         with_=("g4-clean-is-dropped",),
-        watcher="refinement",
-        kind="unlawful_merge",
-        where="do_anonymous_page",
-        also=("shadow/lost_write@user_read",),
+        watcher="shadow",
+        kind="lost_write",
+        where="user_read",
         story=(
             "A has said by MADV_FREE that it does not need its page, which has been cleaned for that. ksmd merges B's "
             "page, which is equal, into it. A writes, and gets a copy. Reclaim finds the page clean wherever it is "

@@ -70,7 +70,7 @@ NODES: Final = (
             "removes what is in the trees, and succeeds. With the knob at 1 nobody looks at migrate_nodes again: a "
             "leak."
         ),
-        script=("exit/D > end", "unmerged/sysfs > end"),
+        script=("unmerged/sysfs > end", "exit/D > end"),
     ),
     Case(
         name="S6e",
