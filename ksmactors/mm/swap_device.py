@@ -67,11 +67,13 @@ class SwapDevice:
         self.submitted: Final = WaitQueue(conductor, "writes to the swap device", idle=True)
         self.written: Final = WaitQueue(conductor, "the end of a writeback")
         self.allocated = 0
+        self.writeok = True
+        """SWP_WRITEOK: slots are given out. Not while swapoff empties the device."""
 
     def take(self) -> SwapSlot | None:
-        """A slot with SWAP_HAS_CACHE and no users, or None if the device is full."""
+        """A slot with SWAP_HAS_CACHE and no users, or None if the device is full, or gives out none."""
         self.conductor.touch(RELEASE, self, "used")
-        if len(self.used) >= self.size:
+        if not self.writeok or len(self.used) >= self.size:
             return None
         self.allocated += 1
         slot = self.used[self.allocated] = SwapSlot(self.conductor, self.allocated)
@@ -82,6 +84,11 @@ class SwapDevice:
         if slot.count == 0 and not slot.cached:
             self.conductor.touch(RELEASE, self, "used")
             del self.used[slot.number]
+
+    def set_writeok(self, writeok: bool) -> None:
+        """Whether slots are given out from now on; under swap_lock."""
+        self.conductor.touch(RELEASE, self, "used")
+        self.writeok = writeok
 
     def first_used(self) -> SwapSlot | None:
         """find_next_to_unuse: an unlocked look."""

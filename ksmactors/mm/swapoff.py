@@ -5,26 +5,36 @@ from __future__ import annotations
 from ksmactors.events import catalogue as ev
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
-from ksmactors.mm.const import ENOMEM, PAGE_SIZE
+from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.processes import Processes
 from ksmactors.mm.swap_device import SwapSlot
 
 
 class Swapoff(Processes):
-    """try_to_unuse and what it calls. New pages go to swap meanwhile only if somebody reclaims."""
+    """try_to_unuse and what it calls."""
 
     async def swapoff(self) -> int:
-        """Bring back all pages that are on the device: 0 or -ENOMEM.
+        """Bring back all pages that are on the device: 0, -ENOMEM, or -EINVAL if that is under way already.
 
         A page that others need as well, and that cannot be theirs, is written, dropped and read again for the next.
-        The device stays: what goes to swap afterwards finds it as it was. Source: try_to_unuse(), v3.9.
+        Meanwhile the device gives out no slot, so reclaim sends nothing new there. It stays: what goes to swap
+        afterwards finds it as it was. Source: sys_swapoff() and try_to_unuse(), v3.9.
         """
-        result = 0
-        while not result and (slot := self.swap.first_used()) is not None:
-            result = await self.try_to_unuse(slot)
+        result = -EINVAL
+        if self.swap.writeok:
+            self.swap.set_writeok(False)
+            result = await self._empty_device()
+            self.swap.set_writeok(True)
         self.emit(ev.SWAPOFF, result)
         return result
+
+    async def _empty_device(self) -> int:
+        while (slot := self.swap.first_used()) is not None:
+            failed = await self.try_to_unuse(slot)
+            if failed:
+                return failed
+        return 0
 
     async def try_to_unuse(self, slot: SwapSlot) -> int:
         """One round for one slot: 0 (it may still be in use) or -ENOMEM."""

@@ -8,7 +8,7 @@ from ksmactors.campaign.api import stress
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.mm.const import EAGAIN, EIO, PAGE_SIZE
+from ksmactors.mm.const import EAGAIN, EINVAL, EIO, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapDevice
 from tests.helpers.directed import Play, Stage, about_to, perform
@@ -239,6 +239,31 @@ def test_a_full_device_leaves_pages_where_they_are() -> None:
         assert (len(a.mm.ptes), len(a.mm.swap_ptes)) == (1, 2)
         for index in range(3):
             assert await s.read(a, index) is s.kernel.contents.token(1 + index)
+        await s.farewell()
+
+    perform(play)
+
+
+def test_nothing_goes_to_swap_during_swapoff() -> None:
+    """While the device is emptied it gives out no slot, and nobody else empties it; afterwards it is as before."""
+
+    async def play(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 1, mergeable=False)
+        await s.swap_out()
+        await s.read(a, 0)  # the page is in the swap cache now
+        swapoff = s.start("swapoff", s.kernel.swapoff())
+        await s.until(swapoff, about_to(inside="try_to_unuse"))
+        page = await s.kernel.alloc_page(0)
+        assert page is not None
+        await page.lock()
+        assert not await s.kernel.add_to_swap(page)
+        assert await s.kernel.swapoff() == -EINVAL
+        assert await s.finish(swapoff) == 0
+        assert await s.kernel.add_to_swap(page)
+        await s.kernel.try_to_free_swap(page)
+        await page.unlock()
+        await page.put()
         await s.farewell()
 
     perform(play)
