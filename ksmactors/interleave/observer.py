@@ -17,7 +17,7 @@ point. All three still belong to the operation that `did` tells. `locks` are all
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from sys import _getframe
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -53,6 +53,13 @@ class Observer:
         and YIELD for who looks at that: it orders nobody, but matters who comes first.
         """
 
+    def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        """`actor` reads or writes (READ, WRITE) a field that says so itself, as a part of what it did last.
+
+        Told only of structures that have been made to (see `ksm.declared`), beside and apart from `touched`: for race
+        detectors. A search need not hear it, as long as these find that such fields are ordered by locks.
+        """
+
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         """`actor` has got a lock (which is not in `locks` yet); `shared` with other readers, `tried`: it would not have
         waited for it."""
@@ -83,6 +90,9 @@ class Audience(Observer):
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._observers: list[Observer] = []
+        self._told: set[tuple[object, object, int]] = set()
+        self._told_of: tuple[Actor, int] | None = None
+        """Which fields an actor has used at one step."""
 
     def join(self, observer: Observer) -> None:
         """One more listens, from the next operation on."""
@@ -94,6 +104,7 @@ class Audience(Observer):
     _did: Callable[[Actor, Operation], None]
     _accessed: Callable[[Actor, Operation], None]
     _touched: Callable[[Actor, int, object, object], None]
+    _field: Callable[[Actor, int, object, object], None]
     _acquired: Callable[[Actor, object, bool, bool], None]
     _released: Callable[[Actor, object, bool], None]
     _woke: Callable[[Actor, Actor], None]
@@ -124,6 +135,31 @@ class Audience(Observer):
         actor.doing = actor.place = caller.f_code.co_name
         actor.step = self._turns.step
         self._tell(self._touched, actor, kind, obj, field)
+
+    def field_used(
+        self, kind: int, obj: object, field: object, modules: Container[str], methods: Container[str]
+    ) -> None:
+        """A field has been read or written: told if a function of one of these modules did it, itself or through
+        methods that are in others; once, however often an operation does it."""
+        turns = self._turns
+        actor, now, access = turns.turn, turns.step, (obj, field, kind)
+        if self._told_of != (actor, now):
+            self._told_of = actor, now
+            self._told.clear()
+        elif access in self._told:
+            return
+        frame = _getframe(2)
+        while (module := frame.f_globals["__name__"]) not in modules:
+            if module not in methods or frame.f_code.co_name == "must_be_alive":  # which asks for us, not the kernel
+                return
+            frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
+        while frame.f_code.co_name[0] in "_<" and frame.f_back is not None:
+            frame = frame.f_back
+        self._told.add(access)
+        self.settle(actor)
+        actor.doing = actor.place = frame.f_code.co_name
+        actor.step = now
+        self._tell(self._field, actor, kind, obj, field)
 
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
         self.settle(actor)
@@ -184,7 +220,7 @@ class Audience(Observer):
         return point
 
 
-_CALLS: Final = ("did", "accessed", "touched", "acquired", "released", "woke", "spawned", "ended")
+_CALLS: Final = ("did", "accessed", "touched", "field", "acquired", "released", "woke", "spawned", "ended")
 
 
 def _nobody(*what: object) -> None:

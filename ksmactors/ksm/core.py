@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
+from ksmactors.ksm.declared import KERNEL_FIELDS, Declared
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.hotplug import Hotplug
 from ksmactors.mm.reports import misuse
+
+T = TypeVar("T")
 
 NODE_NEWS: Final = ("hlist", "freed", "kept", "checked")
 """What observers can be told of a stable node: its hlist is about to change; it has just been freed; it was to be
@@ -53,6 +56,7 @@ class KsmCore(Hotplug):
         self.pages_scanned = 0
         """Pages that ksmd has looked at; v3.9 does not count them, its recordings do."""
         self.ksmd_actor: Actor | None = None
+        self._declared: Declared | None = None
         self.items_allocated = 0
         self.nodes_allocated = 0
         self.nodes_freed = 0
@@ -75,7 +79,7 @@ class KsmCore(Hotplug):
             return None
         self.items_allocated += 1
         self.ksm_rmap_items += 1
-        return self.new_rmap_item(self.items_allocated, mm, address)
+        return self.as_declared(self.new_rmap_item(self.items_allocated, mm, address))
 
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
         """The structure itself, with the fields that this kernel has."""
@@ -92,7 +96,7 @@ class KsmCore(Hotplug):
         if self.inject("alloc_stable_node"):
             return None
         self.nodes_allocated += 1
-        return self.new_stable_node(self.nodes_allocated)
+        return self.as_declared(self.new_stable_node(self.nodes_allocated))
 
     def new_stable_node(self, number: int) -> StableNode:
         """The structure itself, with the fields that this kernel has."""
@@ -168,6 +172,19 @@ class KsmCore(Hotplug):
         return iter(root)
 
     # -- what the emulator knows and the kernel does not ---------------------------------------------------------
+
+    def declare_fields(self) -> None:
+        """From now on the structures tell those who observe of every access (see `declared`)."""
+        if self._declared is not None:
+            return
+        declared = self._declared = Declared(self.conductor, type(self))
+        for structure in (self.ksm_scan, self.ksm_mm_head, *self.root_stable_tree, *self.root_unstable_tree):
+            declared.of(structure)
+        declared.variables(self, KERNEL_FIELDS)
+
+    def as_declared(self, structure: T) -> T:
+        """A new structure, which declares its fields if somebody has asked for that."""
+        return structure if self._declared is None else self._declared.of(structure)
 
     def _tell(self, what: str, node: StableNode) -> None:
         """Tell those who listen to this kind of news."""

@@ -11,7 +11,7 @@ from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.clocks import Clocks
-from ksmactors.watch.marked import MARKED, Order
+from ksmactors.watch.marked import MARKED, UNLOCKED_READERS, Order
 
 _MARKS = {name: order for name, (order, _) in MARKED.items()}
 _ALLOCATOR = "allocator"
@@ -48,11 +48,11 @@ class HappensBefore(Watcher, Observer):
     here they were far apart. So this witness convicts without the harm having happened. Each actor has a vector clock
     and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
 
-    What the kernel lets race on purpose, and which atomics order what, is the table `marked.MARKED`. What this witness
-    cannot see: two accesses that a lock has happened to order this time (`lockset` looks at that), and fields that
-    nobody declares: map counts, index and flags of a page beside those with operations of their own, the fields of
-    items and nodes beside hlist and kpfn, rmap_lists, counters. All but the first belong to ksm_thread_mutex or a page
-    lock, and have witnesses of their own (`counters`, `trees`, `naming`, `references`).
+    Every shared field is looked at: those whose operations pass a point, those that are touched as a part of one, and
+    the structures and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What
+    the kernel lets race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page
+    flags are atomics that order nobody. What this witness cannot see: two accesses that a lock has happened to order
+    this time (`lockset` looks at that), and the index of a page, which is written before others can find the page.
     """
 
     name: ClassVar[str] = "happens_before"
@@ -64,6 +64,7 @@ class HappensBefore(Watcher, Observer):
         self._fields: dict[tuple[object, object], Field] = {}
         machine.trace.listen(ev.FREE_PAGE, self._freed)
         machine.conductor.observe(self)
+        machine.kernel.declare_fields()
 
     def accessed(self, actor: Actor, op: Operation) -> None:
         order = _MARKS.get(actor.doing)
@@ -109,6 +110,10 @@ class HappensBefore(Watcher, Observer):
             self._clocks.acquire(actor, (obj, field))
         elif kind == RELEASE:
             self._clocks.release(actor, (obj, field))
+
+    def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if actor.place not in UNLOCKED_READERS:
+            self._plain(actor, kind, (obj, field))
 
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         self._clocks.lock(actor, lock, shared)

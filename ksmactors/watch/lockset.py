@@ -7,12 +7,12 @@ from typing import ClassVar, Final
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
-from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
+from ksmactors.ksm.structs import KSM_RUN_OFFLINE, MmSlot, StableNode
 from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.happens_before import named
-from ksmactors.watch.marked import MARKED
+from ksmactors.watch.marked import MARKED, UNLOCKED_READERS
 
 NO_LOCKS: Final[frozenset[object]] = frozenset()
 
@@ -24,6 +24,16 @@ EXEMPT: Final[dict[tuple[object, str], str]] = {
     ("vmas", "exit_mmap"): "the last user has gone: ksmd, which may come still, sees mm_users 0 under mmap_sem",
 }
 """By (field, function): accesses that need no lock, since nobody else is there any more."""
+
+
+EITHER_LOCK: Final[dict[str, str]] = {
+    "flag": "rmap_items on an hlist are walked under the page lock",
+    "anon_vma": "as flag",
+    "head": "as flag; a node's tells where it is linked, and migration asks",
+    "nid": "as head, of a node",
+}
+"""Declared fields that are written under two locks and read under either, which no single lock tells, with the reader
+that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit asks under ksm_mmlist_lock."""
 
 
 class Field:
@@ -51,8 +61,9 @@ class Lockset(Watcher, Observer):
     any schedule in which the field is touched at all, where `happens_before` may be blind because another lock came in
     between; in turn it knows nothing of an order that is made without locks. So the fields with a discipline of their
     own have it here: a frame starts anew when it is freed; the hlist of a stable node is protected by the lock of the
-    page it names *now*, held with the old frame's before a migration and the new one's after (SN5); trees and
-    migrate_nodes belong to ksm_thread_mutex, or to whoever takes memory offline while the OFFLINE bit is set (SN3).
+    page it names *now*, held with the old frame's before a migration and the new one's after (SN5); trees,
+    migrate_nodes and what declares itself (`ksm.declared`) belong to ksm_thread_mutex, or to whoever takes memory
+    offline while the OFFLINE bit is set (SN3), but for what has two locks and a reader of either (`EITHER_LOCK`).
     Accesses that are no plain ones (`marked.MARKED`) are not looked at.
     """
 
@@ -66,6 +77,7 @@ class Lockset(Watcher, Observer):
         """By number of the actor, the locks that it holds together with other readers."""
         machine.trace.listen(ev.FREE_PAGE, self._freed)
         machine.conductor.observe(self)
+        machine.kernel.declare_fields()
 
     def accessed(self, actor: Actor, op: Operation) -> None:
         if actor.doing not in MARKED:
@@ -73,6 +85,10 @@ class Lockset(Watcher, Observer):
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if kind < ACQUIRE and (field, actor.place) not in EXEMPT:
+            self._access(actor, kind, obj, field)
+
+    def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if field not in EITHER_LOCK and not isinstance(obj, MmSlot) and actor.place not in UNLOCKED_READERS:
             self._access(actor, kind, obj, field)
 
     def _access(self, actor: Actor, kind: int, obj: object, field: object) -> None:

@@ -74,3 +74,9 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
     "receive": (Order.ACQUIRE, "the other side of send"),
 }
 """By the name of the operation: what it orders, and why it is no plain access."""
+
+UNLOCKED_READERS: Final[dict[str, str]] = {
+    "sysfs_show": "reading a file of sysfs takes no lock: each value is one word, and old as soon as it is read",
+    "pages_volatile": "as sysfs_show, of several words: the kernel shows a negative number as 0 for that reason",
+}
+"""By function: who may read fields of mm/ksm.c without any lock, and why."""
