@@ -87,6 +87,7 @@ class Unmerging(KsmHotplug):
         for address in range(start, end, PAGE_SIZE):
             if self.ksm_test_exit(vma.mm):
                 break
+            vma.must_be_alive()
             if self.conductor.turn.signal_pending:
                 return -ERESTARTSYS
             failed = await self.break_ksm(vma, address)

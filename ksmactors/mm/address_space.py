@@ -32,7 +32,7 @@ class Vma:
     which reverse mapping finds a page, and stays when the vma moves. `nid` is its memory policy (preferred node).
     `chain` are the anon_vmas it is linked into, `anon_vma` the one its new pages get. `locked` is VM_LOCKED."""
 
-    __slots__ = ("anon_vma", "chain", "end", "locked", "mergeable", "mm", "nid", "pgoff", "start")
+    __slots__ = ("alive", "anon_vma", "chain", "end", "locked", "mergeable", "mm", "nid", "pgoff", "start")
 
     def __init__(
         self, mm: AddressSpace, start: int, end: int, pgoff: int, nid: int, *, mergeable: bool = False
@@ -40,6 +40,7 @@ class Vma:
         self.mm, self.start, self.end, self.pgoff, self.nid = mm, start, end, pgoff, nid
         self.mergeable = mergeable
         self.locked = False
+        self.alive = True
         self.anon_vma: AnonVma | None = None
         self.chain: list[AnonVma] = []
 
@@ -51,6 +52,11 @@ class Vma:
         """vma_address: where a page with this index would be mapped, or None if that is outside."""
         address = self.start + (index - self.pgoff) * PAGE_SIZE
         return address if self.start <= address < self.end else None
+
+    def must_be_alive(self) -> None:
+        """Raise the finding if the vma has been freed: who found it has let go of mmap_sem, or never had it."""
+        if not self.alive:
+            raise lifetime("vma", f"the vma of {self.mm.name} at {self.start:#x} is used after it was freed")
 
 
 class AddressSpace:

@@ -59,6 +59,7 @@ class Faults(Rmap):
 
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
+        vma.must_be_alive()
         await self.conductor.point(READ, mm, address)
         entry = mm.ptes.get(address)
         if entry is None and (slot := mm.swap_ptes.get(address)) is not None:

@@ -84,6 +84,7 @@ class Mappings(Mlock):
                 await self.munlock_vma_pages_range(vma, vma.start, vma.end)
             await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
             await self.unlink_anon_vmas(vma)
+            vma.alive = False
         if doomed:
             self.emit(ev.MUNMAP, mm.name, start, (end - start) // PAGE_SIZE)
         return 0
@@ -118,6 +119,7 @@ class Mappings(Mlock):
                 del mm.vmas[upper.start]
                 lower.end = upper.end
                 await self.unlink_anon_vmas(upper)
+                upper.alive = False
 
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE and MADV_DONTNEED.

@@ -123,6 +123,7 @@ class Processes(Mappings):
                 await self.munlock_vma_pages_range(vma, vma.start, vma.end)
             await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
             await self.unlink_anon_vmas(vma)
+            vma.alive = False
         mm.vmas.clear()
         self.emit(ev.EXIT_MMAP, mm.name)
 

@@ -117,6 +117,7 @@ class Rmap(Swap):
 
         Always "not here" for a KSM page: it has no anon_vma. Source: mm/rmap.c, v3.9.
         """
+        vma.must_be_alive()
         anon_vma = page.mapping
         if not isinstance(anon_vma, AnonVma) or vma.anon_vma is None or vma.anon_vma.root is not anon_vma.root:
             return None

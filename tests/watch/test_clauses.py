@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, READ
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import Vma
+from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from tests.helpers import broken
 from tests.helpers.directed import Play, Stage, about_to, perform
 from workloads.litmus.migration import unmap_to_swap_cache
@@ -111,3 +115,41 @@ def test_convicts(signature: str, layer: type[Ksm], play: Play, nodes: int) -> N
 def test_acquits(play: Play, nodes: int) -> None:
     """All witnesses together are silent about the same program on the right kernel."""
     perform(play, nodes=nodes)
+
+
+async def unmapped(s: Stage) -> None:
+    a = await s.process("A", 1)
+    await s.kernel.munmap(a.mm, a.start, PAGE_SIZE)
+
+
+async def joined(s: Stage) -> None:
+    """Two halves of a region, of which the upper one becomes a part of the lower one again."""
+    a = await s.process("A", 1, 2)
+    await s.kernel.madvise(a.mm, a.at(1), PAGE_SIZE, MADV_UNMERGEABLE)
+    await s.kernel.madvise(a.mm, a.at(1), PAGE_SIZE, MADV_MERGEABLE)
+
+
+async def exited(s: Stage) -> None:
+    await s.exit(await s.process("A", 1))
+
+
+@pytest.mark.parametrize("how", [unmapped, joined, exited])
+def test_a_vma_that_is_gone(how: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever goes on with a vma that was unmapped, joined to another or torn down is convicted, watched or not."""
+    made: list[Vma] = []
+    init = Vma.__init__
+
+    def noted(self: Vma, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(Vma, "__init__", noted)
+
+    async def play(s: Stage) -> None:
+        await how(s)
+        vma = made[-1]
+        await s.kernel.handle_mm_fault(vma.mm, vma, vma.start, False)
+
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=())
+    assert found.value.signature == "lifetime/use_after_free_vma@handle_mm_fault"

@@ -147,7 +147,10 @@ LATER: Final = (
         watcher="happens_before",
         kind="data_race",
         where="find_mergeable_vma+split_vma",
-        also=("happens_before/data_race@do_munmap+find_mergeable_vma",),
+        also=(
+            "happens_before/data_race@do_munmap+find_mergeable_vma",
+            "lifetime/use_after_free_vma@page_address_in_vma",
+        ),
         story=(
             "ksmd has come to a page of zeros, and looks for the vma that it is in without taking mmap_sem. The "
             "process unmaps it at the same time: the vma is gone when ksmd merges the page in it. (In v4.12, when "
