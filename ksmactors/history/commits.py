@@ -1,6 +1,6 @@
 """The commits that can be undone, oldest first.
 
-The six of the series and the two that followed in the same posting were committed on 2013-02-23 (UTC). Of the six that
+The six of the series and the two that followed in the same posting were committed on 2013-02-23. Of the six that
 came after them, the list below has the day on which they were posted; by the log of one of them they went upstream
 within two days.
 """

@@ -69,9 +69,12 @@ class KsmHotplug(Keyhole):
 
     async def _check_one_of(self, nid: int, pfns: range) -> bool:
         """Look at the entries of a tree in order, until one had to be removed; False: none had to."""
-        for node in list(self.root_stable_tree[nid]):
+        root = self.root_stable_tree[nid]
+        node = root.first()
+        while node is not None:
             if await self.check_stable_entry(node, pfns):
                 return True
+            node = root.next(node)
         return False
 
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:

@@ -36,6 +36,9 @@ class RbNode:
         self.rb_red = False
         self.rb_tree = None
 
+    def must_be_alive(self) -> None:
+        """Raise the finding if the entry has been freed, where entries can be."""
+
 
 E = TypeVar("E", bound=RbNode)
 
@@ -70,6 +73,27 @@ class RbTree(Generic[E]):
             entry = stack.pop()
             yield entry  # type: ignore[misc]  # only E's are ever linked
             below = entry.rb_right
+
+    def first(self) -> E | None:
+        """rb_first."""
+        return self._leftmost(self.root)
+
+    def next(self, node: E) -> E | None:
+        """rb_next. It reads the entry's links, so it is a finding if the entry has been freed."""
+        node.must_be_alive()
+        if node.rb_right is not None:
+            return self._leftmost(node.rb_right)
+        below: RbNode = node
+        above = node.rb_parent
+        while above is not None and below is above.rb_right:
+            below, above = above, above.rb_parent
+        return above  # type: ignore[return-value]  # only E's are ever linked
+
+    @staticmethod
+    def _leftmost(node: RbNode | None) -> E | None:
+        while node is not None and node.rb_left is not None:
+            node = node.rb_left
+        return node  # type: ignore[return-value]  # only E's are ever linked
 
     def insert(self, node: E, parent: E | None, left: bool) -> None:
         """rb_link_node and rb_insert_color: link below `parent` on one side, rebalance.

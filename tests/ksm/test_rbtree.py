@@ -249,3 +249,19 @@ def test_reset() -> None:
         tree.erase(one)
     insert(tree, two)
     assert shape(tree.root) == (2, False, None, None)
+
+
+@same_in_ci
+@given(st.lists(st.integers(0, 99), unique=True))
+def test_successors(keys: list[int]) -> None:
+    """From the first entry, successor by successor, one comes to all in their order, and then to none."""
+    tree: RbTree[Entry] = RbTree("tree")
+    for key in keys:
+        insert(tree, Entry(key))
+
+    walked, entry = [], tree.first()
+    while entry is not None:
+        walked.append(entry.key)
+        entry = tree.next(entry)
+
+    assert walked == sorted(keys)

@@ -13,9 +13,11 @@ class StepAfterFree(Ksm):
     """The check goes on with the successor of the entry that it has just freed (S2a)."""
 
     async def _check_one_of(self, nid: int, pfns: range) -> bool:
-        for node in list(self.root_stable_tree[nid]):
+        root = self.root_stable_tree[nid]
+        node = root.first()
+        while node is not None:
             await self.check_stable_entry(node, pfns)
-            node.must_be_alive()  # rb_next() reads its links
+            node = root.next(node)
         return False
 
 
