@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
-from ksmactors.ksm.declared import KERNEL_FIELDS, Declared
+from ksmactors.ksm.declared import Declared, declaring_kernel
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -180,7 +180,8 @@ class KsmCore(Hotplug):
         declared = self._declared = Declared(self.conductor, type(self))
         for structure in (self.ksm_scan, self.ksm_mm_head, *self.root_stable_tree, *self.root_unstable_tree):
             declared.of(structure)
-        declared.variables(self, KERNEL_FIELDS)
+        plain: type = type(self)
+        self.__class__ = declaring_kernel(plain)
 
     def as_declared(self, structure: T) -> T:
         """A new structure, which declares its fields if somebody has asked for that."""

@@ -8,7 +8,9 @@ properties. That costs nothing as long as nobody has asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from ksmactors.interleave.actor import READ, WRITE
@@ -51,8 +53,7 @@ class Declared:
 
     def __init__(self, turns: Turns, kernel: type) -> None:
         self._turns = turns
-        self._modules = frozenset(cls.__module__ for cls in kernel.__mro__)
-        self._methods = frozenset(base.__module__ for cls in FIELDS for base in cls.__mro__)
+        self._modules = _modules(kernel)
         self._classes: dict[type, type] = {}
 
     def of(self, obj: T) -> T:
@@ -60,39 +61,32 @@ class Declared:
         cls = type(obj)
         declaring = self._classes.get(cls)
         if declaring is None:
-            declaring = self._classes[cls] = self._subclass(cls, dict(_fields_of(cls)), slots=True)
+            declaring = self._classes[cls] = self._subclass(cls)
         obj.__class__ = declaring
         return obj
 
-    def variables(self, kernel: object, names: tuple[str, ...]) -> None:
-        """The same for attributes of the kernel itself."""
-        kernel.__class__ = self._subclass(type(kernel), {name: name for name in names}, slots=False)
-
-    def _subclass(self, cls: type, fields: dict[str, str], *, slots: bool) -> type:
-        body: dict[str, Any] = {"__slots__": ()} if slots else {}
-        for name, field in fields.items():
-            slot = getattr(cls, name) if slots else _Variable(name)
-            body[name] = self._property(field, slot.__get__, slot.__set__)
+    def _subclass(self, cls: type) -> type:
+        body: dict[str, Any] = {"__slots__": ()}
+        turns = self._turns
+        for base in cls.__mro__:
+            for name, field in FIELDS.get(base, {}).items():
+                slot = getattr(cls, name)
+                body[name] = _declaring(field, slot.__get__, slot.__set__, lambda _: turns, self._modules)
         return type(cls.__name__, (cls,), body)
 
-    def _property(self, field: str, get: Callable[[Any], Any], put: Callable[[Any, Any], None]) -> property:
-        turns, modules, methods = self._turns, self._modules, self._methods
 
-        def read(obj: Any) -> Any:
-            if turns.audience is not None:
-                turns.audience.field_used(READ, obj, field, modules, methods)
-            return get(obj)
-
-        def write(obj: Any, value: Any) -> None:
-            if turns.audience is not None:
-                turns.audience.field_used(WRITE, obj, field, modules, methods)
-            put(obj, value)
-
-        return property(read, write)
+@cache
+def declaring_kernel(kernel: type) -> type:
+    """A kernel whose global variables tell of every access: for its `__class__`. It knows itself where it runs."""
+    body = {}
+    for name in KERNEL_FIELDS:
+        variable = _Variable(name)
+        body[name] = _declaring(name, variable.__get__, variable.__set__, _conductor_of, _modules(kernel))
+    return type(kernel.__name__, (kernel,), body)
 
 
 class _Variable:
-    """An attribute of an object without slots, with the interface of one."""
+    """An attribute of an object without slots, with the interface of a slot."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -104,6 +98,32 @@ class _Variable:
         vars(obj)[self._name] = value
 
 
-def _fields_of(cls: type) -> Iterator[tuple[str, str]]:
-    for base in cls.__mro__:
-        yield from FIELDS.get(base, {}).items()
+_conductor_of: Final = attrgetter("conductor")
+
+_METHODS: Final = frozenset(base.__module__ for cls in FIELDS for base in cls.__mro__)
+"""Where the structures' own methods are."""
+
+
+@cache
+def _modules(kernel: type) -> frozenset[str]:
+    """Where the functions of a kernel are."""
+    return frozenset(cls.__module__ for cls in kernel.__mro__)
+
+
+def _declaring(
+    field: str, get: Callable[[Any], Any], put: Callable[[Any, Any], None], turns: Callable[[Any], Turns],
+    modules: frozenset[str],
+) -> property:  # fmt: skip
+    def read(obj: Any) -> Any:
+        audience = turns(obj).audience
+        if audience is not None:
+            audience.field_used(READ, obj, field, modules, _METHODS)
+        return get(obj)
+
+    def write(obj: Any, value: Any) -> None:
+        audience = turns(obj).audience
+        if audience is not None:
+            audience.field_used(WRITE, obj, field, modules, _METHODS)
+        put(obj, value)
+
+    return property(read, write)

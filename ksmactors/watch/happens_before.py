@@ -9,13 +9,15 @@ from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Ope
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, frame_at
 from ksmactors.watch.clocks import Clocks
-from ksmactors.watch.marked import MARKED, UNLOCKED_READERS, Order
+from ksmactors.watch.marked import MARKED, Order, may_be_unlocked
 
 _MARKS = {name: order for name, (order, _) in MARKED.items()}
 _ALLOCATOR = "allocator"
 """Where a frame hands over what was done with it, from its last user to the next."""
+_FREED = "freed"
+"""Where a frame hands it over to those who find that it is not what they look for any more."""
 
 
 class Access(NamedTuple):
@@ -63,6 +65,7 @@ class HappensBefore(Watcher, Observer):
         self._clocks = Clocks()
         self._fields: dict[tuple[object, object], Field] = {}
         machine.trace.listen(ev.FREE_PAGE, self._freed)
+        machine.trace.listen(ev.RACE_STALE_NODE, self._found_stale)
         machine.conductor.observe(self)
         machine.kernel.declare_fields()
 
@@ -112,7 +115,7 @@ class HappensBefore(Watcher, Observer):
             self._clocks.release(actor, (obj, field))
 
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if actor.place not in UNLOCKED_READERS:
+        if not may_be_unlocked(actor.place, field):
             self._plain(actor, kind, (obj, field))
 
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
@@ -129,11 +132,25 @@ class HappensBefore(Watcher, Observer):
 
     def _freed(self, pfn: int, nid: int) -> None:
         """Who drops the last reference comes after all who had one, and before the next who gets the frame."""
-        conductor, node = self.machine.conductor, self.kernel.nodes[nid]
+        actor, node = self._settled(), self.kernel.nodes[nid]
+        frame = node.frames[pfn - node.start_pfn]
+        self._clocks.acquire(actor, (frame, "refcount"))
+        self._clocks.release(actor, _ALLOCATOR)
+        self._clocks.release(actor, (frame, _FREED))
+
+    def _found_stale(self, winner: str, loser: str, tree: str | None, tree_nid: int, nid: int, kpfn: int) -> None:
+        """Who takes a stable node as stale comes after who freed its page: what is written then depends on what was
+        read of the page, and the page was freed with a full barrier before that was written."""
+        page = frame_at(self.kernel, kpfn)
+        if page is not None:
+            self._clocks.acquire(self._settled(), (page, _FREED))
+
+    def _settled(self) -> Actor:
+        """The actor that has the turn, and has been told of."""
+        conductor = self.machine.conductor
         if conductor.audience is not None:
             conductor.audience.settle(conductor.turn)
-        self._clocks.acquire(conductor.turn, (node.frames[pfn - node.start_pfn], "refcount"))
-        self._clocks.release(conductor.turn, _ALLOCATOR)
+        return conductor.turn
 
     def _race(self, actor: Actor, kind: int, what: tuple[object, object], other: Access, before: int) -> Exception:
         name = self.machine.conductor.actors[other.number].name

@@ -12,7 +12,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.happens_before import named
-from ksmactors.watch.marked import MARKED, UNLOCKED_READERS
+from ksmactors.watch.marked import MARKED, may_be_unlocked
 
 NO_LOCKS: Final[frozenset[object]] = frozenset()
 
@@ -88,7 +88,7 @@ class Lockset(Watcher, Observer):
             self._access(actor, kind, obj, field)
 
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if field not in EITHER_LOCK and not isinstance(obj, MmSlot) and actor.place not in UNLOCKED_READERS:
+        if field not in EITHER_LOCK and not isinstance(obj, MmSlot) and not may_be_unlocked(actor.place, field):
             self._access(actor, kind, obj, field)
 
     def _access(self, actor: Actor, kind: int, obj: object, field: object) -> None:

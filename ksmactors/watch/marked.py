@@ -75,8 +75,14 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
 }
 """By the name of the operation: what it orders, and why it is no plain access."""
 
-UNLOCKED_READERS: Final[dict[str, str]] = {
-    "sysfs_show": "reading a file of sysfs takes no lock: each value is one word, and old as soon as it is read",
-    "pages_volatile": "as sysfs_show, of several words: the kernel shows a negative number as 0 for that reason",
+UNLOCKED: Final[dict[tuple[str, str], str]] = {
+    ("sysfs_show", "*"): "reading a file of sysfs takes no lock: each value is one word, and old as soon as it is read",
+    ("pages_volatile", "*"): "as sysfs_show, of several words: the kernel shows a negative number as 0 for that reason",
+    ("ksm_migrate_page", "nid"): "the event says in which tree the node is; the kernel does not ask that there",
 }
-"""By function: who may read fields of mm/ksm.c without any lock, and why."""
+"""By function and field ("*": any): accesses to declared fields of mm/ksm.c that take no lock, and why."""
+
+
+def may_be_unlocked(place: str, field: object) -> bool:
+    """Whether a function may use a declared field without any lock."""
+    return (place, field) in UNLOCKED or (place, "*") in UNLOCKED

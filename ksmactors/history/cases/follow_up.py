@@ -37,6 +37,7 @@ FOLLOW_UP: Final = (
         also=(
             "lifetime/use_after_free_stable_node@get_ksm_page",
             "lifetime/use_after_free_stable_node@ksm_check_stable_tree",
+            "happens_before/data_race@remove_node_from_stable_tree+remove_rmap_item_from_tree",
         ),
         story=(
             "Memory has been taken away, and the stable trees are about to be checked. ksmd should wait for the end of "
