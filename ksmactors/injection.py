@@ -111,7 +111,8 @@ class Injector:
     def __init__(self, conductor: Conductor, trace: Trace, rates: Mapping[str, Rate]) -> None:
         self.conductor, self.trace = conductor, trace
         self.rates = dict(rates)
-        self.active = bool(rates)
+        self.active = False
+        self.start()
 
     def strikes(self, kind: str) -> bool:
         """Whether a fault of this kind happens here and now, to the actor that has the turn."""
@@ -132,6 +133,10 @@ class Injector:
         """Put a fault in the log."""
         self.trace.emit(ev.FAULT_INJECT, kind, victim)
 
+    def start(self) -> None:
+        """Faults of the kinds given may happen from now on, as they may from the beginning."""
+        self.active = bool(self.rates)
+
     def stop(self) -> None:
-        """No more faults in this schedule: what is left of it only looks at what they did."""
+        """No more faults until `start`: what comes now only looks at what they did, or sets something up."""
         self.active = False

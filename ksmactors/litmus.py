@@ -21,11 +21,10 @@ Processes have one region each; contents are small numbers (`token`), equal numb
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Coroutine, Mapping
-from functools import partial
-from typing import Any, ClassVar, Final, NamedTuple
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
-from ksmactors.errors import UsageError
+from ksmactors.errors import UsageError, WorkloadCrashed
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.meeting import meet
 from ksmactors.ksm.kernel import Ksm
@@ -42,6 +41,9 @@ FULL_SCAN: Final = 1 << 30
 
 SETTLING_SCANS: Final = 3
 """Full scans before the witnesses look, as in `workload`."""
+
+
+T = TypeVar("T")
 
 
 class Proc(NamedTuple):
@@ -71,9 +73,29 @@ class Scene:
     async def meet(self, actors: Mapping[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
         """Have actors, by name, do something at the same time; returns when all have ended: what each returned.
 
-        All are about to do their first operation before the first of them does it, and nobody else takes part.
+        All are about to do their first operation before the first of them does it, and nobody else takes part. Faults
+        that are injected happen here only: who sets a scene up by hand relies on what he does.
         """
-        return await meet(self.conductor, actors, partial(guarded, self._name))
+        injector = self.machine.injector
+        injector.start()
+        try:
+            return await meet(self.conductor, actors, self.tolerant)
+        finally:
+            injector.stop()
+
+    async def tolerant(self, code: Awaitable[T]) -> T | None:
+        """Await an author's code. Where faults are injected, it ends at the first thing that one of them has kept from
+        being as the code takes for granted (asserts); else that is the workload's own failure.
+
+        Raises:
+            WorkloadCrashed: see `program.guarded`.
+        """
+        try:
+            return await guarded(self._name, code)
+        except WorkloadCrashed as crash:
+            if self.machine.injector.rates and isinstance(crash.__cause__, AssertionError):
+                return None
+            raise
 
     def mark(self, name: str) -> None:
         """Say in the log that a place worth knowing about was passed."""
@@ -240,9 +262,10 @@ class Litmus(Program):
         scene = Scene(setting.machine(), self.name)
         if scene.machine.nodes < self.least_nodes:
             raise UsageError(f"{self.name} needs {self.least_nodes} NUMA nodes, not {scene.machine.nodes} (--nodes)")
+        scene.machine.injector.stop()
         await scene.set("merge_across_nodes", self.merge_across_nodes)
         await scene.set("run", 1)
-        await guarded(self.name, self.run(scene))
+        await scene.tolerant(self.run(scene))
         await scene.set("run", 1)
         await scene.quiesce()
         await scene.farewell()

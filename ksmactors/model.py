@@ -79,6 +79,8 @@ class Table:
 
     def draw(self, label: str, n: int) -> int:
         """A number in 0..n-1 from the choice tape; `label` says what for."""
+        if n < 1:
+            raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
         return self._conductor.draw(label, n)
 
     def mark(self, name: str) -> None:

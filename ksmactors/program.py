@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
+import trio
+
 from ksmactors.errors import KsmActorsError, WorkloadCrashed
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.turns import ScheduleOver
 from ksmactors.machine import Machine
 from ksmactors.parameters import Parameter, checked, parameters_of
 
@@ -96,7 +99,9 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
     """
     try:
         return await code
-    except Exception as error:
+    except (KeyboardInterrupt, trio.Cancelled, ScheduleOver, GeneratorExit):
+        raise
+    except BaseException as error:  # sys.exit, too, is a crash: nobody but us ends a campaign
         if isinstance(error, (KsmActorsError, *passing)):
             raise
         frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -120,11 +120,15 @@ class Host:
 
     def draw(self, label: str, n: int) -> int:
         """A number in 0..n-1 from the choice tape; `label` says what for."""
+        if n < 1:
+            raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
         return self.machine.conductor.draw(label, n)
 
     async def sleep(self, us: int) -> None:
         """Sleep for virtual microseconds. A step takes one; time jumps to the next sleeper when nobody else can move,
         and when ksmd is alone and has ended a batch: whoever sleeps long lets it end one, not many."""
+        if not isinstance(us, int) or us < 0:
+            raise ValueError(f"sleep({us!r}): microseconds are a whole number, 0 or more")
         await self.machine.conductor.sleep(us * US)
 
     def process(self, name: str, *, node: int = 0) -> Process:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ksmactors import kernels, plugins
-from ksmactors.errors import UsageError
+from ksmactors.errors import UsageError, unknown
+from ksmactors.history import COMMITS
+from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies import registry
 from ksmactors.watch import WATCHERS
 from ksmactors.watch.base import Watcher
@@ -22,8 +24,29 @@ def need(group: str, name: str) -> None:
         UsageError: it is not what it should be: a variant that overrides what no kernel has.
     """
     known, register = _GROUPS[group]
-    if name not in known and name in plugins.names(group):
+    ours = name in known or (group == "variants" and name in COMMITS)
+    if not ours and name in plugins.names(group):
         register(plugins.load(group, name))
+
+
+def need_strategy(text: str) -> None:
+    """The same for what `--strategy` names: a strategy, and what it wraps (`of=`).
+
+    Raises:
+        UsageError: there is no such strategy, and plug-ins are among those that the message lists.
+    """
+    while text:
+        name, _, rest = text.partition(":")
+        need("strategies", name)
+        if name not in registry.STRATEGIES and plugins.names("strategies") and name not in ("replay", *SEARCHES):
+            raise UsageError(unknown("strategy", name, names("strategies")))
+        text = f",{rest}".partition(",of=")[2]
+
+
+def names(group: str) -> list[str]:
+    """All names of a group: built-in, then those of plug-ins, registered or not."""
+    known, _ = _GROUPS[group]
+    return [*known, *(name for name in plugins.names(group) if name not in known)]
 
 
 def register_all(group: str) -> list[str]:
@@ -36,17 +59,30 @@ def register_all(group: str) -> list[str]:
                 register(plugin)
             except UsageError as error:
                 problems.append(f"{error} ({plugin.origin})")
+        elif not _is_registered(group, plugin):
+            problems.append(f"{group} {plugin.name} of {plugin.origin} is ignored: ksmactors has that name already")
     return problems
+
+
+def _is_registered(group: str, plugin: plugins.Plugin) -> bool:
+    """Whether a name stands for what this plug-in has registered under it."""
+    registered = _GROUPS[group][0].get(plugin.name)
+    return getattr(registered, "layer", registered) is plugin.value
 
 
 def origins(group: str) -> dict[str, str]:
     """Package and version of each name that plug-ins have registered in a group."""
-    return {plugin.name: plugin.origin for plugin in plugins.available(group)[0]}
+    found, _ = plugins.available(group)
+    return {plugin.name: plugin.origin for plugin in found if _is_registered(group, plugin)}
 
 
 def _watcher(plugin: plugins.Plugin) -> None:
     if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
         raise UsageError(f"witness {plugin.name}: {plugin.value!r} is no subclass of ksmactors.watch.base.Watcher")
+    missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
+    if missing:
+        raise UsageError(f"witness {plugin.name}: {plugin.value.__qualname__} has no {' and no '.join(missing)}")
+    _check_name("witness", plugin)
     WATCHERS[plugin.name] = plugin.value
 
 
@@ -55,7 +91,18 @@ def _variant(plugin: plugins.Plugin) -> None:
 
 
 def _strategy(plugin: plugins.Plugin) -> None:
+    registry.check(plugin.value)
+    _check_name("strategy", plugin)
     registry.register(plugin.value)
+
+
+def _check_name(what: str, plugin: plugins.Plugin) -> None:
+    """Refuse what calls itself something else than it is registered as: findings and schedules would name the wrong."""
+    if plugin.value.name != plugin.name:
+        raise UsageError(
+            f"{what} {plugin.name}: its class {plugin.value.__qualname__} has the name {plugin.value.name!r}; the two "
+            "must be the same"
+        )
 
 
 _GROUPS: Final[dict[str, tuple[Mapping[str, Any], _Register]]] = {

@@ -109,9 +109,20 @@ async def run_schedule(
         await one.conductor.run("host", one.main, troupe)
     except (UsageError, CutShort, NotDeterministic):
         raise
-    except Exception as error:  # whatever an actor raised is told with the schedule that led there
-        return one.outcome(watch.judged(one.machine, error), keep, known)
+    except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
+        raise
+    except BaseException as error:  # whatever an actor raised is told with the schedule that led there, sys.exit too
+        return one.outcome(watch.judged(one.machine, _as_exception(error)), keep, known)
     return one.outcome(one.shortfall(), keep, known)
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """What an actor raised as something that ends its schedule, and nothing else."""
+    if isinstance(error, Exception):
+        return error
+    crash = WorkloadCrashed(f"an actor raised {type(error).__name__}: {error}")
+    crash.__cause__ = error
+    return crash
 
 
 class _Run:

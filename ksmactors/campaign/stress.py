@@ -16,7 +16,7 @@ import trio
 
 from ksmactors.campaign.circles import circles_closed_by
 from ksmactors.campaign.explain import explain
-from ksmactors.campaign.extensions import need
+from ksmactors.campaign.extensions import need_strategy
 from ksmactors.campaign.findings import replay_command, save
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
@@ -54,7 +54,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.replayed is None and self.strategy not in SEARCHES:
-            need("strategies", self.strategy.partition(":")[0])
+            need_strategy(self.strategy)
             parse(self.strategy)
 
     def subject_of(self, seed: int) -> Subject:

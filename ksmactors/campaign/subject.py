@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ksmactors import plugins
+from ksmactors.campaign.extensions import names as names_of
 from ksmactors.campaign.extensions import need
 from ksmactors.errors import ScheduleFormatError, UsageError, unknown
+from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
-from ksmactors.kernels import kernel_class
+from ksmactors.kernels import VARIANTS, kernel_class
 from ksmactors.parameters import parameters_of
 from ksmactors.program import Program
 from ksmactors.watch import WATCHERS
@@ -85,6 +87,9 @@ def make_subject(
     without, with_ = tuple(without), tuple(with_)
     for variant in (*without, *with_):
         need("variants", variant)
+    for variant in with_:
+        if variant not in VARIANTS and variant not in COMMITS:
+            raise UsageError(unknown("variant", variant, names_of("variants")))
     kernel_class(kernel=kernel, without=without, with_=with_)
     if nodes < 1:
         raise UsageError(f"a machine has at least 1 NUMA node, not {nodes}")
@@ -123,7 +128,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"--watch {','.join(names)}: {name} stands alone; give it, or names of witnesses")
         need("watchers", name)
         if name not in WATCHERS:
-            raise UsageError(unknown("witness", name, [*WATCHERS, "all", "none"]))
+            raise UsageError(unknown("witness", name, [*names_of("watchers"), "all", "none"]))
     return tuple(name for name in WATCHERS if name in names)
 
 

@@ -102,6 +102,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    stdout = sys.stdout
     try:
         status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -109,6 +110,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _misused(error)
+    except SystemExit as error:  # rich, and click, which exchanges stdout, end with 1 ("found") when nobody reads
+        if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
+            return _closed_pipe()
+        raise
     except click.Abort:
         click.echo("ksmactors: interrupted", err=True)
         return INTERRUPTED
@@ -147,5 +152,5 @@ def _our_bug() -> int:
 
 def _closed_pipe() -> int:
     """Leave quietly: nobody reads, and the interpreter's own last flush must not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return CLOSED_PIPE

@@ -12,7 +12,7 @@ import click
 import orjson
 
 from ksmactors.campaign.corpus import Row, Search, measure
-from ksmactors.campaign.extensions import need
+from ksmactors.campaign.extensions import need_strategy
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
@@ -64,7 +64,7 @@ def corpus(
     """
     cases = _cases(names)
     for strategy in strategies:
-        need("strategies", strategy.partition(":")[0])
+        need_strategy(strategy)
         parse(strategy)
     rows: list[Row] = []
 

@@ -26,7 +26,10 @@ _SUBJECT: Final = (
     click.option("--kernel", default="series", show_default=True, help="The kernel that is emulated."),
     click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable."),
     click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable."),
-    click.option("--watch", default="all", show_default=True, metavar="NAME,...|all|none", help="Witnesses."),
+    click.option(
+        "--watch", default="all", show_default=True, metavar="NAME,...|all|none",
+        help="Witnesses; all: those that come with ksmactors.",
+    ),
     click.option(
         "--max-steps", type=click.IntRange(1), default=None, metavar="N",
         help="Give a schedule up after so many steps.",

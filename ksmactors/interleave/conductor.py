@@ -145,7 +145,8 @@ class Conductor(Turns):
             message = coro.send(None)
             while True:
                 if not self._handing:
-                    message = coro.throw(ScheduleOver() if self.over else reports.foreign_await(self.turn))
+                    foreign = ScheduleOver() if self.over else self._failed(reports.foreign_await(self.turn))
+                    message = coro.throw(foreign)
                     continue
                 self._handing = False
                 outcome = yield message

@@ -122,3 +122,21 @@ def test_nothing_is_found(name: str) -> None:
     for seed in range(4):
         outcome = one(f"workloads.{name}", "all", seed)
         assert outcome.verdict is Verdict.OK, (seed, outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("name", "inject"),
+    [
+        ("litmus.search_meets_migration", "all"),
+        ("litmus.unmerge_meets_fork", "alloc_mm=1/1,alloc_page=1/2"),
+        ("litmus.scan_meets_failed_unmerge", "trylock=1/1,alloc_stable_node=1/1"),
+    ],
+)
+def test_faults_of_a_litmus_test_are_in_its_meetings(name: str, inject: str) -> None:
+    """Who sets the scene up has no faults, and who looks at what has become of it neither; a part that one of them ends
+    is no crash."""
+    for seed in range(6):
+        outcome = one(name, inject, seed)
+        assert outcome.defect is None, outcome.defect
+        if "fork" in name:
+            assert outcome.counts[ev.FAULT_INJECT]

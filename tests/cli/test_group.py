@@ -156,3 +156,16 @@ def test_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "["
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list", "commits"], ["corpus", "S1a"]], ids=" ".join)
+def test_nobody_reads(args: list[str]) -> None:
+    """A reader that has gone before the first line is no finding: the status is that of SIGPIPE."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
 import trio
 
 from ksmactors import workload
@@ -34,3 +35,35 @@ def test_marks_that_are_expected_are_reached() -> None:
         assert load_workload(name).expect_marks
         counts = [trio.run(run_schedule, make_subject(name), seed, "random").counts for seed in range(4)]
         assert sum(count[ev.WORKLOAD_MARK] for count in counts) > 0
+
+
+BAD = {
+    "Exits": ("sys.exit(0)", "SystemExit: 0"),
+    "RaisesAnything": ("raise BaseException('boo')", "BaseException: boo"),
+    "DrawsFromNothing": ("host.draw('x', len([]))", "there is no number in"),
+    "SleepsAHalf": ("await host.sleep(0.5)", "microseconds are a whole number"),
+    "SleepsBackwards": ("await host.sleep(-1)", "microseconds are a whole number"),
+    "SwallowsAForeignAwait": (
+        "\n        try: await trio.sleep(0)\n        except Exception: pass\n        await host.sleep(1)",
+        "which does not go through the conductor",
+    ),
+}
+"""Classes of workloads by name: what they do, and what they are told."""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_a_workload_may_not_do(tmp_path: Path, name: str) -> None:
+    """It has crashed, with its schedule, and ends nothing but that: no exit status, no campaign, nothing in silence."""
+    code, told = BAD[name]
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "import sys\n\nimport trio\n\nfrom ksmactors.workload import Workload\n\n\n"
+        f"class {name}(Workload):\n    '''Bad.'''\n\n    async def run(self, host):\n        {code}\n"
+    )
+
+    outcome = trio.run(run_schedule, make_subject(f"{path}:{name}"), 1, "random")
+
+    assert outcome.verdict is Verdict.CRASHED
+    assert outcome.defect is not None
+    assert told in outcome.defect.message
+    assert outcome.schedule

@@ -74,7 +74,7 @@ HAZARDS: Final = (
         workload="litmus.scan_meets_failed_unmerge",
         without=("aborted-unmerge",),
         inject="alloc_page=1/6",
-        draws={"inject.alloc_page": (0, 0, 0, 0, 5)},
+        draws={"inject.alloc_page": (5,)},
         watcher="structure",
         kind="rb_erase_of_nonmember",
         where="unstable_tree_erase",

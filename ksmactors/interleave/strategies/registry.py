@@ -38,11 +38,11 @@ STRATEGIES: Final[dict[str, type[Strategy]]] = {cls.name: cls for cls in _OWN}
 """Every strategy that can be asked for by name. `parameters_of(cls)` tells its parameters."""
 
 
-def register(cls: type[Strategy]) -> None:
-    """Add a strategy of somebody else's under its `name`.
+def check(cls: object) -> None:
+    """Refuse what cannot be registered.
 
     Raises:
-        UsageError: it is no strategy, lacks something, or has the name of another one.
+        UsageError: it is no strategy, or lacks something.
     """
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
         raise UsageError(f"strategy {cls!r} is no subclass of ksmactors.interleave.strategies.base.Strategy")
@@ -51,6 +51,15 @@ def register(cls: type[Strategy]) -> None:
         missing.append("choose")
     if missing:
         raise UsageError(f"strategy {cls.__module__}.{cls.__qualname__} has no {' and no '.join(missing)}")
+
+
+def register(cls: type[Strategy]) -> None:
+    """Add a strategy of somebody else's under its `name`.
+
+    Raises:
+        UsageError: it is no strategy, lacks something, or has the name of another one.
+    """
+    check(cls)
     known = STRATEGIES.setdefault(cls.name, cls)
     if known is not cls:
         raise UsageError(f"strategy {cls.name!r} of {cls.__module__} has the name of one of {known.__module__}")

@@ -1,0 +1,121 @@
+"""Strategies, variants and witnesses of plug-ins: what is registered, what is refused, and what stands in the way."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ksmactors import plugins
+from ksmactors.campaign import extensions
+from ksmactors.campaign.subject import make_subject
+from ksmactors.errors import UsageError
+from ksmactors.interleave.strategies import registry
+from ksmactors.interleave.strategies.pos import Pos
+from ksmactors.interleave.strategies.random_walk import RandomWalk
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.watch import WATCHERS
+from ksmactors.watch.base import Watcher
+
+
+class Meanders(RandomWalk):
+    name = "meanders"
+    summary = "a walk of somebody's"
+
+
+class Idle(Watcher):
+    name = "idle"
+    summary = "convicts nobody"
+
+
+class Nameless(Watcher):
+    """Says neither what it is called nor what it is for."""
+
+
+class Quick(Ksm):
+    """Does all as ever."""
+
+
+class Installed:
+    """What a package of somebody's has registered, for as long as a test takes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entries: list[EntryPoint] = []
+        ours = plugins._entries
+        monkeypatch.setattr(
+            plugins, "_entries", lambda group: [*ours(group), *(e for e in self.entries if e.group.endswith(group))]
+        )
+
+    def add(self, group: str, name: str, cls: type) -> None:
+        self.entries.append(EntryPoint(name, f"{__name__}:{cls.__name__}", f"ksmactors.{group}"))
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
+    return Installed(monkeypatch)
+
+
+def test_who_is_named_like_one_of_ours_is_ignored_and_told(installed: Installed) -> None:
+    """The built-in one stays, and is not credited to the plug-in."""
+    installed.add("strategies", "pos", Meanders)
+
+    (problem,) = extensions.register_all("strategies")
+
+    assert problem.startswith("strategies pos of ")
+    assert problem.endswith("is ignored: ksmactors has that name already")
+    assert registry.STRATEGIES["pos"] is Pos
+    assert extensions.origins("strategies") == {}
+
+
+def test_a_variant_named_like_a_commit_does_not_hide_it(installed: Installed) -> None:
+    """The commit can be undone as ever; listing says that the plug-in's name is taken."""
+    installed.add("variants", "ksm-page-migration", Quick)
+
+    subject = make_subject("litmus.scan_meets_migration", without=("ksm-page-migration",))
+
+    assert subject.without == ("ksm-page-migration",)
+    assert "the name is taken by a commit" in extensions.register_all("variants")[0]
+
+
+@pytest.mark.parametrize(("cls", "why"), [(Nameless, "Nameless has no name and no summary"), (Idle, "the name 'idle'")])
+def test_a_witness_must_say_what_it_is(installed: Installed, cls: type, why: str) -> None:
+    """Refused where it is registered, not where it would convict; listing goes on without it."""
+    installed.add("watchers", "other", cls)
+
+    with pytest.raises(UsageError, match=why):
+        make_subject("exit_race", watch="other")
+    assert why in extensions.register_all("watchers")[0]
+    assert "other" not in WATCHERS
+
+
+def test_a_strategy_is_called_what_it_is_registered_as(installed: Installed) -> None:
+    """Else a schedule would name a strategy that nobody can ask for."""
+    installed.add("strategies", "rambles", Meanders)
+
+    with pytest.raises(UsageError, match="Meanders has the name 'meanders'; the two must be the same"):
+        extensions.need_strategy("rambles")
+    assert "rambles" not in registry.STRATEGIES
+
+
+def test_wrappers_know_strategies_of_plugins(installed: Installed) -> None:
+    """What a wrapper wraps is looked for among plug-ins, too."""
+    installed.add("strategies", "meanders", Meanders)
+    try:
+        extensions.need_strategy("metrics:of=meanders")
+        assert registry.parse("metrics:of=meanders").name == "metrics"
+    finally:
+        registry.STRATEGIES.pop("meanders", None)
+
+
+def test_unknown_names_list_what_plugins_have(installed: Installed) -> None:
+    """Whoever misspells a plug-in's name is told the right one."""
+    installed.add("watchers", "idle", Idle)
+    installed.add("variants", "quick", Quick)
+    installed.add("strategies", "meanders", Meanders)
+
+    with pytest.raises(UsageError, match=r"no witness 'idl' \(did you mean idle"):
+        make_subject("exit_race", watch="idl")
+    with pytest.raises(UsageError, match=r"no variant 'quik' \(did you mean quick"):
+        make_subject("exit_race", with_=("quik",))
+    with pytest.raises(UsageError, match=r"no strategy 'meander' \(did you mean meanders"):
+        extensions.need_strategy("meander")
