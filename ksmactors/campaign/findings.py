@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ksmactors.campaign.outcome import Outcome, campaign_hash
+from ksmactors.campaign.tally import Found
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
 from ksmactors.interleave.schedule import PREFIX, looks_like_schedule
 
@@ -63,6 +64,16 @@ def save(outcome: Outcome, directory: Path) -> Path:
             continue
         return path
     raise EmulatorBug("the numbers have ended")
+
+
+def kept(outcome: Outcome, directory: Path) -> Found:
+    """The defect of an outcome in a file of its own; where that cannot be written, with its schedule and the reason."""
+    try:
+        file = save(outcome, directory)
+    except OSError as error:
+        problem = f"the finding file cannot be written: {error}"
+        return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))
+    return Found(outcome, file, replay=replay_command(file))
 
 
 def replay_command(source: Path | str) -> str:

@@ -26,23 +26,29 @@ def state_file(exploration: Exploration) -> Path | None:
     return plan.out / f"exploration-{slug(plan.subjects[0].name)}.json" if plan.out is not None else None
 
 
-def perform(exploration: Exploration, *, resume: bool) -> None:
+def perform(exploration: Exploration, *, resume: bool) -> str:
     """Run an exploration, from where another one was interrupted if that is wanted; keep its state if it is, too.
 
     Raises:
         UsageError: there is nothing to go on with, or it is of something else.
         NotDeterministic: the workload did something else although all choices were the same.
+
+    Returns why the state could not be kept; empty if it is, or need not be.
     """
     path = state_file(exploration)
     if resume and path is not None:
         restore(exploration, path)
     anyio.run(exploration.run, backend="trio")
     if path is None:
-        return
-    if exploration.over or exploration.tally.crash is not None:
-        path.unlink(missing_ok=True)
-    else:
-        keep(exploration, path)
+        return ""
+    try:
+        if exploration.over or exploration.tally.crash is not None:
+            path.unlink(missing_ok=True)
+        else:
+            keep(exploration, path)
+    except OSError as error:
+        return f"where the exploration is cannot be written, so it cannot be gone on with: {error}"
+    return ""
 
 
 def keep(exploration: Exploration, path: Path) -> None:

@@ -17,7 +17,7 @@ import trio
 from ksmactors.campaign.circles import circles_closed_by
 from ksmactors.campaign.explain import explain
 from ksmactors.campaign.extensions import need_strategy
-from ksmactors.campaign.findings import replay_command, save
+from ksmactors.campaign.findings import kept, replay_command
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
@@ -143,15 +143,9 @@ class Campaign:
         plan = self.plan
         if plan.replayed is not None:
             return Found(outcome)
-        problem = ""
         if plan.out is not None:
-            try:
-                file = save(outcome, plan.out)
-            except OSError as error:
-                problem = f"the finding file cannot be written: {error}"
-            else:
-                return Found(outcome, file, replay=replay_command(file))
-        return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))
+            return kept(outcome, plan.out)
+        return Found(outcome, replay=replay_command(outcome.schedule))
 
 
 def parse_seeds(text: str) -> range:

@@ -93,7 +93,9 @@ def explore(
         )
     started = perf_counter()
     with _progress(exploration, quiet=quiet, color=color):
-        perform(exploration, resume=resume)
+        problem = perform(exploration, resume=resume)
+    if problem:
+        click.echo(f"ksmactors: {problem}", err=True)
     seconds = perf_counter() - started
     if as_json:
         click.echo(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))

@@ -11,9 +11,9 @@ import anyio
 import click
 
 from ksmactors.campaign import shrink as shrinking
-from ksmactors.campaign.findings import default_directory, prepare, replay_command, save
+from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.replaying import recorded
-from ksmactors.campaign.tally import Found, Tally
+from ksmactors.campaign.tally import Tally
 from ksmactors.cli.options import out_option, output_options
 from ksmactors.cli.report import json_object, print_found
 from ksmactors.cli.screen import console
@@ -54,8 +54,7 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
         click.echo("ksmactors: interrupted before the finding was seen again", err=True)
         return INTERRUPTED
     seconds = perf_counter() - started
-    file = save(shrunk.outcome, directory)
-    found = Found(shrunk.outcome, file, replay=replay_command(file))
+    found = kept(shrunk.outcome, directory)
     tally = Tally()
     tally.add(shrunk.outcome)
     tally.keep(found)
