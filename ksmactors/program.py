@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar, Final, TypeVar
 
 import trio
@@ -24,8 +25,10 @@ from ksmactors.parameters import Parameter, checked, parameters_of
 
 T = TypeVar("T")
 
+_OURS: Final = f"{Path(__file__).parent}{os.sep}"
+
 _PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
-_EMULATOR: Final = tuple(f"{Path(__file__).parent / part}{os.sep}" for part in _PARTS)
+_EMULATOR: Final = tuple(f"{_OURS}{part}{os.sep}" for part in _PARTS)
 """Where an exception is raised that is no fault of the program."""
 
 
@@ -104,10 +107,26 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
     except BaseException as error:  # sys.exit, too, is a crash: nobody but us ends a campaign
         if isinstance(error, (KsmActorsError, *passing)):
             raise
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        if frame.filename.startswith(_EMULATOR):
+        frame, place = _raised_in(error)
+        if frame.f_code.co_filename.startswith(_EMULATOR):
             raise
-        raise WorkloadCrashed(
-            f"workload {name} raised {type(error).__name__}: {error} "
-            f"({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
-        ) from error
+        who = "a variant" if _is_kernels(frame) else f"workload {name}"
+        raise WorkloadCrashed(f"{who} raised {type(error).__name__}: {error} ({place})") from error
+
+
+def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
+    """What is told of an exception that a function of somebody else's variant has raised; None: it was not that."""
+    frame, place = _raised_in(error)
+    if not _is_kernels(frame) or frame.f_code.co_filename.startswith(_OURS):
+        return None
+    return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})")
+
+
+def _raised_in(error: BaseException) -> tuple[FrameType, str]:
+    """The function that raised, and what it is called in a message."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return frame, f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_name}"
+
+
+def _is_kernels(frame: FrameType) -> bool:
+    return hasattr(frame.f_locals.get("self"), "kernel_name")

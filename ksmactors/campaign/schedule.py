@@ -43,7 +43,7 @@ from ksmactors.interleave.strategies.replay import Replay, ReplayTape
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
 from ksmactors.interleave.troupe import Troupe
 from ksmactors.machine import Machine
-from ksmactors.program import Setting
+from ksmactors.program import Setting, crash_of_variant
 
 STORY: Final = 30
 """Events that are told before a finding: about what fits a screen."""
@@ -118,9 +118,12 @@ async def run_schedule(
 
 def _as_exception(error: BaseException) -> Exception:
     """What an actor raised as something that ends its schedule, and nothing else."""
-    if isinstance(error, Exception):
+    if isinstance(error, KsmActorsError):
         return error
-    crash = WorkloadCrashed(f"an actor raised {type(error).__name__}: {error}")
+    crash = crash_of_variant(error)
+    if crash is None and isinstance(error, Exception):
+        return error
+    crash = crash or WorkloadCrashed(f"an actor raised {type(error).__name__}: {error}")
     crash.__cause__ = error
     return crash
 

@@ -45,11 +45,16 @@ EPILOG: Final = "\b\n--spread, for pages of which nobody knows the node:\n" + "\
 )  # fmt: skip
 @click.option("--use-zero-pages", is_flag=True, help="Zeros go to the zero page, where the kernel has that knob.")
 @click.option(
-    "--pages-to-scan", type=click.IntRange(1), default=100, show_default=True, metavar="N",
+    "--pages-to-scan", type=click.IntRange(1, 2**32 - 1), default=100, show_default=True, metavar="N",
     help="The knob, to turn full scans into time.",
 )  # fmt: skip
 @click.option(
-    "--sleep-millisecs", type=click.IntRange(0), default=20, show_default=True, metavar="MS", help="As above."
+    "--sleep-millisecs",
+    type=click.IntRange(0, 2**32 - 1),
+    default=20,
+    show_default=True,
+    metavar="MS",
+    help="As above.",
 )
 @click.option(
     "--interval", type=click.FloatRange(0, 86_400), default=1.0, show_default=True, metavar="S",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
+import trio
 
-from ksmactors import plugins
+from ksmactors import kernels, plugins
 from ksmactors.campaign import extensions
+from ksmactors.campaign.outcome import Verdict
+from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies import registry
 from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import Vma
 from ksmactors.watch import WATCHERS
 from ksmactors.watch.base import Watcher
 
@@ -36,6 +42,13 @@ class Quick(Ksm):
     """Does all as ever."""
 
 
+class Stumbles(Ksm):
+    """Raises in a function that nobody but the kernel calls."""
+
+    async def break_ksm(self, vma: Vma, address: int) -> int:
+        raise NameError("oops")
+
+
 class Installed:
     """What a package of somebody's has registered, for as long as a test takes."""
 
@@ -51,8 +64,13 @@ class Installed:
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
-    return Installed(monkeypatch)
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]:
+    tables: tuple[dict[str, Any], ...] = (registry.STRATEGIES, kernels.VARIANTS, WATCHERS)
+    before = [set(table) for table in tables]
+    yield Installed(monkeypatch)
+    for table, names in zip(tables, before, strict=True):
+        for name in table.keys() - names:
+            del table[name]
 
 
 def test_who_is_named_like_one_of_ours_is_ignored_and_told(installed: Installed) -> None:
@@ -100,11 +118,8 @@ def test_a_strategy_is_called_what_it_is_registered_as(installed: Installed) -> 
 def test_wrappers_know_strategies_of_plugins(installed: Installed) -> None:
     """What a wrapper wraps is looked for among plug-ins, too."""
     installed.add("strategies", "meanders", Meanders)
-    try:
-        extensions.need_strategy("metrics:of=meanders")
-        assert registry.parse("metrics:of=meanders").name == "metrics"
-    finally:
-        registry.STRATEGIES.pop("meanders", None)
+    extensions.need_strategy("metrics:of=meanders")
+    assert registry.parse("metrics:of=meanders").name == "metrics"
 
 
 def test_unknown_names_list_what_plugins_have(installed: Installed) -> None:
@@ -119,3 +134,15 @@ def test_unknown_names_list_what_plugins_have(installed: Installed) -> None:
         make_subject("exit_race", with_=("quik",))
     with pytest.raises(UsageError, match=r"no strategy 'meander' \(did you mean meanders"):
         extensions.need_strategy("meander")
+
+
+def test_a_variant_that_raises_is_blamed(installed: Installed) -> None:
+    """Its function and line are named: neither the workload nor the emulator is at fault."""
+    installed.add("variants", "stumbles", Stumbles)
+
+    outcome = trio.run(run_schedule, make_subject("knob_flip", with_=("stumbles",)), 1, "random")
+
+    assert outcome.verdict is Verdict.CRASHED
+    assert outcome.defect is not None
+    assert outcome.defect.message.startswith("a variant raised NameError: oops (test_extensions.py:")
+    assert outcome.defect.message.endswith("in break_ksm)")
