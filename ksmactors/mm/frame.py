@@ -127,7 +127,6 @@ class Frame:
     async def get_unless_zero(self) -> bool:
         """get_page_unless_zero: False if the frame is free or its references are frozen."""
         await self.conductor.point(WRITE, self, "refcount")
-        self.must_be_present("get_page_unless_zero")
         if self.refcount <= 0:
             return False
         self.refcount += 1
@@ -271,7 +270,11 @@ class Frame:
         self.content = content
 
     def must_be_present(self, doing: str) -> None:
-        """Raise the finding if the frame has been taken away: then there is no struct page to look at."""
+        """Raise the finding if the frame has been taken away: then there is no struct page to look at.
+
+        For those who come to a frame by its number. Others who have no reference yet (compaction, a lookup in the swap
+        cache or in a page table) are kept apart from hot-remove by locks and RCU that are not emulated.
+        """
         if self.node.absent and self.node.is_absent(self.pfn):
             raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is offline", self)
 
