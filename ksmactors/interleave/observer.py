@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Container
 from sys import _getframe
 from types import FrameType
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
@@ -80,6 +80,15 @@ class Observer:
         """`actor` has come to its end."""
 
 
+class Users(NamedTuple):
+    """Whose use of a field counts: that of functions of some modules, done by themselves or through methods that are in
+    others; but not that of `asides`, functions and methods which look on behalf of those who only watch."""
+
+    modules: Container[str]
+    methods: Container[str]
+    asides: Container[str]
+
+
 class _Point(Protocol):
     def __call__(self, kind: int, obj: object, field: object = ...) -> Awaitable[None]: ...
 
@@ -136,11 +145,9 @@ class Audience(Observer):
         actor.step = self._turns.step
         self._tell(self._touched, actor, kind, obj, field)
 
-    def field_used(
-        self, kind: int, obj: object, field: object, modules: Container[str], methods: Container[str]
-    ) -> None:
-        """A field has been read or written: told if a function of one of these modules did it, itself or through
-        methods that are in others; once, however often an operation does it."""
+    def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
+        """A field has been read or written: told if it was by one of these users; once, however often an operation
+        does it."""
         turns = self._turns
         actor, now, access = turns.turn, turns.step, (obj, field, kind)
         if self._told_of != (actor, now):
@@ -149,10 +156,12 @@ class Audience(Observer):
         elif access in self._told:
             return
         frame = _getframe(2)
-        while (module := frame.f_globals["__name__"]) not in modules:
-            if module not in methods or frame.f_code.co_name == "must_be_alive":  # which asks for us, not the kernel
+        while (module := frame.f_globals["__name__"]) not in users.modules:
+            if module not in users.methods or frame.f_code.co_name in users.asides:
                 return
             frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
+        if frame.f_code.co_name in users.asides:
+            return
         while frame.f_code.co_name[0] in "_<" and frame.f_back is not None:
             frame = frame.f_back
         self._told.add(access)

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.observer import Users
 from ksmactors.interleave.turns import Turns
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import KsmScan, MmSlot, RmapItem, StableNode
@@ -53,7 +54,7 @@ class Declared:
 
     def __init__(self, turns: Turns, kernel: type) -> None:
         self._turns = turns
-        self._modules = _modules(kernel)
+        self._users = _users(kernel)
         self._classes: dict[type, type] = {}
 
     def of(self, obj: T) -> T:
@@ -71,7 +72,7 @@ class Declared:
         for base in cls.__mro__:
             for name, field in FIELDS.get(base, {}).items():
                 slot = getattr(cls, name)
-                body[name] = _declaring(field, slot.__get__, slot.__set__, lambda _: turns, self._modules)
+                body[name] = _declaring(field, slot.__get__, slot.__set__, lambda _: turns, self._users)
         return type(cls.__name__, (cls,), body)
 
 
@@ -81,7 +82,7 @@ def declaring_kernel(kernel: type) -> type:
     body = {}
     for name in KERNEL_FIELDS:
         variable = _Variable(name)
-        body[name] = _declaring(name, variable.__get__, variable.__set__, _conductor_of, _modules(kernel))
+        body[name] = _declaring(name, variable.__get__, variable.__set__, _conductor_of, _users(kernel))
     return type(kernel.__name__, (kernel,), body)
 
 
@@ -104,26 +105,29 @@ _METHODS: Final = frozenset(base.__module__ for cls in FIELDS for base in cls.__
 """Where the structures' own methods are."""
 
 
+_ASIDES: Final = frozenset({"must_be_alive", "nodes_of"})
+
+
 @cache
-def _modules(kernel: type) -> frozenset[str]:
-    """Where the functions of a kernel are."""
-    return frozenset(cls.__module__ for cls in kernel.__mro__)
+def _users(kernel: type) -> Users:
+    """Whose accesses are told: those of a kernel's own functions."""
+    return Users(frozenset(cls.__module__ for cls in kernel.__mro__), _METHODS, _ASIDES)
 
 
 def _declaring(
     field: str, get: Callable[[Any], Any], put: Callable[[Any, Any], None], turns: Callable[[Any], Turns],
-    modules: frozenset[str],
+    users: Users,
 ) -> property:  # fmt: skip
     def read(obj: Any) -> Any:
         audience = turns(obj).audience
         if audience is not None:
-            audience.field_used(READ, obj, field, modules, _METHODS)
+            audience.field_used(READ, obj, field, users)
         return get(obj)
 
     def write(obj: Any, value: Any) -> None:
         audience = turns(obj).audience
         if audience is not None:
-            audience.field_used(WRITE, obj, field, modules, _METHODS)
+            audience.field_used(WRITE, obj, field, users)
         put(obj, value)
 
     return property(read, write)
