@@ -14,12 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Final, TypeVar
 
-import trio
-
 from ksmactors.errors import KsmActorsError, WorkloadCrashed
 from ksmactors.events.trace import Trace
-from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.turns import ScheduleOver
+from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
 from ksmactors.machine import Machine
 from ksmactors.parameters import Parameter, checked, parameters_of
 
@@ -102,7 +99,7 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
     """
     try:
         return await code
-    except (KeyboardInterrupt, trio.Cancelled, ScheduleOver, GeneratorExit):
+    except CONTROL_FLOW:
         raise
     except BaseException as error:  # sys.exit, too, is a crash: nobody but us ends a campaign
         if isinstance(error, (KsmActorsError, *passing)):

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
 from types import coroutine
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -27,6 +27,10 @@ from ksmactors.interleave.troupe import Troupe, open_troupe
 from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, STEP_NS, ScheduleOver, Turns
 
 __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]
+
+
+CONTROL_FLOW: Final = (KeyboardInterrupt, GeneratorExit, ScheduleOver, trio.Cancelled)
+"""What goes through an actor's code and is no failure of it."""
 
 
 class Conductor(Turns):
