@@ -54,7 +54,8 @@ class HappensBefore(Watcher, Observer):
     the structures and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What
     the kernel lets race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page
     flags are atomics that order nobody. What this witness cannot see: two accesses that a lock has happened to order
-    this time (`lockset` looks at that), and the index of a page, which is written before others can find the page.
+    this time (`lockset` looks at that), the index of a page, which is written before others can find the page, and the
+    few fields that are used only together with declared ones (`ksm.declared.FIELDS`).
     """
 
     name: ClassVar[str] = "happens_before"
