@@ -104,8 +104,8 @@ _conductor_of: Final = attrgetter("conductor")
 _METHODS: Final = frozenset(base.__module__ for cls in FIELDS for base in cls.__mro__)
 """Where the structures' own methods are."""
 
-
 _ASIDES: Final = frozenset({"must_be_alive", "nodes_of"})
+"""What asks for the emulator or its witnesses, not for the kernel."""
 
 
 @cache
