@@ -50,7 +50,7 @@ class HappensBefore(Watcher, Observer):
     here they were far apart. So this witness convicts without the harm having happened. Each actor has a vector clock
     and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
 
-    Three kinds of shared fields are looked at: those whose operations pass a point, those that are touched as a part of one, and
+    What is looked at: fields whose operations pass a point, those that are touched as a part of one, and most of
     the structures and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What
     the kernel lets race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page
     flags are atomics that order nobody. What this witness cannot see: two accesses that a lock has happened to order
