@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Container
 from sys import _getframe
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
@@ -80,13 +80,43 @@ class Observer:
         """`actor` has come to its end."""
 
 
-class Users(NamedTuple):
+class Users:
     """Whose use of a field counts: that of functions of some modules, done by themselves or through methods that are in
     others; but not that of `asides`, functions and methods which look on behalf of those who only watch."""
 
-    modules: Container[str]
-    methods: Container[str]
-    asides: Container[str]
+    def __init__(self, modules: Container[str], methods: Container[str], asides: Container[str]) -> None:
+        self._modules, self._methods, self._asides = modules, methods, asides
+        self._known: dict[tuple[str, str], str | None] = {}
+        """By file and name of what is running, what `_stands_for` says of it: it is asked at every access."""
+
+    def place(self, frame: FrameType) -> str | None:
+        """The function for which a field is used there, helpers with an underscore passed over; None: it does not
+        count."""
+        known = self._known
+        while True:
+            code = frame.f_code
+            running = code.co_filename, code.co_name
+            name = known[running] if running in known else known.setdefault(running, self._stands_for(frame))
+            if name != _CALLER:
+                break
+            frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
+        if name is None or name[0] not in "_<":
+            return name
+        while frame.f_code.co_name[0] in "_<" and frame.f_back is not None:
+            frame = frame.f_back
+        return frame.f_code.co_name
+
+    def _stands_for(self, frame: FrameType) -> str | None:
+        module, name = frame.f_globals["__name__"], frame.f_code.co_name
+        if name in self._asides:
+            return None
+        if module in self._modules:
+            return name
+        return _CALLER if module in self._methods else None
+
+
+_CALLER: Final = ""
+"""Of a method: it depends on who calls it."""
 
 
 class _Point(Protocol):
@@ -148,6 +178,9 @@ class Audience(Observer):
     def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
         """A field has been read or written: told if it was by one of these users; once, however often an operation
         does it."""
+        place = users.place(_getframe(2))
+        if place is None:
+            return
         turns = self._turns
         actor, now, access = turns.turn, turns.step, (obj, field, kind)
         if self._told_of != (actor, now):
@@ -155,18 +188,9 @@ class Audience(Observer):
             self._told.clear()
         elif access in self._told:
             return
-        frame = _getframe(2)
-        while (module := frame.f_globals["__name__"]) not in users.modules:
-            if module not in users.methods or frame.f_code.co_name in users.asides:
-                return
-            frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
-        if frame.f_code.co_name in users.asides:
-            return
-        while frame.f_code.co_name[0] in "_<" and frame.f_back is not None:
-            frame = frame.f_back
         self._told.add(access)
         self.settle(actor)
-        actor.doing = actor.place = frame.f_code.co_name
+        actor.doing = actor.place = place
         actor.step = now
         self._tell(self._field, actor, kind, obj, field)
 

@@ -23,20 +23,20 @@ T = TypeVar("T")
 
 FIELDS: Final[dict[type, dict[str, str]]] = {
     RmapItem: {
+        "flag": "flag",
         "seqnr": "seqnr",
         "oldchecksum": "oldchecksum",
         "rmap_list": "rmap_list",
+        "_owner": "anon_vma",  # or nid
         "_head": "head",
     },
     StableNode: {"nid": "nid", "migrating": "head"},
     MmSlot: {"rmap_list": "rmap_list"},
-    KsmScan: {"rmap_list": "rmap_list", "seqnr": "seqnr"},
+    KsmScan: {"address": "address", "rmap_list": "rmap_list", "seqnr": "seqnr"},
     ContentTree: {"root": ""},
 }
 """By class, which slots declare themselves, and as which field. What has operations of its own is not among them: kpfn,
-hlist, `alive`, the links of trees and lists, and the cursor's slot. Nor is what is always used together with one of
-these, and so often that the detectors would cost more than they may: the cursor's address, an item's flag and
-anon_vma."""
+hlist, `alive`, the links of trees and lists, and the cursor's slot."""
 
 KERNEL_FIELDS: Final = (
     "ksm_pages_shared", "ksm_pages_sharing", "ksm_pages_unshared", "ksm_rmap_items", "ksm_merge_across_nodes",

@@ -156,7 +156,10 @@ class EntryPoints(Scanning):
             return await self._ksm_page_may_be_mapped(mapping)
         if mapping is None:
             return True
-        return vma.anon_vma is not None and mapping.root is vma.anon_vma.root and page.index == vma.index_of(address)
+        if vma.anon_vma is None or mapping.root is not vma.anon_vma.root:
+            return False
+        self.conductor.touch(READ, page, "index")
+        return page.index == vma.index_of(address)
 
     async def _ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
         """Whether a KSM page of the swap cache may be mapped as one again: if it has a node, and nobody unmerges."""

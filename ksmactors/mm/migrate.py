@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
 from ksmactors.mm.fault import Faults
@@ -186,6 +186,8 @@ class Migration(Faults):
         """Make `new` the page that `page` was: 0, or -EAGAIN with nothing changed. `page` is locked, unmapped; `remap`
         says whether entries are to be restored."""
         await new.lock()
+        self.conductor.touch(READ, page, "index")
+        self.conductor.touch(WRITE, new, "index")
         new.index = page.index
         await new.set_mapping(page.mapping)  # W0
         result = await self.migrate_page_move_mapping(new, page)

@@ -86,8 +86,7 @@ class Rmap(Swap):
 
     def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
         """A new page gets its first mapping: it belongs to the vma's anon_vma from now on."""
-        page.mapping = vma.anon_vma
-        page.index = vma.index_of(address)
+        self._page_set_anon_rmap(page, vma, address, exclusive=True)
         page.mapcount = 1
         if vma.locked:
             page.node.mlocked.add(page.pfn)
@@ -97,10 +96,21 @@ class Rmap(Swap):
         """A page from the swap cache gets a mapping. One that has no mapping yet, fresh from the device, belongs to
         the vma's anon_vma from now on, or to its root if others may map it, too; a KSM page stays what it is."""
         page.change_mapcount(1)
-        if page.is_anon or vma.anon_vma is None:
-            return
-        page.mapping = vma.anon_vma if exclusive else vma.anon_vma.root
-        page.index = vma.index_of(address)
+        if not page.is_anon:
+            self._page_set_anon_rmap(page, vma, address, exclusive=exclusive)
+
+    def _page_set_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
+        """Where the page is to be found from now on (__page_set_anon_rmap)."""
+        anon_vma = vma.anon_vma
+        if anon_vma is not None:
+            page.mapping = anon_vma if exclusive else anon_vma.root
+            self.conductor.touch(WRITE, page, "index")
+            page.index = vma.index_of(address)
+
+    def _vma_address(self, page: Frame, vma: Vma) -> int | None:
+        """Where an ordinary anonymous page would be in a vma, None outside it (__vma_address)."""
+        self.conductor.touch(READ, page, "index")
+        return vma.address_of(page.index)
 
     def page_remove_rmap(self, page: Frame) -> None:
         """A page loses a mapping; with the last one it is mlocked no more.
@@ -121,7 +131,7 @@ class Rmap(Swap):
         anon_vma = page.mapping
         if not isinstance(anon_vma, AnonVma) or vma.anon_vma is None or vma.anon_vma.root is not anon_vma.root:
             return None
-        return vma.address_of(page.index)
+        return self._vma_address(page, vma)
 
     async def rmap_walk(self, page: Frame, rmap_one: RmapOne, *, mapped: bool = True) -> None:
         """Call `rmap_one(vma, address)` for each place that may map the page, until one says True.
@@ -143,7 +153,7 @@ class Rmap(Swap):
         anon_vma.must_be_alive()
         self.conductor.touch(READ, anon_vma, "vmas")
         for vma in anon_vma.vmas:
-            address = vma.address_of(page.index)
+            address = self._vma_address(page, vma)
             if address is not None and await rmap_one(vma, address):
                 break
         await anon_vma.rwsem.up_read()

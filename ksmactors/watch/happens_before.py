@@ -50,12 +50,11 @@ class HappensBefore(Watcher, Observer):
     here they were far apart. So this witness convicts without the harm having happened. Each actor has a vector clock
     and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
 
-    What is looked at: fields whose operations pass a point, those that are touched as a part of one, and most of
-    the structures and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What
-    the kernel lets race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page
-    flags are atomics that order nobody. What this witness cannot see: two accesses that a lock has happened to order
-    this time (`lockset` looks at that), the index of a page, which is written before others can find the page, and the
-    few fields that are used only together with declared ones (`ksm.declared.FIELDS`).
+    What is looked at: fields whose operations pass a point, those that are touched as a part of one, and the structures
+    and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What the kernel lets
+    race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page flags are atomics
+    that order nobody. What this witness cannot see: two accesses that a lock has happened to order this time
+    (`lockset` looks at that).
     """
 
     name: ClassVar[str] = "happens_before"

@@ -27,8 +27,10 @@ EXEMPT: Final[dict[tuple[object, str], str]] = {
 
 
 EITHER_LOCK: Final[dict[str, str]] = {
-    "head": "rmap_items on an hlist are walked under the page lock; a node's tells where it is linked",
-    "nid": "of a node: migration asks for it",
+    "flag": "rmap_items on an hlist are walked under the page lock",
+    "anon_vma": "as flag",
+    "head": "as flag; a node's tells where it is linked, and migration asks",
+    "nid": "as head, of a node",
 }
 """Declared fields that are written under two locks and read under either, which no single lock tells, with the reader
 that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit asks under ksm_mmlist_lock."""

@@ -82,7 +82,7 @@ def test_the_two_lines_of_shell_are_there() -> None:
     assert len(lines) == 2
     assert lines[0].endswith("ksmactors stress")
     assert "'.[test]'" in lines[1]
-    assert lines[1].endswith("-m pytest -q")
+    assert lines[1].endswith("-m pytest -q -n auto --dist worksteal")
 
 
 def test_the_readme_names_only_what_there_is() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from ksmactors.errors import Finding
@@ -9,6 +11,8 @@ from ksmactors.interleave.actor import READ, WRITE, Actor
 from ksmactors.interleave.observer import Observer
 from ksmactors.ksm.declared import FIELDS, KERNEL_FIELDS
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import Vma
+from ksmactors.mm.frame import Frame
 from ksmactors.watch.marked import UNLOCKED
 from tests.helpers.directed import Play, Stage, perform
 
@@ -57,6 +61,37 @@ def test_who_comes_without_the_mutex_is_convicted(layer: type[Ksm], watcher: str
         perform(drained_beside_a_scan, layer=layer, watchers=(watcher,))
     assert found.value.watcher == watcher
     assert "lru_add_drain_all" in found.value.message
+
+
+@pytest.mark.parametrize("watcher", ["happens_before", "lockset"])
+@pytest.mark.parametrize("locked", [True, False])
+def test_the_index_of_a_page_belongs_to_the_page_lock(locked: bool, watcher: str) -> None:
+    """Who looks where a page is mapped has its lock, and whoever maps it elsewhere must have it, too."""
+
+    async def play(s: Stage) -> None:
+        proc = await s.process("A", 1)
+        page, vma = s.frame(proc, 0), proc.mm.vmas[proc.start]
+        looks = s.start("looks", look(s, page, vma))
+        maps = s.start("maps", map_elsewhere(s, page, vma))
+        await s.finish(looks)
+        await s.finish(maps)
+
+    async def look(s: Stage, page: Frame, vma: Vma) -> None:
+        await page.lock()
+        assert s.kernel.page_address_in_vma(page, vma) == vma.start
+        await page.unlock()
+
+    async def map_elsewhere(s: Stage, page: Frame, vma: Vma) -> None:
+        if locked:
+            await page.lock()
+        else:
+            await s.conductor.point(READ, None)
+        s.kernel._page_set_anon_rmap(page, vma, vma.start, exclusive=True)
+        if locked:
+            await page.unlock()
+
+    with nullcontext() if locked else pytest.raises(Finding, match="index of"):
+        perform(play, watchers=(watcher,))
 
 
 def test_the_right_kernel_is_acquitted() -> None:

@@ -61,7 +61,7 @@ CONVICTIONS = (
     ("R1-mremap", 77, Meeting("moving_meets_migration", without=("foll-migration",))),
     ("R3", 1, Meeting("unstable_meets_migration", BY_NODE, without=("treat-unstable-nid",))),
     ("R5", 1, Meeting(HOTPLUG, BY_NODE, without=("stop-hotremove-lockdep-warning",))),
-    ("R5'", 3, Meeting(HOTPLUG, BY_NODE, with_=("r5-nobody-waits",))),
+    ("R5'", 2, Meeting(HOTPLUG, BY_NODE, with_=("r5-nobody-waits",))),
     ("R6", 1, Meeting("pair_meets_migration", with_=("r6-anon-vma-before-removal",))),
     ("R7", 2, Meeting("scan_meets_switch", with_=("r7-root-left-behind",), kernel="v3.9")),
 )
