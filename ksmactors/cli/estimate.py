@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from ksmactors.cli.options import output_options
+from ksmactors.cli.options import Seconds, output_options
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.estimate.spread import POLICIES
 
@@ -57,7 +57,7 @@ EPILOG: Final = "\b\n--spread, for pages of which nobody knows the node:\n" + "\
     help="As above.",
 )
 @click.option(
-    "--interval", type=click.FloatRange(0, 86_400), default=1.0, show_default=True, metavar="S",
+    "--interval", type=Seconds(0, 86_400), default=1.0, show_default=True, metavar="S",
     help="Seconds between the two looks at a process.",
 )  # fmt: skip
 @output_options

@@ -15,7 +15,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.resuming import perform
 from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.campaign.tally import Tally
-from ksmactors.cli.options import out_option, output_options, subject_options
+from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
 from ksmactors.cli.report import json_object, print_never_reached, print_table, report_crash
 from ksmactors.cli.screen import console
 from ksmactors.errors import INTERRUPTED
@@ -38,7 +38,7 @@ from ksmactors.errors import INTERRUPTED
     metavar="N",
     help="Give up after so many schedules.",
 )
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Give up after so long.")
+@click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after so long.")
 @click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
 @click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
 @subject_options

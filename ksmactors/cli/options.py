@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -11,6 +12,22 @@ import click
 from ksmactors.injection import help_lines
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds: a range of numbers, among which NaN is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number.
+
+        Raises:
+            click.BadParameter: it is none, or outside the range.
+        """
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is not a time.", param, ctx)
+        return number
+
 
 _INJECT: Final = (
     "Faults to inject, each in A of B cases, as trylock=1/8 (default: the ratio shown). The kinds: "

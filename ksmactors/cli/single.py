@@ -42,13 +42,17 @@ def perform(
     anyio.run(campaign.run, backend="trio")
     seconds = perf_counter() - started
     plan, tally = campaign.plan, campaign.tally
-    if campaign.interrupted_at is not None:
-        click.echo("ksmactors: interrupted", err=True)
-        return INTERRUPTED
     if as_json:
         schedule = campaign.last.schedule if campaign.last else ""
         beside = {"seed": plan.seeds.start, "schedule": schedule, **more()}
         click.echo(json_object(plan.subjects, plan.strategy, tally, seconds, **beside))
+    if campaign.interrupted_at is not None:
+        click.echo(
+            f"{plan.subjects[0].name}, seed {plan.seeds.start}: interrupted after {seconds:.1f} s, before the schedule "
+            "came to its end, so that nothing of it is counted",
+            err=True,
+        )
+        return INTERRUPTED
     print_defects(tally, stream=sys.stderr, color=color)
     if tally.crash is not None:
         report_crash(tally.crash)

@@ -74,6 +74,7 @@ def test_the_help_of_a_command_works(name: str, capsys: pytest.CaptureFixture[st
         (["list", "nothing"], "'nothing'"),
         (["stress", "--seeds", "9:3"], "no seed in that range"),
         (["stress", "--seeds", "many"], "--seeds must be N or A:B"),
+        (["explore", "classic.lost", "--seconds", "nan"], "'nan' is not a time"),
         (["stress", "fork_strom"], "did you mean fork_storm"),
         (["run", "fork_storm", "-p", "page=3"], "did you mean pages"),
         (["run", "fork_storm", "-p", "pages=x"], "whole number"),

@@ -225,6 +225,35 @@ def test_ctrl_c_summarises_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert b"Traceback" not in err
 
 
+ENDLESS = """
+from ksmactors.workload import Host, Workload
+
+class Endless(Workload):
+    "Never comes to its end."
+
+    async def run(self, host: Host) -> None:
+        print("it has begun", flush=True)
+        while True:
+            await host.sleep(1)
+"""
+
+
+def test_ctrl_c_says_what_has_become_of_a_run(tmp_path: Path) -> None:
+    """SIGINT in the middle of `run`: one line, the JSON object that nothing is counted in, status 130."""
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    what = [f"{tmp_path / 'endless.py'}:Endless", "--max-steps", "1000000000", "--json", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "ksmactors", "run", *what]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"it has begun\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["schedules"] == 0
+    assert err.count(b"\n") == 1
+    assert b"seed 0: interrupted after " in err
+
+
 def test_color_is_for_terminals_unless_asked_for(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into a pipe nothing is coloured, with --color always it is, and that wins over NO_COLOR."""
     monkeypatch.setenv("NO_COLOR", "1")
