@@ -130,6 +130,13 @@ class Stage(Scene):
         assert puppet.ended, f"{puppet.name} does not end: {self._whereabouts(puppet)}"
         return puppet.result
 
+    async def join(self, *puppets: Puppet, every: int) -> None:
+        """Wait until they have ended, in a schedule that is not the test's: it looks every so many microseconds."""
+        for puppet in puppets:
+            while not puppet.ended:
+                await self.conductor.sleep(every)
+            self.conductor.touch(ACQUIRE, puppet, "result")
+
     async def _drive(self, puppet: Puppet, place: Place | None) -> bool:
         assert isinstance(self.strategy, Directed), "only a directed schedule has puppets that wait"
         strategy, actor = self.strategy, puppet.actor

@@ -53,7 +53,7 @@ def test_sequential_v39(steps: list[Step], across: int) -> None:
 
 
 @pytest.mark.slow
-@settings(same_in_ci, max_examples=20)
+@settings(same_in_ci, max_examples=12)
 @given(
     st.lists(programs, min_size=2, max_size=3),
     st.sampled_from(["pos", "pct", "random", "round_robin:quantum=3", "portfolio"]),
@@ -72,8 +72,7 @@ def test_concurrent(programs: list[list[Step]], strategy: str, seed: int, across
         players = [Player(s, name) for name in "ABC"[: len(programs)]]
         puppets = [s.start(p.name, p.play(steps)) for p, steps in zip(players, programs, strict=True)]
         mover = s.start("compaction", compaction(s, puppets))
-        while not mover.ended:
-            await s.conductor.sleep(100_000)
+        await s.join(mover, *puppets, every=10_000)
         await s.set("run", 0)
         assert ksmd.held == []
         await s.quiesce()
@@ -89,7 +88,7 @@ async def compaction(s: Stage, players: list[Puppet]) -> None:
     while not all(player.ended for player in players):
         for frame in [frame for nid in range(2) for frame in s.kernel.movable_frames(nid)[::3]]:
             await s.kernel.migrate_frame(frame, 1 - frame.nid)
-        await s.conductor.sleep(50_000)
+        await s.conductor.sleep(5_000)
 
 
 class CopiesNothing(Ksm):
