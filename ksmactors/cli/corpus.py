@@ -17,7 +17,7 @@ from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
 from ksmactors.history.case import Case
-from ksmactors.history.cases import CASES
+from ksmactors.history.cases import ALIASES, CASES
 from ksmactors.interleave.strategies.registry import parse
 
 STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
@@ -86,10 +86,11 @@ def corpus(
 
 
 def _cases(names: Sequence[str]) -> list[Case]:
-    for name in names:
+    wanted = [ALIASES.get(name, name) for name in names]
+    for name in wanted:
         if name not in CASES:
             raise UsageError(unknown("case", name, CASES))
-    return [case for case in CASES.values() if not names or case.name in names]
+    return [case for case in CASES.values() if not names or case.name in wanted]
 
 
 def _print(rows: Sequence[Row], strategies: Sequence[str], *, as_json: bool, markdown: bool, color: str) -> None:

@@ -65,7 +65,7 @@ SCAN: Final = {
     "merge.count": Checkpoint(READ, Frame, "refcount", "write_protect_page"),
     "merge.compare": Checkpoint(READ, Frame, "content", "try_to_merge_one_page"),
     "merge.replace": Checkpoint(ACQUIRE, SpinLock, None, "replace_page_at"),
-    "append.lock": Checkpoint(ACQUIRE, Frame, "", "merge_with_found"),
+    "append.lock": Checkpoint(ACQUIRE, Frame, "", "_append_to_page"),
     "append": Checkpoint(WRITE, StableNode, "hlist", "stable_tree_append"),
 }
 

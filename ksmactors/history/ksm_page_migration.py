@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.frame import Frame
@@ -41,3 +42,4 @@ class BeforeKsmPageMigration(Ksm):
         node = newpage.stable_node
         if isinstance(node, StableNode):
             await self._write_kpfn(node, newpage.pfn)
+            self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)

@@ -8,7 +8,7 @@ from ksmactors.mm.frame import Frame, KsmMapping
 
 
 class BeforeRemoveOldStableNodes(Ksm):
-    """run=2 leaves stable nodes behind whose pages are in swap, and lets KSM pages come in behind its back.
+    """run=2 leaves stable nodes behind whose pages are in the swap cache, and lets KSM pages come in behind its back.
 
     Before: unmerging broke what was present and freed the rmap_items; a stable node stayed in its tree until a search
     met it and found it stale; merge_across_nodes could be changed as soon as pages_shared was 0. A new address space
@@ -20,8 +20,8 @@ class BeforeRemoveOldStableNodes(Ksm):
     What a user saw: run=2, merge_across_nodes=0, run=1, as the documentation says, and an oops. A KSM page is in the
     swap cache, under writeback, when everything is unmerged: its node keeps its place in tree 0, with no item. The knob
     is changed; the page is freed. ksmd meets the node, finds it stale, and (before S6) erases it from the tree that the
-    *new* rule says it is in. Or: ksmd's cursor unmerges A when B, which comes later, forks C; C is put behind the
-    cursor and keeps its KSM pages. Or: A's page is in swap when the cursor passes A; A reads it, and has it back
+    *new* rule says it is in. Or: run=2 unmerges A when B, which comes later, forks C; C is put behind the cursor
+    and keeps its KSM pages. Or: A's page is in the swap cache when the cursor passes A; A reads it, and has it back
     merged, with no rmap_item to tell. Or a process reads what never was its memory instead of getting SIGBUS.
     """
 

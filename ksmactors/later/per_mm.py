@@ -1,4 +1,4 @@
-"""What /proc/PID/ksm_stat says of a process, v5.19 (7609385337a4) to v6.18."""
+"""What /proc/PID says of a process: ksm_merging_pages since v5.19 (7609385337a4), ksm_stat since v6.1."""
 
 from __future__ import annotations
 

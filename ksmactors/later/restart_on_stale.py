@@ -12,7 +12,8 @@ class RestartOnStale(Ksm):
     """A stale entry no longer ends a search of the stable tree: the search starts again.
 
     v3.9 prunes the entry and gives up. A private page then goes on as if no equal KSM page existed; for a KSM page
-    that has been migrated it is worse: its mapping is taken off its node and put nowhere.
+    that has been migrated it is worse: the rmap_item is taken off its node, and at best goes into the unstable tree, so
+    that reverse mapping does not find the mapping.
     """
 
     async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:

@@ -1,4 +1,4 @@
-"""A repair of ours; v6.0 (9f186f9e5fa9) leaves an entry there that kills who touches it."""
+"""A repair of ours; v5.19 (9f186f9e5fa9) leaves an entry there that kills who touches it."""
 
 from __future__ import annotations
 

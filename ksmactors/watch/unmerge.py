@@ -84,8 +84,7 @@ class Unmerged(Watcher):
                 if vma is not None and vma.mergeable:
                     raise self.convicts(
                         "ksm_page_left",
-                        f"{mm.name} maps the KSM page pfn {pte.frame.pfn} at {address:#x} after run=2 "
-                        "(v3.9 has this where a fault read `run` just before: H4)",
+                        f"{mm.name} maps the KSM page pfn {pte.frame.pfn} at {address:#x} after run=2",
                         about=(pte.frame,),
                     )
 

@@ -23,7 +23,7 @@ class MergeMeetsFork(Litmus):
 
 
 class InsertionMeetsWrite(Litmus):
-    """ksmd merges two pages while one of them becomes equal to a KSM page that there is already."""
+    """ksmd merges two pages while both become equal to a KSM page that there is already."""
 
     name = "litmus.insertion_meets_write"
 
@@ -31,12 +31,12 @@ class InsertionMeetsWrite(Litmus):
         await scene.process("C", 5)
         await scene.process("D", 5)
         await scene.scan(2)
-        await scene.process("A", 7)
+        a = await scene.process("A", 7)
         b = await scene.process("B", 7)
         await scene.scan()
-        await scene.exit(await scene.fork(b, "E"))  # so that B's write takes a fault
         await scene.batch(3)
-        await scene.meet({"ksmd": scene.batch(1), "thread/B": scene.store(b, 0, 5)})
+        threads = {"thread/A": scene.store(a, 0, 5), "thread/B": scene.store(b, 0, 5)}
+        await scene.meet({"ksmd": scene.batch(1), **threads})
 
 
 class MergeMeetsRemap(Litmus):

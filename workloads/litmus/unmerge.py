@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.litmus import Litmus, Proc, Scene
+from ksmactors.parameters import Int
 
 
 async def into_swap_cache(scene: Scene, proc: Proc) -> None:
@@ -60,16 +61,18 @@ class SwitchMeetsFault(Litmus):
 
     name = "litmus.switch_meets_fault"
 
+    home = Int(0, "node of the page that is touched; another KSM page is on node 1", high=1)
+
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
-        near = [await scene.process(name, 7) for name in ("A", "B")]
-        far = [await scene.process(name, 8, nid=1) for name in ("C", "D")]
+        touched = [await scene.process(name, 7, nid=self.home) for name in ("A", "B")]
+        other = [await scene.process(name, 8, nid=1) for name in ("C", "D")]
         await scene.scan(2)
-        await into_swap_cache(scene, near[0])
-        await into_swap_cache(scene, far[0])
+        await into_swap_cache(scene, touched[0])
+        await into_swap_cache(scene, other[0])
         await scene.scan()  # no mapping of them is left: pages_shared is 0
         switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
-        await scene.meet({"unmerged/sysfs": switch, "fault/A": scene.read(near[0], 0)})
+        await scene.meet({"unmerged/sysfs": switch, "fault/A": scene.read(touched[0], 0)})
 
 
 class SpoiltPageMeetsFault(Litmus):

@@ -39,6 +39,13 @@ _ALL: Final = (
 CASES: Final[dict[str, Case]] = {case.name: case for case in sorted(_ALL, key=_place)}
 """By name, in the order of the specification."""
 
+ALIASES: Final = {
+    "S4a'": "S4a-0to1", "H6": "G2",
+    "D3": "R3", "D4": "R1", "D5": "R2", "D6": "R4", "D7": "R5",
+    "K1": "G10", "K2": "G5", "K3": "G3", "K4": "G9", "K6": "G11",
+}  # fmt: skip
+"""What the specification calls by two names: the second one, and the one that the case goes by."""
+
 
 def cases_of(commit: Commit) -> list[Case]:
     """The cases that show what a commit is for: those in which it is undone, first, and those that bear its number."""

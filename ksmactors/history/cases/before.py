@@ -11,16 +11,18 @@ BEFORE: Final = (
         name="F1",
         title="a stable page is never freed: a failed insertion keeps its reference",
         workload="litmus.insertion_meets_write",
+        kernel="v3.9",
         with_=("f1-equal-page-kept",),
         watcher="references",
         kind="wrong_count",
         where="none",
         story=(
-            "ksmd has found no KSM page that is equal to B's, but an equal ordinary one. Before it makes a KSM page "
-            "of B's, B rewrites it, and now it is equal to a KSM page. The insertion into the stable tree finds that "
-            "one, gives up, and forgets the reference that it has taken on it. (Repaired in v2.6.32.)"
+            "ksmd has found no KSM page that is equal to B's, but an equal ordinary one, A's. Before it makes a KSM "
+            "page of B's, A and B rewrite both: they are equal still, but to a KSM page now. They are merged, the "
+            "insertion into the stable tree finds the KSM page, gives up, and forgets the reference that it has taken "
+            "on it. (Repaired in v2.6.32. `series` comes to the insertion before it merges the second page.)"
         ),
-        script=("ksmd > merge.mmap_sem", "thread/B > end", "ksmd > end"),
+        script=("ksmd > merge.mmap_sem", "thread/A > end", "thread/B > end", "ksmd > end"),
     ),
     Case(
         name="F2",

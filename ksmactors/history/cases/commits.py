@@ -77,7 +77,7 @@ OF_THE_SERIES: Final = (
         name="S4",
         title="a stable node outlives run=2 and the rule by which it was put into its tree",
         workload="litmus.unmerge_meets_reclaim",
-        without=("remove-old-stable-nodes",),
+        without=("remove-old-stable-nodes", "break-swapped"),  # ours, which brings back what is in the swap cache
         watcher="unmerge",
         kind="node_left",
         where="run_store",
@@ -187,9 +187,10 @@ AFTERWARDS: Final = (
         kind="ksm_page_left",
         where="run_store",
         story=(
-            "A migration has put migration entries in the place of all mappings of a KSM page. run=2 comes past, finds "
-            "no page at these addresses, and frees their rmap_items. The migration puts the page back where it was: a "
-            "KSM page after run=2, and nothing that leads to where it is mapped."
+            "A migration has put migration entries in the place of all mappings of a KSM page. run=2 comes to A, finds "
+            "no page at its address, and waits for the lock of the page to take A's rmap_item off its node. The "
+            "migration puts the page back and gives up its lock; the rmap_item is freed, and nobody looks at A again: "
+            "a KSM page after run=2, and nothing that leads to where it is mapped."
         ),
         script=("migrationd/1 > migrate.W2", "unmerged/sysfs > end", "migrationd/1 > end"),
     ),

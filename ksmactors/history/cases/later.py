@@ -34,8 +34,9 @@ LATER: Final = (
         story=(
             "A KSM page has moved to another node, and ksmd looks for its place in that node's tree. On the way it "
             "meets a stable node whose last process has just exited. That ends the search with nothing found; ksmd "
-            "takes A's mapping off its node, and has nowhere to put it. Until it comes past again reverse mapping "
-            "does not find that mapping; with G10, never. (v3.9's own; repaired in v4.4, f2e5ff85ed8f.)"
+            "takes A's rmap_item off its node and puts it into the unstable tree. Until it comes past again reverse "
+            "mapping does not find A's mapping; if the item does not get as far as the unstable tree, since its "
+            "checksum is news, never (G10). (v3.9's own; repaired in v4.4, f2e5ff85ed8f.)"
         ),
         script=("ksmd > cmp_and_merge.CM1", "exit/C > end", "ksmd > end"),
     ),
@@ -134,7 +135,7 @@ LATER: Final = (
             "Two equal KSM pages of a node stand in a chain; an equal one has moved there. F, the last to map one of "
             "the two, exits. ksmd looks for a place for the moved page, comes to the chain, frees the stale dup, and "
             "puts the other one in the place of the chain, which is freed. Then it adds the moved node to the chain. "
-            "(Repaired in v4.13, two months after chains had come.)"
+            "(Repaired in v4.13, the release that brought chains.)"
         ),
         script=("exit/F > end", "ksmd > end"),
     ),
@@ -186,8 +187,8 @@ LATER: Final = (
         story=(
             "run=2 is about to lock A's mmap_sem. A exits: the cursor is at its slot, so it waits for nobody but "
             "those who are in already, and tears its vmas down. run=2 gets the lock, and looks for A's first vma "
-            "before it asks whether A's last user has gone. (v3.9 asks first; v6.3-rc came to it the other way round, "
-            "6db504ce55bd.)"
+            "before it asks whether A's last user has gone. (v3.9 asks first; later kernels came to it the other way "
+            "round, until 6db504ce55bd in v6.3-rc4.)"
         ),
         script=("unmerged/sysfs > unmerge.mmap_sem", "exit/A > end", "unmerged/sysfs > end"),
     ),

@@ -112,7 +112,7 @@ NODES: Final = (
             "ksmd does not ask whether a merged page is where it should be, but searches for it each time; the page "
             "moves to another node just then."
         ),
-        script=("ksmd > cmp_and_merge.CM1 x2", "migrationd/1 > end", "ksmd > end"),
+        script=("ksmd > scan.mmap_sem of sem of B", "migrationd/1 > end", "ksmd > end"),
         silent_because=(
             "the search returns at once for a page whose node is in a tree, and the item that has this node already "
             "is left alone afterwards: it only costs a reference"
@@ -144,8 +144,8 @@ NODES: Final = (
         where="rmap_walk_ksm",
         story=(
             "A KSM page moves to another node, and its stable node goes on migrate_nodes. It never comes back from "
-            "there: ksmd takes the item of each mapping that it comes to off the node, and puts it nowhere. The page "
-            "stays mapped, and reverse mapping finds none of the places."
+            "there: ksmd takes the item of each mapping that it comes to off the node, and puts it into the unstable "
+            "tree at best. The page stays mapped, and reverse mapping finds none of the places."
         ),
         script=("migrationd/1 > end", "ksmd > end"),
     ),

@@ -16,6 +16,7 @@ UNMERGE: Final = (
         name="S4a",
         title="run=2 leaves the stable nodes of pages that are unmapped, but alive",
         workload="litmus.unmerge_meets_reclaim",
+        without=("break-swapped",),
         with_=("s4a-no-removal",),
         watcher="unmerge",
         kind="node_left",
@@ -33,16 +34,16 @@ UNMERGE: Final = (
         name="S4a-0to1",  # S4a' of the specification, as a shell lets one type it
         title="merge_across_nodes becomes 1, and a stable node is left in a tree that nobody visits any more",
         workload="litmus.switch_meets_fault",
-        params=BY_NODE,
+        params={"home": "1", **BY_NODE},
         with_=("s4a-no-removal",),
         watcher="knob",
         kind="node_in_tree",
         where="merge_across_nodes_store",
         story=(
-            "Two KSM pages, one on each node, are in swap; ksmd has passed, so no item is left and pages_shared is "
-            "0. merge_across_nodes becomes 1: from now on only the tree of node 0 is searched, checked and pruned. "
-            "The stable node in the other one is out of reach until the next switch, when its page may be gone, "
-            "frame and all."
+            "KSM pages of node 1 are in the swap cache and mapped nowhere; ksmd has passed, so no item is left and "
+            "pages_shared is 0. merge_across_nodes becomes 1: from now on only the tree of node 0 is searched, checked "
+            "and pruned. The stable nodes in the other one are out of reach until the next switch, when their pages "
+            "may be gone, frames and all."
         ),
         script=("unmerged/sysfs > end", "fault/A > end"),
     ),
@@ -101,8 +102,8 @@ UNMERGE: Final = (
         kind="half_ksm_page",
         where="rmap_walk_ksm",
         story=(
-            "A KSM page is in swap, its items are gone. A touches it and maps it again, without an item. Then "
-            "merge_across_nodes is switched, which removes all stable nodes, this one included, instead of giving "
+            "A KSM page is in the swap cache, its items are gone. A touches it and maps it again, without an item. "
+            "Then merge_across_nodes is switched, which removes all stable nodes, this one included, instead of giving "
             "up: A is left with a KSM page without a node, which reverse mapping does not find until A writes to it."
         ),
         script=("fault/A > end", "unmerged/sysfs > end"),

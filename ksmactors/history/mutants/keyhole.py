@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
@@ -58,6 +59,7 @@ class MappingBeforeKpfn(Ksm):
         if isinstance(node, StableNode):
             await oldpage.set_mapping(KSM_WITHOUT_NODE)
             await self._write_kpfn(node, newpage.pfn)
+            self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)
 
 
 class FrozenIsStale(Ksm):
@@ -74,6 +76,7 @@ class OldMappingKept(Ksm):
         node = newpage.stable_node
         if isinstance(node, StableNode):
             await self._write_kpfn(node, newpage.pfn)
+            self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)
 
 
 class NoLockCycle(Ksm):
@@ -84,7 +87,8 @@ class NoLockCycle(Ksm):
 
 
 class SwapCacheBeforeKpfn(Ksm):
-    """The old page leaves the swap cache first, long before the stable node learns of the new one (S5f)."""
+    """The old page leaves the swap cache first of all: before the copy, before the stable node learns of the new one
+    (S5f)."""
 
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         if page.swap is not None:

@@ -67,7 +67,8 @@ class NeverSettled(Ksm):
 
 
 class ExileWithoutErase(Ksm):
-    """A misplaced node goes on migrate_nodes while it is linked in its tree (S6h)."""
+    """A misplaced node that ksmd comes to goes on migrate_nodes while it is linked in its tree (S6h at CM2a; a search
+    that replaces a misplaced entry does it right)."""
 
     async def _exile_visited(self, node: StableNode) -> None:
         await self.stable_node_to_migrate_nodes(node)
@@ -91,7 +92,7 @@ class OldNid(Ksm):
 
 
 class LinkBeforeUnlist(Ksm):
-    """A moved node is linked in a tree before it is taken off migrate_nodes (S6k)."""
+    """A moved node is linked in a tree while it is on migrate_nodes; nobody takes it off before (S6k)."""
 
     async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
         page_node.nid = root.nid
