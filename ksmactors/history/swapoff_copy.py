@@ -16,7 +16,8 @@ class BeforeSwapoffCopy(Ksm):
     What a user saw: nobody reported it; it was found while looking for what R1 turned out to be. A KSM page is in the
     swap cache when run=2 unmerges everything: its rmap_items are freed, its node is removed. swapoff maps it into A and
     B as it is. They share a KSM page without a node, which reverse mapping finds nowhere: it can be neither migrated
-    nor reclaimed until both have written to it.
+    nor reclaimed until both have written to it. (A page that has become an ordinary one of another process is safe
+    without the repair, too: unuse_vma passes by a vma that it does not belong to.)
     """
 
     async def _page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:

@@ -10,7 +10,7 @@ from ksmactors.campaign import corpus
 from ksmactors.campaign.corpus import Search
 from ksmactors.cli import main
 from ksmactors.history.case import Case
-from ksmactors.history.cases import CASES
+from ksmactors.history.cases import ALIASES, CASES
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -25,6 +25,14 @@ def test_json_has_a_row_for_each_case(capsys: Capsys) -> None:
     assert (case["case"], case["signature"]) == ("S5e", "lifetime/null_dereference@stable_tree_append")
     assert case["directed"]
     assert case["strategies"] == {}
+
+
+def test_a_case_goes_by_its_other_names_too(capsys: Capsys) -> None:
+    """What the specification has under two numbers is found under both, and told under one."""
+    assert main(["corpus", "D4", "R1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["case"] == "R1"
+    assert all(other not in CASES and name in CASES for other, name in ALIASES.items())
 
 
 def test_a_search_is_counted(capsys: Capsys) -> None:

@@ -152,6 +152,23 @@ HAZARDS: Final = (
         script=("ksmd > merge.mmap_sem x2", "fork/B > end", "ksmd > end"),
     ),
     Case(
+        name="H7-oom",
+        title="a process is left with a KSM page without a node, for want of memory",
+        workload="litmus.merge_meets_fork",
+        without=("half-ksm",),
+        watcher="rmap",
+        kind="half_ksm_page",
+        where="rmap_walk_ksm",
+        inject="alloc_page=1/2",
+        draws={"inject.alloc_page": (1,)},
+        story=(
+            "ksmd has made a KSM page of B's, which is to get its node last. The merge of A's page fails, since it is "
+            "pinned, and B is to get a copy; but there is no memory for it. break_cow gives up, as it may, and B keeps "
+            "a KSM page that no node knows."
+        ),
+        script=("ksmd > end", "fork/B > end"),
+    ),
+    Case(
         name="H8",
         title="mremap moves the swap entry of a KSM page to where no rmap_item is",
         workload="litmus.mremap_meets_reclaim",

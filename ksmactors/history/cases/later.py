@@ -66,10 +66,10 @@ LATER: Final = (
         kind="use_after_free_mm",
         where="unlock_left_mm",
         story=(
-            "ksmd leaves an address space in which it has found nothing: it puts the cursor on the next slot, "
-            "releases ksm_mmlist_lock, and is about to release mmap_sem. The process exits: the cursor is elsewhere "
-            "and there is no rmap_item, so its slot goes at once, and the last hold on the address space with it. "
-            "(v3.9's own; repaired in v4.7, 7496fea9a6bf.)"
+            "ksmd leaves an address space in which it has found nothing (scan_get_next_rmap_item): it puts the cursor "
+            "on the next slot, releases ksm_mmlist_lock, and is about to release mmap_sem. The process exits: the "
+            "cursor is elsewhere and there is no rmap_item, so its slot goes at once, and the last hold on the address "
+            "space with it. (v3.9's own; repaired in v4.7, 7496fea9a6bf.)"
         ),
         script=("ksmd > scan.up_read", "exit/A > end", "ksmd > end"),
     ),
@@ -116,9 +116,9 @@ LATER: Final = (
         story=(
             "A KSM page has been to swap; A has brought it back as a page of its own, which stays in the swap cache "
             "for B's entry. A exits, and the anon_vma that the page names goes with it. B touches its entry, finds "
-            "the page in the cache, and asks whether it belongs to B: it reads the root of a freed anon_vma. (v3.9's "
-            "own, and harmless there, since whatever is read there is not B's; the emulated kernel does not look. "
-            "Changed in v5.18, e1c63e110f97.)"
+            "the page in the cache, and asks whether it belongs to B (ksm_might_need_to_copy): it reads the root of a "
+            "freed anon_vma. (v3.9's own, and harmless there, since whatever is read there is not B's; the emulated "
+            "kernel does not look. Changed in v5.18, e1c63e110f97.)"
         ),
         script=("exit/A > end", "fault/B > end"),
     ),
