@@ -130,7 +130,8 @@ class Audience(Observer):
         self._turns = turns
         self._observers: list[Observer] = []
         self._told: set[tuple[object, object, int]] = set()
-        self._told_of: tuple[Actor, int] | None = None
+        self._told_by: Actor | None = None
+        self._told_at = -1
         """Which fields an actor has used at one step."""
 
     def join(self, observer: Observer) -> None:
@@ -173,26 +174,32 @@ class Audience(Observer):
             caller = caller.f_back
         actor.doing = actor.place = caller.f_code.co_name
         actor.step = self._turns.step
-        self._tell(self._touched, actor, kind, obj, field)
+        try:
+            self._touched(actor, kind, obj, field)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
 
     def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
         """A field has been read or written: told if it was by one of these users; once, however often an operation
         does it."""
+        turns, told, access = self._turns, self._told, (obj, field, kind)
+        actor, now = turns.turn, turns.step
+        if now != self._told_at or actor is not self._told_by:
+            self._told_by, self._told_at = actor, now
+            told.clear()
+        elif access in told:
+            return
         place = users.place(_getframe(2))
         if place is None:
             return
-        turns = self._turns
-        actor, now, access = turns.turn, turns.step, (obj, field, kind)
-        if self._told_of != (actor, now):
-            self._told_of = actor, now
-            self._told.clear()
-        elif access in self._told:
-            return
-        self._told.add(access)
+        told.add(access)
         self.settle(actor)
         actor.doing = actor.place = place
         actor.step = now
-        self._tell(self._field, actor, kind, obj, field)
+        try:
+            self._field(actor, kind, obj, field)
+        except Finding as finding:
+            raise turns._failed(finding) from None
 
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
         self.settle(actor)
@@ -268,9 +275,13 @@ def _each(told: list[Callable[..., None]]) -> Callable[..., None]:
     """One function for several; a single one is itself, so that it costs no detour."""
     if len(told) < 2:
         return told[0] if told else _nobody
+    if len(told) > 2:
+        rest = _each(told[1:])
+        return _each([told[0], rest])
+    first, second = told
 
     def tell(*what: object) -> None:
-        for one in told:
-            one(*what)
+        first(*what)
+        second(*what)
 
     return tell

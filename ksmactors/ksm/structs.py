@@ -94,9 +94,10 @@ class RmapItem(IndexedNode):
     @property
     def anon_vma(self) -> AnonVma:
         """Valid once stored, until `nid` is."""
-        if isinstance(self._owner, int):
+        owner = self._owner
+        if isinstance(owner, int):
             raise misuse("union_misuse", f"{self}: anon_vma is read while nid is stored there", self)
-        return self._owner
+        return owner
 
     @anon_vma.setter
     def anon_vma(self, anon_vma: AnonVma) -> None:
@@ -105,9 +106,10 @@ class RmapItem(IndexedNode):
     @property
     def nid(self) -> int:
         """Index of the unstable tree the item is in."""
-        if not isinstance(self._owner, int):
+        owner = self._owner
+        if not isinstance(owner, int):
             raise misuse("union_misuse", f"{self}: nid is read while anon_vma is stored there", self)
-        return self._owner
+        return owner
 
     @nid.setter
     def nid(self, nid: int) -> None:

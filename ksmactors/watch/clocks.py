@@ -28,10 +28,12 @@ class Clocks:
 
     def of(self, actor: Actor) -> Clock:
         """The clock of an actor; it may have come to life before anybody kept clocks."""
-        clock = self.now.get(actor.number)
-        if clock is None:
-            clock = self.now[actor.number] = [0] * actor.number + [1]
-        return clock
+        number = actor.number
+        try:
+            return self.now[number]
+        except KeyError:
+            clock = self.now[number] = [0] * number + [1]
+            return clock
 
     def start(self, parent: Actor | None, child: Actor) -> None:
         """A new actor knows what its parent has done."""

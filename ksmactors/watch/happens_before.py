@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, TypeAlias
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
@@ -20,14 +20,8 @@ _FREED = "freed"
 """Where a frame hands it over to those who find that it is not what they look for any more."""
 
 
-class Access(NamedTuple):
-    """One access: the epoch of its actor, and what a report says of it."""
-
-    number: int
-    epoch: int
-    place: str
-    step: int
-    locks: tuple[object, ...]
+Access: TypeAlias = tuple[int, int, str, int, tuple[object, ...]]
+"""One access: its actor's number and epoch, and what a report says of it: place, step, locks held."""
 
 
 class Field:
@@ -92,19 +86,20 @@ class HappensBefore(Watcher, Observer):
             field = self._fields[what] = Field()
         number, clock = actor.number, self._clocks.of(actor)
         write = field.write
-        if write is not None and write.number != number and not _knows(clock, write):
+        if write is not None and write[0] != number and not _knows(clock, write):
             raise self._race(actor, kind, what, write, WRITE)
         epoch = clock[number]
         if kind == READ:
             known = field.reads.get(number)
-            if known is None or known.epoch != epoch:
-                field.reads[number] = Access(number, epoch, actor.place, actor.step, actor.locks)
+            if known is None or known[1] != epoch:
+                field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
             return
-        for read in field.reads.values():
-            if read.number != number and not _knows(clock, read):
-                raise self._race(actor, kind, what, read, READ)
-        field.reads.clear()
-        field.write = Access(number, epoch, actor.place, actor.step, actor.locks)
+        if field.reads:
+            for read in field.reads.values():
+                if read[0] != number and not _knows(clock, read):
+                    raise self._race(actor, kind, what, read, READ)
+            field.reads.clear()
+        field.write = (number, epoch, actor.place, actor.step, actor.locks)
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if kind < ACQUIRE:
@@ -153,16 +148,17 @@ class HappensBefore(Watcher, Observer):
         return conductor.turn
 
     def _race(self, actor: Actor, kind: int, what: tuple[object, object], other: Access, before: int) -> Exception:
-        name = self.machine.conductor.actors[other.number].name
+        number, _, place, step, locks = other
+        name = self.machine.conductor.actors[number].name
         finding = self.convicts(
             "data_race",
             f"{actor.name} {_VERBS[kind]} {named(*what)} in {actor.place} at step {actor.step}{_with(actor.locks)}, "
-            f"and nothing orders that after step {other.step}, where {name} {_VERBS[before]} it in {other.place}"
-            f"{_with(other.locks)}",
-            where="+".join(sorted({actor.place, other.place})),
-            other=other.number,
+            f"and nothing orders that after step {step}, where {name} {_VERBS[before]} it in {place}"
+            f"{_with(locks)}",
+            where="+".join(sorted({actor.place, place})),
+            other=number,
         )
-        finding.other_step = other.step
+        finding.other_step = step
         return finding
 
 
@@ -170,7 +166,8 @@ _VERBS = ("reads", "writes")
 
 
 def _knows(clock: list[int], access: Access) -> bool:
-    return len(clock) > access.number and clock[access.number] >= access.epoch
+    number = access[0]
+    return len(clock) > number and clock[number] >= access[1]
 
 
 def _with(locks: tuple[object, ...]) -> str:
