@@ -112,7 +112,9 @@ class Finding(KsmActorsError):
     function in which it shows. These three make the signature, which is the same for the same defect
     however it was reached; `message` tells this instance. `other` is the number of the second actor
     involved and `other_step` its step, or -1. `about` are the objects concerned (a node, a page, ...), as far as
-    the witness can say; they live in the machine, and do not outlive it.
+    the witness can say; they live in the machine, and do not outlive it. `met` are the two accesses that met, earlier
+    first, if the witness knows them: each the number of its actor, its step, its function, the operation (kind, object,
+    field) and the locks held.
     """
 
     exit_status = FOUND
@@ -131,6 +133,7 @@ class Finding(KsmActorsError):
         self.watcher, self.kind, self.where, self.message = watcher, kind, where, message
         self.other, self.other_step = other, other_step
         self.about = about
+        self.met: tuple[tuple[int, int, str, tuple[int, object, object], tuple[object, ...]], ...] = ()
         super().__init__(f"{watcher}: {message}")
 
     @property

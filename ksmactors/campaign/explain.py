@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from ksmactors.campaign.outcome import Explanation, Outcome, Step
+from ksmactors.campaign.outcome import ENDED, Defect, Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.story import COUNTERS
 from ksmactors.campaign.subject import Subject
 from ksmactors.errors import Finding
 from ksmactors.history.case import Case
 from ksmactors.history.cases import looks_like
+from ksmactors.history.commits import COMMITS
 from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.observer import Observer
@@ -30,8 +31,13 @@ from ksmactors.mm.frame import Frame
 REACH: Final = 4_000
 """Operations before a finding among which the two that met are looked for; the latest pair is the one wanted."""
 
+BELOW: Final = "unrolled_run"
+"""The function of trio that runs all tasks: what is seen as the caller of an actor's outermost function."""
+
 
 class _Access(NamedTuple):
+    """One operation, and the step at which it was done: it may have been declared long before."""
+
     actor: Actor
     op: Operation
     step: int
@@ -57,7 +63,8 @@ class _Accesses(Observer):
         self.done.append(self._access(actor, op))
 
     def _access(self, actor: Actor, op: Operation) -> _Access:
-        return _Access(actor, op, actor.step, actor.place, tuple(actor.held))
+        now = max(one.step for one in self.actors)
+        return _Access(actor, op, now, actor.doing if actor.place == BELOW else actor.place, tuple(actor.held))
 
     def last(self, turn: str) -> Iterator[_Access]:
         """The operations, latest first: the one that was under way when the schedule ended is the first."""
@@ -79,23 +86,46 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     )
     if not isinstance(again.error, Finding) or again.digest != outcome.digest:
         return outcome
-    about = again.error.about
+    about, known = again.error.about, _known(accesses, again.error)
+    met = known or _meeting(accesses, defect.actors[0], about)
     explanation = Explanation(
-        tuple(access.told() for access in _meeting(accesses, defect.actors[0], about)),
+        tuple(access.told() for access in met),
         tuple(_described(one) for one in about),
         tuple(case.name for case in _alike(defect.signature, subject)),
     )
-    return replace(outcome, defect=replace(defect, explanation=explanation))
+    functions = _functions(defect, known, (*accesses.done, *met))
+    return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
+
+
+def _functions(defect: Defect, known: Sequence[_Access], done: Sequence[_Access]) -> tuple[str, ...]:
+    """The function each actor was in: as the witness says, or where it was; or, if it had come to its end, where it was
+    when they met, or last."""
+    by_witness = {access.actor.name: access.function for access in known}
+    latest = {access.actor.name: access.function for access in done}
+    first, *others = zip(defect.actors, defect.functions, strict=True)
+    return (
+        by_witness.get(*first),
+        *(by_witness.get(name, latest.get(name, at) if at == ENDED else at) for name, at in others),
+    )
+
+
+def _known(accesses: _Accesses, finding: Finding) -> tuple[_Access, ...]:
+    """The two accesses that the witness itself says have met."""
+    return tuple(
+        _Access(accesses.actors[number], op, step, place, locks) for number, step, place, op, locks in finding.met
+    )
 
 
 def _alike(signature: str, subject: Subject) -> list[Case]:
     """The cases that a finding looks like: first those whose defect what is run here has, then those of the same part
-    of the story that show in exactly this way; all that look like it if none is known to be here."""
+    of the story that show in exactly this way. If none is known to be here: those of the commits that are undone, and
+    all that look like it if somebody's own variant, or the emulator, may have brought any of them."""
     alike = looks_like(signature)
     here = [case for case in alike if _has(subject, case)]
-    parts = {case.name[:2] for case in here}
+    undone = {COMMITS[name].case for name in subject.without if name in COMMITS}
+    parts = {case.name[:2] for case in here} or undone
     exact = [case for case in alike if case.signature == signature and case.name[:2] in parts and case not in here]
-    return here + exact if here else alike
+    return here + exact or ([] if undone and not subject.with_ else alike)
 
 
 def _has(subject: Subject, case: Case) -> bool:
@@ -108,22 +138,30 @@ def _has(subject: Subject, case: Case) -> bool:
 
 
 def _meeting(accesses: _Accesses, turn: str, about: Sequence[object]) -> tuple[_Access, ...]:
-    """The latest two operations of different actors that race, earlier first: on what the finding is about, else on
-    what its actor was at, else on anything; data before locks.
+    """The latest two operations of different actors that race, earlier first: on what the finding is about, data before
+    counters and locks; or else data of what its actor was at. None if no two have.
 
-    The host, who settles everything at the end, counts as the last resort.
+    The host, who sets everything up and settles it at the end, counts as the last resort.
     """
     latest = list(accesses.last(turn))
+    if not about:
+        return _latest_pair([one for one in latest if one.actor.number and _is_data(one)], [latest[0].op[1]])
     concerned = [one.head if isinstance(one, RmapItem) else one for one in about]
-    concerned = concerned or [access.op[1] for access in latest[:1]]
-    without_host = [access for access in latest if access.actor.number]
-    data = [access for access in without_host if access.op[0] in (READ, WRITE) and access.op[2] not in COUNTERS]
-    tries = ((data, concerned), (without_host, concerned), (latest, concerned), (data, None))
-    return next(filter(None, (_latest_pair(candidates, objects) for candidates, objects in tries)), ())
+    kpfns = {one.kpfn for one in concerned if isinstance(one, StableNode)}
+    objects = (access.op[1] for access in latest)
+    concerned += [one for one in objects if isinstance(one, Frame) and one.pfn in kpfns]
+    data = [access for access in latest if _is_data(access)]
+    by_actors = [access for access in latest if access.actor.number]
+    tries = ([access for access in data if access.actor.number], by_actors, data)
+    return next(filter(None, (_latest_pair(one, concerned) for one in tries)), ())
 
 
-def _latest_pair(latest: Sequence[_Access], objects: Sequence[object] | None) -> tuple[_Access, ...]:
-    wanted = [a for a in latest if a.op[1] is not None and (objects is None or any(a.op[1] is one for one in objects))]
+def _is_data(access: _Access) -> bool:
+    return access.op[0] in (READ, WRITE) and access.op[2] not in COUNTERS
+
+
+def _latest_pair(latest: Sequence[_Access], objects: Sequence[object]) -> tuple[_Access, ...]:
+    wanted = [a for a in latest if a.op[1] is not None and any(a.op[1] is one for one in objects)]
     for place, access in enumerate(wanted):
         for earlier in wanted[place + 1 :]:
             if earlier.actor is not access.actor and races(earlier.op, access.op):

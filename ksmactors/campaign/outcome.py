@@ -37,6 +37,10 @@ _STATUSES = {
 }
 
 
+ENDED = "none"
+"""The function of an actor that has come to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One of the steps that met: who did what, in which function, holding which sleeping locks."""

@@ -14,7 +14,7 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import watch
-from ksmactors.campaign.outcome import Defect, Outcome, Verdict
+from ksmactors.campaign.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.subject import Subject
 from ksmactors.errors import (
@@ -208,7 +208,8 @@ class _Run:
     def _defect(self, error: Exception, verdict: Verdict, told: bool) -> Defect:
         watcher, kind, message = _told(error, verdict)
         actors, where = self._actors(error), _where(error)
-        places = [self.conductor.places.get(actor.number, where) for actor in actors]
+        conductor = self.conductor
+        places = [conductor.places.get(one.number, where if one is conductor.turn else ENDED) for one in actors]
         return Defect(
             kind=kind,
             watcher=watcher,

@@ -135,7 +135,9 @@ class Conductor(Turns):
             self._dismiss_audience()
             if failure is not None:
                 self.places = {
-                    a.number: names[-1] for a in self.actors if a is not self.turn and (names := a.functions())
+                    a.number: next((name for name in reversed(names) if name[0] not in "_<"), names[-1])
+                    for a in self.actors
+                    if a is not self.turn and (names := a.functions())
                 }
             parked = [a.task for a in self.actors if a is not self.turn or self._ungiven]
             for task in (self._waiting, *parked):

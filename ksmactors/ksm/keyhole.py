@@ -43,7 +43,8 @@ class Keyhole(SharedState):
             if await self._has_moved(node, seen):
                 self.race(ev.RACE_PAGE_MIGRATED, self.actor_name(node.moved_by), page, tree="stable", tree_nid=node.nid)
                 continue
-            self.race(ev.RACE_STALE_NODE, self.actor_name(page.writer), page, tree="stable", tree_nid=node.nid)
+            gone = page.writer if node.kpfn == page.pfn else node.moved_by  # who freed the page, or moved it after all
+            self.race(ev.RACE_STALE_NODE, self.actor_name(gone), page, tree="stable", tree_nid=node.nid)
             await self.remove_node_from_stable_tree(node)
             return None
 

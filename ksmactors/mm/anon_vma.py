@@ -27,6 +27,9 @@ class AnonVma:
         self.refcount = 1
         self.alive = True
 
+    def __repr__(self) -> str:
+        return f"<AnonVma {self.number}>"
+
     def link(self, vma: Vma) -> None:
         """anon_vma_interval_tree_insert."""
         self.must_be_alive()

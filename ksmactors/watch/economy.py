@@ -74,4 +74,5 @@ class Economy(Watcher):
                 f"the search for the page of {mm} at {address:#x} ended at pfn {pfn} on node {nid}, "
                 "which is not equal to it",
                 where="unstable_tree_search_insert",
+                about=(moved, page),
             )

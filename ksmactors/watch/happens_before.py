@@ -159,6 +159,10 @@ class HappensBefore(Watcher, Observer):
             other=number,
         )
         finding.other_step = step
+        finding.met = (
+            (number, step, place, (before, *what), locks),
+            (actor.number, actor.step, actor.place, (kind, *what), actor.locks),
+        )
         return finding
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, frame_at
 
 
 class Locality(Watcher):
@@ -47,4 +47,5 @@ class Locality(Watcher):
             "merged_across_nodes",
             f"{mm} had pfn {pfn} on node {nid}, and now maps the KSM page pfn {kpfn} on node {other}",
             where="replace_page",
+            about=tuple(page for page in (frame_at(kernel, kpfn), frame_at(kernel, pfn)) if page is not None),
         )

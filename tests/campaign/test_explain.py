@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 
@@ -34,6 +36,56 @@ def test_the_two_steps_that_met() -> None:
     assert then.operation.startswith("writes kpfn")
     assert "ksm_thread_mutex" in first.held
     assert sum(lock.startswith("page lock of pfn") for lock in then.held) == 2
+
+
+@pytest.mark.parametrize(
+    ("case", "first", "then"),
+    [
+        ("S5b", ("migrationd/1", "ksm_migrate_page"), ("ksmd", "get_ksm_page")),
+        ("S6", ("migrationd/1", "migrate_page_copy"), ("ksmd", "try_to_merge_one_page")),
+        ("S6c", ("ksmd", "remove_rmap_item_from_tree"), ("exit/D", "zap_page_range")),
+        ("S6f", ("ksmd", "stable_tree_walk"), ("exit/C", "zap_page_range")),
+        ("N3", ("ksmd", "find_mergeable_vma"), ("thread/A", "split_vma")),
+        ("N8", ("exit/A", "exit_mmap"), ("unmerged/sysfs", "unmerge_and_remove_all_rmap_items")),
+    ],
+)
+def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) -> None:
+    """Those of the story, in the order in which they did it: by what the witness knows, or by what it is about."""
+    outcome, explanation = explained(CASES[case])
+
+    assert explanation is not None
+    assert [(step.actor, step.function) for step in explanation.met] == [first, then]
+    assert explanation.met[0].step <= explanation.met[1].step
+    assert outcome.defect is not None
+    assert all("+" not in name for name in outcome.defect.functions)
+
+
+def test_who_has_come_to_his_end_was_somewhere() -> None:
+    """The migration is over when the freed node shows: its function is where the two met, not where it shows."""
+    outcome, _ = explained(CASES["S5"])
+
+    assert outcome.defect is not None
+    assert outcome.defect.actors == ("ksmd", "migrationd/1")
+    assert outcome.defect.functions == ("free_stable_node", "ksm_migrate_page")
+
+
+def test_nobody_met_anybody() -> None:
+    """One actor alone made the mistake: there is no pair, rather than any pair."""
+    _, explanation = explained(CASES["S2a"])
+
+    assert explanation is not None
+    assert explanation.met == ()
+
+
+def test_what_cannot_be_here_is_not_what_it_looks_like() -> None:
+    """With S4 undone, a KSM page left by run=2 is no R1 or H4, which are repaired in this kernel."""
+    case = CASES["S4c"]
+    undone = replace(case, without=("remove-old-stable-nodes",), with_=())
+    outcome, explanation = explained(undone)
+
+    assert outcome.defect is not None
+    assert explanation is not None
+    assert all(name.startswith("S4") for name in explanation.looks_like)
 
 
 def test_what_it_is_about() -> None:
