@@ -59,6 +59,10 @@ def register(name: str, layer: object, *, origin: str) -> None:
     VARIANTS[name] = Variant(name, summary, layer, origin)
 
 
+NEARLY: Final = 0.95
+"""How like a private function of the kernel a variant's helper may be called before it passes for a misspelling."""
+
+
 def check_overrides(name: str, layer: type[Ksm]) -> None:
     """Refuse a layer with a public function or property that no kernel has: a misspelt override would never be called.
     And one that would be called in another way than it is written: async where the kernel's is not, or the reverse.
@@ -84,6 +88,11 @@ def check_overrides(name: str, layer: type[Ksm]) -> None:
                 raise UsageError(
                     f"variant {name}: no kernel has a function {function}, so {cls.__qualname__} overrides nothing "
                     f"(did you mean {near[0]}?); a helper of its own begins with an underscore"
+                )
+            elif near := get_close_matches(function, known, n=1, cutoff=NEARLY):
+                raise UsageError(
+                    f"variant {name}: no kernel has a function {function}, but {near[0]} is nearly the same: if "
+                    f"{cls.__qualname__} is to override that, spell it so; a helper of its own needs another name"
                 )
 
 

@@ -270,6 +270,17 @@ def test_an_override_is_called_as_the_kernels(registered: None, layer: type[Ksm]
         kernels.register("mine", layer, origin="here 1.0")
 
 
+def test_a_misspelt_helper_is_refused(registered: None) -> None:
+    """A private function that is one letter from one of the kernel's would never be called."""
+
+    class Misspelt(Ksm):
+        async def _leave_stable_nod(self) -> None:
+            """Nobody calls it."""
+
+    with pytest.raises(UsageError, match="function _leave_stable_nod, but _leave_stable_node is nearly the same"):
+        kernels.register("mine", Misspelt, origin="here 1.0")
+
+
 @pytest.mark.parametrize("layer", [Right, OfALaterKernel])
 def test_what_a_variant_may_have(registered: None, layer: type[Ksm]) -> None:
     """What exists may be overridden, in whatever kernel it exists; constants, classes and `_helpers` are free."""

@@ -47,7 +47,9 @@ def stress(
         out: directory for finding files; None writes none.
 
     Returns:
-        The sums: `.verdict`, `.found` (by signature), `.races`, `.digest`, `.schedules` and more.
+        The sums: `.verdict`, `.found` (by signature), `.races`, `.digest`, `.schedules` and more. If the workload, a
+        variant or a witness raised, the campaign ended there: `.crash` is that schedule, else None; and `.given_up` is
+        the first that ran out of steps. Both leave `.found` alone, so look at `.verdict`.
 
     Raises:
         UsageError: something that was asked for does not exist.

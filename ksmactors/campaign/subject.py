@@ -16,7 +16,7 @@ from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
 from ksmactors.kernels import VARIANTS, kernel_class
 from ksmactors.parameters import parameters_of
 from ksmactors.program import Program
-from ksmactors.watch import WATCHERS
+from ksmactors.watch import BUILT_IN, WATCHERS
 
 DEFAULT_KERNEL: Final = "series"
 DEFAULT_NODES: Final = 2
@@ -81,10 +81,12 @@ def make_subject(
     """
     given = dict(params or {})
     if isinstance(name, type):
+        if not issubclass(name, Program):
+            raise UsageError(f"workload {name.__qualname__}: the class is no subclass of ksmactors.workload.Workload")
         workload, name = name(**given), f"{name.__module__}:{name.__qualname__}"
     else:
         workload = plugins.load_workload(name)(**given)
-    without, with_ = tuple(without), tuple(with_)
+    without, with_ = (tuple([one] if isinstance(one, str) else one) for one in (without, with_))
     for variant in (*without, *with_):
         need("variants", variant)
     for variant in with_:
@@ -117,15 +119,16 @@ def subject_from_header(header: Mapping[str, Any]) -> Subject:
 
 
 def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the witnesses that `--watch` stands for: a list, `all` or `none`."""
-    if watch == "all":
-        return tuple(WATCHERS)
+    """The names of the witnesses that `--watch` stands for: `none`, or a list, in which `all` are those that come with
+    ksmactors."""
     if watch == "none":
         return ()
-    names = tuple(name.strip() for name in watch.split(",")) if isinstance(watch, str) else tuple(watch)
+    names = [name.strip() for name in watch.split(",")] if isinstance(watch, str) else list(watch)
+    if "none" in names:
+        raise UsageError(f"--watch {','.join(names)}: none stands alone; give it, or names of witnesses")
+    if "all" in names:
+        names = [*BUILT_IN, *(name for name in names if name != "all")]
     for name in names:
-        if name in ("all", "none"):
-            raise UsageError(f"--watch {','.join(names)}: {name} stands alone; give it, or names of witnesses")
         need("watchers", name)
         if name not in WATCHERS:
             raise UsageError(unknown("witness", name, [*names_of("watchers"), "all", "none"]))

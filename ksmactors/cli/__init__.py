@@ -7,8 +7,11 @@ an exit status here, for all commands alike.
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -17,7 +20,7 @@ from typing import Any, Final
 
 import click
 
-from ksmactors.errors import INTERNAL, INTERRUPTED, EmulatorBug, KsmActorsError
+from ksmactors.errors import INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
 
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
@@ -103,6 +106,7 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
     stdout = sys.stdout
+    _take_sigterm_as_ctrl_c()
     try:
         status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -123,11 +127,30 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(f"ksmactors: {error}", err=True)
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
+        if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
+            click.echo(f"ksmactors: standard output cannot be written: {error.strerror}", err=True)
+            _closed_pipe()
+            return USAGE
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
             click.echo("ksmactors: interrupted", err=True)
             return INTERRUPTED
         return _our_bug()
     return status if isinstance(status, int) else 0
+
+
+_NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def _take_sigterm_as_ctrl_c() -> None:
+    """Who is told to end, by `timeout` or a CI, keeps what was found until then, as with Ctrl-C.
+
+    Not where Ctrl-C is ignored (in the background of a shell without job control), since trio would not hear of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeded and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _misused(error: click.ClickException) -> int:

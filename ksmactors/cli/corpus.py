@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from shlex import join
+from textwrap import fill
 from typing import Final
 
 import anyio
@@ -79,6 +81,9 @@ def corpus(
     except* KeyboardInterrupt:
         interrupted = True
     _print(rows, strategies if campaigns else (), as_json=as_json, markdown=markdown, color=color)
+    if names and not (as_json or markdown or quiet):
+        for row in rows:
+            _tell(row.case)
     if interrupted:
         click.echo(f"ksmactors: interrupted after {len(rows)} of {len(cases)} cases", err=True)
         return INTERRUPTED
@@ -91,6 +96,15 @@ def _cases(names: Sequence[str]) -> list[Case]:
         if name not in CASES:
             raise UsageError(unknown("case", name, CASES))
     return [case for case in CASES.values() if not names or case.name in wanted]
+
+
+def _tell(case: Case) -> None:
+    """The story of a case, and how to run it and follow its schedule."""
+    for head, text in ((case.name, case.story), ("silent because", case.silent_because)):
+        if text:
+            click.echo(fill(f"{head}: {text}", 100, subsequent_indent="  ", break_on_hyphens=False))
+    click.echo(f"directed: {'; '.join(case.script)}")
+    click.echo(f"run: ksmactors stress {join(case.arguments)}")
 
 
 def _print(rows: Sequence[Row], strategies: Sequence[str], *, as_json: bool, markdown: bool, color: str) -> None:

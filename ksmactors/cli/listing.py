@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from shlex import join
 from typing import Any, Final
 
 import click
@@ -99,6 +100,7 @@ def _commits() -> tuple[list[Row], list[str]]:
                 case=commit.case, cases=[case.name for case in cases],
                 workloads=list(dict.fromkeys(case.workload for case in cases)),
                 watchers=list(dict.fromkeys(case.watcher for case in cases if case.watcher)),
+                commands=[f"ksmactors stress {join(case.arguments)}" for case in cases if commit.slug in case.without],
             )
         )  # fmt: skip
     return rows, []
@@ -138,11 +140,12 @@ def _print(rows: list[Row], what: str, color: str) -> None:
 
 
 def _about_commit(row: Row) -> list[str]:
-    """Which commit it is, and what its being undone is shown by and found by."""
+    """Which commit it is, what is found without it or with mutants of it, and how to undo it."""
     found = f"found by {', '.join(row['watchers'])}" if row["watchers"] else "nothing is found without it"
     return [
         f"{row['case']}, {row['dated']} {row['date']}: {row['subject']}",
         f"shown by {', '.join(row['workloads'])}; {found} (cases {', '.join(row['cases'])})",
+        *(f"undone: {command}" for command in row["commands"]),
     ]
 
 

@@ -46,6 +46,19 @@ class Case:
     headline: bool = False
 
     @property
+    def arguments(self) -> list[str]:
+        """What is run, as words of a command line."""
+        words = [self.workload]
+        for key, value in self.params.items():
+            words += ["-p", f"{key}={value}"]
+        words += ["--kernel", self.kernel] if self.kernel != "series" else []
+        for name in self.without:
+            words += ["--without", name]
+        for name in self.with_:
+            words += ["--with", name]
+        return words + (["--inject", self.inject] if self.inject else [])
+
+    @property
     def signature(self) -> str:
         """The finding's signature; empty for a negative control."""
         return f"{self.watcher}/{self.kind}@{self.where}" if self.watcher else ""

@@ -38,7 +38,7 @@ from ksmactors.watch.unmerge import Unmerged
 from ksmactors.watch.warning import Warnings
 from ksmactors.watch.writable import Writable
 
-__all__ = ["WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
+__all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
 
 WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
@@ -49,6 +49,9 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
     )
 }  # fmt: skip
 """The witnesses by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""
+
+BUILT_IN: Final = tuple(WATCHERS)
+"""Those that come with ksmactors."""
 
 
 def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:

@@ -45,8 +45,10 @@ class Watcher:
     def convicts(
         self, kind: str, message: str, *, where: str | None = None, other: int = -1, about: tuple[object, ...] = ()
     ) -> Finding:
-        """The finding; `where` is the kernel function it shows in, the running one if not given; `about` the objects
-        concerned."""
+        """The finding; `where` is the kernel function it shows in, the running one if not given; `other` the number of
+        the second actor; `about` the objects concerned."""
+        if other >= len(self.machine.conductor.actors):
+            raise ValueError(f"convicts(other={other}): there is no actor of that number")
         return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about)
 
 

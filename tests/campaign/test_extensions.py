@@ -13,14 +13,14 @@ from ksmactors import kernels, plugins
 from ksmactors.campaign import extensions
 from ksmactors.campaign.outcome import Verdict
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
+from ksmactors.campaign.subject import make_subject, watchers_of
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies import registry
 from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
-from ksmactors.watch import WATCHERS
+from ksmactors.watch import BUILT_IN, WATCHERS
 from ksmactors.watch.base import Watcher
 
 
@@ -146,3 +146,20 @@ def test_a_variant_that_raises_is_blamed(installed: Installed) -> None:
     assert outcome.defect is not None
     assert outcome.defect.message.startswith("a variant raised NameError: oops (test_extensions.py:")
     assert outcome.defect.message.endswith("in break_ksm)")
+
+
+def test_all_are_those_of_ksmactors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody else has registered watches when it is named, alone or beside all; never because it was before."""
+    monkeypatch.setitem(WATCHERS, "mine", WATCHERS["shadow"])
+    monkeypatch.setattr("ksmactors.campaign.subject.need", lambda *_: None)
+
+    assert watchers_of("all") == BUILT_IN
+    assert watchers_of("all,mine") == (*BUILT_IN, "mine")
+    assert watchers_of(["mine"]) == ("mine",)
+
+
+def test_one_name_is_not_a_list_of_letters() -> None:
+    """From Python, a single variant may be given as it is; a class that is no workload is refused."""
+    assert make_subject("exit_race", without="foll-migration").without == ("foll-migration",)
+    with pytest.raises(UsageError, match="workload dict: the class is no subclass"):
+        make_subject(dict)  # type: ignore[arg-type]  # that is the point

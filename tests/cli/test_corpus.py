@@ -35,6 +35,21 @@ def test_a_case_goes_by_its_other_names_too(capsys: Capsys) -> None:
     assert all(other not in CASES and name in CASES for other, name in ALIASES.items())
 
 
+def test_a_case_that_is_named_tells_its_story(capsys: Capsys) -> None:
+    """Below the table: how it comes about, the schedule that shows it, and what to run."""
+    assert main(["corpus", "R5"]) == 0
+    out = capsys.readouterr().out
+    assert "R5: Memory is going offline" in out
+    assert "directed: hotplug > end; ksmd > end\n" in out
+    assert "run: ksmactors stress litmus.scan_meets_hotplug -p merge_across_nodes=0 --without stop-hotremove" in out
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.inject], ids=lambda case: case.name)
+def test_what_is_run_is_what_the_command_line_says(case: Case) -> None:
+    """The arguments of a case, faults and all, are taken by the command."""
+    assert main(["stress", *case.arguments, "--seeds", "1", "--quiet"]) in (0, 1)
+
+
 def test_a_search_is_counted(capsys: Capsys) -> None:
     """With campaigns, each strategy's median and worst are there; they are what the campaigns needed."""
     arguments = ["corpus", "S3b", "--campaigns", "3", "--budget", "200", "--strategy", "random", "--json", "--quiet"]

@@ -210,13 +210,14 @@ def test_the_digest_depends_on_nothing_but_the_input(capsys: Capsys) -> None:
     assert json.loads(there.stdout)["digest"] == here["digest"]
 
 
-def test_ctrl_c_summarises_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """SIGINT in the middle of a campaign: the table, a hint with the seeds that are left, status 130."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_summarises_and_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
+    """Ctrl-C, or SIGTERM, in a campaign: the table, a hint with the seeds that are left, status 130."""
     command = [sys.executable, "-m", "ksmactors", "stress", "--seeds", "1000000", "--out", str(tmp_path)]
     with subprocess.Popen([*command, "--log", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline()  # it has begun
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"distinct interleavings" in err
@@ -236,6 +237,16 @@ class Endless(Workload):
         while True:
             await host.sleep(1)
 """
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_in_a_line() -> None:
+    """Standard output that takes nothing is no defect of ours."""
+    command = [sys.executable, "-m", "ksmactors", "run", "exit_race", "--json", "--quiet"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == "ksmactors: standard output cannot be written: No space left on device\n"
 
 
 def test_ctrl_c_says_what_has_become_of_a_run(tmp_path: Path) -> None:
