@@ -198,7 +198,7 @@ def test_the_knobs_are_put_back_even_if_it_is_killed(live: Live, number: signal.
     _, err = running.communicate()
     if "another live run" in err or "takes part" in err:
         pytest.skip(err)
-    assert running.returncode == (130 if number == signal.SIGINT else -number)
+    assert running.returncode == (-number if number == signal.SIGKILL else 130)
     until = monotonic() + 10
     while (knobs() != before or in_use()) and monotonic() < until:
         sleep(0.01)
