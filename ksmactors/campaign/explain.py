@@ -149,7 +149,7 @@ def _meeting(accesses: _Accesses, turn: str, about: Sequence[object]) -> tuple[_
     concerned = [one.head if isinstance(one, RmapItem) else one for one in about]
     kpfns = {one.kpfn for one in concerned if isinstance(one, StableNode)}
     objects = (access.op[1] for access in latest)
-    concerned += [one for one in objects if isinstance(one, Frame) and one.pfn in kpfns]
+    concerned += {one.pfn: one for one in objects if isinstance(one, Frame) and one.pfn in kpfns}.values()
     data = [access for access in latest if _is_data(access)]
     by_actors = [access for access in latest if access.actor.number]
     tries = ([access for access in data if access.actor.number], by_actors, data)

@@ -45,7 +45,7 @@ _SUBJECT: Final = (
     click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable."),
     click.option(
         "--watch", default="all", show_default=True, metavar="NAME,...|all|none",
-        help="Witnesses; all: those that come with ksmactors.",
+        help="Witnesses; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them.",
     ),
     click.option(
         "--max-steps", type=click.IntRange(1), default=None, metavar="N",

@@ -85,6 +85,7 @@ def test_what_cannot_be_here_is_not_what_it_looks_like() -> None:
 
     assert outcome.defect is not None
     assert explanation is not None
+    assert explanation.looks_like
     assert all(name.startswith("S4") for name in explanation.looks_like)
 
 

@@ -160,7 +160,7 @@ def test_one_operation_tells_once() -> None:
 
     uses = heard(play).uses
 
-    cursor = [use for use in uses if use[2:] == ("KsmScan", "rmap_list") and use[1] == READ]
+    cursor = [use for use in uses if use[2:] == ("KsmScan", "address") and use[1] == READ]
     assert 0 < len(cursor) < 10
 
 
