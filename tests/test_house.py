@@ -15,7 +15,7 @@ ROOT = Path(ksmactors.__file__).parent
 
 STOREYS = (
     ("cli", "__main__"),
-    ("campaign",),
+    ("campaign", "diagnose"),
     ("conformance",),
     ("analysis", "estimate"),
     ("plugins",),
@@ -33,13 +33,15 @@ STOREYS = (
     ("interleave",),
     ("events",),
     ("parameters",),
+    ("files",),
     ("errors",),
+    ("escaping",),
 )
 """The folders and single modules of ksmactors, top down. A part imports from its own storey or from one below."""
 
 LEVEL = {part: level for level, storey in enumerate(reversed(STOREYS)) for part in storey}
 
-OUTER = frozenset({"interleave", "actors", "campaign", "cli"})
+OUTER = frozenset({"interleave", "actors", "campaign", "diagnose", "cli"})
 """The only parts that may know of trio or anyio: the others await what interleave/ offers."""
 
 KERNEL = frozenset({"mm", "ksm", "history", "later"})

@@ -11,13 +11,13 @@ import anyio
 from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, exploring, make_search
 from ksmactors.campaign.findings import prepare
 from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.replaying import by_names, recorded
 from ksmactors.campaign.resuming import perform
-from ksmactors.campaign.shrink import BUDGET, Shrunk
-from ksmactors.campaign.shrink import shrink as shrinking
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
+from ksmactors.diagnose.replaying import by_names, recorded
+from ksmactors.diagnose.shrink import BUDGET, Shrunk
+from ksmactors.diagnose.shrink import shrink as shrinking
 from ksmactors.errors import UsageError
 from ksmactors.program import Program
 

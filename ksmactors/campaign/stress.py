@@ -15,7 +15,6 @@ from typing import Final
 import trio
 
 from ksmactors.campaign.circles import circles_closed_by
-from ksmactors.campaign.explain import explain
 from ksmactors.campaign.extensions import need_strategy
 from ksmactors.campaign.findings import kept, replay_command
 from ksmactors.campaign.outcome import Outcome
@@ -23,6 +22,7 @@ from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
+from ksmactors.diagnose.explain import explain
 from ksmactors.errors import UsageError
 from ksmactors.events.logs import LogWriter
 from ksmactors.interleave.schedule import Schedule

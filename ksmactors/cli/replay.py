@@ -10,12 +10,12 @@ import click
 
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.replaying import by_names, recorded
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.tally import Found
 from ksmactors.cli.options import log_option, output_options
 from ksmactors.cli.report import print_found
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
+from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
 
 

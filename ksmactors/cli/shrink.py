@@ -10,13 +10,13 @@ from time import perf_counter
 import anyio
 import click
 
-from ksmactors.campaign import shrink as shrinking
 from ksmactors.campaign.findings import default_directory, kept, prepare
-from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.tally import Tally
 from ksmactors.cli.options import out_option, output_options
 from ksmactors.cli.report import json_object, print_found
 from ksmactors.cli.screen import console
+from ksmactors.diagnose import shrink as shrinking
+from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import INTERRUPTED
 from ksmactors.interleave.strategies.follow import Follow
 

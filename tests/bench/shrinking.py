@@ -14,9 +14,9 @@ import trio
 from ksmactors.campaign.corpus import FAR_APART, signature_of, subject_of
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.shrink import BUDGET, shrink
+from ksmactors.diagnose.replaying import recorded
+from ksmactors.diagnose.shrink import BUDGET, shrink
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES as CORPUS
 

@@ -9,9 +9,9 @@ import pytest
 
 from ksmactors.campaign.api import stress
 from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import make_subject
+from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
 from ksmactors.interleave.schedule import Schedule, decode, encode
 from ksmactors.model import Model, Table

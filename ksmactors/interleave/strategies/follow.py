@@ -1,7 +1,7 @@
 """Follow: the default order, but for departures that are given by names.
 
 A departure says: when actor X has passed so many points of its own and is about to do this, Y gets the turn. That does
-not depend on what others do meanwhile, so departures can be left out one by one (`campaign.shrink`), and a recording
+not depend on what others do meanwhile, so departures can be left out one by one (`diagnose.shrink`), and a recording
 can be followed after unrelated code has changed, as far as that goes: a place is recognised within a few points by what
 is about to be done there, and an actor that was late at one place is expected to be as late at the next. A departure
 whose place never comes, or whose Y is not ready then, is passed over.

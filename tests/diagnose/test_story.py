@@ -8,8 +8,8 @@ import trio
 
 from ksmactors.campaign.outcome import Defect, Outcome
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.story import DEEDS, LINES, Chronicle
 from ksmactors.campaign.subject import make_subject
+from ksmactors.diagnose.story import DEEDS, LINES, Chronicle
 from ksmactors.interleave.schedule import Departure
 from ksmactors.model import Int, Model, Table
 

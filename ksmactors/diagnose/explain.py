@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from ksmactors.campaign.outcome import ENDED, Defect, Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.story import COUNTERS
 from ksmactors.campaign.subject import Subject
+from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
 from ksmactors.history.case import Case
 from ksmactors.history.cases import looks_like

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from ksmactors.campaign.corpus import show, subject_of
-from ksmactors.campaign.explain import explain
 from ksmactors.campaign.outcome import Explanation, Outcome
+from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
 

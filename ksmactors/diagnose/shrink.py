@@ -18,10 +18,10 @@ import trio
 
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.replaying import Draws, Recorded, by_label, by_names
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.story import Chronicle
 from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.diagnose.replaying import Draws, Recorded, by_label, by_names
+from ksmactors.diagnose.story import Chronicle
 from ksmactors.errors import UsageError
 from ksmactors.interleave.schedule import Departure, decode
 from ksmactors.interleave.strategies.delay import Delay

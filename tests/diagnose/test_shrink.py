@@ -11,10 +11,10 @@ import trio
 import ksmactors
 from ksmactors.campaign.findings import save
 from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.replaying import recorded
 from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.shrink import Shrunk, shrink
 from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.diagnose.replaying import recorded
+from ksmactors.diagnose.shrink import Shrunk, shrink
 from ksmactors.errors import UsageError
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.schedule import decode, encode

@@ -1,0 +1,34 @@
+"""Text from files, names and exceptions, made safe for a terminal: control characters are shown, not performed.
+
+A finding, a log or a scenario may come from somebody else. An escape sequence in it could move the cursor, change the
+window's title, or, with bidirectional controls, show another text than is there. So everything that is printed and
+was not written by ksmactors itself passes through `escaped`; nothing else in the project decides what is printable.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_UNSAFE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and newline, DEL and C1, which holds an eight-bit CSI and OSC
+    "\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # bidi controls, invisible, line breaks
+    "\U000e0000-\U000e007f"  # tags: invisible
+    "\ud800-\udfff]"  # lone surrogates: undecodable bytes of file names, which a strict stream cannot write
+)
+
+_BREAKS: Final = re.compile("[\t\n]")
+
+
+def escaped(text: str) -> str:
+    r"""Return the text on one line, with each control, bidirectional or invisible character as `\x1b` or `\u202e`."""
+    return _BREAKS.sub(_shown, escaped_lines(text))
+
+
+def escaped_lines(text: str) -> str:
+    """Like `escaped`, but tabs and newlines stay: for tracebacks and other text of several lines."""
+    return _UNSAFE.sub(_shown, text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode()
