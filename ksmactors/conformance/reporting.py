@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ksmactors.conformance.language import Comment, Operation, Scenario
 from ksmactors.errors import ScenarioError
+from ksmactors.mm.const import ERESTARTSYS
 
 WHOLE_SCAN = (1 << 32) - 1
 """pages_to_scan of a batch that runs to the end of the scan: as much as the knob takes."""
@@ -36,6 +37,8 @@ class Reporter(ABC):
         self.scenario, self.label, self.nodes = scenario, label, nodes
         self.lines: list[str] = []
         self.missing = ""
+        self.current: Operation
+        """What is being performed, or was last."""
 
     @abstractmethod
     async def perform(self, operation: Operation) -> list[str]:
@@ -72,6 +75,7 @@ class Reporter(ABC):
                 self.lines.append(line.text)
                 continue
             self.lines.append(f"> {line.text}")
+            self.current = line
             if line.node >= self.nodes:
                 text = f"there is no node {line.node}; the machine has {self.nodes} (--nodes), numbered from 0"
                 raise self.refused(line, text)
@@ -133,8 +137,8 @@ class Reporter(ABC):
 
 
 def errno_name(error: int) -> str:
-    """The name of a negative errno, without its sign."""
-    return errorcode[-error]
+    """The name of a negative errno, without its sign; a system call that a signal has ended answers EINTR."""
+    return "EINTR" if error == -ERESTARTSYS else errorcode[-error]
 
 
 def status_word(status: int) -> str:

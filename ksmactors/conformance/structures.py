@@ -92,7 +92,7 @@ class Structures:
 
     def _node(self, node: StableNode, *, nid: bool = False) -> Iterator[str]:
         frame = self.kernel.pfn_to_page(node.kpfn)
-        stale = frame.mapping is not node.mapping or frame.mapcount == 0
+        stale = frame.mapping is not node.mapping or frame.refcount == 0
         yield "stale" if stale else f"node={frame.nid}"
         if nid:
             yield f"nid={node.nid}"

@@ -7,7 +7,8 @@ from typing import Final
 
 __all__ = [
     "EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINTR", "EINVAL", "EIO", "ENOENT", "ENOMEM", "ERANGE", "ERESTARTSYS",
-    "MADV_DONTNEED", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE", "VM_FAULT_OOM",
+    "MADV_DONTNEED", "MADV_FREE", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE",
+    "VM_FAULT_OOM",
     "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
 ]  # fmt: skip
 
@@ -18,6 +19,7 @@ ERESTARTSYS: Final = 512
 """A signal came in between: the process never sees it, but EINTR, or its call is begun anew."""
 
 MADV_DONTNEED: Final = 4
+MADV_FREE: Final = 8
 MADV_MERGEABLE: Final = 12
 MADV_UNMERGEABLE: Final = 13
 MADV_PAGEOUT: Final = 21

@@ -67,6 +67,8 @@ class SwapDevice:
         self.submitted: Final = WaitQueue(conductor, "writes to the swap device", idle=True)
         self.written: Final = WaitQueue(conductor, "the end of a writeback")
         self.allocated = 0
+        self.synchronous = False
+        """Whether a write ends before whoever started it goes on, as on a RAM disk."""
         self.writeok = True
         """SWP_WRITEOK: slots are given out. Not while swapoff empties the device."""
 
