@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ksmactors.conformance.places import Visits, places
+from ksmactors.conformance.places import Visits, inlined, places
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
@@ -37,8 +37,8 @@ class Task:
 class Tasks:
     """All tasks of one scenario, by name. Its methods are for the actor that performs the scenario."""
 
-    def __init__(self, conductor: Conductor, holding: Holding) -> None:
-        self.conductor, self.holding = conductor, holding
+    def __init__(self, conductor: Conductor, holding: Holding, kernel_name: str) -> None:
+        self.conductor, self.holding, self.kernel_name = conductor, holding, kernel_name
         self.named: list[str] = []
         """In the order in which they were first named."""
         self.running: dict[str, Task] = {}
@@ -134,7 +134,7 @@ class Tasks:
     def plight(self, actor: Actor) -> str:
         """Why a task goes on no further."""
         hold = self.holding.held.get(actor.name)
-        return f"is held {hold.where}" if hold is not None else f"waits: {_waits_for(actor)}"
+        return f"is held {hold.where}" if hold is not None else f"waits: {self._waits_for(actor)}"
 
     async def _state(self, name: str, task: Task) -> str:
         hold = self.holding.held.get(name)
@@ -143,17 +143,18 @@ class Tasks:
         if task.ended():
             del self.running[name]
             return f"done {await task.finish()}".rstrip()
-        return f"blocked: {_waits_for(task.actor)}"
+        return f"blocked: {self._waits_for(task.actor)}"
 
-
-def _waits_for(actor: Actor) -> str:
-    """What a blocked actor waits for, in the words of the recordings."""
-    waited = actor.waiting_on
-    if isinstance(waited, Frame):
-        return "migration entry" if "migration_entry_wait" in actor.functions() else "page lock"
-    if isinstance(waited, RwSem):
-        if waited.name.startswith("mmap_sem"):
+    def _waits_for(self, actor: Actor) -> str:
+        """What a blocked actor waits for, in the words of the recordings."""
+        waited = actor.waiting_on
+        if isinstance(waited, Frame):
+            return "migration entry" if "migration_entry_wait" in actor.functions() else "page lock"
+        if isinstance(waited, RwSem):
+            if not waited.name.startswith("mmap_sem"):
+                return "anon_vma lock"
+            if not set(inlined(self.kernel_name)).isdisjoint(actor.functions()):
+                return "ksm_thread_mutex"  # its owner is on top of the stack, and locks are left out there
             write = any(one is actor and wants for one, wants in waited.queue)
             return f"mmap_lock ({'write' if write else 'read'})"
-        return "anon_vma lock"
-    return "spins" if waited is None else name_of(waited)
+        return "spins" if waited is None else name_of(waited)

@@ -27,8 +27,8 @@ class PageName(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What is at an address: `kind` is ksm, anon, zero, none, swap or moving (a migration entry); `pfn` and `nid` are -1
-    without a frame."""
+    """What is at an address: `kind` is ksm, anon, zero, none, swap, or moving for a migration entry; `pfn` and `nid` are
+    -1 without a frame."""
 
     kind: str
     pfn: int = -1
@@ -92,9 +92,9 @@ class Census:
         """The living process of that name."""
         return next((process for process in self.living if process.name == name), None)
 
-    def of_mm(self, mm: AddressSpace) -> Process:
-        """The process that an address space belongs, or belonged, to."""
-        return next(process for process in self._all if process.mm is mm)
+    def of_mm(self, mm: AddressSpace) -> Process | None:
+        """The process that an address space belongs, or belonged, to; None while its fork is under way."""
+        return next((process for process in self._all if process.mm is mm), None)
 
     def pages(self) -> Iterator[tuple[PageName, Sight]]:
         """Every mapped page of the living, and what is there."""

@@ -57,8 +57,7 @@ class Interleaved(MemoryOperations):
     async def _do_bg(self, operation: Operation) -> list[str]:
         inner, task = operation.done, operation.task
         if task in self.tasks.running:
-            actor = self.tasks.running[task].actor
-            raise self.refused(operation, f"{task} {self.tasks.plight(actor)}; let it end before it does more")
+            return [f"error {task} is busy"]
         if task == KSMD:
             await self._begin_batches(inner)
         else:

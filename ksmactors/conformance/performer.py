@@ -31,7 +31,7 @@ class Performer(Interleaved):
         self.census = Census(self.kernel)
         self.inside = Structures(self.kernel, self.census)
         self.ksmd = Stepper(self.kernel, self.conductor)
-        self.tasks = Tasks(machine.conductor, holding)
+        self.tasks = Tasks(machine.conductor, holding, self.kernel.kernel_name)
         self.pins = {}
         self.traced: list[str] | None = None
         """What was traced since the last `ktrace`; None before the first."""

@@ -21,6 +21,8 @@ from ksmactors.ksm.kernel import Ksm
 UNNAMED: Final = "-"
 """In the column of the kernels: none has the place to be held at."""
 
+INLINED: Final = "inlined "
+
 _WHERE: Final = re.compile(
     r"(?P<names>(?:= )?[\w. ]+?)"
     r"(?: (?P<nth>\d+)(?: of (?P<every>\d+))?)?"
@@ -55,9 +57,19 @@ class Place:
 @cache
 def places() -> Mapping[str, Place]:
     """The table, by the names of the places."""
+    return {place.name: place for place in (_parsed(line) for line in _lines() if not line.startswith(INLINED))}
+
+
+def inlined(kernel: str) -> Sequence[str]:
+    """The functions that are part of their caller in the recorded build of an emulated kernel."""
+    head = f"{INLINED}{kernel}: "
+    return [name for line in _lines() if line.startswith(head) for name in line.removeprefix(head).split()]
+
+
+@cache
+def _lines() -> Sequence[str]:
     text = files("ksmactors.conformance").joinpath("places.txt").read_text("utf-8")
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    return {place.name: place for place in map(_parsed, lines)}
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def near(name: str) -> list[str]:

@@ -7,6 +7,7 @@ the counters say and which pages share frames by now.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from errno import errorcode
 from typing import NamedTuple
 
@@ -80,10 +81,13 @@ class Reporter(ABC):
                 text = f"there is no node {line.node}; the machine has {self.nodes} (--nodes), numbered from 0"
                 raise self.refused(line, text)
             try:
-                results = await self.perform(line)
+                self.answer(await self.perform(line))
             except Stop:
                 break
-            self.lines += [f"= {result}" if result else "=" for result in results]
+
+    def answer(self, results: Sequence[str]) -> None:
+        """Write result lines down."""
+        self.lines += [f"= {result}" if result else "=" for result in results]
 
     def refused(self, operation: Operation, what: str) -> ScenarioError:
         """The error for an operation that cannot be carried out."""
@@ -108,20 +112,19 @@ class Reporter(ABC):
     async def _do_trace(self, operation: Operation) -> list[str]:
         views = [view for flag, view in (("frames", self._frames), ("trees", self._trees)) if flag in operation.flags]
         shown = [view() for view in views]
-        results: list[str] = []
         steps = full_scans = 0
         idle = False
         while not idle and (full_scans if operation.name == "tracescan" else steps) < operation.number:
             batch = await self.batch(1)
             steps, full_scans, idle = steps + 1, full_scans + batch.full_scans, batch.idle
             note = " idle" if idle else " end-of-scan" if batch.full_scans else ""
-            results.append(f"t{steps} {self.counters()}{note}")
+            self.answer([f"t{steps} {self.counters()}{note}"])  # at once: the next step may be the last
             for index, view in enumerate(views):
                 now = view()
                 if now != shown[index]:
                     shown[index] = now
-                    results += now
-        return results
+                    self.answer(now)
+        return []
 
     async def _do_counters(self, operation: Operation) -> list[str]:
         return [f"counters {self.counters()}"]
