@@ -301,7 +301,7 @@ class _Printer:
 
     def show(self, comparison: Comparison) -> None:
         name, failure = comparison.scenario.name, comparison.failure
-        if failure is not None:
+        if failure is not None and not comparison.stopped:
             click.echo(f"{name} failed: {failure}", err=True)
         elif comparison.not_run:
             click.echo(f"{name} {comparison.not_run}", err=True)

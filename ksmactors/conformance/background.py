@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ksmactors.conformance.places import Visits, inlined, places
+from ksmactors.conformance.places import Visits, atomic, inlined, places
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
@@ -23,6 +23,10 @@ PATIENCE_NS: Final = 1_000_000_000
 
 SPINS_MAX: Final = 1_000
 """How often tasks may have the turn while they settle and only spin."""
+
+
+MAPPED_ATOMICALLY: Final = "the page is mapped atomically there (kmap_atomic), so it must not sleep"
+"""Why a task is not held at a place that is `atomic` in places.txt."""
 
 
 @dataclass(slots=True)
@@ -44,10 +48,13 @@ class Tasks:
         self.running: dict[str, Task] = {}
         self.log: list[str] = []
         """Holds that were refused, since somebody last asked."""
+        self.refused = False
+        """Whether a hold was refused at its place."""
         self._told: dict[str, str] = {}
         holding.refuse = self._refused
 
     def _refused(self, hold: Hold, reason: str) -> None:
+        self.refused = True
         self.log.append(f"# log {hold.task}: not held {hold.where}: {reason}")
 
     @property
@@ -64,7 +71,9 @@ class Tasks:
         """Hold a task when it comes to a place."""
         self.mention(name)
         spot = Visits(places()[place], caller)
-        self.holding.add(Hold(name, place, spot, self.conductor.turn, after=after, times=times), actor)
+        reason = "" if after or place not in atomic(self.kernel_name) else MAPPED_ATOMICALLY
+        hold = Hold(name, place, spot, self.conductor.turn, after=after, times=times, atomic=reason)
+        self.holding.add(hold, actor)
 
     def start(self, name: str, work: Callable[[], Awaitable[list[str]]]) -> None:
         """Start an actor that does an operation in the background."""
@@ -85,11 +94,18 @@ class Tasks:
         self._told.pop(name, None)
         self.running[name] = task
 
-    def release(self, name: str) -> None:
-        """Let a task go on if it is held."""
+    @property
+    def all_met(self) -> bool:
+        """Whether every hold has been met."""
+        return not self.refused and not any(self.holding.pending.values())
+
+    def release(self, name: str) -> bool:
+        """Let a task go on; False if it is not held."""
+        if self.holding.held.pop(name, None) is None:
+            return False
         self._told.pop(name, None)
-        if self.holding.held.pop(name, None) is not None:
-            self.conductor.resume(self.running[name].actor)
+        self.conductor.resume(self.running[name].actor)
+        return True
 
     def signal(self, name: str) -> None:
         """Send a signal to a task: what can be interrupted ends."""

@@ -27,8 +27,8 @@ class PageName(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What is at an address: `kind` is ksm, anon, zero, none, swap, or moving for a migration entry; `pfn` and `nid` are
-    -1 without a frame."""
+    """What is at an address: `kind` is ksm, anon, zero, none, swap, or moving (a migration entry); `pfn` and `nid`
+    are -1 without a frame."""
 
     kind: str
     pfn: int = -1

@@ -79,8 +79,13 @@ class Interleaved(MemoryOperations):
         self.tasks.add(KSMD, Task(self.ksmd.ksmd, lambda: self.ksmd.resting, finish))
 
     async def _do_release(self, operation: Operation) -> list[str]:
-        self.tasks.release(operation.task)
+        if not self.tasks.release(operation.task):
+            return ["error not held"]
         return await self._settled()
+
+    def finish(self) -> None:
+        if not self.tasks.all_met:
+            self.lines.append("# a hold was not met")
 
     async def _do_disarm(self, operation: Operation) -> list[str]:
         self.tasks.holding.disarm(operation.task)

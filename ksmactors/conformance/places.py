@@ -21,7 +21,9 @@ from ksmactors.ksm.kernel import Ksm
 UNNAMED: Final = "-"
 """In the column of the kernels: none has the place to be held at."""
 
-INLINED: Final = "inlined "
+INLINED: Final = "inlined"
+ATOMIC: Final = "atomic"
+"""How the lines begin that are about one kernel."""
 
 _WHERE: Final = re.compile(
     r"(?P<names>(?:= )?[\w. ]+?)"
@@ -57,12 +59,21 @@ class Place:
 @cache
 def places() -> Mapping[str, Place]:
     """The table, by the names of the places."""
-    return {place.name: place for place in (_parsed(line) for line in _lines() if not line.startswith(INLINED))}
+    lines = (line for line in _lines() if not line.startswith((INLINED, ATOMIC)))
+    return {place.name: place for place in map(_parsed, lines)}
 
 
 def inlined(kernel: str) -> Sequence[str]:
     """The functions that are part of their caller in the recorded build of an emulated kernel."""
-    head = f"{INLINED}{kernel}: "
+    return _said_of(f"{INLINED} {kernel}: ")
+
+
+def atomic(kernel: str) -> Sequence[str]:
+    """The places at which a task of an emulated kernel must not sleep, whatever locks it holds."""
+    return _said_of(f"{ATOMIC} {kernel}: ")
+
+
+def _said_of(head: str) -> Sequence[str]:
     return [name for line in _lines() if line.startswith(head) for name in line.removeprefix(head).split()]
 
 

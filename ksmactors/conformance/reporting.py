@@ -83,7 +83,11 @@ class Reporter(ABC):
             try:
                 self.answer(await self.perform(line))
             except Stop:
-                break
+                return
+        self.finish()
+
+    def finish(self) -> None:
+        """All operations have been performed: write down what is to be said of the whole."""
 
     def answer(self, results: Sequence[str]) -> None:
         """Write result lines down."""

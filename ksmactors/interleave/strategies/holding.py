@@ -19,7 +19,7 @@ from ksmactors.interleave.actor import Actor, Operation, running_frames
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
 
-ATOMIC: Final = "it holds a spinlock, and must not sleep"
+UNDER_SPINLOCK: Final = "it holds a spinlock, so it must not sleep"
 """Why an actor that has come to the place of a hold is not held."""
 
 
@@ -37,7 +37,8 @@ class Spot(Protocol):
 @dataclass(eq=False, slots=True)
 class Hold:
     """One hold: `task` is the name of the actor, `text` how the place is written, `owner` the driver, who alone can end
-    it. `seen` are the visits that have been counted; `inside` is the one that must be over for `after`."""
+    it. `atomic` says why no actor can be held there, if so. `seen` are the visits that have been counted; `inside` is
+    the one that must be over for `after`."""
 
     task: str
     text: str
@@ -45,6 +46,7 @@ class Hold:
     owner: Actor
     after: bool = False
     times: int = 1
+    atomic: str = ""
     seen: list[object] = field(default_factory=list)
     inside: object = None
 
@@ -141,10 +143,11 @@ class Holding(Delegating):
             hold = pending.popleft()
             if pending:
                 pending[0].arm(frames, actor.op)
-            if not actor.spin_depth:
+            reason = hold.atomic or (UNDER_SPINLOCK if actor.spin_depth else "")
+            if not reason:
                 self.held[actor.name] = hold
                 return
-            self.refuse(hold, ATOMIC)
+            self.refuse(hold, reason)
 
 
 def _ignore(hold: Hold, reason: str) -> None:
