@@ -11,6 +11,7 @@ from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
+from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
 
@@ -54,14 +55,15 @@ async def perform(scenario: Scenario, setting: Setting) -> Performance:
         ScenarioError: an operation asks for a node that the machine does not have.
         UsageError: the setting names no kernel or variant.
     """
-    tape, strategy = Tape(0), Unhurried()
+    tape, strategy = Tape(0), Holding(Unhurried())
     strategy.begin(strategy_rng(0))
     conductor = Conductor(strategy, tape, max_steps=MAX_STEPS)
     machine = Machine(
         conductor, Trace(conductor), nodes=setting.nodes, kernel=setting.kernel,
         without=setting.without, with_=setting.with_,
     )  # fmt: skip
-    performer = Performer(scenario, machine, setting.label)
+    machine.kernel.swap.synchronous = True
+    performer = Performer(scenario, machine, setting.label, strategy)
 
     async def run() -> None:
         if setting.walking:
@@ -72,6 +74,9 @@ async def perform(scenario: Scenario, setting: Setting) -> Performance:
     try:
         await conductor.run("scenario", run)
     except (Finding, StepLimit) as failure:
+        if isinstance(failure, Finding) and failure.watcher == "deadlock" and performer.tasks.holding.held:
+            text = f"it needs what a held task has ({failure.message}); start it with: bg {performer.current.text}"
+            raise performer.refused(performer.current, text) from failure
         return Performance(scenario, tuple(performer.lines), failure=failure)
     except Exception as error:
         error.add_note(

@@ -16,7 +16,7 @@ from typing import Final
 from ksmactors.errors import UsageError
 
 STRUCTURE: Final = "=     "
-ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start")
+ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start", "# log")
 VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
