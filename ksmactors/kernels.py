@@ -116,8 +116,8 @@ for _name, _layer in (SERIES | LATER | MODES | MUTANTS).items():
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
 """What upstream repaired of the series; the rest of `SERIES` is ours, and no kernel has it."""
 
-_V6_1: Final = (*_REPAIRS, "page-dirtied", "pageout", "trylock-search", "chains", "per-mm", "zero-pages", "range-walk",
-                "move-status", "wake-on-sleep")  # fmt: skip
+_V6_1: Final = (*_REPAIRS, "page-dirtied", "lazy-free", "pageout", "trylock-search", "chains", "per-mm", "zero-pages",
+                "range-walk", "move-status", "wake-on-sleep")  # fmt: skip
 
 _NOT_V6_12: Final = frozenset({"overlay", "per-mm-mergeable"})
 _V7_3: Final = (*_REPAIRS, *LATER)

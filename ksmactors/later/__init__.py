@@ -23,6 +23,7 @@ from ksmactors.later.half_ksm import HalfKsm
 from ksmactors.later.head_cleared import HeadCleared
 from ksmactors.later.kpfn_aba import KpfnAba
 from ksmactors.later.ksm_into_ksm import KsmIntoKsm
+from ksmactors.later.lazy_free import LazyFree
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.mmap_sem_first import MmapSemFirst
 from ksmactors.later.move_status import MoveEnoent, MoveStatus
@@ -70,6 +71,7 @@ SERIES: Final[dict[str, type[Ksm]]] = {
 
 LATER: Final[dict[str, type[Ksm]]] = {
     "page-dirtied": PageDirtied,
+    "lazy-free": LazyFree,
     "pageout": Pageout,
     "trylock-search": TrylockSearch,
     "chains": Chains,

@@ -8,8 +8,7 @@ from typing import Final
 __all__ = [
     "EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINTR", "EINVAL", "EIO", "ENOENT", "ENOMEM", "ERANGE", "ERESTARTSYS",
     "MADV_DONTNEED", "MADV_FREE", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE",
-    "VM_FAULT_OOM",
-    "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
+    "VM_FAULT_OOM", "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
 ]  # fmt: skip
 
 PAGE_SHIFT: Final = 12
@@ -20,6 +19,7 @@ ERESTARTSYS: Final = 512
 
 MADV_DONTNEED: Final = 4
 MADV_FREE: Final = 8
+"""Since v4.5; unknown to v3.9."""
 MADV_MERGEABLE: Final = 12
 MADV_UNMERGEABLE: Final = 13
 MADV_PAGEOUT: Final = 21

@@ -57,6 +57,18 @@ class Faults(Rmap):
         await mm.up_read()
         return result
 
+    async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
+        """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.6 there is no difference.
+
+        `unpin_user_page` ends it. What takes a plain reference only, such as vmsplice, calls `get_user_pages`, and ends
+        with a put.
+        """
+        return await self.get_user_pages(mm, address, write)
+
+    async def unpin_user_page(self, page: Frame) -> None:
+        """End a pin that `pin_user_pages` has made."""
+        await page.put()
+
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
         vma.must_be_alive()

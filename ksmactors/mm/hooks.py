@@ -58,6 +58,10 @@ class KsmHooks:
         """Whether a new mapping of an address space is mergeable without having been advised."""
         return False
 
+    async def prctl_set_memory_merge(self, mm: AddressSpace, on: bool) -> int:
+        """prctl(PR_SET_MEMORY_MERGE): 0 or -errno; unknown before v6.4."""
+        return -EINVAL
+
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent: 0 or -errno."""
         return 0

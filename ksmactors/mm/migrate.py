@@ -227,6 +227,10 @@ class Migration(Faults):
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """W2 to W6: content and flags, then the stable node."""
         await new.write_content(await page.read_content())
+        await self.migrate_page_states(new, page)
+
+    async def migrate_page_states(self, new: Frame, page: Frame) -> None:
+        """The part of migrate_page_copy after the content: flags (W2), the stable node (W3 to W5), the cache (W6)."""
         self.smp_wmb()  # SetPageUptodate has one: who sees the flag sees the content, and what was stored before
         new.dirty, new.writer = page.dirty, page.writer
         await self.ksm_migrate_page(new, page)

@@ -68,7 +68,8 @@ class SwapDevice:
         self.written: Final = WaitQueue(conductor, "the end of a writeback")
         self.allocated = 0
         self.synchronous = False
-        """Whether a write ends before whoever started it goes on, as on a RAM disk."""
+        """Whether writes and reads have ended when they return, as those of a RAM disk have. Otherwise pages are under
+        writeback until the device's own actor (`Swap.end_swap_writes`) has written them."""
         self.writeok = True
         """SWP_WRITEOK: slots are given out. Not while swapoff empties the device."""
 
