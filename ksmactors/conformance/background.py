@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ksmactors.conformance.language import Operation
 from ksmactors.conformance.places import Visits, atomic, inlined, places
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
@@ -24,6 +25,11 @@ PATIENCE_NS: Final = 1_000_000_000
 SPINS_MAX: Final = 1_000
 """How often tasks may have the turn while they settle and only spin."""
 
+
+KSMD: Final = "ksmd"
+
+SCANNING: Final = frozenset({"step", "scan", "trace", "tracescan"})
+"""Operations that are done by ksmd."""
 
 MAPPED_ATOMICALLY: Final = "the page is mapped atomically there (kmap_atomic), so it must not sleep"
 """Why a task is not held at a place that is `atomic` in places.txt."""
@@ -50,6 +56,8 @@ class Tasks:
         """Holds that were refused, since somebody last asked."""
         self.refused = False
         """Whether a hold was refused at its place."""
+        self.awaited: Callable[[Actor], bool] = everybody
+        """Which of those that can move are waited for while tasks settle."""
         self._told: dict[str, str] = {}
         holding.refuse = self._refused
 
@@ -101,10 +109,12 @@ class Tasks:
 
     def release(self, name: str) -> bool:
         """Let a task go on; False if it is not held."""
-        if self.holding.held.pop(name, None) is None:
+        hold = self.holding.held.pop(name, None)
+        if hold is None or hold.actor is None:
             return False
         self._told.pop(name, None)
-        self.conductor.resume(self.running[name].actor)
+        if hold.actor.waiting_on is hold:
+            self.conductor.resume(hold.actor)
         return True
 
     def signal(self, name: str) -> None:
@@ -114,20 +124,40 @@ class Tasks:
             self.running[name].actor.signal_pending = True
 
     async def settle(self) -> None:
-        """Let all tasks go on until each is held, waits or has ended."""
-        conductor, holding = self.conductor, self.holding
-        deadline = conductor.now + PATIENCE_NS
-        holding.driver, holding.waiting = conductor.turn, True
+        """Let all tasks that are waited for go on until each is held, waits or has ended."""
+        deadline = self.conductor.now + PATIENCE_NS
+        self.holding.driver, self.holding.awaited = self.conductor.turn, self.awaited
         spins = 0
         while spins < SPINS_MAX:
-            for actor in [actor for actor in conductor.ready if actor.name in holding.held]:
-                conductor.suspend(actor, holding.held[actor.name])
-            alarm = conductor.next_alarm
-            if len(conductor.ready) == 1 and (alarm is None or alarm > deadline):
+            self._suspend()
+            alarm = self.conductor.next_alarm
+            others = [actor for actor in self.conductor.ready if actor is not self.conductor.turn]
+            if not any(map(self.awaited, others)) and (others or alarm is None or alarm > deadline):
                 break
-            spins += len(conductor.ready) > 1
-            await conductor.relax()
-        holding.waiting = False
+            spins += bool(others)
+            await self.conductor.relax()
+        self.holding.awaited = None
+
+    async def pass_on(self) -> bool:
+        """Let somebody else move; False if nobody can, not even in a while."""
+        self._suspend()
+        alarm = self.conductor.next_alarm
+        if len(self.conductor.ready) == 1 and (alarm is None or alarm > self.conductor.now + PATIENCE_NS):
+            return False
+        await self.conductor.relax()
+        self._suspend()
+        return True
+
+    def _suspend(self) -> None:
+        """Take those out of the schedule whom the strategy has stopped."""
+        for actor in [actor for actor in self.conductor.ready if actor.name in self.holding.held]:
+            self.conductor.suspend(actor, self.holding.held[actor.name])
+
+    def needed_by(self, operation: Operation) -> str | None:
+        """The task that does an operation itself; None for what no task does."""
+        if operation.name == "bg":
+            return operation.task
+        return KSMD if operation.name in SCANNING else operation.process or None
 
     async def news(self) -> list[str]:
         """What has become of the tasks, where that is new: lines."""
@@ -174,3 +204,8 @@ class Tasks:
             write = any(one is actor and wants for one, wants in waited.queue)
             return f"mmap_lock ({'write' if write else 'read'})"
         return "spins" if waited is None else name_of(waited)
+
+
+def everybody(_: Actor) -> bool:
+    """All of them."""
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from ksmactors.conformance.contents import wrong_checks
 from ksmactors.conformance.emulator import Performance
@@ -15,6 +15,9 @@ from ksmactors.errors import Finding, StepLimit
 VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not run")
 """What can become of a scenario. `stopped`: all lines were the same up to a memory error, at which the emulator stops;
 the other side goes on."""
+
+MEMORY_WATCHERS: Final = frozenset({"lifetime", "naming", "structure"})
+"""Those who report what crashes or corrupts a real kernel."""
 
 
 class Side(NamedTuple):
@@ -100,24 +103,31 @@ async def compare(
 async def _compare_once(
     scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool
 ) -> Comparison:  # fmt: skip
+    names = (expected.name if expected is not None else "", performed.name)
     first = None if expected is None else await expected.perform(scenario)
     if first is not None and (first.missing or first.failure is not None):
         return Comparison(scenario, first, Performance(scenario, ()), not_run=first.missing)
     second = await performed.perform(scenario)
-    if isinstance(second.failure, Finding) and expected is not None and first is not None and not second.missing:
-        return _compare_stopped(Comparison(scenario, first, second), second.failure, (expected.name, performed.name))
+    if is_memory_error(second.failure) and first is not None and not second.missing:
+        return _compare_stopped(Comparison(scenario, first, second), names)
     if second.missing or second.failure is not None:
         return Comparison(scenario, first, second, not_run=second.missing)
     diff: list[str] = []
     if expected is not None and first is not None:
         live = expected.live or performed.live
-        diff = differences(first.lines, second.lines, (expected.name, performed.name), live=live)
+        diff = differences(first.lines, second.lines, names, live=live)
     wrong = wrong_checks(scenario, second.lines) if checked else []
     return Comparison(scenario, first, second, tuple(diff), tuple(wrong))
 
 
-def _compare_stopped(comparison: Comparison, finding: Finding, names: tuple[str, str]) -> Comparison:
+def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:
+    """Whether a schedule has ended in what crashes or corrupts a real kernel."""
+    return isinstance(failure, Finding) and failure.watcher in MEMORY_WATCHERS
+
+
+def _compare_stopped(comparison: Comparison, names: tuple[str, str]) -> Comparison:
     """A run that ends in a memory error, beside one that may go on: what both have must be the same."""
+    finding = comparison.performed.failure
     assert comparison.expected is not None, "there is nothing to compare with"
     expected, performed = compared(comparison.expected.lines, comparison.performed.lines)
     rest = len(expected) - len(performed)
@@ -125,5 +135,5 @@ def _compare_stopped(comparison: Comparison, finding: Finding, names: tuple[str,
         diff = differences(comparison.expected.lines, comparison.performed.lines, names)
         return replace(comparison, diff=tuple(diff))
     ends = "where the kernel crashed" if not rest else f"and the kernel goes on ({rest} lines)"
-    note = f"the emulator stops at a memory error, {ends}: {finding.message}"
+    note = f"the emulator stops at a memory error, {ends}: {finding}"
     return replace(comparison, note=note, stopped=True, rest=rest)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Final
 
-from ksmactors.conformance.background import Task, Tasks
+from ksmactors.conformance.background import KSMD, Task, Tasks
 from ksmactors.conformance.language import KERNEL_TASKS, Operation
 from ksmactors.conformance.memory import MemoryOperations
 from ksmactors.conformance.places import places
 from ksmactors.conformance.reporting import WHOLE_SCAN, Batch, Stop
 from ksmactors.conformance.stepping import Stepper
-
-KSMD: Final = "ksmd"
 
 
 class Interleaved(MemoryOperations):
@@ -56,8 +53,6 @@ class Interleaved(MemoryOperations):
 
     async def _do_bg(self, operation: Operation) -> list[str]:
         inner, task = operation.done, operation.task
-        if task in self.tasks.running:
-            return [f"error {task} is busy"]
         if task == KSMD:
             await self._begin_batches(inner)
         else:

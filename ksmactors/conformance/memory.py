@@ -7,12 +7,10 @@ from typing import Final
 
 from ksmactors.conformance.census import Census, Process, Region
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.reporting import Reporter, errno_name, result_word
+from ksmactors.conformance.reporting import Reporter, bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.later.merge_any import MergeAny
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import (
-    EINVAL,
     MADV_DONTNEED,
     MADV_FREE,
     MADV_MERGEABLE,
@@ -30,11 +28,6 @@ ADVICE: Final = {
     "swapout": MADV_PAGEOUT,
     "free": MADV_FREE,
 }
-
-
-def bare_word(error: int) -> str:
-    """What the operations that were added later answer."""
-    return errno_name(error) if error < 0 else "ok"
 
 
 class MemoryOperations(Reporter):
@@ -87,10 +80,8 @@ class MemoryOperations(Reporter):
         return [bare_word(await self.kernel.mlock(process.mm, start, length, on=operation.name == "mlock"))]
 
     async def _do_prctl(self, operation: Operation) -> list[str]:
-        """PR_SET_MEMORY_MERGE; a kernel that does not know it answers EINVAL."""
+        """PR_SET_MEMORY_MERGE."""
         mm = self._process(operation).mm
-        if not isinstance(self.kernel, MergeAny):
-            return [bare_word(-EINVAL)]
         return [bare_word(await self.kernel.prctl_set_memory_merge(mm, operation.flags == ("on",)))]
 
     async def _do_pin(self, operation: Operation) -> list[str]:

@@ -9,8 +9,7 @@ from ksmactors.conformance.background import Tasks
 from ksmactors.conformance.census import Census
 from ksmactors.conformance.interleaved import Interleaved
 from ksmactors.conformance.language import Operation, Scenario
-from ksmactors.conformance.memory import bare_word
-from ksmactors.conformance.reporting import Stop, errno_name, status_word
+from ksmactors.conformance.reporting import Stop, bare_word, errno_name, status_word
 from ksmactors.conformance.stepping import MILLISECOND_NS, REST, Stepper
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
 from ksmactors.interleave.strategies.holding import Holding
@@ -27,6 +26,7 @@ class Performer(Interleaved):
 
     def __init__(self, scenario: Scenario, machine: Machine, kernel_label: str, holding: Holding) -> None:
         super().__init__(scenario, kernel_label, machine.nodes)
+        self.machine = machine
         self.conductor, self.kernel = machine.conductor, machine.kernel
         self.census = Census(self.kernel)
         self.inside = Structures(self.kernel, self.census)
@@ -42,6 +42,9 @@ class Performer(Interleaved):
         await self.report()
 
     async def perform(self, operation: Operation) -> list[str]:
+        busy = self.tasks.needed_by(operation)
+        if busy in self.tasks.running:
+            return [f"error {busy} is busy"]
         results = await self.operation(operation)
         await self.kernel.lru_add_drain_all()
         await self.rest()

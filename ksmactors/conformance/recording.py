@@ -1,7 +1,7 @@
 """Recordings: what a kernel did with a scenario, as text; finding the right one, and comparing.
 
-Lines that start with `# kernel`, `# start` or `# log` say where and how a recording was made, not what happened, and are
-left out of a comparison. Lines that start with `=     ` show KSM's own structures; not every recording has them.
+Lines that start with `# kernel`, `# start` or `# log` say where and how a recording was made, not what happened. They
+are left out of a comparison. Lines that start with `=     ` show KSM's own structures; not every recording has them.
 """
 
 from __future__ import annotations

@@ -45,6 +45,9 @@ class Reporter(ABC):
     async def perform(self, operation: Operation) -> list[str]:
         """Do what an operation says: its result lines, without the `= `."""
 
+    async def before(self, operation: Operation) -> None:
+        """An operation is about to be performed."""
+
     @abstractmethod
     async def batch(self, pages: int) -> Batch:
         """Have ksmd run one batch of up to `pages` pages."""
@@ -80,6 +83,7 @@ class Reporter(ABC):
             if line.node >= self.nodes:
                 text = f"there is no node {line.node}; the machine has {self.nodes} (--nodes), numbered from 0"
                 raise self.refused(line, text)
+            await self.before(line)
             try:
                 self.answer(await self.perform(line))
             except Stop:
@@ -156,3 +160,8 @@ def status_word(status: int) -> str:
 def result_word(error: int) -> str:
     """What most operations answer."""
     return f"error {errno_name(error)}" if error < 0 else "ok"
+
+
+def bare_word(error: int) -> str:
+    """What the operations that were added later answer."""
+    return errno_name(error) if error < 0 else "ok"

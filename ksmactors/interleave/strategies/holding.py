@@ -49,6 +49,8 @@ class Hold:
     atomic: str = ""
     seen: list[object] = field(default_factory=list)
     inside: object = None
+    actor: Actor | None = None
+    """Who is held, once it is met."""
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ class Hold:
 class Holding(Delegating):
     """Stops actors where holds say; `inner` decides among the others.
 
-    While the driver is `waiting` for the others, it has the turn only if none of them can move.
+    While actors are `awaited`, the driver has the turn only if none of them can move.
     """
 
     name: ClassVar[str] = "holding"
@@ -98,7 +100,7 @@ class Holding(Delegating):
         self.inner = inner
         self.wants_profile = inner.wants_profile
         self.driver: Actor | None = None
-        self.waiting = False
+        self.awaited: Callable[[Actor], bool] | None = None
         self.pending: dict[str, deque[Hold]] = {}
         """Holds that have not been met, by the name of their actor, in the order in which they are to be met."""
         self.held: dict[str, Hold] = {}
@@ -125,14 +127,14 @@ class Holding(Delegating):
         if current is not None and self.pending.get(current.name):
             self._look(current)
         free = [actor for actor in ready if actor.name not in self.held]
-        if self.waiting:
-            free = [actor for actor in free if actor is not self.driver] or free
+        if self.awaited is not None and any(self.awaited(actor) for actor in free if actor is not self.driver):
+            free = [actor for actor in free if actor is not self.driver]
         if len(free) < 2:
             return free[0] if free else ready[0]
         return self.inner.choose(free, current if current in free else None)
 
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
-        if self.waiting or self.held or any(self.pending.values()):
+        if self.awaited is not None or self.held or any(self.pending.values()):
             return 1
         return self.inner.horizon(ready, current)
 
@@ -146,6 +148,7 @@ class Holding(Delegating):
             reason = hold.atomic or (UNDER_SPINLOCK if actor.spin_depth else "")
             if not reason:
                 self.held[actor.name] = hold
+                hold.actor = actor
                 return
             self.refuse(hold, reason)
 
