@@ -9,10 +9,8 @@ from ksmactors.conformance.census import Census, Process, Region
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.reporting import Reporter, errno_name, result_word
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.later.merge_any import MergeAny
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import (
-    EINVAL,
     MADV_DONTNEED,
     MADV_FREE,
     MADV_MERGEABLE,
@@ -89,8 +87,6 @@ class MemoryOperations(Reporter):
     async def _do_prctl(self, operation: Operation) -> list[str]:
         """PR_SET_MEMORY_MERGE; a kernel that does not know it answers EINVAL."""
         mm = self._process(operation).mm
-        if not isinstance(self.kernel, MergeAny):
-            return [bare_word(-EINVAL)]
         return [bare_word(await self.kernel.prctl_set_memory_merge(mm, operation.flags == ("on",)))]
 
     async def _do_pin(self, operation: Operation) -> list[str]:
