@@ -248,7 +248,7 @@ class Process:
         """
         self._must_run()
         turn = self.crew.machine.conductor.turn
-        mm = self._kernel.exec_mm(self.mm)
+        mm = await self._kernel.exec_mm(self.mm)
         if isinstance(mm, int):
             return mm
         self._left_behind |= self._threads - {turn.number}

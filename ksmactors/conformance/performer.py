@@ -110,10 +110,8 @@ class Performer(Interleaved):
 
     async def _do_where(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
-        pte = self.kernel.page_at(process.mm, address)
-        if pte is None or pte.frame is self.kernel.zero_page:
-            return ["status=-ENOENT"]
-        return [f"node {pte.frame.nid}"]
+        status = self.kernel.do_pages_stat(process.mm, address)
+        return [f"node {status}" if status >= 0 else status_word(status)]
 
     # -- knobs and time -----------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class KsmCore(Hotplug):
         self.ksm_pages_unshared = 0
         self.ksm_rmap_items = 0
         self.pages_scanned = 0
-        """Pages that ksmd has looked at; v3.9 does not count them, its recordings do."""
+        """Pages that ksmd has come to; v3.9 does not count them, its recordings do."""
         self.ksmd_actor: Actor | None = None
         self._declared: Declared | None = None
         self.items_allocated = 0
