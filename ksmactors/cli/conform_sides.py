@@ -49,9 +49,8 @@ def _emulator(setting: Setting) -> Side:
 def _this_machine(live: Live) -> Side:
     """The running kernel. Each scenario is first performed on the emulator as that kernel; one that ends in a memory
     error there is refused, since it may crash or corrupt the machine."""
-    guard = Setting(
-        _kernel_like(live) or OLDEST_LIVE, live.nodes, watchers=tuple(name for name in WATCHERS if name in MEMORY_WATCHERS)
-    )  # fmt: skip
+    watchers = tuple(name for name in WATCHERS if name in MEMORY_WATCHERS)
+    guard = Setting(_kernel_like(live) or OLDEST_LIVE, live.nodes, watchers=watchers)
 
     async def performed(scenario: Scenario) -> Performance:
         if not live.lacks(scenario):
