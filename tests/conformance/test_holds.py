@@ -176,7 +176,7 @@ async def test_a_hold_where_sleeping_is_forbidden_is_refused(
 ) -> None:
     """The task goes on, the reason is in the log, and at the end it is said that a hold was not met."""
     third = "proc C\nmap C r 1\nfill C r 0 8\nmergeable C r\nscan 1\n"
-    lines = await answers(f"{third}hold {hold}\nbg {operation}\nrelease {hold.split()[0]}\n", kernel)
+    lines = await answers(f"{third}hold {hold}\nbg {operation}\nrelease {hold.split(maxsplit=1)[0]}\n", kernel)
     task, _, place = hold.partition(" ")
     assert any(line.startswith(f"# log {task}: not held {place}: {reason}") for line in lines)
     assert lines[-2:] == ["= error not held", "# a hold was not met"]
