@@ -116,18 +116,22 @@ for _name, _layer in (SERIES | LATER | MODES | MUTANTS).items():
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
 """What upstream repaired of the series; the rest of `SERIES` is ours, and no kernel has it."""
 
-_V6_1: Final = (*_REPAIRS, "page-dirtied", "pageout", "trylock-search", "chains", "per-mm", "zero-pages", "range-walk",
-                "move-status", "wake-on-sleep")  # fmt: skip
+_V6_1: Final = (
+    *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "lazy-free", "move-unlocked", "offline-retries",
+    "pageout", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "trylock-search", "chains", "per-mm",
+    "zero-pages", "range-walk", "move-status", "wake-on-sleep",
+)  # fmt: skip
 
-_NOT_V6_12: Final = frozenset({"overlay", "per-mm-mergeable"})
 _V7_3: Final = (*_REPAIRS, *LATER)
+_NOT_V6_18: Final = frozenset({"overlay", "unmerge-walk"})
+_NOT_V6_12: Final = _NOT_V6_18 | {"per-mm-mergeable", "bool-enable", "mremap-vmas"}
 
 KERNELS: Final[dict[str, tuple[str, ...]]] = {
     "series": tuple(SERIES),
-    "v3.9": (),
+    "v3.9": ("node-reused",),
     "v6.1": _V6_1,
     "v6.12": tuple(name for name in _V7_3 if name not in _NOT_V6_12),
-    "v6.18": tuple(name for name in _V7_3 if name != "overlay"),
+    "v6.18": tuple(name for name in _V7_3 if name not in _NOT_V6_18),
     "v7.3": _V7_3,
 }
 """The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""

@@ -41,6 +41,8 @@ class Machine:
         without: variants of that kernel to take off.
         with_: variants to put on.
         inject: faults that may happen, see `injection.KINDS`, and how often each.
+        synchronous_swap: whether the swap device is a RAM disk, whose writes have ended when they return;
+            `kernel.swap.synchronous` changes it later.
 
     Raises:
         UsageError: no such kernel or variant, or an impossible number.
@@ -57,12 +59,14 @@ class Machine:
         without: Iterable[str] = (),
         with_: Iterable[str] = (),
         inject: Mapping[str, Rate] | None = None,
+        synchronous_swap: bool = False,
     ) -> None:
         self.conductor = conductor
         self.trace = trace
         self.nodes = nodes
         cls = kernel_class(kernel=kernel, without=without, with_=with_)
         self.kernel = cls(conductor, trace, nodes=nodes, frames_per_node=frames_per_node)
+        self.kernel.swap.synchronous = synchronous_swap
         self.injector = Injector(conductor, trace, inject or {})
         if inject:
             self.kernel.inject = self.injector.strikes

@@ -31,17 +31,8 @@ from typing import Final
 
 from ksmactors.actors.crew import Crew
 from ksmactors.actors.hotplug import Offline, Online
-from ksmactors.actors.process import (
-    BusError,
-    EmulatedFault,
-    OutOfMemory,
-    Pin,
-    Process,
-    ProcessExited,
-    Region,
-    SegmentationFault,
-    Thread,
-)
+from ksmactors.actors.process import Process, Thread
+from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, Pin, ProcessExited, Region, SegmentationFault
 from ksmactors.errors import WorkloadCrashed
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.locks import WaitQueue

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
+from ksmactors.actors.region import Pin
 from ksmactors.conformance.language import Operation, read_scenario
 from ksmactors.errors import UsageError
+from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.workload import FilePath, Host, Int, Process, Region, Workload
 
 DEFAULT: Final = Path(__file__).parent / "data" / "two_nodes.txt"
@@ -19,6 +21,15 @@ RECLAIMED: Final = 1000
 
 UNSEEN: Final = frozenset({"counters", "frames", "trees", "shared", "procstat", "where", "ktrace", "drain"})
 """Lines that only look, from outside of all processes."""
+
+HOLDING: Final = frozenset({"hold", "release", "disarm", "settle"})
+"""Lines that say who is held where: here each schedule decides that, so they are left out. `conform --around` does what
+they say."""
+
+RANGES: Final = frozenset({
+    "mergeable", "unmergeable", "dontneed", "munmap", "swapout", "free", "mlock", "munlock",
+})  # fmt: skip
+"""Calls of a process on a range of pages."""
 
 
 class Scenario(Workload):
@@ -36,7 +47,7 @@ class Scenario(Workload):
 
     def prepare(self) -> None:
         path = self.file if self.file is not None else DEFAULT
-        self._operations = list(read_scenario(path).operations)
+        self._operations = [one.done for one in read_scenario(path).operations if one.name not in HOLDING]
         self._nodes, self._knobs = 1, list[str]()
         for operation in self._operations:
             kind = operation.flags[0] if operation.name == "requires" else ""
@@ -63,6 +74,10 @@ class Scenario(Workload):
                     await host.reclaim(RECLAIMED, node=node)
             elif operation.name == "online":
                 await host.online()
+            elif operation.name == "device":
+                host.machine.kernel.swap.synchronous = operation.flags == ("sync",)
+            elif operation.name == "signal" and operation.task in host.processes:
+                host.processes[operation.task].interrupt()
             elif operation.name in PAUSES:
                 await play.pause()
 
@@ -85,6 +100,7 @@ class _Play:
 
     async def perform(self, process: Process, part: list[Operation], regions: dict[str, Region]) -> None:
         """Do the lines of one process."""
+        pins: dict[int, list[Pin]] = {}
         for operation in part:
             if operation.name in PAUSES:
                 await self.pause()
@@ -98,18 +114,26 @@ class _Play:
                     child.spawn(self.perform, self.parts[operation.line], dict(regions))
             elif operation.name == "exit":
                 await process.exit()
+            elif operation.name == "prctl":
+                await process.merge_any(on=operation.flags == ("on",))
             elif operation.name == "mremap":
-                moved = await process.mremap(regions[operation.region])
-                if isinstance(moved, Region):
-                    regions[operation.word] = moved
-                else:
-                    regions[operation.word] = regions[operation.region]
+                region = regions[operation.region]
+                moved = await process.mremap(region, operation.first, operation.end)
+                start, length = region.span(operation.first, operation.end)
+                stayed = Region(start, length // PAGE_SIZE)
+                regions[operation.word] = moved if isinstance(moved, Region) else stayed
+            elif operation.name == "pin":
+                pin = await process.pin(regions[operation.region], operation.first)
+                pins.setdefault(operation.first, []).append(pin)
+            elif operation.name == "unpin":
+                if pins.get(operation.first):
+                    await process.unpin(pins[operation.first].pop())
             else:
                 await self._on_pages(process, operation, regions[operation.region])
 
     async def _on_pages(self, process: Process, operation: Operation, region: Region) -> None:
         name, first, end = operation.name, operation.first, operation.end
-        if name in ("mergeable", "unmergeable", "dontneed", "munmap", "swapout"):
+        if name in RANGES:
             await getattr(process, name)(region, first, end)
         elif name in ("migrate", "migrate1"):
             nid = operation.node % self.host.nodes

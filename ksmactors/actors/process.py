@@ -9,76 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from errno import EFAULT, EINTR, EIO, ENODEV, ENOMEM, ESRCH
 from typing import Any
 
 from ksmactors.actors.crew import Crew
 from ksmactors.actors.faults import FaultRequest
 from ksmactors.actors.migration import MoveRequest
+from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, Pin, ProcessExited, Region, SegmentationFault
 from ksmactors.actors.unmerge import Sweep
 from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.const import ERESTARTSYS, MADV_DONTNEED, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
+from ksmactors.mm.const import ERESTARTSYS, MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.content import Content
-from ksmactors.mm.frame import Frame
 
 Body = Callable[..., Awaitable[None]]
 Guard = Callable[[Awaitable[None]], Awaitable[None]]
-
-
-class EmulatedFault(Exception):
-    """Something happened to an emulated process that its program may handle; nothing is wrong with the emulator.
-
-    A thread that does not catch it ends its process, as the kernel would.
-    """
-
-
-class SegmentationFault(EmulatedFault):
-    """An access to an address at which nothing is mapped (SIGSEGV)."""
-
-
-class BusError(EmulatedFault):
-    """An access to a page that the swap device could not read back (SIGBUS). What was in it is lost."""
-
-
-class OutOfMemory(EmulatedFault):
-    """No frame could be had on any node."""
-
-
-class ProcessExited(EmulatedFault):
-    """The process has exited, or is about to: its threads can do nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A mapped range: where it starts (bytes) and its length (pages). Valid in a fork's child, too."""
-
-    start: int
-    pages: int
-
-    def address(self, index: int) -> int:
-        """The address of page `index`, from 0; ValueError if there is no such page."""
-        if not 0 <= index < self.pages:
-            raise ValueError(f"a region of {self.pages} pages has no page {index}")
-        return self.start + index * PAGE_SIZE
-
-    def span(self, first: int, end: int | None) -> tuple[int, int]:
-        """Start and length in bytes of the pages `first` to `end` - 1 (default: to the last)."""
-        end = self.pages if end is None else end
-        if not 0 <= first < end <= self.pages:
-            raise ValueError(f"a region of {self.pages} pages has no pages {first} to {end - 1}")
-        return self.start + first * PAGE_SIZE, (end - first) * PAGE_SIZE
-
-
-@dataclass(eq=False, slots=True)
-class Pin:
-    """A page that is pinned for I/O: which page of which region it was, and the frame."""
-
-    region: Region
-    index: int
-    page: Frame
 
 
 class Thread:
@@ -188,20 +134,33 @@ class Process:
         """madvise(MADV_DONTNEED): the pages are zero when next touched."""
         return await self._madvise(region, first, end, MADV_DONTNEED)
 
+    async def free(self, region: Region, first: int = 0, end: int | None = None) -> int:
+        """madvise(MADV_FREE): reclaim may drop the pages unless they are written again. -EINVAL on kernels that do not
+        know it."""
+        return await self._madvise(region, first, end, MADV_FREE)
+
+    async def merge_any(self, *, on: bool = True) -> int:
+        """prctl(PR_SET_MEMORY_MERGE): all that the process maps, now and later, is mergeable; without `on`, nothing is
+        any more. -EINVAL on kernels that do not know it."""
+        with self._call():
+            failed = await self._kernel.prctl_set_memory_merge(self.mm, on)
+        return -EINTR if failed == -ERESTARTSYS else failed
+
     async def munmap(self, region: Region, first: int = 0, end: int | None = None) -> int:
         """munmap; an access to the pages is a SegmentationFault from now on."""
         start, length = region.span(first, end)
         with self._call():
             return await self._kernel.munmap(self.mm, start, length)
 
-    async def mremap(self, region: Region) -> Region | int:
-        """mremap to a new place above all other: the region there, or a negative errno."""
-        start, length = region.span(0, None)
+    async def mremap(self, region: Region, first: int = 0, end: int | None = None) -> Region | int:
+        """mremap of the pages `first` to `end` - 1 to a new place above all other: the region there, or a negative
+        errno."""
+        start, length = region.span(first, end)
         with self._call():
             moved = await self._kernel.mremap(self.mm, start, length)
         if moved == -ERESTARTSYS:
             return -EINTR
-        return moved if moved < 0 else Region(moved, region.pages)
+        return moved if moved < 0 else Region(moved, length // PAGE_SIZE)
 
     async def migrate(self, region: Region, index: int, nid: int, *, move_all: bool = True) -> int:
         """move_pages of one page, by the migration daemon of node `nid`: the node it is on now, or a negative errno.
@@ -238,12 +197,14 @@ class Process:
         with self._call():
             return await self._kernel.mlock(self.mm, start, length, on=on)
 
-    async def pin(self, region: Region, index: int, *, write: bool = False) -> Pin:
-        """get_user_pages of one page, as direct I/O does, for a device that reads or (`write`) writes it: the page can
-        be neither merged nor migrated until `unpin`. What is still pinned when the process exits is let go then."""
+    async def pin(self, region: Region, index: int, *, write: bool = False, dma: bool = False) -> Pin:
+        """get_user_pages of one page, as vmsplice does, for a reader or (`write`) a writer: the page can be neither
+        merged nor migrated until `unpin`. With `dma` it is pin_user_pages, as of direct I/O, which has a KSM page
+        unshared first since v5.19. What is still pinned when the process exits is let go then."""
         address = region.address(index)
         with self._call():
-            page = await self._kernel.get_user_pages(self.mm, address, write)
+            pin_page = self._kernel.pin_user_pages if dma else self._kernel.get_user_pages
+            page = await pin_page(self.mm, address, write)
             if isinstance(page, int):
                 self._fail(page, address)
                 raise ProcessExited(f"{self.name} was killed")
@@ -287,7 +248,7 @@ class Process:
         """
         self._must_run()
         turn = self.crew.machine.conductor.turn
-        mm = self._kernel.exec_mm(self.mm)
+        mm = await self._kernel.exec_mm(self.mm)
         if isinstance(mm, int):
             return mm
         self._left_behind |= self._threads - {turn.number}

@@ -3,12 +3,11 @@ kernels, with the kernel of this machine, or with the emulator itself on another
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,35 +17,19 @@ import click
 import orjson
 
 from ksmactors.campaign.findings import default_directory, prepare
+from ksmactors.cli.conform_around import perform_around
+from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
-from ksmactors.conformance.comparing import VERDICTS, Comparison, Side, compare
-from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.comparing import VERDICTS, Comparison, compare
+from ksmactors.conformance.emulator import Performance, Setting
 from ksmactors.conformance.hunting import Hunt, Kept
-from ksmactors.conformance.language import Scenario, read_scenario
+from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.live import Live
-from ksmactors.conformance.recording import Recording, read_recording, recording_for, scenario_files
+from ksmactors.conformance.recording import scenario_files
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.events.terminal import color_allowed
-from ksmactors.kernels import KERNELS, kernel_class
 
-DEFAULT_KERNEL: Final = "series"
-DEFAULT_NODES: Final = 2
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
-
-
-FIRST_LIVE: Final = (4, 20)
-"""ksmd can be single-stepped since v4.20; a running kernel is never compared with an older one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A scenario to be performed, and what it is compared with; `not_run` says why it is not performed."""
-
-    scenario: Scenario
-    setting: Setting
-    expected: Side | None
-    performed: Side
-    not_run: str = ""
 
 
 @dataclass(slots=True)
@@ -79,7 +62,14 @@ class _Outcomes:
     help="Compare on N random scenarios: with --live, or else the emulator with itself, its trees searched by their "
     "index and entry by entry. Every page must hold what was written last. What differs is shrunk and kept in --out.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), help="Where the choices of --random come from [default: 0].")
+@click.option(
+    "--around", type=click.IntRange(1), metavar="N",
+    help="Perform each scenario N times with the holds that it has and everything else drawn at random, with all "
+    "watchers on: the schedules of the seeds from --seed on. What watchers report ends with status 1.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0), help="Where the choices of --random and --around come from [default: 0]."
+)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Where scenarios of --random that differ go [default: ksmactors/findings in the XDG state directory].",
@@ -99,6 +89,7 @@ def conform(
     against: Path | None,
     is_live: bool,
     random_: int | None,
+    around: int | None,
     seed: int | None,
     out: Path | None,
     kernel: str | None,
@@ -114,19 +105,22 @@ def conform(
     Without --against, --live and --random the results are printed in the form that recordings have.
     """
     asked = Setting(kernel or "", nodes or 0, without, with_)
-    _refuse_what_does_not_go_together(scenarios, against, is_live, random_, seed, out, asked)
+    _refuse_what_does_not_go_together(scenarios, against, is_live, random_, around, seed, out, asked)
+    if around is not None:
+        read = [read_scenario(file) for file in scenario_files(scenarios)]
+        return perform_around(read, setting_for(asked, None), range(seed or 0, (seed or 0) + around), as_json, quiet)
     outcomes, printer = _Outcomes(), _Printer(as_json, color)
     interrupted = False
     with ExitStack() as stack:
         live = Live() if is_live else None
         if live is not None:
-            asked = _like(live, asked, against)
+            asked = like_machine(live, asked, against)
         if random_ is None:
-            jobs = list(_jobs(scenario_files(scenarios), against, asked, live))
+            jobs = list(planned_jobs(scenario_files(scenarios), against, asked, live))
             planned, work = len(jobs), partial(_perform_all, jobs, outcomes, printer)
         else:
-            setting = _setting(asked, None)
-            hunt = _hunt(setting, live, seed or 0, prepare(out or default_directory()))
+            setting = setting_for(asked, None)
+            hunt = hunt_for(setting, live, seed or 0, prepare(out or default_directory()))
             planned, work = random_, partial(_hunt_all, hunt, random_, setting, outcomes, printer)
         if live is not None:
             stack.enter_context(live.taken())
@@ -146,13 +140,17 @@ def conform(
 
 
 def _refuse_what_does_not_go_together(
-    scenarios: tuple[Path, ...], against: Path | None, is_live: bool, random_: int | None, seed: int | None,
-    out: Path | None, asked: Setting,
+    scenarios: tuple[Path, ...], against: Path | None, is_live: bool, random_: int | None, around: int | None,
+    seed: int | None, out: Path | None, asked: Setting,
 ) -> None:  # fmt: skip
+    if around is not None:
+        for option, given in (("--against", against), ("--live", is_live), ("--random", random_), ("--out", out)):
+            if given:
+                raise UsageError(f"--around compares nothing, it looks for findings; leave {option} out")
     if random_ is None:
         if not scenarios:
             raise UsageError("no scenario to perform; name files or directories of them, or ask for --random N")
-        for option, value in (("--seed", seed), ("--out", out)):
+        for option, value in (("--seed", seed if around is None else None), ("--out", out)):
             if value is not None:
                 raise UsageError(f"{option} is for random scenarios; add --random N, or leave it out")
     elif scenarios:
@@ -168,103 +166,10 @@ def _refuse_what_does_not_go_together(
         )
 
 
-# -- the two sides ----------------------------------------------------------------------------------------------------
-
-
-def _emulator(setting: Setting) -> Side:
-    return Side(setting.label, lambda scenario: perform(scenario, setting))
-
-
-def _this_machine(live: Live) -> Side:
-    async def performed(scenario: Scenario) -> Performance:
-        return live.perform(scenario)
-
-    return Side(f"Linux {live.release}", performed, live=True)
-
-
-def _recorded(recording: Recording) -> Side:
-    async def performed(scenario: Scenario) -> Performance:
-        return Performance(scenario, recording.lines)
-
-    return Side(str(recording.path), performed)
-
-
-def _jobs(files: Sequence[Path], against: Path | None, asked: Setting, live: Live | None) -> Iterator[_Job]:
-    """Read all that is needed, so that what is wrong with any of it is said before anything is run."""
-    if against is not None and not against.is_dir() and len(files) > 1:
-        raise UsageError(
-            f"{against} is one recording, but there are {len(files)} scenarios; name a directory of recordings"
-        )
-    recordings = [None if against is None else recording_for(file, against) for file in files]
-    if against is not None and not any(recordings):
-        raise UsageError(f"{against}: no recording of any of these scenarios in it, such as {files[0].stem}.out")
-    machine = None if live is None else _this_machine(live)
-    for file, path in zip(files, recordings, strict=True):
-        scenario = read_scenario(file)
-        recording = None if path is None else read_recording(path)
-        setting = asked if machine is not None else _setting(asked, recording)
-        expected = _recorded(recording) if recording is not None else machine
-        performed = machine if machine is not None and against is not None else _emulator(setting)
-        missing = against is not None and recording is None
-        not_run = f"has no recording {against / scenario.name}.out" if against is not None and missing else ""
-        yield _Job(scenario, setting, expected, performed, not_run)
-
-
-def _like(live: Live, asked: Setting, against: Path | None) -> Setting:
-    """What is emulated beside this machine; with recordings nothing is, and it is the machine itself."""
-    if against is not None:
-        return Setting(live.release, live.nodes)
-    kernel = asked.kernel or _kernel_like(live)
-    kernel_class(kernel=kernel, without=asked.without, with_=asked.with_)  # what is wrong is said before it starts
-    return replace(asked, kernel=kernel, nodes=live.nodes)
-
-
-def _setting(asked: Setting, recording: Recording | None) -> Setting:
-    """What was asked for; where nothing was, what the recording says."""
-    kernel, nodes = asked.kernel, asked.nodes
-    if recording is None:
-        return replace(asked, kernel=kernel or DEFAULT_KERNEL, nodes=nodes or DEFAULT_NODES)
-    kernel = kernel or recording.kernel_name
-    if not asked.kernel and kernel not in KERNELS:
-        raise UsageError(
-            f"{recording.path}: recorded on {recording.kernel}, and {kernel} is not emulated; "
-            f"choose one of {', '.join(KERNELS)} with --kernel"
-        )
-    return replace(asked, kernel=kernel, nodes=nodes or recording.nodes)
-
-
-def _kernel_like(live: Live) -> str:
-    """The emulated kernel that the running one is compared with: the same, or the nearest older one."""
-    versions = {
-        (int(found[1]), int(found[2])): name for name in KERNELS if (found := re.fullmatch(r"v(\d+)\.(\d+)", name))
-    }  # fmt: skip
-    older = [version for version in versions if FIRST_LIVE <= version <= live.version]
-    if not older:
-        raise UsageError(
-            f"--live: the running kernel is {live.release}, and no kernel that is emulated is near it; "
-            f"choose one of {', '.join(KERNELS)} with --kernel"
-        )
-    nearest = max(older)
-    if nearest != live.version:
-        click.echo(
-            f"ksmactors: Linux {live.release} is compared with {versions[nearest]}, the nearest older kernel "
-            "that is emulated; --kernel takes another",
-            err=True,
-        )
-    return versions[nearest]
-
-
-def _hunt(setting: Setting, live: Live | None, seed: int, out: Path) -> Hunt:
-    if live is not None:
-        return Hunt(_this_machine(live), _emulator(setting), setting.nodes, seed, out, ("live", "emulated"))
-    walking = _emulator(replace(setting, walking=True))
-    return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))
-
-
 # -- performing -------------------------------------------------------------------------------------------------------
 
 
-async def _perform_all(jobs: Sequence[_Job], outcomes: _Outcomes, printer: _Printer) -> None:
+async def _perform_all(jobs: Sequence[Job], outcomes: _Outcomes, printer: _Printer) -> None:
     """Perform all scenarios in one trio run; each one's results or diff are printed as they come."""
     for job in jobs:
         if job.not_run:
@@ -301,7 +206,7 @@ class _Printer:
 
     def show(self, comparison: Comparison) -> None:
         name, failure = comparison.scenario.name, comparison.failure
-        if failure is not None:
+        if failure is not None and not comparison.stopped:
             click.echo(f"{name} failed: {failure}", err=True)
         elif comparison.not_run:
             click.echo(f"{name} {comparison.not_run}", err=True)

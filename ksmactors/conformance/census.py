@@ -27,7 +27,8 @@ class PageName(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What is at an address: `kind` is ksm, anon, zero, none or swap; `pfn` and `nid` are -1 without a frame."""
+    """What is at an address: `kind` is ksm, anon, zero, none, swap, or moving (a migration entry); `pfn` and `nid`
+    are -1 without a frame."""
 
     kind: str
     pfn: int = -1
@@ -91,9 +92,9 @@ class Census:
         """The living process of that name."""
         return next((process for process in self.living if process.name == name), None)
 
-    def of_mm(self, mm: AddressSpace) -> Process:
-        """The process that an address space belongs, or belonged, to."""
-        return next(process for process in self._all if process.mm is mm)
+    def of_mm(self, mm: AddressSpace) -> Process | None:
+        """The process that an address space belongs, or belonged, to; None while its fork is under way."""
+        return next((process for process in self._all if process.mm is mm), None)
 
     def pages(self) -> Iterator[tuple[PageName, Sight]]:
         """Every mapped page of the living, and what is there."""
@@ -106,6 +107,8 @@ class Census:
         pte = self.kernel.page_at(process.mm, address)
         if pte is None:
             return Sight("swap" if address in process.mm.swap_ptes else "none")
+        if pte.migration:
+            return Sight("moving")
         if pte.frame is self.kernel.zero_page:
             return Sight("zero")
         return Sight("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid)
@@ -122,7 +125,7 @@ class Census:
 def partition(pages: Iterable[tuple[PageName, Sight]]) -> list[str]:
     """Who shares a frame with whom, of all mapped pages: the lines of the operation `frames`."""
     frames: dict[int, tuple[Sight, list[PageName]]] = {}
-    elsewhere: dict[str, list[PageName]] = {"zero": [], "swap": [], "none": []}
+    elsewhere: dict[str, list[PageName]] = {"zero": [], "none": [], "swap": [], "moving": []}
     for name, sight in pages:
         if sight.kind in elsewhere:
             elsewhere[sight.kind].append(name)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from ksmactors.conformance.contents import wrong_checks
 from ksmactors.conformance.emulator import Performance
 from ksmactors.conformance.language import Scenario
-from ksmactors.conformance.recording import differences
+from ksmactors.conformance.recording import compared, differences
 from ksmactors.errors import Finding, StepLimit
 
-VERDICTS: Final = ("same", "different", "run", "failed", "not run")
+VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not run")
+"""What can become of a scenario. `stopped`: all lines were the same up to a memory error, at which the emulator stops;
+the other side goes on."""
+
+MEMORY_WATCHERS: Final = frozenset({"lifetime", "naming", "structure"})
+"""Those who report what crashes or corrupts a real kernel."""
 
 
 class Side(NamedTuple):
@@ -36,10 +41,23 @@ class Comparison:
     wrong: tuple[str, ...] = ()
     not_run: str = ""
     note: str = ""
+    stopped: bool = False
+    """Whether all lines up to a memory error were the same; `rest` is how many the other side has after that."""
+    rest: int = 0
 
     @property
     def failure(self) -> Finding | StepLimit | None:
-        """What the schedule of one of the sides ended with, if it did not end well."""
+        """What the schedule of one of the sides ended with, if it did not end well. None if it ended in a memory error
+        where a recorded kernel crashed: then it did what it had to."""
+        return None if self.crashed else self._ended_with
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the emulator ended in a memory error after the last line that a kernel has written."""
+        return self.stopped and not self.rest
+
+    @property
+    def _ended_with(self) -> Finding | StepLimit | None:
         sides = (self.expected, self.performed)
         return next((side.failure for side in sides if side is not None and side.failure is not None), None)
 
@@ -47,7 +65,7 @@ class Comparison:
     def verdict(self) -> str:
         """One of VERDICTS."""
         if self.failure is not None:
-            return "failed"
+            return "stopped" if self.stopped else "failed"
         if self.not_run:
             return "not run"
         if self.diff or self.wrong:
@@ -85,15 +103,37 @@ async def compare(
 async def _compare_once(
     scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool
 ) -> Comparison:  # fmt: skip
+    names = (expected.name if expected is not None else "", performed.name)
     first = None if expected is None else await expected.perform(scenario)
     if first is not None and (first.missing or first.failure is not None):
         return Comparison(scenario, first, Performance(scenario, ()), not_run=first.missing)
     second = await performed.perform(scenario)
+    if is_memory_error(second.failure) and first is not None and not second.missing:
+        return _compare_stopped(Comparison(scenario, first, second), names)
     if second.missing or second.failure is not None:
         return Comparison(scenario, first, second, not_run=second.missing)
     diff: list[str] = []
     if expected is not None and first is not None:
         live = expected.live or performed.live
-        diff = differences(first.lines, second.lines, (expected.name, performed.name), live=live)
+        diff = differences(first.lines, second.lines, names, live=live)
     wrong = wrong_checks(scenario, second.lines) if checked else []
     return Comparison(scenario, first, second, tuple(diff), tuple(wrong))
+
+
+def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:
+    """Whether a schedule has ended in what crashes or corrupts a real kernel."""
+    return isinstance(failure, Finding) and failure.watcher in MEMORY_WATCHERS
+
+
+def _compare_stopped(comparison: Comparison, names: tuple[str, str]) -> Comparison:
+    """A run that ends in a memory error, beside one that may go on: what both have must be the same."""
+    finding = comparison.performed.failure
+    assert comparison.expected is not None, "there is nothing to compare with"
+    expected, performed = compared(comparison.expected.lines, comparison.performed.lines)
+    rest = len(expected) - len(performed)
+    if rest < 0 or expected[: len(performed)] != performed:
+        diff = differences(comparison.expected.lines, comparison.performed.lines, names)
+        return replace(comparison, diff=tuple(diff))
+    ends = "where the kernel crashed" if not rest else f"and the kernel goes on ({rest} lines)"
+    note = f"the emulator stops at a memory error, {ends}: {finding}"
+    return replace(comparison, note=note, stopped=True, rest=rest)

@@ -17,6 +17,9 @@ GONE: Final = -1
 UNTOUCHED: Final = -2
 """In place of a token: nothing was written since the page was mapped or dropped; it reads as zeros."""
 
+UNSURE: Final = -3
+"""In place of a token: the kernel may take what was written away whenever it wants to (MADV_FREE)."""
+
 TOKENS: Final = 1 << 64
 
 CHECKS: Final = ("check", "checkrange", "checkseq")
@@ -28,8 +31,9 @@ class Contents:
     def __init__(self) -> None:
         self.processes: dict[str, dict[str, list[int]]] = {}
 
-    def apply(self, operation: Operation) -> None:
-        """An operation was performed."""
+    def apply(self, operation: Operation, answer: str = "ok") -> None:
+        """An operation was performed, and answered this."""
+        operation = operation.done
         name, process = operation.name, operation.process
         if name == "proc":
             self.processes[operation.word] = {}
@@ -41,12 +45,14 @@ class Contents:
             del self.processes[process]
         elif name == "map":
             self.processes[process][operation.word] = [UNTOUCHED] * operation.number
-        elif name == "mremap":
+        elif name == "mremap" and answer == "ok":
             self._move(operation)
         elif name == "munmap":
             self._set(operation, GONE)
         elif name == "dontneed":
             self._set(operation, UNTOUCHED)
+        elif name == "free" and answer == "ok":
+            self._set(operation, UNSURE)
         elif name in ("fill", "fillrange", "fillseq"):
             self._fill(operation)
 
@@ -55,13 +61,20 @@ class Contents:
 
     def _move(self, operation: Operation) -> None:
         regions = self.processes[operation.process]
-        if GONE not in regions[operation.region]:  # else mremap fails, and the region stays
-            regions[operation.word] = regions.pop(operation.region)
+        pages = regions[operation.region]
+        moved = pages[operation.first : operation.end]
+        if GONE in moved:  # mremap fails, and the region stays
+            return
+        regions[operation.word] = moved
+        if len(moved) == len(pages):
+            del regions[operation.region]
+        else:
+            self._set(operation, GONE)
 
     def _set(self, operation: Operation, token: int) -> None:
         pages = self._pages(operation)
         for page in range(operation.first, operation.end):
-            if pages[page] != GONE:
+            if pages[page] != GONE and (token != UNSURE or pages[page] >= 0):
                 pages[page] = token
 
     def _fill(self, operation: Operation) -> None:
@@ -71,13 +84,15 @@ class Contents:
                 return  # the fault ends it
             pages[page] = token
 
-    def answer(self, operation: Operation) -> str:
-        """What a check must answer."""
+    def answer(self, operation: Operation) -> str | None:
+        """What a check must answer; None if that is up to the kernel."""
         pages = self._pages(operation)
         bad = 0
         for page, token in _tokens(operation):
             if pages[page] == GONE:
                 return "error EFAULT"
+            if pages[page] == UNSURE:
+                return None
             bad += token != max(pages[page], 0)
         return f"BAD {bad}" if bad else "ok"
 
@@ -102,18 +117,17 @@ def wrong_checks(scenario: Scenario, lines: Sequence[str]) -> list[str]:
     for index, operation in enumerate(scenario.operations):
         if index >= len(answers):
             break
-        if operation.name in CHECKS and (expected := contents.answer(operation)) != answers[index]:
+        expected = contents.answer(operation) if operation.name in CHECKS else None
+        if expected is not None and expected != answers[index]:
             wrong.append(f"line {operation.line}: {operation.text}: {answers[index]!r}, must be {expected!r}")
-        contents.apply(operation)
+        contents.apply(operation, "ok" if operation.name == "bg" else answers[index])
     return wrong
 
 
 def _answers(lines: Sequence[str]) -> list[str]:
-    """The first line that each operation answered."""
-    answers: list[str] = []
-    echoed = False
-    for line in lines:
-        if echoed:
-            answers.append(line.removeprefix("=").strip())
-        echoed = line.startswith("> ")
-    return answers
+    """The first line that each operation answered; empty if it answered nothing."""
+    return [
+        "" if following.startswith("> ") else following.removeprefix("=").strip()
+        for line, following in zip(lines, [*lines[1:], "> "], strict=True)
+        if line.startswith("> ")
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from ksmactors.conformance.around import AroundPerformer
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.performer import Performer
 from ksmactors.conformance.stepping import MAX_STEPS, MILLISECOND_NS, Unhurried
@@ -11,8 +13,14 @@ from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
+from ksmactors.interleave.strategies.holding import Holding
+from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
+from ksmactors.watch import attach, judged
+
+AROUND_MAX_STEPS: Final = 5_000_000
+"""Steps after which a schedule around a scenario is given up: it may spin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,7 @@ class Setting:
     """The machine that a scenario is performed on: kernel, NUMA nodes, variants taken off and put on.
 
     `walking` has trees searched entry by entry, as they are when somebody could disturb a search, instead of by their
-    index. Nothing that is printed may depend on it.
+    index. Nothing that is printed may depend on it, nor on the `watchers` that look on.
     """
 
     kernel: str = "series"
@@ -28,6 +36,7 @@ class Setting:
     without: tuple[str, ...] = ()
     with_: tuple[str, ...] = ()
     walking: bool = False
+    watchers: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -47,21 +56,33 @@ class Performance:
     failure: Finding | StepLimit | None = None
 
 
-async def perform(scenario: Scenario, setting: Setting) -> Performance:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What decides everything that the holds of a scenario leave open: a strategy's text, and a seed."""
+
+    strategy: str
+    seed: int
+
+
+async def perform(scenario: Scenario, setting: Setting, around: Around | None = None) -> Performance:
     """Perform a scenario on a fresh machine. To be awaited in trio, outside of any other schedule.
+
+    With `around` its results say nothing, since they depend on what is drawn; how it ends does.
 
     Raises:
         ScenarioError: an operation asks for a node that the machine does not have.
         UsageError: the setting names no kernel or variant.
     """
-    tape, strategy = Tape(0), Unhurried()
-    strategy.begin(strategy_rng(0))
-    conductor = Conductor(strategy, tape, max_steps=MAX_STEPS)
+    seed = 0 if around is None else around.seed
+    tape, strategy = Tape(seed), Holding(Unhurried() if around is None else parse(around.strategy))
+    strategy.begin(strategy_rng(seed))
+    conductor = Conductor(strategy, tape, max_steps=MAX_STEPS if around is None else AROUND_MAX_STEPS)
     machine = Machine(
         conductor, Trace(conductor), nodes=setting.nodes, kernel=setting.kernel,
-        without=setting.without, with_=setting.with_,
+        without=setting.without, with_=setting.with_, synchronous_swap=True,
     )  # fmt: skip
-    performer = Performer(scenario, machine, setting.label)
+    attach(machine, setting.watchers)
+    performer = (Performer if around is None else AroundPerformer)(scenario, machine, setting.label, strategy)
 
     async def run() -> None:
         if setting.walking:
@@ -72,12 +93,16 @@ async def perform(scenario: Scenario, setting: Setting) -> Performance:
     try:
         await conductor.run("scenario", run)
     except (Finding, StepLimit) as failure:
+        if isinstance(failure, Finding) and failure.watcher == "deadlock" and performer.tasks.holding.held:
+            text = f"it needs what a held task has ({failure.message}); start it with: bg {performer.current.text}"
+            raise performer.refused(performer.current, text) from failure
         return Performance(scenario, tuple(performer.lines), failure=failure)
-    except Exception as error:
+    except Exception as raised:
+        error = judged(machine, raised)
         error.add_note(
             f"in scenario {scenario.origin}, after {performer.lines[-1]!r}" if performer.lines else scenario.origin
         )
-        raise
+        raise error from error.__cause__
     return Performance(scenario, tuple(performer.lines), missing=performer.missing)
 
 

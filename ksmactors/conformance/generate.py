@@ -212,7 +212,8 @@ class Generator:
         if (process, region) in self.split:
             return
         new = region + "m"
-        self.do(Operation("mremap", 0, "", process=process, region=region, word=new), process, region, new)
+        end = len(self.contents.processes[process][region])
+        self.do(Operation("mremap", 0, "", process=process, region=region, end=end, word=new), process, region, new)
 
     def migrate(self) -> None:
         """Move a page to another node, and have ksmd look at it at once or not."""

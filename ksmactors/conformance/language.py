@@ -1,5 +1,20 @@
 """The scenario language: one operation a line, parsed into `Operation`s before anything is run.
 
+Operations are listed in `FORMS`. Interleavings are written with six of them:
+
+    hold TASK at PLACE [NTH] [in FUNC]      TASK sleeps when it comes to PLACE the NTH time from now, called from FUNC
+    hold TASK after PLACE [NTH] [in FUNC]   ... when it comes out of PLACE
+    bg OPERATION                            start an operation: `step`, `scan` (TASK is then `ksmd`), `migrate`,
+                                            `migrate1` (`migrate`), `set` (`set`), `reclaim` (`reclaim`), or what a
+                                            process does itself (TASK is the process)
+    release TASK, disarm TASK               let a held task go on; forget its holds that were not met
+    signal TASK, settle                     send a signal; wait as after `bg`
+
+After `bg`, `release`, `signal` and `settle` all tasks go on until each has ended, is held, or waits; those whose state
+is new are printed in the order in which they were first named: `= ksmd: held at get_ksm_page`, `= migrate: done ret=0
+status=1`, `= A: blocked: migration entry`. Holds of one task are met in the order in which they were asked for. The
+places are in `places.txt`. Processes, regions and holds are known to the parser:
+
 The parser keeps track of processes and regions, so that a misspelt name or a page outside of its region is found
 with its line number at once, not in the middle of a run. What depends on the machine (how many nodes there are,
 which knobs the kernel has) is left to whoever performs the scenario.
@@ -14,54 +29,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NoReturn
 
+from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, TOKEN_END
+from ksmactors.conformance.places import near, places
 from ksmactors.errors import ScenarioError
 
-FORMS: Final[dict[str, str]] = {
-    "requires": "nodes|knob|swap [REQUIRED]",
-    "proc": "NEWPROC",
-    "fork": "PROC NEWPROC",
-    "exit": "PROC",
-    "map": "PROC NEWREGION PAGES [node NODE]",
-    "fill": "PROC REGION INDEX TOKEN",
-    "fillrange": "PROC REGION FIRST END TOKEN",
-    "fillseq": "PROC REGION FIRST END TOKEN",
-    "check": "PROC REGION INDEX TOKEN",
-    "checkrange": "PROC REGION FIRST END TOKEN",
-    "checkseq": "PROC REGION FIRST END TOKEN",
-    "read": "PROC REGION FIRST END",
-    "mergeable": "PROC REGION [FIRST END]",
-    "unmergeable": "PROC REGION [FIRST END]",
-    "dontneed": "PROC REGION [FIRST END]",
-    "munmap": "PROC REGION [FIRST END]",
-    "swapout": "PROC REGION [FIRST END]",
-    "set": "KNOB VALUE",
-    "get": "KNOB",
-    "step": "N",
-    "scan": "N",
-    "trace": "N [frames] [trees]",
-    "tracescan": "N [frames] [trees]",
-    "counters": "",
-    "frames": "",
-    "trees": "",
-    "shared": "PROC REGION INDEX",
-    "procstat": "PROC",
-    "migrate": "PROC REGION INDEX NODE",
-    "migrate1": "PROC REGION INDEX NODE",
-    "where": "PROC REGION INDEX",
-    "reclaim": "BYTES",
-    "mremap": "PROC REGION NEWREGION",
-    "offline": "PROC REGION INDEX",
-    "online": "",
-    "ktrace": "",
-    "drain": "[on|off]",
-    "sleep": "MS",
-}
-"""Every operation and its arguments: words in capitals are parameters, the others are written as they are."""
-
-TOKEN_END: Final = 1 << 64
-
-LIMITS: Final = {"PAGES": 1 << 20, "N": 1 << 32, "MS": 1 << 32}
-"""What counts must be below: a region of 4 GiB costs as many page names, the others are the kernel's own limits."""
+__all__ = ["FORMS", "KERNEL_TASKS", "Comment", "Operation", "Scenario", "parse", "read_scenario"]
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SIZE: Final = re.compile(r"[0-9]+[KMG]?")
@@ -73,7 +45,9 @@ class Operation:
 
     `first` and `end` delimit pages [first, end) of the region; an operation on one page has end = first + 1, one
     on a whole region all its pages. `word` is a new process or region, a knob, or what is required (`flags` has
-    what kind of thing); `number` is pages, steps, milliseconds or nodes; `node` -1 means that none was given.
+    what kind of thing), or the place of a hold (`number` says the how manieth time, `value` which caller); `number` is
+    pages, steps, milliseconds or nodes; `node` -1 means that none was given. `task` is what is held, released, or does
+    the `inner` operation in the background.
     """
 
     name: str
@@ -89,6 +63,13 @@ class Operation:
     number: int = 0
     node: int = -1
     flags: tuple[str, ...] = ()
+    task: str = ""
+    inner: Operation | None = None
+
+    @property
+    def done(self) -> Operation:
+        """The operation itself: of one in the background, what is done there."""
+        return self.inner or self
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +143,8 @@ class _Known:
     """The processes that live at a line, with their regions and how many pages each has."""
 
     processes: dict[str, dict[str, int]] = field(default_factory=dict)
+    ever: set[str] = field(default_factory=set)
+    """All processes that there were: one that has exited may still be a task."""
 
     def regions_of(self, process: str) -> dict[str, int]:
         if process not in self.processes:
@@ -186,6 +169,8 @@ def _operation(text: str, line: int, known: _Known) -> Operation:
     if form is None:
         near = get_close_matches(name, FORMS, n=3, cutoff=0.5)
         _refuse(f"unknown operation {name!r}; {'near it' if near else 'there are'}: {', '.join(near or FORMS)}")
+    if name == "bg":
+        return _in_background(text, line, words, known)
     values, flags = _match(name, form, words)
     operation = _typed(name, line, text, values, flags, known)
     _apply(operation, known)
@@ -200,7 +185,7 @@ def _match(name: str, form: str, words: list[str]) -> tuple[dict[str, str], tupl
     flags: list[str] = []
     for position, group in enumerate([required, *optional]):
         wanted = group.split()
-        if position > 0 and (not rest or not (wanted[0].isupper() or rest[0] in wanted[0].split("|"))):
+        if position > 0 and (not rest or not _fits(rest[0], wanted[0])):
             continue
         for want in wanted:
             if not rest:
@@ -217,6 +202,51 @@ def _match(name: str, form: str, words: list[str]) -> tuple[dict[str, str], tupl
     return values, tuple(flags)
 
 
+def _fits(word: str, wanted: str) -> bool:
+    """Whether a word may begin an optional part of a form."""
+    if wanted == "NTH":
+        return word.isdigit()
+    return wanted.isupper() or word in wanted.split("|")
+
+
+def _in_background(text: str, line: int, words: list[str], known: _Known) -> Operation:
+    """An operation that is started and not waited for."""
+    if not words:
+        _refuse("too few arguments; write: bg OPERATION, such as: bg step 1")
+    name = words[0]
+    if name in FORMS and name not in KERNEL_TASKS and name not in OWN_TASKS:
+        _refuse(f"{name} cannot be done in the background; these can: {', '.join([*KERNEL_TASKS, *sorted(OWN_TASKS)])}")
+    living = set(known.processes)
+    inner = _operation(" ".join(words), line, known)
+    task = KERNEL_TASKS.get(name) or inner.process
+    _must_be_one(task, living | known.ever)
+    return Operation("bg", line, text, inner.process, node=inner.node, task=task, inner=inner)
+
+
+def _task(task: str, name: str, known: _Known) -> str:
+    """A task that is named: one of the kernel's, or a process; only a living one can come to a place."""
+    there_are = [*dict.fromkeys(KERNEL_TASKS.values()), *(known.processes if name == "hold" else sorted(known.ever))]
+    if task not in there_are:
+        _refuse(f"no task {task!r} here; there are {', '.join(there_are)}")
+    _must_be_one(task, known.ever)
+    return task
+
+
+def _must_be_one(task: str, processes: set[str]) -> None:
+    if task in KERNEL_TASKS.values() and task in processes:
+        _refuse(f"{task} is a task of the kernel and a process; give the process another name")
+
+
+def _place(values: dict[str, str]) -> str:
+    for key, what in (("PLACE", "place"), ("FUNC", "function")):
+        if key in values and values[key] not in places():
+            _refuse(f"no {what} {values[key]!r}; near it: {', '.join(near(values[key]))} (all: places.txt)")
+    caller = values.get("FUNC")
+    if caller is not None and not places()[caller].functions:
+        _refuse(f"{caller} is a step, not a function that can call another one; write: in FUNCTION")
+    return values["PLACE"]
+
+
 def _usage(name: str) -> str:
     return f"write: {name} {FORMS[name]}".rstrip()
 
@@ -227,8 +257,15 @@ def _typed(name: str, line: int, text: str, values: dict[str, str], flags: tuple
         known.regions_of(process)
     first, end = _pages(process, region, values, known) if region else (0, 0)
     word = values.get("NEWPROC") or values.get("NEWREGION") or values.get("KNOB") or ""
+    task = _task(values["TASK"], name, known) if "TASK" in values else ""
+    if "PLACE" in values:
+        word = _place(values)
     if name == "requires":
         word, number = _requirement(flags[0], values.get("REQUIRED"))
+    elif name == "hold":
+        number = _number(values.get("NTH", "1"), "NTH")
+        if number == 0:
+            _refuse("NTH counts from 1")
     else:
         number = next((_number(values[key], key, LIMITS[key]) for key in LIMITS if key in values), 0)
     if "BYTES" in values and not SIZE.fullmatch(values["BYTES"]):
@@ -237,10 +274,11 @@ def _typed(name: str, line: int, text: str, values: dict[str, str], flags: tuple
         name, line, text, process, region, first, end,
         token=_number(values["TOKEN"], "TOKEN", TOKEN_END) if "TOKEN" in values else 0,
         word=word,
-        value=values.get("VALUE", values.get("BYTES", "")),
+        value=values.get("VALUE") or values.get("BYTES") or values.get("FUNC") or "",
         number=number,
         node=_number(values["NODE"], "NODE") if "NODE" in values else -1,
         flags=flags,
+        task=task,
     )  # fmt: skip
 
 
@@ -283,6 +321,7 @@ def _apply(operation: Operation, known: _Known) -> None:
     if name in ("proc", "fork"):
         _must_be_free(new, known.processes, "process")
         known.processes[new] = dict(known.processes.get(process, {}))
+        known.ever.add(new)
     elif name == "exit":
         del known.processes[process]
     elif name == "map":
@@ -292,7 +331,10 @@ def _apply(operation: Operation, known: _Known) -> None:
         known.processes[process][new] = operation.number
     elif name == "mremap":
         _must_be_free(new, known.processes[process], f"region of {process}")
-        known.processes[process][new] = known.processes[process].pop(operation.region)
+        pages = known.processes[process][operation.region]
+        known.processes[process][new] = operation.end - operation.first
+        if operation.end - operation.first == pages:
+            del known.processes[process][operation.region]
 
 
 def _must_be_free(new: str, taken: dict[str, dict[str, int]] | dict[str, int], what: str) -> None:

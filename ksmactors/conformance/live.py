@@ -10,28 +10,30 @@ import platform
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from errno import EFAULT
 from pathlib import Path
 from typing import Final
 
-from ksmactors.conformance.census import PageName, Region, group_of, partition
+from ksmactors.conformance.census import PageName, group_of, partition
 from ksmactors.conformance.emulator import Performance
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
+from ksmactors.conformance.live_memory import LiveMemory
 from ksmactors.conformance.live_pages import Pages
-from ksmactors.conformance.live_world import LiveProcess, World
-from ksmactors.conformance.reporting import Batch, Reporter, result_word, status_word
+from ksmactors.conformance.live_world import World
+from ksmactors.conformance.reporting import Batch, status_word
 from ksmactors.errors import EmulatorBug, UsageError
-from ksmactors.mm.const import PAGE_SIZE
 
-ADVICE: Final = {"dontneed": 4, "mergeable": 12, "unmergeable": 13, "swapout": 21}
-"""MADV_DONTNEED, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, as <asm-generic/mman-common.h> has them."""
+INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "settle"})
+"""The operations of interleavings: no task of a live kernel can be held."""
+
+NO_HOLDS: Final = "skip: no holds on a live host"
 
 NOT_LIVE: Final = {
     "reclaim": "takes a memory cgroup of its own",
     "offline": "takes memory away from the whole machine",
     "online": "takes memory away from the whole machine",
     "ktrace": "takes the kernel's tracepoints",
+    "device": "chooses the emulated swap device",
 }
 """Operations that are not performed on the machine that one works on, and why."""
 
@@ -93,8 +95,8 @@ class Live:
 
     def perform(self, scenario: Scenario) -> Performance:
         """Perform a scenario; within `taken`. What could not be run, or was disturbed, is `missing`."""
-        if missing := self._lacks(scenario):
-            return Performance(scenario, (), missing=missing)
+        if missing := self.lacks(scenario):
+            return Performance(scenario, tuple(_skipped(scenario)), missing=missing)
         world = World(self.pages)
         performer = LivePerformer(scenario, self, world)
         missing = in_use()
@@ -109,8 +111,8 @@ class Live:
             missing = f"was not run undisturbed: {missing}"
         return Performance(scenario, tuple(performer.lines), missing=missing)
 
-    def _lacks(self, scenario: Scenario) -> str:
-        """What this machine does not have of what a scenario needs."""
+    def lacks(self, scenario: Scenario) -> str:
+        """What this machine does not have of what a scenario needs; empty if it has all."""
         for operation in scenario.operations:
             needs = max(operation.node + 1, operation.number if operation.flags == ("nodes",) else 0)
             where = f"(operation '{operation.name}', line {operation.line})"
@@ -118,6 +120,8 @@ class Live:
                 return f"needs {needs} NUMA nodes {where}, and this machine has {self.nodes}"
             if operation.flags == ("knob",) and operation.word not in self.ksm.knobs:
                 return f"needs the knob {operation.word} {where}, which this kernel does not have"
+            if operation.name in INTERLEAVED:
+                return f"{NO_HOLDS} {where}"
             if operation.name in NOT_LIVE:
                 return f"{NOT_LIVE[operation.name]} {where}, which a live run does not do"
             if (operation.name == "swapout" or operation.flags == ("swap",)) and not _has_swap():
@@ -125,11 +129,18 @@ class Live:
         return ""
 
 
+def _skipped(scenario: Scenario) -> Iterator[str]:
+    """The result lines of a scenario that is not performed because it holds tasks."""
+    held = next((operation for operation in scenario.operations if operation.name in INTERLEAVED), None)
+    if held is not None:
+        yield from (f"> {held.text}", f"= {NO_HOLDS}")
+
+
 def _has_swap() -> bool:
     return len(Path("/proc/swaps").read_text().splitlines()) > 1
 
 
-class LivePerformer(Reporter):
+class LivePerformer(LiveMemory):
     """Performs one scenario on this machine."""
 
     def __init__(self, scenario: Scenario, live: Live, world: World) -> None:
@@ -177,89 +188,10 @@ class LivePerformer(Reporter):
         if self.draining:
             self.pages.drain()
 
-    # -- processes and memory -----------------------------------------------------------------------------------
+    # -- what there is ----------------------------------------------------------------------------------------
 
     async def _do_requires(self, operation: Operation) -> list[str]:
         return ["ok"]
-
-    async def _do_proc(self, operation: Operation) -> list[str]:
-        self.world.start(operation.word)
-        return ["ok"]
-
-    async def _do_fork(self, operation: Operation) -> list[str]:
-        return [result_word(self.world.fork(self._process(operation), operation.word))]
-
-    async def _do_exit(self, operation: Operation) -> list[str]:
-        self.world.exit(self._process(operation).name)
-        return ["ok"]
-
-    async def _do_map(self, operation: Operation) -> list[str]:
-        process = self._process(operation)
-        region = Region(operation.word, process.top, operation.number)
-        mbind = self.pages.calls.mbind
-        error = process.ask("map", region.start, region.pages, max(operation.node, 0), mbind)
-        if error == 0:
-            process.add(region)
-        return [result_word(error)]
-
-    async def _do_mremap(self, operation: Operation) -> list[str]:
-        process, region = self._process(operation), self._region(operation)
-        moved = Region(operation.word, process.top, region.pages)
-        error = process.ask("mremap", region.start, region.pages, moved.start)
-        if error == 0:
-            process.move(region, moved)
-        return [result_word(error)]
-
-    async def _do_munmap(self, operation: Operation) -> list[str]:
-        process, start, pages = self._range(operation)
-        error = process.ask("munmap", start, pages)
-        if error == 0:
-            process.holes.update(range(start, start + pages * PAGE_SIZE, PAGE_SIZE))
-        return [result_word(error)]
-
-    async def _do_madvise(self, operation: Operation) -> list[str]:
-        process, start, pages = self._range(operation)
-        return [result_word(process.ask("madvise", start, pages, ADVICE[operation.name]))]
-
-    def _process(self, operation: Operation) -> LiveProcess:
-        process = self.world.living.get(operation.process)
-        if process is None:
-            raise self.refused(operation, f"there is no process {operation.process}: its fork failed")
-        return process
-
-    def _region(self, operation: Operation) -> Region:
-        region = self._process(operation).regions.get(operation.region)
-        if region is None:
-            text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
-            raise self.refused(operation, text)
-        return region
-
-    def _range(self, operation: Operation) -> tuple[LiveProcess, int, int]:
-        """What an operation is about: (process, address of the first page, how many)."""
-        start = self._region(operation).start + operation.first * PAGE_SIZE
-        return self._process(operation), start, operation.end - operation.first
-
-    # -- contents -----------------------------------------------------------------------------------------------
-
-    async def _do_fill(self, operation: Operation) -> list[str]:
-        _, fault = self._touch(operation, "fill", operation.token, _stride(operation))
-        return [result_word(fault)]
-
-    async def _do_check(self, operation: Operation) -> list[str]:
-        bad, fault = self._touch(operation, "check", operation.token, _stride(operation))
-        return [result_word(fault) if fault else f"BAD {bad}" if bad else "ok"]
-
-    async def _do_read(self, operation: Operation) -> list[str]:
-        _, fault = self._touch(operation, "read")
-        return [result_word(fault)]
-
-    def _touch(self, operation: Operation, request: str, *what: int) -> tuple[int, int]:
-        """Have pages touched up to the first that is not mapped: (the answer, -EFAULT if there is one, or 0)."""
-        process, start, pages = self._range(operation)
-        addresses = range(start, start + pages * PAGE_SIZE, PAGE_SIZE)
-        hole = next((page for page, address in enumerate(addresses) if address in process.holes), pages)
-        answer = process.ask(request, start, hole, *what)
-        return answer, 0 if hole == pages else -EFAULT
 
     # -- nodes --------------------------------------------------------------------------------------------------
 
@@ -319,11 +251,6 @@ class LivePerformer(Reporter):
         return [" ".join(f"{name}={stat[key]}" for name, key in STAT.items() if key in stat)]
 
 
-def _stride(operation: Operation) -> int:
-    """How much more the token of the next page is."""
-    return 1 if operation.name.endswith("seq") else 0
-
-
 OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[str]]]]] = {
     "requires": LivePerformer._do_requires,
     "proc": LivePerformer._do_proc,
@@ -341,7 +268,13 @@ OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[
     "unmergeable": LivePerformer._do_madvise,
     "dontneed": LivePerformer._do_madvise,
     "swapout": LivePerformer._do_madvise,
+    "free": LivePerformer._do_madvise,
     "munmap": LivePerformer._do_munmap,
+    "mlock": LivePerformer._do_mlock,
+    "munlock": LivePerformer._do_mlock,
+    "prctl": LivePerformer._do_prctl,
+    "pin": LivePerformer._do_pin,
+    "unpin": LivePerformer._do_unpin,
     "mremap": LivePerformer._do_mremap,
     "migrate": LivePerformer._do_migrate,
     "migrate1": LivePerformer._do_migrate,

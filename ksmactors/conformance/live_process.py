@@ -9,11 +9,13 @@ no process outlives whoever performs the scenario, however that ends.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NoReturn
 
 PAGE: Final = 4096
@@ -22,12 +24,17 @@ MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE: Final = 0x2 | 0x20 | 0x4000 | 0
 MREMAP_MAYMOVE_FIXED: Final = 0x1 | 0x2
 MPOL_BIND: Final = 2
 PR_SET_THP_DISABLE: Final = 41
+PR_SET_MEMORY_MERGE: Final = 67
+MADV_UNMERGEABLE: Final = 13
+ARENA: Final = 1 << 38
+"""Where regions are: what lies below and above is the interpreter's own memory."""
 MAP_FAILED: Final = (1 << 64) - 1
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.mremap.restype = ctypes.c_uint64
 libc.mmap.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
 libc.mremap.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_uint64]
+libc.mlock.argtypes = libc.munlock.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
 libc.munmap.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
 libc.madvise.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int]
 libc.syscall.restype = ctypes.c_long
@@ -96,9 +103,74 @@ def mremap(address: int, pages: int, to: int) -> int:
     return negative_errno(libc.mremap(address, size, size, MREMAP_MAYMOVE_FIXED, to) == MAP_FAILED)
 
 
+def mlock(address: int, pages: int) -> int:
+    """mlock(2)."""
+    return negative_errno(libc.mlock(address, pages * PAGE) != 0)
+
+
+def munlock(address: int, pages: int) -> int:
+    """munlock(2)."""
+    return negative_errno(libc.munlock(address, pages * PAGE) != 0)
+
+
+class Pipes:
+    """Pages that are pinned: each in a pipe of its own, by the number that the request gave it."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, list[tuple[int, int]]] = {}
+
+    def pin(self, address: int, number: int) -> int:
+        """vmsplice(2) of a page into a pipe: a reference on it, without a write."""
+        receiving, sending = os.pipe()
+        page = (ctypes.c_uint64 * 2)(address, PAGE)  # struct iovec
+        if libc.vmsplice(sending, ctypes.byref(page), ctypes.c_ulong(1), 0) != PAGE:
+            failed = negative_errno(True)
+            os.close(receiving)
+            os.close(sending)
+            return failed
+        self.open.setdefault(number, []).append((receiving, sending))
+        return 0
+
+    def unpin(self, number: int) -> int:
+        """Close the pipe that a page is in, the last one of that number; -ENOENT if there is none."""
+        if not self.open.get(number):
+            return -errno.ENOENT
+        for descriptor in self.open[number].pop():
+            os.close(descriptor)
+        return 0
+
+
+PIPES: Final = Pipes()
+
+
+class Merging:
+    """PR_SET_MEMORY_MERGE for the regions alone."""
+
+    any = False
+
+    def set(self, on: int) -> int:
+        """prctl(2). It is about all memory of a process: the interpreter's own is taken out of it again."""
+        failed = negative_errno(libc.prctl(PR_SET_MEMORY_MERGE, on, 0, 0, 0) != 0)
+        if not failed:
+            self.any = bool(on)
+        return failed
+
+    def spare_the_interpreter(self) -> None:
+        """Take the advice back for what the interpreter has, and may have mapped since the last time."""
+        if not self.any:
+            return
+        for line in Path("/proc/self/maps").read_text(encoding="ascii").splitlines():
+            start, end = (int(word, 16) for word in line.split(maxsplit=1)[0].split("-"))
+            if not ARENA <= start < 2 * ARENA:
+                libc.madvise(start, end - start, MADV_UNMERGEABLE)
+
+
+MERGING: Final = Merging()
+
 REQUESTS: Final[dict[str, Callable[..., int]]] = {
     "map": map_pages, "fill": fill, "check": check, "read": read,
-    "madvise": madvise, "munmap": munmap, "mremap": mremap,
+    "madvise": madvise, "munmap": munmap, "mremap": mremap, "mlock": mlock, "munlock": munlock,
+    "pin": PIPES.pin, "unpin": PIPES.unpin, "merge_any": MERGING.set,
 }  # fmt: skip
 
 
@@ -136,6 +208,7 @@ def serve(orders: socket.socket) -> NoReturn:
                 continue  # the parent answers
         else:
             answer = REQUESTS[name](*map(int, words))
+            MERGING.spare_the_interpreter()
         orders.send(str(answer).encode())
 
 

@@ -81,13 +81,18 @@ class LiveProcess:
         self.regions[region.name] = region
         self.top = region.start + (region.pages + 1) * PAGE_SIZE
 
-    def move(self, region: Region, moved: Region) -> None:
-        """A region is somewhere else now, with its holes."""
-        del self.regions[region.name]
+    def move(self, region: Region, moved: Region, first: int = 0) -> None:
+        """The pages of a region from `first` on, as many as `moved` has, are somewhere else now, with their holes. If
+        these were not all, the region stays, with holes in their place."""
+        start = region.start + first * PAGE_SIZE
+        inside = range(start, start + moved.pages * PAGE_SIZE, PAGE_SIZE)
+        if moved.pages == region.pages:
+            del self.regions[region.name]
         self.add(moved)
-        distance = moved.start - region.start
-        inside = range(region.start, region.start + region.pages * PAGE_SIZE)
+        distance = moved.start - start
         self.holes = {hole + distance if hole in inside else hole for hole in self.holes}
+        if moved.pages < region.pages:
+            self.holes.update(inside)
 
     def pages(self) -> Iterator[tuple[PageName, int]]:
         """Every mapped page by address, with its name."""

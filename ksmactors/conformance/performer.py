@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ksmactors.conformance.census import Census, Process, Region
+from ksmactors.conformance.background import Tasks
+from ksmactors.conformance.census import Census
+from ksmactors.conformance.interleaved import Interleaved
 from ksmactors.conformance.language import Operation, Scenario
-from ksmactors.conformance.reporting import Batch, Reporter, Stop, errno_name, result_word, status_word
+from ksmactors.conformance.reporting import Stop, bare_word, errno_name, status_word
 from ksmactors.conformance.stepping import MILLISECOND_NS, REST, Stepper
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
+from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.machine import Machine
-from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.const import MADV_DONTNEED, MADV_MERGEABLE, MADV_PAGEOUT, MADV_UNMERGEABLE, PAGE_SIZE
-from ksmactors.mm.content import Content
+from ksmactors.mm.const import PAGE_SIZE
 
 RECLAIMS: Final = 8
 """How often an operation `reclaim` asks for its bytes: a page that was accessed lately takes more than one."""
 
-ADVICE: Final = {
-    "mergeable": MADV_MERGEABLE,
-    "unmergeable": MADV_UNMERGEABLE,
-    "dontneed": MADV_DONTNEED,
-    "swapout": MADV_PAGEOUT,
-}
 
-
-class Performer(Reporter):
+class Performer(Interleaved):
     """The actor of one scenario. Each method that performs an operation returns its result lines."""
 
-    def __init__(self, scenario: Scenario, machine: Machine, kernel_label: str) -> None:
+    def __init__(self, scenario: Scenario, machine: Machine, kernel_label: str, holding: Holding) -> None:
         super().__init__(scenario, kernel_label, machine.nodes)
+        self.machine = machine
         self.conductor, self.kernel = machine.conductor, machine.kernel
         self.census = Census(self.kernel)
         self.inside = Structures(self.kernel, self.census)
         self.ksmd = Stepper(self.kernel, self.conductor)
+        self.tasks = Tasks(machine.conductor, holding, self.kernel.kernel_name)
+        self.pins = {}
         self.traced: list[str] | None = None
         """What was traced since the last `ktrace`; None before the first."""
 
@@ -45,13 +42,16 @@ class Performer(Reporter):
         await self.report()
 
     async def perform(self, operation: Operation) -> list[str]:
-        results = await OPERATIONS[operation.name](self, operation)
+        busy = self.tasks.needed_by(operation)
+        if busy in self.tasks.running:
+            return [f"error {busy} is busy"]
+        results = await self.operation(operation)
         await self.kernel.lru_add_drain_all()
-        await self.ksmd.rest()
+        await self.rest()
         return results
 
-    async def batch(self, pages: int) -> Batch:
-        return await self.ksmd.batch(pages)
+    async def operation(self, operation: Operation) -> list[str]:
+        return await OPERATIONS[operation.name](self, operation)
 
     def counters(self) -> str:
         return counters(self.kernel)
@@ -65,7 +65,7 @@ class Performer(Reporter):
     def structures(self) -> list[str]:
         return self.inside.trees()
 
-    # -- processes and memory -----------------------------------------------------------------------------------
+    # -- what there is -----------------------------------------------------------------------------------------------
 
     async def _do_requires(self, operation: Operation) -> list[str]:
         what = self._unmet(operation)
@@ -92,123 +92,13 @@ class Performer(Reporter):
         process, address, _ = self._range(operation)
         pte = self.kernel.page_at(process.mm, address)
         if pte is None:
-            return ["error ENOENT"]
-        return [result_word(await self.kernel.offline_pages(self.kernel.memory_block(pte.frame.pfn)))]
+            return ["ENOENT"]
+        return [bare_word(await self.kernel.offline_pages(self.kernel.memory_block(pte.frame.pfn)))]
 
     async def _do_online(self, operation: Operation) -> list[str]:
         for pfns in self.kernel.absent_ranges():
             await self.kernel.online_pages(pfns)
         return ["ok"]
-
-    async def _do_proc(self, operation: Operation) -> list[str]:
-        self.census.add(Process(operation.word, self.kernel.mm_alloc(operation.word)))
-        return ["ok"]
-
-    async def _do_fork(self, operation: Operation) -> list[str]:
-        parent = self._process(operation)
-        mm = await self.kernel.fork(parent.mm, operation.word)
-        if not isinstance(mm, AddressSpace):
-            return [result_word(mm)]
-        self.census.add(Process(operation.word, mm, dict(parent.regions), list(parent.named)))
-        return ["ok"]
-
-    async def _do_exit(self, operation: Operation) -> list[str]:
-        process = self._process(operation)
-        process.exited = True
-        await self.kernel.mmput(process.mm)
-        return ["ok"]
-
-    async def _do_map(self, operation: Operation) -> list[str]:
-        process = self._process(operation)
-        start = await self.kernel.mmap(process.mm, operation.number, max(operation.node, 0))
-        if start < 0:
-            return [result_word(start)]
-        process.add(Region(operation.word, start, operation.number))
-        return ["ok"]
-
-    async def _do_mremap(self, operation: Operation) -> list[str]:
-        process = self._process(operation)
-        region = self._region(operation)
-        start = await self.kernel.mremap(process.mm, region.start, region.pages * PAGE_SIZE)
-        if start < 0:
-            return [result_word(start)]
-        process.regions.pop(region.name)
-        process.add(Region(operation.word, start, region.pages))
-        return ["ok"]
-
-    async def _do_munmap(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        return [result_word(await self.kernel.munmap(process.mm, start, length))]
-
-    async def _do_madvise(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        return [result_word(await self.kernel.madvise(process.mm, start, length, ADVICE[operation.name]))]
-
-    def _process(self, operation: Operation) -> Process:
-        process = self.census.of_name(operation.process)
-        if process is None:
-            raise self.refused(operation, f"there is no process {operation.process}: its fork failed")
-        return process
-
-    def _region(self, operation: Operation) -> Region:
-        region = self._process(operation).regions.get(operation.region)
-        if region is None:
-            text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
-            raise self.refused(operation, text)
-        return region
-
-    def _range(self, operation: Operation) -> tuple[Process, int, int]:
-        """The process and the bytes that an operation is about: (process, start, length)."""
-        process = self._process(operation)
-        start = self._region(operation).start + operation.first * PAGE_SIZE
-        return process, start, (operation.end - operation.first) * PAGE_SIZE
-
-    # -- contents -----------------------------------------------------------------------------------------------
-
-    def _expected(self, operation: Operation) -> Iterable[tuple[int, Content]]:
-        """The addresses of an operation's pages, and what its token says is in each."""
-        _, start, length = self._range(operation)
-        step = 1 if operation.name.endswith("seq") else 0
-        for index in range(length // PAGE_SIZE):
-            token = (operation.token + index * step) % (1 << 64)
-            yield start + index * PAGE_SIZE, self.kernel.contents.token(token)
-
-    async def _do_fill(self, operation: Operation) -> list[str]:
-        mm = self._process(operation).mm
-        for address, content in self._expected(operation):
-            while not await self.kernel.user_write(mm, address, content):
-                error = await self.kernel.fault(mm, address, True)
-                if error:
-                    return [result_word(error)]
-        return ["ok"]
-
-    async def _do_check(self, operation: Operation) -> list[str]:
-        mm = self._process(operation).mm
-        bad = 0
-        for address, content in self._expected(operation):
-            read = await self._read(mm, address)
-            if isinstance(read, int):
-                return [result_word(read)]
-            bad += read is not content
-        return [f"BAD {bad}" if bad else "ok"]
-
-    async def _do_read(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        for address in range(start, start + length, PAGE_SIZE):
-            read = await self._read(process.mm, address)
-            if isinstance(read, int):
-                return [result_word(read)]
-        return ["ok"]
-
-    async def _read(self, mm: AddressSpace, address: int) -> Content | int:
-        """Read a page as a thread does, faults included: its content, or a negative errno."""
-        while True:
-            content = await self.kernel.user_read(mm, address)
-            if content is not None:
-                return content
-            error = await self.kernel.fault(mm, address, False)
-            if error:
-                return error
 
     # -- nodes --------------------------------------------------------------------------------------------------
 
@@ -220,10 +110,8 @@ class Performer(Reporter):
 
     async def _do_where(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
-        pte = self.kernel.page_at(process.mm, address)
-        if pte is None or pte.frame is self.kernel.zero_page:
-            return ["status=-ENOENT"]
-        return [f"node {pte.frame.nid}"]
+        status = self.kernel.do_pages_stat(process.mm, address)
+        return [f"node {status}" if status >= 0 else status_word(status)]
 
     # -- knobs and time -----------------------------------------------------------------------------------------
 
@@ -243,6 +131,10 @@ class Performer(Reporter):
 
     async def _do_sleep(self, operation: Operation) -> list[str]:
         await self.conductor.sleep(operation.number * MILLISECOND_NS)
+        return ["ok"]
+
+    async def _do_device(self, operation: Operation) -> list[str]:
+        self.kernel.swap.synchronous = operation.flags == ("sync",)
         return ["ok"]
 
     async def _do_drain(self, operation: Operation) -> list[str]:
@@ -296,7 +188,13 @@ OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]
     "unmergeable": Performer._do_madvise,
     "dontneed": Performer._do_madvise,
     "swapout": Performer._do_madvise,
+    "free": Performer._do_madvise,
     "munmap": Performer._do_munmap,
+    "mlock": Performer._do_mlock,
+    "munlock": Performer._do_mlock,
+    "prctl": Performer._do_prctl,
+    "pin": Performer._do_pin,
+    "unpin": Performer._do_unpin,
     "reclaim": Performer._do_reclaim,
     "offline": Performer._do_offline,
     "online": Performer._do_online,
@@ -317,7 +215,14 @@ OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]
     "mremap": Performer._do_mremap,
     "ktrace": Performer._do_ktrace,
     "drain": Performer._do_drain,
+    "device": Performer._do_device,
     "sleep": Performer._do_sleep,
+    "hold": Performer._do_hold,
+    "bg": Performer._do_bg,
+    "release": Performer._do_release,
+    "disarm": Performer._do_disarm,
+    "signal": Performer._do_signal,
+    "settle": Performer._do_settle,
 }
 """Who performs which operation."""
 

@@ -1,7 +1,7 @@
 """Recordings: what a kernel did with a scenario, as text; finding the right one, and comparing.
 
-Lines that start with `# kernel` or `# start` say where a recording was made, not what happened, and are left out
-of a comparison. Lines that start with `=     ` show KSM's own structures; not every recording has them.
+Lines that start with `# kernel`, `# start` or `# log` say where and how a recording was made, not what happened. They
+are left out of a comparison. Lines that start with `=     ` show KSM's own structures; not every recording has them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from ksmactors.errors import UsageError
 
 STRUCTURE: Final = "=     "
-ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start")
+ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start", "# log")
 VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -53,6 +53,13 @@ def differences(
     KSM's own structures are compared where the expected lines have them. If a side is a `live` kernel, they are left
     out, and so is how many nodes its machine has: what a scenario needs it `requires`.
     """
+    return list(unified_diff(*compared(expected, performed, live=live), *names, lineterm=""))
+
+
+def compared(
+    expected: Sequence[str], performed: Sequence[str], *, live: bool = False
+) -> tuple[list[str], list[str]]:  # fmt: skip
+    """The lines of both sides that are compared."""
     leave_out = ABSOLUTE
     if live:
         leave_out += ("# nodes", STRUCTURE)
@@ -61,7 +68,7 @@ def differences(
     first, second = (
         [line.rstrip() for line in lines if not line.startswith(leave_out)] for lines in (expected, performed)
     )
-    return list(unified_diff(first, second, *names, lineterm=""))
+    return first, second
 
 
 def read_recording(path: Path) -> Recording:

@@ -7,11 +7,13 @@ the counters say and which pages share frames by now.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from errno import errorcode
 from typing import NamedTuple
 
 from ksmactors.conformance.language import Comment, Operation, Scenario
 from ksmactors.errors import ScenarioError
+from ksmactors.mm.const import ERESTARTSYS
 
 WHOLE_SCAN = (1 << 32) - 1
 """pages_to_scan of a batch that runs to the end of the scan: as much as the knob takes."""
@@ -36,10 +38,15 @@ class Reporter(ABC):
         self.scenario, self.label, self.nodes = scenario, label, nodes
         self.lines: list[str] = []
         self.missing = ""
+        self.current: Operation
+        """What is being performed, or was last."""
 
     @abstractmethod
     async def perform(self, operation: Operation) -> list[str]:
         """Do what an operation says: its result lines, without the `= `."""
+
+    async def before(self, operation: Operation) -> None:
+        """An operation is about to be performed."""
 
     @abstractmethod
     async def batch(self, pages: int) -> Batch:
@@ -72,14 +79,23 @@ class Reporter(ABC):
                 self.lines.append(line.text)
                 continue
             self.lines.append(f"> {line.text}")
+            self.current = line
             if line.node >= self.nodes:
                 text = f"there is no node {line.node}; the machine has {self.nodes} (--nodes), numbered from 0"
                 raise self.refused(line, text)
+            await self.before(line)
             try:
-                results = await self.perform(line)
+                self.answer(await self.perform(line))
             except Stop:
-                break
-            self.lines += [f"= {result}" if result else "=" for result in results]
+                return
+        self.finish()
+
+    def finish(self) -> None:
+        """All operations have been performed: write down what is to be said of the whole."""
+
+    def answer(self, results: Sequence[str]) -> None:
+        """Write result lines down."""
+        self.lines += [f"= {result}" if result else "=" for result in results]
 
     def refused(self, operation: Operation, what: str) -> ScenarioError:
         """The error for an operation that cannot be carried out."""
@@ -104,20 +120,19 @@ class Reporter(ABC):
     async def _do_trace(self, operation: Operation) -> list[str]:
         views = [view for flag, view in (("frames", self._frames), ("trees", self._trees)) if flag in operation.flags]
         shown = [view() for view in views]
-        results: list[str] = []
         steps = full_scans = 0
         idle = False
         while not idle and (full_scans if operation.name == "tracescan" else steps) < operation.number:
             batch = await self.batch(1)
             steps, full_scans, idle = steps + 1, full_scans + batch.full_scans, batch.idle
             note = " idle" if idle else " end-of-scan" if batch.full_scans else ""
-            results.append(f"t{steps} {self.counters()}{note}")
+            self.answer([f"t{steps} {self.counters()}{note}"])  # at once: the next step may be the last
             for index, view in enumerate(views):
                 now = view()
                 if now != shown[index]:
                     shown[index] = now
-                    results += now
-        return results
+                    self.answer(now)
+        return []
 
     async def _do_counters(self, operation: Operation) -> list[str]:
         return [f"counters {self.counters()}"]
@@ -133,8 +148,8 @@ class Reporter(ABC):
 
 
 def errno_name(error: int) -> str:
-    """The name of a negative errno, without its sign."""
-    return errorcode[-error]
+    """The name of a negative errno, without its sign; a system call that a signal has ended answers EINTR."""
+    return "EINTR" if error == -ERESTARTSYS else errorcode[-error]
 
 
 def status_word(status: int) -> str:
@@ -145,3 +160,8 @@ def status_word(status: int) -> str:
 def result_word(error: int) -> str:
     """What most operations answer."""
     return f"error {errno_name(error)}" if error < 0 else "ok"
+
+
+def bare_word(error: int) -> str:
+    """What the operations that were added later answer."""
+    return errno_name(error) if error < 0 else "ok"

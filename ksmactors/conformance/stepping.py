@@ -8,7 +8,7 @@ meanwhile, so there is nothing to interleave: the turn stays where it is until i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final
 
 from ksmactors.conformance.reporting import Batch
@@ -76,13 +76,28 @@ class Stepper:
         """Let ksmd run, if it can, until it sleeps again."""
         await self.conductor.sleep(MILLISECOND_NS)
 
-    async def batch(self, pages: int) -> Batch:
-        """Have ksmd run one batch of up to `pages` pages."""
+    @property
+    def resting(self) -> bool:
+        """Whether ksmd has ended its batch: it sleeps, or waits until there is something to do."""
+        waiting_on = self.ksmd.waiting_on
+        return isinstance(waiting_on, tuple) or waiting_on is self.kernel.ksm_thread_wait
+
+    async def batch(self, pages: int, rest: Callable[[], Awaitable[None]] | None = None) -> Batch:
+        """Have ksmd run one batch of up to `pages` pages; `rest` lets it run until it sleeps again."""
+        begun = await self.begin(pages)
+        if not begun.idle:
+            await (rest or self.rest)()
+        return await self.end(begun)
+
+    async def begin(self, pages: int) -> Batch:
+        """Wake ksmd for one batch: what it had scanned before, which `end` wants to know."""
         kernel = self.kernel
         scanned, full_scans = kernel.pages_scanned, kernel.ksm_scan.seqnr
         await kernel.sysfs_store("pages_to_scan", str(pages))
-        woken = self.conductor.wake_sleeper(self.ksmd)
-        if woken:
-            await self.rest()
+        return Batch(scanned, full_scans, not self.conductor.wake_sleeper(self.ksmd))
+
+    async def end(self, begun: Batch) -> Batch:
+        """A batch is over: what it did."""
+        kernel = self.kernel
         await kernel.sysfs_store("pages_to_scan", REST["pages_to_scan"])
-        return Batch(kernel.pages_scanned - scanned, kernel.ksm_scan.seqnr - full_scans, not woken)
+        return Batch(kernel.pages_scanned - begun.scanned, kernel.ksm_scan.seqnr - begun.full_scans, begun.idle)

@@ -7,11 +7,14 @@ from typing import Final
 
 from ksmactors.conformance.census import Census
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.ksm.structs import FREED, RmapItem, StableNode
 from ksmactors.later.chain_nodes import Chain
 from ksmactors.mm.const import PAGE_SIZE
 
 PAGE_MASK: Final = ~(PAGE_SIZE - 1)
+
+UNKNOWN: Final = "?"
+"""In place of the name of a page, or of a process that is not complete yet."""
 
 
 def counters(kernel: Ksm) -> str:
@@ -52,7 +55,8 @@ class Structures:
         order = []
         slot = self.kernel.ksm_mm_head.next
         while slot.mm is not None:
-            order.append(self.census.of_mm(slot.mm).label)
+            process = self.census.of_mm(slot.mm)
+            order.append(UNKNOWN if process is None else process.label)
             slot = slot.next
         return [_line("processes", order), f"cursor {self._cursor()}"]
 
@@ -78,7 +82,10 @@ class Structures:
         if scan.mm_slot.mm is None:
             return "start"
         # The address may lie behind the end of its region: the page before it, the last one scanned, has the name.
-        last = self.census.of_mm(scan.mm_slot.mm).page(scan.address - PAGE_SIZE)
+        process = self.census.of_mm(scan.mm_slot.mm)
+        if process is None:
+            return UNKNOWN
+        last = process.page(scan.address - PAGE_SIZE)
         return str(last._replace(page=last.page + 1))
 
     def _entry(self, node: StableNode) -> Iterator[Iterable[str]]:
@@ -92,7 +99,7 @@ class Structures:
 
     def _node(self, node: StableNode, *, nid: bool = False) -> Iterator[str]:
         frame = self.kernel.pfn_to_page(node.kpfn)
-        stale = frame.mapping is not node.mapping or frame.mapcount == 0
+        stale = frame.mapping is not node.mapping or frame.refcount == 0
         yield "stale" if stale else f"node={frame.nid}"
         if nid:
             yield f"nid={node.nid}"
@@ -101,7 +108,9 @@ class Structures:
         yield from items
 
     def _item(self, item: RmapItem) -> str:
-        return str(self.census.of_mm(item.mm).page(item.address & PAGE_MASK))
+        """The name of an item's page; `?` for one that has been freed, which a tree may still have."""
+        process = None if item.flag == FREED else self.census.of_mm(item.mm)
+        return UNKNOWN if process is None else str(process.page(item.address & PAGE_MASK))
 
 
 def _line(head: str, words: Iterable[str]) -> str:

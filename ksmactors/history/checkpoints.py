@@ -21,6 +21,7 @@ KEYHOLE: Final = {
     "get_ksm_page.R1": Checkpoint(READ, StableNode, "kpfn", "get_ksm_page"),
     "get_ksm_page.R3": Checkpoint(READ, Frame, "mapping", "get_ksm_page"),  # R5 and R6 are its second and third time
     "get_ksm_page.R4": Checkpoint(WRITE, Frame, "refcount", "get_ksm_page"),
+    "get_ksm_page.stale": Checkpoint(READ, StableNode, "kpfn", "_has_moved"),
     "get_ksm_page.spin": Checkpoint(READ, Frame, "swap_cache", "get_ksm_page"),
     "get_ksm_page.lock": Checkpoint(ACQUIRE, Frame, "", "get_ksm_page"),
     "get_ksm_page.unlock": Checkpoint(RELEASE, Frame, "", "get_ksm_page"),
@@ -35,6 +36,7 @@ MIGRATION: Final = {
     "migrate.C1": Checkpoint(READ, Frame, "refcount", "migrate_page_move_mapping"),
     "migrate.W0": Checkpoint(WRITE, Frame, "mapping", "move_to_new_page"),  # W8 is its second time
     "migrate.freeze": Checkpoint(WRITE, Frame, "refcount", "migrate_page_move_mapping"),
+    "migrate.content": Checkpoint(READ, Frame, "content", "migrate_page_copy"),
     "migrate.W2": Checkpoint(WRITE, Frame, "content", "migrate_page_copy"),
     "migrate.W3": Checkpoint(WRITE, StableNode, "kpfn", "ksm_migrate_page"),
     "migrate.W5": Checkpoint(WRITE, Frame, "mapping", "ksm_migrate_page"),
@@ -54,7 +56,9 @@ SCAN: Final = {
     "search.content": Checkpoint(READ, Frame, "content", "stable_tree_search"),
     "search.second_look": Checkpoint(READ, StableNode, "kpfn", "_second_look"),
     "search.link": Checkpoint(WRITE, ContentTree, None, "stable_tree_search"),
+    "search.second_unlock": Checkpoint(RELEASE, Frame, "", "_second_look"),
     "search.unlock": Checkpoint(RELEASE, Frame, "", "stable_tree_search"),
+    "insert.content": Checkpoint(READ, Frame, "content", "stable_tree_insert"),
     "insert.mapping": Checkpoint(WRITE, Frame, "mapping", "stable_tree_insert"),
     "insert.link": Checkpoint(WRITE, ContentTree, None, "stable_tree_insert"),
     "unstable.content": Checkpoint(READ, Frame, "content", "unstable_tree_search_insert"),

@@ -92,16 +92,26 @@ class Actor:
         return [frame.f_code.co_name for frame in self._parked() if _tells(frame, self.waiting_on)]
 
 
-def running_functions(waited: object = None) -> list[str]:
-    """The functions that the actor that has the turn is in, outermost first, without the conductor's own and
-    without the methods of `waited`."""
-    names = []
+    def call_chain(self) -> list[FrameType]:
+        """The frames of the functions that the parked actor is in, outermost first, without the conductor's own."""
+        return [frame for frame in self._parked() if _tells(frame, None)]
+
+
+def running_frames(waited: object = None) -> list[FrameType]:
+    """The frames of the functions that the actor that has the turn is in, outermost first, without the conductor's own
+    and without the methods of `waited`."""
+    frames = []
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_name != "_supervised":
         if _tells(frame, waited):
-            names.append(frame.f_code.co_name)
+            frames.append(frame)
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-    return names[::-1]
+    return frames[::-1]
+
+
+def running_functions(waited: object = None) -> list[str]:
+    """The names of the functions that the actor that has the turn is in, as `running_frames`."""
+    return [frame.f_code.co_name for frame in running_frames(waited)]
 
 
 _OURS: Final = (str(Path(__file__).parent), str(Path(trio.__file__).parent))

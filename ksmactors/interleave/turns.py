@@ -98,6 +98,11 @@ class Turns(ABC):
         """Virtual time, ns."""
         return self._jumped_ns + (self._goal - self._left) * STEP_NS
 
+    @property
+    def next_alarm(self) -> int | None:
+        """When the next sleeper is due, ns of virtual time; None if nobody sleeps."""
+        return self._sleepers[0][0] if self._sleepers else None
+
     def stamp(self) -> tuple[int, int, int]:
         """Step, virtual time in ns and number of the actor that has the turn: what an event is recorded with."""
         step = self._goal - self._left
@@ -260,6 +265,18 @@ class Turns(ABC):
         self._remove(actor)
         actor.waiting_on = nap
         self._ask_at_next_point()
+
+    def suspend(self, actor: Actor, on: object) -> None:
+        """Take a ready actor, other than the one that has the turn, out of the schedule until `resume`, whatever it
+        holds. `on` says what it waits for; if that has an `owner`, wait cycles through it are found."""
+        self._settle(self._armed - self._left)
+        self._remove(actor)
+        actor.waiting_on = on
+        self._ask_at_next_point()
+
+    def resume(self, actor: Actor) -> None:
+        """Make a suspended actor ready. Observers are not told: it orders nothing that the emulated machine does."""
+        self._make_ready(actor)
 
     def wake_sleeper(self, actor: Actor) -> bool:
         """End an actor's sleep early; False if it does not sleep."""

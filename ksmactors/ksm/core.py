@@ -54,7 +54,7 @@ class KsmCore(Hotplug):
         self.ksm_pages_unshared = 0
         self.ksm_rmap_items = 0
         self.pages_scanned = 0
-        """Pages that ksmd has looked at; v3.9 does not count them, its recordings do."""
+        """Pages that ksmd has come to; v3.9 does not count them, its recordings do."""
         self.ksmd_actor: Actor | None = None
         self._declared: Declared | None = None
         self.items_allocated = 0
@@ -96,11 +96,19 @@ class KsmCore(Hotplug):
         if self.inject("alloc_stable_node"):
             return None
         self.nodes_allocated += 1
-        return self.as_declared(self.new_stable_node(self.nodes_allocated))
+        number = self.nodes_allocated
+        return self.as_declared(self.node_from_slab(number) or self.new_stable_node(number))
+
+    def node_from_slab(self, number: int) -> StableNode | None:
+        """The structure that a new node is to be, where another one was; None: memory that was never used."""
+        return None
 
     def new_stable_node(self, number: int) -> StableNode:
         """The structure itself, with the fields that this kernel has."""
         return StableNode(number)
+
+    def chain_from_slab(self, chain: StableNode) -> None:
+        """A chain, where there are any, has got memory from the slab of the stable nodes."""
 
     def free_stable_node(self, node: StableNode) -> None:
         """Free a node that is in no tree and on no list."""

@@ -56,6 +56,7 @@ class Declared:
         self._turns = turns
         self._users = _users(kernel)
         self._classes: dict[type, type] = {}
+        """By class, the one that declares; the latter stand for themselves."""
 
     def of(self, obj: T) -> T:
         """The same object, which tells of its fields from now on."""
@@ -63,6 +64,7 @@ class Declared:
         declaring = self._classes.get(cls)
         if declaring is None:
             declaring = self._classes[cls] = self._subclass(cls)
+            self._classes[declaring] = declaring  # what is made anew of an old one declares itself already
         obj.__class__ = declaring
         return obj
 

@@ -122,7 +122,9 @@ class EntryPoints(Scanning):
         done = False
         self.conductor.touch(READ, anon_vma, "vmas")
         for vma in self.vmas_of_item(item):
-            if vma.start <= item.address < vma.end and (vma.mm is not item.mm) == search_new_forks:
+            if not vma.start <= item.address < vma.end:
+                await self.conductor.point(READ, anon_vma, "vmas")  # passing over it takes time, too
+            elif (vma.mm is not item.mm) == search_new_forks:
                 done = await rmap_one(vma, item.address)
                 if done:
                     break

@@ -253,9 +253,15 @@ class Scanning(Trees):
             if found is None:
                 return
             item, page = found
-            self.pages_scanned += 1
+            self.count_scanned(visited=False)
             await self.cmp_and_merge_page(page, item)
             await page.put()
+            self.count_scanned(visited=True)
+
+    def count_scanned(self, *, visited: bool) -> None:
+        """A page is about to be `visited`, or has been: where it is counted."""
+        if not visited:
+            self.pages_scanned += 1
 
     async def ksm_scan_thread(self) -> None:
         """The body of ksmd: a batch under ksm_thread_mutex, then a sleep. Never returns.

@@ -204,11 +204,15 @@ class Unmerging(KsmHotplug):
         await self._mm_list_del(slot)
         await self.ksm_mmlist_lock.unlock()
         self.free_mm_slot(slot)
-        self.conductor.touch(RELEASE, mm, "registered")
-        mm.registered = False
+        self.forget_registration(mm)
         await mm.up_read()
         self.emit(ev.KSM_EXIT, mm.name)
         self.mmdrop(mm)
+
+    def forget_registration(self, mm: AddressSpace) -> None:
+        """ksmd has dropped an address space: MMF_VM_MERGEABLE is cleared."""
+        self.conductor.touch(RELEASE, mm, "registered")
+        mm.registered = False
 
     async def unlock_left_mm(self, mm: AddressSpace) -> None:
         """The end of `leave_mm` for a slot that stays."""

@@ -13,9 +13,11 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.aborted_unmerge import AbortedUnmerge
 from ksmactors.later.advisor import Advisor
 from ksmactors.later.all_unstable_roots import AllUnstableRoots
+from ksmactors.later.booleans import BoolEnable
 from ksmactors.later.break_swapped import BreakSwapped
 from ksmactors.later.chains import Chains, ChainsAnyDup
 from ksmactors.later.checksum_first import ChecksumFirst
+from ksmactors.later.copy_before_mapping import CopyBeforeMapping
 from ksmactors.later.copy_unless_mergeable import CopyUnlessMergeable
 from ksmactors.later.find_mergeable_vma import FindMergeableVma
 from ksmactors.later.freed_head import FreedHead
@@ -23,10 +25,18 @@ from ksmactors.later.half_ksm import HalfKsm
 from ksmactors.later.head_cleared import HeadCleared
 from ksmactors.later.kpfn_aba import KpfnAba
 from ksmactors.later.ksm_into_ksm import KsmIntoKsm
+from ksmactors.later.lazy_free import LazyFree
+from ksmactors.later.leave_swap_cache import LeaveSwapCache
 from ksmactors.later.merge_any import MergeAny
+from ksmactors.later.merge_any_kept import MergeAnyExec, MergeAnyKept
+from ksmactors.later.migrate_swapped import MigrateSwapped
 from ksmactors.later.mmap_sem_first import MmapSemFirst
 from ksmactors.later.move_status import MoveEnoent, MoveStatus
+from ksmactors.later.move_unlocked import MoveUnlocked
+from ksmactors.later.mremap_vmas import MremapVmas
 from ksmactors.later.no_warning import NoWarning
+from ksmactors.later.node_reused import NodeReused
+from ksmactors.later.offline_retries import OfflineRetries
 from ksmactors.later.overlay import Overlay
 from ksmactors.later.page_dirtied import PageDirtied
 from ksmactors.later.pageout import Pageout
@@ -41,10 +51,13 @@ from ksmactors.later.smart_scan import SmartScan
 from ksmactors.later.swapoff_unread import SwapoffUnread
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.later.trylock_search import TrylockSearch
+from ksmactors.later.unmerge_walk import UnmergeWalk
 from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.later.unshare_on_advice import UnshareOnAdvice
+from ksmactors.later.unshare_on_pin import UnshareOnPin
 from ksmactors.later.wake_on_sleep import WakeOnSleep
 from ksmactors.later.weak_memory import WeakMemory
+from ksmactors.later.wp_by_references import WpByReferences
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
 
@@ -69,8 +82,16 @@ SERIES: Final[dict[str, type[Ksm]]] = {
 """What makes `series` of v3.9, lowest first: upstream's repairs of the series, and ours."""
 
 LATER: Final[dict[str, type[Ksm]]] = {
+    "node-reused": NodeReused,
     "page-dirtied": PageDirtied,
+    "migrate-swapped": MigrateSwapped,
+    "lazy-free": LazyFree,
+    "move-unlocked": MoveUnlocked,
+    "offline-retries": OfflineRetries,
     "pageout": Pageout,
+    "wp-by-references": WpByReferences,
+    "leave-swap-cache": LeaveSwapCache,
+    "unshare-on-pin": UnshareOnPin,
     "trylock-search": TrylockSearch,
     "chains": Chains,
     "chains-any-dup": ChainsAnyDup,
@@ -80,18 +101,24 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "unshare-fault": UnshareFault,
     "zero-counted": ZeroCounted,
     "checksum-first": ChecksumFirst,
+    "copy-before-mapping": CopyBeforeMapping,
     "smart-scan": SmartScan,
     "overlay": Overlay,
     "range-walk": RangeWalk,
     "move-status": MoveStatus,
     "move-enoent": MoveEnoent,
     "merge-any": MergeAny,
+    "merge-any-exec": MergeAnyExec,
+    "merge-any-kept": MergeAnyKept,
     "per-mm-mergeable": PerMmMergeable,
     "profit": Profit,
     "scanned": Scanned,
     "advisor": Advisor,
     "tracepoints": Tracepoints,
     "wake-on-sleep": WakeOnSleep,
+    "bool-enable": BoolEnable,
+    "mremap-vmas": MremapVmas,
+    "unmerge-walk": UnmergeWalk,
 }
 """What later kernels have besides the repairs, oldest first."""
 

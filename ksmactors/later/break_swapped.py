@@ -25,6 +25,13 @@ class BreakSwapped(Ksm):
             if result & (VM_FAULT_OOM | VM_FAULT_SIGBUS):
                 return -ENOMEM if result & VM_FAULT_OOM else 0
 
+    async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
+        """A kernel that walks page tables passes over swap entries: these are looked at one by one."""
+        failed = await super().unmerge_ksm_pages(vma, start, end)
+        for address in sorted(address for address in vma.mm.swap_ptes if start <= address < end):
+            failed = failed or await self.break_ksm(vma, address)
+        return failed
+
     async def _is_merged_in_swap(self, mm: AddressSpace, address: int) -> bool:
         """Whether the entry at an address is a swap entry, and the swap cache has a KSM page for it."""
         slot = mm.swap_ptes.get(address)

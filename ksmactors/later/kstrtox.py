@@ -21,17 +21,6 @@ def kstrtoint(text: str) -> tuple[int, int]:
     return (0, value) if -INT_MAX - 1 <= value <= INT_MAX else (-ERANGE, 0)
 
 
-def kstrtobool(text: str) -> int:
-    """Parse a boolean: 1, y, t, on are 1; 0, n, f, off are 0; capitals too. Only the first one or two characters
-    count. Anything else: -EINVAL."""
-    first, second = text[:1].lower(), text[1:2].lower()
-    if first in {"1", "y", "t"} or (first == "o" and second == "n"):
-        return 1
-    if first in {"0", "n", "f"} or (first == "o" and second == "f"):
-        return 0
-    return -EINVAL
-
-
 def unsigned(text: str, limit: int = ULONG_MAX) -> int:
     """Parse an unsigned number; every refusal is -EINVAL, a number above `limit` included."""
     if not _SIGNED.fullmatch(text) or text.startswith("-") or int(text) > limit:

@@ -62,6 +62,11 @@ class MergeAny(Ksm):
             vma = mm.find_vma(end)
         return 0
 
+    def forget_registration(self, mm: AddressSpace) -> None:
+        """A process that ksmd has found without any mapping is forgotten for good."""
+        self._merging_any.discard(mm.number)
+        super().forget_registration(mm)
+
     def ksm_new_vma(self, mm: AddressSpace) -> bool:
         return self.merges_any(mm) or super().ksm_new_vma(mm)
 

@@ -8,7 +8,8 @@ from ksmactors.mm.const import EAGAIN, EFAULT, ENOENT
 
 
 class MoveStatus(Ksm):
-    """move_pages returns how many pages could not be migrated, and tells them from holes by -EFAULT."""
+    """move_pages returns how many pages could not be migrated, and tells them from holes by -EFAULT; so it does if it
+    is only asked where pages are (live_absent_pages)."""
 
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         pte = mm.ptes.get(address)
@@ -22,7 +23,7 @@ class MoveStatus(Ksm):
 
 
 class MoveEnoent(MoveStatus):
-    """move_pages has -ENOENT again for an address at which nothing is mapped."""
+    """move_pages has -ENOENT again for an address at which nothing is mapped; of the zero page it is -EFAULT still."""
 
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         return super().no_page_to_move(mm, address) if address in mm.ptes else -ENOENT

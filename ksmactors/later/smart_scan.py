@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ksmactors.interleave.actor import WRITE
-from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
-from ksmactors.later.kstrtox import kstrtobool
+from ksmactors.later.booleans import Booleans
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 
@@ -41,7 +40,7 @@ def skip_age(age: int) -> int:
     return SKIPS_MAX
 
 
-class SmartScan(Ksm):
+class SmartScan(Booleans):
     """A page that has not merged for some scans is skipped for 1, 2, 4, then 8 scans between two looks.
 
     A skipped item leaves the unstable tree, so it counts as volatile, and no other page can merge with it that time. A
@@ -84,7 +83,7 @@ class SmartScan(Ksm):
     async def knob_store(self, knob: str, text: str) -> int:
         if knob != "smart_scan":
             return await super().knob_store(knob, text)
-        value = kstrtobool(text)
+        value = self.kstrtobool(text)
         if value >= 0:
             await self.conductor.point(WRITE, self, knob)
             self.ksm_smart_scan = value

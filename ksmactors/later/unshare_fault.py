@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.later.unsharing import handle_unshare_fault
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import ENOMEM, VM_FAULT_OOM
 
@@ -40,11 +41,7 @@ class UnshareFault(Ksm):
 
     async def _handle_unshare_fault(self, vma: Vma, address: int, pte: Pte) -> int:
         """handle_mm_fault(FAULT_FLAG_UNSHARE): VM_FAULT_ bits; 0 if the entry has changed meanwhile."""
-        mm = vma.mm
-        await mm.page_table_lock.lock()
-        if mm.ptes.get(address) != pte:
-            await mm.page_table_lock.unlock()
-            return 0
-        result = await self.wp_page_copy(mm, vma, address, pte, write=False)
-        self.emit(ev.BREAK_KSM, mm.name, address, pte.frame.pfn)
+        result = await handle_unshare_fault(self, vma.mm, vma, address, pte)
+        if result:
+            self.emit(ev.BREAK_KSM, vma.mm.name, address, pte.frame.pfn)
         return result

@@ -7,14 +7,13 @@ from typing import Any
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
-from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
-from ksmactors.later.kstrtox import kstrtobool
+from ksmactors.later.booleans import Booleans
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 
 
-class ZeroPages(Ksm):
+class ZeroPages(Booleans):
     """A page of zeros is replaced by the zero page, if the knob says so, instead of becoming a KSM page.
 
     The zero page needs no stable node, has no limit of mappings, and is the right one on every node. The rmap_item
@@ -56,7 +55,7 @@ class ZeroPages(Ksm):
     async def knob_store(self, knob: str, text: str) -> int:
         if knob != "use_zero_pages":
             return await super().knob_store(knob, text)
-        value = kstrtobool(text)
+        value = self.kstrtobool(text)
         if value >= 0:
             await self.conductor.point(WRITE, self, knob)
             self.ksm_use_zero_pages = value

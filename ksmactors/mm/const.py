@@ -7,8 +7,8 @@ from typing import Final
 
 __all__ = [
     "EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINTR", "EINVAL", "EIO", "ENOENT", "ENOMEM", "ERANGE", "ERESTARTSYS",
-    "MADV_DONTNEED", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE", "VM_FAULT_OOM",
-    "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
+    "MADV_DONTNEED", "MADV_FREE", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE",
+    "VM_FAULT_OOM", "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
 ]  # fmt: skip
 
 PAGE_SHIFT: Final = 12
@@ -18,6 +18,8 @@ ERESTARTSYS: Final = 512
 """A signal came in between: the process never sees it, but EINTR, or its call is begun anew."""
 
 MADV_DONTNEED: Final = 4
+MADV_FREE: Final = 8
+"""Since v4.5; unknown to v3.9."""
 MADV_MERGEABLE: Final = 12
 MADV_UNMERGEABLE: Final = 13
 MADV_PAGEOUT: Final = 21

@@ -57,6 +57,18 @@ class Faults(Rmap):
         await mm.up_read()
         return result
 
+    async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
+        """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.6 there is no difference.
+
+        `unpin_user_page` ends it. What takes a plain reference only, such as vmsplice, calls `get_user_pages`, and ends
+        with a put.
+        """
+        return await self.get_user_pages(mm, address, write)
+
+    async def unpin_user_page(self, page: Frame) -> None:
+        """End a pin that `pin_user_pages` has made."""
+        await page.put()
+
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
         vma.must_be_alive()
@@ -187,28 +199,45 @@ class Faults(Rmap):
         page = entry.frame
         self.conductor.touch(YIELD, page, "mapping")
         if page is not self.zero_page and not page.is_ksm:
-            if not await self.trylock_page(page):
-                await page.get()
-                await mm.page_table_lock.unlock()
-                await page.lock()
-                await mm.page_table_lock.lock()
-                if mm.ptes.get(address) != entry:
-                    self.pte_changed(mm, page)
-                    await page.unlock()
-                    await mm.page_table_lock.unlock()
-                    await page.put()
-                    return 0
-                await page.put()
-            if await self.reuse_swap_page(page):
-                page.mapping = vma.anon_vma
-                await page.unlock()
-                await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
-                self.memory_epoch += 1
-                self.emit(ev.DO_WP_PAGE, mm.name, address, page.pfn, page.pfn, page.nid)
-                await mm.page_table_lock.unlock()
-                return VM_FAULT_WRITE
-            await page.unlock()
+            reusable = await self.wp_can_reuse(mm, address, entry)
+            if reusable is None:
+                return 0
+            if reusable:
+                return await self.wp_page_reuse(mm, vma, address, entry)
         return await self.wp_page_copy(mm, vma, address, entry)
+
+    async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
+        """Whether a write fault may keep an ordinary page, which is locked then. None: the entry has changed while the
+        page lock was waited for, and the page table lock is released."""
+        page = entry.frame
+        if not await self.trylock_page(page):
+            await page.get()
+            await mm.page_table_lock.unlock()
+            await page.lock()
+            await mm.page_table_lock.lock()
+            if mm.ptes.get(address) != entry:
+                self.pte_changed(mm, page)
+                await page.unlock()
+                await mm.page_table_lock.unlock()
+                await page.put()
+                return None
+            await page.put()
+        if await self.reuse_swap_page(page):
+            return True
+        await page.unlock()
+        return False
+
+    async def wp_page_reuse(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
+        """The other half of do_wp_page: the locked page, which nobody else maps, becomes writable where it is. Both
+        locks are released."""
+        page = entry.frame
+        page.mapping = vma.anon_vma
+        await page.unlock()
+        await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
+        self.memory_epoch += 1
+        self.emit(ev.DO_WP_PAGE, mm.name, address, page.pfn, page.pfn, page.nid)
+        await mm.page_table_lock.unlock()
+        return VM_FAULT_WRITE
 
     async def wp_page_copy(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte, *, write: bool = True) -> int:
         """The copying half of do_wp_page: the copy comes from the region's node, and is mapped for a write unless not
@@ -240,6 +269,7 @@ class Faults(Rmap):
         if not result:
             await new.put()
         elif counted:
+            await self.page_was_copied(old)
             await old.put()
             if vma.locked:  # a vma that is not locked shall not keep the old page in memory
                 await old.lock()
@@ -248,3 +278,6 @@ class Faults(Rmap):
         if counted:
             await old.put()
         return result
+
+    async def page_was_copied(self, old: Frame) -> None:
+        """A write fault has mapped a copy in the place of a page, which still has the reference of that mapping."""

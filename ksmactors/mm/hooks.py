@@ -58,6 +58,18 @@ class KsmHooks:
         """Whether a new mapping of an address space is mergeable without having been advised."""
         return False
 
+    async def ksm_process_mmap(self, mm: AddressSpace) -> int:
+        """Tell KSM of a new mapping, whose vma is there: 0 or -errno. mmap_sem is held for write."""
+        return 0
+
+    async def ksm_execve(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
+        """Register the address space of a new program, if it is to be: 0 or -errno."""
+        return 0
+
+    async def prctl_set_memory_merge(self, mm: AddressSpace, on: bool) -> int:
+        """prctl(PR_SET_MEMORY_MERGE): 0 or -errno; unknown before v6.4."""
+        return -EINVAL
+
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent: 0 or -errno."""
         return 0

@@ -35,8 +35,8 @@ class Hotplug(Swapoff):
         return range(start, start + self.frames_per_node)
 
     async def offline_pages(self, pfns: range) -> int:
-        """Take a range of frames of one node offline: 0, -EINVAL (no such range, or a part is offline already), or
-        -EBUSY (a page could not be moved away; nothing has changed then).
+        """Take a range of frames of one node offline: 0, -EINVAL (no such range, or a part is offline already),
+        -EBUSY (a page could not be moved away; nothing has changed then); later kernels -EINTR in its place.
 
         Their pages are migrated to the next nodes that have room. While this goes on everything else does, but for ksmd
         and the knobs, which wait. Source: offline_pages(), v3.9.
@@ -60,7 +60,8 @@ class Hotplug(Swapoff):
         node.isolate(pfns)
         await self.ksm_memory_callback(MEM_GOING_OFFLINE, pfns)
         await self.lru_add_drain_all()
-        for _ in range(OFFLINE_PASSES):
+        failed, passes, began = 0, 0, self.conductor.now
+        while not failed:
             busy = node.in_use(pfns)
             if not busy:
                 node.take_away(pfns)
@@ -69,11 +70,21 @@ class Hotplug(Swapoff):
             for page in busy:
                 await self.migrate_away(page)
             await self.lru_add_drain_all()
-            if node.in_use(pfns):
-                await self.conductor.sleep(PASS_NS)
+            passes += 1
+            failed = self.gives_up_offlining(passes, self.conductor.now - began)
+            if node.in_use(pfns) and not failed:
+                await self.conductor.sleep(self.pause_of_offlining(passes))
         await self.ksm_memory_callback(MEM_CANCEL_OFFLINE, pfns)
         node.put_back(pfns)
-        return -EBUSY
+        return failed
+
+    def gives_up_offlining(self, passes: int, elapsed: int) -> int:
+        """Why offlining is to end after so many passes and nanoseconds, as -errno; 0: it goes on."""
+        return -EBUSY if passes >= OFFLINE_PASSES else 0
+
+    def pause_of_offlining(self, passes: int) -> int:
+        """How many nanoseconds it waits after so many passes."""
+        return PASS_NS
 
     async def migrate_away(self, page: Frame) -> None:
         """do_migrate_range for one page: to the next node that has room, its own last; errors are for the next pass."""

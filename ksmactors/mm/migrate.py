@@ -41,16 +41,21 @@ class Migration(Faults):
         """
         await self.lru_add_drain_all()
         await mm.down_read()
-        status = await self._do_move_page(mm, address, nid, move_all)
+        status, page = await self.add_page_for_migration(mm, address, nid, move_all)
+        if page is not None:
+            status = await self.do_move_page(page, nid)
         await mm.up_read()
         return status
 
-    async def _do_move_page(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
+    async def add_page_for_migration(
+        self, mm: AddressSpace, address: int, nid: int, move_all: bool
+    ) -> tuple[int, Frame | None]:
+        """The page at an address, isolated to be moved to a node; or None, and the status. mmap_sem is held."""
         if mm.vma_at(address) is None:
-            return -ENOENT
+            return -ENOENT, None
         page = await self._page_to_move(mm, address)
         if page is None:
-            return self.no_page_to_move(mm, address)
+            return self.no_page_to_move(mm, address), None
         status = page.nid
         isolated = False
         if page.nid != nid:
@@ -60,10 +65,18 @@ class Migration(Faults):
                 isolated = await self.isolate_lru_page(page)
                 status = 0 if isolated else -EBUSY
         await page.put()
-        if isolated:
-            status = await self.migrate_pages(page, nid)
-            return nid if status == 0 else status
-        return status
+        return status, page if isolated else None
+
+    async def do_move_page(self, page: Frame, nid: int) -> int:
+        """Migrate an isolated page: the node it is on now, or -errno."""
+        return await self.migrate_pages(page, nid) or nid
+
+    def do_pages_stat(self, mm: AddressSpace, address: int) -> int:
+        """What move_pages(2) without nodes stores for an address: the node its page is on, or -errno."""
+        pte = mm.ptes.get(address)
+        if pte is None or pte.migration or pte.frame is self.zero_page:
+            return self.no_page_to_move(mm, address)
+        return pte.frame.nid
 
     async def _page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
         """The page at an address with a reference, or None if there is none that move_pages may have."""
@@ -211,10 +224,14 @@ class Migration(Faults):
             return -EAGAIN
         slot = page.swap
         if slot is None:
-            return 0 if await page.count() == 1 else -EAGAIN
+            if await page.count() != 1:
+                return -EAGAIN
+            await self.no_turning_back(new, page)
+            return 0
         await self.swap.tree_lock.lock()
         frozen = await page.freeze(2)
         if frozen:
+            await self.no_turning_back(new, page)
             await new.get()
             self.conductor.touch(RELEASE, new, "swap_cache")
             self.conductor.touch(RELEASE, slot, "page")
@@ -224,9 +241,21 @@ class Migration(Faults):
         await self.swap.tree_lock.unlock()
         return 0 if frozen else -EAGAIN
 
+    async def no_turning_back(self, new: Frame, page: Frame) -> None:
+        """The references have been found to be those expected: `new` becomes the page. In v3.9 it has the mapping by
+        now (W0)."""
+
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """W2 to W6: content and flags, then the stable node."""
+        await self._copy_content(new, page)
+        await self.migrate_page_states(new, page)
+
+    async def _copy_content(self, new: Frame, page: Frame) -> None:
+        """copy_highpage."""
         await new.write_content(await page.read_content())
+
+    async def migrate_page_states(self, new: Frame, page: Frame) -> None:
+        """The part of migrate_page_copy after the content: flags, the stable node (W3 to W5), the cache (W6)."""
         self.smp_wmb()  # SetPageUptodate has one: who sees the flag sees the content, and what was stored before
         new.dirty, new.writer = page.dirty, page.writer
         await self.ksm_migrate_page(new, page)

@@ -50,6 +50,7 @@ class Mappings(Mlock):
         if result >= 0:
             self._insert(Vma(mm, address, end, address >> PAGE_SHIFT, nid, mergeable=self.ksm_new_vma(mm)))
             self.emit(ev.MMAP, mm.name, address, pages)
+            await self.ksm_process_mmap(mm)
         await mm.up_write()
         return result
 

@@ -69,7 +69,9 @@ class Processes(Mappings):
 
     async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> None:
         """Copy the entries of one vma: writable ones become read-only on both sides, swap and migration entries
-        are copied."""
+        are copied. Of a vma without an anon_vma nothing is copied: a fault finds the same zero page again."""
+        if vma.anon_vma is None:
+            return
         self.memory_epoch += 1
         await mm.page_table_lock.lock()
         await oldmm.page_table_lock.lock()
@@ -97,10 +99,17 @@ class Processes(Mappings):
             pte.frame.change_mapcount(1)
         await self.set_pte(mm, address, pte)
 
-    def exec_mm(self, oldmm: AddressSpace) -> AddressSpace | int:
-        """bprm_mm_init: the address space of a new program, under the name of the old one and not registered; -ENOMEM.
-        The caller puts the old one."""
-        return -ENOMEM if self.inject("alloc_mm") else self.mm_alloc(oldmm.name)
+    async def exec_mm(self, oldmm: AddressSpace) -> AddressSpace | int:
+        """bprm_mm_init: the address space of a new program, under the name of the old one; -ENOMEM. The caller puts the
+        old one."""
+        if self.inject("alloc_mm"):
+            return -ENOMEM
+        mm = self.mm_alloc(oldmm.name)
+        failed = await self.ksm_execve(mm, oldmm)
+        if failed:
+            await self.mmput(mm)
+            return failed
+        return mm
 
     async def mmput(self, mm: AddressSpace) -> None:
         """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""

@@ -118,7 +118,10 @@ class Reclaim(Migration):
                 return "in use"
             page.dirty = False
             await self.swap_writepage(page)
-            return "writing"
+            if not self.swap.synchronous or not await self.trylock_page(page):
+                return "writing"
+            if page.dirty or page.swap is None:  # written again meanwhile, or not needed on the device any more
+                return "in use"
         return FREED if await self.remove_mapping(page) else "in use"
 
     async def remove_mapping(self, page: Frame) -> bool:

@@ -11,6 +11,7 @@ from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import RmapOne
 from ksmactors.mm.swap import Swap
+from ksmactors.mm.swap_device import SwapSlot
 
 
 class Rmap(Swap):
@@ -184,7 +185,7 @@ class Rmap(Swap):
         if reclaim and self.ptep_clear_flush_young(mm, address):
             await mm.page_table_lock.unlock()
             return False
-        slot = page.swap
+        slot = self.slot_of_unmapped(page, reclaim)
         if slot is not None:
             await self.swap_duplicate(slot)
             before = await self.set_swap_pte(mm, address, slot)
@@ -196,6 +197,10 @@ class Rmap(Swap):
         await page.put()
         await mm.page_table_lock.unlock()
         return True
+
+    def slot_of_unmapped(self, page: Frame, reclaim: bool) -> SwapSlot | None:
+        """The slot that entries which have mapped a page are to name; None: they become migration entries."""
+        return page.swap
 
     def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
         """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""

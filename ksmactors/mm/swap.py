@@ -211,16 +211,23 @@ class Swap(PageTables):
 
     async def swap_readpage(self, page: Frame, slot: SwapSlot) -> None:
         """Read a locked page from the device and unlock it; after an error it is not uptodate."""
-        await self.conductor.sleep(SWAP_IO_NS)
+        if not self.swap.synchronous:
+            await self.conductor.sleep(SWAP_IO_NS)
         await page.write_content(slot.content if slot.content is not None else self.contents.zero)
         slot.uptodate = not (slot.bad or self.inject("swap_read"))
         self.emit(ev.SWAP_READPAGE, slot.number, page.pfn, page.nid, not slot.uptodate)
         await page.unlock()
 
     async def swap_writepage(self, page: Frame) -> None:
-        """Start to write a locked page, or free its slot if nobody needs it; unlocks the page."""
+        """Write a locked page, or start to, as the device does it; or free its slot if no entry needs it. Unlocks the
+        page."""
         slot = page.swap
-        if slot is not None and not await self.try_to_free_swap(page):
+        if slot is None or await self.try_to_free_swap(page):
+            await page.unlock()
+            return
+        if self.swap.synchronous:
+            await self._write_slot(slot, page)
+        else:
             slot.writeback = True
             self.swap.writes.append(slot)
             self.conductor.touch(RELEASE, self.swap, "writes")
@@ -245,8 +252,12 @@ class Swap(PageTables):
             page = slot.page
             if page is None:
                 raise EmulatorBug(f"{slot} is written, and has no page")
-            slot.content = await page.read_content()
-            self.emit(ev.SWAP_WRITEPAGE, slot.number, page.pfn, page.nid)
+            await self._write_slot(slot, page)
             await self.conductor.point(WRITE, page, "writeback")
             slot.writeback = False
             device.written.wake_all()
+
+    async def _write_slot(self, slot: SwapSlot, page: Frame) -> None:
+        """Store the content of a page on the device."""
+        slot.content = await page.read_content()
+        self.emit(ev.SWAP_WRITEPAGE, slot.number, page.pfn, page.nid)

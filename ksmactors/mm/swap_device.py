@@ -67,6 +67,9 @@ class SwapDevice:
         self.submitted: Final = WaitQueue(conductor, "writes to the swap device", idle=True)
         self.written: Final = WaitQueue(conductor, "the end of a writeback")
         self.allocated = 0
+        self.synchronous = False
+        """Whether writes and reads have ended when they return, as those of a RAM disk have. Otherwise pages are under
+        writeback until the device's own actor (`Swap.end_swap_writes`) has written them."""
         self.writeok = True
         """SWP_WRITEOK: slots are given out. Not while swapoff empties the device."""
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ksmactors.cli import conform as command
-from ksmactors.cli import main
+from ksmactors.cli import conform_sides, main
 from ksmactors.conformance import emulator
 from ksmactors.conformance.emulator import Performance, Setting
 from ksmactors.conformance.language import Scenario
@@ -158,7 +157,7 @@ def test_a_scenario_that_fails_does_not_take_the_others_down(
             return Performance(scenario, ("= half",), failure=failure)
         return await real(scenario, setting)
 
-    monkeypatch.setattr(command, "perform", perform)
+    monkeypatch.setattr(conform_sides, "perform", perform)
     assert conform(capsys, MERGE2, SCENARIOS / "02_merge3.txt", "--against", RECORDED) == (
         status, "", f"01_merge2 failed: {failure}\n2 scenarios: 1 same, 1 failed\n",
     )  # fmt: skip
@@ -188,7 +187,7 @@ def test_an_interrupt_keeps_what_was_done(capsys: pytest.CaptureFixture[str], mo
             raise KeyboardInterrupt
         return await real(scenario, setting)
 
-    monkeypatch.setattr(command, "perform", perform)
+    monkeypatch.setattr(conform_sides, "perform", perform)
     status, out, err = conform(capsys, MERGE2, SCENARIOS / "02_merge3.txt", "--against", RECORDED)
     assert (status, out) == (130, "")
     assert err == "1 scenario: 1 same\nksmactors: interrupted after 1 of 2 scenarios\n"

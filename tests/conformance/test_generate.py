@@ -10,8 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ksmactors.cli import conform as command
-from ksmactors.cli import main
+from ksmactors.cli import conform_sides, main
 from ksmactors.conformance.comparing import Comparison, Side, compare
 from ksmactors.conformance.contents import Contents, wrong_checks
 from ksmactors.conformance.emulator import Performance, Setting, perform
@@ -254,7 +253,7 @@ def test_a_difference_is_reported_with_its_files(
             return Performance(scenario, (), failure=Finding("deadlock", "deadlock", "f", "nobody can move"))
         return Performance(scenario, ("> proc A", "= ok" if setting.walking else "= no"))
 
-    monkeypatch.setattr(command, "perform", wrong)
+    monkeypatch.setattr(conform_sides, "perform", wrong)
     assert main(["conform", "--random", "1", "--out", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     file = tmp_path / "random-0-0.txt"

@@ -138,6 +138,20 @@ class TestScenario:
         assert outcome.verdict is Verdict.OK
         assert outcome.counts[ev.OFFLINE_PAGES] == 1
 
+    def test_lines_of_interleavings(self, run: Run, tmp_path: Path) -> None:
+        """What is in the background is done like everything else, holds are left out; locks, pins and prctl are calls
+        of the process, a device is the machine's."""
+        file = self.write(
+            tmp_path, "device sync\nproc A\nmap A r 3\nfill A r 0 5\nprctl A on\nmlock A r 0 1\nmunlock A r\n"
+            "pin A r 0\nunpin A r 0\nfree A r 0 1\nhold ksmd at get_ksm_page\nbg step 1\nrelease ksmd\nbg mremap A r s 1 2\n"
+            "bg set run 1\nfill A s 0 5\nsignal A\nbg exit A\n"
+        )  # fmt: skip
+        outcome = run("scenario", file=file)
+
+        assert outcome.verdict is Verdict.OK
+        assert outcome.counts[ev.MLOCK] == 2
+        assert outcome.counts[ev.MREMAP] == 1
+
     def test_a_line_that_is_none(self, tmp_path: Path) -> None:
         """A line that is no operation is refused with its number."""
         with pytest.raises(ScenarioError, match=r"mine\.txt:2: unknown operation 'mop'"):

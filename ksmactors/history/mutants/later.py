@@ -1,4 +1,4 @@
-"""Mutants of what was repaired after v3.9, in old code or in what came later (G4, G11, N2 to N9); and one for H5."""
+"""Mutants of what was repaired after v3.9, in old code or in what came later (G4, G11, N2 to N9)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.ksm.trees import Look
-from ksmactors.later.chain_nodes import Chain, DupNode, dup_of
+from ksmactors.later.chain_nodes import DupNode, dup_of
 from ksmactors.later.chains import Chains
+from ksmactors.later.node_reused import NodeReused
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.anon_vma import AnonVma
@@ -114,28 +115,6 @@ class NamedBeforeChain(Chains):
             return None
         await self.stable_node_chain_add_dup(dup_of(node), chain)
         self.emit_inserted(node)
-        return node
-
-
-class NodeReused(Ksm):
-    """The slab hands out the memory of the stable node that was freed last: a new node at the old address (H5)."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._free_nodes: list[StableNode] = []
-
-    def free_stable_node(self, node: StableNode) -> None:
-        super().free_stable_node(node)
-        if not isinstance(node, Chain):
-            self._free_nodes.append(node)
-
-    def new_stable_node(self, number: int) -> StableNode:
-        if not self._free_nodes:
-            return super().new_stable_node(number)
-        node = self._free_nodes.pop()
-        node.number, node.first, node.moves, node.alive = number, None, 0, True
-        if isinstance(node, DupNode):
-            node.rmap_hlist_len = 0
         return node
 
 

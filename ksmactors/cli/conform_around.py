@@ -1,0 +1,138 @@
+"""`ksmactors conform --around N`: the same holds, everything else drawn; what watchers report, and on which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+import click
+import orjson
+
+from ksmactors.conformance.contents import wrong_checks
+from ksmactors.conformance.emulator import Around, Setting, perform
+from ksmactors.conformance.language import Scenario
+from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, Finding, KsmActorsError
+from ksmactors.watch import BUILT_IN
+
+STRATEGY: Final = "portfolio"
+"""What decides where no hold does."""
+
+WRONG_CONTENT: Final = "contents/wrong_content@check"
+"""The signature of a check that did not read what was written."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """One kind of finding: the first seed that had it and its message, and how many schedules had it."""
+
+    seed: int
+    message: str
+    schedules: int = 0
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What came of the schedules around one scenario. `skipped` says what the kernel lacks."""
+
+    scenario: Scenario
+    schedules: int = 0
+    found: dict[str, _Found] = field(default_factory=dict)
+    unfinished: int = 0
+    skipped: str = ""
+
+
+def perform_around(
+    scenarios: Sequence[Scenario], setting: Setting, seeds: range, as_json: bool, quiet: bool
+) -> int:  # fmt: skip
+    """Perform each scenario once for each seed, and say what was found; the exit status."""
+    outcomes = [_Outcome(scenario) for scenario in scenarios]
+    watched = Setting(setting.kernel, setting.nodes, setting.without, setting.with_, watchers=BUILT_IN)
+    interrupted = False
+
+    async def work() -> None:
+        for outcome in outcomes:
+            for seed in seeds:
+                await _perform_once(outcome, watched, seed)
+                if outcome.skipped:
+                    break
+            if not as_json:
+                _show(outcome, watched, quiet)
+
+    try:
+        anyio.run(work, backend="trio")
+    except* KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        report = {"scenarios": [_report(outcome, watched) for outcome in outcomes]}
+        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    if interrupted:
+        return INTERRUPTED
+    if any(outcome.found for outcome in outcomes):
+        return FOUND
+    unfinished = any(outcome.unfinished for outcome in outcomes)
+    return INCONCLUSIVE if unfinished or all(outcome.skipped for outcome in outcomes) else 0
+
+
+async def _perform_once(outcome: _Outcome, setting: Setting, seed: int) -> None:
+    scenario = outcome.scenario
+    performance = await perform(scenario, setting, Around(STRATEGY, seed))
+    failure: KsmActorsError | None = performance.failure
+    skip = next((line for line in performance.lines if line.startswith("= skip")), "")
+    if skip:
+        outcome.skipped = skip.removeprefix("= ")
+        return
+    outcome.schedules += 1
+    if isinstance(failure, Finding):
+        signature, message = failure.signature, str(failure)
+    elif failure is not None:
+        outcome.unfinished += 1
+        return
+    elif wrong := wrong_checks(scenario, performance.lines):
+        signature, message = WRONG_CONTENT, wrong[0]
+    else:
+        return
+    outcome.found.setdefault(signature, _Found(seed, message)).schedules += 1
+
+
+def _show(outcome: _Outcome, setting: Setting, quiet: bool) -> None:
+    """What a person reads: each kind of finding with a command that shows it again."""
+    name = outcome.scenario.name
+    for signature, found in outcome.found.items():
+        click.echo(f"{name}: {signature} in {found.schedules} of {outcome.schedules} schedules: {found.message}")
+        click.echo(f"  again: {_command(outcome, setting, found.seed)}")
+    if outcome.skipped:
+        click.echo(f"{name}: {outcome.skipped}", err=True)
+    elif not quiet:
+        unfinished = f", {outcome.unfinished} without an end" if outcome.unfinished else ""
+        kinds = len(outcome.found)
+        findings = f"{kinds} kind{'s' * (kinds != 1)} of finding" if kinds else "no finding"
+        click.echo(f"{name}: {outcome.schedules} schedules around it{unfinished}: {findings}", err=True)
+
+
+def _command(outcome: _Outcome, setting: Setting, seed: int) -> str:
+    variants = [f"--without {name}" for name in setting.without] + [f"--with {name}" for name in setting.with_]
+    words = ["ksmactors conform", outcome.scenario.origin, f"--kernel {setting.kernel}", f"--nodes {setting.nodes}"]
+    return " ".join([*words, *variants, f"--around 1 --seed {seed}"])
+
+
+def _report(outcome: _Outcome, setting: Setting) -> dict[str, Any]:
+    return {
+        "name": outcome.scenario.name,
+        "kernel": setting.kernel,
+        "nodes": setting.nodes,
+        "schedules": outcome.schedules,
+        "unfinished": outcome.unfinished,
+        "skipped": outcome.skipped,
+        "findings": [
+            {
+                "signature": signature,
+                "message": found.message,
+                "schedules": found.schedules,
+                "seed": found.seed,
+                "again": _command(outcome, setting, found.seed),
+            }
+            for signature, found in outcome.found.items()
+        ],
+    }

@@ -1,0 +1,103 @@
+"""The operations of interleavings on the emulator: hold, bg, release, disarm, signal, settle."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from ksmactors.conformance.background import KSMD, Task, Tasks
+from ksmactors.conformance.language import KERNEL_TASKS, Operation
+from ksmactors.conformance.memory import MemoryOperations
+from ksmactors.conformance.places import places
+from ksmactors.conformance.reporting import WHOLE_SCAN, Batch, Stop
+from ksmactors.conformance.stepping import Stepper
+
+
+class Interleaved(MemoryOperations):
+    """What a scenario says of tasks in the background."""
+
+    tasks: Tasks
+    ksmd: Stepper
+    _scans_left = 0
+    """Batches that `bg scan` has not begun."""
+
+    @abstractmethod
+    async def operation(self, operation: Operation) -> list[str]:
+        """Do what an operation says, nothing else: its result lines."""
+
+    async def rest(self) -> None:
+        """Let everybody go on until nobody can without the next operation."""
+        if self.tasks.active:
+            await self.tasks.settle()
+        else:
+            await self.ksmd.rest()
+
+    async def batch(self, pages: int) -> Batch:
+        batch = await self.ksmd.batch(pages, self.rest)
+        if not self.ksmd.resting:
+            raise self.refused(self.current, f"ksmd {self.tasks.plight(self.ksmd.ksmd)}; start it with: bg step")
+        return batch
+
+    async def _do_hold(self, operation: Operation) -> list[str]:
+        place, caller = operation.word, operation.value
+        for name in (place, *([caller] if caller else [])):
+            if not places()[name].on(self.kernel):
+                self.lines.append(f"= skip: no function {name} here")
+                raise Stop
+        task = operation.task
+        running = self.tasks.running.get(task)
+        self.tasks.hold(
+            task, place, after="after" in operation.flags, times=operation.number, caller=caller,
+            actor=self.ksmd.ksmd if task == KSMD else None if running is None else running.actor,
+        )  # fmt: skip
+        return ["ok"]
+
+    async def _do_bg(self, operation: Operation) -> list[str]:
+        inner, task = operation.done, operation.task
+        if task == KSMD:
+            await self._begin_batches(inner)
+        else:
+            if task not in KERNEL_TASKS.values():
+                self._process(inner)
+            self.tasks.start(task, lambda: self.operation(inner))
+        return await self._settled()
+
+    async def _begin_batches(self, operation: Operation) -> None:
+        """`bg step N`; or `bg scan N`: N batches, each to the end of its scan."""
+        whole = operation.name == "scan"
+        begun = await self.ksmd.begin(WHOLE_SCAN if whole else operation.number)
+        self._scans_left = operation.number - 1 if whole else 0
+
+        async def finish() -> str:
+            done = await self.ksmd.end(begun)
+            return (f"scanned={done.scanned}" if self.counts_scanned() else "") + " idle" * done.idle
+
+        self.tasks.add(KSMD, Task(self.ksmd.ksmd, lambda: self.ksmd.resting, finish))
+
+    async def _do_release(self, operation: Operation) -> list[str]:
+        if not self.tasks.release(operation.task):
+            return ["error not held"]
+        return await self._settled()
+
+    def finish(self) -> None:
+        if not self.tasks.all_met:
+            self.lines.append("# a hold was not met")
+
+    async def _do_disarm(self, operation: Operation) -> list[str]:
+        self.tasks.holding.disarm(operation.task)
+        return ["ok"]
+
+    async def _do_signal(self, operation: Operation) -> list[str]:
+        self.tasks.signal(operation.task)
+        return ["ok", *await self._settled()]
+
+    async def _do_settle(self, operation: Operation) -> list[str]:
+        return await self._settled()
+
+    async def _settled(self) -> list[str]:
+        await self.tasks.settle()
+        while self._scans_left and self.ksmd.resting:
+            self._scans_left -= 1
+            await self.ksmd.begin(WHOLE_SCAN)
+            await self.tasks.settle()
+        self.lines += self.tasks.taken_log()
+        return await self.tasks.news()

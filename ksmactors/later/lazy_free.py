@@ -1,0 +1,135 @@
+"""madvise(MADV_FREE), v4.5 (854e9ed09ded)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import RELEASE, YIELD
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.const import EINVAL, ENOMEM, MADV_FREE, PAGE_SIZE
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.reclaim import FREED
+
+
+class LazyFree(Ksm):
+    """A process can say that it does not need what is in a range: reclaim may drop these pages instead of writing them.
+
+    A page is marked if only this range maps it; what is in swap goes at once. Until reclaim comes, reads find the old
+    content. A write sets the entry's dirty bit, and reclaim then takes the mark off. The mark is PG_swapbacked cleared
+    (v4.12 and later; before, a page that is clean wherever it is mapped was one to drop).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazily_freed: set[int] = set()
+        """Frame numbers of the pages whose PG_swapbacked is cleared."""
+
+    async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
+        if advice != MADV_FREE:
+            return await super().madvise(mm, start, length, advice)
+        if start % PAGE_SIZE or length < 0:
+            return -EINVAL
+        end = -(-(start + length) // PAGE_SIZE) * PAGE_SIZE
+        await mm.down_read()
+        reached, result = start, 0
+        for vma in self.vmas_in(mm, start, end):
+            result = -ENOMEM if vma.start > reached else result
+            reached = vma.end
+            self.lru_add_drain()
+            for address in range(max(vma.start, start), min(vma.end, end), PAGE_SIZE):
+                await self._free_one(mm, address)
+        await mm.up_read()
+        result = -ENOMEM if reached < end else result
+        self.emit(ev.MADVISE, mm.name, start, (end - start) // PAGE_SIZE, "MADV_FREE", result)
+        return result
+
+    async def _free_one(self, mm: AddressSpace, address: int) -> None:
+        """madvise_free_pte_range, for one entry."""
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is None and address in mm.swap_ptes:
+            await self.zap_swap_pte(mm, address)
+        elif pte is not None and not pte.migration and pte.frame is not self.zero_page:
+            page = pte.frame
+            if page.page_mapcount() == 1 and await self._clean(page):
+                await self.set_pte(mm, address, pte._replace(dirty=False))
+                self.ptep_clear_flush_young(mm, address)
+                self._mark(page)
+        await mm.page_table_lock.unlock()
+
+    async def _clean(self, page: Frame) -> bool:
+        """Take a page that is mapped once out of the swap cache and forget that it is dirty; False: it is busy."""
+        if page.swap is None and not page.dirty:
+            return True
+        if not await self.trylock_page(page):
+            return False
+        clean = page.page_mapcount() == 1 and (page.swap is None or await self.try_to_free_swap(page))
+        if clean:
+            page.dirty = False
+        await page.unlock()
+        return clean
+
+    def _mark(self, page: Frame) -> None:
+        """mark_page_lazyfree."""
+        self.conductor.touch(RELEASE, page, "swapbacked")
+        self._lazily_freed.add(page.pfn)
+
+    def _is_marked(self, page: Frame) -> bool:
+        """Whether a page is anonymous and not PageSwapBacked."""
+        self.conductor.touch(YIELD, page, "swapbacked")
+        return page.pfn in self._lazily_freed
+
+    def _freed(self, frame: Frame) -> None:
+        super()._freed(frame)
+        self._lazily_freed.discard(frame.pfn)
+
+    async def migrate_page_states(self, new: Frame, page: Frame) -> None:
+        """The mark goes with the page."""
+        if self._is_marked(page):
+            self._mark(new)
+        await super().migrate_page_states(new, page)
+
+    # -- reclaim ------------------------------------------------------------------------------------------------------
+
+    async def shrink_locked_page(self, page: Frame) -> str:
+        """A marked page needs no slot: it is unmapped and freed, if it has not been written since."""
+        if page.swap is not None or not self._is_marked(page):
+            return await super().shrink_locked_page(page)
+        if page.mlocked:
+            return "mlocked"
+        if await self.page_referenced(page):
+            return "referenced"
+        await self.try_to_unmap(page, reclaim=True)
+        if page.page_mapcount():
+            return "mapped"
+        return FREED if await page.freeze(1) else "in use"
+
+    async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
+        """Of a marked page: the entry is emptied; if somebody has written to the page it is put back, and the page is
+        to be swapped out like any other from now on."""
+        if not reclaim or page.swap is not None or not self._is_marked(page):
+            return await super().try_to_unmap_one(page, vma, address, reclaim)
+        mm = vma.mm
+        pte = await self.page_check_address(page, mm, address)
+        if pte is None:
+            return True
+        going = not vma.locked and not self.ptep_clear_flush_young(mm, address)
+        if going:
+            taken = await self.set_pte(mm, address, None)
+            page.dirty = page.dirty or (taken is not None and taken.dirty)
+            going = await page.count() == 1 + page.page_mapcount() and not page.dirty
+            if not going:
+                await self.set_pte(mm, address, taken)
+        if page.dirty:
+            self.conductor.touch(RELEASE, page, "swapbacked")
+            self._lazily_freed.discard(page.pfn)
+        if going:
+            self.memory_epoch += 1
+            self.page_remove_rmap(page)
+            for observer in self.observers:
+                observer.zapped(mm, address)
+            await page.put()
+        await mm.page_table_lock.unlock()
+        return going
