@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import orjson
 
+from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.findings import replay_command, slug
 from ksmactors.campaign.outcome import Defect, Outcome, Verdict
@@ -38,7 +38,7 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
     path = state_file(exploration)
     if resume and path is not None:
         restore(exploration, path)
-    anyio.run(exploration.run, backend="trio")
+    interruption.run(exploration.run)
     if path is None:
         return ""
     try:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from shlex import join
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 import click
 
+from ksmactors import interruption
 from ksmactors.errors import INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
 
 COMMANDS: Final = {
@@ -45,7 +45,9 @@ Exit status:
   2    usage
   3    an internal error, or a workload that crashed
   4    inconclusive: out of steps, or out of budget
-  130  interrupted: what was done so far is kept and summarised"""
+  130  interrupted (SIGINT, SIGTERM or SIGHUP): what was done so far is kept
+       and summarised
+  141  the reader of standard output has gone"""
 
 CLOSED_PIPE: Final = 141
 """What a shell reports for a command that died of SIGPIPE."""
@@ -105,8 +107,16 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    try:
+        return _status_of(args)
+    except OSError as error:  # a message that cannot be written
+        return _no_output(error)
+    finally:
+        interruption.restore()
+
+
+def _status_of(args: Sequence[str] | None) -> int:
     stdout = sys.stdout
-    _take_sigterm_as_ctrl_c()
     try:
         status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -118,8 +128,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
             return _closed_pipe()
         raise
-    except click.Abort:
-        click.echo("ksmactors: interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except EmulatorBug:
         return _our_bug()
@@ -128,29 +137,23 @@ def main(args: Sequence[str] | None = None) -> int:
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
-            click.echo(f"ksmactors: standard output cannot be written: {error.strerror}", err=True)
-            _closed_pipe()
-            return USAGE
+            return _no_output(error)
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
-            click.echo("ksmactors: interrupted", err=True)
             return INTERRUPTED
         return _our_bug()
     return status if isinstance(status, int) else 0
 
 
-_NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
-def _take_sigterm_as_ctrl_c() -> None:
-    """Who is told to end, by `timeout` or a CI, keeps what was found until then, as with Ctrl-C.
-
-    Not where Ctrl-C is ignored (in the background of a shell without job control), since trio would not hear of it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+def _no_output(error: OSError) -> int:
+    """Standard output or standard error cannot be written: say so if it can be said."""
+    with suppress(OSError):
+        click.echo(f"ksmactors: standard output cannot be written: {error.strerror}", err=True)
+    _discard(sys.stdout.fileno)
+    _discard(sys.stderr.fileno)
+    return USAGE
 
 
 def _misused(error: click.ClickException) -> int:
@@ -177,3 +180,9 @@ def _closed_pipe() -> int:
     """Leave quietly: nobody reads, and the interpreter's own last flush must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return CLOSED_PIPE
+
+
+def _discard(fileno: Callable[[], int]) -> None:
+    """What Python still holds for a stream must not fail again when the process ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), fileno())

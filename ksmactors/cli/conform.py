@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import click
 import orjson
 
+from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.cli.options import output_options
 from ksmactors.conformance.comparing import VERDICTS, Comparison, Side, compare
@@ -131,7 +131,7 @@ def conform(
         if live is not None:
             stack.enter_context(live.taken())
         try:
-            anyio.run(work, backend="trio")
+            interruption.run(work)
         except* KeyboardInterrupt:
             interrupted = True
     if as_json:

@@ -9,10 +9,10 @@ from shlex import join
 from textwrap import fill
 from typing import Final
 
-import anyio
 import click
 import orjson
 
+from ksmactors import interruption
 from ksmactors.campaign.corpus import Row, Search, measure
 from ksmactors.campaign.extensions import need_strategy
 from ksmactors.cli.options import output_options
@@ -77,7 +77,7 @@ def corpus(
 
     interrupted = False
     try:
-        anyio.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep), backend="trio")
+        interruption.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep))
     except* KeyboardInterrupt:
         interrupted = True
     _print(rows, strategies if campaigns else (), as_json=as_json, markdown=markdown, color=color)

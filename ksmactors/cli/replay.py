@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
-import anyio
 import click
 
+from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.stress import Campaign, Plan
@@ -36,7 +37,7 @@ def replay(source: str, log: str | None, as_json: bool, quiet: bool, color: str)
 
     def after() -> dict[str, Any]:
         if campaign.last is not None and not then.fits(campaign.last) and not second:
-            second.append(anyio.run(by_names, then, backend="trio"))
+            second.append(interruption.run(partial(by_names, then)))
         return {"by_names": told(second[0])} if second else {}
 
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:

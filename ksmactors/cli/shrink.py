@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import anyio
 import click
 
+from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.tally import Tally
 from ksmactors.cli.options import out_option, output_options
@@ -47,7 +47,7 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
 
     started = perf_counter()
     try:
-        shrunk = anyio.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try), backend="trio")
+        shrunk = interruption.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try))
     except* KeyboardInterrupt:
         shrunk = None
     if shrunk is None:

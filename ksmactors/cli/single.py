@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
-import anyio
 import click
 
+from ksmactors import interruption
 from ksmactors.campaign.stress import Campaign
 from ksmactors.cli.report import json_object, print_defects, report_crash
 from ksmactors.errors import INTERRUPTED, UsageError
@@ -39,7 +39,7 @@ def perform(
     `more` says afterwards what else belongs into the JSON object.
     """
     started = perf_counter()
-    anyio.run(campaign.run, backend="trio")
+    interruption.run(campaign.run)
     seconds = perf_counter() - started
     plan, tally = campaign.plan, campaign.tally
     if as_json:

@@ -9,10 +9,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-import anyio
 import click
 
-from ksmactors import plugins
+from ksmactors import interruption, plugins
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import deal_params, make_subject, split_params
@@ -83,7 +82,7 @@ def stress(
             _announce(plan)
         started = perf_counter()
         with _progress(campaign, quiet=quiet, color=color):
-            anyio.run(campaign.run, backend="trio")
+            interruption.run(campaign.run)
         seconds = perf_counter() - started
     if as_json:
         click.echo(json_object(subjects, strategy, campaign.tally, seconds))
