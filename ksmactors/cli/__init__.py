@@ -80,12 +80,14 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click itself would end on a closed pipe with 1, which means "found" here."""
+        """Run the command; click itself would end with 1, which means "found" here, on a closed pipe."""
         try:
             status = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             return _closed_pipe()
+        except KeyboardInterrupt:  # click would print an empty line
+            return INTERRUPTED
         return status
 
 
