@@ -38,17 +38,25 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
     path = state_file(exploration)
     if resume and path is not None:
         restore(exploration, path)
+    problems: list[str] = []
+
+    def note(now: Exploration) -> None:
+        assert path is not None
+        problems.clear()
+        try:
+            if now.over or now.tally.crash is not None:
+                path.unlink(missing_ok=True)
+            else:
+                keep(now, path)
+        except OSError as error:
+            problems.append(
+                f"where the exploration is cannot be written, so it cannot be gone on with: {path}: {error.strerror}"
+            )
+
+    if path is not None:
+        exploration.keeping = note
     interruption.run(exploration.run)
-    if path is None:
-        return ""
-    try:
-        if exploration.over or exploration.tally.crash is not None:
-            path.unlink(missing_ok=True)
-        else:
-            keep(exploration, path)
-    except OSError as error:
-        return f"where the exploration is cannot be written, so it cannot be gone on with: {error}"
-    return ""
+    return "".join(problems)
 
 
 def keep(exploration: Exploration, path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import click
 
 from ksmactors import interruption
-from ksmactors.errors import INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
+from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
 
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
@@ -48,10 +48,6 @@ Exit status:
   130  interrupted (SIGINT, SIGTERM or SIGHUP): what was done so far is kept
        and summarised
   141  the reader of standard output has gone"""
-
-CLOSED_PIPE: Final = 141
-"""What a shell reports for a command that died of SIGPIPE."""
-
 
 class _Commands(click.Group):
     """A group that imports a command's module only when the command is wanted."""

@@ -44,6 +44,8 @@ def replay(source: str, log: str | None, as_json: bool, quiet: bool, color: str)
         plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, log=writer, replayed=then.schedule)
         campaign = Campaign(plan)
         status = perform(campaign, as_json=as_json, quiet=quiet, color=color, more=after)
+    if writer is not None:
+        status = writer.status(status)
     outcome = campaign.last
     if outcome is None:
         return status

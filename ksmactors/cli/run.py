@@ -50,4 +50,5 @@ def run(
     refuse_two_on_stdout(as_json, log)
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
         plan = Plan([subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True)
-        return perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
+        status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
+    return writer.status(status) if writer is not None else status

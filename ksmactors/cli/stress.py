@@ -90,7 +90,8 @@ def stress(
         stream = sys.stderr if log == "-" else sys.stdout
         print_table(campaign.tally, seconds, stream=stream, color=color)
         print_never_reached(campaign.tally, subjects, stream=stream)
-    return _close(campaign)
+    status = _close(campaign)
+    return writer.status(status) if writer is not None else status
 
 
 def _built_in() -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, Protocol, Self
 
 import orjson
 
-from ksmactors.errors import UsageError
+from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.trace import Record
 
@@ -80,7 +80,8 @@ class LogWriter:
     """A log that is being written; a context manager that flushes at its end, whatever the end is.
 
     Serves one schedule after another, each through a `sink` of its own. A reader that has gone away is no error.
-    Any other failure to write is said once on standard error and ends the log, not the run.
+    Any other failure to write is said once on standard error and ends the log, not the run. `status` is what it means
+    for the command.
 
     Args:
         stream: where bytes go.
@@ -94,6 +95,11 @@ class LogWriter:
         self.form, self.level = form, level
         self.lines = _Lines()
         self._stream: BinaryIO | None = stream
+        self._status = 0
+
+    def status(self, otherwise: int) -> int:
+        """The exit status of a command that wrote this log: what was found or interrupted comes before the log."""
+        return self._status if self._status and otherwise in (0, INCONCLUSIVE) else otherwise
 
     def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> LogSink:
         """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
@@ -113,8 +119,10 @@ class LogWriter:
     def _give_up(self, error: OSError) -> None:
         stream, self._stream = self._stream, None
         if error.errno != errno.EPIPE:
+            self._status = USAGE
             sys.stderr.write(f"ksmactors: log {self.name}: {error.strerror}; the rest of the log is lost\n")
         elif stream is sys.stdout.buffer:
+            self._status = CLOSED_PIPE
             # What Python still holds for the reader that has gone must not fail again when the process ends.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())

@@ -32,10 +32,10 @@ def test_json_has_what_the_contract_says(capsys: Capsys) -> None:
     content = asked(capsys, "explore", "classic.reorder_3", status=1)
     assert {
         "workloads", "kernel", "without", "verdict", "schedules", "steps", "choices", "distinct", "seconds",
-        "first_finding_at", "findings", "races", "digest", "algorithm", "exhausted", "again", "share", "marks",
+        "first_finding_at", "findings", "races", "digest", "algorithm", "exhausted", "again", "branches_left", "marks",
         "never_reached",
     } <= content.keys()  # fmt: skip
-    assert (content["verdict"], content["exhausted"], content["share"]) == ("finding", True, 1.0)
+    assert (content["verdict"], content["exhausted"], content["branches_left"]) == ("finding", True, 0)
     assert (content["workloads"], content["algorithm"]) == (["classic.reorder_3"], "dpor")
     assert content["first_finding_at"] <= 11
     assert content["schedules"] == content["distinct"] <= 200

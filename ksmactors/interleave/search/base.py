@@ -193,17 +193,13 @@ class Search(Strategy):
         return None
 
     @property
-    def share(self) -> float:
-        """An estimate of how much of the tree has been seen, from 0 to 1, as if all branches known by now were alike.
+    def branches_left(self) -> int:
+        """Branches that are known and have not been taken, the one that is set up among them.
 
-        Branches that are not known yet make it too high.
+        Each is a schedule to run. A lower bound of what is left, as long as the search is not at its end: what they
+        lead to is not known.
         """
-        share, weight = 0.0, 1.0
-        for node in self.path:
-            done, known = node.branches
-            weight /= known
-            share += done * weight
-        return share
+        return 1 + sum(known - done - 1 for done, known in (node.branches for node in self.path))
 
     def parameters(self) -> dict[str, Any]:
         """Its parameters by name."""
