@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ksmactors.analysis.pages import Life
 
+MANY_ROWS: Final = 1_000
+"""Rows of a query's result from which on they are printed without rich."""
+
 ROWS: Final = 15
 """Rows of a table on the terminal; --json has them all."""
 
@@ -132,8 +135,10 @@ def _findings(findings: Sequence[ask.Found], console: Console) -> None:
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console) -> None:
     """Print rows of a query's result; of `SELECT *`, only columns that have a value somewhere in them."""
     kept = [index for index in range(len(columns)) if any(row[index] is not None for row in rows)]
-    if rows:
-        shown = [[row[index] for index in kept] for row in rows]
+    shown = [[row[index] for index in kept] for row in rows]
+    if len(rows) >= MANY_ROWS:
+        _print_columns(console, [columns[index] for index in kept], shown)
+    elif rows:
         _table(console, "", [columns[index] for index in kept], shown, limit=len(shown))
     left_out = [escaped(name) for index, name in enumerate(columns) if index not in kept]
     if left_out:
@@ -184,6 +189,16 @@ def _table(
     console.print()
     if len(rows) > limit:
         console.print(f"  and {len(rows) - limit} more rows: --json has them all\n", markup=False, highlight=False)
+
+
+def _print_columns(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table without rich, which takes seconds for thousands of cells; columns are as wide as their widest cell."""
+    cells = [["-" if value is None else escaped(str(value)) for value in row] for row in rows]
+    lines = [[escaped(column) for column in columns], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        console.file.write(f"{text.rstrip()}\n")
 
 
 def _without_prefix(kind: str) -> str:

@@ -49,6 +49,7 @@ Exit status:
        and summarised
   141  the reader of standard output has gone"""
 
+
 class _Commands(click.Group):
     """A group that imports a command's module only when the command is wanted."""
 

@@ -14,7 +14,7 @@ from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.tally import Found
 from ksmactors.cli.options import log_option, output_options
-from ksmactors.cli.report import print_found
+from ksmactors.cli.report import print_found, warn_of_removed
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
@@ -33,6 +33,8 @@ def replay(source: str, log: str | None, as_json: bool, quiet: bool, color: str)
     """
     then = recorded(source)
     refuse_two_on_stdout(as_json, log)
+    if not quiet:
+        warn_of_removed(then.subject)
     second: list[Outcome] = []
 
     def after() -> dict[str, Any]:

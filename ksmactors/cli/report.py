@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Final, TextIO
 
 import click
@@ -14,6 +15,7 @@ from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.screen import console
 from ksmactors.errors import WitnessFailed
 from ksmactors.history.cases import CASES
+from ksmactors.kernels import Removed, removed_layers
 
 ALIKE: Final = 3
 """Cases of the corpus that a finding is said to look like, with their titles."""
@@ -27,6 +29,7 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, second
         "kernel": first.kernel,
         "without": list(first.without),
         "with": list(first.with_),
+        "also_removes": [asdict(one) for one in _removed(first)],
         "nodes": first.nodes,
         "strategy": strategy,
         **tally.as_json(),
@@ -35,6 +38,16 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, second
         **more,
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+
+
+def _removed(subject: Subject) -> list[Removed]:
+    return removed_layers(kernel=subject.kernel, without=subject.without, with_=subject.with_)
+
+
+def warn_of_removed(subject: Subject) -> None:
+    """Say which repairs of the kernel a variant removes that nobody asked to leave out."""
+    for one in _removed(subject):
+        click.echo(f"ksmactors: {one}", err=True)
 
 
 def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> None:

@@ -63,8 +63,11 @@ TOKEN_END: Final = 1 << 64
 LIMITS: Final = {"PAGES": 1 << 20, "N": 1 << 32, "MS": 1 << 32}
 """What counts must be below: a region of 4 GiB costs as many page names, the others are the kernel's own limits."""
 
+DIGITS_MAX: Final = 40
+"""Digits of a number that are looked at: Python refuses to convert thousands."""
+
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SIZE: Final = re.compile(r"[0-9]+[KMG]?")
+SIZE: Final = re.compile(r"[0-9]{1,18}[KMG]?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +266,10 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
 def _number(word: str, parameter: str, limit: int = 1 << 63) -> int:
     if not (word.isascii() and word.isdigit()):
         _refuse(f"{parameter} must be a decimal number, not {word!r}")
-    number = int(word)
-    if number >= limit:
-        _refuse(f"{parameter} {word} is too large; at most {limit - 1}")
-    return number
+    if len(word) > DIGITS_MAX or int(word) >= limit:
+        shown = word if len(word) <= DIGITS_MAX else f"{word[:DIGITS_MAX]}..."
+        _refuse(f"{parameter} {shown} is too large; at most {limit - 1}")
+    return int(word)
 
 
 def _requirement(what: str, required: str | None) -> tuple[str, int]:

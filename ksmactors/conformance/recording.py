@@ -76,7 +76,7 @@ def read_recording(path: Path) -> Recording:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{path}: cannot be read as a recording: {reason}") from error
     kernel, nodes = _head(lines, "# kernel "), _head(lines, "# nodes ")
-    if kernel is None or nodes is None or not nodes.isdecimal():
+    if kernel is None or nodes is None or not re.fullmatch("[0-9]{1,4}", nodes):
         raise UsageError(
             f"{path}: no recording: it has no lines '# kernel ...' and '# nodes N'; "
             "conform without --against writes one"
