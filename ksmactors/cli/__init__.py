@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import click
 
+from ksmactors.cli.screen import echo, notice
 from ksmactors.errors import INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
 
 COMMANDS: Final = {
@@ -90,7 +91,7 @@ class _Commands(click.Group):
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         python = ".".join(map(str, sys.version_info[:3]))
-        click.echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
+        echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
         ctx.exit()
 
 
@@ -119,20 +120,20 @@ def main(args: Sequence[str] | None = None) -> int:
             return _closed_pipe()
         raise
     except click.Abort:
-        click.echo("ksmactors: interrupted", err=True)
+        notice("interrupted")
         return INTERRUPTED
     except EmulatorBug:
         return _our_bug()
     except KsmActorsError as error:
-        click.echo(f"ksmactors: {error}", err=True)
+        notice(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
-            click.echo(f"ksmactors: standard output cannot be written: {error.strerror}", err=True)
+            notice(f"standard output cannot be written: {error.strerror}")
             _closed_pipe()
             return USAGE
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
-            click.echo("ksmactors: interrupted", err=True)
+            notice("interrupted")
             return INTERRUPTED
         return _our_bug()
     return status if isinstance(status, int) else 0
@@ -158,7 +159,7 @@ def _misused(error: click.ClickException) -> int:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     more = f"; see `{ctx.command_path} --help`" if ctx is not None else ""
     message = " ".join(error.format_message().split()).rstrip(".")
-    click.echo(f"ksmactors: {message}{more}", err=True)
+    notice(f"{message}{more}")
     return error.exit_code
 
 
@@ -167,9 +168,9 @@ def _our_bug() -> int:
 
     error = sys.exception()
     assert error is not None
-    click.echo("".join(format_exception(error)), err=True, nl=False)
+    echo("".join(format_exception(error)), err=True, nl=False)
     again = join(["ksmactors", *sys.argv[1:]])
-    click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {again}", err=True)
+    notice(f"this is a defect of ksmactors; please report it, with: {again}")
     return INTERNAL
 
 

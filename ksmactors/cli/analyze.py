@@ -10,6 +10,7 @@ import click
 
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console as screen
+from ksmactors.cli.screen import echo_json, notice
 from ksmactors.errors import USAGE, UsageError
 
 UNFOLDED: Final = 10_000
@@ -78,7 +79,7 @@ def _answer(logs: Logs, sql: str | None, page: int | None, schedule: int | None)
 
 def _say_losses(losses: Sequence[Loss]) -> None:
     for loss in losses:
-        click.echo(f"ksmactors: {loss}", err=True)
+        notice(str(loss))
 
 
 def _print_json(result: Any) -> None:
@@ -90,7 +91,7 @@ def _print_json(result: Any) -> None:
         result = {"lives": result}
     elif isinstance(result, Answer):
         result = {"columns": result.columns, "rows": _plain(result.rows)}
-    click.echo(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE), nl=False)
+    echo_json(orjson.dumps(result).decode())
 
 
 def _plain(value: Any) -> Any:

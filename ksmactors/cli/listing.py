@@ -15,7 +15,7 @@ import orjson
 from ksmactors import plugins
 from ksmactors.campaign.extensions import origins, register_all
 from ksmactors.cli.options import output_options
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.parameters import parameters_of
 
 Row = dict[str, Any]
@@ -31,9 +31,9 @@ def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:  # noqa: 
     """List workloads, strategies, variants, watchers, events or commits, and where each comes from."""
     rows, problems = _LISTS[what]()
     for problem in problems:
-        click.echo(f"ksmactors: {problem}", err=True)
+        notice(problem)
     if as_json:
-        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(rows, what, color)
     return 0

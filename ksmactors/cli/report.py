@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TextIO
 
-import click
 import orjson
 
 from ksmactors.campaign.outcome import Explanation, Verdict
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WitnessFailed
 from ksmactors.history.cases import CASES
 
@@ -72,7 +71,7 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
 def print_never_reached(tally: Tally, subjects: Sequence[Subject], *, stream: TextIO) -> None:
     """The marks that should have been reached: nothing can be said about what lies behind them."""
     for mark in tally.never_reached(subjects):
-        click.echo(f"never reached: {mark}", file=stream)
+        echo(f"never reached: {mark}", file=stream)
 
 
 def print_defects(tally: Tally, *, stream: TextIO, color: str) -> None:
@@ -123,14 +122,14 @@ def report_crash(crash: Found) -> None:
     """A schedule in which code raised: its traceback, whose fault it is, and how to get there again."""
     outcome, defect = crash.outcome, crash.outcome.defect
     assert defect is not None
-    click.echo(defect.traceback, err=True, nl=False)
-    click.echo(f"ksmactors: {defect.message}", err=True)
+    echo(defect.traceback, err=True, nl=False)
+    notice(defect.message)
     if crash.problem:
-        click.echo(f"ksmactors: {crash.problem}", err=True)
+        notice(crash.problem)
     if outcome.verdict is Verdict.BROKEN and not isinstance(outcome.error, WitnessFailed):  # which says whose it is
-        click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {crash.replay}", err=True)
+        notice(f"this is a defect of ksmactors; please report it, with: {crash.replay}")
     elif crash.replay:
-        click.echo(f"replay: {crash.replay}", err=True)
+        echo(f"replay: {crash.replay}", err=True)
 
 
 def _ratio(count: int, schedules: int) -> str:

@@ -19,7 +19,7 @@ from ksmactors.campaign.subject import deal_params, make_subject, split_params
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import json_object, print_never_reached, print_table, report_crash
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
@@ -86,7 +86,7 @@ def stress(
             anyio.run(campaign.run, backend="trio")
         seconds = perf_counter() - started
     if as_json:
-        click.echo(json_object(subjects, strategy, campaign.tally, seconds))
+        echo_json(json_object(subjects, strategy, campaign.tally, seconds))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
         print_table(campaign.tally, seconds, stream=stream, color=color)
@@ -103,7 +103,7 @@ def _built_in() -> list[str]:
 def _announce(plan: Plan) -> None:
     """Say what is about to run, so that a log alone tells how to run it again."""
     names = " ".join(subject.name for subject in plan.subjects)
-    click.echo(
+    echo(
         f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}",
         err=True,
@@ -146,6 +146,6 @@ def _close(campaign: Campaign) -> int:
     if campaign.tally.crash is not None:
         report_crash(campaign.tally.crash)
     if campaign.interrupted_at is not None:
-        click.echo(f"ksmactors: interrupted; go on with {campaign.resume_hint}", err=True)
+        notice(f"interrupted; go on with {campaign.resume_hint}")
         return INTERRUPTED
     return campaign.tally.exit_status
