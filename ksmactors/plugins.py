@@ -5,7 +5,7 @@ handed back. Only who asks for it by name gets the error.
 
 Workloads, variants, strategies and watchers are named in the same three ways: a registered name,
 `path/to/file.py:Class`, or `package.module:Class`. Loading the latter two runs code that nobody has installed, so
-whoever took the name from a file asks `is_placed` first.
+whoever took the name from a file asks `is_foreign` first.
 """
 
 from __future__ import annotations
@@ -129,6 +129,16 @@ def load_workload(spec: str) -> type[Program]:
 def is_placed(spec: str) -> bool:
     """Whether a name says where code is (a file, a module), instead of being a registered one."""
     return ":" in spec or spec.endswith(".py")
+
+
+def is_foreign(group: str, spec: str) -> bool:
+    """Whether a name says where code is that no installed package has registered in the group."""
+    return is_placed(spec) and not any(spec in (entry.name, entry.value) for entry in _entries(group))
+
+
+def title_of(group: str) -> str:
+    """What one thing of a group is called."""
+    return _KINDS[group].title
 
 
 def file_of(spec: str) -> Path | None:

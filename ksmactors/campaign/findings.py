@@ -81,7 +81,7 @@ def save(outcome: Outcome, directory: Path) -> Path:
         path = directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json")
         if os.path.lexists(path):
             continue
-        content |= {"file": str(path), "replay": replay_command(outcome.schedule, path)}
+        content |= {"file": str(path.absolute()), "replay": replay_command(outcome.schedule, path)}
         try:
             write_new(path, _json(content))
         except FileExistsError:
@@ -101,9 +101,9 @@ def kept(outcome: Outcome, directory: Path) -> Found:
 
 
 def replay_command(schedule: str, file: Path | None = None) -> str:
-    """The command line that replays a schedule string, or the finding file that holds it."""
+    """The command line that replays a schedule string, or the finding file that holds it, from any folder."""
     trust = "--trust " if needs_trust(schedule) else ""
-    return f"ksmactors replay {trust}{quote(schedule if file is None else str(file))}"
+    return f"ksmactors replay {trust}{quote(schedule if file is None else str(file.absolute()))}"
 
 
 def _json(content: dict[str, Any]) -> bytes:

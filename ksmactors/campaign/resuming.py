@@ -99,7 +99,7 @@ def restore(exploration: Exploration, path: Path) -> None:
         exploration.tally = Tally.restored(state["tally"], bytes(exploration.digests))
         for kept in state["found"]:
             exploration.tally.found[kept["defect"]["signature"]] = _found(kept)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ScheduleFormatError(f"--resume: {path} makes no sense ({error!r})") from None
 
 

@@ -111,7 +111,7 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
     Raises:
         UsageError: it names code and is not trusted, or a file that may not be read.
     """
-    moves = {spec: _settled(spec, around) for _, spec in _placed_in(header)}
+    moves = {spec: _settled(spec, around) for _, spec in _foreign_in(header)}
     here = replace(
         header,
         workload=moves.get(header.workload, header.workload),
@@ -132,15 +132,17 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
 def needs_trust(schedule: str) -> bool:
     """Whether a schedule string is replayed with `--trust` only."""
     header = checked_header(header_of(schedule))
-    return any(_placed_in(header)) or any(_files_of_strategy(header.strategy))
+    return any(_foreign_in(header)) or any(_files_of_strategy(header.strategy))
 
 
 def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object]) -> tuple[Source, ...]:
     """The files that something is run with: those of code named by its path, and those that parameters name."""
-    files = {path.absolute() for spec in specs if (path := plugins.file_of(spec)) is not None}
-    code = [Source(str(path), plugins.source_hash(path)) for path in sorted(files)]
-    named = [Path(str(value)).absolute() for _, value in _file_params(workload, params)]
-    return (*code, *(Source(str(path), _hash_of(path)) for path in named if path.is_file()))
+    code = {path.absolute() for spec in specs if (path := plugins.file_of(spec)) is not None}
+    named = {Path(str(value)).absolute() for _, value in _file_params(workload, params)} - code
+    return (
+        *(Source(str(path), plugins.source_hash(path)) for path in sorted(code)),
+        *(Source(str(path), _hash_of(path)) for path in sorted(named) if path.is_file()),
+    )
 
 
 def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, str]:
@@ -151,15 +153,15 @@ def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, s
     }
 
 
-def _placed_in(header: Header) -> Iterator[tuple[str, str]]:
-    """What a header names by path or module: what it is, and the name."""
+def _foreign_in(header: Header) -> Iterator[tuple[str, str]]:
+    """The code that a header names and that nobody has installed: the group of each, and the name."""
     named = [
-        ("workload", header.workload),
-        *(("variant", name) for name in (*header.with_, *header.without)),
-        *(("watcher", name) for name in header.watch),
-        *(("strategy", name) for name, _ in nested(header.strategy)),
+        ("workloads", header.workload),
+        *(("variants", name) for name in (*header.with_, *header.without)),
+        *(("watchers", name) for name in header.watch),
+        *(("strategies", name) for name, _ in nested(header.strategy)),
     ]
-    return ((what, name) for what, name in named if plugins.is_placed(name))
+    return ((group, name) for group, name in named if plugins.is_foreign(group, name))
 
 
 def _settled(spec: str, around: Surroundings) -> str:
@@ -168,11 +170,11 @@ def _settled(spec: str, around: Surroundings) -> str:
 
 
 def _refuse_code(header: Header) -> None:
-    for what, spec in _placed_in(header):
+    for group, spec in _foreign_in(header):
         path = plugins.file_of(spec)
         code = f"the file {path}" if path is not None else f"the module {spec.rpartition(':')[0]}"
         raise UsageError(
-            f"the finding names the {what} {spec}: replaying it would run {code}. A file from elsewhere runs no code "
+            f"the finding names the {plugins.title_of(group)} {spec}: replaying it would run {code}. A file from elsewhere runs no code "
             "unasked: look at it first, then give --trust (trust=True from Python)"
         )
     for name, file in _files_of_strategy(header.strategy):
@@ -185,7 +187,7 @@ def _refuse_code(header: Header) -> None:
 def _files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
     """The files that a strategy, or one that it wraps, is given as parameters."""
     for name, rest in nested(text):
-        if name not in WITHOUT_CHOICE and not plugins.is_placed(name):
+        if name not in WITHOUT_CHOICE and not plugins.is_foreign("strategies", name):
             need_strategy(name)
             if name in STRATEGIES:
                 yield from ((name, value) for _, value in _file_params(STRATEGIES[name], values_of(text, rest)))

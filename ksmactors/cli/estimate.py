@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from ksmactors.cli.options import Seconds, output_options
-from ksmactors.cli.screen import echo_json, notice
+from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.estimate.spread import POLICIES
 
@@ -133,16 +133,8 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
 
 
 def _console(stream: TextIO, color: str) -> Console:
-    """A rich console; what is no terminal is as wide as its rows."""
-    from rich.console import Console
-
-    from ksmactors.events.terminal import color_allowed
-
-    colored = color_allowed(stream, color)
-    width = None if stream.isatty() else UNFOLDED
-    return Console(
-        file=stream, force_terminal=colored or None, no_color=not colored, width=width, highlight=False, markup=False
-    )
+    """A console; what is no terminal is as wide as its rows."""
+    return console(stream, color, width=None if stream.isatty() else UNFOLDED)
 
 
 class Interruption(Exception):

@@ -12,6 +12,7 @@ from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WitnessFailed
+from ksmactors.escaping import escaped
 from ksmactors.history.cases import CASES
 
 ALIKE: Final = 3
@@ -89,7 +90,7 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     assert defect is not None
     out = console(stream, color)
     times = f" ({found.count} schedules)" if found.count > 1 else ""
-    out.print(Text(f"{defect.signature}{times}", style="bold red"), soft_wrap=True)
+    out.print(Text(escaped(f"{defect.signature}{times}"), style="bold red"), soft_wrap=True)
     met = " and ".join(
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
@@ -99,7 +100,7 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     lines += [found.problem] if found.problem else []
     lines += [f"replay: {found.replay}"] if found.replay else []
     for line in lines:
-        out.print(Text(f"  {line}"), soft_wrap=True)
+        out.print(Text(f"  {escaped(line)}"), soft_wrap=True)
 
 
 def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
