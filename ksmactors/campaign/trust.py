@@ -174,8 +174,8 @@ def _refuse_code(header: Header) -> None:
         path = plugins.file_of(spec)
         code = f"the file {path}" if path is not None else f"the module {spec.rpartition(':')[0]}"
         raise UsageError(
-            f"the finding names the {plugins.title_of(group)} {spec}: replaying it would run {code}. A file from elsewhere runs no code "
-            "unasked: look at it first, then give --trust (trust=True from Python)"
+            f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file never runs "
+            "code: look at it first, then give --trust (trust=True from Python)"
         )
     for name, file in _files_of_strategy(header.strategy):
         raise UsageError(
