@@ -248,10 +248,11 @@ def removed_layers(*, kernel: str, without: Iterable[str] = (), with_: Iterable[
 
 def _own_functions(layer: type[Ksm], below: Sequence[type[Ksm]]) -> dict[str, object]:
     """The functions that a layer brings along: those of its class, and of classes that it alone inherits from."""
+    known: list[type] = [Ksm, *below]
     return {
         name: value
         for cls in reversed(layer.__mro__)
-        if not any(issubclass(one, cls) for one in (Ksm, *below))
+        if not any(issubclass(one, cls) for one in known)
         for name, value in vars(cls).items()
         if not name.startswith("__") and _is_function(value)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,9 +16,13 @@ from ksmactors.campaign.findings import replay_command, slug
 from ksmactors.campaign.outcome import Defect, Outcome, Verdict
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.files import MIB, read_bounded, write_atomically
 
 FORMAT: Final = 1
 """Version of the state file; a reader refuses another one."""
+
+STATE_MAX: Final = 256 * MIB
+"""Bytes of a state file that are read."""
 
 
 def state_file(exploration: Exploration) -> Path | None:
@@ -73,9 +78,7 @@ def keep(exploration: Exploration, path: Path) -> None:
         "digests": exploration.digests.hex(),
         "found": [_kept(found) for found in tally.found.values()],
     }
-    new = path.with_suffix(".new")
-    new.write_bytes(orjson.dumps(state))
-    new.replace(path)
+    write_atomically(path, orjson.dumps(state))
 
 
 def restore(exploration: Exploration, path: Path) -> None:
@@ -86,14 +89,12 @@ def restore(exploration: Exploration, path: Path) -> None:
         ScheduleFormatError: the file is no such state.
     """
     try:
-        state = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        name = exploration.plan.subjects[0].name
-        raise UsageError(
-            f"--resume: no exploration of {name} was interrupted with --out {path.parent}; give the --out it had"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"--resume: {path} cannot be read ({error.strerror})") from None
+        if not os.path.lexists(path):
+            name = exploration.plan.subjects[0].name
+            raise UsageError(
+                f"--resume: no exploration of {name} was interrupted with --out {path.parent}; give the --out it had"
+            )
+        state = orjson.loads(read_bounded(path, STATE_MAX, "--resume: state file"))
     except orjson.JSONDecodeError as error:
         raise ScheduleFormatError(f"--resume: {path} is no state of an exploration: {error}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -106,7 +107,7 @@ def restore(exploration: Exploration, path: Path) -> None:
         exploration.tally = Tally.restored(state["tally"], bytes(exploration.digests))
         for kept in state["found"]:
             exploration.tally.found[kept["defect"]["signature"]] = _found(kept)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ScheduleFormatError(f"--resume: {path} makes no sense ({error!r})") from None
 
 
@@ -146,4 +147,4 @@ def _found(kept: Mapping[str, Any]) -> Found:
         defect=Defect(**told),
     )  # fmt: skip
     file = Path(kept["file"]) if kept["file"] else None
-    return Found(outcome, file, replay=replay_command(file or outcome.schedule), count=kept["count"])
+    return Found(outcome, file, replay=replay_command(outcome.schedule, file), count=kept["count"])

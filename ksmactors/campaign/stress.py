@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import trio
 
 from ksmactors.campaign.circles import circles_closed_by
 from ksmactors.campaign.extensions import need_strategy
 from ksmactors.campaign.findings import kept, replay_command
+from ksmactors.campaign.header import SEED_LIMIT
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
@@ -29,9 +29,6 @@ from ksmactors.interleave.schedule import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.registry import dealt, parse
 from ksmactors.interleave.troupe import Troupe, open_troupe
-
-SEED_LIMIT: Final = 1 << 63
-"""Seeds are below this: they fit 64 bits whatever reads the logs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Any, Final
 import click
 
 from ksmactors import interruption
+from ksmactors.cli.screen import echo, notice
 from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
 
 COMMANDS: Final = {
@@ -91,7 +92,7 @@ class _Commands(click.Group):
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         python = ".".join(map(str, sys.version_info[:3]))
-        click.echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
+        echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
         ctx.exit()
 
 
@@ -132,7 +133,7 @@ def _status_of(args: Sequence[str] | None) -> int:
     except EmulatorBug:
         return _our_bug()
     except KsmActorsError as error:
-        click.echo(f"ksmactors: {error}", err=True)
+        notice(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
@@ -149,7 +150,7 @@ _NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 def _no_output(error: OSError) -> int:
     """Standard output or standard error cannot be written: say so if it can be said."""
     with suppress(OSError):
-        click.echo(f"ksmactors: standard output cannot be written: {error.strerror}", err=True)
+        notice(f"standard output cannot be written: {error.strerror}")
     _discard(sys.stdout.fileno)
     _discard(sys.stderr.fileno)
     return USAGE
@@ -160,7 +161,7 @@ def _misused(error: click.ClickException) -> int:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     more = f"; see `{ctx.command_path} --help`" if ctx is not None else ""
     message = " ".join(error.format_message().split()).rstrip(".")
-    click.echo(f"ksmactors: {message}{more}", err=True)
+    notice(f"{message}{more}")
     return error.exit_code
 
 
@@ -169,9 +170,9 @@ def _our_bug() -> int:
 
     error = sys.exception()
     assert error is not None
-    click.echo("".join(format_exception(error)), err=True, nl=False)
+    echo("".join(format_exception(error)), err=True, nl=False)
     again = join(["ksmactors", *sys.argv[1:]])
-    click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {again}", err=True)
+    notice(f"this is a defect of ksmactors; please report it, with: {again}")
     return INTERNAL
 
 

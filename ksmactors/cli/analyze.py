@@ -12,8 +12,9 @@ import click
 from ksmactors import interruption
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console as screen
+from ksmactors.cli.screen import echo, notice
 from ksmactors.errors import FOUND, USAGE, UsageError
-from ksmactors.escaping import escaped, escaped_json
+from ksmactors.escaping import escaped_json
 
 UNFOLDED: Final = 10_000
 """Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
@@ -89,7 +90,7 @@ def analyze(
 
 def _say_losses(losses: Sequence[Loss]) -> None:
     for loss in losses:
-        click.echo(f"ksmactors: {escaped(str(loss))}", err=True)
+        notice(str(loss))
 
 
 def _tell_report(logs: Logs, console: Console, *, as_json: bool, quiet: bool) -> None:
@@ -97,7 +98,7 @@ def _tell_report(logs: Logs, console: Console, *, as_json: bool, quiet: bool) ->
 
     report = Report.of(logs)
     if as_json:
-        click.echo(_json(asdict(report)))
+        echo(_json(asdict(report)))
     else:
         show(report, console, quiet=quiet)
 
@@ -108,20 +109,20 @@ def _tell_lives(logs: Logs, page: int, schedule: int | None, console: Console, *
 
     lives = page_lives(logs, page, schedule=schedule)
     if as_json:
-        click.echo(_json({"lives": [asdict(life) for life in lives]}))
+        echo(_json({"lives": [asdict(life) for life in lives]}))
     else:
         show_lives(lives, console, color=not console.no_color)
 
 
 def _print_stream(stream: Stream) -> None:
     """One JSON object, written as the rows come."""
-    click.echo(f'{{"columns":{_json(stream.columns)},"rows":[', nl=False)
+    echo(f'{{"columns":{_json(stream.columns)},"rows":[', nl=False)
     separator = ""
     for block in stream.blocks:
         rows = _json(block)[1:-1]
-        click.echo(f"{separator}{rows}", nl=False)
+        echo(f"{separator}{rows}", nl=False)
         separator = ","
-    click.echo("]}")
+    echo("]}")
 
 
 def _show_stream(stream: Stream, console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from ksmactors.cli.options import Seconds, output_options
+from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.estimate.spread import POLICIES
 
@@ -106,7 +107,7 @@ def estimate(
         except Interruption:
             gathering.problems.append("interrupted; what was read until then is counted")
     for problem in gathering.problems:
-        click.echo(f"ksmactors: {problem}", err=True)
+        notice(problem)
     if gathering.census.pages:
         question = Question(
             kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs
@@ -124,7 +125,7 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
     if as_json:
         import orjson
 
-        click.echo(orjson.dumps(answer.as_json(), option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(answer.as_json(), option=orjson.OPT_INDENT_2).decode())
         return
     from ksmactors.estimate.show import show
 
@@ -132,16 +133,8 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
 
 
 def _console(stream: TextIO, color: str) -> Console:
-    """A rich console; what is no terminal is as wide as its rows."""
-    from rich.console import Console
-
-    from ksmactors.events.terminal import color_allowed
-
-    colored = color_allowed(stream, color)
-    width = None if stream.isatty() else UNFOLDED
-    return Console(
-        file=stream, force_terminal=colored or None, no_color=not colored, width=width, highlight=False, markup=False
-    )
+    """A console; what is no terminal is as wide as its rows."""
+    return console(stream, color, width=None if stream.isatty() else UNFOLDED)
 
 
 class Interruption(Exception):

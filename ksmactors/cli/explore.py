@@ -24,7 +24,7 @@ from ksmactors.cli.report import (
     report_crash,
     warn_of_removed,
 )
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
 
 
@@ -94,7 +94,7 @@ def explore(
     exploration = exploring(subject, search, budget, prepare(out or default_directory()))
     if not quiet:
         warn_of_removed(subject)
-        click.echo(
+        echo(
             f"explore {workload}: {search.name}, kernel {kernel}, at most {max_schedules:,} schedules; "
             f"findings go to {exploration.plan.out}",
             err=True,
@@ -103,10 +103,10 @@ def explore(
     with _progress(exploration, quiet=quiet, color=color):
         problem = perform(exploration, resume=resume)
     if problem:
-        click.echo(f"ksmactors: {problem}", err=True)
+        notice(problem)
     seconds = perf_counter() - started
     if as_json:
-        click.echo(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))
+        echo_json(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))
     elif quiet:
         print_defects(exploration.tally, stream=sys.stdout, color=color)
     else:
@@ -134,9 +134,9 @@ def _tell(exploration: Exploration) -> None:
     """What the table does not: what was left out, and what it came to apart from findings."""
     tally = exploration.tally
     if exploration.again:
-        click.echo(f"{exploration.again:,} more were cut short or run again: nothing new came of them")
+        echo(f"{exploration.again:,} more were cut short or run again: nothing new came of them")
     if tally.found and tally.searched is not None:
-        click.echo(f"findings aside: {tally.searched}")
+        echo(f"findings aside: {tally.searched}")
     print_never_reached(tally, exploration.plan.subjects, stream=sys.stdout)
 
 
@@ -146,5 +146,5 @@ def _close(exploration: Exploration, *, quiet: bool) -> int:
     if tally.crash is not None:
         report_crash(tally.crash)
     if not (quiet or exploration.over) and tally.crash is None:
-        click.echo(f"ksmactors: not at its end; go on with --resume --out {exploration.plan.out}", err=True)
+        notice(f"not at its end; go on with --resume --out {exploration.plan.out}")
     return INTERRUPTED if exploration.interrupted_at is not None else tally.exit_status

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.stress import SEED_LIMIT, Campaign, Plan
+from ksmactors.campaign.header import SEED_LIMIT
+from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import warn_of_removed

@@ -25,7 +25,7 @@ from ksmactors.cli.report import (
     report_crash,
     warn_of_removed,
 )
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
@@ -95,7 +95,7 @@ def stress(
             interruption.run(campaign.run)
         seconds = perf_counter() - started
     if as_json:
-        click.echo(json_object(subjects, strategy, campaign.tally, seconds, seeds_left=campaign.seeds_left))
+        echo_json(json_object(subjects, strategy, campaign.tally, seconds, seeds_left=campaign.seeds_left))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
         if quiet:
@@ -116,7 +116,7 @@ def _built_in() -> list[str]:
 def _announce(plan: Plan) -> None:
     """Say what is about to run, so that a log alone tells how to run it again."""
     names = " ".join(subject.name for subject in plan.subjects)
-    click.echo(
+    echo(
         f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}",
         err=True,
@@ -160,8 +160,8 @@ def _close(campaign: Campaign, *, quiet: bool) -> int:
         report_crash(campaign.tally.crash)
     if campaign.interrupted_at is not None:
         if not quiet:
-            click.echo(f"ksmactors: interrupted; go on with {campaign.resume_hint}", err=True)
+            notice(f"interrupted; go on with {campaign.resume_hint}")
         return INTERRUPTED
     if campaign.stopped_at is not None and not quiet:
-        click.echo(f"ksmactors: stopped at the first finding; go on with {campaign.resume_hint}", err=True)
+        notice(f"stopped at the first finding; go on with {campaign.resume_hint}")
     return campaign.tally.exit_status

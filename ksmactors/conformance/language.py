@@ -14,7 +14,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NoReturn
 
-from ksmactors.errors import ScenarioError
+from ksmactors.errors import ScenarioError, UsageError
+from ksmactors.files import MIB, read_text
+
+SCENARIO_MAX: Final = 16 * MIB
+"""Bytes of a scenario file."""
 
 FORMS: Final[dict[str, str]] = {
     "requires": "nodes|knob|swap [REQUIRED]",
@@ -123,10 +127,9 @@ def read_scenario(path: Path) -> Scenario:
         ScenarioError: it cannot be read, holds no operation, or a line cannot be carried out.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ScenarioError(f"{path}: cannot be read as a scenario: {reason}") from error
+        text = read_text(path, SCENARIO_MAX, "scenario")
+    except UsageError as error:
+        raise ScenarioError(str(error)) from None
     return parse(text, name=path.stem, origin=str(path))
 
 

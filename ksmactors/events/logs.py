@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final, Protocol, Self
 import orjson
 
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
+from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.trace import Record
 
@@ -49,6 +50,11 @@ def json_line(_logger: Any, level: str, event: Any, /) -> bytes:
     """One JSON object; its keys come in the order in which they were bound."""
     event["level"] = level
     return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def terminal_json_line(_logger: Any, level: str, event: Any, /) -> bytes:
+    """The same JSON, for a terminal: no character in it that a terminal performs."""
+    return escaped_json(json_line(_logger, level, event).decode()).encode()
 
 
 def configure(lines: object, form: Form, level: str, **bound: object) -> Any:
@@ -120,7 +126,7 @@ class LogWriter:
         stream, self._stream = self._stream, None
         if error.errno != errno.EPIPE:
             self._status = USAGE
-            sys.stderr.write(f"ksmactors: log {self.name}: {error.strerror}; the rest of the log is lost\n")
+            sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
         elif stream is sys.stdout.buffer:
             self._status = CLOSED_PIPE
             # What Python still holds for the reader that has gone must not fail again when the process ends.
@@ -172,7 +178,8 @@ class LogSink:
 def open_log(path: str) -> LogWriter:
     """A log of JSON lines in a new file, or on standard output for `-`; UsageError if it cannot be written."""
     if path == "-":
-        return LogWriter(sys.stdout.buffer, "standard output", json_line)
+        form = terminal_json_line if sys.stdout.isatty() else json_line
+        return LogWriter(sys.stdout.buffer, "standard output", form)
     try:
         stream = Path(path).open("wb")  # noqa: SIM115  # the LogWriter closes it
     except OSError as error:

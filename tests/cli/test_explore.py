@@ -77,7 +77,10 @@ def test_resume(capsys: Capsys, tmp_path: Path) -> None:
     assert main([*args, "--max-schedules", "1"]) == 4
     captured = capsys.readouterr()
     assert "inconclusive: the budget ended after 1 schedules" in captured.out
-    assert captured.err.splitlines(keepends=True)[-1] == f"ksmactors: not at its end; go on with --resume --out {tmp_path}\n"
+    assert (
+        captured.err.splitlines(keepends=True)[-1]
+        == f"ksmactors: not at its end; go on with --resume --out {tmp_path}\n"
+    )
     rest = asked(capsys, *args, "--resume", status=1)
     assert {key: rest[key] for key in ("digest", "schedules", "first_finding_at", "exhausted")} == {
         key: whole[key] for key in ("digest", "schedules", "first_finding_at", "exhausted")
