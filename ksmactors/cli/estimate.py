@@ -92,7 +92,8 @@ def estimate(
     one that does not. Nothing needs root but other people's processes and the numbers of frames, from which comes
     the node of each page; without them a page is taken to be on the node that has most of its mapping.
 
-    The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown.
+    The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown. A file's last
+    bytes that are no whole page are left out with a warning.
     """
     from ksmactors.estimate.answer import Answer, Question
     from ksmactors.estimate.gather import Gathering, Request
@@ -106,13 +107,13 @@ def estimate(
             gathering.read()
         except Interruption:
             gathering.problems.append("interrupted; what was read until then is counted")
-    for problem in gathering.problems:
+    for problem in (*gathering.warnings, *gathering.problems):
         notice(problem)
     if gathering.census.pages:
         question = Question(
             kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs
         )
-        answer = Answer.of(question, gathering.census, gathering.sources, gathering.problems)
+        answer = Answer.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])
         _print(answer, as_json=as_json, quiet=quiet, color=color)
     elif not gathering.problems:
         raise UsageError("estimate: there is no page that KSM would look at in what was named")

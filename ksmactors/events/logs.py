@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
@@ -124,6 +125,9 @@ class LogWriter:
 
     def _give_up(self, error: OSError) -> None:
         stream, self._stream = self._stream, None
+        if stream is not None and stream is not sys.stdout.buffer:
+            with suppress(OSError):  # what it still holds cannot be written either
+                stream.close()
         if error.errno != errno.EPIPE:
             self._status = USAGE
             sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
@@ -106,23 +106,23 @@ _BYTES: Final[tuple[Callable[[bytes, int, int, Sequence[bytes]], bytes], ...]] =
 
 def mutated_json(content: Any, changes: Sequence[Change]) -> Any:
     """JSON with some of its values changed, removed or repeated."""
-    content = json.loads(json.dumps(content))
+    content = deepcopy(content)
     for which, where, what in changes:
         places = list(_places(content))
         if not places:
-            return VALUES[what % len(VALUES)]
+            return deepcopy(VALUES[what % len(VALUES)])
         inside, key = places[where % len(places)]
         if which % 8 == 0:
             del inside[key]
         elif which % 8 == 1 and isinstance(inside, list):
-            inside.insert(key, inside[key])
+            inside.insert(key, deepcopy(inside[key]))
         elif which % 8 == 2:
             other, other_key = places[what % len(places)]
-            inside[key] = json.loads(json.dumps(other[other_key]))
+            inside[key] = deepcopy(other[other_key])
         elif which % 8 in (3, 4) and isinstance(inside[key], int):
             inside[key] = inside[key] + (what % 5 - 2) if which % 8 == 3 else WORDS[what % len(WORDS)]
         else:
-            inside[key] = VALUES[what % len(VALUES)]
+            inside[key] = deepcopy(VALUES[what % len(VALUES)])
     return content
 
 

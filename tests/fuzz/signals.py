@@ -34,8 +34,11 @@ COMMANDS: Final = {
 SECONDS_MAX: Final = 30
 """After which a command that was told to end counts as hanging."""
 
+EARLY: Final = "before Python came to the first line of ksmactors"
+"""What comes then is not ours to handle."""
+
 EARLIEST: Final = 0.03
-"""Seconds that Python itself may take: what comes before its first line of ours is not ours to handle."""
+"""Seconds after which the first signals come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,7 @@ def strike(command: str, number: signal.Signals, after: float, files: Files, pla
     """
     words = [word.format(finding=files.finding, log=files.log, image=files.image) for word in COMMANDS[command]]
     # Python resets no signal that was ignored when it started, and a child inherits that.
-    preface = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    )
+    preface = "from signal import *; import os, sys; signal(SIGINT, SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     start = [sys.executable, "-c", preface] if ignored else []
     with subprocess.Popen(
         [*start, sys.executable, "-m", "ksmactors", *words],
@@ -84,11 +85,15 @@ def strike(command: str, number: signal.Signals, after: float, files: Files, pla
         except subprocess.TimeoutExpired:
             process.kill()
             return "hangs"
+    if process.returncode == -number:
+        return EARLY  # the interpreter itself has died of it
     return wrong_with(process.returncode, err)
 
 
 def wrong_with(status: int, err: str) -> str:
-    """What is wrong with an exit status and what was said, where an interruption is expected or the command had ended."""
+    """What is wrong with how a command ended that was interrupted, or had ended before."""
+    if "init_import_site" in err:
+        return EARLY
     for word in ("Traceback", "defect of ksmactors", "Exception ignored", "Fatal Python"):
         if word in err:
             return f"exit {status}, says {word!r}: {err[-1500:]}"
@@ -108,8 +113,8 @@ def many(count: int, seed: int) -> int:
             number = SIGNALS[1 + random.randrange(2)] if ignored else random.choice(SIGNALS)
             after = EARLIEST + random.random() ** 2 * 4
             wrong = strike(command, number, after, files, place, ignored=ignored)
-            statuses["wrong" if wrong else "well"] += 1
-            if wrong:
+            statuses["early" if wrong == EARLY else "wrong" if wrong else "well"] += 1
+            if wrong not in ("", EARLY):
                 print(f"{command} {number.name} after {after:.2f} s: {wrong}", flush=True)  # noqa: T201
-    print(f"signals: {count} at random moments, {statuses['wrong']} ended wrong")  # noqa: T201
+    print(f"signals: {count} at random moments, {statuses['wrong']} ended wrong, {statuses['early']} {EARLY}")  # noqa: T201
     return int(statuses["wrong"] > 0)
