@@ -1,10 +1,43 @@
-"""`python -m ksmactors` is the same as `ksmactors`."""
+"""`python -m ksmactors` is the same as `ksmactors`.
+
+Nothing but this and `interruption` is imported before interruptions are taken care of.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Final
 
-from ksmactors.cli import main
+from ksmactors import interruption
+
+_STREAMS: Final = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit status."""
+    interruption.before_work()
+    _replace_closed_streams()
+    from ksmactors.cli import main as run_command
+
+    status = run_command()
+    interruption.over()
+    return status
+
+
+def _replace_closed_streams() -> None:
+    """Open what the parent has closed: else a log would be opened as standard output, and None has no `write`.
+
+    Reading the new standard input and writing the new standard output fail, as they would on a closed descriptor.
+    """
+    for fd, (name, mode, flags) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, flags)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115  # a descriptor, for good
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,8 @@
 """Every error the product raises, and whose fault each one is.
 
 The exit status of the command line is an attribute of the class, so that `cli/` needs no table of its
-own: 1 something was found, 2 the user's input, 3 our bug or a crashed workload, 4 inconclusive.
+own: 1 something was found, 2 the user's input, 3 our bug or a crashed workload, 4 inconclusive,
+130 interrupted, 141 (what a shell reports for SIGPIPE) the reader of standard output has gone.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
+from ksmactors import interruption
+
 FOUND: Final = 1
 USAGE: Final = 2
 INTERNAL: Final = 3
 INCONCLUSIVE: Final = 4
-INTERRUPTED: Final = 130
+INTERRUPTED: Final = interruption.STATUS
+CLOSED_PIPE: Final = 141
 
 
 class KsmActorsError(Exception):

@@ -30,5 +30,15 @@ def escaped_lines(text: str) -> str:
     return _UNSAFE.sub(_shown, text)
 
 
+def escaped_json(text: str) -> str:
+    r"""Return the same JSON with each such character in its texts as `\u001b`. Raw, none can be outside of them."""
+    return _UNSAFE.sub(_as_json, text)
+
+
+def _as_json(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 def _shown(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape", "surrogatepass").decode()

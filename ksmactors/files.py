@@ -8,6 +8,7 @@ only then.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -30,6 +31,21 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     Raises:
         UsageError: it cannot be read, is no regular file, or is too large. The message says which, and of what file.
     """
+    data = read_start(path, limit + 1, what)
+    if len(data) > limit:
+        raise UsageError(f"{what} {os.fspath(path)}: is larger than {limit // MIB} MiB, the most that is read")
+    return data
+
+
+def read_start(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
+    """Read the first bytes of a regular file: all of it, or `limit` if it has more.
+
+    Args:
+        path, limit, what: as for `read_bounded`.
+
+    Raises:
+        UsageError: it cannot be read, or is no regular file.
+    """
     try:
         # Without O_NONBLOCK, opening a pipe waits for its writer.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -40,12 +56,24 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
         raise UsageError(f"{what} {os.fspath(path)}: is not a regular file")
     with os.fdopen(fd, "rb") as file:
         try:
-            data = file.read(limit + 1)
+            return file.read(limit)
         except (OSError, OverflowError) as error:  # /proc/self/mem is a regular file, to look at
             raise UsageError(f"{what} {os.fspath(path)}: cannot be read ({_reason(error)})") from None
-    if len(data) > limit:
-        raise UsageError(f"{what} {os.fspath(path)}: is larger than {limit // MIB} MiB, the most that is read")
-    return data
+
+
+def read_text(path: str | os.PathLike[str], limit: int, what: str) -> str:
+    """Read a regular file of UTF-8 text.
+
+    Args:
+        path, limit, what: as for `read_bounded`.
+
+    Raises:
+        UsageError: as `read_bounded`, or it is something else.
+    """
+    try:
+        return read_bounded(path, limit, what).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{what} {os.fspath(path)}: is not UTF-8 text") from None
 
 
 def write_new(path: Path, data: bytes) -> None:
@@ -58,6 +86,10 @@ def write_new(path: Path, data: bytes) -> None:
     temporary = _temporary(path, data)
     try:
         os.link(temporary, path, follow_symlinks=False)  # unlike a rename, this replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, such as FAT
+        _write_exclusively(path, data)
     finally:
         temporary.unlink()
     _flush_directory(path.parent)
@@ -76,6 +108,44 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.unlink()
         raise
     _flush_directory(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add to the end of a regular file, which is made if there is none. A symbolic link is not followed.
+
+    Raises:
+        OSError: it cannot be written, or is a link or no regular file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "ab") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        file.write(data)
+
+
+def make_private(directory: Path, below: Path) -> None:
+    """Create a directory with all that leads to it; what is created below `below` is only its owner's to enter.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    below.mkdir(parents=True, exist_ok=True)
+    for part in reversed([directory, *directory.parents]):
+        if part.is_relative_to(below) and part != below:
+            part.mkdir(mode=0o700, exist_ok=True)
+
+
+def _write_exclusively(path: Path, data: bytes) -> None:
+    """Write a new file under its own name; nothing is left of it if that fails."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _temporary(path: Path, data: bytes) -> Path:

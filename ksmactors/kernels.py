@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, unwrap
+from types import CodeType
 from typing import Final
 
 from ksmactors.errors import UsageError, unknown
@@ -206,6 +207,75 @@ def _without(kernel: str, without: Sequence[str]) -> list[str]:
 
 def _builds_on(one: str, other: str) -> bool:
     return other in VARIANTS and issubclass(VARIANTS[one].layer, VARIANTS[other].layer)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A layer of the kernel that another one, put on top, takes a function from: `variant` does not call on to it."""
+
+    variant: str
+    function: str
+    layer: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.variant} overrides {self.function} without calling super(), so this also removes {self.layer} there"
+        )
+
+
+def removed_layers(*, kernel: str, without: Iterable[str] = (), with_: Iterable[str] = ()) -> list[Removed]:
+    """What variants put on by name take from the kernel's own layers without being asked to.
+
+    Args:
+        kernel, without, with_: as for `kernel_class`, which has accepted them.
+    """
+    without, with_ = tuple(without), tuple(with_)
+    names = _without(kernel, [name for name in without if name not in COMMITS])
+    undone = [COMMITS[slug] for slug in without if slug in COMMITS]
+    below = [name for name in names if not any(name in commit.repairs for commit in undone)]
+    found = []
+    for variant in dict.fromkeys(with_):
+        layer = VARIANTS[variant].layer
+        for function, value in _own_functions(layer, [VARIANTS[name].layer for name in below]).items():
+            if calls_on(function, value):
+                continue
+            for name in reversed(below):
+                theirs = vars(VARIANTS[name].layer).get(function)
+                if theirs is not None and not issubclass(layer, VARIANTS[name].layer):
+                    found.append(Removed(variant, function, name))
+                    if not calls_on(function, theirs):
+                        break
+        if variant not in below:
+            below.append(variant)
+    return found
+
+
+def _own_functions(layer: type[Ksm], below: Sequence[type[Ksm]]) -> dict[str, object]:
+    """The functions that a layer brings along: those of its class, and of classes that it alone inherits from."""
+    known: list[type] = [Ksm, *below]
+    return {
+        name: value
+        for cls in reversed(layer.__mro__)
+        if not any(issubclass(one, cls) for one in known)
+        for name, value in vars(cls).items()
+        if not name.startswith("__") and _is_function(value)
+    }
+
+
+def calls_on(function: str, value: object) -> bool:
+    """Whether an override calls the function below it: by super(), or by its name as an attribute of a class."""
+    for part in (getattr(value, "fget", None), getattr(value, "__func__", None), value):
+        code = getattr(unwrap(part) if callable(part) else None, "__code__", None)
+        if code is not None:
+            return _calls_on(function, code)
+    return True  # nothing is known of it
+
+
+def _calls_on(function: str, code: CodeType) -> bool:
+    names = code.co_names
+    if function in names and ("super" in names or any(name[:1].isupper() for name in names)):
+        return True
+    return any(_calls_on(function, inner) for inner in code.co_consts if isinstance(inner, CodeType))
 
 
 @cache

@@ -1,7 +1,11 @@
-"""Plug-ins: what installed packages register under the entry point groups of ksmactors.
+"""Plug-ins: what installed packages register under the entry point groups of ksmactors, and code named by its place.
 
 A plug-in that cannot be loaded takes nobody else down: it is left out, and a line that names it and says why is
 handed back. Only who asks for it by name gets the error.
+
+Workloads, variants, strategies and watchers are named in the same three ways: a registered name,
+`path/to/file.py:Class`, or `package.module:Class`. Loading the latter two runs code that nobody has installed, so
+whoever took the name from a file asks `is_foreign` first.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -18,9 +23,33 @@ from types import ModuleType
 from typing import Any, Final
 
 from ksmactors.errors import PluginError, UsageError, unknown
+from ksmactors.files import MIB, read_bounded
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.ksm.kernel import Ksm
 from ksmactors.program import Program
+from ksmactors.watch.base import Watcher
 
 GROUPS: Final = ("workloads", "variants", "strategies", "watchers")
+
+SOURCE_MAX: Final = 16 * MIB
+"""Bytes of a Python file that is named by its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a group holds: what one is called, its base class, and what the base class is called in messages."""
+
+    title: str
+    base: type
+    says: str
+
+
+_KINDS: Final = {
+    "workloads": _Kind("workload", Program, "ksmactors.workload.Workload or ksmactors.model.Model"),
+    "variants": _Kind("variant", Ksm, "ksmactors.ksm.kernel.Ksm"),
+    "strategies": _Kind("strategy", Strategy, "ksmactors.interleave.strategies.base.Strategy"),
+    "watchers": _Kind("watcher", Watcher, "ksmactors.watch.base.Watcher"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +87,30 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in _entries(group)})
 
 
-def load(group: str, name: str) -> Plugin:
-    """The plug-in of a group that was asked for by name.
+def load(group: str, spec: str) -> Plugin:
+    """The plug-in of a group that was asked for.
+
+    Args:
+        group: one of GROUPS.
+        spec: a registered name, `path/to/file.py:Class`, or `package.module:Class`.
 
     Raises:
         PluginError: it cannot be loaded, and why.
         UsageError: there is none; the message lists the near names, and all.
     """
     for entry in _entries(group):
-        if entry.name == name:
+        if entry.name == spec:
             return _loaded(group, entry)
-    raise UsageError(unknown(group.rstrip("s") if group != "strategies" else "strategy", name, names(group)))
+    title = f"{_KINDS[group].title} {spec}"
+    if not is_placed(spec):
+        raise UsageError(unknown(_KINDS[group].title, spec, names(group)))
+    place, _, name = spec.rpartition(":")
+    path = file_of(spec)
+    if path is None:
+        return Plugin(spec, _class_of(_from_package(place, title), group, name, title), place)
+    if not place or spec.endswith(".py"):
+        raise UsageError(f"{title}: write {spec}:CLASS; {_classes_in(_from_file(path, title), group)}")
+    return Plugin(spec, _class_of(_from_file(path, title), group, name, title), str(path))
 
 
 def load_workload(spec: str) -> type[Program]:
@@ -80,15 +122,50 @@ def load_workload(spec: str) -> type[Program]:
     Raises:
         UsageError, PluginError: it does not exist or cannot be loaded.
     """
-    place, colon, name = spec.rpartition(":")
-    if not colon:
-        if spec.endswith(".py"):
-            raise UsageError(f"workload {spec}: write {spec}:CLASS; {_classes_in(_from_file(Path(spec), spec))}")
-        found: type[Program] = load("workloads", spec).value
-        return found
-    if place.endswith(".py") or "/" in place:
-        return _class_of(_from_file(Path(place), spec), name, spec)
-    return _class_of(_from_package(place, spec), name, spec)
+    found: type[Program] = load("workloads", spec).value
+    return found
+
+
+def is_placed(spec: str) -> bool:
+    """Whether a name says where code is (a file, a module), instead of being a registered one."""
+    return ":" in spec or spec.endswith(".py")
+
+
+def is_foreign(group: str, spec: str) -> bool:
+    """Whether a name says where code is that no installed package has registered in the group."""
+    return is_placed(spec) and not any(spec in (entry.name, entry.value) for entry in _entries(group))
+
+
+def title_of(group: str) -> str:
+    """What one thing of a group is called."""
+    return _KINDS[group].title
+
+
+def file_of(spec: str) -> Path | None:
+    """The file that a name says code is in; None if it is no such name."""
+    if spec.endswith(".py"):
+        return Path(spec)
+    place, colon, _ = spec.rpartition(":")
+    return Path(place) if colon and (place.endswith(".py") or "/" in place) else None
+
+
+def absolute(spec: str) -> str:
+    """The same name, from any folder."""
+    path = file_of(spec)
+    return spec if path is None else moved(spec, path.absolute())
+
+
+def moved(spec: str, path: Path) -> str:
+    """The same class in a file elsewhere."""
+    return str(path) if spec.endswith(".py") else f"{path}:{spec.rpartition(':')[2]}"
+
+
+def source_hash(path: Path) -> str:
+    """The SHA-256, in hexadecimal, of a Python file as it was when it was loaded; empty if it was not."""
+    return _hashes.get(str(path.resolve()), "")
+
+
+_hashes: Final[dict[str, str]] = {}
 
 
 # -- entry points -----------------------------------------------------------------------------------------------
@@ -112,7 +189,7 @@ def _title(group: str, entry: EntryPoint) -> str:
 
 def _loaded(group: str, entry: EntryPoint) -> Plugin:
     value = _guarded(entry.load, _title(group, entry))
-    if group == "workloads" and (wrong := _not_a_workload(value)):
+    if group == "workloads" and (wrong := _wrong_with(value, group)):
         raise PluginError(f"{_title(group, entry)} cannot be used: {entry.value} {wrong}")
     return Plugin(entry.name, value, _origin(entry))
 
@@ -120,27 +197,31 @@ def _loaded(group: str, entry: EntryPoint) -> Plugin:
 # -- path.py:Class and package.module:Class -----------------------------------------------------------------------
 
 
-def _from_file(path: Path, spec: str) -> ModuleType:
+def _from_file(path: Path, title: str) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"workload {spec}: there is no file {path}")
-    known = f"ksmactors-file:{path.resolve()}"
+        raise UsageError(f"{title}: there is no file {path}")
+    place = str(path.resolve())
+    known = f"ksmactors-file:{place}"
     if known in sys.modules:
         return sys.modules[known]
     module_spec = spec_from_file_location(known, path)
-    if module_spec is None or module_spec.loader is None:
-        raise UsageError(f"workload {spec}: {path} is no Python file (its name must end in .py)")
+    if module_spec is None:
+        raise UsageError(f"{title}: {path} is no Python file (its name must end in .py)")
+    source = read_bounded(path, SOURCE_MAX, f"{title}:")
     module = module_from_spec(module_spec)
     sys.modules[known] = module  # dataclasses and pickle look their module up here
     try:
-        _guarded(lambda: module_spec.loader.exec_module(module), f"workload {spec}")  # type: ignore[union-attr]
+        # Not by the loader of the import system: it would run a cached translation, which is not what was hashed.
+        _guarded(lambda: exec(compile(source, str(path), "exec", dont_inherit=True), vars(module)), title)
     except PluginError:
         del sys.modules[known]
         raise
+    _hashes[place] = sha256(source).hexdigest()
     return module
 
 
-def _from_package(module: str, spec: str) -> ModuleType:
-    return _guarded(lambda: import_module(module), f"workload {spec}")  # type: ignore[no-any-return]
+def _from_package(module: str, title: str) -> ModuleType:
+    return _guarded(lambda: import_module(module), title)  # type: ignore[no-any-return]
 
 
 def _guarded(loading: Callable[[], Any], title: str) -> Any:
@@ -162,28 +243,34 @@ def _place(error: BaseException) -> str:
     return place
 
 
-def _class_of(module: ModuleType, name: str, spec: str) -> type[Program]:
+def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:
     value = getattr(module, name, None)
     if value is None:
-        raise UsageError(f"workload {spec}: no class {name!r}; {_classes_in(module)}")
-    wrong = _not_a_workload(value)
+        raise UsageError(f"{title}: no class {name!r}; {_classes_in(module, group)}")
+    wrong = _wrong_with(value, group)
     if wrong:
-        raise UsageError(f"workload {spec}: {name} {wrong}; {_classes_in(module)}")
-    found: type[Program] = value
+        raise UsageError(f"{title}: {name} {wrong}; {_classes_in(module, group)}")
+    found: type = value
     return found
 
 
-def _classes_in(module: ModuleType) -> str:
-    classes = [name for name, value in vars(module).items() if not _not_a_workload(value)]
-    return f"its workloads are: {', '.join(sorted(classes))}" if classes else "it has no subclass of Workload or Model"
+def _classes_in(module: ModuleType, group: str) -> str:
+    kind = _KINDS[group]
+    classes = [name for name, value in vars(module).items() if value is not kind.base and not _wrong_with(value, group)]
+    if classes:
+        return f"its {group} are: {', '.join(sorted(classes))}"
+    return f"it has no subclass of {' or '.join(part.rpartition('.')[2] for part in kind.says.split(' or '))}"
 
 
-def _not_a_workload(value: object) -> str:
-    """What is wrong with a value that should be a workload class; empty if nothing."""
-    if not isinstance(value, type) or not issubclass(value, Program):
-        return "is no subclass of ksmactors.workload.Workload or ksmactors.model.Model"
+def _wrong_with(value: object, group: str) -> str:
+    """What is wrong with a value that should be a class of a group; empty if nothing."""
+    kind = _KINDS[group]
+    if not isinstance(value, type) or not issubclass(value, kind.base):
+        return f"is no subclass of {kind.says}"
+    if group != "workloads":
+        return ""
     if inspect.isabstract(value):
         return "has no method run(host)"
-    if not inspect.iscoroutinefunction(getattr(value, "run", value.perform)):
+    if not inspect.iscoroutinefunction(getattr(value, "run", value.perform)):  # type: ignore[attr-defined]
         return "has a run that is no coroutine (write: async def run(self, host))"
     return ""

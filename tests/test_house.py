@@ -35,13 +35,14 @@ STOREYS = (
     ("parameters",),
     ("files",),
     ("errors",),
+    ("interruption",),
     ("escaping",),
 )
 """The folders and single modules of ksmactors, top down. A part imports from its own storey or from one below."""
 
 LEVEL = {part: level for level, storey in enumerate(reversed(STOREYS)) for part in storey}
 
-OUTER = frozenset({"interleave", "actors", "campaign", "diagnose", "cli"})
+OUTER = frozenset({"interleave", "actors", "campaign", "diagnose", "cli", "interruption"})
 """The only parts that may know of trio or anyio: the others await what interleave/ offers."""
 
 KERNEL = frozenset({"mm", "ksm", "history", "later"})

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.errors import UsageError
+from ksmactors.files import read_start
 from ksmactors.mm.const import PAGE_SIZE
 
 DIVERGED: Final = b"\xff\xff\xff\xff"
@@ -62,11 +63,7 @@ def diverged(page: bytes, generation: int, rank: int) -> bytes:
 
 
 def _distinct_pages(path: Path, wanted: int) -> list[bytes]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_READ)
-    except OSError as error:
-        raise UsageError(f"image {path} cannot be read: {error.strerror}") from error
+    data = read_start(path, MOST_READ, "image")
     if not data:
         raise UsageError(f"image {path} is empty")
     pages = (data[start : start + PAGE_SIZE].ljust(PAGE_SIZE, b"\0") for start in range(0, len(data), PAGE_SIZE))

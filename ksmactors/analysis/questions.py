@@ -36,7 +36,7 @@ def runs(logs: Logs) -> list[Run]:
                    coalesce(max(choices), 0) AS choices, coalesce(max(verdict), 'unfinished') AS verdict
             FROM events GROUP BY file, run, seed, schedule)
         SELECT file, run, max(workload), max(kernel), max(nodes), max(strategy),
-               count(*), sum(steps)::BIGINT, sum(choices)::BIGINT, histogram(verdict)
+               count(*), sum(steps), sum(choices), histogram(verdict)
         FROM schedules GROUP BY file, run ORDER BY file, min(line)""")
     return [Run(*row) for row in rows]
 

@@ -1,30 +1,47 @@
 """Logs as they are found: missing, empty, cut off, mixed with other output. What cannot be read is said, line by line.
 
-A line is looked at before DuckDB sees it, since DuckDB stops at a bad line, or skips it without a word.
+A line is looked at before DuckDB sees it, since DuckDB stops at a bad line, or skips it without a word. What DuckDB
+gets are only fields of the catalogue, each once, with values of their types.
+
+One rule holds for all logs: a log without a whole event could not be read; of any other log the events are read, and
+what was lost is said.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import itemgetter
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, Final
 
 import orjson
 
-STDIN: Final = "-"
+from ksmactors.analysis.opening import Lines, Unreadable, opened
+from ksmactors.events.catalogue import CATALOGUE
 
 SAID: Final = 10
 """Lost lines of one file that are described singly; the rest is counted."""
 
-NOTHING: Final = b"{}\n"
-"""What stands for a lost line, so that the others keep their numbers."""
+LINE_MAX: Final = 1 << 20
+"""Bytes of a line that can be an event; a longer one is lost."""
+
+SKIPPED_MAX: Final = 1 << 30
+"""Bytes of a line that are skipped to find its end. What is longer has no lines, and may have no end."""
 
 _KEYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node")
-_TYPES: Final = (str, str, int, int, int, int, str, int, int)
-_head: Final = itemgetter(*_KEYS)
+_KINDS: Final = (str, str, int, int, int, int, str, int, int)
+
+_INT_END: Final = 1 << 63
+
+_FIELDS: Final[dict[str, type]] = {
+    "level": str,
+    **{
+        field.name: {"int": int, "bool": bool, "str": str, "str|null": str}[field.type]
+        for event in CATALOGUE
+        for field in event.fields
+    },
+    **dict(zip(_KEYS, _KINDS, strict=True)),
+}
+"""The type of each field that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +60,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """What one log holds: lines that are events, lines (and bytes) that are lost. `read` is False if all of it is."""
+    """What one log holds: lines that are events, lines (and bytes) that are lost. `read`: it has an event."""
 
     path: str
     read: bool
@@ -52,93 +69,112 @@ class LogFile:
     bytes_lost: int
 
 
-class _Sieve:
-    """Tells events from what is none, line after line."""
+class LogReader:
+    """Reads one log: iterate over `events`, then ask for the `result`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.losses: list[Loss] = []
-        self.events = self.lines_lost = self.bytes_lost = 0
-        self.whole = True
+        self._losses: list[Loss] = []
+        self._count = self._lines_lost = self._bytes_lost = 0
+        self._stopped = ""
 
-    def sift(self, lines: Iterable[bytes], good: BinaryIO | None) -> None:
-        """Count the events in `lines` and write them to `good`, with `NOTHING` in the place of what is lost."""
-        for number, line in enumerate(lines, 1):
-            reason = _what_is_wrong(line)
-            if reason is None:
-                self.events += 1
-            else:
-                self.whole = False
-                if line.strip():
-                    self._lose(number, len(line), reason)
-            if good is not None:
-                good.write(NOTHING if reason is not None else line)
+    def events(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The events, each with the number of its line, from 1."""
+        try:
+            with opened(self.path) as lines:
+                yield from self._sift(lines)
+        except Unreadable as error:
+            self._stopped = str(error)
+
+    def _sift(self, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
+        number = 0
+        while line := lines.next(LINE_MAX):
+            number += 1
+            if len(line) == LINE_MAX and not line.endswith(b"\n"):
+                self._skip(number, line, lines)
+                continue
+            event = _event(line)
+            if isinstance(event, dict):
+                self._count += 1
+                yield number, event
+            elif line.strip():
+                self._lose(number, len(line), event)
+
+    def _skip(self, number: int, beginning: bytes, lines: Lines) -> None:
+        """Lose a line that is too long, without holding it in memory."""
+        size = len(beginning)
+        while rest := lines.next(LINE_MAX):
+            size += len(rest)
+            if rest.endswith(b"\n"):
+                break
+            if size > SKIPPED_MAX:
+                self._lose(number, size, f"longer than {SKIPPED_MAX >> 30} GiB: {_beginning(beginning)}")
+                raise Unreadable(f"line {number} does not end")
+        self._lose(number, size, f"too long for an event, {size} bytes are lost: {_beginning(beginning)}")
 
     def _lose(self, number: int, size: int, reason: str) -> None:
-        self.lines_lost += 1
-        self.bytes_lost += size
-        if self.lines_lost <= SAID:
-            self.losses.append(Loss(self.path, number, size, reason))
+        self._lines_lost += 1
+        self._bytes_lost += size
+        if self._lines_lost <= SAID:
+            self._losses.append(Loss(self.path, number, size, reason))
 
     def result(self) -> tuple[LogFile, list[Loss]]:
-        more = self.lines_lost - SAID
-        if not self.lines_lost and not self.events:
-            self.losses = [Loss(self.path, 0, 0, "is empty")]
-        elif not self.events:
-            first = self.losses[0]
+        """What was read, and what was not."""
+        file = LogFile(self.path, self._count > 0, self._count, self._lines_lost, self._bytes_lost)
+        return file, list(self._described())
+
+    def _described(self) -> Iterator[Loss]:
+        more = self._lines_lost - SAID
+        if self._count:
+            yield from self._losses
+            if more > 0:
+                yield Loss(self.path, 0, 0, f"{more} more lines are lost, {self._bytes_lost} bytes in all")
+            if self._stopped:
+                yield Loss(self.path, 0, 0, f"cannot be read further, the rest is lost: {self._stopped}")
+        elif self._stopped:
+            yield Loss(self.path, 0, self._bytes_lost, f"cannot be read: {self._stopped}")
+        elif self._losses:
+            first = self._losses[0]
             why = f"has no event in it, is it a log of ksmactors? line {first.line} is {first.reason}"
-            self.losses = [Loss(self.path, 0, self.bytes_lost, why)]
-        elif more > 0:
-            self.losses.append(Loss(self.path, 0, 0, f"{more} more lines are lost, {self.bytes_lost} bytes in all"))
-        readable = self.events > 0 or not self.lines_lost
-        return LogFile(self.path, readable, self.events, self.lines_lost, self.bytes_lost), self.losses
+            yield Loss(self.path, 0, self._bytes_lost, why)
+        else:
+            yield Loss(self.path, 0, 0, "is empty")
 
 
-def _what_is_wrong(line: bytes) -> str | None:
+def _event(line: bytes) -> dict[str, Any] | str:
+    """The known fields of the event in a line, or what is wrong with the line."""
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if not line.endswith(b"\n"):
             return f"cut off in the middle: the last event is lost, {len(line)} bytes of it are there"
         return f"no JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
-    try:
-        if tuple(map(type, _head(event))) == _TYPES:
-            return None
-    except (KeyError, TypeError):
-        pass
     if not isinstance(event, dict):
         return f"no event, {len(line)} bytes are lost: {_beginning(line)}"
-    wrong = next(key for key, type_ in zip(_KEYS, _TYPES, strict=True) if type(event.get(key)) is not type_)
-    return f"no event, {len(line)} bytes are lost: it has no proper {wrong!r}: {_beginning(line)}"
+    kept, wrong = {}, None
+    for key, value in event.items():
+        if key not in _FIELDS:
+            continue
+        if _is_proper(key, value):
+            kept[key] = value
+        else:
+            wrong = key
+    missing = next((key for key in _KEYS if key not in kept), wrong)
+    if missing is None:
+        return kept
+    return f"no event, {len(line)} bytes are lost: it has no proper {missing!r}: {_beginning(line)}"
+
+
+def _is_proper(key: str, value: object) -> bool:
+    """Whether a field has a value of its type; only what every line has may not be null."""
+    if value is None:
+        return key not in _KEYS
+    kind = _FIELDS[key]
+    if type(value) is not kind:
+        return False
+    return kind is not int or key == "seed" or -_INT_END <= value < _INT_END  # type: ignore[operator]
 
 
 def _beginning(line: bytes) -> str:
     text = line[:40].decode(errors="replace").strip()
     return repr(text + "..." if len(line) > 40 else text)
-
-
-def read_log(path: str, clean: Path) -> tuple[LogFile, list[Loss]]:
-    """Make `clean` a file, or a link to one, whose lines are the events of the log at `path`, or `NOTHING`.
-
-    Standard input (`-`) and pipes are copied, and so is a file with anything else in it; a sound one is linked to.
-    """
-    sieve = _Sieve(path)
-    try:
-        if path == STDIN:
-            with clean.open("wb") as good:
-                sieve.sift(sys.stdin.buffer, good)
-        elif not Path(path).is_file():
-            with Path(path).open("rb") as lines, clean.open("wb") as good:
-                sieve.sift(lines, good)
-        else:
-            with Path(path).open("rb") as lines:
-                sieve.sift(lines, None)
-            if not sieve.whole:
-                with Path(path).open("rb") as lines, clean.open("wb") as good:
-                    _Sieve(path).sift(lines, good)
-            else:
-                clean.symlink_to(Path(path).absolute())
-    except OSError as error:
-        clean.unlink(missing_ok=True)
-        return LogFile(path, False, 0, 0, 0), [Loss(path, 0, 0, f"cannot be read: {error.strerror}")]
-    return sieve.result()

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ksmactors.analysis import questions as ask
 from ksmactors.analysis.reading import LogFile, Loss
-from ksmactors.analysis.store import Answer, Logs
+from ksmactors.analysis.store import Logs
+from ksmactors.escaping import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ksmactors.analysis.pages import Life
+
+MANY_ROWS: Final = 1_000
+"""Rows of a query's result from which on they are printed without rich."""
 
 ROWS: Final = 15
 """Rows of a table on the terminal; --json has them all."""
@@ -50,7 +54,8 @@ class Report:
 def show(report: Report, console: Console, *, quiet: bool = False) -> None:
     """Print a report as tables; a question without an answer is left out. `quiet`: only what was found."""
     if quiet:
-        _findings(report.findings, console)
+        if report.findings:
+            _findings(report.findings, console)
         return
     _runs(report.runs, console)
     _findings(report.findings, console)
@@ -121,21 +126,23 @@ def _findings(findings: Sequence[ask.Found], console: Console) -> None:
         console.print("Findings: none\n", markup=False)
     for found in findings:
         times = "1 schedule" if found.schedules == 1 else f"{found.schedules} schedules"
-        where = f"{found.file}:{found.line}, seed {found.seed}, schedule {found.schedule}, step {found.step}"
-        said = f"Finding {found.signature} in {times}, first at {where}"
+        where = f"{escaped(found.file)}:{found.line}, seed {found.seed}, schedule {found.schedule}, step {found.step}"
+        said = f"Finding {escaped(found.signature)} in {times}, first at {where}"
         console.print(said, style="bold red", markup=False, soft_wrap=True)
-        console.print(f"  {found.message}\n", markup=False, soft_wrap=True)
+        console.print(f"  {escaped(found.message)}\n", markup=False, soft_wrap=True)
 
 
-def show_answer(answer: Answer, console: Console) -> None:
-    """Print all rows of a query's result; of `SELECT *`, only columns that have a value somewhere."""
-    kept = [index for index in range(len(answer.columns)) if any(row[index] is not None for row in answer.rows)]
-    if answer.rows:
-        rows = [[row[index] for index in kept] for row in answer.rows]
-        _table(console, "", [answer.columns[index] for index in kept], rows, limit=len(rows))
-    left_out = [name for index, name in enumerate(answer.columns) if index not in kept]
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console) -> None:
+    """Print rows of a query's result; of `SELECT *`, only columns that have a value somewhere in them."""
+    kept = [index for index in range(len(columns)) if any(row[index] is not None for row in rows)]
+    shown = [[row[index] for index in kept] for row in rows]
+    if len(rows) >= MANY_ROWS:
+        _print_columns(console, [columns[index] for index in kept], shown)
+    elif rows:
+        _table(console, "", [columns[index] for index in kept], shown, limit=len(shown))
+    left_out = [escaped(name) for index, name in enumerate(columns) if index not in kept]
     if left_out:
-        what = "NULL in every row" if answer.rows else "no rows"
+        what = "NULL in every row" if rows else "no rows"
         console.print(f"  {what}: {', '.join(left_out)}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -150,7 +157,11 @@ def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:
         title = f"Life {number} of {len(lives)}: seed {life.seed}, schedule {life.schedule}, frames {frames}; {end}"
         console.print(title, style="bold", markup=False, soft_wrap=True)
         for event in life.events:
-            shown = {key: value for key, value in event.items() if key != "line"}
+            shown = {
+                key: escaped(value) if isinstance(value, str) else value
+                for key, value in event.items()
+                if key != "line"
+            }
             console.out(form.line(str(event["level"]), shown), highlight=False)
 
 
@@ -169,15 +180,25 @@ def _table(
         title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.show_edge = table.pad_edge = False
-    for index, column in enumerate(columns):
+    for index, column in enumerate(map(escaped, columns)):
         number = any(isinstance(row[index], int) and not isinstance(row[index], bool) for row in rows)
         table.add_column(Text(column), justify="right" if number else "left", overflow="fold")
     for row in rows[:limit]:
-        table.add_row(*(Text("-" if value is None else str(value)) for value in row))
+        table.add_row(*(Text("-" if value is None else escaped(str(value))) for value in row))
     console.print(table)
     console.print()
     if len(rows) > limit:
         console.print(f"  and {len(rows) - limit} more rows: --json has them all\n", markup=False, highlight=False)
+
+
+def _print_columns(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table without rich, which takes seconds for thousands of cells; columns are as wide as their widest cell."""
+    cells = [["-" if value is None else escaped(str(value)) for value in row] for row in rows]
+    lines = [[escaped(column) for column in columns], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        console.file.write(f"{text.rstrip()}\n")
 
 
 def _without_prefix(kind: str) -> str:

@@ -3,21 +3,29 @@
 Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the
 catalogue; a field that an event does not have is NULL. The database is a temporary file, since a table this wide
 and this empty takes a hundred times the space in memory.
+
+Once the logs are loaded, no query can reach another file, the network or DuckDB's settings, unless that is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import duckdb
+import orjson
 
-from ksmactors.analysis.reading import LogFile, Loss, read_log
+from ksmactors.analysis.reading import LogFile, LogReader, Loss
 from ksmactors.errors import UsageError
+from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import ALWAYS
 
@@ -29,6 +37,21 @@ COLUMNS: Final[dict[str, str]] = {
     "seed": "HUGEINT",  # 64 bits without a sign
     **{field.name: _TYPES[field.type] for event in CATALOGUE for field in event.fields},
 }
+
+
+CHUNK: Final = 32 << 20
+"""Bytes of events that are handed to DuckDB at once."""
+
+ROOM_MIN: Final = 256 << 20
+"""Bytes that are left free where the temporary database is: no log may fill the disk."""
+
+MEMORY: Final = "1GB"
+"""What DuckDB takes of memory; what needs more goes to the temporary directory."""
+
+BLOCK: Final = 1_000
+"""Rows of an answer that are in memory at once."""
+
+T = TypeVar("T")
 
 
 class SqlError(UsageError):
@@ -43,46 +66,95 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A query's result as it is computed: names of columns, and blocks of rows; to be read once."""
+
+    columns: list[str]
+    blocks: Iterator[list[tuple[Any, ...]]]
+
+
 class Logs:
     """Several logs at once, to be asked; a context manager.
 
     `files` says of each log what it holds, `losses` what could not be read.
+
+    Args:
+        paths: the logs; a log that is named twice is read once.
+        unsafe: queries may read and write files, load extensions and use the network.
+
+    Raises:
+        UsageError: there is no room for the temporary database.
     """
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], *, unsafe: bool = False) -> None:
         self.files: list[LogFile] = []
         self.losses: list[Loss] = []
-        self._directory = TemporaryDirectory(prefix="ksmactors-")
+        try:
+            self._directory = TemporaryDirectory(
+                prefix="ksmactors-", dir=_temporary_place(), ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise UsageError(f"no directory for temporary files ({error.strerror}); name one with TMPDIR") from None
+        self._closing = ExitStack()
+        self._closing.callback(self._directory.cleanup)
         try:
             self._open(list(dict.fromkeys(paths)))
+            if not unsafe:
+                self.sql("SET enable_external_access = false")
+                self.sql("SET lock_configuration = true")
         except BaseException:
-            self._directory.cleanup()
+            self.close()
             raise
 
     def _open(self, paths: Sequence[str]) -> None:
-        here = Path(self._directory.name)
+        here = self._directory.name
         self._database = duckdb.connect(
-            str(here / "events.duckdb"),
-            config={"temp_directory": str(here), "autoinstall_known_extensions": "false"},
+            f"{here}/events.duckdb",
+            config={"temp_directory": here, "autoinstall_known_extensions": "false", "memory_limit": MEMORY},
         )
+        self._closing.callback(self._database.close)
+        with suppress(duckdb.Error):  # older versions have no such cache, which knows files by name and time
+            self._database.execute("SET enable_external_file_cache = false")
         columns = ", ".join(f'"{name}" {type_}' for name, type_ in COLUMNS.items())
         self.sql(f"CREATE TABLE lines (file VARCHAR, line BIGINT, {columns})")
-        for number, path in enumerate(paths):
-            clean = here / f"{number}.ndjson"  # never the path as given, which DuckDB would take for a pattern
-            file, losses = read_log(path, clean)
-            self.files.append(file)
-            self.losses.extend(losses)
-            if file.events:
-                self._load(path, clean)
-        self.sql("CREATE VIEW events AS SELECT * FROM lines WHERE event IS NOT NULL")
+        for path in paths:
+            self._read(path)
+        self.sql("CREATE VIEW events AS SELECT * FROM lines")
 
-    def _load(self, path: str, clean: Path) -> None:
-        types = ", ".join(f"\"{name}\": '{type_}'" for name, type_ in COLUMNS.items())
-        self.sql(
-            "INSERT INTO lines SELECT ?, row_number() OVER (), * FROM read_json(?, format = 'newline_delimited', "
-            f"ignore_errors = true, columns = {{{types}}})",
-            path, str(clean),
-        )  # fmt: skip
+    def _read(self, path: str) -> None:
+        reader = LogReader(path)
+        chunk = bytearray()
+        for number, event in reader.events():
+            event["line"] = number
+            chunk += orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+            if len(chunk) > CHUNK:
+                self._load(path, chunk)
+                chunk.clear()
+        if chunk:
+            self._load(path, chunk)
+        file, losses = reader.result()
+        self.files.append(file)
+        self.losses.extend(losses)
+
+    def _load(self, path: str, chunk: bytearray) -> None:
+        """Add events to the table, by way of a file in memory: its name is no pattern, wherever TMPDIR is."""
+        if shutil.disk_usage(self._directory.name).free < ROOM_MIN:
+            raise UsageError(
+                f"{path}: no room for its events in {self._directory.name}; name a larger place with TMPDIR"
+            )
+        types = ", ".join(f"\"{name}\": '{type_}'" for name, type_ in {"line": "BIGINT", **COLUMNS}.items())
+        fd = os.memfd_create("events", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(fd), "wb") as file:
+                file.write(chunk)
+            self.sql(
+                f"INSERT INTO lines SELECT ?, * FROM read_json(?, format = 'newline_delimited', columns = {{{types}}}, "
+                "maximum_object_size = 16777216)",
+                escaped(path), f"/proc/self/fd/{fd}",
+            )  # fmt: skip
+        finally:
+            os.close(fd)
 
     @property
     def events(self) -> int:
@@ -91,13 +163,50 @@ class Logs:
 
     def sql(self, query: str, *values: object) -> Answer:
         """Run SQL; SqlError, one line, if DuckDB refuses it. A query that answers nothing has no columns."""
+        stream = self.stream(query, *values)
+        return Answer(stream.columns, [row for block in stream.blocks for row in block])
+
+    def stream(self, query: str, *values: object) -> Stream:
+        """Like `sql`, but the rows come in blocks, and are never in memory all at once."""
+        result: Any = self._interruptible(lambda: self._database.execute(query, list(values)))
+        if result is None or not result.description:
+            return Stream([], iter(()))
+        return Stream([column[0] for column in result.description], self._blocks(result))
+
+    def _blocks(self, result: Any) -> Iterator[list[tuple[Any, ...]]]:
+        while rows := self._interruptible(lambda: result.fetchmany(BLOCK)):
+            yield rows
+
+    def _interruptible(self, work: Callable[[], T]) -> T:
+        """Have DuckDB work in a thread of its own: it does not look whether somebody pressed Ctrl-C.
+
+        Raises:
+            SqlError: DuckDB refuses, in its words.
+        """
+        ended = threading.Event()
+        done: list[T] = []
+        failed: list[BaseException] = []
+
+        def body() -> None:
+            try:
+                done.append(work())
+            except BaseException as error:  # raised again below
+                failed.append(error)
+            finally:
+                ended.set()
+
+        threading.Thread(target=body, daemon=True).start()
         try:
-            result: Any = self._database.execute(query, list(values))
-            if result is None or not result.description:
-                return Answer([], [])
-            return Answer([column[0] for column in result.description], result.fetchall())
-        except duckdb.Error as error:
-            raise SqlError(f"SQL: {_one_line(str(error))}") from error
+            ended.wait()  # Thread.join, interrupted once, would not wait a second time
+        except BaseException:
+            self._database.interrupt()
+            ended.wait()
+            raise
+        for error in failed:
+            if isinstance(error, (duckdb.Error, UnicodeError, OverflowError, ValueError)):
+                raise SqlError(f"SQL: {_one_line(str(error))}") from error
+            raise error
+        return done[0]
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of `sql`."""
@@ -105,8 +214,7 @@ class Logs:
 
     def close(self) -> None:
         """Forget everything."""
-        self._database.close()
-        self._directory.cleanup()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +225,12 @@ class Logs:
         self.close()
 
 
+def _temporary_place() -> str:
+    """Where temporary files go. DuckDB misreads a path with a question mark: another usual place is taken instead."""
+    places = [tempfile.gettempdir(), "/var/tmp", "/tmp"]
+    return next((place for place in places if "?" not in place and os.access(place, os.W_OK)), places[0])
+
+
 def _one_line(message: str) -> str:
     """DuckDB's message without the drawing of where in the query it is."""
-    return " ".join(message.partition("\n\nLINE ")[0].split())
+    return escaped(" ".join(message.partition("\n\nLINE ")[0].split()))

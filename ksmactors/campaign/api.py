@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from warnings import warn
 
 import anyio
 
@@ -15,10 +16,11 @@ from ksmactors.campaign.resuming import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
-from ksmactors.diagnose.replaying import by_names, recorded
+from ksmactors.diagnose.replaying import Recorded, by_names, recorded
 from ksmactors.diagnose.shrink import BUDGET, Shrunk
 from ksmactors.diagnose.shrink import shrink as shrinking
 from ksmactors.errors import UsageError
+from ksmactors.escaping import escaped
 from ksmactors.program import Program
 
 
@@ -138,13 +140,15 @@ def explore(
     return exploration.tally
 
 
-def replay(source: str | Path, *, follow_names: bool = False) -> Outcome:
+def replay(source: str | Path, *, follow_names: bool = False, trust: bool = False) -> Outcome:
     """Run a recorded schedule again, exactly.
 
     Args:
         source: a finding file, a file that holds a schedule string, or such a string.
         follow_names: follow its departures from the default order by name instead, as far as they can be found: for a
             recording whose steps do not fit any more.
+        trust: whether code that it names by path or module may be loaded. What is registered as a plug-in always is;
+            a class that `stress` was given is named by its module. Without it, a file never runs code.
 
     Returns:
         What came of it: `.verdict`, `.defect`, `.digest` and more; the verdict is DIVERGED if it went another way.
@@ -152,7 +156,7 @@ def replay(source: str | Path, *, follow_names: bool = False) -> Outcome:
     Raises:
         UsageError: it cannot be read, was damaged, or names what does not exist here.
     """
-    then = recorded(str(source))
+    then = _recorded(source, trust)
     if follow_names:
         return anyio.run(by_names, then, backend="trio")
     plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, replayed=then.schedule)
@@ -163,12 +167,13 @@ def replay(source: str | Path, *, follow_names: bool = False) -> Outcome:
     return campaign.last
 
 
-def shrink(source: str | Path, *, max_schedules: int = BUDGET) -> Shrunk:
+def shrink(source: str | Path, *, max_schedules: int = BUDGET, trust: bool = False) -> Shrunk:
     """Cut a finding down to the fewest departures from the default order.
 
     Args:
         source: as for `replay`.
         max_schedules: the most schedules that are tried.
+        trust: as for `replay`.
 
     Returns:
         What is left: `.outcome` with the schedule string, `.departures`, `.story` and more.
@@ -176,4 +181,9 @@ def shrink(source: str | Path, *, max_schedules: int = BUDGET) -> Shrunk:
     Raises:
         UsageError: as for `replay`; or the recording finds nothing, or not again.
     """
-    return anyio.run(partial(shrinking, recorded(str(source)), budget=max_schedules), backend="trio")
+    return anyio.run(partial(shrinking, _recorded(source, trust), budget=max_schedules), backend="trio")
+
+
+def _recorded(source: str | Path, trust: bool) -> Recorded:
+    """Read a recording; what is said about its files becomes warnings."""
+    return recorded(str(source), trust=trust, tell=lambda line: warn(escaped(line), stacklevel=5))

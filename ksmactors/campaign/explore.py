@@ -1,23 +1,27 @@
 """Systematic exploration of one workload: a search decides who moves, schedule after schedule, until it has seen all.
 
 What it comes to is said as a verdict: `exhausted`, `bounded`, or `inconclusive` if a budget or Ctrl-C ended it before.
+How much is left is said as a lower bound, the branches that are known and have not been taken. Branches are discovered
+on the way, so no share of the tree that is known at some time says anything about the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import TIMEOUT_MAX, Event, Thread
 from time import perf_counter
 from typing import Any, Final
 
 import trio
 
-from ksmactors.campaign.outcome import Outcome
+from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import Subject
-from ksmactors.campaign.verdicts import Bounded, Exhausted, Inconclusive, told_share
+from ksmactors.campaign.verdicts import Bounded, Exhausted, Inconclusive
 from ksmactors.errors import CutShort, UsageError
 from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
@@ -34,11 +38,20 @@ MAX_STEPS: Final = 100_000
 """Steps after which an explored schedule is given up, if nobody says: what takes longer has no end."""
 
 
+RETRY_SECONDS: Final = 0.05
+
+KEEPING_SECONDS: Final = 30.0
+"""How much of an exploration is lost, at most, if it is killed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When an exploration is given up: after so many schedules, those cut short or run again included, or so many
-    seconds of wall time; what was done before an interruption does not count. `stop_at_first`: and when something is
-    found."""
+    """When an exploration is given up.
+
+    After so many schedules, those cut short or run again included. After so many seconds of wall time, in the middle of
+    a schedule if need be; what was done before an interruption does not count. `stop_at_first`: and when something is
+    found.
+    """
 
     schedules: int = MAX_SCHEDULES
     seconds: float | None = None
@@ -70,6 +83,7 @@ class Exploration(Campaign):
 
     `again` counts the schedules that were cut short or run again: nothing new came of them, and they are not in the
     tally. `over`: the search has come to its end. `digests` are those of the schedules in the tally, in order.
+    `keeping` is called now and then, between two schedules, and at the end.
     """
 
     search: Search = field(default_factory=dpor.Dpor)
@@ -78,6 +92,8 @@ class Exploration(Campaign):
     over: bool = False
     digests: bytearray = field(default_factory=bytearray)
     clock: Callable[[], float] = perf_counter
+    keeping: Callable[[Exploration], None] = lambda _: None
+    _out_of_time: bool = False
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -86,35 +102,67 @@ class Exploration(Campaign):
         Raises:
             NotDeterministic: the workload did something else although all choices were the same.
         """
-        started, before = self.clock(), self.runs
-        async with open_troupe() as troupe:
-            while not self.over and not self._spent(started, before):
-                if not await self._step(troupe):
-                    self.interrupted_at = SEED
-                    break
-                if self.tally.crash is not None:
-                    break
+        before = self.runs
+        started = kept_at = now = self.clock()
+        with self._deadline():
+            async with open_troupe() as troupe:
+                while not self.over and not self._spent(now - started, before):
+                    if not await self._step(troupe):
+                        break
+                    if self.tally.crash is not None:
+                        break
+                    now = self.clock()
+                    if now - kept_at >= KEEPING_SECONDS:
+                        self.keeping(self)
+                        kept_at = now
         self.tally.searched = self._judgement()
+        self.keeping(self)
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Cut the schedule under way off when the time is over, from a thread: an actor that is alone asks nobody."""
+        seconds, done = self.budget.seconds, Event()
+        if seconds is None:
+            yield
+            return
+
+        def watch(left: float) -> None:
+            while not done.wait(left):
+                self._out_of_time = True
+                stage = getattr(self.search, "stage", None)
+                if stage is not None:
+                    stage.expire()
+                left = RETRY_SECONDS  # the schedule may have overlooked it
+
+        Thread(target=watch, args=(min(seconds, TIMEOUT_MAX),), daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
 
     @property
     def runs(self) -> int:
         """Schedules run, whatever came of them; those before an interruption, too."""
         return self.tally.schedules + self.again
 
-    def _spent(self, started: float, before: int) -> bool:
+    def _spent(self, seconds: float, before: int) -> bool:
         budget = self.budget
         return (
-            self.runs - before >= budget.schedules
-            or (budget.seconds is not None and self.clock() - started >= budget.seconds)
+            self._out_of_time
+            or self.runs - before >= budget.schedules
+            or (budget.seconds is not None and seconds >= budget.seconds)
             or (budget.stop_at_first and bool(self.tally.found))
         )
 
     async def _step(self, troupe: Troupe) -> bool:
-        """One schedule; False if it was interrupted."""
+        """One schedule; False if it was interrupted, or the time was over before its end."""
         search, outcome, done = self.search, None, True
         try:
             outcome = await self._run_search(troupe)
         except* KeyboardInterrupt:
+            done = False
+            self.interrupted_at = SEED
+        if self._out_of_time and outcome is not None and outcome.verdict is Verdict.INCONCLUSIVE:
             done = False
         if not done:
             search.abandon()
@@ -148,7 +196,7 @@ class Exploration(Campaign):
             return Bounded(reached, limits) if limits or reached is not None else Exhausted()
         if reached is not None and reached >= 0:
             return Bounded(reached, limits)
-        return Inconclusive(self._why(), search.share)
+        return Inconclusive(self._why(), search.branches_left)
 
     def _why(self) -> str:
         if self.interrupted_at is not None:
@@ -161,7 +209,7 @@ class Exploration(Campaign):
         """How far it is, in a few words."""
         bound = getattr(self.search, "bound", None)
         within = "" if bound is None else f" with {bound} preemptions"
-        return f"{self.tally.schedules:,} schedules{within}, at most about {told_share(self.search.share)} of the tree"
+        return f"{self.tally.schedules:,} schedules{within}, at least {self.search.branches_left:,} more to run"
 
     def as_json(self) -> dict[str, Any]:
         """What the JSON object of an exploration has beside that of any campaign."""
@@ -169,7 +217,7 @@ class Exploration(Campaign):
             "algorithm": self.search.name,
             "exhausted": isinstance(self.tally.searched, Exhausted),
             "again": self.again,
-            "share": 1.0 if self.over else self.search.share,
+            "branches_left": 0 if self.over else self.search.branches_left,
         }
 
 

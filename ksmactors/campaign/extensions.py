@@ -1,4 +1,5 @@
-"""Strategies, variants and witnesses of plug-ins: registered when one is asked for by name, or when all are listed."""
+"""Strategies, variants and watchers of plug-ins, or named by their place: registered when one is asked for; those of
+plug-ins also when all are listed."""
 
 from __future__ import annotations
 
@@ -17,15 +18,16 @@ _Register = Callable[[plugins.Plugin], None]
 
 
 def need(group: str, name: str) -> None:
-    """Make sure that a name is registered if a plug-in has it; whoever looks it up next says if nobody has.
+    """Make sure that a name is registered if a plug-in has it, or if it says where the class is
+    (`path/to/file.py:Class` or `package.module:Class`). Whoever looks it up next says if nobody has it.
 
     Raises:
-        PluginError: the plug-in that has it cannot be loaded.
+        PluginError: the plug-in, or the code there, cannot be loaded.
         UsageError: it is not what it should be: a variant that overrides what no kernel has.
     """
     known, register = _GROUPS[group]
     ours = name in known or (group == "variants" and name in COMMITS)
-    if not ours and name in plugins.names(group):
+    if not ours and (plugins.is_placed(name) or name in plugins.names(group)):
         register(plugins.load(group, name))
 
 
@@ -35,12 +37,10 @@ def need_strategy(text: str) -> None:
     Raises:
         UsageError: there is no such strategy, and plug-ins are among those that the message lists.
     """
-    while text:
-        name, _, rest = text.partition(":")
+    for name, _ in registry.nested(text):
         need("strategies", name)
         if name not in registry.STRATEGIES and plugins.names("strategies") and name not in ("replay", *SEARCHES):
             raise UsageError(unknown("strategy", name, names("strategies")))
-        text = f",{rest}".partition(",of=")[2]
 
 
 def names(group: str) -> list[str]:
@@ -93,12 +93,12 @@ def _variant(plugin: plugins.Plugin) -> None:
 def _strategy(plugin: plugins.Plugin) -> None:
     registry.check(plugin.value)
     _check_name("strategy", plugin)
-    registry.register(plugin.value)
+    registry.register(plugin.value, plugin.name)
 
 
 def _check_name(what: str, plugin: plugins.Plugin) -> None:
     """Refuse what calls itself something else than it is registered as: findings and schedules would name the wrong."""
-    if plugin.value.name != plugin.name:
+    if not plugins.is_placed(plugin.name) and plugin.value.name != plugin.name:
         raise UsageError(
             f"{what} {plugin.name}: its class {plugin.value.__qualname__} has the name {plugin.value.name!r}; the two "
             "must be the same"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from itertools import count
@@ -13,26 +14,45 @@ import orjson
 
 from ksmactors.campaign.outcome import Outcome, campaign_hash
 from ksmactors.campaign.tally import Found
+from ksmactors.campaign.trust import needs_trust
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
+from ksmactors.files import MIB, make_private, read_bounded, write_new
 from ksmactors.interleave.schedule import PREFIX, looks_like_schedule
 
 FORMAT: Final = 1
 """Version of the finding file; a reader refuses another one."""
 
+FILE_MAX: Final = 64 * MIB
+"""Bytes of a finding file. The longest schedules within the default step limit take some ten MiB."""
+
+SLUG_MAX: Final = 60
+"""Characters of a name that go into a file's name."""
+
+
+def state_directory() -> Path:
+    """The state directory of the XDG rules."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+
 
 def default_directory() -> Path:
     """`findings` in the state directory of the XDG rules."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
-    return base / "ksmactors" / "findings"
+    return state_directory() / "ksmactors" / "findings"
 
 
 def prepare(directory: Path) -> Path:
-    """Create the directory for findings, so that a wrong one is told before the campaign and not after it."""
+    """Create the directory for findings, so that a wrong one is told before the campaign and not after it.
+
+    The default one is private. It may hold what the user's files and kernels have in them.
+    """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {directory}: cannot be created ({error.strerror}); name another directory") from None
+        if directory == default_directory():
+            make_private(directory, state_directory())
+        else:
+            directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--out {directory}: cannot be created ({reason}); name another directory") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise UsageError(f"--out {directory}: is not writable; name another directory")
     return directory
@@ -41,11 +61,12 @@ def prepare(directory: Path) -> Path:
 def save(outcome: Outcome, directory: Path) -> Path:
     """Write the outcome's defect to a new file in `directory` and return its path.
 
-    The file is created exclusively: two campaigns that write to one directory never get the same one.
+    The file is created exclusively: two campaigns that write to one directory never get the same one. It is there
+    with all that is in it, or not at all.
     """
     defect = outcome.defect
     assert defect is not None
-    stem = f"{defect.watcher}-{defect.kind}-{slug(outcome.workload)}-{outcome.seed}"
+    stem = f"{slug(defect.watcher)}-{slug(defect.kind)}-{slug(outcome.workload)}-{outcome.seed}"
     content = {"format": FORMAT, **outcome.finding(), "workload": outcome.workload, "strategy": outcome.strategy}
     content |= {
         "verdict": outcome.verdict.value,
@@ -54,12 +75,15 @@ def save(outcome: Outcome, directory: Path) -> Path:
     }
     if defect.traceback:
         content["traceback"] = defect.traceback
+    if outcome.sources:
+        content["sources"] = [source.as_json(directory) for source in outcome.sources]
     for number in count(1):
         path = directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json")
-        content |= {"file": str(path), "replay": replay_command(path)}
+        if os.path.lexists(path):
+            continue
+        content |= {"file": str(path.absolute()), "replay": replay_command(outcome.schedule, path)}
         try:
-            with path.open("xb") as file:
-                file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+            write_new(path, _json(content))
         except FileExistsError:
             continue
         return path
@@ -73,12 +97,22 @@ def kept(outcome: Outcome, directory: Path) -> Found:
     except OSError as error:
         problem = f"the finding file cannot be written: {error}"
         return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))
-    return Found(outcome, file, replay=replay_command(file))
+    return Found(outcome, file, replay=replay_command(outcome.schedule, file))
 
 
-def replay_command(source: Path | str) -> str:
-    """The command line that replays a finding file or a schedule string."""
-    return f"ksmactors replay {quote(str(source))}"
+def replay_command(schedule: str, file: Path | None = None) -> str:
+    """The command line that replays a schedule string, or the finding file that holds it, from any folder."""
+    trust = "--trust " if needs_trust(schedule) else ""
+    return f"ksmactors replay {trust}{quote(schedule if file is None else str(file.absolute()))}"
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    """The text of a finding file. What UTF-8 does not have, such as a lone surrogate in a message, is written out."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    try:
+        return orjson.dumps(content, option=option)
+    except TypeError:
+        return f"{json.dumps(content, indent=2)}\n".encode()
 
 
 def read(source: str) -> dict[str, Any]:
@@ -101,16 +135,17 @@ def read(source: str) -> dict[str, Any]:
 def _text_of(source: str) -> str:
     if not source:
         raise UsageError("an empty name: give a finding file, a schedule string, or - for stdin")
+    if looks_like_schedule(source):
+        return source
     try:
         if source == "-":
-            return sys.stdin.read()
-        if looks_like_schedule(source):
-            return source
-        return Path(source).read_text("utf-8")
+            text = sys.stdin.read(FILE_MAX + 1)
+            if len(text) > FILE_MAX:
+                raise UsageError(f"standard input: is larger than {FILE_MAX // MIB} MiB, the most that is read")
+            return text
+        return read_bounded(source, FILE_MAX, "finding file").decode("utf-8")
     except OSError as error:
-        raise UsageError(
-            f"{source}: cannot be read ({error.strerror}); give a finding file, a schedule string, or - for stdin"
-        ) from None
+        raise UsageError(f"standard input: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ScheduleFormatError(f"{source}: is neither a finding file nor a schedule string (not text)") from None
 
@@ -121,13 +156,17 @@ def _finding(source: str, text: str) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise ScheduleFormatError(f"{source}: is no finding file: {error}") from None
     if content.get("format", FORMAT) != FORMAT:
-        raise ScheduleFormatError(f"{source}: is in format {content['format']}, this version reads {FORMAT}")
+        other = str(content["format"])[:20]
+        raise ScheduleFormatError(f"{source}: is in format {other}, this version reads {FORMAT}")
     if not isinstance(content.get("schedule"), str) or not looks_like_schedule(content["schedule"]):
         raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")
+    if not isinstance(content.get("signature", ""), str):
+        raise ScheduleFormatError(f"{source}: its signature is no text; was it written by `ksmactors stress`?")
     found: dict[str, Any] = content
     return found
 
 
 def slug(name: str) -> str:
-    """A workload's name as a part of a file's name."""
-    return "".join(c if c.isalnum() or c in "_-" else "_" for c in name.rpartition("/")[2])
+    """A name as a part of a file's name: of a workload, or what somebody's watcher calls itself and what it finds."""
+    last = name.rpartition("/")[2][:SLUG_MAX]
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in last)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from ksmactors.campaign.trust import Source
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, KsmActorsError
 from ksmactors.watch.lock_graph import Edge
 
@@ -99,7 +100,7 @@ class Outcome:
     the turns alone: two schedules with the same shape are one interleaving. `schedule` is the string that replays
     it, and is empty unless something went wrong or it was asked for. `marks` has how often each mark was passed,
     `lock_edges` which class of locks was taken under which, if a witness has looked at that. `metrics` is what
-    the strategy has counted.
+    the strategy has counted. `sources` are the files that it was run with.
     """
 
     workload: str
@@ -116,6 +117,7 @@ class Outcome:
     lock_edges: tuple[Edge, ...] = ()
     metrics: Mapping[str, int] = field(default_factory=dict)
     defect: Defect | None = None
+    sources: tuple[Source, ...] = ()
     error: KsmActorsError | Exception | None = field(default=None, compare=False)
 
     def finding(self) -> dict[str, Any]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
-import orjson
-
+from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.findings import replay_command, slug
 from ksmactors.campaign.outcome import Defect, Outcome, Verdict
-from ksmactors.campaign.tally import Found, Tally
+from ksmactors.campaign.tally import Found, Tally, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.files import MIB, read_bounded, write_atomically
 
 FORMAT: Final = 1
 """Version of the state file; a reader refuses another one."""
+
+STATE_MAX: Final = 256 * MIB
+"""Bytes of a state file that are read."""
 
 
 def state_file(exploration: Exploration) -> Path | None:
@@ -38,17 +42,25 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
     path = state_file(exploration)
     if resume and path is not None:
         restore(exploration, path)
-    anyio.run(exploration.run, backend="trio")
-    if path is None:
-        return ""
-    try:
-        if exploration.over or exploration.tally.crash is not None:
-            path.unlink(missing_ok=True)
-        else:
-            keep(exploration, path)
-    except OSError as error:
-        return f"where the exploration is cannot be written, so it cannot be gone on with: {error}"
-    return ""
+    problems: list[str] = []
+
+    def note(now: Exploration) -> None:
+        assert path is not None
+        problems.clear()
+        try:
+            if now.over or now.tally.crash is not None:
+                path.unlink(missing_ok=True)
+            else:
+                keep(now, path)
+        except OSError as error:
+            problems.append(
+                f"where the exploration is cannot be written, so it cannot be gone on with: {path}: {error.strerror}"
+            )
+
+    if path is not None:
+        exploration.keeping = note
+    interruption.run(exploration.run)
+    return "".join(problems)
 
 
 def keep(exploration: Exploration, path: Path) -> None:
@@ -65,9 +77,7 @@ def keep(exploration: Exploration, path: Path) -> None:
         "digests": exploration.digests.hex(),
         "found": [_kept(found) for found in tally.found.values()],
     }
-    new = path.with_suffix(".new")
-    new.write_bytes(orjson.dumps(state))
-    new.replace(path)
+    write_atomically(path, json.dumps(state, separators=(",", ":")).encode())  # orjson takes 64 actors at most
 
 
 def restore(exploration: Exploration, path: Path) -> None:
@@ -78,27 +88,31 @@ def restore(exploration: Exploration, path: Path) -> None:
         ScheduleFormatError: the file is no such state.
     """
     try:
-        state = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        name = exploration.plan.subjects[0].name
-        raise UsageError(
-            f"--resume: no exploration of {name} was interrupted with --out {path.parent}; give the --out it had"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"--resume: {path} cannot be read ({error.strerror})") from None
-    except orjson.JSONDecodeError as error:
+        if not os.path.lexists(path):
+            name = exploration.plan.subjects[0].name
+            raise UsageError(
+                f"--resume: no exploration of {name} was interrupted with --out {path.parent}; give the --out it had"
+            )
+        state = json.loads(read_bounded(path, STATE_MAX, "--resume: state file"))
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ScheduleFormatError(f"--resume: {path} is no state of an exploration: {error}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ScheduleFormatError(f"--resume: {path} is no state of an exploration that this version reads")
     _refuse_another(exploration, state, path)
     try:
         exploration.search.restore(state["search"])
-        exploration.again = state["again"]
+        exploration.again = counted(state["again"])
         exploration.digests = bytearray.fromhex(state["digests"])
         exploration.tally = Tally.restored(state["tally"], bytes(exploration.digests))
         for kept in state["found"]:
-            exploration.tally.found[kept["defect"]["signature"]] = _found(kept)
-    except (KeyError, TypeError, ValueError) as error:
+            found = _found(kept)
+            assert found.outcome.defect is not None
+            exploration.tally.found[found.outcome.defect.signature] = found
+    except UsageError as error:
+        raise ScheduleFormatError(f"--resume: {path}: {error}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ScheduleFormatError(f"--resume: {path} makes no sense ({error!r})") from None
 
 
@@ -130,12 +144,34 @@ def _kept(found: Found) -> dict[str, Any]:
 
 
 def _found(kept: Mapping[str, Any]) -> Found:
-    told: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in kept["defect"].items()
+    """A finding as `_kept` has written it.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is none.
+    """
+    told = {
+        key: tuple(_text(one) for one in value) if isinstance(value, list) else value
+        for key, value in kept["defect"].items()
     }
+    defect = Defect(**told)
+    for name in ("kind", "watcher", "signature", "message", "traceback"):
+        _text(getattr(defect, name))
+    for several in (defect.actors, defect.functions, defect.story):
+        if not isinstance(several, tuple):
+            raise ValueError(f"{several!r} is no list")
+    if len(defect.actors) != len(defect.functions) or defect.explanation is not None:
+        raise ValueError("a finding whose actors are not in functions")
+    counted(defect.step)
     outcome = Outcome(
-        kept["workload"], kept["seed"], kept["strategy"], Verdict.FINDING, 0, 0, (), b"", b"", kept["schedule"],
-        defect=Defect(**told),
+        _text(kept["workload"]), counted(kept["seed"]), _text(kept["strategy"]), Verdict.FINDING, 0, 0, (), b"", b"",
+        _text(kept["schedule"]), defect=defect,
     )  # fmt: skip
-    file = Path(kept["file"]) if kept["file"] else None
-    return Found(outcome, file, replay=replay_command(file or outcome.schedule), count=kept["count"])
+    file = Path(_text(kept["file"])) if kept["file"] else None
+    return Found(outcome, file, replay=replay_command(outcome.schedule, file), count=counted(kept["count"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    value.encode()
+    return value

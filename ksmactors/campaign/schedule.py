@@ -13,7 +13,7 @@ import orjson
 import trio
 
 import ksmactors.interleave
-from ksmactors import watch
+from ksmactors import plugins, watch
 from ksmactors.campaign.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.subject import Subject
@@ -39,6 +39,7 @@ from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule import Schedule, encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.registry import renamed
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
 from ksmactors.interleave.troupe import Troupe
@@ -153,7 +154,8 @@ class _Run:
     async def main(self) -> None:
         """What the first actor does."""
         subject = self.subject
-        self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, self.strategy)
+        strategy = renamed(self.strategy, _without_folder)  # events are the same wherever the files are
+        self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, strategy)
         await subject.workload.perform(Setting(self.conductor, self.trace, self._machine))
 
     def _machine(self) -> Machine:
@@ -196,11 +198,13 @@ class _Run:
             marks=self.marks,
             lock_edges=watch.lock_edges(self.machine),
             defect=None if error is None else self._defect(error, verdict, told),
+            sources=self.subject.sources,
             error=error,
         )
 
     def _schedule(self, digest: bytes) -> str:
-        header = {**self.subject.header(), "seed": self.seed, "strategy": self.strategy, "digest": digest.hex()}
+        strategy = renamed(self.strategy, plugins.absolute)
+        header = {**self.subject.header(), "seed": self.seed, "strategy": strategy, "digest": digest.hex()}
         if self.deciding.thorough:
             header["thorough"] = True
         return encode(recorded(header, self.tape))
@@ -236,6 +240,11 @@ class _Run:
         form, actors = PersonForm(), self.conductor.actors
         told = [record for record in self.trace.recent() if LOUD[record[0]]][-STORY:]
         return tuple(form.line(*_rendered(record, actors)) for record in told)
+
+
+def _without_folder(spec: str) -> str:
+    path = plugins.file_of(spec)
+    return spec if path is None else plugins.moved(spec, Path(path.name))
 
 
 def _rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import trio
 
 from ksmactors.campaign.circles import circles_closed_by
 from ksmactors.campaign.extensions import need_strategy
 from ksmactors.campaign.findings import kept, replay_command
+from ksmactors.campaign.header import SEED_LIMIT
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
@@ -29,9 +29,6 @@ from ksmactors.interleave.schedule import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.registry import dealt, parse
 from ksmactors.interleave.troupe import Troupe, open_troupe
-
-SEED_LIMIT: Final = 1 << 63
-"""Seeds are below this: they fit 64 bits whatever reads the logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,9 @@ class Plan:
 class Campaign:
     """A campaign under way: what it adds up to, its last schedule, and how far it got if it was interrupted.
 
-    `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule.
+    `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule. With
+    `stop_at_first` the campaign ends with the schedule that found the first; `stopped_at` is the seed after it, if any
+    is left. `interrupted_at` is the first seed that an interruption left undone.
     """
 
     plan: Plan
@@ -76,12 +75,20 @@ class Campaign:
     preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
     last: Outcome | None = None
     interrupted_at: int | None = None
+    stop_at_first: bool = False
+    stopped_at: int | None = None
     _interrupted: bool = False
+
+    @property
+    def seeds_left(self) -> str:
+        """The seeds that were left undone, as `A:B`; empty if none was."""
+        undone = self.stopped_at if self.interrupted_at is None else self.interrupted_at
+        return "" if undone is None or undone >= self.plan.seeds.stop else f"{undone}:{self.plan.seeds.stop}"
 
     @property
     def resume_hint(self) -> str:
         """The `--seeds` that does what was left undone; empty if nothing was."""
-        return "" if self.interrupted_at is None else f"--seeds {self.interrupted_at}:{self.plan.seeds.stop}"
+        return f"--seeds {self.seeds_left}" if self.seeds_left else ""
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -100,6 +107,9 @@ class Campaign:
                     return
                 if self._interrupted:
                     self.interrupted_at = seed + 1
+                    return
+                if self.stop_at_first and self.tally.found:
+                    self.stopped_at = seed + 1 if seed + 1 < self.plan.seeds.stop else None
                     return
 
     async def _run_one(self, troupe: Troupe, index: int, seed: int) -> Outcome | None:
@@ -150,7 +160,7 @@ class Campaign:
 
 def parse_seeds(text: str) -> range:
     """`N` is 0..N-1, `A:B` is A..B-1."""
-    match = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    match = re.fullmatch(r"(?:(\d{1,99}):)?(\d{1,99})", text, re.ASCII)
     if match is None:
         raise UsageError(f"--seeds must be N or A:B (seeds 0 to N-1, or A to B-1), not {text!r}")
     seeds = range(int(match[1] or 0), int(match[2]))

@@ -9,7 +9,9 @@ from typing import Any, Final
 from ksmactors import plugins
 from ksmactors.campaign.extensions import names as names_of
 from ksmactors.campaign.extensions import need
-from ksmactors.errors import ScheduleFormatError, UsageError, unknown
+from ksmactors.campaign.header import NODES_MAX, STEPS_LIMIT, Header, is_text
+from ksmactors.campaign.trust import Source, absolute_params, sources_of
+from ksmactors.errors import UsageError, unknown
 from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
@@ -27,7 +29,7 @@ class Subject:
     """What is run. Made by `subject`, which checks everything in it; serves any number of schedules.
 
     `name` is the workload as the user named it and `params` what was given for it, as text, so that a schedule
-    string can name both.
+    string can name both: files in them are named from any folder. `sources` are the files that all this is made of.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Subject:
     watchers: tuple[str, ...]
     max_steps: int
     inject: tuple[tuple[str, Rate], ...] = ()
+    sources: tuple[Source, ...] = ()
 
     def header(self) -> dict[str, Any]:
         """What a schedule string must say so that `from_header` makes the same subject."""
@@ -85,37 +88,43 @@ def make_subject(
             raise UsageError(f"workload {name.__qualname__}: the class is no subclass of ksmactors.workload.Workload")
         workload, name = name(**given), f"{name.__module__}:{name.__qualname__}"
     else:
+        name = plugins.absolute(name)
         workload = plugins.load_workload(name)(**given)
     without, with_ = (tuple([one] if isinstance(one, str) else one) for one in (without, with_))
-    for variant in (*without, *with_):
+    with_ = tuple(plugins.absolute(variant) for variant in with_)
+    for variant in (*(one for one in without if not plugins.is_placed(one)), *with_):
         need("variants", variant)
     for variant in with_:
         if variant not in VARIANTS and variant not in COMMITS:
             raise UsageError(unknown("variant", variant, names_of("variants")))
     kernel_class(kernel=kernel, without=without, with_=with_)
-    if nodes < 1:
-        raise UsageError(f"a machine has at least 1 NUMA node, not {nodes}")
-    texts = tuple(sorted((key, str(value)) for key, value in given.items()))
+    if not 1 <= nodes <= NODES_MAX:
+        raise UsageError(f"a machine has 1 to {NODES_MAX} NUMA nodes, not {nodes}")
     budget = max_steps or DEFAULT_MAX_STEPS
+    if not 1 <= budget < STEPS_LIMIT:
+        raise UsageError("a step limit is at least 1 and below 2**63")
+    texts = absolute_params(type(workload), given)
+    for text in (name, *with_, *texts, *texts.values()):
+        if not is_text(text):
+            raise UsageError(f"{text!r}: a name, path or value must be UTF-8 without NUL, and not too long")
     faults = tuple(parse_injection(inject).items())
-    return Subject(name, workload, texts, kernel, nodes, without, with_, watchers_of(watch), budget, faults)
+    watchers = watchers_of(watch)
+    sources = sources_of((name, *with_, *watchers), type(workload), given)
+    return Subject(
+        name, workload, tuple(texts.items()), kernel, nodes, without, with_, watchers, budget, faults, sources
+    )  # fmt: skip
 
 
-def subject_from_header(header: Mapping[str, Any]) -> Subject:
-    """The subject that a schedule string names.
+def subject_from_header(header: Header) -> Subject:
+    """The subject that a schedule string names. It loads the code that is named there: see `trust.settle`.
 
     Raises:
-        ScheduleFormatError: the string does not say what it should.
         UsageError: something that it names does not exist here.
     """
-    try:
-        return make_subject(
-            header["workload"], params=header["params"], kernel=header["kernel"], nodes=header["nodes"],
-            without=header["without"], with_=header["with"], watch=header["watch"], max_steps=header["max_steps"],
-            inject=header.get("inject", ""),
-        )  # fmt: skip
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ScheduleFormatError(f"the schedule does not say what it was recorded with ({error!r})") from None
+    return make_subject(
+        header.workload, params=header.params, kernel=header.kernel, nodes=header.nodes, without=header.without,
+        with_=header.with_, watch=header.watch, max_steps=header.max_steps, inject=header.inject,
+    )  # fmt: skip
 
 
 def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
@@ -124,6 +133,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
     if watch == "none":
         return ()
     names = [name.strip() for name in watch.split(",")] if isinstance(watch, str) else list(watch)
+    names = [plugins.absolute(name) for name in names]
     if "none" in names:
         raise UsageError(f"--watch {','.join(names)}: none stands alone; give it, or names of witnesses")
     if "all" in names:

@@ -22,6 +22,13 @@ _SUMS: Final = ("schedules", "steps", "choices", "inconclusive", "first_finding_
 RACES: Final = tuple(event.code for event in CATALOGUE if event.name.startswith("race."))
 
 
+def counted(value: object) -> int:
+    """A count that was read from a file; ValueError if it cannot be one."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
 @dataclass(slots=True)
 class Found:
     """A defect that one or more schedules reached: the first of them, and how many there were.
@@ -100,10 +107,22 @@ class Tally:
 
     @classmethod
     def restored(cls, state: dict[str, Any], digests: bytes) -> Tally:
-        """The tally that `state` was taken of; `digests` are those of its schedules, in order."""
-        tally = cls(**state["sums"])
-        tally.marks = {(workload, mark): count for workload, mark, count in state["marks"]}
-        tally._shapes = {bytes.fromhex(shape): count for shape, count in state["shapes"]}
+        """The tally that `state` was taken of; `digests` are those of its schedules, in order.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is no such state.
+        """
+        sums = state["sums"]
+        for name in ("counts", "schedules_with"):
+            if len([counted(one) for one in sums[name]]) != len(CATALOGUE):
+                raise ValueError(f"{name} are of other events")
+        for name in ("schedules", "steps", "choices", "inconclusive"):
+            counted(sums[name])
+        if sums["first_finding_at"] is not None:
+            counted(sums["first_finding_at"])
+        tally = cls(**{name: sums[name] for name in _SUMS})
+        tally.marks = {(str(workload), str(mark)): counted(count) for workload, mark, count in state["marks"]}
+        tally._shapes = {bytes.fromhex(shape): counted(count) for shape, count in state["shapes"]}
         tally._hash = campaign_hash(digests)
         return tally
 

@@ -82,24 +82,19 @@ class Convicted:
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """Neither: `why` says what stopped the campaign. `share` is an estimate of how much of a search was done."""
+    """Neither: `why` says what stopped the campaign. `left`: a search has at least so many schedules to run yet."""
 
     word: ClassVar[str] = "inconclusive"
     exit_status: ClassVar[int] = INCONCLUSIVE
     why: str = ""
-    share: float | None = None
+    left: int | None = None
 
     def details(self) -> dict[str, Any]:
-        return {} if self.share is None else {"share": self.share, "why": self.why}
+        return {} if self.left is None else {"branches_left": self.left, "why": self.why}
 
     def __str__(self) -> str:
-        share = "" if self.share is None else f", at most about {told_share(self.share)} of what there is was seen"
-        return f"inconclusive: {self.why}{share}" if self.why else "inconclusive"
+        left = "" if self.left is None else f"; at least {self.left:,} more are to be run, of an unknown number"
+        return f"inconclusive: {self.why}{left}" if self.why else "inconclusive"
 
 
 Judgement: TypeAlias = Exhausted | Bounded | Sampled | Convicted | Inconclusive
-
-
-def told_share(share: float) -> str:
-    """A share as a person reads it."""
-    return f"{share:.1%}" if share >= 0.001 or not share else f"{share:.0e}"

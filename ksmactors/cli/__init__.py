@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from shlex import join
@@ -20,7 +19,9 @@ from typing import Any, Final
 
 import click
 
-from ksmactors.errors import INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
+from ksmactors import interruption
+from ksmactors.cli.screen import echo, notice
+from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
 
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
@@ -45,10 +46,9 @@ Exit status:
   2    usage
   3    an internal error, or a workload that crashed
   4    inconclusive: out of steps, or out of budget
-  130  interrupted: what was done so far is kept and summarised"""
-
-CLOSED_PIPE: Final = 141
-"""What a shell reports for a command that died of SIGPIPE."""
+  130  interrupted (SIGINT, SIGTERM or SIGHUP): what was done so far is kept
+       and summarised
+  141  the reader of standard output has gone"""
 
 
 class _Commands(click.Group):
@@ -78,19 +78,21 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click itself would end on a closed pipe with 1, which means "found" here."""
+        """Run the command; click itself would end with 1, which means "found" here, on a closed pipe."""
         try:
             status = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             return _closed_pipe()
+        except KeyboardInterrupt:  # click would print an empty line
+            return INTERRUPTED
         return status
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         python = ".".join(map(str, sys.version_info[:3]))
-        click.echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
+        echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
         ctx.exit()
 
 
@@ -105,8 +107,16 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    try:
+        return _status_of(args)
+    except OSError as error:  # a message that cannot be written
+        return _no_output(error)
+    finally:
+        interruption.restore()
+
+
+def _status_of(args: Sequence[str] | None) -> int:
     stdout = sys.stdout
-    _take_sigterm_as_ctrl_c()
     try:
         status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -118,39 +128,32 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
             return _closed_pipe()
         raise
-    except click.Abort:
-        click.echo("ksmactors: interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except EmulatorBug:
         return _our_bug()
     except KsmActorsError as error:
-        click.echo(f"ksmactors: {error}", err=True)
+        notice(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
-            click.echo(f"ksmactors: standard output cannot be written: {error.strerror}", err=True)
-            _closed_pipe()
-            return USAGE
+            return _no_output(error)
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
-            click.echo("ksmactors: interrupted", err=True)
             return INTERRUPTED
         return _our_bug()
     return status if isinstance(status, int) else 0
 
 
-_NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
-def _take_sigterm_as_ctrl_c() -> None:
-    """Who is told to end, by `timeout` or a CI, keeps what was found until then, as with Ctrl-C.
-
-    Not where Ctrl-C is ignored (in the background of a shell without job control), since trio would not hear of it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+def _no_output(error: OSError) -> int:
+    """Standard output or standard error cannot be written: say so if it can be said."""
+    with suppress(OSError):
+        notice(f"standard output cannot be written: {error.strerror}")
+    _discard(sys.stdout.fileno)
+    _discard(sys.stderr.fileno)
+    return USAGE
 
 
 def _misused(error: click.ClickException) -> int:
@@ -158,7 +161,7 @@ def _misused(error: click.ClickException) -> int:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     more = f"; see `{ctx.command_path} --help`" if ctx is not None else ""
     message = " ".join(error.format_message().split()).rstrip(".")
-    click.echo(f"ksmactors: {message}{more}", err=True)
+    notice(f"{message}{more}")
     return error.exit_code
 
 
@@ -167,9 +170,9 @@ def _our_bug() -> int:
 
     error = sys.exception()
     assert error is not None
-    click.echo("".join(format_exception(error)), err=True, nl=False)
+    echo("".join(format_exception(error)), err=True, nl=False)
     again = join(["ksmactors", *sys.argv[1:]])
-    click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {again}", err=True)
+    notice(f"this is a defect of ksmactors; please report it, with: {again}")
     return INTERNAL
 
 
@@ -177,3 +180,9 @@ def _closed_pipe() -> int:
     """Leave quietly: nobody reads, and the interpreter's own last flush must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return CLOSED_PIPE
+
+
+def _discard(fileno: Callable[[], int]) -> None:
+    """What Python still holds for a stream must not fail again when the process ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), fileno())

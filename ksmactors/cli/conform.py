@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import click
 import orjson
 
+from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.cli.conform_around import perform_around
 from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
+from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.conformance.comparing import VERDICTS, Comparison, compare
 from ksmactors.conformance.emulator import Performance, Setting
 from ksmactors.conformance.hunting import Hunt, Kept
@@ -125,16 +126,16 @@ def conform(
         if live is not None:
             stack.enter_context(live.taken())
         try:
-            anyio.run(work, backend="trio")
+            interruption.run(work)
         except* KeyboardInterrupt:
             interrupted = True
     if as_json:
-        click.echo(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
     elif not quiet and (against is not None or is_live or planned > 1 or random_ is not None):
-        click.echo(_summary(outcomes), err=True)
+        echo(_summary(outcomes), err=True)
     if interrupted:
         done = len(outcomes.comparisons)
-        click.echo(f"ksmactors: interrupted after {done} of {planned} scenarios", err=True)
+        notice(f"interrupted after {done} of {planned} scenarios")
         return INTERRUPTED
     return _status(outcomes.comparisons)
 
@@ -188,13 +189,13 @@ async def _hunt_all(hunt: Hunt, scenarios: int, setting: Setting, outcomes: _Out
             printer.show(comparison)
             continue
         name = comparison.scenario.name
-        click.echo(f"{name}: {comparison.found}; making it shorter", err=True)
+        echo(f"{name}: {comparison.found}; making it shorter", err=True)
         kept = outcomes.kept[name] = await hunt.keep(comparison)
         outcomes.comparisons[-1] = kept.comparison
         printer.show(kept.comparison)
         before, now = (sum(1 for _ in one.scenario.operations) for one in (comparison, kept.comparison))
         shown = f"{now} of {before} operations" if kept.again else "it did not show when it was tried once more"
-        click.echo(f"{name}: {kept.file} ({shown}), and what both sides did beside it", err=True)
+        echo(f"{name}: {kept.file} ({shown}), and what both sides did beside it", err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,24 +208,24 @@ class _Printer:
     def show(self, comparison: Comparison) -> None:
         name, failure = comparison.scenario.name, comparison.failure
         if failure is not None and not comparison.stopped:
-            click.echo(f"{name} failed: {failure}", err=True)
+            echo(f"{name} failed: {failure}", err=True)
         elif comparison.not_run:
-            click.echo(f"{name} {comparison.not_run}", err=True)
+            echo(f"{name} {comparison.not_run}", err=True)
         if comparison.note:
-            click.echo(f"{name} {comparison.note}", err=True)
+            echo(f"{name} {comparison.note}", err=True)
         for line in comparison.wrong:
-            click.echo(f"{name}: {line}", err=True)
+            echo(f"{name}: {line}", err=True)
         if self.as_json:
             return
         if comparison.diff:
             for line in comparison.diff:
-                self._echo(click.style(line, fg=DIFF_COLOURS.get(line[:1])))
+                self._echo(line, DIFF_COLOURS.get(line[:1]))
         elif comparison.expected is None:
             for line in comparison.performed.lines:
                 self._echo(line)
 
-    def _echo(self, line: str) -> None:
-        click.echo(line, color=color_allowed(sys.stdout, self.color))
+    def _echo(self, line: str, fg: str | None = None) -> None:
+        echo_colored(line, fg, color=color_allowed(sys.stdout, self.color))
 
 
 def _report(outcomes: _Outcomes) -> dict[str, Any]:

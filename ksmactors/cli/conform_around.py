@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
-import click
 import orjson
 
+from ksmactors.cli.screen import echo, echo_json
 from ksmactors.conformance.contents import wrong_checks
 from ksmactors.conformance.emulator import Around, Setting, perform
 from ksmactors.conformance.language import Scenario
@@ -66,7 +66,7 @@ def perform_around(
         interrupted = True
     if as_json:
         report = {"scenarios": [_report(outcome, watched) for outcome in outcomes]}
-        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     if interrupted:
         return INTERRUPTED
     if any(outcome.found for outcome in outcomes):
@@ -100,15 +100,15 @@ def _show(outcome: _Outcome, setting: Setting, quiet: bool) -> None:
     """What a person reads: each kind of finding with a command that shows it again."""
     name = outcome.scenario.name
     for signature, found in outcome.found.items():
-        click.echo(f"{name}: {signature} in {found.schedules} of {outcome.schedules} schedules: {found.message}")
-        click.echo(f"  again: {_command(outcome, setting, found.seed)}")
+        echo(f"{name}: {signature} in {found.schedules} of {outcome.schedules} schedules: {found.message}")
+        echo(f"  again: {_command(outcome, setting, found.seed)}")
     if outcome.skipped:
-        click.echo(f"{name}: {outcome.skipped}", err=True)
+        echo(f"{name}: {outcome.skipped}", err=True)
     elif not quiet:
         unfinished = f", {outcome.unfinished} without an end" if outcome.unfinished else ""
         kinds = len(outcome.found)
         findings = f"{kinds} kind{'s' * (kinds != 1)} of finding" if kinds else "no finding"
-        click.echo(f"{name}: {outcome.schedules} schedules around it{unfinished}: {findings}", err=True)
+        echo(f"{name}: {outcome.schedules} schedules around it{unfinished}: {findings}", err=True)
 
 
 def _command(outcome: _Outcome, setting: Setting, seed: int) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import click
-
+from ksmactors.cli.screen import echo
 from ksmactors.conformance.comparing import MEMORY_WATCHERS, Side, is_memory_error
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.hunting import Hunt
@@ -102,7 +101,7 @@ def like_machine(live: Live, asked: Setting, against: Path | None) -> Setting:
             f"choose one of {', '.join(KERNELS)} with --kernel"
         )
     if not asked.kernel and _version_of(kernel) != live.version:
-        click.echo(
+        echo(
             f"ksmactors: Linux {live.release} is compared with {kernel}, the nearest older kernel that is emulated; "
             "--kernel takes another",
             err=True,

@@ -9,14 +9,14 @@ from shlex import join
 from textwrap import fill
 from typing import Final
 
-import anyio
 import click
 import orjson
 
+from ksmactors import interruption
 from ksmactors.campaign.corpus import Row, Search, measure
 from ksmactors.campaign.extensions import need_strategy
 from ksmactors.cli.options import output_options
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
@@ -73,11 +73,11 @@ def corpus(
     def keep(row: Row) -> None:
         rows.append(row)
         if not quiet and campaigns:
-            click.echo(f"{len(rows)} of {len(cases)}: {' '.join(_cells(row, strategies))}", err=True)
+            echo(f"{len(rows)} of {len(cases)}: {' '.join(_cells(row, strategies))}", err=True)
 
     interrupted = False
     try:
-        anyio.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep), backend="trio")
+        interruption.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep))
     except* KeyboardInterrupt:
         interrupted = True
     _print(rows, strategies if campaigns else (), as_json=as_json, markdown=markdown, color=color)
@@ -85,7 +85,7 @@ def corpus(
         for row in rows:
             _tell(row.case)
     if interrupted:
-        click.echo(f"ksmactors: interrupted after {len(rows)} of {len(cases)} cases", err=True)
+        notice(f"interrupted after {len(rows)} of {len(cases)} cases")
         return INTERRUPTED
     return 0 if all(row.directed for row in rows) else FOUND
 
@@ -102,20 +102,20 @@ def _tell(case: Case) -> None:
     """The story of a case, and how to run it and follow its schedule."""
     for head, text in ((case.name, case.story), ("silent because", case.silent_because)):
         if text:
-            click.echo(fill(f"{head}: {text}", 100, subsequent_indent="  ", break_on_hyphens=False))
-    click.echo(f"directed: {'; '.join(case.script)}")
-    click.echo(f"run: ksmactors stress {join(case.arguments)}")
+            echo(fill(f"{head}: {text}", 100, subsequent_indent="  ", break_on_hyphens=False))
+    echo(f"directed: {'; '.join(case.script)}")
+    echo(f"run: ksmactors stress {join(case.arguments)}")
 
 
 def _print(rows: Sequence[Row], strategies: Sequence[str], *, as_json: bool, markdown: bool, color: str) -> None:
     if as_json:
-        click.echo(orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2).decode())
         return
     header = ("case", "what goes wrong", "witness", *strategies, "directed")
     lines = [_cells(row, strategies) for row in rows]
     if markdown:
         for line in (header, ["---"] * len(header), *lines):
-            click.echo(f"| {' | '.join(line)} |")
+            echo(f"| {' | '.join(line)} |")
         return
     from rich.table import Table
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from ksmactors.cli.options import Seconds, output_options
+from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.estimate.spread import POLICIES
 
@@ -91,7 +92,8 @@ def estimate(
     one that does not. Nothing needs root but other people's processes and the numbers of frames, from which comes
     the node of each page; without them a page is taken to be on the node that has most of its mapping.
 
-    The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown.
+    The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown. A file's last
+    bytes that are no whole page are left out with a warning.
     """
     from ksmactors.estimate.answer import Answer, Question
     from ksmactors.estimate.gather import Gathering, Request
@@ -105,13 +107,13 @@ def estimate(
             gathering.read()
         except Interruption:
             gathering.problems.append("interrupted; what was read until then is counted")
-    for problem in gathering.problems:
-        click.echo(f"ksmactors: {problem}", err=True)
+    for problem in (*gathering.warnings, *gathering.problems):
+        notice(problem)
     if gathering.census.pages:
         question = Question(
             kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs
         )
-        answer = Answer.of(question, gathering.census, gathering.sources, gathering.problems)
+        answer = Answer.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])
         _print(answer, as_json=as_json, quiet=quiet, color=color)
     elif not gathering.problems:
         raise UsageError("estimate: there is no page that KSM would look at in what was named")
@@ -124,7 +126,7 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
     if as_json:
         import orjson
 
-        click.echo(orjson.dumps(answer.as_json(), option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(answer.as_json(), option=orjson.OPT_INDENT_2).decode())
         return
     from ksmactors.estimate.show import show
 
@@ -132,16 +134,8 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
 
 
 def _console(stream: TextIO, color: str) -> Console:
-    """A rich console; what is no terminal is as wide as its rows."""
-    from rich.console import Console
-
-    from ksmactors.events.terminal import color_allowed
-
-    colored = color_allowed(stream, color)
-    width = None if stream.isatty() else UNFOLDED
-    return Console(
-        file=stream, force_terminal=colored or None, no_color=not colored, width=width, highlight=False, markup=False
-    )
+    """A console; what is no terminal is as wide as its rows."""
+    return console(stream, color, width=None if stream.isatty() else UNFOLDED)
 
 
 class Interruption(Exception):

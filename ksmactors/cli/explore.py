@@ -16,8 +16,15 @@ from ksmactors.campaign.resuming import perform
 from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.campaign.tally import Tally
 from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
-from ksmactors.cli.report import json_object, print_never_reached, print_table, report_crash
-from ksmactors.cli.screen import console
+from ksmactors.cli.report import (
+    json_object,
+    print_defects,
+    print_never_reached,
+    print_table,
+    report_crash,
+    warn_of_removed,
+)
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
 
 
@@ -86,7 +93,8 @@ def explore(
     budget = Budget(max_schedules, seconds, stop_at_first)
     exploration = exploring(subject, search, budget, prepare(out or default_directory()))
     if not quiet:
-        click.echo(
+        warn_of_removed(subject)
+        echo(
             f"explore {workload}: {search.name}, kernel {kernel}, at most {max_schedules:,} schedules; "
             f"findings go to {exploration.plan.out}",
             err=True,
@@ -95,14 +103,16 @@ def explore(
     with _progress(exploration, quiet=quiet, color=color):
         problem = perform(exploration, resume=resume)
     if problem:
-        click.echo(f"ksmactors: {problem}", err=True)
+        notice(problem)
     seconds = perf_counter() - started
     if as_json:
-        click.echo(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))
+        echo_json(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))
+    elif quiet:
+        print_defects(exploration.tally, stream=sys.stdout, color=color)
     else:
         print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
         _tell(exploration)
-    return _close(exploration)
+    return _close(exploration, quiet=quiet)
 
 
 @contextmanager
@@ -124,17 +134,17 @@ def _tell(exploration: Exploration) -> None:
     """What the table does not: what was left out, and what it came to apart from findings."""
     tally = exploration.tally
     if exploration.again:
-        click.echo(f"{exploration.again:,} more were cut short or run again: nothing new came of them")
+        echo(f"{exploration.again:,} more were cut short or run again: nothing new came of them")
     if tally.found and tally.searched is not None:
-        click.echo(f"findings aside: {tally.searched}")
+        echo(f"findings aside: {tally.searched}")
     print_never_reached(tally, exploration.plan.subjects, stream=sys.stdout)
 
 
-def _close(exploration: Exploration) -> int:
+def _close(exploration: Exploration, *, quiet: bool) -> int:
     """What must be said last, and the exit status."""
     tally = exploration.tally
     if tally.crash is not None:
         report_crash(tally.crash)
-    if not exploration.over and tally.crash is None:
-        click.echo(f"ksmactors: not at its end; go on with --resume --out {exploration.plan.out}", err=True)
+    if not (quiet or exploration.over) and tally.crash is None:
+        notice(f"not at its end; go on with --resume --out {exploration.plan.out}")
     return INTERRUPTED if exploration.interrupted_at is not None else tally.exit_status

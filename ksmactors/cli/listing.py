@@ -15,7 +15,8 @@ import orjson
 from ksmactors import plugins
 from ksmactors.campaign.extensions import origins, register_all
 from ksmactors.cli.options import output_options
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo_json, notice
+from ksmactors.escaping import escaped
 from ksmactors.parameters import parameters_of
 
 Row = dict[str, Any]
@@ -31,9 +32,9 @@ def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:  # noqa: 
     """List workloads, strategies, variants, watchers, events or commits, and where each comes from."""
     rows, problems = _LISTS[what]()
     for problem in problems:
-        click.echo(f"ksmactors: {problem}", err=True)
+        notice(problem)
     if as_json:
-        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(rows, what, color)
     return 0
@@ -132,11 +133,15 @@ def _print(rows: list[Row], what: str, color: str) -> None:
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         note = "".join(f" [{word}]" for word in (row.get("level"), *row.get("kernels", ())) if word)
-        line = Text.assemble((f"{row['name']:<{width}}", "bold"), f"  {row['summary']}{note}  ", (row["origin"], "dim"))
+        line = Text.assemble(
+            (f"{escaped(row['name']):<{width}}", "bold"),
+            escaped(f"  {row['summary']}{note}  "),
+            (escaped(row["origin"]), "dim"),
+        )
         out.print(line, soft_wrap=True)
         details = [_detail(detail, what) for detail in (*row.get("parameters", ()), *row.get("fields", ()))]
         for detail in details if what != "commits" else _about_commit(row):
-            out.print(Text(f"    {detail}"), soft_wrap=True)
+            out.print(Text(f"    {escaped(detail)}"), soft_wrap=True)
 
 
 def _about_commit(row: Row) -> list[str]:

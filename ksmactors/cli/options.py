@@ -42,13 +42,17 @@ _SUBJECT: Final = (
     click.option("--nodes", type=click.IntRange(1, 64), default=2, show_default=True, help="NUMA nodes."),
     click.option("--kernel", default="series", show_default=True, help="The kernel that is emulated."),
     click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable."),
-    click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable."),
     click.option(
-        "--watch", default="all", show_default=True, metavar="NAME,...|all|none",
-        help="Witnesses; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them.",
+        "--with", "with_", multiple=True, metavar="NAME",
+        help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
     ),
     click.option(
-        "--max-steps", type=click.IntRange(1), default=None, metavar="N",
+        "--watch", default="all", show_default=True, metavar="NAME,...|all|none",
+        help="Witnesses; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them. A "
+        "NAME may also be path/to/file.py:Class or package.module:Class.",
+    ),
+    click.option(
+        "--max-steps", type=click.IntRange(1, (1 << 63) - 1), default=None, metavar="N",
         help="Give a schedule up after so many steps.",
     ),
     click.option("--inject", default="", metavar="KIND[=A/B],...|all", help=_INJECT),
@@ -79,6 +83,14 @@ def log_option(command: Command) -> Command:
     return click.option("--log", metavar="FILE", help="Every event as JSON lines; - is standard output.")(command)
 
 
+def trust_option(command: Command) -> Command:
+    """Whether a file may run code."""
+    return click.option(
+        "--trust", is_flag=True,
+        help="Load code that the file names by path or module. Without it, opening a file never runs code.",
+    )(command)  # fmt: skip
+
+
 def out_option(command: Command) -> Command:
     """Where finding files go."""
     return click.option(
@@ -91,7 +103,8 @@ def strategy_option(default: str) -> Callable[[Command], Command]:
     """Who decides who moves."""
     return click.option(
         "--strategy", default=default, show_default=True, metavar="NAME[:K=V,...]",
-        help="Who decides who moves; see `list strategies`.",
+        help="Who decides who moves; see `list strategies`. NAME may also be path/to/file.py:Class or "
+        "package.module:Class.",
     )  # fmt: skip
 
 

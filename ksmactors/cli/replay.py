@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
-import anyio
 import click
 
+from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.tally import Found
-from ksmactors.cli.options import log_option, output_options
-from ksmactors.cli.report import print_found
+from ksmactors.cli.options import log_option, output_options, trust_option
+from ksmactors.cli.report import print_found, warn_of_removed
+from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
@@ -21,36 +23,44 @@ from ksmactors.errors import FOUND
 
 @click.command()
 @click.argument("source", metavar="FILE|SCHEDULE")
+@trust_option
 @log_option
 @output_options
-def replay(source: str, log: str | None, as_json: bool, quiet: bool, color: str) -> int:
+def replay(source: str, trust: bool, log: str | None, as_json: bool, quiet: bool, color: str) -> int:
     """Run a finding or a schedule again, exactly, and show its log.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. A schedule string itself
     will do as well. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
     do not fit any more, its departures from the default order are followed by name, as far as they can be found.
+
+    FILE may come from anybody. Code that it names by path or module runs with --trust only; a file that one of its
+    parameters names is read, and said.
     """
-    then = recorded(source)
+    then = recorded(source, trust=trust, tell=notice)
     refuse_two_on_stdout(as_json, log)
+    if not quiet:
+        warn_of_removed(then.subject)
     second: list[Outcome] = []
 
     def after() -> dict[str, Any]:
         if campaign.last is not None and not then.fits(campaign.last) and not second:
-            second.append(anyio.run(by_names, then, backend="trio"))
+            second.append(interruption.run(partial(by_names, then)))
         return {"by_names": told(second[0])} if second else {}
 
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
         plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, log=writer, replayed=then.schedule)
         campaign = Campaign(plan)
         status = perform(campaign, as_json=as_json, quiet=quiet, color=color, more=after)
+    if writer is not None:
+        status = writer.status(status)
     outcome = campaign.last
     if outcome is None:
         return status
     after()
     if outcome.verdict is not Verdict.DIVERGED and not (quiet and then.agrees(outcome)):
-        click.echo(f"ksmactors: {then.compare(outcome)}", err=True)
+        notice(then.compare(outcome))
     for one in second:
-        click.echo(f"ksmactors: {then.compare_by_names(one)}", err=True)
+        notice(then.compare_by_names(one))
         if one.verdict is Verdict.FINDING and not quiet:
             print_found(Found(one, replay=replay_command(one.schedule)), stream=sys.stderr, color=color)
     return status or (0 if then.agrees(outcome) else FOUND)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Final, TextIO
 
-import click
 import orjson
 
 from ksmactors.campaign.outcome import Explanation, Verdict
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WitnessFailed
+from ksmactors.escaping import escaped
 from ksmactors.history.cases import CASES
+from ksmactors.kernels import Removed, removed_layers
 
 ALIKE: Final = 3
 """Cases of the corpus that a finding is said to look like, with their titles."""
@@ -27,6 +29,7 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, second
         "kernel": first.kernel,
         "without": list(first.without),
         "with": list(first.with_),
+        "also_removes": [asdict(one) for one in _removed(first)],
         "nodes": first.nodes,
         "strategy": strategy,
         **tally.as_json(),
@@ -35,6 +38,16 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, second
         **more,
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+
+
+def _removed(subject: Subject) -> list[Removed]:
+    return removed_layers(kernel=subject.kernel, without=subject.without, with_=subject.with_)
+
+
+def warn_of_removed(subject: Subject) -> None:
+    """Say which repairs of the kernel a variant removes that nobody asked to leave out."""
+    for one in _removed(subject):
+        notice(str(one))
 
 
 def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> None:
@@ -72,7 +85,7 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
 def print_never_reached(tally: Tally, subjects: Sequence[Subject], *, stream: TextIO) -> None:
     """The marks that should have been reached: nothing can be said about what lies behind them."""
     for mark in tally.never_reached(subjects):
-        click.echo(f"never reached: {mark}", file=stream)
+        echo(f"never reached: {mark}", file=stream)
 
 
 def print_defects(tally: Tally, *, stream: TextIO, color: str) -> None:
@@ -90,7 +103,7 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     assert defect is not None
     out = console(stream, color)
     times = f" ({found.count} schedules)" if found.count > 1 else ""
-    out.print(Text(f"{defect.signature}{times}", style="bold red"), soft_wrap=True)
+    out.print(Text(escaped(f"{defect.signature}{times}"), style="bold red"), soft_wrap=True)
     met = " and ".join(
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
@@ -100,7 +113,7 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     lines += [found.problem] if found.problem else []
     lines += [f"replay: {found.replay}"] if found.replay else []
     for line in lines:
-        out.print(Text(f"  {line}"), soft_wrap=True)
+        out.print(Text(f"  {escaped(line)}"), soft_wrap=True)
 
 
 def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
@@ -123,14 +136,14 @@ def report_crash(crash: Found) -> None:
     """A schedule in which code raised: its traceback, whose fault it is, and how to get there again."""
     outcome, defect = crash.outcome, crash.outcome.defect
     assert defect is not None
-    click.echo(defect.traceback, err=True, nl=False)
-    click.echo(f"ksmactors: {defect.message}", err=True)
+    echo(defect.traceback, err=True, nl=False)
+    notice(defect.message)
     if crash.problem:
-        click.echo(f"ksmactors: {crash.problem}", err=True)
+        notice(crash.problem)
     if outcome.verdict is Verdict.BROKEN and not isinstance(outcome.error, WitnessFailed):  # which says whose it is
-        click.echo(f"ksmactors: this is a defect of ksmactors; please report it, with: {crash.replay}", err=True)
+        notice(f"this is a defect of ksmactors; please report it, with: {crash.replay}")
     elif crash.replay:
-        click.echo(f"replay: {crash.replay}", err=True)
+        echo(f"replay: {crash.replay}", err=True)
 
 
 def _ratio(count: int, schedules: int) -> str:

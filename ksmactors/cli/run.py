@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.stress import SEED_LIMIT, Campaign, Plan
+from ksmactors.campaign.header import SEED_LIMIT
+from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.report import warn_of_removed
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 
 
@@ -48,6 +50,9 @@ def run(
         max_steps=max_steps, inject=inject,
     )  # fmt: skip
     refuse_two_on_stdout(as_json, log)
+    if not quiet:
+        warn_of_removed(subject)
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
         plan = Plan([subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True)
-        return perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
+        status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
+    return writer.status(status) if writer is not None else status

@@ -1,21 +1,51 @@
-"""The console that commands print tables on."""
+"""What is printed, and how: every line of every command passes through here, and so does every table.
+
+Names, messages, schedules and exceptions may come from files, plug-ins and other people. Their control characters are
+shown, never performed: no module of the command line prints in any other way.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from ksmactors.escaping import escaped, escaped_json, escaped_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
+
+
+def echo(text: str, *, err: bool = False, file: TextIO | None = None, nl: bool = True) -> None:
+    """Print text, of one line or several, on standard output, standard error or `file`."""
+    click.echo(escaped_lines(text), file=file, err=err, nl=nl)
+
+
+def echo_colored(line: str, fg: str | None, *, color: bool) -> None:
+    """Print a line on standard output, in a colour if there is one and `color` allows it."""
+    click.echo(click.style(escaped(line), fg=fg), color=color)
+
+
+def notice(line: str) -> None:
+    """Say something in one line on standard error, and who says it."""
+    echo(f"ksmactors: {escaped(line)}", err=True)
+
+
+def echo_json(text: str) -> None:
+    """Print JSON on standard output. A terminal gets the same JSON without a character that it could perform."""
+    click.echo(escaped_json(text) if sys.stdout.isatty() else text)
 
 
 def console(stream: TextIO, color: str, *, width: int | None = None) -> Console:
     """A rich console on a stream, coloured as `--color` and the environment say; `width` in columns if it is fixed."""
-    from rich.console import Console
-
     from ksmactors.events.terminal import color_allowed
 
     colored = color_allowed(stream, color)
-    return Console(
+    made: Console = _safe_console()(
         file=stream,
         width=width,
         height=None if width is None else 25,  # rich heeds a width only together with a height where TERM is dumb
@@ -25,3 +55,22 @@ def console(stream: TextIO, color: str, *, width: int | None = None) -> Console:
         highlight=False,
         markup=False,  # what is printed may hold brackets of its own
     )
+    return made
+
+
+@cache
+def _safe_console() -> type[Console]:
+    """A console that shows control characters of whatever it renders; rich is imported when one is wanted."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class SafeConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(escaped_lines(segment.text), segment.style)
+
+        def render_str(self, text: str, **options: Any) -> Text:  # before its width is measured
+            return super().render_str(escaped_lines(text), **options)
+
+    return SafeConsole

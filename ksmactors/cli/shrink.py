@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import anyio
 import click
 
+from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.tally import Tally
-from ksmactors.cli.options import out_option, output_options
+from ksmactors.cli.options import out_option, output_options, trust_option
 from ksmactors.cli.report import json_object, print_found
-from ksmactors.cli.screen import console
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import INTERRUPTED
@@ -27,9 +27,10 @@ from ksmactors.interleave.strategies.follow import Follow
     "--max-schedules", "budget", type=click.IntRange(1), default=shrinking.BUDGET, show_default=True, metavar="N",
     help="The most schedules that are tried.",
 )  # fmt: skip
+@trust_option
 @out_option
 @output_options
-def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: bool, color: str) -> int:
+def shrink(source: str, budget: int, trust: bool, out: Path | None, as_json: bool, quiet: bool, color: str) -> int:
     """Cut a finding to the bone: the fewest departures from the default order, and the smallest parameters.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
@@ -38,7 +39,7 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
     far.
     """
     directory = prepare(out or default_directory())
-    then = recorded(source)
+    then = recorded(source, trust=trust, tell=notice)
     out_screen = console(sys.stderr, color)
 
     def on_try(tried: int, left: int) -> None:
@@ -47,11 +48,11 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
 
     started = perf_counter()
     try:
-        shrunk = anyio.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try), backend="trio")
+        shrunk = interruption.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try))
     except* KeyboardInterrupt:
         shrunk = None
     if shrunk is None:
-        click.echo("ksmactors: interrupted before the finding was seen again", err=True)
+        notice("interrupted before the finding was seen again")
         return INTERRUPTED
     seconds = perf_counter() - started
     found = kept(shrunk.outcome, directory)
@@ -59,15 +60,15 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
     tally.add(shrunk.outcome)
     tally.keep(found)
     if shrunk.interrupted:
-        click.echo("ksmactors: interrupted; this is the smallest so far", err=True)
+        notice("interrupted; this is the smallest so far")
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status
     if as_json:
-        click.echo(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
+        echo_json(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
         return status
     print_found(found, stream=sys.stdout, color=color)
-    click.echo(_summary(shrunk))
+    echo(_summary(shrunk))
     for number, line in enumerate(shrunk.story, 1):
-        click.echo(f"  {number}. {line}")
+        echo(f"  {number}. {line}")
     return status
 
 

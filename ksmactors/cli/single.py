@@ -8,11 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
-import anyio
-import click
-
+from ksmactors import interruption
 from ksmactors.campaign.stress import Campaign
 from ksmactors.cli.report import json_object, print_defects, report_crash
+from ksmactors.cli.screen import echo, echo_json
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import LogWriter, open_log
 from ksmactors.events.terminal import terminal_log
@@ -39,15 +38,15 @@ def perform(
     `more` says afterwards what else belongs into the JSON object.
     """
     started = perf_counter()
-    anyio.run(campaign.run, backend="trio")
+    interruption.run(campaign.run)
     seconds = perf_counter() - started
     plan, tally = campaign.plan, campaign.tally
     if as_json:
         schedule = campaign.last.schedule if campaign.last else ""
         beside = {"seed": plan.seeds.start, "schedule": schedule, **more()}
-        click.echo(json_object(plan.subjects, plan.strategy, tally, seconds, **beside))
+        echo_json(json_object(plan.subjects, plan.strategy, tally, seconds, **beside))
     if campaign.interrupted_at is not None:
-        click.echo(
+        echo(
             f"{plan.subjects[0].name}, seed {plan.seeds.start}: interrupted after {seconds:.1f} s, before the schedule "
             "came to its end, so that nothing of it is counted",
             err=True,
@@ -57,7 +56,7 @@ def perform(
     if tally.crash is not None:
         report_crash(tally.crash)
     elif not quiet:
-        click.echo(
+        echo(
             f"{plan.subjects[0].name}, seed {plan.seeds.start}: {tally.verdict} in {tally.steps:,} steps, "
             f"{tally.choices:,} choices, {tally.merges:,} merges, {sum(n for n, _ in tally.races.values()):,} races; "
             f"digest {tally.digest}",

@@ -9,17 +9,23 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-import anyio
 import click
 
-from ksmactors import plugins
+from ksmactors import interruption, plugins
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import deal_params, make_subject, split_params
 from ksmactors.campaign.tally import Found, Tally
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
-from ksmactors.cli.report import json_object, print_never_reached, print_table, report_crash
-from ksmactors.cli.screen import console
+from ksmactors.cli.report import (
+    json_object,
+    print_defects,
+    print_never_reached,
+    print_table,
+    report_crash,
+    warn_of_removed,
+)
+from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
@@ -32,6 +38,7 @@ DEFAULT_SEEDS: Final = "550"
 @click.command()
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @click.option("--seeds", default=DEFAULT_SEEDS, show_default=True, metavar="N|A:B", help="Seeds 0..N-1, or A..B-1.")
+@click.option("--stop-at-first", is_flag=True, help="End the campaign at the first finding.")
 @strategy_option("portfolio")
 @subject_options
 @log_option
@@ -40,6 +47,7 @@ DEFAULT_SEEDS: Final = "550"
 def stress(
     workloads: tuple[str, ...],
     seeds: str,
+    stop_at_first: bool,
     strategy: str,
     params: tuple[str, ...],
     kernel: str,
@@ -78,20 +86,25 @@ def stress(
     ]
     with open_log(log) if log else nullcontext() as writer:
         plan = Plan(subjects, parse_seeds(seeds), strategy, prepare(out or default_directory()), writer)
-        campaign = Campaign(plan)
+        campaign = Campaign(plan, stop_at_first=stop_at_first)
         if not quiet:
+            warn_of_removed(subjects[0])
             _announce(plan)
         started = perf_counter()
         with _progress(campaign, quiet=quiet, color=color):
-            anyio.run(campaign.run, backend="trio")
+            interruption.run(campaign.run)
         seconds = perf_counter() - started
     if as_json:
-        click.echo(json_object(subjects, strategy, campaign.tally, seconds))
+        echo_json(json_object(subjects, strategy, campaign.tally, seconds, seeds_left=campaign.seeds_left))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
-        print_table(campaign.tally, seconds, stream=stream, color=color)
-        print_never_reached(campaign.tally, subjects, stream=stream)
-    return _close(campaign)
+        if quiet:
+            print_defects(campaign.tally, stream=stream, color=color)
+        else:
+            print_table(campaign.tally, seconds, stream=stream, color=color)
+            print_never_reached(campaign.tally, subjects, stream=stream)
+    status = _close(campaign, quiet=quiet)
+    return writer.status(status) if writer is not None else status
 
 
 def _built_in() -> list[str]:
@@ -103,7 +116,7 @@ def _built_in() -> list[str]:
 def _announce(plan: Plan) -> None:
     """Say what is about to run, so that a log alone tells how to run it again."""
     names = " ".join(subject.name for subject in plan.subjects)
-    click.echo(
+    echo(
         f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}",
         err=True,
@@ -141,11 +154,14 @@ def _line(found: Found) -> str:
     return f"{defect.signature}, seed {found.outcome.seed}: {found.file or found.problem}"
 
 
-def _close(campaign: Campaign) -> int:
+def _close(campaign: Campaign, *, quiet: bool) -> int:
     """What must be said last, and the exit status."""
     if campaign.tally.crash is not None:
         report_crash(campaign.tally.crash)
     if campaign.interrupted_at is not None:
-        click.echo(f"ksmactors: interrupted; go on with {campaign.resume_hint}", err=True)
+        if not quiet:
+            notice(f"interrupted; go on with {campaign.resume_hint}")
         return INTERRUPTED
+    if campaign.stopped_at is not None and not quiet:
+        notice(f"stopped at the first finding; go on with {campaign.resume_hint}")
     return campaign.tally.exit_status

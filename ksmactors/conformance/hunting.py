@@ -12,6 +12,7 @@ from ksmactors.conformance.comparing import Comparison, Side, compare
 from ksmactors.conformance.generate import generate
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.shrink import TRIES_MAX, shrink
+from ksmactors.files import write_atomically
 
 
 class Kept(NamedTuple):
@@ -84,7 +85,7 @@ class Hunt:
 
     def _write(self, stem: str, suffix: str, lines: list[str]) -> Path:
         path = self.out / f"{stem}{suffix}"
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
         return path
 
 

@@ -31,12 +31,19 @@ from typing import Final, NoReturn
 
 from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, TOKEN_END
 from ksmactors.conformance.places import near, places
-from ksmactors.errors import ScenarioError
+from ksmactors.errors import ScenarioError, UsageError
+from ksmactors.files import MIB, read_text
+
+SCENARIO_MAX: Final = 16 * MIB
+"""Bytes of a scenario file."""
 
 __all__ = ["FORMS", "KERNEL_TASKS", "Comment", "Operation", "Scenario", "parse", "read_scenario"]
 
+DIGITS_MAX: Final = 40
+"""Digits of a number that are looked at: Python refuses to convert thousands."""
+
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SIZE: Final = re.compile(r"[0-9]+[KMG]?")
+SIZE: Final = re.compile(r"[0-9]{1,18}[KMG]?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +108,9 @@ def read_scenario(path: Path) -> Scenario:
         ScenarioError: it cannot be read, holds no operation, or a line cannot be carried out.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ScenarioError(f"{path}: cannot be read as a scenario: {reason}") from error
+        text = read_text(path, SCENARIO_MAX, "scenario")
+    except UsageError as error:
+        raise ScenarioError(str(error)) from None
     return parse(text, name=path.stem, origin=str(path))
 
 
@@ -301,10 +307,10 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
 def _number(word: str, parameter: str, limit: int = 1 << 63) -> int:
     if not (word.isascii() and word.isdigit()):
         _refuse(f"{parameter} must be a decimal number, not {word!r}")
-    number = int(word)
-    if number >= limit:
-        _refuse(f"{parameter} {word} is too large; at most {limit - 1}")
-    return number
+    if len(word) > DIGITS_MAX or int(word) >= limit:
+        shown = word if len(word) <= DIGITS_MAX else f"{word[:DIGITS_MAX]}..."
+        _refuse(f"{parameter} {shown} is too large; at most {limit - 1}")
+    return int(word)
 
 
 def _requirement(what: str, required: str | None) -> tuple[str, int]:

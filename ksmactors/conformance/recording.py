@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.errors import UsageError
+from ksmactors.files import MIB, read_text
 
 STRUCTURE: Final = "=     "
+RECORDING_MAX: Final = 256 * MIB
+"""Bytes of a recording."""
+
 ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start", "# log")
 VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
@@ -77,13 +81,9 @@ def read_recording(path: Path) -> Recording:
     Raises:
         UsageError: it cannot be read, or is none.
     """
-    try:
-        lines = tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{path}: cannot be read as a recording: {reason}") from error
+    lines = tuple(read_text(path, RECORDING_MAX, "recording").splitlines())
     kernel, nodes = _head(lines, "# kernel "), _head(lines, "# nodes ")
-    if kernel is None or nodes is None or not nodes.isdecimal():
+    if kernel is None or nodes is None or not re.fullmatch("[0-9]{1,4}", nodes):
         raise UsageError(
             f"{path}: no recording: it has no lines '# kernel ...' and '# nodes N'; "
             "conform without --against writes one"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from ksmactors.campaign.findings import read
+from ksmactors.campaign.header import checked_header
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject, subject_from_header
-from ksmactors.errors import ScheduleFormatError
-from ksmactors.interleave.schedule import Schedule, decode
+from ksmactors.campaign.trust import Surroundings, Tell, settle
+from ksmactors.interleave.schedule import Schedule, decode, looks_like_schedule
 from ksmactors.interleave.strategies.follow import SLACK, Follow
 
 Draws = dict[str, list[int]]
@@ -75,20 +76,26 @@ class Recorded:
         return outcome.verdict is not Verdict.DIVERGED and outcome.digest.hex() == self.digest
 
 
-def recorded(source: str) -> Recorded:
+def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -> Recorded:
     """Read what is to be replayed: a finding file, a file with a schedule string, `-`, or such a string.
 
+    Args:
+        source: as said.
+        trust: whether code that it names by path or module may be loaded, and a file that it names written.
+        tell: told in one line each which files were changed since, and which are read on behalf of the finding.
+
     Raises:
-        UsageError: it cannot be read, or names what does not exist here.
+        UsageError: it cannot be read, names what does not exist here, or names code and is not trusted.
         ScheduleFormatError: it is neither, or was damaged.
     """
     content = read(source)
     schedule = decode(content["schedule"])
-    header = schedule.header
+    is_file = source != "-" and not looks_like_schedule(source)
+    around = Surroundings(content, Path(source).resolve().parent if is_file else None)
+    header = settle(checked_header(schedule.header), around, trust=trust, tell=tell)
     return Recorded(
-        subject_from_header(header), _taken(header, "seed", int), _taken(header, "strategy", str), schedule,
-        _taken(header, "digest", str), str(content.get("signature", "")),
-    )  # fmt: skip
+        subject_from_header(header), header.seed, header.strategy, schedule, header.digest, content.get("signature", "")
+    )
 
 
 def by_label(schedule: Schedule) -> Draws:
@@ -106,7 +113,7 @@ async def by_names(then: Recorded) -> Outcome:
     first that finds anything, else the last.
     """
     best: Outcome | None = None
-    steps = max(BY_NAMES_STEPS, 2 * len(then.schedule.turns))
+    steps = max(BY_NAMES_STEPS, 2 * then.schedule.choices)
     subject = replace(then.subject, max_steps=min(then.subject.max_steps, steps))
     for slack in SLACKS:
         following = Follow(then.schedule.departures, slack=slack)
@@ -120,9 +127,3 @@ async def by_names(then: Recorded) -> Outcome:
 
 def _signature(outcome: Outcome) -> str:
     return outcome.defect.signature if outcome.defect is not None else ""
-
-
-def _taken(header: Mapping[str, Any], key: str, kind: type) -> Any:
-    if not isinstance(header.get(key), kind):
-        raise ScheduleFormatError(f"the schedule does not say what it was recorded with (no {key})")
-    return header[key]

@@ -20,10 +20,12 @@ from ksmactors.mm.const import PAGE_SIZE
 
 
 class FileReader:
-    """Reads files into a census. What was not there becomes a line in `problems`; the rest is read."""
+    """Reads files into a census. What was not there becomes a line in `problems`; the rest is read. What is no page,
+    so that nothing is missing, becomes a line in `warnings`."""
 
     def __init__(self, census: Census, spread: Spread, problems: list[str], progress: Progress) -> None:
         self.problems: Final = problems
+        self.warnings: Final[list[str]] = []
         self._census = census
         self._spread = spread
         self._progress = progress
@@ -48,7 +50,7 @@ class FileReader:
         if size < PAGE_SIZE:
             raise UsageError(f"{path}: {size} bytes, not even one page of {PAGE_SIZE}")
         if size % PAGE_SIZE:
-            self.problems.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
+            self.warnings.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
         self._census.add_region(Region(path, number, "", 0))
         total = size // PAGE_SIZE
         read = self._copy(fd, path, number, 0, 0, total, 0, total)

@@ -66,6 +66,11 @@ class Gathering:
             interval_s=request.interval_s, node_of_frame=machine,
         )  # fmt: skip
 
+    @property
+    def warnings(self) -> list[str]:
+        """Lines about what is no page: nothing is missing."""
+        return self._files.warnings
+
     def read(self) -> None:
         """Read all files, then all processes; what cannot be read becomes a line in `problems`."""
         for number, path in enumerate(self.request.paths):

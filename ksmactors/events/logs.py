@@ -10,13 +10,15 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 import orjson
 
-from ksmactors.errors import UsageError
+from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
+from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.trace import Record
 
@@ -51,6 +53,11 @@ def json_line(_logger: Any, level: str, event: Any, /) -> bytes:
     return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
 
 
+def terminal_json_line(_logger: Any, level: str, event: Any, /) -> bytes:
+    """The same JSON, for a terminal: no character in it that a terminal performs."""
+    return escaped_json(json_line(_logger, level, event).decode()).encode()
+
+
 def configure(lines: object, form: Form, level: str, **bound: object) -> Any:
     """A structlog logger that renders with `form` into `lines`; drops what is below `level`.
 
@@ -80,7 +87,8 @@ class LogWriter:
     """A log that is being written; a context manager that flushes at its end, whatever the end is.
 
     Serves one schedule after another, each through a `sink` of its own. A reader that has gone away is no error.
-    Any other failure to write is said once on standard error and ends the log, not the run.
+    Any other failure to write is said once on standard error and ends the log, not the run. `status` is what it means
+    for the command.
 
     Args:
         stream: where bytes go.
@@ -94,6 +102,11 @@ class LogWriter:
         self.form, self.level = form, level
         self.lines = _Lines()
         self._stream: BinaryIO | None = stream
+        self._status = 0
+
+    def status(self, otherwise: int) -> int:
+        """The exit status of a command that wrote this log: what was found or interrupted comes before the log."""
+        return self._status if self._status and otherwise in (0, INCONCLUSIVE) else otherwise
 
     def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> LogSink:
         """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
@@ -112,9 +125,14 @@ class LogWriter:
 
     def _give_up(self, error: OSError) -> None:
         stream, self._stream = self._stream, None
+        if stream is not None and stream is not sys.stdout.buffer:
+            with suppress(OSError):  # what it still holds cannot be written either
+                stream.close()
         if error.errno != errno.EPIPE:
-            sys.stderr.write(f"ksmactors: log {self.name}: {error.strerror}; the rest of the log is lost\n")
+            self._status = USAGE
+            sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
         elif stream is sys.stdout.buffer:
+            self._status = CLOSED_PIPE
             # What Python still holds for the reader that has gone must not fail again when the process ends.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
@@ -164,7 +182,8 @@ class LogSink:
 def open_log(path: str) -> LogWriter:
     """A log of JSON lines in a new file, or on standard output for `-`; UsageError if it cannot be written."""
     if path == "-":
-        return LogWriter(sys.stdout.buffer, "standard output", json_line)
+        form = terminal_json_line if sys.stdout.isatty() else json_line
+        return LogWriter(sys.stdout.buffer, "standard output", form)
     try:
         stream = Path(path).open("wb")  # noqa: SIM115  # the LogWriter closes it
     except OSError as error:

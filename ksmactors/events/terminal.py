@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any, BinaryIO, Final, TextIO
 
+from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import ALWAYS, LogWriter
 
@@ -49,7 +50,7 @@ class PersonForm:
 
     def line(self, level: str, event: dict[str, Any]) -> str:
         """The line without its newline; `event` has the keys of a JSON line."""
-        actor, name = str(event["actor"]), str(event["event"])
+        actor, name = escaped(str(event["actor"])), escaped(str(event["event"]))
         style = self._styles.setdefault(actor, (_PALETTE[len(self._styles) % len(_PALETTE)],))
         self._width = max(self._width, len(actor))
         loud = _STYLES.get(level) or (_RACE if name.startswith("race.") else style)

@@ -91,7 +91,6 @@ class Actor:
         methods of what it waits for: a deadlock is not in `lock`, but in who calls it."""
         return [frame.f_code.co_name for frame in self._parked() if _tells(frame, self.waiting_on)]
 
-
     def call_chain(self) -> list[FrameType]:
         """The frames of the functions that the parked actor is in, outermost first, without the conductor's own."""
         return [frame for frame in self._parked() if _tells(frame, None)]

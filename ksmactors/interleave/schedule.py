@@ -24,14 +24,16 @@ import json
 import re
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.tape import Tape
+
+T = TypeVar("T")
 
 VERSION: Final = 2
 PREFIX: Final = f"ksm{VERSION}:"
@@ -39,8 +41,36 @@ PREFIX: Final = f"ksm{VERSION}:"
 TURNS_MAX: Final = 1 << 26
 """Choices in a schedule that are believed: ten times the default step limit. More is damage, and would fill memory."""
 
-BYTES_MAX: Final = 1 << 28
+TURNS_PER_STEP: Final = 4
+"""Choices in a schedule for each step of its `max_steps`, at most: one at a step, and one where an actor blocks, sleeps
+or ends."""
+
+RUNS_MAX: Final = 1 << 23
+"""Runs of equal choices that are believed: more than the default step limit has steps."""
+
+ACTORS_MAX: Final = 4096
+"""Actors of a schedule that are believed."""
+
+BYTES_MAX: Final = 1 << 26
 """Bytes of the unpacked stream that are believed."""
+
+EXPANSION_MAX: Final = 200
+"""Unpacked bytes for each packed one that are believed. Schedules have two or three; a livelock of two actors that move
+in turn would have a thousand, and is packed less tightly."""
+
+EXPANSION_FREE: Final = 1 << 16
+"""Unpacked bytes that are believed however few the packed ones are."""
+
+LOOSE: Final = 1 << 11
+"""Bytes of a stream that are packed by themselves where it would otherwise be packed too tightly to be believed."""
+
+MASK_BYTES_MAX: Final = 1 << 28
+"""Memory for ready masks: a run of three bytes can have a mask of hundreds."""
+
+NUMBER_BYTES: Final = 10
+"""A number in the stream is below 2**70; only a ready mask may have one bit for each actor."""
+
+MASK_BYTES: Final = ACTORS_MAX // 7 + 1
 
 
 class Departure(NamedTuple):
@@ -61,18 +91,69 @@ class Departure(NamedTuple):
     stuck: bool
 
 
-@dataclass(slots=True)
+Run: TypeAlias = tuple[int, int, int]
+"""A stretch of equal choices: the ready mask, the number of the chosen actor, how many choices."""
+
+
 class Schedule:
     """What was chosen and drawn, and what it was recorded with.
 
     `header` is for whoever starts the run (workload, parameters, kernel, seed, strategy...): values are what JSON
-    has. `turns` and `draws` are as in Tape; `departures` say the same as `turns`, by names.
+    has. `turns` and `draws` are as in Tape; `departures` say the same as `turns`, by names. `runs` are the turns as
+    stretches of equal choices, which take less memory; give one of the two.
     """
 
-    header: dict[str, Any] = field(default_factory=dict)
-    turns: list[tuple[int, int]] = field(default_factory=list)
-    draws: list[tuple[str, int, int]] = field(default_factory=list)
-    departures: list[Departure] = field(default_factory=list)
+    __slots__ = ("_runs", "_turns", "departures", "draws", "header")
+
+    def __init__(
+        self,
+        header: dict[str, Any] | None = None,
+        turns: list[tuple[int, int]] | None = None,
+        draws: list[tuple[str, int, int]] | None = None,
+        departures: list[Departure] | None = None,
+        *,
+        runs: list[Run] | None = None,
+    ) -> None:
+        self.header = {} if header is None else header
+        self.draws = [] if draws is None else draws
+        self.departures = [] if departures is None else departures
+        self._runs = runs
+        self._turns = [] if turns is None and runs is None else turns
+
+    @property
+    def turns(self) -> list[tuple[int, int]]:
+        """One (ready mask, chosen number) for each choice. May be changed: the runs follow."""
+        if self._turns is None:
+            self._turns = [(mask, chosen) for mask, chosen, points in self._runs or () for _ in range(points)]
+            self._runs = None
+        return self._turns
+
+    @turns.setter
+    def turns(self, turns: list[tuple[int, int]]) -> None:
+        self._turns, self._runs = turns, None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The turns as stretches of equal choices."""
+        return list(runs(self._turns)) if self._turns is not None else self._runs or []
+
+    @property
+    def choices(self) -> int:
+        """How many turns there are."""
+        return len(self._turns) if self._turns is not None else sum(points for _, _, points in self._runs or ())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        return self._parts() == other._parts()
+
+    __hash__ = None  # type: ignore[assignment]  # its turns may be changed
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.header!r}, {self.choices} choices, {len(self.draws)} draws)"
+
+    def _parts(self) -> tuple[object, ...]:
+        return self.header, self.runs, self.draws, self.departures
 
 
 def recorded(header: dict[str, Any], tape: Tape) -> Schedule:
@@ -92,7 +173,7 @@ def looks_like_schedule(text: str) -> bool:
 
 def encode(schedule: Schedule) -> str:
     """The schedule string: printable ASCII without spaces."""
-    packed = zlib.compress(bytes(_Writer().schedule(schedule)), 9)
+    packed = _packed(bytes(_Writer().schedule(schedule)))
     return PREFIX + urlsafe_b64encode(zlib.crc32(packed).to_bytes(4, "big") + packed).rstrip(b"=").decode()
 
 
@@ -102,21 +183,20 @@ def decode(text: str) -> Schedule:
     Raises:
         ScheduleFormatError: it is none, is of another version, or was damaged; the message says which.
     """
-    text = "".join(text.split())
-    prefix = re.match(r"ksm(\d+):", text)
-    if prefix is None:
-        raise ScheduleFormatError(f"a schedule string starts with {PREFIX}, this starts with {text[:12]!r}")
-    if prefix[0] != PREFIX:
-        raise ScheduleFormatError(f"the schedule string has version {prefix[1]}, this program reads version {VERSION}")
-    stream = _unpacked(text[len(PREFIX) :])
-    try:
-        return _Reader(stream).schedule()
-    except (IndexError, ValueError) as error:  # the checksum was right: somebody wrote it like that
-        raise ScheduleFormatError(f"the schedule string makes no sense: {error}") from None
+    return _sensible("".join(text.split()), _Reader.schedule)
 
 
-def runs(turns: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Stretches of equal choices: (ready mask, chosen, how many)."""
+def header_of(text: str) -> dict[str, Any]:
+    """The header of a schedule string, without the rest of it.
+
+    Raises:
+        ScheduleFormatError: as `decode`, as far as it looks.
+    """
+    return _sensible("".join(text.split()), _Reader.header)
+
+
+def runs(turns: Iterable[tuple[int, int]]) -> Iterator[Run]:
+    """Stretches of equal choices."""
     for (mask, chosen), stretch in groupby(turns):
         yield mask, chosen, sum(1 for _ in stretch)
 
@@ -124,6 +204,33 @@ def runs(turns: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
 def numbers(mask: int) -> list[int]:
     """The actor numbers in a ready mask, in ascending order."""
     return [number for number in range(mask.bit_length()) if mask >> number & 1]
+
+
+def _packed(stream: bytes) -> bytes:
+    packed = zlib.compress(stream, 9)
+    if len(stream) < _unpacked_max(packed):
+        return packed
+    packer = zlib.compressobj(9)
+    parts = (stream[start : start + LOOSE] for start in range(0, len(stream), LOOSE))
+    return b"".join(packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH) for part in parts) + packer.flush()
+
+
+def _unpacked_max(packed: bytes) -> int:
+    return min(BYTES_MAX, EXPANSION_FREE + EXPANSION_MAX * len(packed))
+
+
+def _sensible(text: str, reading: Callable[[_Reader], T]) -> T:
+    """What `reading` makes of the stream of a schedule string without white space."""
+    prefix = re.match(r"ksm(\d{1,9}):", text)
+    if prefix is None:
+        raise ScheduleFormatError(f"a schedule string starts with {PREFIX}, this starts with {text[:12]!r}")
+    if prefix[0] != PREFIX:
+        raise ScheduleFormatError(f"the schedule string has version {prefix[1]}, this program reads version {VERSION}")
+    stream = _unpacked(text[len(PREFIX) :])
+    try:
+        return reading(_Reader(stream))
+    except (IndexError, ValueError, RecursionError) as error:  # the checksum was right: somebody wrote it like that
+        raise ScheduleFormatError(f"the schedule string makes no sense: {error}") from None
 
 
 def _unpacked(text: str) -> bytes:
@@ -140,11 +247,16 @@ def _unpacked(text: str) -> bytes:
     if not packed or zlib.crc32(packed) != int.from_bytes(checksum, "big"):
         raise ScheduleFormatError("the schedule string is damaged: its checksum is wrong; was it copied whole?")
     unpacker = zlib.decompressobj()
+    limit = _unpacked_max(packed)
     try:
-        stream = unpacker.decompress(packed, BYTES_MAX)
+        stream = unpacker.decompress(packed, limit)
     except zlib.error as error:
         raise ScheduleFormatError(f"the schedule string makes no sense: {error}") from None
-    if not unpacker.eof:
+    if not unpacker.eof and len(stream) == limit:
+        raise ScheduleFormatError(
+            f"the schedule string makes no sense: {len(packed)} bytes unpack to more than {limit}"
+        )
+    if not unpacker.eof or unpacker.unused_data:
         raise ScheduleFormatError("the schedule string makes no sense: its stream does not end")
     return stream
 
@@ -161,7 +273,7 @@ class _Writer(bytearray):
         self.number(len(schedule.draws))
         for label, n, value in schedule.draws:
             self.number(places[label], n, value)
-        stretches = list(runs(schedule.turns))
+        stretches = schedule.runs
         self.number(len(stretches))
         before = 0
         for mask, chosen, points in stretches:
@@ -186,20 +298,26 @@ class _Writer(bytearray):
 
 
 class _Reader:
+    """Reads a stream that anybody may have written: nothing is built before its size is checked."""
+
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def schedule(self) -> Schedule:
+        header = self.header()
+        texts = [self.text() for _ in range(self.count(1))]
+        draws = [self.draw(texts) for _ in range(self.count(3))]
+        stretches = self.runs(_turns_max(header))
+        departures = [self.departure(texts) for _ in range(self.count(5))]
+        if self.at != len(self.data):
+            raise ValueError("something follows its end")
+        return Schedule(header, None, draws, departures, runs=stretches)
+
+    def header(self) -> dict[str, Any]:
         header = json.loads(self.text())
         if not isinstance(header, dict):
             raise ValueError("its header is no object")  # told as a damaged string by `decode`
-        texts = [self.text() for _ in range(self.number())]
-        draws = [self.draw(texts) for _ in range(self.number())]
-        turns = self.turns()
-        departures = [self.departure(texts) for _ in range(self.number())]
-        if self.at != len(self.data):
-            raise ValueError("something follows its end")
-        return Schedule(header, turns, draws, departures)
+        return header
 
     def departure(self, texts: list[str]) -> Departure:
         actor, doing, to = (texts[self.number()] for _ in range(3))
@@ -211,26 +329,47 @@ class _Reader:
             raise ValueError(f"draws {value} from 0..{n - 1} for {label!r}")
         return label, n, value
 
-    def turns(self) -> list[tuple[int, int]]:
-        turns: list[tuple[int, int]] = []
-        mask = 0
-        for _ in range(self.number()):
-            mask ^= self.number()
-            ready, index, points = numbers(mask), self.number(), self.number()
-            if len(turns) + points > TURNS_MAX:
-                raise ValueError(f"more than {TURNS_MAX} choices")
-            turns.extend([(mask, ready[index])] * points)
-        return turns
+    def runs(self, turns_max: int) -> list[Run]:
+        stretches: list[Run] = []
+        ready: list[int] = []
+        mask = turns = 0
+        room = MASK_BYTES_MAX
+        count = self.count(3)
+        if count > RUNS_MAX:
+            raise ValueError(f"more than {RUNS_MAX} runs of choices")
+        for _ in range(count):
+            changed = self.number(MASK_BYTES)
+            if changed:
+                mask ^= changed
+                room -= mask.bit_length() // 8
+                for number in numbers(changed):
+                    _toggle(ready, number)
+            index, points = self.number(), self.number()
+            turns += points
+            if turns > turns_max:
+                raise ValueError(f"more than {turns_max} choices")
+            if not points or index >= len(ready) or mask.bit_length() > ACTORS_MAX or room < 0:
+                raise ValueError("a run of choices that no schedule has")
+            stretches.append((mask, ready[index], points))
+        return stretches
 
-    def number(self) -> int:
+    def count(self, size: int) -> int:
+        """How many things of at least `size` bytes follow."""
+        count = self.number()
+        if count * size > len(self.data) - self.at:
+            raise IndexError("its end is missing")
+        return count
+
+    def number(self, longest: int = NUMBER_BYTES) -> int:
         value = shift = 0
-        while True:
+        for _ in range(longest):
             byte = self.data[self.at]
             self.at += 1
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
                 return value
+        raise ValueError("a number is too large")
 
     def text(self) -> str:
         length = self.number()
@@ -239,3 +378,18 @@ class _Reader:
             raise IndexError("its end is missing")
         self.at += length
         return data.decode()
+
+
+def _turns_max(header: Mapping[str, Any]) -> int:
+    """How many choices are believed of a schedule with that header."""
+    steps = header.get("max_steps")
+    return min(TURNS_MAX, TURNS_PER_STEP * steps + ACTORS_MAX) if isinstance(steps, int) and steps > 0 else TURNS_MAX
+
+
+def _toggle(ready: list[int], number: int) -> None:
+    """Put an actor into the sorted ready set, or take it out."""
+    place = bisect_left(ready, number)
+    if place < len(ready) and ready[place] == number:
+        del ready[place]
+    else:
+        ready.insert(place, number)

@@ -125,6 +125,12 @@ class Turns(ABC):
         except KsmActorsError as error:  # a replay that diverges, say
             raise self._failed(error) from None
 
+    def expire(self) -> None:
+        """Give the schedule up at the next point, as if it had run out of steps. Any thread may call this, again if the
+        schedule goes on: a point that is being passed can undo it."""
+        self.max_steps = 0
+        self._left = min(self._left, 1)
+
     # -- who listens --------------------------------------------------------------------------------------
 
     def observe(self, observer: Observer) -> None:

@@ -23,8 +23,19 @@ def kstrtoul(text: str) -> int:
     """Parse base 10: one leading '+' and one trailing newline are allowed, blanks are not. -EINVAL or -ERANGE."""
     if not _NUMBER.fullmatch(text):
         return -EINVAL
-    value = int(text)
+    value = decimal(text)
     return value if value <= ULONG_MAX else -ERANGE
+
+
+def decimal(text: str) -> int:
+    """The number that a text of digits stands for, which may have a sign before and a newline behind it.
+
+    Whatever has more digits than any limit of the kernel's comes out as 2^128 or -2^128: Python refuses to convert
+    thousands of digits.
+    """
+    digits = text.strip("+-\n").lstrip("0")
+    value = int(digits or "0") if len(digits) < 30 else 1 << 128
+    return -value if text.startswith("-") else value
 
 
 class Sysfs(EntryPoints):

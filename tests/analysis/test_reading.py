@@ -130,7 +130,7 @@ def test_what_is_empty_missing_or_a_directory_is_said_and_the_others_are_read(
         f"{tmp_path / 'none'}: cannot be read: No such file or directory",
         f"{tmp_path}: cannot be read: Is a directory",
     ]
-    assert [file.read for file in files] == [True, False, False, True]
+    assert [file.read for file in files] == [False, False, False, True]
 
 
 def test_several_logs_are_one_table(spoil: Write, sound: bytes) -> None:

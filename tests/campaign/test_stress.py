@@ -77,9 +77,9 @@ def test_a_finding_file_says_all_that_a_replay_needs(tmp_path: Path) -> None:
     assert found.file is not None
     content = json.loads(found.file.read_text())
     assert content["signature"] == "deadlock/deadlock@run"
-    assert content["replay"] == f"ksmactors replay {found.file}"
+    assert content["replay"] == f"ksmactors replay --trust {found.file}"
     assert content["story"]
-    again = ksmactors.replay(found.file)
+    again = ksmactors.replay(found.file, trust=True)
     assert again.verdict is Verdict.FINDING
     assert again.digest == found.outcome.digest
 
@@ -96,7 +96,7 @@ def test_a_finding_that_cannot_be_written_is_told_with_its_schedule(tmp_path: Pa
     (found,) = campaign("Deadlock", out=tmp_path / "gone").tally.found.values()
     assert found.file is None
     assert "cannot be written" in found.problem
-    assert found.replay == f"ksmactors replay {found.outcome.schedule}"
+    assert found.replay == f"ksmactors replay --trust {found.outcome.schedule}"
 
 
 def test_a_crash_ends_the_campaign_and_is_kept(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_crash_ends_the_campaign_and_is_kept(tmp_path: Path) -> None:
     assert running.tally.exit_status == 3
     assert 0 < running.tally.schedules < 40
     assert running.tally.crash.file is not None
-    assert ksmactors.replay(running.tally.crash.file).verdict is Verdict.CRASHED
+    assert ksmactors.replay(running.tally.crash.file, trust=True).verdict is Verdict.CRASHED
 
 
 def test_out_of_steps_is_inconclusive() -> None:

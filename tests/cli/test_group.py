@@ -91,7 +91,7 @@ def test_the_help_of_a_command_works(name: str, capsys: pytest.CaptureFixture[st
         (["run", "nowhere.py:Class"], "nowhere.py"),
         (["replay", "no/such/file"], "no/such/file"),
         (["replay", ""], "an empty name"),
-        (["replay", "/dev/null"], "/dev/null: is neither a finding file nor a schedule string"),
+        (["replay", "/dev/null"], "finding file /dev/null: is not a regular file"),
         (["replay"], "Missing argument 'FILE|SCHEDULE'; see `ksmactors replay --help`"),
     ],
 )
@@ -116,7 +116,7 @@ def test_ctrl_c_while_a_class_is_made(monkeypatch: pytest.MonkeyPatch, capsys: p
     wrapped.__cause__ = KeyboardInterrupt()
     _break(monkeypatch, wrapped)
     assert main(["list", "events"]) == 130
-    assert capsys.readouterr().err == "ksmactors: interrupted\n"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("error", "status"), [(UsageError("so not"), 2), (StepLimit("too long"), 4)])

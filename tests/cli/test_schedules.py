@@ -105,7 +105,7 @@ def test_stress_finds_and_replay_finds_again(capsys: Capsys, tmp_path: Path) -> 
         "functions",
     } <= finding.keys()
     recorded = json.loads(Path(finding["file"]).read_text())
-    assert asked(capsys, "replay", finding["file"], status=1)["digest"] == recorded["digest"]
+    assert asked(capsys, "replay", "--trust", finding["file"], status=1)["digest"] == recorded["digest"]
 
 
 def test_stress_ends_with_a_table(capsys: Capsys) -> None:
@@ -141,8 +141,8 @@ def test_a_crashed_workload(capsys: Capsys, tmp_path: Path) -> None:
     err = capsys.readouterr().err
     assert 'raise KeyError("boom")' in err
     (file,) = tmp_path.glob("*.json")
-    assert f"replay: ksmactors replay {file}" in err
-    assert main(["replay", str(file)]) == 3
+    assert f"replay: ksmactors replay --trust {file}" in err
+    assert main(["replay", "--trust", str(file)]) == 3
     assert "the same finding, event by event" in capsys.readouterr().err
 
 
@@ -191,7 +191,7 @@ def test_a_replay_of_a_changed_program(before: str, capsys: Capsys, tmp_path: Pa
     asked(capsys, "stress", f"{program}:Deadlock", "--seeds", "1", "--out", str(tmp_path), status=1)
     (file,) = tmp_path.glob("*.json")
     program.write_text(PROGRAMS.read_text().replace(before, after, 1))
-    replay = _other_process("replay", str(file))
+    replay = _other_process("replay", "--trust", str(file))
     assert said in replay.stderr
     assert replay.returncode == 1
 

@@ -77,7 +77,7 @@ def asked(capsys: Capsys, *args: str, status: int = 0) -> dict[str, Any]:
 
 def test_json_has_what_the_contract_says(finding: str, capsys: Capsys) -> None:
     """The object of `shrink --json` has the keys of a campaign, and beside them what it has come to."""
-    content = asked(capsys, "shrink", finding, status=1)
+    content = asked(capsys, "shrink", "--trust", finding, status=1)
     assert {"workloads", "kernel", "verdict", "findings", "digest", "departures", "steps_of", "schedules_tried"} <= (
         content.keys()
     )
@@ -90,14 +90,14 @@ def test_json_has_what_the_contract_says(finding: str, capsys: Capsys) -> None:
 
 def test_what_is_left_replays(finding: str, capsys: Capsys) -> None:
     """The finding file that `shrink` writes replays event by event."""
-    content = asked(capsys, "shrink", finding, status=1)
-    assert main(["replay", content["findings"][0]["file"]]) == 1
+    content = asked(capsys, "shrink", "--trust", finding, status=1)
+    assert main(["replay", "--trust", content["findings"][0]["file"]]) == 1
     assert "the same finding, event by event" in capsys.readouterr().err
 
 
 def test_a_person_reads_a_story(finding: str, capsys: Capsys) -> None:
     """Without --json: the finding, what is left of the departures, and a numbered story that ends with it."""
-    assert main(["shrink", finding, "-q"]) == 1
+    assert main(["shrink", "--trust", finding, "-q"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "1 departure of " in "\n".join(lines)
     assert any(line.endswith("is stopped before it writes count") for line in lines)
@@ -106,7 +106,7 @@ def test_a_person_reads_a_story(finding: str, capsys: Capsys) -> None:
 
 def test_a_budget(finding: str, capsys: Capsys) -> None:
     """`--max-schedules` bounds what is tried."""
-    assert asked(capsys, "shrink", finding, "--max-schedules", "2", status=1)["schedules_tried"] == 2
+    assert asked(capsys, "shrink", "--trust", finding, "--max-schedules", "2", status=1)["schedules_tried"] == 2
 
 
 def test_ctrl_c(finding: str, program: Path, capsys: Capsys) -> None:
@@ -116,7 +116,7 @@ def test_ctrl_c(finding: str, program: Path, capsys: Capsys) -> None:
             "        count, other", f"        calls.append(1)\n        if len(calls) == {after}:\n"
             "            raise KeyboardInterrupt\n        count, other",
         ))  # fmt: skip
-        assert main(["shrink", finding]) == 130
+        assert main(["shrink", "--trust", finding]) == 130
         captured = capsys.readouterr()
         assert told in captured.err
         assert ("replay: ksmactors replay" in captured.out) == (after > 1)
@@ -145,7 +145,7 @@ def test_what_is_no_finding(text: str | None, message: str, tmp_path: Path, caps
 def test_a_schedule_without_a_finding(program: Path, capsys: Capsys) -> None:
     """A schedule that found nothing cannot be shrunk: one line, exit status 2."""
     schedule = asked(capsys, "run", f"{program}:Counts", "--strategy", "default")["schedule"]
-    assert main(["shrink", schedule]) == 2
+    assert main(["shrink", "--trust", schedule]) == 2
     assert capsys.readouterr().err == "ksmactors: there is nothing to shrink: the replay ended with ok\n"
 
 
@@ -153,7 +153,7 @@ def test_a_tape_of_another_workload(finding: str, capsys: Capsys) -> None:
     """A schedule whose workload is another one now is told with the first difference, in one line."""
     schedule = decode(json.loads(Path(finding).read_text())["schedule"])
     schedule.header |= {"workload": "classic.starve_20", "params": {}}
-    assert main(["shrink", encode(schedule)]) == 2
+    assert main(["shrink", "--trust", encode(schedule)]) == 2
     err = capsys.readouterr().err
     assert "there is nothing to shrink: the replay ended with ok (the replay diverges at choice 0" in err
     assert err.count("\n") == 1
@@ -164,9 +164,9 @@ class TestAfterAChange:
 
     def test_names_lead_to_the_same_finding(self, finding: str, program: Path, capsys: Capsys) -> None:
         """`replay` says that the steps lead nowhere, but the departures to the same finding; it exits with 1."""
-        small = asked(capsys, "shrink", finding, status=1)["findings"][0]["file"]
+        small = asked(capsys, "shrink", "--trust", finding, status=1)["findings"][0]["file"]
         edit(program, SOURCE.replace("# here", HARMLESS))
-        assert main(["replay", small, "-q"]) == 1
+        assert main(["replay", "--trust", small, "-q"]) == 1
         err = capsys.readouterr().err
         assert "did not find model/lost@run again" in err
         assert "the recorded steps do not fit this version; following the 1 departure by name leads to the same" in err
@@ -174,7 +174,7 @@ class TestAfterAChange:
     def test_the_first_difference_is_told(self, finding: str, program: Path, capsys: Capsys) -> None:
         """A replay whose ready sets differ names the first choice at which they do, before it follows names."""
         edit(program, SOURCE.replace("# here", HARMLESS))
-        assert main(["replay", finding, "-q"]) == 1
+        assert main(["replay", "--trust", finding, "-q"]) == 1
         err = capsys.readouterr().err
         assert "the replay diverges at choice " in err
         assert ": recorded ready " in err
@@ -182,11 +182,11 @@ class TestAfterAChange:
 
     def test_a_schedule_that_fits_again(self, finding: str, program: Path, capsys: Capsys) -> None:
         """What was followed by name is a schedule of its own, which `replay --json` gives, and which replays."""
-        small = asked(capsys, "shrink", finding, status=1)["findings"][0]["file"]
+        small = asked(capsys, "shrink", "--trust", finding, status=1)["findings"][0]["file"]
         edit(program, SOURCE.replace("# here", HARMLESS))
-        second = asked(capsys, "replay", small, status=1)["by_names"]
+        second = asked(capsys, "replay", "--trust", small, status=1)["by_names"]
         assert second["verdict"] == "finding"
-        again = asked(capsys, "replay", second["finding"]["schedule"], status=1)
+        again = asked(capsys, "replay", "--trust", second["finding"]["schedule"], status=1)
         assert "by_names" not in again
         assert again["findings"][0]["signature"] == second["finding"]["signature"]
 
@@ -198,11 +198,11 @@ class TestAfterAChange:
             .replace("+ 1)\n", "+ 1)\n            await mutex.unlock()\n")
             .replace("        async def", '        mutex = table.mutex("m")\n\n        async def'),
         )
-        assert main(["replay", finding, "-q"]) == 1
+        assert main(["replay", "--trust", finding, "-q"]) == 1
         assert "by name does not find model/lost@run again" in capsys.readouterr().err
 
     def test_shrink_follows_names_too(self, finding: str, program: Path, capsys: Capsys) -> None:
         """`shrink` takes a recording whose steps do not fit, if its names lead to the finding."""
-        small = asked(capsys, "shrink", finding, status=1)["findings"][0]["file"]
+        small = asked(capsys, "shrink", "--trust", finding, status=1)["findings"][0]["file"]
         edit(program, SOURCE.replace("# here", HARMLESS))
-        assert asked(capsys, "shrink", small, status=1)["departures"] == 1
+        assert asked(capsys, "shrink", "--trust", small, status=1)["departures"] == 1

@@ -84,7 +84,7 @@ def first_found(subject: Subject, strategy: str = "random") -> Outcome:
 
 def shrunk(outcome: Outcome, *, budget: int = 300) -> Shrunk:
     """What shrinking comes to."""
-    return trio.run(partial(shrink, recorded(outcome.schedule), budget=budget))
+    return trio.run(partial(shrink, recorded(outcome.schedule, trust=True), budget=budget))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_few_departures_draws_of_zero_and_small_parameters(found: Outcome) -> No
 def test_the_result_replays_from_its_own_file(found: Outcome, tmp_path: Path) -> None:
     """What is left is a finding like any other: its file replays it event by event."""
     small = shrunk(found)
-    again = ksmactors.replay(save(small.outcome, tmp_path))
+    again = ksmactors.replay(save(small.outcome, tmp_path), trust=True)
 
     assert again.digest == small.outcome.digest
     assert again.defect is not None
@@ -186,7 +186,7 @@ def test_a_diverging_recording_that_names_lead_nowhere_with(found: Outcome) -> N
     with pytest.raises(
         UsageError, match=r"nothing to shrink: .*the replay diverges at choice 0 .*recorded ready 1 .*now ready 1 "
     ):
-        trio.run(shrink, recorded(encode(schedule)))
+        trio.run(shrink, recorded(encode(schedule), trust=True))
 
 
 def test_ctrl_c_keeps_the_smallest_so_far() -> None:
@@ -214,6 +214,6 @@ def test_ctrl_c_before_anything() -> None:
 
 def test_from_python(found: Outcome, tmp_path: Path) -> None:
     """`ksmactors.shrink` takes what `replay` takes."""
-    small = ksmactors.shrink(save(found, tmp_path), max_schedules=20)
+    small = ksmactors.shrink(save(found, tmp_path), max_schedules=20, trust=True)
     assert small.tried <= 20
     assert len(small.departures) <= small.of

@@ -33,4 +33,4 @@ def read(
     gathering = Gathering(Request([str(path) for path in paths], pids, core, nodes, spread), progress)
     gathering.read()
     question = Question("series", gathering.spread.nodes, gathering.spread.policy, 10, 100, 20, Knobs())
-    return Answer.of(question, gathering.census, gathering.sources, gathering.problems)
+    return Answer.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])

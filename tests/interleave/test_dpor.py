@@ -262,18 +262,16 @@ def test_a_state_that_was_kept_goes_on() -> None:
     assert searched(program, Forgetful()).ends == whole.ends
 
 
-def test_share_grows_to_one() -> None:
-    """The estimate of what has been seen lies between 0 and 1, and is 0 before the first branch is done."""
-    search = Dpor()
-    shares: list[float] = []
+def test_branches_left_are_run() -> None:
+    """At any time at least as many schedules follow as branches are known to be left."""
+    left: list[int] = []
 
     class Told(Dpor):
         def advance(self) -> bool:
             more = super().advance()
-            shares.append(self.share)
+            left.append(self.branches_left if more else 0)
             return more
 
-    assert search.share == 0.0
     searched(played(random_program(Random(5), 2, 3, "v")), Told())
-    assert all(0 <= share < 1 for share in shares)
-    assert shares[-2] > shares[0]
+    assert max(left) > 1
+    assert all(known <= len(left) - ran for ran, known in enumerate(left, 1))

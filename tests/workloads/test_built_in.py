@@ -105,7 +105,7 @@ def test_the_image_does_not_matter(run: Run, tmp_path: Path) -> None:
 
 def test_an_image_that_will_not_do(tmp_path: Path) -> None:
     """A missing image is a usage error before the first schedule."""
-    with pytest.raises(UsageError, match=r"image .*gone cannot be read"):
+    with pytest.raises(UsageError, match=r"image .*gone: cannot be read"):
         load_workload("vm_fleet")(image=tmp_path / "gone")
 
 

@@ -66,8 +66,10 @@ def test_an_empty_file(tmp_path: Path) -> None:
         image_pages(empty, 1)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("gone.bin", "No such file or directory"), ("", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("gone.bin", r"cannot be read \(No such file or directory\)"), ("", "is not a regular file")]
+)
 def test_an_unreadable_file(tmp_path: Path, name: str, reason: str) -> None:
     """A file that cannot be read is refused, with the system's reason."""
-    with pytest.raises(UsageError, match=f"cannot be read: {reason}"):
+    with pytest.raises(UsageError, match=f": {reason}"):
         image_pages(tmp_path / name, 1)

@@ -12,7 +12,7 @@ from ksmactors.interleave.actor import ACQUIRE, KIND_NAMES, Actor, Operation
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import Mutex, SpinLock
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.schedule import numbers
+from ksmactors.interleave.schedule import ACTORS_MAX, numbers
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.parameters import Int, parameters_of
@@ -193,17 +193,13 @@ class Search(Strategy):
         return None
 
     @property
-    def share(self) -> float:
-        """An estimate of how much of the tree has been seen, from 0 to 1, as if all branches known by now were alike.
+    def branches_left(self) -> int:
+        """Branches that are known and have not been taken, the one that is set up among them.
 
-        Branches that are not known yet make it too high.
+        Each is a schedule to run. A lower bound of what is left, as long as the search is not at its end: what they
+        lead to is not known.
         """
-        share, weight = 0.0, 1.0
-        for node in self.path:
-            done, known = node.branches
-            weight /= known
-            share += done * weight
-        return share
+        return 1 + sum(known - done - 1 for done, known in (node.branches for node in self.path))
 
     def parameters(self) -> dict[str, Any]:
         """Its parameters by name."""
@@ -222,6 +218,8 @@ class Search(Strategy):
         try:
             self.path = [_restored(saved) for saved in state["path"]]
             self.limits = dict.fromkeys(state["limits"])
+            if not all(isinstance(limit, str) for limit in self.limits):
+                raise ValueError("limits that are no texts")
         except (KeyError, TypeError, ValueError) as error:
             raise ScheduleFormatError(f"the state of the search makes no sense ({error!r})") from None
 
@@ -289,13 +287,30 @@ def futile(actor: Actor) -> bool:
     return isinstance(lock, SpinLock) or not actor.spin_depth  # who would sleep with a spinlock held is convicted
 
 
-def _restored(saved: list[Any]) -> Node:
+def _restored(saved: Any) -> Node:
+    """A node of the path.
+
+    Raises:
+        ValueError, TypeError: it is none, or one that no search could have come to.
+    """
     if len(saved) == 3:
-        return Draw(*saved)
+        label, n, value = saved
+        if not (isinstance(label, str) and type(n) is type(value) is int and 0 <= value < n <= 1 << 20):
+            raise ValueError("a draw that is none")
+        return Draw(label, n, value)
     ready, enabled, chosen, signs, todo, asleep, free, done, effects = saved
+    masks = (ready, enabled, todo, asleep, done)
+    if not all(type(mask) is int and mask >= 0 and mask.bit_length() <= ACTORS_MAX for mask in masks):
+        raise ValueError("actors that are none")
+    if not (type(chosen) is int and 0 <= chosen < ACTORS_MAX and ready >> chosen & 1 and type(free) is bool):
+        raise ValueError("a choice that is none")
+    if (enabled | todo) & ~ready or len(signs) != ready.bit_count() or not all(isinstance(one, str) for one in signs):
+        raise ValueError("a choice among others than were ready")
+    known = {number: tuple(labels) for number, labels in effects}
+    if not all(type(number) is int and all(isinstance(one, str) for one in known[number]) for number in known):
+        raise ValueError("effects that are none")
     return Turn(
-        ready, enabled, chosen, tuple(signs), todo=todo, asleep=asleep, free=free, done=done,
-        effects={number: tuple(labels) for number, labels in effects},
+        ready, enabled, chosen, tuple(signs), todo=todo, asleep=asleep, free=free, done=done, effects=known,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar, Final
 
+from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
 from ksmactors.parameters import Bool, Int
@@ -83,4 +84,7 @@ class Bounded(Search):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.bound, self.left_out = state["bound"], state["left_out"]
+        bound, left_out = state.get("bound"), state.get("left_out")
+        if type(bound) is not int or not self.first <= bound <= self.preemptions or type(left_out) is not bool:
+            raise ScheduleFormatError("the state of the search makes no sense (its bound)")
+        self.bound, self.left_out = bound, left_out

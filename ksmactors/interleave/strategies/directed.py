@@ -55,7 +55,7 @@ class Step:
     of: str = ""
 
 
-_STEP: Final = re.compile(r"\s*(\S+)\s*>\s*(\S+?)(?:\s+of\s+(.+?))?(?:\s+x(\d+))?\s*")
+_STEP: Final = re.compile(r"\s*(\S+)\s*>\s*(\S+?)(?:\s+of\s+(.+?))?(?:\s+x([0-9]{1,9}))?\s*")
 
 
 def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -> list[Step]:

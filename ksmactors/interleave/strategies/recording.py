@@ -10,6 +10,7 @@ from random import Random
 from typing import ClassVar
 
 from ksmactors.errors import UsageError
+from ksmactors.files import append
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.strategies.wrapper import Wrapper
@@ -30,8 +31,7 @@ class Recording(Wrapper):
     def concluded(self) -> Mapping[str, int]:
         if self.to is not None:
             try:
-                with self.to.open("a", encoding="utf-8") as file:
-                    file.writelines(f"{line}\n" for line in self.lines)
+                append(self.to, "".join(f"{line}\n" for line in self.lines).encode(errors="replace"))
             except OSError as error:
                 raise UsageError(f"strategy recording: {self.to} cannot be written ({error.strerror})") from None
         return super().concluded()

@@ -1,11 +1,14 @@
 """Strategies by name, and the text that stands for one: `NAME` or `NAME:KEY=VALUE,...`.
 
-The value of `of` is the text of another strategy: it takes all that follows.
+The value of `of` is the text of another strategy: it takes all that follows. NAME is a registered name, or says where
+the class is: `path/to/file.py:Class` or `package.module:Class`.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
@@ -53,14 +56,42 @@ def check(cls: object) -> None:
         raise UsageError(f"strategy {cls.__module__}.{cls.__qualname__} has no {' and no '.join(missing)}")
 
 
-def register(cls: type[Strategy]) -> None:
-    """Add a strategy of somebody else's under its `name`.
+_PLACED: Final = re.compile(r"([^=,]+?:[^\W\d]\w*)(?::(.*))?", re.DOTALL)
+"""Where a class is, and what follows it; a parameter that follows a registered name has an `=` there."""
+
+
+def split(text: str) -> tuple[str, str]:
+    """The name in the text of a strategy, and its parameters as text."""
+    name, _, rest = text.partition(":")
+    placed = None if name in STRATEGIES else _PLACED.fullmatch(text)
+    return (placed[1], placed[2] or "") if placed else (name, rest)
+
+
+def nested(text: str) -> Iterator[tuple[str, str]]:
+    """The name and the parameters of a strategy, then of the one that it wraps (`of=`), and so on."""
+    while text:
+        name, rest = split(text)
+        yield name, rest
+        text = f",{rest}".partition(",of=")[2]
+
+
+def renamed(text: str, rename: Callable[[str], str]) -> str:
+    """The text of a strategy with each name in it replaced."""
+    name, rest = split(text)
+    before, of, wrapped = f",{rest}".partition(",of=")
+    if of:
+        rest = f"{before},of={renamed(wrapped, rename)}"[1:]
+    return f"{rename(name)}:{rest}" if rest else rename(name)
+
+
+def register(cls: type[Strategy], name: str | None = None) -> None:
+    """Add a strategy of somebody else's, under its own name if no other is given.
 
     Raises:
         UsageError: it is no strategy, lacks something, or has the name of another one.
     """
     check(cls)
-    known = STRATEGIES.setdefault(cls.name, cls)
+    known = STRATEGIES.setdefault(name or cls.name, cls)
     if known is not cls:
         raise UsageError(f"strategy {cls.name!r} of {cls.__module__} has the name of one of {known.__module__}")
 
@@ -71,11 +102,11 @@ def parse(text: str) -> Strategy:
     Raises:
         UsageError: there is no such strategy or parameter, or a value is wrong; the message lists what there is.
     """
-    name, _, rest = text.partition(":")
+    name, rest = split(text)
     cls = STRATEGIES.get(name)
     if cls is None:
         raise UsageError(_unknown(name))
-    return cls(**_values(text, rest))
+    return cls(**values_of(text, rest))
 
 
 def dealt(text: str, workloads: int) -> str:
@@ -83,11 +114,11 @@ def dealt(text: str, workloads: int) -> str:
 
     A strategy that learns from one schedule of a workload to the next must know how far their seeds are apart.
     """
-    name, _, rest = text.partition(":")
+    name, rest = split(text)
     if name not in STRATEGIES:  # a schedule is replayed: of a search, or of departures that were followed
         return text
     known = parameters_of(STRATEGIES[name])
-    values = _values(text, rest)
+    values = values_of(text, rest)
     if workloads > 1 and "of" in known and "of" in values:
         return text.removesuffix(values["of"]) + dealt(values["of"], workloads)
     if workloads == 1 or "every" not in known or "every" in values:
@@ -105,7 +136,12 @@ def _unknown(name: str) -> str:
     return f"no strategy {name!r}{guess}; there are: {', '.join(STRATEGIES)}"
 
 
-def _values(text: str, rest: str) -> dict[str, str]:
+def values_of(text: str, rest: str) -> dict[str, str]:
+    """The parameters of a strategy by name, as text; `text` is what messages call it.
+
+    Raises:
+        UsageError: `rest` is no KEY=VALUE,...
+    """
     values: dict[str, str] = {}
     before, of, wrapped = f",{rest}".partition(",of=")
     pairs = before[1:].split(",") if before[1:] else []

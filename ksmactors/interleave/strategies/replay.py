@@ -17,7 +17,7 @@ from typing import ClassVar, Final
 
 from ksmactors.errors import ReplayDiverged
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.schedule import Schedule, numbers, runs
+from ksmactors.interleave.schedule import Schedule, numbers
 from ksmactors.interleave.strategies.base import Stage, Strategy
 from ksmactors.interleave.tape import Tape
 
@@ -60,7 +60,7 @@ class Replay(Strategy):
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.thorough = bool(schedule.header.get("thorough"))
-        self._runs = [*runs(schedule.turns), (0, 0, UNREACHED)]
+        self._runs = [*schedule.runs, (0, 0, UNREACHED)]
 
     def begin(self, rng: Random) -> None:
         super().begin(rng)

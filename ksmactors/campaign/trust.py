@@ -1,0 +1,243 @@
+"""What a finding names outside of itself: code that is not installed, and files. Found, shown, and refused or checked.
+
+A finding may come from somebody else. To replay it must never run code that it brings along or names, unless the user
+says so (`--trust`). What is registered as an entry point has been installed by the user, and is theirs to run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from ksmactors import plugins
+from ksmactors.campaign.extensions import need_strategy
+from ksmactors.campaign.header import Header, checked_header, is_text
+from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.files import MIB, read_start
+from ksmactors.interleave.schedule import header_of
+from ksmactors.interleave.search.registry import SEARCHES
+from ksmactors.interleave.strategies.directed import Directed
+from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.strategies.registry import STRATEGIES, nested, parse, renamed, values_of
+from ksmactors.interleave.strategies.replay import Replay
+from ksmactors.parameters import FilePath, parameters_of
+
+HASHED_MAX: Final = 64 * MIB
+"""Bytes at the start of a file that its hash is over."""
+
+FILE_MAX: Final = 1024 * MIB
+"""Bytes of a file that a parameter of a finding may name."""
+
+SOURCES_MAX: Final = 1000
+"""Files that a finding may say it was recorded with."""
+
+Tell = Callable[[str], None]
+"""Takes one line about what is done on behalf of a finding."""
+
+WITHOUT_CHOICE: Final = frozenset({Replay.name, Follow.name, Directed.name, *SEARCHES})
+"""What a schedule may be recorded under that is no strategy to ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that a schedule was recorded with: its absolute path, and the SHA-256 over its start in hexadecimal."""
+
+    file: str
+    sha256: str
+
+    def as_json(self, directory: Path) -> dict[str, str]:
+        """As a finding file in `directory` keeps it: also relative to that."""
+        return {"file": self.file, "relative": os.path.relpath(self.file, directory.resolve()), "sha256": self.sha256}
+
+
+class Surroundings:
+    """Where a finding is, and what it says of the files that it was recorded with.
+
+    Args:
+        content: the finding file.
+        home: its directory; None for a schedule string that is in no file.
+
+    Raises:
+        ScheduleFormatError: its `sources` are none.
+    """
+
+    def __init__(self, content: Mapping[str, Any], home: Path | None) -> None:
+        self.home = home
+        self.sources: dict[str, dict[str, str]] = {}
+        sources = content.get("sources", [])
+        if not isinstance(sources, list) or len(sources) > SOURCES_MAX:
+            raise ScheduleFormatError("the finding's sources must be a list of files")
+        for source in sources:
+            if not isinstance(source, dict) or not all(is_text(source.get(key)) for key in ("file", "sha256")):
+                raise ScheduleFormatError("each of the finding's sources must have a file and its sha256")
+            self.sources[source["file"]] = source
+
+    def find(self, path: Path) -> Path:
+        """Where a file is that the finding names: beside the finding as it was then, or where it was.
+
+        Of several that exist, the one with the recorded hash; the path as it is if there is none.
+        """
+        source = self.sources.get(str(path), {})
+        relative = source.get("relative")
+        candidates = [path.absolute()]
+        if self.home is not None:
+            if is_text(relative) and relative:
+                candidates.insert(0, self.home / relative)
+            candidates.append(self.home / path)
+        existing = [Path(os.path.normpath(one)) for one in candidates if one.is_file()]
+        if len(existing) > 1 and source:
+            existing.sort(key=lambda one: _hash_of(one) != source["sha256"])
+        return existing[0] if existing else path
+
+    def changed(self, named: Path, found: Path) -> bool:
+        """Whether the file is another one than that the finding was recorded with."""
+        source = self.sources.get(str(named))
+        return source is not None and found.is_file() and _hash_of(found) != source["sha256"]
+
+
+def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> Header:
+    """The header of a finding with each file that it names where it is here; after this, all of it may be used.
+
+    Args:
+        header: checked.
+        around: where the finding is.
+        trust: whether code that it names by path or module may be loaded.
+        tell: told which files were changed since, and which are read.
+
+    Raises:
+        UsageError: it names code and is not trusted, or a file that may not be read.
+    """
+    moves = {spec: _settled(spec, around) for _, spec in _foreign_in(header)}
+    here = replace(
+        header,
+        workload=moves.get(header.workload, header.workload),
+        with_=tuple(moves.get(name, name) for name in header.with_),
+        watch=tuple(moves.get(name, name) for name in header.watch),
+        strategy=renamed(header.strategy, lambda name: moves.get(name, name)),
+    )
+    if not trust:
+        _refuse_code(here)
+    for before, after in moves.items():
+        named, found = plugins.file_of(before), plugins.file_of(after)
+        if named is not None and found is not None and around.changed(named, found):
+            tell(_changed(found))
+    _check_strategy(here.strategy)
+    return replace(here, params=_settled_params(here, around, tell))
+
+
+def needs_trust(schedule: str) -> bool:
+    """Whether a schedule string is replayed with `--trust` only."""
+    header = checked_header(header_of(schedule))
+    return any(_foreign_in(header)) or any(_files_of_strategy(header.strategy))
+
+
+def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object]) -> tuple[Source, ...]:
+    """The files that something is run with: those of code named by its path, and those that parameters name."""
+    code = {path.absolute() for spec in specs if (path := plugins.file_of(spec)) is not None}
+    named = {Path(str(value)).absolute() for _, value in _file_params(workload, params)} - code
+    return (
+        *(Source(str(path), plugins.source_hash(path)) for path in sorted(code)),
+        *(Source(str(path), _hash_of(path)) for path in sorted(named) if path.is_file()),
+    )
+
+
+def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, str]:
+    """Parameters as text; those that name a file name it from any folder."""
+    files = {name for name, _ in _file_params(workload, params)}
+    return {
+        name: str(Path(str(value)).absolute() if name in files else value) for name, value in sorted(params.items())
+    }
+
+
+def _foreign_in(header: Header) -> Iterator[tuple[str, str]]:
+    """The code that a header names and that nobody has installed: the group of each, and the name."""
+    named = [
+        ("workloads", header.workload),
+        *(("variants", name) for name in (*header.with_, *header.without)),
+        *(("watchers", name) for name in header.watch),
+        *(("strategies", name) for name, _ in nested(header.strategy)),
+    ]
+    return ((group, name) for group, name in named if plugins.is_foreign(group, name))
+
+
+def _settled(spec: str, around: Surroundings) -> str:
+    path = plugins.file_of(spec)
+    return spec if path is None else plugins.moved(spec, around.find(path))
+
+
+def _refuse_code(header: Header) -> None:
+    for group, spec in _foreign_in(header):
+        path = plugins.file_of(spec)
+        code = f"the file {path}" if path is not None else f"the module {spec.rpartition(':')[0]}"
+        raise UsageError(
+            f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file never runs "
+            "code: look at it first, then give --trust (trust=True from Python)"
+        )
+    for name, file in _files_of_strategy(header.strategy):
+        raise UsageError(
+            f"the finding names the strategy {name} with the file {file}, which it could write. If that is meant, give "
+            "--trust (trust=True from Python)"
+        )
+
+
+def _files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
+    """The files that a strategy, or one that it wraps, is given as parameters."""
+    for name, rest in nested(text):
+        if name not in WITHOUT_CHOICE and not plugins.is_foreign("strategies", name):
+            need_strategy(name)
+            if name in STRATEGIES:
+                yield from ((name, value) for _, value in _file_params(STRATEGIES[name], values_of(text, rest)))
+
+
+def _check_strategy(text: str) -> None:
+    """Refuse a strategy that there is not, or that cannot have these parameters."""
+    if text not in WITHOUT_CHOICE:
+        need_strategy(text)
+        parse(text)
+
+
+def _file_params(cls: type, params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Those parameters of a class that name a file."""
+    known = parameters_of(cls)
+    return ((name, value) for name, value in params.items() if isinstance(known.get(name), FilePath))
+
+
+def _settled_params(header: Header, around: Surroundings, tell: Tell) -> dict[str, str]:
+    """The parameters with each file where it is here. It must be a regular one of a sensible size; it is shown."""
+    params = dict(header.params)
+    for name, value in _file_params(plugins.load_workload(header.workload), header.params):
+        named = Path(str(value))
+        found = around.find(named)
+        try:
+            size = found.stat().st_size
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"-p {name}={found}, named by the finding: cannot be read ({reason})") from None
+        if not found.is_file():
+            raise UsageError(f"-p {name}={found}, named by the finding: is not a regular file")
+        if size > FILE_MAX:
+            raise UsageError(f"-p {name}={found}, named by the finding: is larger than {FILE_MAX // MIB} MiB")
+        tell(f"reads {found} ({size:,} bytes), named by the finding (-p {name})")
+        if around.changed(named, found):
+            tell(_changed(found))
+        params[name] = str(found)
+    return params
+
+
+def _changed(path: Path) -> str:
+    return (
+        f"{path} has changed since the finding was recorded; where its steps do not fit any more, its departures are "
+        "followed by name"
+    )
+
+
+def _hash_of(path: Path) -> str:
+    """The hash over the start of a file; empty if it cannot be read."""
+    try:
+        return sha256(read_start(path, HASHED_MAX, "file")).hexdigest()
+    except UsageError:
+        return ""

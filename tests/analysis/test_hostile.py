@@ -1,0 +1,237 @@
+"""Logs that somebody else wrote, damaged or on purpose: one clear line, bounded memory, and the rest is read."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import zstandard
+
+from ksmactors.analysis import opening, reading, store
+from ksmactors.analysis.store import Logs, SqlError
+from ksmactors.cli import main
+from ksmactors.events import catalogue as ev
+
+Write = Callable[..., str]
+SCHEDULE = [("main", ev.KSM_ENTER, f"vm{number}") for number in range(5)]
+HEAD = {
+    "event": "run.end",
+    "run": "r",
+    "seed": 1,
+    "schedule": 0,
+    "step": 1,
+    "now": 0,
+    "actor": "a",
+    "cpu": 0,
+    "node": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def sound(write_log: Write) -> bytes:
+    return Path(write_log(SCHEDULE)).read_bytes()
+
+
+def line(**fields: Any) -> bytes:
+    return orjson.dumps(HEAD | fields) + b"\n"
+
+
+def read(path: str) -> tuple[int, list[str]]:
+    """How many events there are, and what is said of the rest."""
+    with Logs([path]) as logs:
+        assert logs.rows("SELECT count(*) FROM events") == [(logs.events,)]
+        return logs.events, [str(loss).removeprefix(path) for loss in logs.losses]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_packed_logs_are_read(spoil: Write, sound: bytes, pack: Callable[[bytes], bytes]) -> None:
+    """A log packed with gzip or zstd is told by its first bytes; several packed one after the other are one log."""
+    assert read(spoil(pack(sound), "any.name")) == (5, [])
+    assert read(spoil(pack(sound) + pack(sound))) == (10, [])
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_a_packed_log_that_is_cut_off(
+    spoil: Write, write_log: Write, pack: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a packed log is read as far as it goes, or is said to be unreadable; never a traceback."""
+    noise = [("main", ev.KSM_ENTER, os.urandom(40).hex()) for _ in range(4000)]
+    packed = pack(Path(write_log(noise)).read_bytes())
+    for kept in (5, 20, len(packed) // 2, len(packed) - 3):
+        assert main(["analyze", spoil(packed[:kept])]) in (0, 2)
+        assert "Traceback" not in capsys.readouterr().err
+    events, said = read(spoil(packed[: len(packed) // 2]))
+    assert 0 < events < 4000
+    assert len(said) in (1, 2)
+
+
+def test_a_bomb_is_not_unpacked(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a packed log comes to is limited; what was read until then is kept."""
+    monkeypatch.setattr(opening, "UNPACKED_MAX", len(sound) + 1000)
+    events, said = read(spoil(gzip.compress(sound + b"\n" * 10_000_000)))
+    assert events == 5
+    assert said[-1].startswith(": cannot be read further, the rest is lost: it unpacks to more than")
+
+
+def test_no_log_fills_the_disk(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk of the temporary database is nearly full, no event is added to it."""
+    monkeypatch.setattr(store, "ROOM_MIN", 1 << 62)
+    assert main(["analyze", spoil(sound)]) == 2
+
+
+def test_a_long_line_is_lost_and_the_rest_is_read(spoil: Write, sound: bytes) -> None:
+    """A line of several megabytes is counted, and never in memory as a whole."""
+    events, said = read(spoil(sound + b"x" * 5_000_000 + b"\n" + sound))
+    assert events == 10
+    assert said == [f", line 6: too long for an event, 5000001 bytes are lost: {'x' * 40 + '...'!r}"]
+
+
+def test_a_line_without_end(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that does not end is given up."""
+    monkeypatch.setattr(reading, "SKIPPED_MAX", 3 << 20)
+    events, said = read(spoil(sound + b"\0" * (8 << 20)))
+    assert events == 5
+    assert said[-1] == ": cannot be read further, the rest is lost: line 6 does not end"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/self/mem", "/proc/self/fd"])
+def test_what_is_no_file(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Devices, directories and memory are refused at once."""
+    assert main(["analyze", path]) == 2
+    assert capsys.readouterr().err.startswith(f"ksmactors: {path}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        line(steps=2**63), line(steps=1e300), line(steps="1"), line(pfn=[1]), line(verdict={"a": 1}),
+        line().replace(b'"cpu":0', b'"cpu":' + b"9" * 5000), line().replace(b'"cpu":0', b'"cpu":NaN'),
+        b"[" * 100_000 + b"\n", b'{"a":' * 100_000 + b"\n", line()[:-2] + b',"x":"\xff"}\n',
+        line().replace(b'"r"', b'"\\ud800"'),
+    ],
+)  # fmt: skip
+def test_values_that_no_event_has(spoil: Write, sound: bytes, bad: bytes) -> None:
+    """A value that is out of range or of another type, or no JSON at all, loses its line and no other."""
+    events, said = read(spoil(sound + bad + sound))
+    assert events == 10
+    assert len(said) == 1
+    assert said[0].startswith(", line 6: no ")
+
+
+def test_odd_values_that_an_event_may_have(spoil: Write) -> None:
+    """The largest seed, keys that are there twice or unknown or nested, NUL and other characters do no harm."""
+    twice = line(step=5)[:-2] + b',"step":7,"STEP":9,"Step":{},"line":17,"file":"x"}\n'
+    path = spoil(
+        twice + line(seed=2**64 - 1, deep={"a": [1]}) + line(signature="a\0b\x1b[31m\u202e") + line(steps=None)
+    )
+    with Logs([path]) as logs:
+        rows = logs.rows("SELECT line, step, seed, signature FROM events ORDER BY line")
+    assert rows == [(1, 7, 1, None), (2, 1, 2**64 - 1, None), (3, 1, 1, "a\0b\x1b[31m\u202e"), (4, 1, 1, None)]
+
+
+def test_sums_that_no_64_bits_hold(spoil: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps that add up to more than 64 bits are told all the same."""
+    path = spoil(b"".join(line(steps=2**63 - 1, seed=seed) for seed in range(4)))
+    assert main(["analyze", path, "--json"]) == 0
+    (run,) = orjson.loads(capsys.readouterr().out)["runs"]
+    assert run["steps"] == str(4 * (2**63 - 1))
+    assert main(["analyze", path]) == 0
+
+
+def test_nothing_reaches_the_terminal_raw(spoil: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences in a log, in names of columns and in errors of SQL are shown, not performed."""
+    evil = "\x1b]0;x\x07\x9b31m\u202e"
+    path = spoil(
+        line(event="finding.found", signature=evil, watcher=evil, kind=evil, message=evil, actor=evil, run=evil)
+        + line(event="do_anonymous_page", pfn=3, mm=evil, address=1, actor=evil)
+        + evil.encode() + b"\n",
+        "evil\x1b[31m",
+    )  # fmt: skip
+    for options in (
+        [],
+        ["--json"],
+        ["--page", "3"],
+        ["--sql", f'SELECT actor AS "{evil}" FROM events'],
+        ["--sql", evil],
+    ):
+        assert main(["analyze", path, *options]) in (1, 2)
+        captured = capsys.readouterr()
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(captured.out + captured.err.replace(evil, ""))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM read_text('{}')", "SELECT * FROM read_csv('{}')", "COPY (SELECT 1) TO '{}.x'",
+        "ATTACH '{}.db'", "SET enable_external_access = true", "SET memory_limit = '99GB'", "INSTALL httpfs",
+        "LOAD httpfs", "SELECT * FROM glob('/*')", "EXPORT DATABASE '{}.d'", "IMPORT DATABASE '{}.d'",
+    ],
+)  # fmt: skip
+def test_a_query_reaches_nothing_else(spoil: Write, sound: bytes, query: str, tmp_path: Path) -> None:
+    """Once the logs are loaded no query reads or writes a file, loads an extension or unlocks that."""
+    before = set(tmp_path.iterdir())
+    path = spoil(sound)
+    with Logs([path]) as logs, pytest.raises(SqlError):
+        logs.sql(query.format(path))
+    assert set(tmp_path.iterdir()) - before == {Path(path)}
+
+
+def test_a_query_may_be_allowed_more(spoil: Write, sound: bytes) -> None:
+    """Without the lock a query reads files."""
+    path = spoil(sound)
+    with Logs([path], unsafe=True) as logs:
+        assert logs.rows(f"SELECT count(*) FROM read_text('{path}')") == [(1,)]
+
+
+def test_an_answer_comes_in_blocks(spoil: Write, sound: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows are never all in memory; JSON is one object all the same."""
+    path = spoil(sound)
+    with Logs([path]) as logs:
+        stream = logs.stream("SELECT i FROM range(2500) t(i)")
+        assert [len(block) for block in stream.blocks] == [1000, 1000, 500]
+    assert main(["analyze", path, "--json", "--sql", "SELECT i FROM range(2500) t(i)"]) == 0
+    assert orjson.loads(capsys.readouterr().out) == {"columns": ["i"], "rows": [[i] for i in range(2500)]}
+    assert main(["analyze", path, "--json", "--sql", "SELECT 1 WHERE false"]) == 0
+    assert orjson.loads(capsys.readouterr().out)["rows"] == []
+
+
+def test_tmpdir_may_have_any_name(spoil: Write, sound: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A temporary directory whose name looks like a pattern is no pattern."""
+    odd = tmp_path / "a?b*[c]'d"
+    odd.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    assert read(spoil(sound)) == (5, [])
+    assert list(odd.iterdir()) == []
+
+
+def test_no_place_for_temporary_files(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be written, that is one line."""
+    monkeypatch.setattr(store, "_temporary_place", lambda: "/nowhere")
+    assert main(["analyze", spoil(sound)]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_ctrl_c_during_a_query(spoil: Write, sound: bytes, number: int, tmp_path: Path) -> None:
+    """An interruption ends a query with 130, silently, and leaves no temporary file."""
+    query = "SELECT count(*) FROM range(100000000) a, range(100000000) b"
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", "analyze", spoil(sound), "--sql", query],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)}, text=True,
+    ) as process:  # fmt: skip
+        while not list(tmp_path.glob("ksmactors-*/events.duckdb*")):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(number)
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 130
+    assert list(tmp_path.glob("ksmactors-*")) == []

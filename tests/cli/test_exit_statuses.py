@@ -1,0 +1,286 @@
+"""Each exit status of each command, in one table."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import orjson
+import pytest
+
+from ksmactors.analysis.reading import LogReader
+from ksmactors.campaign import corpus
+from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.campaign.subject import make_subject
+from ksmactors.cli import COMMANDS, main
+from ksmactors.conformance.comparing import Comparison
+from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.language import Scenario
+from ksmactors.estimate.files import FileReader
+from tests.fuzz import signals
+
+PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
+SCENARIO: Final = Path(__file__).parents[1] / "conformance" / "scenarios" / "01_merge2.txt"
+RECORDING: Final = Path(__file__).parents[1] / "conformance" / "results" / "v3.9" / "01_merge2.out"
+
+FOUND, USAGE, CRASHED, INCONCLUSIVE, INTERRUPTED, CLOSED = 1, 2, 3, 4, 130, 141
+
+TABLE: Final = [
+    ("run {Fine}", 0),
+    ("run {Finds}", FOUND),
+    ("run nowhere", USAGE),
+    ("run {Fine} --log {tmp}/none/log", USAGE),
+    ("run fork_storm --log /dev/full", USAGE),
+    ("run {Crashes}", CRASHED),
+    ("run {Endless} --max-steps 50", INCONCLUSIVE),
+    ("run {Interrupted}", INTERRUPTED),
+    ("stress {Fine} --seeds 3", 0),
+    ("stress {Finds} --seeds 3", FOUND),
+    ("stress {Finds} --seeds 3 --stop-at-first", FOUND),
+    ("stress {Finds} --seeds 3 --log /dev/full", FOUND),
+    ("stress {Fine} --seeds 0", USAGE),
+    ("stress fork_storm --seeds 1 --log /dev/full", USAGE),
+    ("stress {Crashes} --seeds 3", CRASHED),
+    ("stress {Endless} --seeds 3 --max-steps 50", INCONCLUSIVE),
+    ("stress {Interrupted} --seeds 3", INTERRUPTED),
+    ("explore {Fine}", 0),
+    ("explore {Finds}", FOUND),
+    ("explore {Fine} --preemptions -1", USAGE),
+    ("explore {Fine} --resume --out {tmp}/other", USAGE),
+    ("explore {Crashes}", CRASHED),
+    ("explore classic.reorder_10 --max-schedules 2", INCONCLUSIVE),
+    ("explore {Endless} --seconds 0.1 --max-steps 1000000000", INCONCLUSIVE),
+    ("explore {Interrupted}", INTERRUPTED),
+    ("replay {fine}", 0),
+    ("replay {found} --trust", FOUND),
+    ("replay {found}", USAGE),
+    ("replay {tmp}/none", USAGE),
+    ("replay {crashed} --trust", CRASHED),
+    ("replay {endless} --trust", INCONCLUSIVE),
+    ("replay {interrupted} --trust", INTERRUPTED),
+    ("shrink {found} --trust", FOUND),
+    ("shrink {tmp}/none", USAGE),
+    ("analyze {clean}", 0),
+    ("analyze {clean} --sql 'SELECT 1'", 0),
+    ("analyze {log}", FOUND),
+    ("analyze {log} --sql 'SELECT 1'", FOUND),
+    ("analyze {log} {tmp}/none", FOUND),
+    ("analyze {empty}", USAGE),
+    ("analyze {cut}", USAGE),
+    ("analyze {clean} {empty}", USAGE),
+    ("analyze {clean} --sql nonsense", USAGE),
+    ("analyze {clean} [interrupted]", INTERRUPTED),
+    ("corpus S1a", 0),
+    ("corpus S1a [unseen]", FOUND),
+    ("corpus S99", USAGE),
+    ("corpus S1a [interrupted]", INTERRUPTED),
+    ("conform {scenario}", 0),
+    ("conform {scenario} --against {recording}", 0),
+    ("conform {scenario} --against {other}", FOUND),
+    ("conform {tmp}/none", USAGE),
+    ("conform {scenario} --against {tmp}", USAGE),
+    ("conform {scenario} [not run]", INCONCLUSIVE),
+    ("conform {scenario} [interrupted]", INTERRUPTED),
+    ("estimate {image}", 0),
+    ("estimate {tail}", 0),
+    ("estimate {tmp}/none", USAGE),
+    ("estimate {image} {tmp}/none", USAGE),
+    ("estimate {image} [interrupted]", INTERRUPTED),
+    ("list events", 0),
+    ("list nothing", USAGE),
+    ("list events [interrupted]", INTERRUPTED),
+]
+"""Words in braces are made by `files`; one in brackets is an accident, which `happens` prepares."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the table names."""
+    tmp = tmp_path_factory.mktemp("statuses")
+    known = {name: f"{PROGRAMS}:{name}" for name in ("Fine", "Finds", "Crashes", "Endless", "Interrupted")}
+    made = {"tmp": str(tmp), "scenario": str(SCENARIO), "recording": str(RECORDING)}
+
+    def write(name: str, content: bytes | str) -> None:
+        made[name] = str(tmp / name)
+        (tmp / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def schedule(workload: str, **more: Any) -> str:
+        campaign = Campaign(Plan([make_subject(workload, **more)], range(1), "random", keep=True))
+        anyio.run(campaign.run, backend="trio")
+        assert campaign.last is not None
+        return campaign.last.schedule
+
+    write("fine", schedule("classic.lost"))
+    write("found", schedule(known["Finds"]))
+    write("crashed", schedule(known["Crashes"]))
+    write("endless", schedule(known["Endless"], max_steps=50))
+    write("interrupted", _named(schedule(known["Fine"]), known))
+    for name, workload in (("clean", "Fine"), ("log", "Finds")):
+        made[name] = str(tmp / name)
+        assert main(["run", known[workload], "-q", "--log", made[name]]) in (0, 1)
+    write("empty", b"")
+    write("cut", Path(made["clean"]).read_bytes()[:40])
+    write("other", RECORDING.read_text().replace("pages_sharing", "pages_other", 1).replace("merge2", "merge3"))
+    write("image", bytes(8192))
+    write("tail", bytes(8192 + 5))
+    return known | made
+
+
+def _named(schedule: str, known: dict[str, str]) -> str:
+    """The schedule of a program as one of the program that is interrupted."""
+    from ksmactors.interleave.schedule import Schedule, decode, encode
+
+    then = decode(schedule)
+    header = then.header | {"workload": known["Interrupted"]}
+    return encode(Schedule(header, then.turns, then.draws, then.departures))
+
+
+def _press(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+async def _press_later(*_: Any, **__: Any) -> Any:
+    signal.raise_signal(signal.SIGINT)
+    await anyio.lowlevel.checkpoint()
+
+
+async def _unseen(measure: Any, *args: Any, on_row: Callable[[corpus.Row], None], **more: Any) -> None:
+    await measure(*args, on_row=lambda row: on_row(replace(row, directed=False)), **more)
+
+
+async def _not_run(scenario: Scenario, *_: Any) -> Comparison:
+    return Comparison(scenario, None, Performance(scenario, ()), not_run="needs more")
+
+
+def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepare what is in brackets."""
+    if accident == "unseen":
+        monkeypatch.setattr("ksmactors.cli.corpus.measure", partial(_unseen, corpus.measure))
+    elif accident == "not run":
+        monkeypatch.setattr("ksmactors.cli.conform.compare", _not_run)
+    elif command == "analyze":
+        monkeypatch.setattr(LogReader, "events", _press)
+    elif command == "corpus":
+        monkeypatch.setattr("ksmactors.cli.corpus.measure", _press_later)
+    elif command == "conform":
+        monkeypatch.setattr("ksmactors.cli.conform.compare", _press_later)
+    elif command == "estimate":
+        before = FileReader.read
+
+        def read(self: FileReader, *args: Any, **more: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return before(self, *args, **more)
+
+        monkeypatch.setattr(FileReader, "read", read)
+    else:
+        monkeypatch.setitem(sys.modules["ksmactors.cli.listing"]._LISTS, "events", _press)
+
+
+@pytest.mark.parametrize(("line", "status"), TABLE, ids=[f"{line} is {status}" for line, status in TABLE])
+def test_exit_status(
+    line: str, status: int, files: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """A command ends with its status; a traceback is there only for code that raised, and 2 is told in lines."""
+    import shlex
+
+    import ksmactors.cli.listing  # noqa: F401
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    line, _, accident = line.partition(" [")
+    words = [word.format(**files) for word in shlex.split(line)]
+    if accident:
+        _happens(accident.rstrip("]"), words[0], monkeypatch)
+    assert main(words) == status
+    err = capsys.readouterr().err
+    assert ("Traceback" in err) == (status == CRASHED)
+    assert "defect of ksmactors" not in err
+
+
+def test_the_table_has_every_command() -> None:
+    """Each command is in the table with every status that it can have."""
+    has: dict[str, set[int]] = {}
+    for line, status in TABLE:
+        has.setdefault(line.split()[0], set()).add(status)
+    assert has.keys() == set(COMMANDS)
+    everything = {0, FOUND, USAGE, CRASHED, INCONCLUSIVE, INTERRUPTED}
+    assert all(has[name] == everything for name in ("run", "stress", "explore", "replay"))
+    assert all({USAGE} < has[name] for name in COMMANDS)
+
+
+NOBODY_READS: Final[dict[str, Callable[[dict[str, str]], list[str]]]] = {
+    "run": lambda _: ["run", "fork_storm"],
+    "stress": lambda _: ["stress", "classic.abba", "--seeds", "1"],
+    "explore": lambda files: ["explore", files["Fine"]],
+    "analyze": lambda files: ["analyze", files["clean"]],
+    "conform": lambda files: ["conform", files["scenario"]],
+    "estimate": lambda files: ["estimate", files["image"]],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOBODY_READS)
+def test_nobody_reads(name: str, files: dict[str, str], tmp_path: Path) -> None:
+    """A command whose standard output nobody reads ends with 141, without a word of that."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", *NOBODY_READS[name](files)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"XDG_STATE_HOME": str(tmp_path)},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert "Broken" not in process.stderr.read()
+    assert process.returncode == CLOSED
+
+
+@pytest.mark.parametrize(("redirection", "status"), [(">&-", 2), ("<&-", 0), ("2>&-", 0), (">/dev/full", 2)])
+@pytest.mark.slow
+def test_closed_streams(redirection: str, status: int) -> None:
+    """A standard stream that is closed, or cannot be written, is no traceback."""
+    command = f"'{sys.executable}' -m ksmactors list events {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+def test_stop_at_first(files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`--stop-at-first` runs no schedule after the first finding, and says which seeds are left."""
+    args = ["stress", files["Finds"], "--seeds", "2:9", "--json", "--stop-at-first", "--out", str(tmp_path)]
+    assert main(args) == FOUND
+    captured = capsys.readouterr()
+    content = orjson.loads(captured.out)
+    assert (content["schedules"], content["first_finding_at"], content["verdict"]) == (1, 1, "finding")
+    assert content["seeds_left"] == "3:9"
+    assert captured.err.endswith("ksmactors: stopped at the first finding; go on with --seeds 3:9\n")
+
+
+@pytest.mark.parametrize("line", ["run {Fine}", "stress {Fine} --seeds 3", "explore {Fine}", "replay {fine}",
+                                  "analyze {clean}", "explore classic.reorder_10 --max-schedules 2"])  # fmt: skip
+def test_quiet_is_quiet(line: str, files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With -q, a command that has found nothing says nothing."""
+    words = [word.format(**files) for word in line.split()]
+    main([*words, "-q", *(["--out", str(tmp_path)] if words[0] in ("run", "stress", "explore") else [])])
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "number", "after", "ignored"),
+    [
+        ("stress", signal.SIGINT, 0.3, False), ("stress", signal.SIGTERM, 1.5, True),
+        ("run", signal.SIGHUP, 0.6, False),
+        ("explore", signal.SIGTERM, 1.2, False), ("list", signal.SIGINT, 0.4, False),
+    ],
+)  # fmt: skip
+def test_signals(command: str, number: signal.Signals, after: float, ignored: bool, tmp_path: Path) -> None:
+    """A signal at some moment ends a command with 130; `python -m tests.fuzz signals` strikes 200 times."""
+    files = signals.Files("", "", "")
+    assert signals.strike(command, number, after, files, tmp_path, ignored=ignored) in ("", signals.EARLY)

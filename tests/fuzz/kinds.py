@@ -1,0 +1,303 @@
+"""The kinds of files that are read: samples of each, how they are mutated, and what reads them.
+
+A reader may refuse with an error of ksmactors, which is one line for the user. Whatever else it raises is a failure.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from abc import ABC, abstractmethod
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import anyio
+
+from ksmactors.analysis.reading import LogReader
+from ksmactors.analysis.report import Report
+from ksmactors.analysis.store import Logs
+from ksmactors.campaign.explore import Budget, Exploration, exploring, make_search
+from ksmactors.campaign.outcome import Verdict
+from ksmactors.campaign.resuming import keep, restore
+from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.campaign.subject import make_subject
+from ksmactors.conformance.emulator import Setting, perform
+from ksmactors.conformance.language import parse, read_scenario
+from ksmactors.diagnose.replaying import recorded
+from ksmactors.errors import KsmActorsError
+from ksmactors.estimate.gather import Gathering, Request
+from ksmactors.events.logs import open_log
+from ksmactors.interleave.schedule import PREFIX, Schedule, decode, encode
+from tests.estimate.cores import Load, core
+from tests.fuzz.mutating import Change, mutated, mutated_json
+
+SCENARIOS: Final = Path(__file__).parents[1] / "conformance" / "scenarios"
+
+FEW_STEPS: Final = 20_000
+
+
+class Broken(Exception):
+    """A mutated file made ksmactors say that it is at fault itself."""
+
+
+class Kind(ABC):
+    """A kind of files. `place` is a directory for files of its own."""
+
+    name: ClassVar[str]
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    @cached_property
+    @abstractmethod
+    def samples(self) -> list[bytes]:
+        """Sound files."""
+
+    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
+        """A mutated file."""
+        return mutated(self.samples[sample % len(self.samples)], self.samples, changes)
+
+    def feed(self, data: bytes) -> bool:
+        """Have the file read; whether it was accepted."""
+        path = self.place / "mutant"
+        path.write_bytes(data)
+        try:
+            self.read(path, data)
+        except KsmActorsError as error:
+            if error.exit_status == 3:
+                raise Broken(str(error)) from error
+            return False
+        return True
+
+    @abstractmethod
+    def read(self, path: Path, data: bytes) -> None:
+        """Read it as the command that is for it does."""
+
+
+def _strings() -> list[str]:
+    """Schedules of small workloads, with and without a finding."""
+
+    def played(workload: str, seed: int, **subject: Any) -> str:
+        plan = Plan([make_subject(workload, **subject)], range(seed, seed + 1), "portfolio", keep=True)
+        campaign = Campaign(plan)
+        anyio.run(campaign.run, backend="trio")
+        assert campaign.last is not None
+        return campaign.last.schedule
+
+    return [
+        played("classic.lost", 1),
+        played("classic.abba", 3),
+        played("classic.twostage", 2),
+        played("litmus.scan_meets_exit", 5, watch="shadow,naming", inject="trylock=1/4"),
+    ]
+
+
+class Schedules(Kind):
+    """Schedule strings: damaged, or with another stream or header in a sound wrapping."""
+
+    name = "schedules"
+
+    @cached_property
+    def samples(self) -> list[bytes]:
+        return [string.encode() for string in _strings()]
+
+    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
+        text = self.samples[sample % len(self.samples)].decode()
+        way = changes[0][1] % 4
+        if way == 0:
+            return mutated(text.encode(), self.samples, changes)
+        if way == 1:
+            return _with_header(text, changes)
+        packed = urlsafe_b64decode(text[len(PREFIX) :] + "==")[4:]
+        streams = [zlib.decompress(urlsafe_b64decode(one.decode()[len(PREFIX) :] + "==")[4:]) for one in self.samples]
+        stream = mutated(zlib.decompress(packed), streams, changes)
+        return _wrapped(zlib.compress(stream)) if way == 2 else _wrapped(mutated(packed, [packed], changes))
+
+    def read(self, path: Path, data: bytes) -> None:
+        then = recorded(str(path))
+        subject = replace(then.subject, max_steps=min(then.subject.max_steps, FEW_STEPS))
+        plan = Plan([subject], range(then.seed, then.seed + 1), then.strategy, replayed=then.schedule)
+        campaign = Campaign(plan)
+        anyio.run(campaign.run, backend="trio")
+        if campaign.last is not None and campaign.last.verdict is Verdict.BROKEN:
+            raise Broken(str(campaign.last.error)) from campaign.last.error
+
+
+def _with_header(text: str, changes: Sequence[Change]) -> bytes:
+    schedule = decode(text)
+    header = mutated_json(schedule.header, changes)
+    try:
+        return encode(Schedule(header, schedule.turns, schedule.draws, schedule.departures)).encode()
+    except (ValueError, TypeError):  # no JSON, or no text: nobody can write it either
+        return text.encode()
+
+
+def _wrapped(packed: bytes) -> bytes:
+    return PREFIX.encode() + urlsafe_b64encode(zlib.crc32(packed).to_bytes(4, "big") + packed).rstrip(b"=")
+
+
+class Findings(Schedules):
+    """Finding files: damaged JSON, other values in it, a mutated schedule string in it."""
+
+    name = "findings"
+
+    @cached_property
+    def samples(self) -> list[bytes]:
+        for seed, workload in enumerate(("classic.lost", "classic.abba", "classic.twostage")):
+            plan = Plan([make_subject(workload)], range(seed, seed + 40), "random", self.place)
+            anyio.run(Campaign(plan).run, backend="trio")
+        return [path.read_bytes() for path in sorted(self.place.glob("*.json"))]
+
+    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
+        data = self.samples[sample % len(self.samples)]
+        way = changes[0][1] % 3
+        if way == 0:
+            return mutated(data, self.samples, changes)
+        content = json.loads(data)
+        if way == 1:
+            return json.dumps(mutated_json(content, changes)).encode()
+        content["schedule"] = _with_header(content["schedule"], changes).decode()
+        return json.dumps(content).encode()
+
+
+class Scenarios(Kind):
+    """Scenario files; those that are small are performed as well."""
+
+    name = "scenarios"
+
+    @cached_property
+    def samples(self) -> list[bytes]:
+        files = sorted(SCENARIOS.glob("*.txt"), key=lambda path: path.stat().st_size)
+        return [path.read_bytes() for path in files[:40]]
+
+    def read(self, path: Path, data: bytes) -> None:
+        scenario = read_scenario(path)
+        operations = list(scenario.operations)
+        numbers = [one.number for one in operations if one.name != "requires"]
+        if len(operations) < 60 and max(numbers, default=0) <= 64 and zlib.crc32(data) % 8 == 0:
+            performed = anyio.run(partial(perform, scenario, Setting()), backend="trio")
+            if performed.failure is not None and getattr(performed.failure, "exit_status", 3) == 3:
+                raise Broken(str(performed.failure)) from performed.failure
+        parse(data.decode("utf-8", "replace"))
+
+
+class LogFiles(Kind):
+    """Logs, packed or not; some are loaded and asked everything as well."""
+
+    name = "logs"
+
+    @cached_property
+    def samples(self) -> list[bytes]:
+        logs = []
+        for number, (workload, seed) in enumerate((("classic.lost", 1), ("litmus.scan_meets_exit", 2))):
+            path = self.place / f"{number}.ndjson"
+            with open_log(str(path)) as log:
+                plan = Plan([make_subject(workload)], range(seed, seed + 2), "random", log=log)
+                anyio.run(Campaign(plan).run, backend="trio")
+            lines = path.read_bytes().splitlines(keepends=True)
+            logs.append(b"".join([*lines[:20], *lines[-5:]]))
+        import zstandard
+
+        return [*logs, gzip.compress(logs[1]), zstandard.compress(logs[1])]
+
+    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
+        data = super().mutant(sample, changes)
+        if changes[0][1] % 5 == 0:  # damage within a sound wrapping
+            return gzip.compress(mutated(self.samples[sample % 2], self.samples, changes))
+        return data
+
+    def read(self, path: Path, data: bytes) -> None:
+        for _ in (reader := LogReader(str(path))).events():
+            pass
+        if reader.result()[0].events and zlib.crc32(data) % 32 == 0:
+            with Logs([str(path)]) as logs:
+                Report.of(logs)
+
+
+class Cores(Kind):
+    """ELF cores of both classes and byte orders, and what is none after all."""
+
+    name = "elf"
+
+    @cached_property
+    def samples(self) -> list[bytes]:
+        loads = [Load(0x1000 * (1 + 8 * n), bytes([n]) * 4096 * 3, more=4096 * n) for n in range(3)]
+        files = [(0x1000, 0x3000, 0, "/lib/x"), (0x9000, 0xA000, 1, "/lib/y")]
+        return [
+            core(loads, wide=wide, order=order, files=files, xnum=xnum)
+            for wide, order, xnum in ((True, "<", False), (False, "<", False), (True, ">", False), (True, "<", True))
+        ]
+
+    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
+        data = self.samples[sample % len(self.samples)]
+        head, rest = data[:1200], data[1200:]
+        if changes[0][1] % 3:
+            return mutated(head, self.samples, changes) + rest
+        return mutated(data, self.samples, changes)
+
+    def read(self, path: Path, data: bytes) -> None:
+        gathering = Gathering(Request([str(path)], []), lambda *_: None)
+        gathering.read()
+
+
+class States(Kind):
+    """States of explorations; those that are accepted go on for some schedules."""
+
+    name = "states"
+
+    def exploration(self, number: int) -> Exploration:
+        workload, algorithm = (("classic.lost", "dpor"), ("classic.reorder_3", "bounded"), ("classic.abba", "dpor"))[
+            number
+        ]
+        return exploring(make_subject(workload), make_search(algorithm, None), Budget(4), None)
+
+    @cached_property
+    def samples(self) -> list[bytes]:
+        made = []
+        for number in range(3):
+            exploration = self.exploration(number)
+            anyio.run(exploration.run, backend="trio")
+            path = self.place / f"state{number}"
+            keep(exploration, path)
+            made.append(path.read_bytes())
+        return made
+
+    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
+        data = self.samples[sample % len(self.samples)]
+        if changes[0][1] % 3 == 0:
+            return mutated(data, self.samples, changes)
+        content = json.loads(data)
+        part = ("search", "search", "tally", "found")[changes[0][2] % 4]
+        content[part] = mutated_json(content[part], changes)
+        return json.dumps(content).encode()
+
+    def read(self, path: Path, data: bytes) -> None:
+        last: KsmActorsError | None = None
+        for number in range(3):
+            exploration = self.exploration(number)
+            try:
+                restore(exploration, path)
+            except KsmActorsError as error:
+                last = error
+                continue
+            try:
+                anyio.run(exploration.run, backend="trio")
+            except KsmActorsError as error:  # the workload is said not to be deterministic: what the state says is not
+                if type(error).__name__ != "NotDeterministic":
+                    raise
+            if (crash := exploration.tally.crash) is not None:
+                raise Broken(str(crash.outcome.error)) from crash.outcome.error
+            exploration.tally.as_json()
+            return
+        assert last is not None
+        raise last
+
+
+KINDS: Final[dict[str, type[Kind]]] = {
+    kind.name: kind for kind in (Schedules, Findings, Scenarios, LogFiles, Cores, States)
+}
