@@ -71,6 +71,7 @@ SCAN: Final = {
 
 NEIGHBOURS: Final = {
     "exit.spinlock": Checkpoint(ACQUIRE, SpinLock, None, "ksm_exit"),
+    "enter.spinlock": Checkpoint(ACQUIRE, SpinLock, None, "ksm_enter"),
     "exit.mmap_sem": Checkpoint(ACQUIRE, RwSem, None, "ksm_exit"),
     "exit.exit_mmap": Checkpoint(None, None, None, "exit_mmap"),
     "fork.copy": Checkpoint(WRITE, AddressSpace, None, "dup_mmap"),

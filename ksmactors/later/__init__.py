@@ -44,6 +44,7 @@ from ksmactors.later.trylock_search import TrylockSearch
 from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.later.unshare_on_advice import UnshareOnAdvice
 from ksmactors.later.wake_on_sleep import WakeOnSleep
+from ksmactors.later.wake_under_lock import WakeUnderLock
 from ksmactors.later.weak_memory import WeakMemory
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
@@ -65,6 +66,7 @@ SERIES: Final[dict[str, type[Ksm]]] = {
     "swapoff-unread": SwapoffUnread,
     "half-ksm": HalfKsm,
     "unshare-on-advice": UnshareOnAdvice,
+    "wake-under-lock": WakeUnderLock,
 }
 """What makes `series` of v3.9, lowest first: upstream's repairs of the series, and ours."""
 
