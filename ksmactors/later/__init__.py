@@ -37,6 +37,7 @@ from ksmactors.later.range_walk import RangeWalk
 from ksmactors.later.restart_on_stale import RestartOnStale
 from ksmactors.later.run_under_pte_lock import RunUnderPteLock
 from ksmactors.later.scanned import Scanned
+from ksmactors.later.skips_in_step import SkipsInStep
 from ksmactors.later.smart_scan import SmartScan
 from ksmactors.later.swapoff_unread import SwapoffUnread
 from ksmactors.later.tracepoints import Tracepoints
@@ -96,6 +97,12 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "wake-on-sleep": WakeOnSleep,
 }
 """What later kernels have besides the repairs, oldest first."""
+
+REPAIRS: Final[dict[str, type[Ksm]]] = {
+    "skips-in-step": SkipsInStep,
+}
+"""Repairs of ours of what later kernels have. No kernel has them, and `series`, which has nothing to repair there, does
+without."""
 
 MODES: Final[dict[str, type[Ksm]]] = {
     "weak-memory": WeakMemory,

@@ -45,8 +45,8 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
     for cls in (
         ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MigrationEntries, Locality,
-        Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, Liveness, OfflineFrames, Economy, Refinement, LockOrder,
-        HappensBefore, Lockset, Warnings,
+        Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, Liveness, OfflineFrames, Economy, Refinement,
+        LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
 """The witnesses by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""

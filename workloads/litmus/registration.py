@@ -7,7 +7,7 @@ from ksmactors.mm.const import MADV_MERGEABLE, PAGE_SIZE
 
 
 class RegistrationMeetsExit(Litmus):
-    """A process registers while the only one on the list exits, so that ksmd goes to sleep for a moment, or for ever."""
+    """A process registers while the only one on the list exits, so that ksmd goes to sleep."""
 
     name = "litmus.registration_meets_exit"
     least_nodes = 1

@@ -7,6 +7,7 @@ from typing import Final
 from ksmactors.history.case import Case
 
 REGISTRATION: Final = "litmus.registration_meets_exit"
+ARRIVAL: Final = "litmus.start_meets_scans"
 
 BEYOND: Final = (
     Case(
@@ -45,5 +46,71 @@ BEYOND: Final = (
         story="B registers while A is on the list, and wakes ksmd, which does not sleep.",
         script=("thread/B > end", "exit/A > end"),
         silent_because="ksmd looks again whenever it is woken: a wake-up too many costs a look",
+    ),
+    Case(
+        name="X2",
+        title="equal pages stay apart for ever: smart_scan looks at them in turns",
+        workload=ARRIVAL,
+        kernel="v6.12",
+        watcher="eventual",
+        kind="skipped_in_turns",
+        where="should_skip_rmap_item",
+        story=(
+            "A's page is not equal to any other, so ksmd looks at it less and less often: in the end in every ninth "
+            "scan. After 13 scans B comes to an equal page, which is looked at in each scan at first, then less and "
+            "less often, too. They can merge only in a scan that looks at both, and never is there one: counted from "
+            "A's first, ksmd looks at A 22, 31, 40 ... scans later, and at B 13 to 16, 18, 21, 26, 35, 44 ... (On all "
+            "kernels that have smart_scan, v6.7 and later; seen on a real 6.18: four equal guests, unmerged after 300 "
+            "scans. The variant skips-in-step is "
+            "a repair of ours.)"
+        ),
+        script=("thread/B > end", "ksmd > end"),
+    ),
+    Case(
+        name="X2a",
+        title="equal pages stay apart for ever: a page that is skipped once is skipped at each visit",
+        workload=ARRIVAL,
+        with_=("x2a-skips-never-run-out",),
+        watcher="eventual",
+        kind="never_looked_at",
+        where="should_skip_rmap_item",
+        story="A's page is to be skipped once, and that once never comes to its end. B's page is equal to it.",
+        script=("thread/B > end", "ksmd > end"),
+    ),
+    Case(
+        name="X2b",
+        title="control: old pages are skipped in every second scan, all in the same ones",
+        workload=ARRIVAL,
+        with_=("x2b-every-second-scan",),
+        story="A's page is old when B comes to an equal one; from its fourth visit on both are looked at together.",
+        script=("thread/B > end", "ksmd > end"),
+        silent_because="two pages that are skipped in the same scans are looked at in the same scans",
+    ),
+    Case(
+        name="X3a",
+        title="equal pages stay apart for ever: ksmd takes each for one that changes",
+        workload="litmus.first_merge_meets_migration",
+        with_=("x3a-checksum-not-kept",),
+        watcher="eventual",
+        kind="pages_unmerged",
+        where="cmp_and_merge_page",
+        story=(
+            "ksmd finds that the checksum of A's page is another one than that of its last visit, and leaves the page "
+            "for the next scan; but it does not store the new one. So A's page changes in each scan, as far as ksmd "
+            "knows, and B's, too."
+        ),
+        script=("ksmd > end", "migrationd/1 > end"),
+    ),
+    Case(
+        name="X3b",
+        title="control: a page may merge at first sight",
+        workload="litmus.first_merge_meets_migration",
+        with_=("x3b-first-sight-suffices",),
+        story="ksmd comes to A's page for the first time, and puts it in the unstable tree at once.",
+        script=("ksmd > end", "migrationd/1 > end"),
+        silent_because=(
+            "the checksum only keeps pages out that change all the time; what merges is compared once more when "
+            "nobody can write it any more"
+        ),
     ),
 )
