@@ -55,6 +55,7 @@ SCAN: Final = {
     "search.second_look": Checkpoint(READ, StableNode, "kpfn", "_second_look"),
     "search.link": Checkpoint(WRITE, ContentTree, None, "stable_tree_search"),
     "search.unlock": Checkpoint(RELEASE, Frame, "", "stable_tree_search"),
+    "insert.R4": Checkpoint(WRITE, Frame, "refcount", "stable_tree_insert"),
     "insert.mapping": Checkpoint(WRITE, Frame, "mapping", "stable_tree_insert"),
     "insert.link": Checkpoint(WRITE, ContentTree, None, "stable_tree_insert"),
     "unstable.content": Checkpoint(READ, Frame, "content", "unstable_tree_search_insert"),

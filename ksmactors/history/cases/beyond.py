@@ -113,4 +113,32 @@ BEYOND: Final = (
             "nobody can write it any more"
         ),
     ),
+    Case(
+        name="X4a",
+        title="a new node is linked where a walk has ended that was misled by a write",
+        workload="litmus.search_meets_write",
+        with_=("x4a-place-remembered",),
+        watcher="trees",
+        kind="bad_order",
+        where="mutex_unlock",
+        story=(
+            "ksmd looks for E's page, of 8, in a tree of 3, 5 and 7, and goes to the right at the root. E writes 4, "
+            "which it was in the last scan. The walk ends to the left of 7. The page is not in the tree, its checksum "
+            "has not changed, and F's is equal, so a KSM page is made of both. Its node is linked where the walk ended "
+            "instead of where a page of 4 belongs."
+        ),
+        script=("ksmd > search.content x3", "thread/E > end", "ksmd > end"),
+    ),
+    Case(
+        name="X4b",
+        title="control: a search goes by what the page in hand was when it began",
+        workload="litmus.search_meets_write",
+        with_=("x4b-read-once",),
+        story="As in X4a; ksmd goes on looking for 8 although the page is 4 by now.",
+        script=("ksmd > search.content x3", "thread/E > end", "ksmd > end"),
+        silent_because=(
+            "what a search finds is compared once more when nobody can write it any more; what it does not find is "
+            "looked for again before a node is linked"
+        ),
+    ),
 )
