@@ -20,7 +20,7 @@ from ksmactors.errors import UsageError, unknown
 from ksmactors.history import COMMITS, Commit
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.later import LATER, MODES, SERIES
+from ksmactors.later import LATER, MODES, REPAIRS, SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _check_async(name: str, cls: type, function: str, of: type[Ksm]) -> None:
         )
 
 
-for _name, _layer in (SERIES | LATER | MODES | MUTANTS).items():
+for _name, _layer in (SERIES | LATER | REPAIRS | MODES | MUTANTS).items():
     register(_name, _layer, origin=OWN)
 
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")

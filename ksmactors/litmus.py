@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from ksmactors.errors import UsageError, WorkloadCrashed
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.locks import WaitQueue
 from ksmactors.interleave.meeting import meet
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
@@ -69,6 +70,8 @@ class Scene:
         self.kernel: Ksm = machine.kernel
         self.conductor = machine.conductor
         self.has_swap = False
+        self._ksmd_ended: WaitQueue | None = None
+        """Where the host waits for ksmd, if there is one, to return."""
 
     async def meet(self, actors: Mapping[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
         """Have actors, by name, do something at the same time; returns when all have ended: what each returned.
@@ -196,6 +199,23 @@ class Scene:
         await self.kernel.ksm_do_scan(pages)
         await self.kernel.ksm_thread_mutex.unlock()
 
+    def start_ksmd(self) -> None:
+        """Bring up the kernel thread itself, with its sleeps, for a meeting that is about these. `end_ksmd` ends it."""
+        self._ksmd_ended = WaitQueue(self.conductor, "ksmd to return")
+        self.kernel.ksmd_actor = self.conductor.spawn("ksmd", self._ksmd(self._ksmd_ended), daemon=True)
+
+    async def _ksmd(self, ended: WaitQueue) -> None:
+        await self.kernel.ksm_scan_thread()
+        self.kernel.ksmd_actor = None
+        ended.wake_all()
+
+    async def end_ksmd(self) -> None:
+        """Have the kernel thread return, if there is one, so that the host can scan alone."""
+        if self._ksmd_ended is not None:
+            self.kernel.kthread_stop()
+            while self.kernel.ksmd_actor is not None:
+                await self._ksmd_ended.wait()
+
     async def scan(self, scans: int = 1) -> None:
         """Full scans, a batch each."""
         for _ in range(scans):
@@ -266,6 +286,9 @@ class Litmus(Program):
         await scene.set("merge_across_nodes", self.merge_across_nodes)
         await scene.set("run", 1)
         await scene.tolerant(self.run(scene))
+        for watcher in scene.machine.watchers:
+            watcher.at_rest()
+        await scene.end_ksmd()
         await scene.set("run", 1)
         await scene.quiesce()
         await scene.farewell()

@@ -19,6 +19,9 @@ from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
 class AttachedWatcher(Protocol):
     """What the machine knows of a witness: when it is asked for its verdict."""
 
+    def at_rest(self) -> None:
+        """The workload's code has ended."""
+
     def at_quiescence(self) -> None:
         """Nobody but ksmd has moved for some full scans."""
 

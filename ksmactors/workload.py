@@ -200,6 +200,8 @@ class Host:
                     f"workload {self._name} does not catch {type(fault).__name__}: {fault}"
                 ) from fault
         await self.join()
+        for watcher in self.machine.watchers:
+            watcher.at_rest()
         self.machine.injector.stop()
         await self._crew.stop_migration()
         await self._crew.stop_reclaim()

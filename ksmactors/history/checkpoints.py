@@ -59,6 +59,7 @@ SCAN: Final = {
     "search.second_unlock": Checkpoint(RELEASE, Frame, "", "_second_look"),
     "search.unlock": Checkpoint(RELEASE, Frame, "", "stable_tree_search"),
     "insert.content": Checkpoint(READ, Frame, "content", "stable_tree_insert"),
+    "insert.R4": Checkpoint(WRITE, Frame, "refcount", "stable_tree_insert"),
     "insert.mapping": Checkpoint(WRITE, Frame, "mapping", "stable_tree_insert"),
     "insert.link": Checkpoint(WRITE, ContentTree, None, "stable_tree_insert"),
     "unstable.content": Checkpoint(READ, Frame, "content", "unstable_tree_search_insert"),
@@ -75,6 +76,7 @@ SCAN: Final = {
 
 NEIGHBOURS: Final = {
     "exit.spinlock": Checkpoint(ACQUIRE, SpinLock, None, "ksm_exit"),
+    "enter.spinlock": Checkpoint(ACQUIRE, SpinLock, None, "ksm_enter"),
     "exit.mmap_sem": Checkpoint(ACQUIRE, RwSem, None, "ksm_exit"),
     "exit.exit_mmap": Checkpoint(None, None, None, "exit_mmap"),
     "fork.copy": Checkpoint(WRITE, AddressSpace, None, "dup_mmap"),

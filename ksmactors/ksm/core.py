@@ -56,6 +56,7 @@ class KsmCore(Hotplug):
         self.pages_scanned = 0
         """Pages that ksmd has come to; v3.9 does not count them, its recordings do."""
         self.ksmd_actor: Actor | None = None
+        self.kthread_should_stop = False
         self._declared: Declared | None = None
         self.items_allocated = 0
         self.nodes_allocated = 0

@@ -46,8 +46,9 @@ class EntryPoints(Scanning):
         if slot is None:
             return -ENOMEM
         self.conductor.touch(YIELD, self.ksm_mm_head, "")
-        needs_wakeup = self.ksm_mm_head.next is self.ksm_mm_head
+        needs_wakeup = self._nobody_registered()
         await self.ksm_mmlist_lock.lock()
+        needs_wakeup = self._needs_wakeup(needs_wakeup)
         self.conductor.touch(READ, self.ksm_scan, "mm_slot")
         at_end = bool(await self.read_ksm_run() & KSM_RUN_UNMERGE)
         await self.insert_slot(slot, at_end=at_end)
@@ -56,8 +57,21 @@ class EntryPoints(Scanning):
         mm.count += 1
         self.emit(ev.KSM_ENTER, mm.name)
         if needs_wakeup:
-            self.ksm_thread_wait.wake_all()
+            self.wake_ksmd()
         return 0
+
+    def _nobody_registered(self) -> bool:
+        """Whether the list of address spaces is empty: ksmd may have gone to sleep because of that."""
+        return self.ksm_mm_head.next is self.ksm_mm_head
+
+    def _needs_wakeup(self, was_empty: bool) -> bool:
+        """Whether a registration wakes ksmd. ksm_mmlist_lock is held; `was_empty` is what an unlocked look at the list
+        has shown before, which is all that v3.9 goes by."""
+        return was_empty
+
+    def wake_ksmd(self) -> None:
+        """The end of a registration on an empty list."""
+        self.ksm_thread_wait.wake_all()
 
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
         """Hash a slot and put it in its place on the list. ksm_mmlist_lock."""

@@ -264,12 +264,12 @@ class Scanning(Trees):
             self.pages_scanned += 1
 
     async def ksm_scan_thread(self) -> None:
-        """The body of ksmd: a batch under ksm_thread_mutex, then a sleep. Never returns.
+        """The body of ksmd: a batch under ksm_thread_mutex, then a sleep. Returns only after `kthread_stop`.
 
         The timed sleep is not ended by a change of the knob (v3.9); the other one by `ksm_thread_wait`.
         """
         self.ksmd_actor = self.conductor.turn
-        while True:
+        while not self.kthread_should_stop:
             await self.ksm_thread_mutex.lock()
             await self.wait_while_offlining()
             if self.ksmd_should_run():
@@ -279,5 +279,12 @@ class Scanning(Trees):
             if self.ksmd_should_run():
                 await self.conductor.sleep(self.ksm_thread_sleep_millisecs * NS_PER_MS)
             else:
-                while not self.ksmd_should_run():
+                while not self.ksmd_should_run() and not self.kthread_should_stop:
                     await self.ksm_thread_wait.wait()
+
+    def kthread_stop(self) -> None:
+        """Have ksmd return when it next comes to the end of a batch; no kernel does so once it is up."""
+        self.kthread_should_stop = True
+        self.ksm_thread_wait.wake_all()
+        if self.ksmd_actor is not None:
+            self.conductor.wake_sleeper(self.ksmd_actor)

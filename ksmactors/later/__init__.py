@@ -47,6 +47,7 @@ from ksmactors.later.range_walk import RangeWalk
 from ksmactors.later.restart_on_stale import RestartOnStale
 from ksmactors.later.run_under_pte_lock import RunUnderPteLock
 from ksmactors.later.scanned import Scanned
+from ksmactors.later.skips_in_step import SkipsInStep
 from ksmactors.later.smart_scan import SmartScan
 from ksmactors.later.swapoff_unread import SwapoffUnread
 from ksmactors.later.tracepoints import Tracepoints
@@ -56,6 +57,7 @@ from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.later.unshare_on_advice import UnshareOnAdvice
 from ksmactors.later.unshare_on_pin import UnshareOnPin
 from ksmactors.later.wake_on_sleep import WakeOnSleep
+from ksmactors.later.wake_under_lock import WakeUnderLock
 from ksmactors.later.weak_memory import WeakMemory
 from ksmactors.later.wp_by_references import WpByReferences
 from ksmactors.later.zero_counted import ZeroCounted
@@ -78,6 +80,7 @@ SERIES: Final[dict[str, type[Ksm]]] = {
     "swapoff-unread": SwapoffUnread,
     "half-ksm": HalfKsm,
     "unshare-on-advice": UnshareOnAdvice,
+    "wake-under-lock": WakeUnderLock,
 }
 """What makes `series` of v3.9, lowest first: upstream's repairs of the series, and ours."""
 
@@ -121,6 +124,12 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "unmerge-walk": UnmergeWalk,
 }
 """What later kernels have besides the repairs, oldest first."""
+
+REPAIRS: Final[dict[str, type[Ksm]]] = {
+    "skips-in-step": SkipsInStep,
+}
+"""Repairs of ours of what later kernels have. No kernel has them, and `series`, which has nothing to repair there, does
+without."""
 
 MODES: Final[dict[str, type[Ksm]]] = {
     "weak-memory": WeakMemory,

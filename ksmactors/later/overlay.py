@@ -65,6 +65,9 @@ class Overlay(SmartScan):
     async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
         return item.flag != STABLE_FLAG and await super().should_skip_rmap_item(page, item)
 
+    def skip_state(self, item: RmapItem) -> tuple[int, int]:
+        return (0, 0) if item.flag == STABLE_FLAG else super().skip_state(item)
+
     def vmas_of_item(self, item: RmapItem) -> list[Vma]:
         index = linear(item).linear_page_index
         return [vma for vma in super().vmas_of_item(item) if vma.address_of(index) is not None]

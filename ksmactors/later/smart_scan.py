@@ -44,7 +44,7 @@ class SmartScan(Booleans):
     """A page that has not merged for some scans is skipped for 1, 2, 4, then 8 scans between two looks.
 
     A skipped item leaves the unstable tree, so it counts as volatile, and no other page can merge with it that time. A
-    page's age grows whatever becomes of its content.
+    page's age grows whatever becomes of its content. So two equal pages may be looked at in turns, for ever (X2).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,12 +64,21 @@ class SmartScan(Booleans):
         if age < DEFAULT_AGE:
             return False
         if not item.remaining_skips:
-            item.remaining_skips = skip_age(age)
+            item.remaining_skips = self.skips_after(age, self.ksm_scan.seqnr)
             return False
         self.ksm_pages_skipped += 1
         item.remaining_skips -= 1
         await self.remove_rmap_item_from_tree(item)
         return True
+
+    def skips_after(self, age: int, scan: int) -> int:
+        """How many visits to skip after the one in scan number `scan`, to an item of this age."""
+        return skip_age(age)
+
+    def skip_state(self, item: RmapItem) -> tuple[int, int]:
+        """For observers: an item's age, and how often it is still to be skipped."""
+        assert isinstance(item, AgedItem), "every rmap_item of this kernel has an age"
+        return item.age, item.remaining_skips
 
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | {"smart_scan": True, "pages_skipped": False}

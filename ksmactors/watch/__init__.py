@@ -20,6 +20,7 @@ from ksmactors.watch.happens_before import HappensBefore
 from ksmactors.watch.hlist import Hlist
 from ksmactors.watch.knob import Knob
 from ksmactors.watch.lifetime import Lifetime
+from ksmactors.watch.liveness import Liveness
 from ksmactors.watch.locality import Locality
 from ksmactors.watch.lock_graph import Edge
 from ksmactors.watch.lock_order import LockOrder
@@ -44,8 +45,8 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
     for cls in (
         ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MigrationEntries, Locality,
-        Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, OfflineFrames, Economy, Refinement, LockOrder,
-        HappensBefore, Lockset, Warnings,
+        Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, Liveness, OfflineFrames, Economy, Refinement,
+        LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
 """The witnesses by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""

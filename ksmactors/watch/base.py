@@ -23,7 +23,7 @@ class Watcher:
     A witness only listens: it passes no point, takes no lock, draws nothing, emits no event and changes nothing that
     the kernel reads. What it can listen to: events (`machine.trace.listen`), releases of ksm_thread_mutex
     (`ksm_thread_mutex.before_unlock`), what processes do to their memory (`kernel.observers`), every change of a page
-    table entry (`kernel.pte_listeners`), news of stable nodes (`kernel.node_listeners`), and the three moments below.
+    table entry (`kernel.pte_listeners`), news of stable nodes (`kernel.node_listeners`), and the four moments below.
     """
 
     name: ClassVar[str]
@@ -32,6 +32,10 @@ class Watcher:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.kernel = machine.kernel
+
+    def at_rest(self) -> None:
+        """The workload's code has ended, and so has every call that it made; nothing has been done about it yet: the
+        knobs are as it left them, and ksmd, migration daemons and reclaimers go on."""
 
     def at_quiescence(self) -> None:
         """Nobody but ksmd has moved for some full scans, and nobody holds anything."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import StableNode
 from ksmactors.later.chain_nodes import ChainNodes, DupNode
-from ksmactors.later.smart_scan import SmartScan
+from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.machine import Machine
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, frame_at
+from ksmactors.watch.skipping import Place, Skips, meet, skips_of
 
 CHANGES: Final = (
     ev.STABLE_TREE_INSERT, ev.STABLE_TREE_APPEND, ev.STABLE_NODE_CHAIN_ADD_DUP, ev.FREE_STABLE_NODE_CHAIN,
@@ -20,6 +21,23 @@ CHANGES: Final = (
     ev.KSM_ENTER, ev.KSM_EXIT,
 )  # fmt: skip
 """What happens in a scan after which the next one may find something else than this one did."""
+
+
+LEAVING: Final = (ev.KSM_REMOVE_RMAP_ITEM, ev.KSM_REMOVE_KSM_PAGE)
+"""What takes an rmap_item off its node, or all of a node's."""
+
+Pages: TypeAlias = list[tuple[Frame, list[Place]]]
+"""Equal pages: the frame of each, and where it is mapped."""
+
+
+class Sum(NamedTuple):
+    """When ksmd last looked at the checksum of a page: what was in which frame, in which scan; and the number of the
+    rmap_item, if it is known (-1: not)."""
+
+    pfn: int
+    content: Content
+    scan: int
+    item: int
 
 
 class Eventual(Watcher):
@@ -31,9 +49,14 @@ class Eventual(Watcher):
 
     When one looks. When the schedule is over and some full scans have passed with nobody in ksmd's way. Those may be
     too few for a long story, so only a scan in which nothing changed is evidence: no merge, no new checksum, nothing
-    linked, exiled, pruned, broken or skipped. A scan is a function of the state it meets, so the next would do the
-    same, for ever. If the last scan did change something, the verdict is left open, but for one thing: a mapping that
-    was merged and broken again in each of the last two scans will be so in every scan (the livelock of S6m).
+    linked, exiled, pruned or broken. A scan is a function of the state it meets, so the next would do the same, for
+    ever. If the last scan did change something, the verdict is left open, but for one thing: a mapping that was merged
+    and broken again in each of the last two scans will be so in every scan (the livelock of S6m).
+
+    A checksum that ksmd finds changed is new only if it may be: if the page has the content, and the rmap_item, with
+    which it was summed before, the checksum is wrong, and will be so again. A page that smart_scan has left out of the
+    last scan is no evidence; but in which scans it will be looked at is known (`skipping`), and two pages that will
+    never be looked at in the same scan stay apart.
 
     What is excepted. A page that somebody else holds a reference on (a pin, an isolation): it cannot be
     write-protected, and a page beside it is merged half way and broken, in each scan, by right. With chains: equal
@@ -46,7 +69,8 @@ class Eventual(Watcher):
     later. `pages_unmerged`: an ordinary page; K1 and K3 do not explain it, since a scan that meets a stale node
     changes something. `merged_for_ever`: S6m; and on v3.9 and later what H7 and H0 leave behind: a KSM page that
     finds its way into the unstable tree, and that every equal page is merged with half way. On `series` all must
-    merge.
+    merge. `skipped_in_turns`: X2, on all kernels that have smart_scan; `never_looked_at`: a page is skipped, and its
+    skips do not run out.
     """
 
     name: ClassVar[str] = "eventual"
@@ -56,30 +80,55 @@ class Eventual(Watcher):
         super().__init__(machine)
         self._before = 0
         self._idle = False
-        self._checksums = 0
-        self._broken: dict[int, tuple[str, int]] = {}
+        self._news = 0
+        self._sums: dict[Place, Sum] = {}
+        self._skips: dict[Place, Skips] = {}
+        """What smart_scan knew of each place at the end of the last scan, and of the one before."""
+        self._skips_before: dict[Place, Skips] = {}
+        self._broken: dict[int, Place] = {}
         """By number of the rmap_item, the mm and the address of what was broken in this scan."""
-        self._broken_before: dict[int, tuple[str, int]] = {}
-        self._again: list[tuple[str, int]] = []
+        self._broken_before: dict[int, Place] = {}
+        self._again: list[Place] = []
         trace = machine.trace
         trace.listen(ev.CALC_CHECKSUM, self._summed)
         trace.listen(ev.BREAK_COW, self._broke)
+        trace.listen(ev.STABLE_TREE_APPEND, self._appended)
+        for code in LEAVING:
+            trace.listen(code, self._left)
         trace.listen(ev.KSM_STOP_SCAN, self._scanned)
 
     def _summed(self, mm: str, address: int, pfn: int, changed: bool) -> None:
-        self._checksums += changed
+        page, place, scan = frame_at(self.kernel, pfn), (mm, address), self.kernel.ksm_scan.seqnr
+        last = self._sums.get(place)
+        item = self._skips[place].item if place in self._skips else -1
+        if page is None:
+            return
+        same = last is not None and (pfn, page.content) == (last.pfn, last.content)
+        known = same and last is not None and (last.scan == scan - 1 or (item >= 0 and item == last.item))
+        self._news += changed and not known
+        self._sums[place] = Sum(pfn, page.content, scan, item)
 
     def _broke(self, item: int, mm: str, address: int) -> None:
         self._broken[item] = (mm, address)
+        self._sums.pop((mm, address), None)
+
+    def _appended(self, item: int, node: int, pfn: int, mm: str, address: int) -> None:
+        self._sums.pop((mm, address), None)
+
+    def _left(self, *fields: object) -> None:
+        """Some rmap_item has left its node, with what it knew of its page (v7.3)."""
+        self._sums.clear()
 
     def _scanned(self, seqnr: int, rmap_items: int) -> None:
-        counts, kernel = self.machine.trace.counts, self.kernel
-        changes = self._checksums + sum(counts[code] for code in CHANGES)
-        if isinstance(kernel, SmartScan):
-            changes += kernel.ksm_pages_skipped
+        counts = self.machine.trace.counts
+        changes = self._news + sum(counts[code] for code in CHANGES)
         self._idle, self._before = changes == self._before, changes
         self._again = [place for item, place in self._broken.items() if item in self._broken_before]
         self._broken_before, self._broken = self._broken, {}
+        self._skips_before, self._skips = self._skips, skips_of(self.kernel)
+        for place, last in self._sums.items():  # an item that was made in this scan is known from here on
+            if last.item < 0 and place in self._skips:
+                self._sums[place] = last._replace(item=self._skips[place].item)
 
     def at_quiescence(self) -> None:
         if not self.kernel.mm_slots_hash:  # ksmd has had nothing to do: its last scans were not made in quiet
@@ -96,16 +145,19 @@ class Eventual(Watcher):
                         where="cmp_and_merge_page",
                     )
         if self._idle:
-            for pages in equal.values():
-                if len(pages) > 1:
-                    self._judge(list(pages.values()))
+            groups = [pages for pages in equal.values() if len(pages) > 1]
+            for pages in groups:
+                self._judge(pages)
+            for pages in groups if self._skips else ():
+                if pages[0][0].content not in pinned:
+                    self._judge_skips(pages)
 
-    def _equal_pages(self) -> tuple[dict[tuple[Content, int], dict[int, Frame]], set[Content]]:
-        """By content, and by node if that matters, the frames that hold mergeable pages, by number; and the contents of
-        those that somebody holds a reference on."""
+    def _equal_pages(self) -> tuple[dict[tuple[Content, int], Pages], set[Content]]:
+        """By content, and by node if that matters, the frames that hold mergeable pages; and the contents of those that
+        somebody holds a reference on."""
         kernel = self.kernel
         waiting = Counter(page.pfn for pagevec in kernel.lru_add_pvecs.values() for page in pagevec)
-        found: dict[tuple[Content, int], dict[int, Frame]] = {}
+        found: dict[tuple[Content, int], dict[int, tuple[Frame, list[Place]]]] = {}
         pinned: set[Content] = set()
         for mm in kernel.address_spaces:
             if not mm.users or mm.number not in kernel.mm_slots_hash:
@@ -118,14 +170,15 @@ class Eventual(Watcher):
                     pinned.add(page.content)
                 else:
                     nid = 0 if kernel.ksm_merge_across_nodes else page.nid
-                    found.setdefault((page.content, nid), {})[page.pfn] = page
-        return found, pinned
+                    same = found.setdefault((page.content, nid), {})
+                    same.setdefault(page.pfn, (page, []))[1].append((mm.name, address))
+        return {key: list(pages.values()) for key, pages in found.items()}, pinned
 
-    def _judge(self, pages: list[Frame]) -> None:
+    def _judge(self, pages: Pages) -> None:
         """Convict, unless there is a reason why these pages, all equal, must stay apart."""
-        half = [page for page in pages if page.is_ksm and page.stable_node is None]
-        merged = [page for page in pages if isinstance(page.stable_node, StableNode)]
-        private = [page for page in pages if not page.is_ksm]
+        half = [page for page, _ in pages if page.is_ksm and page.stable_node is None]
+        merged = [page for page, _ in pages if isinstance(page.stable_node, StableNode)]
+        private = [page for page, places in pages if not page.is_ksm and self._was_looked_at(places)]
         if half:
             raise self._apart("half_ksm_page", pages, "one is a KSM page without a stable node: H7")
         if private and (len(private) > 1 or any(self._has_room(page) for page in merged)):
@@ -133,9 +186,35 @@ class Eventual(Watcher):
         if len(merged) > 1 and not self._in_one_chain(merged):
             raise self._apart("ksm_pages_unmerged", pages, "a KSM page is never merged into another: H0")
 
-    def _apart(self, kind: str, pages: list[Frame], why: str) -> Exception:
-        where = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page in pages)
-        return self.convicts(kind, f"equal pages stay apart: {where}; {why}", where="cmp_and_merge_page")
+    def _was_looked_at(self, places: list[Place]) -> bool:
+        """Whether the last scan has not skipped a page at all of its places."""
+        return any(place not in self._skips_before or not self._skips_before[place].remaining for place in places)
+
+    def _judge_skips(self, pages: Pages) -> None:
+        """Convict if smart_scan keeps some equal, ordinary pages apart for as long as nothing else happens."""
+        private = [(page, places) for page, places in pages if not page.is_ksm]
+        merged = any(page.is_ksm and self._has_room(page) for page, _ in pages)
+        for _, places in private:
+            for place in places:
+                last, before = self._skips.get(place), self._skips_before.get(place)
+                if last is None or before is None or not last.remaining:
+                    continue
+                if (last.item, last.remaining) == (before.item, before.remaining):
+                    why = f"the page of {place[0]} at {place[1]:#x} is skipped, and not a time less often to come"
+                    raise self._apart("never_looked_at", pages, why, where="should_skip_rmap_item")
+        zero = private and self._is_merged_alone(private[0][0])
+        if not merged and not zero and len(private) > 1 and not meet(self.kernel, private, self._skips):
+            why = "smart_scan never looks at two of them in the same scan: X2"
+            raise self._apart("skipped_in_turns", pages, why, where="should_skip_rmap_item")
+
+    def _is_merged_alone(self, page: Frame) -> bool:
+        """Whether a page needs no equal one: use_zero_pages has a page of zeros mapped as the zero page."""
+        kernel, zero = self.kernel, self.kernel.contents.zero
+        return isinstance(kernel, ZeroPages) and bool(kernel.ksm_use_zero_pages) and page.content is zero
+
+    def _apart(self, kind: str, pages: Pages, why: str, *, where: str = "cmp_and_merge_page") -> Exception:
+        which = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page, _ in pages)
+        return self.convicts(kind, f"equal pages stay apart: {which}; {why}", where=where)
 
     def _has_room(self, page: Frame) -> bool:
         node, kernel = page.stable_node, self.kernel

@@ -254,3 +254,15 @@ async def moved_page_is_met_by_one_that_is_replaced(s: Stage) -> None:
     await s.until(ksmd, about_to(inside="_checksum_changed"))
     await s.write(b, 0, 6)
     await s.finish(ksmd)
+
+
+async def registered_while_ksmd_sleeps(s: Stage) -> None:
+    """ksmd finds nobody registered and goes to sleep; then a process registers."""
+    await s.set("run", 1)
+    s.start_ksmd()
+    await s.conductor.sleep(1_000_000)
+    await s.process("A", 1)
+    await s.conductor.sleep(1_000_000)
+    for watcher in s.machine.watchers:
+        watcher.at_rest()
+    await s.end_ksmd()

@@ -386,6 +386,31 @@ def test_swapoff_unread(machine: dict[str, Any], result: int) -> None:
     perform(program, watchers=("rmap",), **machine)
 
 
+async def registered_as_the_last_one_exits(s: Stage) -> None:
+    """B has looked at the list when A, the only one on it, leaves it, and ksmd goes to sleep; then B links its slot."""
+    await s.set("run", 1)
+    await s.set("sleep_millisecs", 0)
+    a = await s.process("A")
+    b = await s.process("B", 7, mergeable=False)
+    s.start_ksmd()
+    registration = s.start("B", s.kernel.madvise(b.mm, b.start, PAGE_SIZE, MADV_MERGEABLE))
+    await s.until(registration, about_to(ACQUIRE, s.kernel.ksm_mmlist_lock))
+    await s.exit(a)
+    while s.kernel.ksmd_actor not in s.kernel.ksm_thread_wait.waiters:
+        await s.conductor.sleep(1_000)
+    await s.finish(registration)
+    asleep = s.kernel.ksmd_actor in s.kernel.ksm_thread_wait.waiters
+    await s.end_ksmd()
+    assert not asleep, "nobody has woken ksmd"
+
+
+def test_wake_under_lock() -> None:
+    """A registration that has looked at the list too early leaves ksmd asleep; under the lock the look is right."""
+    with pytest.raises(AssertionError, match="nobody has woken ksmd"):
+        perform(registered_as_the_last_one_exits, **without("wake-under-lock"))
+    perform(registered_as_the_last_one_exits)
+
+
 def test_every_layer_has_its_test() -> None:
     """No layer of the series is without a test in this file."""
     assert {f"test_{name.replace('-', '_')}" for name in KERNELS["series"]} <= set(globals())

@@ -12,6 +12,7 @@ from ksmactors.later.advisor import Advisor
 from ksmactors.later.overlay import LinearItem
 from ksmactors.later.smart_scan import AgedItem, skip_age
 from ksmactors.mm.const import EINVAL, PAGE_SIZE
+from ksmactors.watch.skipping import HORIZON, meet, skips_of
 from tests.helpers.directed import Proc, Stage, about_to, perform
 
 
@@ -64,6 +65,30 @@ def test_a_unique_page_is_visited_less_and_less() -> None:
         await s.quiesce()
 
     perform(play, kernel="v6.12")
+
+
+@pytest.mark.parametrize("kernel", ["v6.12", "v7.3"])
+@pytest.mark.parametrize("behind", [*range(9, 20), 22])
+def test_skipping_is_foreseen(kernel: str, behind: int) -> None:
+    """Whether two equal pages ever merge, the second of which comes some scans after the first, is known at once; and
+    with the repair of ours they always do."""
+
+    async def play(s: Stage) -> None:
+        one = await s.process("A", 7)
+        await s.scan(behind)
+        two = await s.process("B", 7)
+        pages = [(s.frame(proc, 0), [(proc.mm.name, proc.at(0))]) for proc in (one, two)]
+        await s.scan(1)
+        foreseen = meet(s.kernel, pages, skips_of(s.kernel))
+        await s.scan(HORIZON + 9)
+        merged.append(s.frame(one, 0) is s.frame(two, 0))
+        assert merged[-1] == foreseen
+
+    merged: list[bool] = []
+    perform(play, kernel=kernel)
+    assert merged == [behind not in (13, 15, 16, 22)]
+    perform(play, kernel=kernel, with_=("skips-in-step",))
+    assert merged[-1]
 
 
 @pytest.mark.parametrize(("kernel", "age"), [("v6.12", 3), ("v7.3", 0)])

@@ -7,6 +7,7 @@ import pytest
 
 from ksmactors import watch
 from ksmactors.errors import Finding
+from ksmactors.history.mutants.beyond import NeverWoken
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.watch import progress
 from tests.helpers import broken, plays
@@ -34,6 +35,7 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
     "rmap": (broken.AppendsNothing, life, "lost_mapping@rmap_walk_ksm"),
     "eventual": (broken.FindsNoTwins, plays.twins, "pages_unmerged@cmp_and_merge_page"),
     "progress": (broken.SpinsForEver, plays.twins, "livelock@stable_tree_search"),
+    "liveness": (NeverWoken, plays.registered_while_ksmd_sleeps, "asleep_with_work@ksm_scan_thread"),
     "offline": (broken.ChecksNoTrees, plays.memory_goes_offline, "node_of_absent_frame@ksm_check_stable_tree"),
     "economy": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline, "tree_revisited@ksm_check_stable_tree"),
     "warning": (broken.CountsScansTwice, life, "kernel_warning@remove_rmap_item_from_tree"),

@@ -11,6 +11,7 @@ from typing import Final
 from ksmactors.history.case import Case
 from ksmactors.history.cases.barriers import BARRIERS
 from ksmactors.history.cases.before import BEFORE
+from ksmactors.history.cases.beyond import BEYOND
 from ksmactors.history.cases.commits import AFTERWARDS, OF_THE_SERIES
 from ksmactors.history.cases.follow_up import FOLLOW_UP
 from ksmactors.history.cases.hazards import HAZARDS
@@ -21,9 +22,9 @@ from ksmactors.history.cases.stable_check import STABLE_CHECK
 from ksmactors.history.cases.unmerge import UNMERGE
 from ksmactors.history.commits import Commit
 
-_PARTS: Final = "SRDFGNKH"
+_PARTS: Final = "SRDFGNKHX"
 """How the specification numbers cases, in its order: the series, what followed it, and the later fixes by when they
-came; then what v3.9 still had."""
+came; what v3.9 still had; then (X) what the specification does not number."""
 
 
 def _place(case: Case) -> tuple[int, int, str]:
@@ -33,7 +34,7 @@ def _place(case: Case) -> tuple[int, int, str]:
 
 _ALL: Final = (
     *OF_THE_SERIES, *AFTERWARDS, *STABLE_CHECK, *KEYHOLE, *BARRIERS, *UNMERGE, *NODES, *FOLLOW_UP, *BEFORE, *LATER,
-    *HAZARDS,
+    *HAZARDS, *BEYOND,
 )  # fmt: skip
 
 CASES: Final[dict[str, Case]] = {case.name: case for case in sorted(_ALL, key=_place)}

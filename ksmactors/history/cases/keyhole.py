@@ -58,6 +58,37 @@ KEYHOLE: Final = (
         ),
     ),
     Case(
+        name="S5-R5",
+        title="a walk is misled by a frame that has been freed and used again before it was referenced",
+        workload="litmus.insertion_meets_reuse",
+        with_=("s5-r5-no-recheck",),
+        watcher="trees",
+        kind="bad_order",
+        where="mutex_unlock",
+        story=(
+            "ksmd has made a KSM page of 7 and looks for its place in the stable tree. At the root it finds that the "
+            "frame names the node, and is about to take a reference. A, the only process that maps that page, exits, "
+            "and G gets the frame for a page of 9. ksmd takes its reference, does not look once more, compares with "
+            "what is G's, and goes to the left. The new node is linked before one of 6, and no search finds it there."
+        ),
+        script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),
+    ),
+    Case(
+        name="S5-R5R6",
+        title="control: a page that is to be locked is looked at again under its lock only",
+        workload="litmus.insertion_meets_reuse",
+        with_=("s5-r5-recheck-once",),
+        story=(
+            "As in S5-R5: ksmd takes a reference on a frame that is G's by now. Where it wants the lock, too, it does "
+            "not look before it has that."
+        ),
+        script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),
+        silent_because=(
+            "whoever locks a page that is not the node's finds out under the lock, and gives lock and reference back; "
+            "that costs a wait"
+        ),
+    ),
+    Case(
         name="S5a",
         title="a live stable node is freed: it is taken as stale at the first mismatch",
         workload="litmus.scan_meets_migration",

@@ -9,6 +9,7 @@ from typing import Final
 
 from ksmactors.history.mutants.barriers import BARRIERS
 from ksmactors.history.mutants.before import BEFORE
+from ksmactors.history.mutants.beyond import BEYOND
 from ksmactors.history.mutants.follow_up import FOLLOW_UP
 from ksmactors.history.mutants.keyhole import KEYHOLE
 from ksmactors.history.mutants.later import LATER
@@ -26,5 +27,6 @@ MUTANTS: Final[dict[str, type[Ksm]]] = {
     **FOLLOW_UP,
     **BEFORE,
     **LATER,
+    **BEYOND,
 }
 """By name: the number of the case in lower case, and what is missing."""

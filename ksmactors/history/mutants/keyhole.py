@@ -51,6 +51,30 @@ class NoKpfnRecheck(Ksm):
         return False
 
 
+class NoRecheckAfterReference(Ksm):
+    """A page is the node's if it was before the reference was taken: R5 is left out (S5-R5)."""
+
+    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+        if await page.read_mapping() is not node.mapping:
+            return False
+        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):
+            return False
+        return not lock or await self._lock_if_of(page, node)
+
+
+class RecheckOnce(Ksm):
+    """A page that is to be locked is looked at once more when it is, and not when it has been referenced (S5-R5R6)."""
+
+    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+        if not lock:
+            return await super()._take_if_of(page, node, lock)
+        if await page.read_mapping() is not node.mapping:
+            return False
+        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):
+            return False
+        return await self._lock_if_of(page, node)
+
+
 class MappingBeforeKpfn(Ksm):
     """The old page forgets the stable node before the node learns of the new page (S5b)."""
 
@@ -117,6 +141,8 @@ KEYHOLE: Final[dict[str, type[Ksm]]] = {
     "s3a-no-recheck-after-lock": NoRecheckAfterLock,
     "s3b-removal-unlocked": RemovalUnlocked,
     "s3c-locked-descent": LockedDescent,
+    "s5-r5-no-recheck": NoRecheckAfterReference,
+    "s5-r5-recheck-once": RecheckOnce,
     "s5a-no-kpfn-recheck": NoKpfnRecheck,
     "s5b-mapping-before-kpfn": MappingBeforeKpfn,
     "s5c-frozen-is-stale": FrozenIsStale,

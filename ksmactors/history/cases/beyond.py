@@ -1,0 +1,144 @@
+"""Cases that the specification of KSM does not number (X): found here, in real kernels or as mutants."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmactors.history.case import Case
+
+REGISTRATION: Final = "litmus.registration_meets_exit"
+ARRIVAL: Final = "litmus.start_meets_scans"
+
+BEYOND: Final = (
+    Case(
+        name="X1",
+        title="ksmd sleeps for ever although a process has registered: its wake-up is lost",
+        workload=REGISTRATION,
+        without=("wake-under-lock",),
+        watcher="liveness",
+        kind="asleep_with_work",
+        where="ksm_scan_thread",
+        story=(
+            "B registers. It looks whether the list of address spaces is empty, which A is on: ksmd need not be woken. "
+            "Before B has locked the list A exits; ksmd has no rmap_item of it, so it leaves the list at once. ksmd "
+            "finds the list empty and goes to sleep without a timeout. B links its slot and wakes nobody. Nothing is "
+            "merged until somebody writes `run`. (On all kernels from v3.9 to v7.3, by reading: mainline still looks "
+            "before it takes ksm_mmlist_lock.)"
+        ),
+        script=("thread/B > enter.spinlock", "exit/A > end", "ksmd > blocked", "thread/B > end"),
+    ),
+    Case(
+        name="X1a",
+        title="ksmd sleeps for ever although a process has registered: nobody wakes it",
+        workload=REGISTRATION,
+        with_=("x1a-never-woken",),
+        watcher="liveness",
+        kind="asleep_with_work",
+        where="ksm_scan_thread",
+        story="A exits, ksmd finds the list empty and goes to sleep. B registers, and does not wake it.",
+        script=("exit/A > end", "ksmd > blocked", "thread/B > end"),
+    ),
+    Case(
+        name="X1b",
+        title="control: every registration wakes ksmd",
+        workload=REGISTRATION,
+        with_=("x1b-always-woken",),
+        story="B registers while A is on the list, and wakes ksmd, which does not sleep.",
+        script=("thread/B > end", "exit/A > end"),
+        silent_because="ksmd looks again whenever it is woken: a wake-up too many costs a look",
+    ),
+    Case(
+        name="X2",
+        title="equal pages stay apart for ever: smart_scan looks at them in turns",
+        workload=ARRIVAL,
+        kernel="v6.12",
+        watcher="eventual",
+        kind="skipped_in_turns",
+        where="should_skip_rmap_item",
+        story=(
+            "A's page is not equal to any other, so ksmd looks at it less and less often: in the end in every ninth "
+            "scan. After 13 scans B comes to an equal page, which is looked at in each scan at first, then less and "
+            "less often, too. They can merge only in a scan that looks at both, and never is there one: counted from "
+            "A's first, ksmd looks at A 22, 31, 40 ... scans later, and at B 13 to 16, 18, 21, 26, 35, 44 ... (On all "
+            "kernels that have smart_scan, v6.7 and later; seen on a real 6.18: four equal guests, unmerged after 300 "
+            "scans. The variant skips-in-step is "
+            "a repair of ours.)"
+        ),
+        script=("thread/B > end", "ksmd > end"),
+    ),
+    Case(
+        name="X2a",
+        title="equal pages stay apart for ever: a page that is skipped once is skipped at each visit",
+        workload=ARRIVAL,
+        with_=("x2a-skips-never-run-out",),
+        watcher="eventual",
+        kind="never_looked_at",
+        where="should_skip_rmap_item",
+        story="A's page is to be skipped once, and that once never comes to its end. B's page is equal to it.",
+        script=("thread/B > end", "ksmd > end"),
+    ),
+    Case(
+        name="X2b",
+        title="control: old pages are skipped in every second scan, all in the same ones",
+        workload=ARRIVAL,
+        with_=("x2b-every-second-scan",),
+        story="A's page is old when B comes to an equal one; from its fourth visit on both are looked at together.",
+        script=("thread/B > end", "ksmd > end"),
+        silent_because="two pages that are skipped in the same scans are looked at in the same scans",
+    ),
+    Case(
+        name="X3a",
+        title="equal pages stay apart for ever: ksmd takes each for one that changes",
+        workload="litmus.first_merge_meets_migration",
+        with_=("x3a-checksum-not-kept",),
+        watcher="eventual",
+        kind="pages_unmerged",
+        where="cmp_and_merge_page",
+        story=(
+            "ksmd finds that the checksum of A's page is another one than that of its last visit, and leaves the page "
+            "for the next scan; but it does not store the new one. So A's page changes in each scan, as far as ksmd "
+            "knows, and B's, too."
+        ),
+        script=("ksmd > end", "migrationd/1 > end"),
+    ),
+    Case(
+        name="X3b",
+        title="control: a page may merge at first sight",
+        workload="litmus.first_merge_meets_migration",
+        with_=("x3b-first-sight-suffices",),
+        story="ksmd comes to A's page for the first time, and puts it in the unstable tree at once.",
+        script=("ksmd > end", "migrationd/1 > end"),
+        silent_because=(
+            "the checksum only keeps pages out that change all the time; what merges is compared once more when "
+            "nobody can write it any more"
+        ),
+    ),
+    Case(
+        name="X4a",
+        title="a new node is linked where a walk has ended that was misled by a write",
+        workload="litmus.search_meets_write",
+        with_=("x4a-place-remembered",),
+        watcher="trees",
+        kind="bad_order",
+        where="mutex_unlock",
+        story=(
+            "ksmd looks for E's page, of 8, in a tree of 3, 5 and 7, and goes to the right at the root. E writes 4, "
+            "which it was in the last scan. The walk ends to the left of 7. The page is not in the tree, its checksum "
+            "has not changed, and F's is equal, so a KSM page is made of both. Its node is linked where the walk ended "
+            "instead of where a page of 4 belongs."
+        ),
+        script=("ksmd > search.content x3", "thread/E > end", "ksmd > end"),
+    ),
+    Case(
+        name="X4b",
+        title="control: a search goes by what the page in hand was when it began",
+        workload="litmus.search_meets_write",
+        with_=("x4b-read-once",),
+        story="As in X4a; ksmd goes on looking for 8 although the page is 4 by now.",
+        script=("ksmd > search.content x3", "thread/E > end", "ksmd > end"),
+        silent_because=(
+            "what a search finds is compared once more when nobody can write it any more; what it does not find is "
+            "looked for again before a node is linked"
+        ),
+    ),
+)

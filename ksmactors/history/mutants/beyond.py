@@ -1,0 +1,109 @@
+"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.later.smart_scan import AgedItem, SmartScan
+from ksmactors.mm.content import memcmp_pages
+from ksmactors.mm.frame import Frame
+
+
+class NeverWoken(Ksm):
+    """A registration on an empty list wakes nobody (X1a)."""
+
+    def wake_ksmd(self) -> None:
+        pass
+
+
+class AlwaysWoken(Ksm):
+    """Every registration wakes ksmd, whether the list was empty or not (X1b)."""
+
+    def _needs_wakeup(self, was_empty: bool) -> bool:
+        return True
+
+
+class SkipsNeverRunOut(SmartScan):
+    """A skipped item is to be skipped as often afterwards as before (X2a)."""
+
+    async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
+        skipped = await super().should_skip_rmap_item(page, item)
+        if skipped and isinstance(item, AgedItem):
+            item.remaining_skips += 1
+        return skipped
+
+
+class EverySecondScan(SmartScan):
+    """Old pages are looked at in every second scan, all in the same ones (X2b)."""
+
+    def skips_after(self, age: int, scan: int) -> int:
+        return 1 - scan % 2
+
+
+class ChecksumNotKept(Ksm):
+    """The checksum of a page that has changed is not stored (X3a)."""
+
+    async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+        before = item.oldchecksum
+        changed = await super()._checksum_changed(item, page)
+        item.oldchecksum = before
+        return changed
+
+
+class FirstSightSuffices(Ksm):
+    """A page that ksmd sees for the first time need not stay as it is for a scan (X3b)."""
+
+    async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+        new = not item.oldchecksum
+        return await super()._checksum_changed(item, page) and not new
+
+
+class PlaceRemembered(Ksm):
+    """A new node is linked where the search for its page ended, without another walk (X4a)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended: tuple[Frame, Place] | None = None
+
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+        if not prune and self._ended is not None and self._ended[0] is page:
+            return self._ended[1]
+        place = await super().stable_tree_walk(root, page, prune=prune)
+        if prune and place.entry is None and not place.stale:
+            self._ended = page, place
+        return place
+
+
+class ReadOnce(Ksm):
+    """A search compares with what the page in hand was at the root, whatever is written to it meanwhile (X4b)."""
+
+    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+        content = await page.read_content()
+        entry, parent, left = root.root, None, False
+        while entry is not None:
+            entry, tree_page = await self._look(root, entry, prune)
+            if tree_page is None:
+                return Place(None, None, False, stale=True)
+            order = memcmp_pages(content, await tree_page.read_content())
+            await tree_page.put()
+            if order == 0:
+                return Place(entry, None, False)
+            parent, left = entry, order < 0
+            entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of StableNodes
+        return Place(None, parent, left)
+
+
+BEYOND: Final[dict[str, type[Ksm]]] = {
+    "x1a-never-woken": NeverWoken,
+    "x1b-always-woken": AlwaysWoken,
+    "x2a-skips-never-run-out": SkipsNeverRunOut,
+    "x2b-every-second-scan": EverySecondScan,
+    "x3a-checksum-not-kept": ChecksumNotKept,
+    "x3b-first-sight-suffices": FirstSightSuffices,
+    "x4a-place-remembered": PlaceRemembered,
+    "x4b-read-once": ReadOnce,
+}
+"""By name."""
