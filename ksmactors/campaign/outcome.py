@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -57,13 +57,64 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """The step that broke what a finding is about, and how the actor that found it had come to it.
+
+    Attributes:
+        held_until: the last step at which it held; None: when it broke is not known.
+        step, actor, operation, held: the step after which it never held again: its number, who took it, what was done
+            and which sleeping locks were held. If `held_until` is None, the last step that touched it before it was
+            found; with step -1 if none is known.
+        functions: the kernel functions that this actor was in, innermost first.
+        after: those that it had returned from just before, in order: those that touch what broke, and the latest.
+        finder: who found it; empty if that was not in a kernel function.
+        found_in: the kernel functions that the finder was in, innermost first.
+        found_after: those that it had returned from just before, as `after`.
+    """
+
+    held_until: int | None
+    step: int
+    actor: str
+    functions: tuple[str, ...]
+    operation: str
+    held: tuple[str, ...]
+    after: tuple[str, ...]
+    finder: str
+    found_in: tuple[str, ...]
+    found_after: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = []
+        after, found_after = (f", after {', '.join(one)}" if one else "" for one in (self.after, self.found_after))
+        if self.step >= 0:
+            held = f", holding {' and '.join(self.held)}" if self.held else ""
+            did = f"{self.actor} {chain(self.functions)}{self.operation and ' '}{self.operation}{held}{after}"
+            if self.held_until is not None:
+                parts.append(f"held until step {self.held_until}; broken for good at {self.step}: {did}")
+            else:
+                parts.append(f"touched last at step {self.step}: {did}")
+        if self.finder:
+            parts.append(f"found by {self.finder} {chain(self.found_in)}{found_after}")
+        return "; ".join(parts)
+
+
+def chain(functions: Sequence[str]) -> str:
+    """Functions, innermost first, as a reader of a call chain wants them."""
+    if not functions:
+        return ""
+    callers = f" (called by {', '.join(functions[1:])})" if len(functions) > 1 else ""
+    return f"in {functions[0]}{callers}"
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """The steps that met (none if no two can be told), the objects concerned, and the cases of the corpus that look
-    like it."""
+    """The steps that met (none if no two can be told), the objects concerned, the cases of the corpus that look like
+    it, and the step that broke it."""
 
     met: tuple[Step, ...]
     concerns: tuple[str, ...]
     looks_like: tuple[str, ...]
+    broke: Break | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As finding files and the JSON object show it."""

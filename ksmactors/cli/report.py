@@ -86,21 +86,30 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     """A finding: what, who met where, and how to see it again."""
     from rich.text import Text
 
+    out = console(stream, color)
+    signature, *lines = described(found)
+    out.print(Text(signature, style="bold red"), soft_wrap=True)
+    for line in lines:
+        out.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def described(found: Found) -> list[str]:
+    """The lines about a finding: its signature, its message, the step that broke what is broken, and all the rest."""
     defect = found.outcome.defect
     assert defect is not None
-    out = console(stream, color)
     times = f" ({found.count} schedules)" if found.count > 1 else ""
-    out.print(Text(f"{defect.signature}{times}", style="bold red"), soft_wrap=True)
     met = " and ".join(
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
-    lines = [defect.message, f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
+    lines = [f"{defect.signature}{times}", defect.message]
+    broke = defect.explanation.broke if defect.explanation is not None else None
+    lines += [str(broke)] if broke is not None and str(broke) else []
+    lines += [f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
     if defect.explanation is not None:
         lines += _explained(defect.explanation, defect.signature)
     lines += [found.problem] if found.problem else []
     lines += [f"replay: {found.replay}"] if found.replay else []
-    for line in lines:
-        out.print(Text(f"  {line}"), soft_wrap=True)
+    return lines
 
 
 def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
