@@ -102,8 +102,8 @@ def described(found: Found) -> list[str]:
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
     lines = [f"{defect.signature}{times}", defect.message]
-    broke = defect.explanation.broke if defect.explanation is not None else None
-    lines += [str(broke)] if broke is not None and str(broke) else []
+    cause = defect.explanation.cause if defect.explanation is not None else ""
+    lines += [cause] if cause else []
     lines += [f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
     if defect.explanation is not None:
         lines += _explained(defect.explanation, defect.signature)
@@ -114,8 +114,8 @@ def described(found: Found) -> list[str]:
 
 def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
     """Who met whom over what, which known defects look like it, and how the likeliest of them comes about."""
-    for word, step in zip(("first", "then"), explanation.met, strict=False):
-        yield f"{word}: {step}"
+    if explanation.broke.held_until is not None:  # else the line before says who met
+        yield from (f"{word}: {step}" for word, step in zip(("first", "then"), explanation.met, strict=False))
     if explanation.concerns:
         yield f"about: {'; '.join(explanation.concerns)}"
     told = explanation.looks_like[:ALIKE]

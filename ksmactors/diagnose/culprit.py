@@ -69,6 +69,9 @@ class Culprit(Observer):
     def __init__(self, finding: Finding) -> None:
         self._finding = finding
         self._names = frozenset(names_of(finding))
+        self._met = {(number, step) for number, step, *_ in finding.met}
+        self.met: dict[tuple[int, int], Functions] = {}
+        """The functions of the two accesses that the watcher says have met, by number of the actor and step."""
         self._kernel: Ksm | None = None
         self._conductor: Conductor | None = None
         self._probe: Probe | None = None
@@ -101,11 +104,17 @@ class Culprit(Observer):
 
     def did(self, actor: Actor, op: Operation) -> None:
         self._op = op
+        self._meet(actor)
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         self._op = (kind, obj, field)
+        self._meet(actor)
 
     field = touched
+
+    def _meet(self, actor: Actor) -> None:
+        if (actor.number, actor.step) in self._met:
+            self.met[actor.number, actor.step] = self._at.get(actor.number, ())
 
     def arrived(self, actor: Actor) -> None:
         conductor, kernel = self._conductor, self._kernel
@@ -128,9 +137,10 @@ class Culprit(Observer):
         assert conductor is not None
         audience, conductor.audience = conductor.audience, None  # nobody is told of what a probe looks at
         try:
-            wrong = int(probe.wrong())
+            answer = probe.wrong()
         finally:
             conductor.audience = audience
+        wrong = self._wrong if answer is None else int(answer)
         if wrong != self._wrong:
             owner = actor.number if probe.adds_up else 0
             owed = self._owed.get(owner, 0) + wrong - self._wrong
@@ -210,6 +220,17 @@ class Culprit(Observer):
         touching = [one.functions for one in self.touched_by if one.actor is actor]
         return _returned(functions, touching, self._passed.get(actor.number, ()))
 
+    def functions_of(self, actor: Actor, op: Operation) -> Functions:
+        """The functions in which an actor did an operation on what broke, the last time."""
+        return next((one.functions for one in reversed(self.touched_by) if one.actor is actor and one.op == op), ())
+
+    def looked(self, actor: Actor, before: Stretch) -> Stretch | None:
+        """The last stretch in which an actor touched what broke before that was broken by another one."""
+        if before.actor is actor:
+            return None
+        touches = (one for one in reversed(self.touched_by) if one.actor is actor and one.functions)
+        return next((one for one in touches if one.step <= before.step), None)
+
     def last_visit(self, finder: Actor) -> Stretch | None:
         """The last stretch in which anybody but the finder touched what broke in a kernel function."""
         return next((one for one in reversed(self.touched_by) if one.functions and one.actor is not finder), None)
@@ -217,14 +238,15 @@ class Culprit(Observer):
 
 def _returned(functions: Functions, touching: Sequence[Functions], passed: Iterable[Functions]) -> tuple[str, ...]:
     """The functions that an actor has returned from since it came to where it is: the latest that touched what broke,
-    and the latest of all; in order, each once."""
+    without those that they called; and the latest of all; in order, each once."""
     live, found = set(functions), []
     here = {frame.f_code.co_name for frame in functions}
-    for trail in (touching, passed):
+    for trail, depth in ((touching, 1), (passed, None)):
         latest: dict[str, None] = {}
         for place in trail:
             if live.intersection(place):
-                for name in (one.f_code.co_name for one in reversed(place) if one not in live):
+                returned = [one.f_code.co_name for one in reversed(place) if one not in live]
+                for name in returned[:depth]:
                     latest.pop(name, None)
                     latest[name] = None
         found.append([name for name in latest if name not in here][-LATEST:])

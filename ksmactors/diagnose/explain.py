@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ksmactors.campaign.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
-from ksmactors.diagnose.culprit import Culprit, Functions, names
+from ksmactors.diagnose.culprit import Culprit, Functions, Stretch, names
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
 from ksmactors.history.cases import looks_like
@@ -42,9 +42,9 @@ class _Access(NamedTuple):
     function: str
     held: tuple[object, ...]
 
-    def told(self) -> Step:
+    def told(self, callers: tuple[str, ...]) -> Step:
         held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
-        return Step(self.actor.name, self.step, self.function, told(self.op), held)
+        return Step(self.actor.name, self.step, self.function, told(self.op), held, callers)
 
 
 class _Accesses(Observer):
@@ -89,38 +89,47 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     site = culprit.site(again.error)
     met = known or (_meeting(accesses, defect.actors[0], about) if site else ())
     finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
-    broke = _break(culprit, finder, site)
     explanation = Explanation(
-        tuple(access.told() for access in met),
+        tuple(access.told(_callers(access, culprit)) for access in met),
         tuple(_described(one) for one in about),
         tuple(case.name for case in looks_like(defect.signature)),
-        broke,
+        _break(culprit, finder, site),
     )
     functions = _functions(defect, known, (*accesses.done, *met))
     return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
 
 
+def _callers(access: _Access, culprit: Culprit) -> tuple[str, ...]:
+    """The functions around the one that an access was in, as far as the replay has kept them."""
+    functions = culprit.met.get((access.actor.number, access.step)) or culprit.functions_of(access.actor, access.op)
+    return tuple(name for name in names(functions) if name != access.function)
+
+
 def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
     """The step that broke what was found broken, and how the actor that found it had come to it."""
-    broken, stretch, passed = culprit.broken, None, ()
-    if broken is not None:
-        stretch, passed = broken.stretch, culprit.before_the_break(broken)
-    elif not site:
-        stretch = culprit.last_visit(finder)
-        passed = culprit.before_the_end(stretch.actor, stretch.functions[-1:]) if stretch is not None else ()
+    broken = culprit.broken
     found = (finder.name, names(site), culprit.before_the_end(finder, site)) if site else ("", (), ())
-    if stretch is None:
-        return Break(None, -1, "", (), "", (), (), *found)
-    return Break(
-        broken.held_until if broken is not None else None,
-        stretch.step,
-        stretch.actor.name,
-        names(stretch.functions),
-        told(stretch.op) if stretch.op is not None else "",
-        tuple(name_of(lock) for lock in stretch.held if stretch.op is None or lock is not stretch.op[1]),
-        passed,
-        *found,
-    )
+    if broken is not None:
+        looked = culprit.looked(finder, broken.stretch) if site else None
+        return Break(
+            broken.held_until,
+            _step(broken.stretch),
+            culprit.before_the_break(broken),
+            _step(looked) if looked is not None else None,
+            *found,
+        )
+    visit = culprit.last_visit(finder) if not site else None
+    if visit is None:
+        return Break(None, None, (), None, *found)
+    return Break(None, _step(visit), culprit.before_the_end(visit.actor, visit.functions[-1:]))
+
+
+def _step(stretch: Stretch) -> Step:
+    """A stretch of the replay as a reader of the finding knows it."""
+    function, *callers = names(stretch.functions) or ("",)
+    op = stretch.op
+    held = tuple(name_of(lock) for lock in stretch.held if op is None or lock is not op[1])
+    return Step(stretch.actor.name, stretch.step, function, told(op) if op is not None else "goes on", held, tuple(callers))
 
 
 def _functions(defect: Defect, known: Sequence[_Access], done: Sequence[_Access]) -> tuple[str, ...]:

@@ -57,6 +57,8 @@ class KsmCore(Hotplug):
         """Pages that ksmd has looked at; v3.9 does not count them, its recordings do."""
         self.ksmd_actor: Actor | None = None
         self._declared: Declared | None = None
+        self.warned_of: object = None
+        """For observers: what the kernel's last warning is about."""
         self.items_allocated = 0
         self.nodes_allocated = 0
         self.nodes_freed = 0

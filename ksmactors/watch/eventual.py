@@ -94,6 +94,8 @@ class Eventual(Watcher):
                         f"the page of {name} at {address:#x} was merged and broken in each of the last two scans: "
                         "an equal page keeps it from the tree (S6m), or is a KSM page already (H7, H0)",
                         where="cmp_and_merge_page",
+                        about=(pte.frame,),
+                        names=(("place", mm.number, address),),
                     )
         if self._idle:
             for pages in equal.values():
@@ -135,7 +137,7 @@ class Eventual(Watcher):
 
     def _apart(self, kind: str, pages: list[Frame], why: str) -> Exception:
         where = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page in pages)
-        return self.convicts(kind, f"equal pages stay apart: {where}; {why}", where="cmp_and_merge_page")
+        return self.convicts(kind, f"equal pages stay apart: {where}; {why}", where="cmp_and_merge_page", about=tuple(pages))
 
     def _has_room(self, page: Frame) -> bool:
         node, kernel = page.stable_node, self.kernel

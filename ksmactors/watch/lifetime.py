@@ -81,7 +81,7 @@ class Lifetime(Watcher):
         """What is alive, less what is known to hold it: who takes a hold gives it back, or puts it where it is known."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
         anon_vma, mm = number_of(finding, "anon_vma"), number_of(finding, "mm")
-        leaks: dict[str, Callable[[], int] | None] = {
+        leaks: dict[str, Callable[[], int | None] | None] = {
             "leaked_frame": references(kernel, pfn).wrong if pfn is not None else None,
             "leaked_swap_slot": swap_count(kernel, number).wrong if number is not None else None,
             "leaked_rmap_item": lambda: kernel.ksm_rmap_items - sum(1 for _ in self._items()),

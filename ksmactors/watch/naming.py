@@ -86,10 +86,8 @@ class Naming(Watcher):
         kernel, number, pfn = self.kernel, number_of(finding, "node"), number_of(finding, "pfn")
         if finding.kind == "maps_freed_node" and pfn is not None:
             return Probe(lambda: self._names_a_freed_node(frame_at(kernel, pfn)))
-        if finding.kind not in ("not_mutual", "bad_hlist"):
-            return None
         check = self._has_bad_items if finding.kind == "bad_hlist" else self._is_unnamed
-        return Probe(lambda: sum(check(node) for node in placed_nodes(kernel) if node.number == number))
+        return Probe(lambda: next((check(one) for one in placed_nodes(kernel) if one.number == number), None))
 
     @staticmethod
     def _names_a_freed_node(frame: Frame | None) -> bool:

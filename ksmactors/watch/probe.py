@@ -13,11 +13,11 @@ from typing import NamedTuple, TypeAlias
 from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.rbtree import RbTree
-from ksmactors.ksm.structs import FREED, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
+from ksmactors.ksm.structs import FREED, KSM_RUN_UNMERGE, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.later.chain_nodes import DupNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.anon_vma import AnonVma
-from ksmactors.mm.frame import Frame
+from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.swap_device import SwapSlot
 
 Name: TypeAlias = tuple[str | int, ...]
@@ -28,12 +28,12 @@ class Probe(NamedTuple):
     """A promise as a question.
 
     Attributes:
-        wrong: how much is broken now; 0 if the promise holds.
+        wrong: how much is broken now; 0 if the promise holds; None: it cannot be said now, so what was so, is.
         adds_up: whether the amount is a sum to which each actor adds its own share: references taken and not given
             back, a counter changed without what it counts. Else it is one fact, which anybody may break or mend.
     """
 
-    wrong: Callable[[], int]
+    wrong: Callable[[], int | None]
     adds_up: bool = False
 
 
@@ -88,6 +88,18 @@ def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
 def address_space(kernel: Ksm, number: int) -> AddressSpace | None:
     """The address space of a number, if it has come to life."""
     return next((mm for mm in kernel.address_spaces if mm.number == number), None)
+
+
+def unmerging_has_passed(kernel: Ksm, mm: AddressSpace) -> bool:
+    """Whether run is 2 and the way through all address spaces does not come to this one any more."""
+    if not kernel.ksm_run & KSM_RUN_UNMERGE:
+        return False
+    slot = kernel.ksm_scan.mm_slot
+    while slot is not kernel.ksm_mm_head:
+        if slot.mm is mm:
+            return False
+        slot = slot.next
+    return True
 
 
 # -- what several watchers, and the operations themselves, promise --------------------------------------------------
@@ -154,9 +166,9 @@ def alive(obj: object) -> bool:
     return bool(getattr(obj, "alive", True))
 
 
-def found_by_walk(kernel: Ksm, page: Frame) -> Iterator[tuple[int, int]]:
-    """What a reverse mapping walk of a page would visit, as (number of the mm, address)."""
-    node = page.stable_node
+def found_by_walk(kernel: Ksm, mapping: object, index: int) -> Iterator[tuple[int, int]]:
+    """What a reverse mapping walk would visit of a page with this mapping, as (number of the mm, address)."""
+    node = mapping.stable_node if isinstance(mapping, KsmMapping) else None
     if isinstance(node, StableNode):
         item = node.first
         while item is not None:
@@ -165,20 +177,26 @@ def found_by_walk(kernel: Ksm, page: Frame) -> Iterator[tuple[int, int]]:
                     if vma.start <= item.address < vma.end:
                         yield vma.mm.number, item.address
             item = item.hnext
-    elif isinstance(page.mapping, AnonVma):
-        for vma in page.mapping.vmas:
-            address = vma.address_of(page.index)
+    elif isinstance(mapping, AnonVma):
+        for vma in mapping.vmas:
+            address = vma.address_of(index)
             if address is not None:
                 yield vma.mm.number, address
 
 
 def stranded(kernel: Ksm, pfn: int) -> Probe:
-    """Each migration entry names a locked page, whose migration will find it."""
+    """Each migration entry names a locked page, whose migration will find it.
+
+    It finds them by what the page's mapping names, or did name until the new page took that over.
+    """
+    names: list[object] = [None]
 
     def wrong() -> int:
         page = frame_at(kernel, pfn)
         if page is None:
             return 0
+        if isinstance(page.mapping, AnonVma) or page.stable_node is not None:
+            names[0] = page.mapping
         places = [
             (mm.number, address)
             for mm in kernel.address_spaces
@@ -187,8 +205,8 @@ def stranded(kernel: Ksm, pfn: int) -> Probe:
         ]
         if not places:
             return 0
-        found = set(found_by_walk(kernel, page))
-        return sum(page.owner is None or (page.mapping is not None and place not in found) for place in places)
+        found = set(found_by_walk(kernel, names[0], page.index))
+        return sum(page.owner is None or place not in found for place in places)
 
     return Probe(wrong)
 
@@ -206,8 +224,8 @@ def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Pro
     """
     pfn = number_of(finding, "pfn")
     if finding.kind == "null_dereference" and pfn is not None:
-        return Probe(lambda: _names_no_node(frame_at(kernel, pfn)))
-    if finding.kind.startswith("freed_") and pfn is not None:
+        return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
+    if finding.watcher == "references" and pfn is not None:
         return references(kernel, pfn)
     if finding.kind == "stranded_migration_entry" and pfn is not None:
         return stranded(kernel, pfn)
@@ -220,7 +238,8 @@ def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Pro
     return None
 
 
-def _names_no_node(page: Frame | None) -> int:
+def names_no_node(page: Frame | None) -> int:
+    """Whether a page is a KSM page without a stable node."""
     return page is not None and page.is_ksm and page.stable_node is None
 
 

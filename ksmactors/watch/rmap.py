@@ -10,7 +10,7 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Probe, address_space, found_by_walk, place_of
+from ksmactors.watch.probe import Probe, address_space, found_by_walk, frame_at, names_no_node, number_of, place_of
 
 
 class ReverseMapping(Watcher):
@@ -79,7 +79,9 @@ class ReverseMapping(Watcher):
 
     def probe(self, finding: Finding) -> Probe | None:
         """Whether what is mapped at the place is found there, whichever page it is by then."""
-        place = place_of(finding)
+        place, pfn, kernel = place_of(finding), number_of(finding, "pfn"), self.kernel
+        if finding.kind == "half_ksm_page" and pfn is not None:
+            return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
         return Probe(lambda: self._is_lost(*place)) if place is not None else None
 
     def _is_lost(self, number: int, address: int) -> bool:
@@ -87,7 +89,7 @@ class ReverseMapping(Watcher):
         pte = mm.ptes.get(address) if mm is not None else None
         if pte is None or pte.migration or pte.frame is self.kernel.zero_page:
             return False
-        return (number, address) not in found_by_walk(self.kernel, pte.frame)
+        return (number, address) not in found_by_walk(self.kernel, pte.frame.mapping, pte.frame.index)
 
     def _walk(self, page: Frame) -> set[tuple[int, int]]:
         """What rmap_walk_ksm would visit, as (number of the mm, address)."""

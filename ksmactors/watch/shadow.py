@@ -96,6 +96,14 @@ class ShadowMemory(Watcher):
         place = place_of(finding)
         return Probe(lambda: self._would_misread(*place)) if place is not None else None
 
+    def _would_be_dropped(self, page: Frame) -> bool:
+        """Whether the swap device is taken to have what is in the page, and does not."""
+        slot = page.swap
+        if slot is None or page._dirty or slot._writeback or slot.content is page.content:  # noqa: SLF001
+            return False
+        ptes = (pte for mm in self.kernel.address_spaces for pte in mm.ptes.values())
+        return not any(pte.frame is page and pte.dirty for pte in ptes)
+
     def _would_misread(self, number: int, address: int) -> bool:
         mm = address_space(self.kernel, number)
         if mm is None:
@@ -103,7 +111,7 @@ class ShadowMemory(Watcher):
         expected = self._shadow.get((number, address), self._zero)
         pte, slot = mm.ptes.get(address), mm.swap_ptes.get(address)
         if pte is not None:
-            return pte.frame.content is not expected
+            return pte.frame.content is not expected or self._would_be_dropped(pte.frame)
         if slot is None:
             return expected is not self._zero
         cached = slot.page is not None and slot._uptodate  # noqa: SLF001  # a look that nobody is told of

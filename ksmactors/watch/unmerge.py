@@ -8,7 +8,7 @@ from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Probe, address_space, place_of
+from ksmactors.watch.probe import Probe, address_space, place_of, unmerging_has_passed
 
 
 class Unmerged(Watcher):
@@ -99,16 +99,9 @@ class Unmerged(Watcher):
     def _is_left(self, number: int, address: int) -> bool:
         kernel = self.kernel
         mm = address_space(kernel, number)
-        pte = mm.ptes.get(address) if mm is not None and kernel.ksm_run & KSM_RUN_UNMERGE else None
+        pte = mm.ptes.get(address) if mm is not None else None
         vma = mm.vma_at(address) if mm is not None and pte is not None and pte.frame.is_ksm else None
-        if vma is None or not vma.mergeable:
-            return False
-        slot = kernel.ksm_scan.mm_slot
-        while slot is not kernel.ksm_mm_head:
-            if slot.mm is mm:
-                return False
-            slot = slot.next
-        return True
+        return vma is not None and vma.mergeable and unmerging_has_passed(kernel, vma.mm)
 
     def _nodes(self) -> None:
         kernel = self.kernel

@@ -38,8 +38,8 @@ from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES as CORPUS
 from ksmactors.history.commits import COMMITS
 from ksmactors.history.mutants import MUTANTS
+from ksmactors.injection import describe_injection
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.workload import Workload
 from tests.helpers import broken
 
 LITMUS_SCHEDULES = 150
@@ -151,7 +151,8 @@ async def own_defects(subject: Subject, schedules: int, variant: str) -> set[str
     if (subject.kernel, without) == ("series", []):
         return set()
     plain = make_subject(
-        type(subject.workload), params=subject.params, kernel=subject.kernel, without=without, with_=with_,
+        subject.name, params=dict(subject.params), kernel=subject.kernel, without=without, with_=with_,
+        inject=describe_injection(dict(subject.inject)),
     )  # fmt: skip
     preparing, found = Preparing(run_schedule), set()
     for seed in range(schedules * AS_OFTEN):
