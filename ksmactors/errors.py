@@ -118,7 +118,8 @@ class Finding(KsmActorsError):
     involved and `other_step` its step, or -1. `about` are the objects concerned (a node, a page, ...), as far as
     the witness can say; they live in the machine, and do not outlive it. `met` are the two accesses that met, earlier
     first, if the witness knows them: each the number of its actor, its step, its function, the operation (kind, object,
-    field) and the locks held.
+    field) and the locks held. `names` are further things that it is about, by names that are the same in every replay
+    (see `watch.probe`).
     """
 
     exit_status = FOUND
@@ -133,10 +134,11 @@ class Finding(KsmActorsError):
         other: int = -1,
         other_step: int = -1,
         about: tuple[object, ...] = (),
+        names: tuple[tuple[str | int, ...], ...] = (),
     ) -> None:
         self.watcher, self.kind, self.where, self.message = watcher, kind, where, message
         self.other, self.other_step = other, other_step
-        self.about = about
+        self.about, self.names = about, names
         self.met: tuple[tuple[int, int, str, tuple[int, object, object], tuple[object, ...]], ...] = ()
         super().__init__(f"{watcher}: {message}")
 

@@ -44,31 +44,81 @@ ENDED = "none"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One of the steps that met: who did what, in which function, holding which sleeping locks."""
+    """A step that matters to a finding: who did what, in which kernel function, called by which ones (the innermost
+    first), holding which sleeping locks."""
 
     actor: str
     step: int
     function: str
     operation: str
     held: tuple[str, ...]
+    callers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        callers = f", called by {', '.join(self.callers)}" if self.callers else ""
+        within = f" in {self.function}" if self.function else ""
         held = f", holding {' and '.join(self.held)}" if self.held else ""
-        return f"{self.actor} {self.operation} in {self.function} (step {self.step}){held}"
+        return f"{self.actor} {self.operation}{within} (step {self.step}{callers}){held}"
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The step that broke what a finding is about, and how the actor that found it had come to it.
+
+    Attributes:
+        held_until: the last step at which it held; None: when it broke is not known.
+        by: the step after which it never held again. If `held_until` is None, the last one that touched it before it
+            was found; None if none is known.
+        after: the functions that its actor had returned from just before, in order: those that touched what broke, and
+            the latest.
+        looked: the step at which the actor that found it had touched it last before it was broken by another one.
+        finder: who found it; empty if that was not in a kernel function.
+        found_in: the kernel functions that the finder was in, innermost first.
+        found_after: those that it had returned from just before, as `after`.
+    """
+
+    held_until: int | None = None
+    by: Step | None = None
+    after: tuple[str, ...] = ()
+    looked: Step | None = None
+    finder: str = ""
+    found_in: tuple[str, ...] = ()
+    found_after: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = []
+        after, found_after = (f", after {', '.join(one)}" if one else "" for one in (self.after, self.found_after))
+        if self.by is not None and self.held_until is not None:
+            parts.append(f"held until step {self.held_until}; broken for good at {self.by.step}: {self.by}{after}")
+        elif self.by is not None:
+            parts.append(f"touched last by {self.by}{after}")
+        if self.looked is not None:
+            parts.append(f"before that, {self.looked}")
+        if self.finder:
+            callers = f" (called by {', '.join(self.found_in[1:])})" if len(self.found_in) > 1 else ""
+            parts.append(f"found by {self.finder} in {self.found_in[0]}{callers}{found_after}")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The steps that met (none if no two can be told), the objects concerned, and the cases of the corpus that look
-    like it."""
+    """The steps that met (none if no two can be told), the objects concerned, the cases of the corpus that look like
+    it, and the step that broke it."""
 
     met: tuple[Step, ...]
     concerns: tuple[str, ...]
     looks_like: tuple[str, ...]
+    broke: Break = Break()
+
+    @property
+    def cause(self) -> str:
+        """In a line: the step that broke it, or the two that met; and how it was found. Empty: nothing is known."""
+        met = [f"{word}: {step}" for word, step in zip(("first", "then"), self.met, strict=False)]
+        return "; ".join((*(met if self.broke.held_until is None else ()), *filter(None, [str(self.broke)])))
 
     def as_json(self) -> dict[str, Any]:
         """As finding files and the JSON object show it."""
-        return asdict(self)
+        return {**asdict(self), "cause": self.cause}
 
 
 @dataclass(frozen=True, slots=True)

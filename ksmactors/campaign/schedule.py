@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from traceback import format_exception, walk_tb
 from typing import Any, Final
@@ -63,6 +63,7 @@ async def run_schedule(
     draws: Mapping[str, Sequence[int]] | None = None,
     preparing: Preparing | None = None,
     observing: Observer | None = None,
+    on_machine: Callable[[Machine], None] | None = None,
     troupe: Troupe | None = None,
     log: LogWriter | None = None,
     index: int = 0,
@@ -80,6 +81,7 @@ async def run_schedule(
         draws: what is drawn, by label and in order, instead of at random; 0 where it does not say.
         preparing: what the campaign keeps for the strategy named.
         observing: who is told of each operation.
+        on_machine: called with the machine once its watchers are attached.
         troupe: who plays its actors, as in `Conductor.run`.
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
@@ -105,6 +107,7 @@ async def run_schedule(
     one = _Run(subject, seed, strategy, deciding, tape)
     if observing is not None:
         one.conductor.observe(observing)
+    one.on_machine = on_machine
     one.attach_log(log, index)
     try:
         await one.conductor.run("host", one.main, troupe)
@@ -141,6 +144,7 @@ class _Run:
         self.marks: dict[str, int] = {}
         self.trace.listen(ev.WORKLOAD_MARK, self._mark)
         self.machine: Machine | None = None
+        self.on_machine: Callable[[Machine], None] | None = None
 
     def _mark(self, name: str) -> None:
         self.marks[name] = self.marks.get(name, 0) + 1
@@ -165,6 +169,8 @@ class _Run:
             without=subject.without, with_=subject.with_, inject=dict(subject.inject),
         )  # fmt: skip
         watch.attach(machine, subject.watchers)
+        if self.on_machine is not None:
+            self.on_machine(machine)
         return machine
 
     def shortfall(self) -> ReplayDiverged | None:

@@ -99,27 +99,36 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     """A finding: what, who met where, and how to see it again."""
     from rich.text import Text
 
-    defect = found.outcome.defect
-    assert defect is not None
     out = console(stream, color)
-    times = f" ({found.count} schedules)" if found.count > 1 else ""
-    out.print(Text(escaped(f"{defect.signature}{times}"), style="bold red"), soft_wrap=True)
-    met = " and ".join(
-        f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
-    )
-    lines = [defect.message, f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
-    if defect.explanation is not None:
-        lines += _explained(defect.explanation, defect.signature)
-    lines += [found.problem] if found.problem else []
-    lines += [f"replay: {found.replay}"] if found.replay else []
+    signature, *lines = described(found)
+    out.print(Text(escaped(signature), style="bold red"), soft_wrap=True)
     for line in lines:
         out.print(Text(f"  {escaped(line)}"), soft_wrap=True)
 
 
+def described(found: Found) -> list[str]:
+    """The lines about a finding: its signature, its message, the step that broke what is broken, and all the rest."""
+    defect = found.outcome.defect
+    assert defect is not None
+    times = f" ({found.count} schedules)" if found.count > 1 else ""
+    met = " and ".join(
+        f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
+    )
+    lines = [f"{defect.signature}{times}", defect.message]
+    cause = defect.explanation.cause if defect.explanation is not None else ""
+    lines += [cause] if cause else []
+    lines += [f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
+    if defect.explanation is not None:
+        lines += _explained(defect.explanation, defect.signature)
+    lines += [found.problem] if found.problem else []
+    lines += [f"replay: {found.replay}"] if found.replay else []
+    return lines
+
+
 def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
     """Who met whom over what, which known defects look like it, and how the likeliest of them comes about."""
-    for word, step in zip(("first", "then"), explanation.met, strict=False):
-        yield f"{word}: {step}"
+    if explanation.broke.held_until is not None:  # else the line before says who met
+        yield from (f"{word}: {step}" for word, step in zip(("first", "then"), explanation.met, strict=False))
     if explanation.concerns:
         yield f"about: {'; '.join(explanation.concerns)}"
     told = explanation.looks_like[:ALIKE]

@@ -11,20 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from ksmactors.campaign.outcome import ENDED, Defect, Explanation, Outcome, Step
+from ksmactors.campaign.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
+from ksmactors.diagnose.culprit import Culprit, Functions, Stretch, names
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
-from ksmactors.history.case import Case
 from ksmactors.history.cases import looks_like
-from ksmactors.history.commits import COMMITS
 from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule import decode
-from ksmactors.kernels import KERNELS, VARIANTS
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
 
@@ -44,9 +42,9 @@ class _Access(NamedTuple):
     function: str
     held: tuple[object, ...]
 
-    def told(self) -> Step:
+    def told(self, callers: tuple[str, ...]) -> Step:
         held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
-        return Step(self.actor.name, self.step, self.function, told(self.op), held)
+        return Step(self.actor.name, self.step, self.function, told(self.op), held, callers)
 
 
 class _Accesses(Observer):
@@ -77,24 +75,63 @@ class _Accesses(Observer):
 async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     """The outcome of a schedule that found something, its defect explained. To be awaited in trio, outside of any other
     schedule. The outcome as it was if the schedule does not come out the same a second time."""
-    defect = outcome.defect
-    if defect is None or not isinstance(outcome.error, Finding):
+    defect, finding = outcome.defect, outcome.error
+    if defect is None or not isinstance(finding, Finding):
         return outcome
-    accesses = _Accesses()
+    accesses, culprit = _Accesses(), Culprit(finding)
     again = await run_schedule(
-        subject, outcome.seed, outcome.strategy, replayed=decode(outcome.schedule), observing=accesses
-    )
+        subject, outcome.seed, outcome.strategy, replayed=decode(outcome.schedule), observing=accesses,
+        on_machine=culprit.watch,
+    )  # fmt: skip
     if not isinstance(again.error, Finding) or again.digest != outcome.digest:
         return outcome
     about, known = again.error.about, _known(accesses, again.error)
-    met = known or _meeting(accesses, defect.actors[0], about)
+    site = culprit.site(again.error)
+    met = known or (_meeting(accesses, defect.actors[0], about) if site else ())
+    finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
     explanation = Explanation(
-        tuple(access.told() for access in met),
+        tuple(access.told(_callers(access, culprit)) for access in met),
         tuple(_described(one) for one in about),
-        tuple(case.name for case in _alike(defect.signature, subject)),
+        tuple(case.name for case in looks_like(defect.signature)),
+        _break(culprit, finder, site),
     )
     functions = _functions(defect, known, (*accesses.done, *met))
     return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
+
+
+def _callers(access: _Access, culprit: Culprit) -> tuple[str, ...]:
+    """The functions around the one that an access was in, as far as the replay has kept them."""
+    functions = culprit.met.get((access.actor.number, access.step)) or culprit.functions_of(access.actor, access.op)
+    return tuple(name for name in names(functions) if name != access.function)
+
+
+def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
+    """The step that broke what was found broken, and how the actor that found it had come to it."""
+    broken = culprit.broken
+    found = (finder.name, names(site), culprit.before_the_end(finder, site)) if site else ("", (), ())
+    if broken is not None:
+        looked = culprit.looked(finder, broken.stretch) if site else None
+        return Break(
+            broken.held_until,
+            _step(broken.stretch),
+            culprit.before_the_break(broken),
+            _step(looked) if looked is not None else None,
+            *found,
+        )
+    visit = culprit.last_visit(finder) if not site else None
+    if visit is None:
+        return Break(None, None, (), None, *found)
+    return Break(None, _step(visit), culprit.before_the_end(visit.actor, visit.functions[-1:]))
+
+
+def _step(stretch: Stretch) -> Step:
+    """A stretch of the replay as a reader of the finding knows it."""
+    function, *callers = names(stretch.functions) or ("",)
+    op = stretch.op
+    held = tuple(name_of(lock) for lock in stretch.held if op is None or lock is not op[1])
+    return Step(
+        stretch.actor.name, stretch.step, function, told(op) if op is not None else "goes on", held, tuple(callers)
+    )
 
 
 def _functions(defect: Defect, known: Sequence[_Access], done: Sequence[_Access]) -> tuple[str, ...]:
@@ -116,55 +153,28 @@ def _known(accesses: _Accesses, finding: Finding) -> tuple[_Access, ...]:
     )
 
 
-def _alike(signature: str, subject: Subject) -> list[Case]:
-    """The cases that a finding looks like: first those whose defect what is run here has, then those of the same part
-    of the story that show in exactly this way. If none is known to be here: those of the commits that are undone, and
-    all that look like it if somebody's own variant, or the emulator, may have brought any of them."""
-    alike = looks_like(signature)
-    here = [case for case in alike if _has(subject, case)]
-    undone = {COMMITS[name].case for name in subject.without if name in COMMITS}
-    parts = {case.name[:2] for case in here} or undone
-    exact = [case for case in alike if case.signature == signature and case.name[:2] in parts and case not in here]
-    return here + exact or ([] if undone and not subject.with_ else alike)
-
-
-def _has(subject: Subject, case: Case) -> bool:
-    """Whether what is run has the defect of a case: its mutant is on, its commit or layer off; or both are what some
-    kernel was."""
-    layers = KERNELS[subject.kernel]
-    off = all(name in subject.without or (name in VARIANTS and name not in layers) for name in case.without)
-    of_a_kernel = not (case.with_ or case.without) and case.kernel != "series" and subject.kernel != "series"
-    return set(case.with_) <= set(subject.with_) and off and bool(case.with_ or case.without or of_a_kernel)
-
-
 def _meeting(accesses: _Accesses, turn: str, about: Sequence[object]) -> tuple[_Access, ...]:
-    """The latest two operations of different actors that race, earlier first: on what the finding is about, data before
-    counters and locks; or else data of what its actor was at. None if no two have.
-
-    The host, who sets everything up and settles it at the end, counts as the last resort.
-    """
+    """The latest two operations that race on data of what the finding is about, one of them by the actor that found it;
+    earlier first. None if no two have. The host, who sets everything up and settles it at the end, does not count."""
     latest = list(accesses.last(turn))
-    if not about:
-        return _latest_pair([one for one in latest if one.actor.number and _is_data(one)], [latest[0].op[1]])
     concerned = [one.head if isinstance(one, RmapItem) else one for one in about]
     kpfns = {one.kpfn for one in concerned if isinstance(one, StableNode)}
     objects = (access.op[1] for access in latest)
     concerned += {one.pfn: one for one in objects if isinstance(one, Frame) and one.pfn in kpfns}.values()
-    data = [access for access in latest if _is_data(access)]
-    by_actors = [access for access in latest if access.actor.number]
-    tries = ([access for access in data if access.actor.number], by_actors, data)
-    return next(filter(None, (_latest_pair(one, concerned) for one in tries)), ())
+    by_actors = [access for access in latest if access.actor.number and _is_data(access)]
+    return _latest_pair(by_actors, concerned, turn)
 
 
 def _is_data(access: _Access) -> bool:
     return access.op[0] in (READ, WRITE) and access.op[2] not in COUNTERS
 
 
-def _latest_pair(latest: Sequence[_Access], objects: Sequence[object]) -> tuple[_Access, ...]:
+def _latest_pair(latest: Sequence[_Access], objects: Sequence[object], turn: str) -> tuple[_Access, ...]:
     wanted = [a for a in latest if a.op[1] is not None and any(a.op[1] is one for one in objects)]
     for place, access in enumerate(wanted):
         for earlier in wanted[place + 1 :]:
-            if earlier.actor is not access.actor and races(earlier.op, access.op):
+            found_it = turn in (earlier.actor.name, access.actor.name)
+            if found_it and earlier.actor is not access.actor and races(earlier.op, access.op):
                 return earlier, access
     return ()
 

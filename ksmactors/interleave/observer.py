@@ -79,6 +79,10 @@ class Observer:
     def ended(self, actor: Actor) -> None:
         """`actor` has come to its end."""
 
+    def arrived(self, actor: Actor) -> None:
+        """`actor` comes back to the conductor: all that it has done since it was last heard of is done, and what it
+        does next is told next. The turn has not passed to anybody else in between."""
+
 
 class Users:
     """Whose use of a field counts: that of functions of some modules, done by themselves or through methods that are in
@@ -150,6 +154,7 @@ class Audience(Observer):
     _woke: Callable[[Actor, Actor], None]
     _spawned: Callable[[Actor | None, Actor], None]
     _ended: Callable[[Actor], None]
+    _arrived: Callable[[Actor], None]
 
     def settle(self, actor: Actor) -> None:
         """Tell what the actor that has the turn has done, before something else is told."""
@@ -159,6 +164,7 @@ class Audience(Observer):
             if op[0] < ACQUIRE:
                 self._tell(self._accessed, actor, op)
             self._tell(self._did, actor, op)
+        self._arrived(actor)
 
     def _tell(self, call: Callable[..., None], *what: object) -> None:
         """A finding of an observer ends the schedule now: nothing that the actor catches can hide it."""
@@ -227,8 +233,8 @@ class Audience(Observer):
 
     def point(self) -> _Point:
         """What stands for `Turns.point` while somebody observes: the same, and it tells."""
-        turns, accessed, did = self._turns, self._accessed, self._did
-        every = did is not _nobody
+        turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
+        every, arrives = did is not _nobody, arrived is not _nobody
         getframe = cast("Callable[[int], FrameType]", _getframe)
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
@@ -243,6 +249,8 @@ class Audience(Observer):
                         did(me, op)
                 except Finding as finding:
                     raise turns._failed(finding) from None
+            if arrives:
+                arrived(me)
             me.op = op = (kind, obj, field)
             frame = getframe(1)
             me.doing = frame.f_code.co_name
@@ -260,7 +268,7 @@ class Audience(Observer):
         return point
 
 
-_CALLS: Final = ("did", "accessed", "touched", "field", "acquired", "released", "woke", "spawned", "ended")
+_CALLS: Final = ("did", "accessed", "touched", "field", "acquired", "released", "woke", "spawned", "ended", "arrived")
 
 
 def _nobody(*what: object) -> None:

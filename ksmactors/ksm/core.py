@@ -58,6 +58,8 @@ class KsmCore(Hotplug):
         self.ksmd_actor: Actor | None = None
         self.kthread_should_stop = False
         self._declared: Declared | None = None
+        self.warned_of: object = None
+        """For observers: what the kernel's last warning is about."""
         self.items_allocated = 0
         self.nodes_allocated = 0
         self.nodes_freed = 0

@@ -127,7 +127,7 @@ class Keyhole(SharedState):
         elif item.flag == UNSTABLE_FLAG:
             age = (self.ksm_scan.seqnr - item.seqnr) & SEQNR_MASK
             if age > 1:
-                self.warn("remove_rmap_item_from_tree", f"BUG_ON: {item} has been unstable for {age} scans")
+                self.warn("remove_rmap_item_from_tree", f"BUG_ON: {item} has been unstable for {age} scans", item)
             if age == 0:
                 await self.unstable_tree_erase(item)
             self.ksm_pages_unshared -= 1
@@ -157,6 +157,7 @@ class Keyhole(SharedState):
             await self.remove_rmap_item_from_tree(item)
             self.free_rmap_item(item)
 
-    def warn(self, function: str, message: str) -> None:
-        """What the kernel would print with a backtrace."""
+    def warn(self, function: str, message: str, about: object) -> None:
+        """What the kernel would print with a backtrace; `about` is the object that it looks at."""
+        self.warned_of = about
         self.emit(ev.KSM_WARN, function, message)

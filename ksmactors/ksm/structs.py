@@ -60,7 +60,7 @@ class MmSlot:
         """Raise the finding if the slot has been freed."""
         if not self.alive:
             raise lifetime(
-                "mm_slot", f"the mm_slot of {self.mm.name if self.mm else 'the head'} is used after its free"
+                "mm_slot", f"the mm_slot of {self.mm.name if self.mm else 'the head'} is used after its free", self
             )
 
 

@@ -222,7 +222,9 @@ class Trees(Merging):
     async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
         """Put an item on a node's hlist. The KSM page is locked; the item holds an anon_vma reference."""
         if node is None:  # S5e: the page was migrated after the search had found it
-            raise Finding("lifetime", "null_dereference", "stable_tree_append", f"{item} is appended to no node")
+            about = (item, *(pte.frame for pte in (item.mm.ptes.get(item.address),) if pte is not None))
+            message = f"{item} is appended to no node"
+            raise Finding("lifetime", "null_dereference", "stable_tree_append", message, about=about)
         await self._hlist_add_head(node, item)
         if item.hnext is not None:
             self.ksm_pages_sharing += 1

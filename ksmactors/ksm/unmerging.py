@@ -122,7 +122,7 @@ class Unmerging(KsmHotplug):
 
     def warn_still_mapped(self, page: Frame) -> None:
         """WARN_ON_ONCE(page_mapped(page)): v3.9 thinks this cannot be."""
-        self.warn("remove_stable_node", f"pfn {page.pfn} is still mapped {page.mapcount} times")
+        self.warn("remove_stable_node", f"pfn {page.pfn} is still mapped {page.mapcount} times", page)
 
     async def remove_all_stable_nodes(self) -> int:
         """Remove all nodes, in trees and on migrate_nodes: 0, or -EBUSY if one could not be. ksm_thread_mutex."""

@@ -56,7 +56,7 @@ class Vma:
     def must_be_alive(self) -> None:
         """Raise the finding if the vma has been freed: who found it has let go of mmap_sem, or never had it."""
         if not self.alive:
-            raise lifetime("vma", f"the vma of {self.mm.name} at {self.start:#x} is used after it was freed")
+            raise lifetime("vma", f"the vma of {self.mm.name} at {self.start:#x} is used after it was freed", self)
 
 
 class AddressSpace:

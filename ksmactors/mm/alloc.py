@@ -106,4 +106,5 @@ class Allocation(KsmHooks):
     @staticmethod
     def freed_in_use(frame: Frame, use: str, message: str) -> Finding:
         """The finding for a frame whose last reference went too early."""
-        return Finding("references", f"freed_while_{use}", kernel_function(), f"pfn {frame.pfn} is freed {message}")
+        message = f"pfn {frame.pfn} is freed {message}"
+        return Finding("references", f"freed_while_{use}", kernel_function(), message, about=(frame,))

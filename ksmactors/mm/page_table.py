@@ -87,7 +87,7 @@ class PageTables(Pagevecs):
         left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
         if pte.frame.owner is None:
             message = f"a migration entry names pfn {pte.frame.pfn}, which is not locked"
-            raise misuse("stranded_migration_entry", message)
+            raise misuse("stranded_migration_entry", message, pte.frame)
         return pte.frame
 
     async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:

@@ -32,7 +32,7 @@ class Processes(Mappings):
     def mmget(self, mm: AddressSpace) -> None:
         """One more user of the page tables (a second thread)."""
         if mm.users == 0:
-            raise lifetime("mm", f"mm {mm.name} gets a user after its last one left")
+            raise lifetime("mm", f"mm {mm.name} gets a user after its last one left", mm)
         mm.users += 1
 
     async def fork(self, oldmm: AddressSpace, name: str) -> AddressSpace | int:
@@ -114,7 +114,7 @@ class Processes(Mappings):
     async def mmput(self, mm: AddressSpace) -> None:
         """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""
         if mm.users == 0:
-            raise lifetime("mm", f"mm {mm.name} loses a user after its last one left")
+            raise lifetime("mm", f"mm {mm.name} loses a user after its last one left", mm)
         mm.users -= 1
         self.conductor.touch(RELEASE, mm, "users")
         if mm.users == 0:

@@ -10,8 +10,8 @@ from ksmactors.errors import Finding, StepLimit
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
-from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import kernel_function
+from ksmactors.watch.probe import Name, Probe, frame_at
 
 UNLOCK: Final = "mutex_unlock"
 """Where a state shows that is looked at when ksm_thread_mutex is released: not in whoever happens to release it."""
@@ -46,26 +46,27 @@ class Watcher:
     def at_step_limit(self, limit: StepLimit) -> None:
         """The schedule has run out of steps, and is over: without a finding there is no verdict."""
 
+    def probe(self, finding: Finding) -> Probe | None:
+        """The promise that a finding of this watcher says is broken, about what it names, as a question that can be
+        asked on this machine after any step of a replay. None: it has no such question; then the finding is told by
+        where it shows."""
+        return None
+
     def convicts(
-        self, kind: str, message: str, *, where: str | None = None, other: int = -1, about: tuple[object, ...] = ()
+        self,
+        kind: str,
+        message: str,
+        *,
+        where: str | None = None,
+        other: int = -1,
+        about: tuple[object, ...] = (),
+        names: tuple[Name, ...] = (),
     ) -> Finding:
         """The finding; `where` is the kernel function it shows in, the running one if not given; `other` the number of
-        the second actor; `about` the objects concerned."""
+        the second actor; `about` the objects concerned; `names` what else is, by names that replays have in common."""
         if other >= len(self.machine.conductor.actors):
             raise ValueError(f"convicts(other={other}): there is no actor of that number")
-        return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about)
-
-
-def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
-    """The frame of a number; None if there never was one, or it has been taken away."""
-    nid = pfn // kernel.frames_per_node
-    if not 0 <= nid < len(kernel.nodes):
-        return None
-    node = kernel.nodes[nid]
-    index = pfn - node.start_pfn
-    if index >= len(node.frames) or node.is_absent(pfn):
-        return None
-    return node.frames[index]
+        return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about, names=names)
 
 
 def is_stale(kernel: Ksm, node: StableNode) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, UNSTABLE_FLAG
 from ksmactors.later.chain_nodes import Chain, ChainNodes
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.machine import Machine
 from ksmactors.watch.base import UNLOCK, Watcher
+from ksmactors.watch.probe import Probe
 
 
 class Counters(Watcher):
@@ -42,6 +44,11 @@ class Counters(Watcher):
         kernel = self.kernel
         if kernel.ksm_run & KSM_RUN_OFFLINE:  # memory hot-remove changes the trees without the mutex
             return
+        self._compare(self._counted())
+
+    def _counted(self) -> dict[str, tuple[int, int]]:
+        """Each counter, and a recount."""
+        kernel = self.kernel
         items = unstable = stable = 0
         slot = kernel.ksm_mm_head.next
         while slot is not kernel.ksm_mm_head:
@@ -64,16 +71,37 @@ class Counters(Watcher):
             chains = [entry for root in kernel.root_stable_tree for entry in root if isinstance(entry, Chain)]
             counted["stable_node_chains"] = (kernel.stable_node_chains, len(chains))
             counted["stable_node_dups"] = (kernel.stable_node_dups, sum(len(chain.dups) for chain in chains))
-        self._compare(counted)
+        return counted
 
     def at_quiescence(self) -> None:
         """KSM's zero pages are not counted under the mutex, so a recount has to wait until nobody moves."""
         kernel = self.kernel
         if isinstance(kernel, ZeroCounted):
-            ptes = (pte for mm in kernel.address_spaces for pte in mm.ptes.values())
-            self._compare({"ksm_zero_pages": (kernel.ksm_zero_pages, sum(map(kernel.is_ksm_zero_pte, ptes)))})
+            self._compare(self._zero_pages(kernel))
+
+    @staticmethod
+    def _zero_pages(kernel: ZeroCounted) -> dict[str, tuple[int, int]]:
+        ptes = (pte for mm in kernel.address_spaces for pte in mm.ptes.values())
+        return {"ksm_zero_pages": (kernel.ksm_zero_pages, sum(map(kernel.is_ksm_zero_pte, ptes)))}
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """A counter and what it counts change together, at the hands of one actor."""
+        counter = finding.kind.removeprefix("wrong_")
+
+        def wrong() -> int:
+            kernel = self.kernel
+            of_zero = counter == "ksm_zero_pages" and isinstance(kernel, ZeroCounted)
+            shown, recount = (self._zero_pages(kernel) if of_zero else self._counted())[counter]
+            return shown - recount
+
+        return Probe(wrong, adds_up=True)
 
     def _compare(self, counted: dict[str, tuple[int, int]]) -> None:
         for name, (shown, recount) in counted.items():
             if shown != recount:
-                raise self.convicts(f"wrong_{name}", f"{name} is {shown}, a recount gives {recount}", where=UNLOCK)
+                raise self.convicts(
+                    f"wrong_{name}",
+                    f"{name} is {shown}, a recount gives {recount}",
+                    where=UNLOCK,
+                    names=(("kernel", name if name.startswith("ksm_") else f"ksm_{name}"),),
+                )

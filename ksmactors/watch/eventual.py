@@ -143,6 +143,8 @@ class Eventual(Watcher):
                         f"the page of {name} at {address:#x} was merged and broken in each of the last two scans: "
                         "an equal page keeps it from the tree (S6m), or is a KSM page already (H7, H0)",
                         where="cmp_and_merge_page",
+                        about=(pte.frame,),
+                        names=(("place", mm.number, address),),
                     )
         if self._idle:
             groups = [pages for pages in equal.values() if len(pages) > 1]
@@ -214,7 +216,8 @@ class Eventual(Watcher):
 
     def _apart(self, kind: str, pages: Pages, why: str, *, where: str = "cmp_and_merge_page") -> Exception:
         which = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page, _ in pages)
-        return self.convicts(kind, f"equal pages stay apart: {which}; {why}", where=where)
+        frames = tuple(page for page, _ in pages)
+        return self.convicts(kind, f"equal pages stay apart: {which}; {why}", where=where, about=frames)
 
     def _has_room(self, page: Frame) -> bool:
         node, kernel = page.stable_node, self.kernel

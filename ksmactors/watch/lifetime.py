@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+from ksmactors.errors import Finding
+from ksmactors.ksm.structs import STABLE_FLAG, RmapItem
 from ksmactors.later.chain_nodes import Chain
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, address_space, number_of, references, swap_count
 
 
 class Lifetime(Watcher):
@@ -39,9 +43,11 @@ class Lifetime(Watcher):
                         "leaked_frame",
                         f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
                         "and all processes have exited",
+                        about=(frame,),
                     )
         if kernel.swap.used:
-            raise self.convicts("leaked_swap_slot", f"{len(kernel.swap.used)} swap slots are left")
+            message = f"{len(kernel.swap.used)} swap slots are left"
+            raise self.convicts("leaked_swap_slot", message, about=tuple(kernel.swap.used.values())[:1])
         if kernel.ksm_rmap_items or kernel.mm_slots_hash:
             raise self.convicts(
                 "leaked_rmap_item",
@@ -49,18 +55,58 @@ class Lifetime(Watcher):
             )
         for mm in kernel.address_spaces:
             if mm.alive:
-                raise self.convicts("leaked_mm", f"mm {mm.name} has {mm.users} users and {mm.count} holds left")
+                message = f"mm {mm.name} has {mm.users} users and {mm.count} holds left"
+                raise self.convicts("leaked_mm", message, about=(mm,))
         for anon_vma in kernel.anon_vmas:
             if anon_vma.alive:
                 raise self.convicts(
-                    "leaked_anon_vma", f"anon_vma {anon_vma.number} has {anon_vma.refcount} references left"
+                    "leaked_anon_vma",
+                    f"anon_vma {anon_vma.number} has {anon_vma.refcount} references left",
+                    about=(anon_vma,),
                 )
-        entries = [entry for root in kernel.root_stable_tree for entry in root]
-        dups = sum(len(entry.dups) for entry in entries if isinstance(entry, Chain))
-        placed = len(kernel.migrate_nodes) + len(entries) + dups
+        placed = self._placed_nodes()
         if kernel.nodes_allocated - kernel.nodes_freed != placed:
             raise self.convicts(
                 "leaked_stable_node",
                 f"{kernel.nodes_allocated - kernel.nodes_freed} stable nodes are alive, {placed} are in a tree or on "
                 "migrate_nodes",
             )
+
+    def _placed_nodes(self) -> int:
+        entries = [entry for root in self.kernel.root_stable_tree for entry in root]
+        dups = sum(len(entry.dups) for entry in entries if isinstance(entry, Chain))
+        return len(self.kernel.migrate_nodes) + len(entries) + dups
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """What is alive, less what is known to hold it: who takes a hold gives it back, or puts it where it is known."""
+        kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
+        anon_vma, mm = number_of(finding, "anon_vma"), number_of(finding, "mm")
+        leaks: dict[str, Callable[[], int | None] | None] = {
+            "leaked_frame": references(kernel, pfn).wrong if pfn is not None else None,
+            "leaked_swap_slot": swap_count(kernel, number).wrong if number is not None else None,
+            "leaked_rmap_item": lambda: kernel.ksm_rmap_items - sum(1 for _ in self._items()),
+            "leaked_mm": (lambda: self._holds_of_mm(mm)) if mm is not None else None,
+            "leaked_anon_vma": (lambda: self._holds_of_anon_vma(anon_vma)) if anon_vma is not None else None,
+            "leaked_stable_node": lambda: kernel.nodes_allocated - kernel.nodes_freed - self._placed_nodes(),
+        }
+        wrong = leaks.get(finding.kind)
+        return Probe(wrong, adds_up=True) if wrong is not None else None
+
+    def _items(self) -> Iterator[RmapItem]:
+        """The rmap_items on the lists of all slots."""
+        for slot in self.kernel.mm_slots_hash.values():
+            item = slot.rmap_list
+            while item is not None:
+                yield item
+                item = item.rmap_list
+
+    def _holds_of_mm(self, number: int) -> int:
+        mm = address_space(self.kernel, number)
+        return 0 if mm is None else mm.count - (mm.users > 0) - (number in self.kernel.mm_slots_hash)
+
+    def _holds_of_anon_vma(self, number: int) -> int:
+        one = next((one for one in self.kernel.anon_vmas if one.number == number), None)
+        if one is None:
+            return 0
+        held = sum(item.flag == STABLE_FLAG and item._owner is one for item in self._items())
+        return one.refcount - bool(one.vmas) - held

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, number_of, stranded
 
 
 class MigrationEntries(Watcher):
@@ -63,7 +65,13 @@ class MigrationEntries(Watcher):
                     f"{mm.name} has a migration entry at {address:#x} for pfn {page.pfn}, whose migration has ended",
                     where="remove_migration_ptes",
                     about=(page,),
+                    names=(("place", mm.number, address),),
                 )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the migration that is to end it will find the entry: from when it did not, it was stranded."""
+        pfn = number_of(finding, "pfn")
+        return stranded(self.kernel, pfn) if pfn is not None else None
 
     def at_quiescence(self) -> None:
         self._check()

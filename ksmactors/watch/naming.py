@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, StableNode
 from ksmactors.later.chain_nodes import Chain, DupNode
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import UNLOCK, Watcher, frame_at, placed_nodes
+from ksmactors.watch.probe import Probe, number_of
 
 
 class Naming(Watcher):
@@ -76,6 +78,32 @@ class Naming(Watcher):
         if isinstance(node, DupNode) and node.rmap_hlist_len != items:
             message = f"{node} has {items} rmap_items, but rmap_hlist_len {node.rmap_hlist_len}"
             raise self.convicts("bad_hlist", message, where=UNLOCK, about=(node,))
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the node's page names it, and whether its items do; or whether the frame names a node that is alive.
+        A lock that would excuse it for now is not looked at: what is mended before its release was not broken for good.
+        """
+        kernel, number, pfn = self.kernel, number_of(finding, "node"), number_of(finding, "pfn")
+        if finding.kind == "maps_freed_node" and pfn is not None:
+            return Probe(lambda: self._names_a_freed_node(frame_at(kernel, pfn)))
+        check = self._has_bad_items if finding.kind == "bad_hlist" else self._is_unnamed
+        return Probe(lambda: next((check(one) for one in placed_nodes(kernel) if one.number == number), None))
+
+    @staticmethod
+    def _names_a_freed_node(frame: Frame | None) -> bool:
+        node = frame.stable_node if frame is not None and frame.refcount > 0 else None
+        return isinstance(node, StableNode) and not node.alive
+
+    def _is_unnamed(self, node: StableNode) -> bool:
+        page = frame_at(self.kernel, node.kpfn)
+        return page is None or page.mapping is not node.mapping
+
+    def _has_bad_items(self, node: StableNode) -> bool:
+        try:
+            self._check_items(node)
+        except Finding:
+            return True
+        return False
 
     def _frames(self) -> list[Frame]:
         return [frame for node in self.kernel.nodes for frame in node.frames]

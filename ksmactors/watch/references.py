@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import UNLOCK, Watcher
+from ksmactors.watch.probe import Probe, map_count, number_of, references, swap_count
 
 
 class References(Watcher):
@@ -78,9 +80,19 @@ class References(Watcher):
                         f"pfn {frame.pfn} is mapped by {mapped} entries and {where}, but has mapcount {frame.mapcount} "
                         f"and {frame.refcount} references",
                         about=(frame,),
+                        names=(("count", "mapcount" if frame.mapcount != mapped else "refcount"),),
                     )
         entries = Counter(slot.number for mm in kernel.address_spaces for slot in mm.swap_ptes.values())
         for slot in kernel.swap.used.values():
             if slot.count != entries[slot.number]:
                 message = f"{slot} is named by {entries[slot.number]} entries, but its count is {slot.count}"
-                raise self.convicts("wrong_swap_count", message)
+                raise self.convicts("wrong_swap_count", message, about=(slot,))
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """What an actor takes is its own until it gives it back: counts that nobody gives back stand out."""
+        kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
+        if number is not None:
+            return swap_count(kernel, number)
+        if pfn is None:
+            return None
+        return map_count(kernel, pfn) if ("count", "mapcount") in finding.names else references(kernel, pfn)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, address_space, number_of, place_of
 from ksmactors.watch.sharing import Place, SharingModel
 
 
@@ -64,6 +66,7 @@ class Refinement(Watcher):
                     "shared_write",
                     f"{mm.name} writes pfn {page.pfn} at {address:#x}, which is mapped at {other:#x} by another",
                     about=(page,),
+                    names=(("place", mm.number, address),),
                 )
 
     def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
@@ -139,6 +142,20 @@ class Refinement(Watcher):
         if not page.is_ksm:
             return "is no KSM page"
         return "" if self.model.merge((mm.number, address), others) else "differs from what it wrote"
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether those who share the frame may; whether an entry is writable though its frame is shared."""
+        pfn, place = number_of(finding, "pfn"), place_of(finding)
+        if finding.kind == "wrong_partition" and pfn is not None:
+            return Probe(lambda: not self.model.one_version(self._sharers.get(pfn, ())))
+        if finding.kind == "shared_write" and place is not None:
+            return Probe(lambda: self._is_exposed(*place))
+        return None
+
+    def _is_exposed(self, number: int, address: int) -> bool:
+        mm = address_space(self.kernel, number)
+        pte = mm.ptes.get(address) if mm is not None else None
+        return pte is not None and pte.write and len(self._sharers.get(pte.frame.pfn, ())) > 1
 
     def at_quiescence(self) -> None:
         self._judge()

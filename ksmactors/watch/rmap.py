@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, address_space, found_by_walk, frame_at, names_no_node, number_of, place_of
 
 
 class ReverseMapping(Watcher):
@@ -55,6 +57,7 @@ class ReverseMapping(Watcher):
                         where="rmap_walk_ksm",
                         other=page.stable_node.moved_by if isinstance(page.stable_node, StableNode) else -1,
                         about=(page.stable_node, page) if page.stable_node is not None else (page,),
+                        names=(("place", mm.number, address),),
                     )
 
     def _ordinary(self, mm: AddressSpace, address: int, page: Frame) -> None:
@@ -71,7 +74,22 @@ class ReverseMapping(Watcher):
             f"{mm.name} maps pfn {page.pfn} at {address:#x}, where its anon_vma does not lead",
             where="rmap_walk",
             about=(page,),
+            names=(("place", mm.number, address),),
         )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether what is mapped at the place is found there, whichever page it is by then."""
+        place, pfn, kernel = place_of(finding), number_of(finding, "pfn"), self.kernel
+        if finding.kind == "half_ksm_page" and pfn is not None:
+            return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
+        return Probe(lambda: self._is_lost(*place)) if place is not None else None
+
+    def _is_lost(self, number: int, address: int) -> bool:
+        mm = address_space(self.kernel, number)
+        pte = mm.ptes.get(address) if mm is not None else None
+        if pte is None or pte.migration or pte.frame is self.kernel.zero_page:
+            return False
+        return (number, address) not in found_by_walk(self.kernel, pte.frame.mapping, pte.frame.index)
 
     def _walk(self, page: Frame) -> set[tuple[int, int]]:
         """What rmap_walk_ksm would visit, as (number of the mm, address)."""

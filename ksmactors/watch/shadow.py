@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, address_space, place_of
 
 
 class ShadowMemory(Watcher):
@@ -72,7 +74,10 @@ class ShadowMemory(Watcher):
         expected = self._shadow.get((mm.number, address), self._zero)
         if content is not expected:
             raise self.convicts(
-                "lost_write", f"{mm.name} would read {content} from {slot} at {address:#x}, but last wrote {expected}"
+                "lost_write",
+                f"{mm.name} would read {content} from {slot} at {address:#x}, but last wrote {expected}",
+                about=(slot,),
+                names=(("place", mm.number, address),),
             )
 
     def _check(self, mm: AddressSpace, address: int, page: Frame) -> None:
@@ -83,4 +88,33 @@ class ShadowMemory(Watcher):
                 f"{mm.name} reads {page.content} at {address:#x} (pfn {page.pfn}), but last wrote {expected}",
                 other=page.writer,
                 about=(page,),
+                names=(("place", mm.number, address),),
             )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the process would read what it last wrote, wherever its page is by then."""
+        place = place_of(finding)
+        return Probe(lambda: self._would_misread(*place)) if place is not None else None
+
+    def _would_be_dropped(self, page: Frame) -> bool:
+        """Whether the swap device is taken to have what is in the page, and does not."""
+        slot = page.swap
+        if slot is None or page._dirty or slot._writeback or slot.content is page.content:
+            return False
+        ptes = (pte for mm in self.kernel.address_spaces for pte in mm.ptes.values())
+        return not any(pte.frame is page and pte.dirty for pte in ptes)
+
+    def _would_misread(self, number: int, address: int) -> bool:
+        mm = address_space(self.kernel, number)
+        if mm is None:
+            return False
+        expected = self._shadow.get((number, address), self._zero)
+        pte, slot = mm.ptes.get(address), mm.swap_ptes.get(address)
+        if pte is not None:
+            return pte.frame.content is not expected or self._would_be_dropped(pte.frame)
+        if slot is None:
+            return expected is not self._zero
+        cached = slot.page is not None and slot._uptodate  # a look that nobody is told of
+        if slot.bad and not cached:
+            return False
+        return (slot.page.content if slot.page is not None and cached else slot.content) is not expected

@@ -12,6 +12,7 @@ from ksmactors.ksm.structs import FREED, KSM_RUN_OFFLINE, RmapItem, StableNode
 from ksmactors.later.chain_nodes import Chain
 from ksmactors.machine import Machine
 from ksmactors.watch.base import UNLOCK, Watcher, frame_at
+from ksmactors.watch.probe import Probe, names_of, number_of
 
 
 class Trees(Watcher):
@@ -58,59 +59,90 @@ class Trees(Watcher):
                 self._red_black(tree)
         for node in kernel.migrate_nodes:
             if not node.migrating or node.rb_tree is not None:
-                raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not")
+                raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not", node)
 
-    def _unsound(self, kind: str, message: str) -> Finding:
-        return self.convicts(kind, message, where=UNLOCK)
+    def probe(self, finding: Finding) -> Probe | None:
+        """The tree, looked at in the same way after each step; an unstable one counts for as long as it is in use."""
+        kernel, number = self.kernel, number_of(finding, "node")
+        name = next((one[1] for one in names_of(finding) if one[0] == "tree"), None)
+        if name is None:
+            listed = kernel.migrate_nodes
+            return Probe(
+                lambda: sum(one.number == number and not (one.migrating and one.rb_tree is None) for one in listed)
+            )
+        stable = [root for root in kernel.root_stable_tree if root.name == name]
+        unstable = [root for root in kernel.root_unstable_tree if root.name == name]
+
+        def wrong() -> int:
+            try:
+                for root in stable:
+                    self._red_black(root)
+                    self._ordered(root)
+                for tree in unstable:
+                    if tree.reset_in == kernel.ksm_scan.seqnr:
+                        self._red_black(tree)
+            except Finding:
+                return 1
+            return 0
+
+        return Probe(wrong)
+
+    def _unsound(self, kind: str, message: str, root: object) -> Finding:
+        return self.convicts(kind, message, where=UNLOCK, about=(root,))
 
     def _red_black(self, root: ContentTree[StableNode] | ContentTree[RmapItem]) -> None:
         if root.root is not None and (root.root.rb_red or root.root.rb_parent is not None):
-            raise self._unsound("bad_tree", f"the root of {root.name} is red or has a parent")
+            raise self._unsound("bad_tree", f"the root of {root.name} is red or has a parent", root)
         self._height(root, root.root)
 
     def _height(self, root: ContentTree[StableNode] | ContentTree[RmapItem], node: RbNode | None) -> int:
         if node is None:
             return 1
         if node.flag == FREED if isinstance(node, RmapItem) else isinstance(node, StableNode) and not node.alive:
-            raise self._unsound("freed_member", f"{node} is linked in {root.name}, and has been freed")
+            raise self._unsound("freed_member", f"{node} is linked in {root.name}, and has been freed", root)
         if node.rb_tree is not root.generation:
-            raise self._unsound("bad_tree", f"{node} is linked in {root.name} and says that it is not")
+            raise self._unsound("bad_tree", f"{node} is linked in {root.name} and says that it is not", root)
         if isinstance(node, RmapItem) and node.nid != root.nid:
-            raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
+            raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}", root)
         for child in (node.rb_left, node.rb_right):
             if child is not None and (child.rb_parent is not node or (child.rb_red and node.rb_red)):
-                raise self._unsound("bad_tree", f"{child} in {root.name}: wrong parent, or two reds in a row")
+                message = f"{child} in {root.name}: wrong parent, or two reds in a row"
+                raise self._unsound("bad_tree", message, root)
         left, right = self._height(root, node.rb_left), self._height(root, node.rb_right)
         if left != right:
-            raise self._unsound("bad_tree", f"{root.name} is not balanced below {node}")
+            raise self._unsound("bad_tree", f"{root.name} is not balanced below {node}", root)
         return left + (not node.rb_red)
 
     def _ordered(self, root: ContentTree[StableNode]) -> None:
         last: bytes | None = None
         for entry in root:
-            contents = [content for node in self._nodes(entry) if (content := self._content(root, node)) is not None]
+            contents = [
+                content for node in self._nodes(root, entry) if (content := self._content(root, node)) is not None
+            ]
             if not contents:
                 continue
             if min(contents) != max(contents):
-                raise self._unsound("unequal_dups", f"{root.name}: the pages of {entry} are not all equal")
+                raise self._unsound("unequal_dups", f"{root.name}: the pages of {entry} are not all equal", root)
             if last is not None and contents[0] <= last:
-                raise self._unsound("bad_order", f"{root.name}: the page of {entry} is not above the one before")
+                message = f"{root.name}: the page of {entry} is not above the one before"
+                raise self._unsound("bad_order", message, root)
             last = contents[0]
 
-    def _nodes(self, entry: StableNode) -> Sequence[StableNode]:
+    def _nodes(self, root: ContentTree[StableNode], entry: StableNode) -> Sequence[StableNode]:
         """The nodes that an entry of a stable tree stands for."""
         if not isinstance(entry, Chain):
             return [entry]
         if entry.first is not None:
-            raise self._unsound("bad_chain", f"{entry} has rmap_items, as only its dups may")
+            raise self._unsound("bad_chain", f"{entry} has rmap_items, as only its dups may", root)
         for dup in entry.dups:
             if not dup.alive or dup.chain is not entry or dup.rb_tree is not None:
-                raise self._unsound("bad_chain", f"{dup} on {entry} is linked elsewhere, too, or says that it is")
+                message = f"{dup} on {entry} is linked elsewhere, too, or says that it is"
+                raise self._unsound("bad_chain", message, root)
         return entry.dups
 
     def _content(self, root: ContentTree[StableNode], node: StableNode) -> bytes | None:
         """The content of a node's page, if it is there still."""
         if node.nid != root.nid or node.migrating:
-            raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}")
+            raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}", root)
         page = frame_at(self.kernel, node.kpfn)
         return page.content.data if page is not None and page.mapping is node.mapping else None

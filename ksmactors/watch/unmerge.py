@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, address_space, place_of, unmerging_has_passed
 
 
 class Unmerged(Watcher):
@@ -85,8 +87,21 @@ class Unmerged(Watcher):
                     raise self.convicts(
                         "ksm_page_left",
                         f"{mm.name} maps the KSM page pfn {pte.frame.pfn} at {address:#x} after run=2",
-                        about=(pte.frame,),
+                        about=(pte.frame, mm),
+                        names=(("place", mm.number, address),),
                     )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether a KSM page is mapped where unmerging does not come to any more."""
+        place = place_of(finding)
+        return Probe(lambda: self._is_left(*place)) if place is not None else None
+
+    def _is_left(self, number: int, address: int) -> bool:
+        kernel = self.kernel
+        mm = address_space(kernel, number)
+        pte = mm.ptes.get(address) if mm is not None else None
+        vma = mm.vma_at(address) if mm is not None and pte is not None and pte.frame.is_ksm else None
+        return vma is not None and vma.mergeable and unmerging_has_passed(kernel, vma.mm)
 
     def _nodes(self) -> None:
         kernel = self.kernel

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe, frame_at, number_of, unmerging_has_passed
 
 
 class Warnings(Watcher):
@@ -28,4 +30,15 @@ class Warnings(Watcher):
 
     def _warned(self, function: str, message: str) -> None:
         known = " (v3.9 warns of that where G9, H4 or H4b has happened)" if function == "remove_stable_node" else ""
-        raise self.convicts("kernel_warning", message + known, where=function)
+        raise self.convicts("kernel_warning", message + known, where=function, about=(self.kernel.warned_of,))
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether a page whose node is to be removed is mapped where unmerging does not come to any more."""
+        pfn = number_of(finding, "pfn")
+        return Probe(lambda: self._is_left(pfn)) if pfn is not None else None
+
+    def _is_left(self, pfn: int) -> int:
+        kernel = self.kernel
+        page = frame_at(kernel, pfn)
+        mapped_by = [mm for mm in kernel.address_spaces if any(pte.frame is page for pte in mm.ptes.values())]
+        return sum(unmerging_has_passed(kernel, mm) for mm in mapped_by)

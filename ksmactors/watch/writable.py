@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher, frame_at
+from ksmactors.watch.probe import Probe, address_space, place_of
 
 
 class Writable(Watcher):
@@ -61,7 +63,20 @@ class Writable(Watcher):
         for (_, address), writer in self._writers.get(pfn, {}).items():
             raise self._writable(writer, address, page)
 
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the entry is writable and maps a KSM page."""
+        place = place_of(finding)
+        return Probe(lambda: self._is_wrong(*place)) if place is not None else None
+
+    def _is_wrong(self, number: int, address: int) -> bool:
+        mm = address_space(self.kernel, number)
+        pte = mm.ptes.get(address) if mm is not None else None
+        return pte is not None and pte.write and not pte.migration and pte.frame.is_ksm
+
     def _writable(self, mm: AddressSpace, address: int, page: Frame) -> Exception:
         return self.convicts(
-            "writable_ksm_page", f"{mm.name} maps the KSM page pfn {page.pfn} writable at {address:#x}", about=(page,)
+            "writable_ksm_page",
+            f"{mm.name} maps the KSM page pfn {page.pfn} writable at {address:#x}",
+            about=(page,),
+            names=(("place", mm.number, address),),
         )

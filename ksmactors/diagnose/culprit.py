@@ -1,0 +1,258 @@
+"""The step that broke it: a replay in which what broke is asked after each step.
+
+State is legitimately wrong in the middle of an operation. So the step that is wanted is the one after which the promise
+never held again. Where what is wrong is a sum (references that were taken and not given back), each actor has its own:
+what one of them owes for a while does not hide what another one never pays.
+
+What an actor does between two calls of the conductor is one stretch: it belongs to the operation that it declared at
+the first of them, and to the functions that it was in there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from sys import _getframe
+from traceback import walk_tb
+from types import CodeType, FrameType
+from typing import Final, NamedTuple, TypeAlias
+
+from ksmactors.errors import Finding
+from ksmactors.interleave.actor import Actor, Operation
+from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.observer import Observer
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.reports import STORES
+from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Name, Probe, name_of, names_of, of_operation
+
+Functions: TypeAlias = tuple[FrameType, ...]
+"""The kernel functions that an actor is in, innermost first. As frames, since one may be called again and again."""
+
+REACH: Final = 4_000
+"""Steps that touch what broke which are kept, the latest."""
+
+PASSED: Final = 256
+"""Places of each actor that are kept, the latest: enough for one visit of a page."""
+
+
+LATEST: Final = 4
+"""Functions that an actor has returned from which are named, the latest."""
+
+
+class Stretch(NamedTuple):
+    """What an actor did between two calls of the conductor."""
+
+    actor: Actor
+    step: int
+    op: Operation | None
+    functions: Functions
+    held: tuple[object, ...]
+
+
+class Broken(NamedTuple):
+    """The stretch that broke it for good, the last step at which it held, and where its actor had been just before."""
+
+    held_until: int
+    stretch: Stretch
+    passed: tuple[Functions, ...]
+
+
+class Culprit(Observer):
+    """Asks, throughout the replay of a schedule that has found something, whether what was found broken is broken yet.
+
+    It changes nothing: while it asks, nobody observes.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        self._finding = finding
+        self._names = frozenset(names_of(finding))
+        self._met = {(number, step) for number, step, *_ in finding.met}
+        self.met: dict[tuple[int, int], Functions] = {}
+        """The functions of the two accesses that the watcher says have met, by number of the actor and step."""
+        self._kernel: Ksm | None = None
+        self._conductor: Conductor | None = None
+        self._probe: Probe | None = None
+        self._known: dict[CodeType, bool] = {}
+        self._modules: frozenset[str] = frozenset()
+        self._seen: dict[Name, object] = {}
+        self._op: Operation | None = None
+        self._at: dict[int, Functions] = {}
+        """By number of the actor, the functions that it was in when it was last heard of."""
+        self._wrong = self._asked_at = 0
+        self._owed: dict[int, int] = {}
+        """By number of the actor, its own share of what is wrong."""
+        self._broken: dict[int, Broken] = {}
+        """By number of the actor (of a fact that is no sum, of any): what broke it, unless it was mended since."""
+        self.touched_by: deque[Stretch] = deque(maxlen=REACH)
+        """The stretches that touch what broke, earliest first."""
+        self._passed: dict[int, deque[Functions]] = {}
+
+    def watch(self, machine: Machine) -> None:
+        """The machine of the replay is there."""
+        kernel = machine.kernel
+        self._kernel, self._conductor = kernel, machine.conductor
+        machine.conductor.observe(self)
+        self._modules = frozenset(cls.__module__ for cls in type(kernel).__mro__)
+        watchers = [one for one in machine.watchers if isinstance(one, Watcher) and one.name == self._finding.watcher]
+        probes = (one.probe(self._finding) for one in watchers)
+        self._probe = next(filter(None, probes), None) or of_operation(kernel, self._finding, self._seen)
+
+    # -- what the replay tells ----------------------------------------------------------------------------------------
+
+    def did(self, actor: Actor, op: Operation) -> None:
+        self._op = op
+        self._meet(actor)
+
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        self._op = (kind, obj, field)
+        self._meet(actor)
+
+    field = touched
+
+    def _meet(self, actor: Actor) -> None:
+        if (actor.number, actor.step) in self._met:
+            self.met[actor.number, actor.step] = self._at.get(actor.number, ())
+
+    def arrived(self, actor: Actor) -> None:
+        conductor, kernel = self._conductor, self._kernel
+        op, self._op = self._op, None
+        if conductor is None or kernel is None:
+            return
+        number = actor.number
+        if op is not None and self._concerns(op):
+            self.touched_by.append(self._stretch(actor, op))
+        if self._probe is not None:
+            self._ask(actor, op, self._probe)
+        functions = self._functions()
+        self._at[number] = functions
+        passed = self._passed.setdefault(number, deque(maxlen=PASSED))
+        if functions and not (passed and passed[-1] == functions):
+            passed.append(functions)
+
+    def _ask(self, actor: Actor, op: Operation | None, probe: Probe) -> None:
+        conductor = self._conductor
+        assert conductor is not None
+        audience, conductor.audience = conductor.audience, None  # nobody is told of what a probe looks at
+        try:
+            answer = probe.wrong()
+        finally:
+            conductor.audience = audience
+        wrong = self._wrong if answer is None else int(answer)
+        if wrong != self._wrong:
+            owner = actor.number if probe.adds_up else 0
+            owed = self._owed.get(owner, 0) + wrong - self._wrong
+            if not owed:
+                self._broken.pop(owner, None)
+            elif not self._owed.get(owner, 0):
+                passed = tuple(self._passed.get(actor.number, ()))
+                self._broken[owner] = Broken(self._asked_at, self._stretch(actor, op), passed)
+            self._owed[owner], self._wrong = owed, wrong
+        self._asked_at = conductor.step
+
+    def _stretch(self, actor: Actor, op: Operation | None) -> Stretch:
+        assert self._conductor is not None
+        return Stretch(actor, self._conductor.step, op, self._at.get(actor.number, ()), tuple(actor.held))
+
+    def _concerns(self, op: Operation) -> bool:
+        """Whether an operation is on what the finding is about; objects of the replay are known by their first use."""
+        _, obj, field = op
+        name: Name | None
+        if isinstance(obj, AddressSpace) and isinstance(field, int):
+            name = ("place", obj.number, field)
+        elif obj is self._kernel:
+            name = ("kernel", str(field))
+        else:
+            name = name_of(obj)
+        if name is None or name not in self._names:
+            return False
+        self._seen[name] = obj
+        return True
+
+    # -- the functions of the kernel ----------------------------------------------------------------------------------
+
+    def _functions(self) -> Functions:
+        """The kernel functions that are running, helpers with an underscore passed over."""
+        found, frame = [], _getframe(2)
+        while frame is not None and frame.f_code.co_name != "_supervised":
+            if self._is_kernel_function(frame):
+                found.append(frame)
+            frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+        return tuple(found)
+
+    def _is_kernel_function(self, frame: FrameType) -> bool:
+        code = frame.f_code
+        known = self._known.get(code)
+        if known is None:
+            name = code.co_name
+            known = self._known[code] = (
+                name[0] not in "_<"
+                and frame.f_globals.get("__name__") in self._modules
+                and hasattr(type(self._kernel), name)
+                and name not in STORES
+            )
+        return known
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    @property
+    def broken(self) -> Broken | None:
+        """What broke it for good; None: it held until the finding, or there is no question."""
+        sign = 1 if self._wrong > 0 else -1
+        guilty = [one for number, one in self._broken.items() if self._owed[number] * sign > 0]
+        return max(guilty, key=lambda one: one.held_until, default=None)
+
+    def site(self, error: Finding) -> Functions:
+        """The kernel functions that the replay was in when it found the same, innermost first."""
+        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+        return tuple(frame for frame in reversed(frames) if self._is_kernel_function(frame))
+
+    def before_the_break(self, broken: Broken) -> tuple[str, ...]:
+        """The kernel functions that the actor that broke it had returned from just before."""
+        actor, step, _, functions, _ = broken.stretch
+        touching = [one.functions for one in self.touched_by if one.actor is actor and one.step <= step]
+        return _returned(functions, touching, broken.passed)
+
+    def before_the_end(self, actor: Actor, functions: Functions) -> tuple[str, ...]:
+        """The kernel functions that an actor had returned from when the schedule ended, and it was in `functions`."""
+        touching = [one.functions for one in self.touched_by if one.actor is actor]
+        return _returned(functions, touching, self._passed.get(actor.number, ()))
+
+    def functions_of(self, actor: Actor, op: Operation) -> Functions:
+        """The functions in which an actor did an operation on what broke, the last time."""
+        return next((one.functions for one in reversed(self.touched_by) if one.actor is actor and one.op == op), ())
+
+    def looked(self, actor: Actor, before: Stretch) -> Stretch | None:
+        """The last stretch in which an actor touched what broke before that was broken by another one."""
+        if before.actor is actor:
+            return None
+        touches = (one for one in reversed(self.touched_by) if one.actor is actor and one.functions)
+        return next((one for one in touches if one.step <= before.step), None)
+
+    def last_visit(self, finder: Actor) -> Stretch | None:
+        """The last stretch in which anybody but the finder touched what broke in a kernel function."""
+        return next((one for one in reversed(self.touched_by) if one.functions and one.actor is not finder), None)
+
+
+def _returned(functions: Functions, touching: Sequence[Functions], passed: Iterable[Functions]) -> tuple[str, ...]:
+    """The functions that an actor has returned from since it came to where it is: the latest that touched what broke,
+    without those that they called; and the latest of all; in order, each once."""
+    live, found = set(functions), []
+    here = {frame.f_code.co_name for frame in functions}
+    for trail, depth in ((touching, 1), (passed, None)):
+        latest: dict[str, None] = {}
+        for place in trail:
+            if live.intersection(place):
+                returned = [one.f_code.co_name for one in reversed(place) if one not in live]
+                for name in returned[:depth]:
+                    latest.pop(name, None)
+                    latest[name] = None
+        found.append([name for name in latest if name not in here][-LATEST:])
+    return tuple(dict.fromkeys((*found[0], *found[1])))
+
+
+def names(functions: Sequence[FrameType]) -> tuple[str, ...]:
+    """The names of functions, each once, innermost first."""
+    return tuple(dict.fromkeys(frame.f_code.co_name for frame in functions))

@@ -1,0 +1,253 @@
+"""What broke, asked again at any moment of a replay.
+
+A finding names what it is about by names that are the same in every replay of its schedule: `("pfn", 17)`,
+`("node", 3)`, `("place", 2, 0x10000)`. A probe is the promise about these objects as a pure question: how much of it is
+broken at this instant. It reads the machine's state, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+from ksmactors.errors import Finding
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.rbtree import RbTree
+from ksmactors.ksm.structs import FREED, KSM_RUN_UNMERGE, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
+from ksmactors.later.chain_nodes import DupNode
+from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.mm.swap_device import SwapSlot
+
+Name: TypeAlias = tuple[str | int, ...]
+"""What an object is called in every replay: its kind, and which one of the kind."""
+
+
+class Probe(NamedTuple):
+    """A promise as a question.
+
+    Attributes:
+        wrong: how much is broken now; 0 if the promise holds; None: it cannot be said now, so what was so, is.
+        adds_up: whether the amount is a sum to which each actor adds its own share: references taken and not given
+            back, a counter changed without what it counts. Else it is one fact, which anybody may break or mend.
+    """
+
+    wrong: Callable[[], int | None]
+    adds_up: bool = False
+
+
+def name_of(obj: object) -> Name | None:
+    """What an object is called in every replay; None: it has no such name."""
+    for kind, name in _NAMES.items():
+        if isinstance(obj, kind):
+            return name(obj)
+    return None
+
+
+_NAMES: dict[type, Callable[..., Name]] = {
+    Frame: lambda frame: ("pfn", frame.pfn),
+    StableNode: lambda node: ("node", node.number),
+    RmapItem: lambda item: ("item", item.number),
+    AddressSpace: lambda mm: ("mm", mm.number),
+    Vma: lambda vma: ("vma", vma.mm.number, vma.start),
+    AnonVma: lambda anon_vma: ("anon_vma", anon_vma.number),
+    MmSlot: lambda slot: ("slot", slot.mm.number if slot.mm is not None else 0),
+    SwapSlot: lambda slot: ("swap", slot.number),
+    RbTree: lambda tree: ("tree", tree.name),
+}
+
+
+def names_of(finding: Finding) -> tuple[Name, ...]:
+    """What a finding is about: the names that its watcher gives, and those of its objects."""
+    return (*finding.names, *filter(None, map(name_of, finding.about)))
+
+
+def number_of(finding: Finding, kind: str) -> int | None:
+    """The number of the first object of a kind that a finding is about; None: it is about no such object."""
+    return next((int(name[1]) for name in names_of(finding) if name[0] == kind), None)
+
+
+def place_of(finding: Finding) -> tuple[int, int] | None:
+    """The page of a process that a finding is about, as (number of the mm, address)."""
+    return next((((int(name[1]), int(name[2]))) for name in names_of(finding) if name[0] == "place"), None)
+
+
+def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
+    """The frame of a number; None if there never was one, or it has been taken away."""
+    nid = pfn // kernel.frames_per_node
+    if not 0 <= nid < len(kernel.nodes):
+        return None
+    node = kernel.nodes[nid]
+    index = pfn - node.start_pfn
+    if index >= len(node.frames) or node.is_absent(pfn):
+        return None
+    return node.frames[index]
+
+
+def address_space(kernel: Ksm, number: int) -> AddressSpace | None:
+    """The address space of a number, if it has come to life."""
+    return next((mm for mm in kernel.address_spaces if mm.number == number), None)
+
+
+def unmerging_has_passed(kernel: Ksm, mm: AddressSpace) -> bool:
+    """Whether run is 2 and the way through all address spaces does not come to this one any more."""
+    if not kernel.ksm_run & KSM_RUN_UNMERGE:
+        return False
+    slot = kernel.ksm_scan.mm_slot
+    while slot is not kernel.ksm_mm_head:
+        if slot.mm is mm:
+            return False
+        slot = slot.next
+    return True
+
+
+# -- what several watchers, and the operations themselves, promise --------------------------------------------------
+
+
+def references(kernel: Ksm, pfn: int) -> Probe:
+    """A frame has a reference for each mapping, for the swap cache and for its place in a pagevec; what is beyond these
+    was taken by some actor, which has to give it back."""
+
+    def wrong() -> int:
+        frame = frame_at(kernel, pfn)
+        if frame is None or frame.refcount < 0:
+            return 0  # frozen: who froze them has them all
+        waiting = sum(page is frame for pagevec in kernel.lru_add_pvecs.values() for page in pagevec)
+        return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting
+
+    return Probe(wrong, adds_up=True)
+
+
+def map_count(kernel: Ksm, pfn: int) -> Probe:
+    """The map count of a frame is the number of the entries that name it."""
+
+    def wrong() -> int:
+        frame = frame_at(kernel, pfn)
+        if frame is None:
+            return 0
+        entries = sum(pte.frame is frame for mm in kernel.address_spaces for pte in mm.ptes.values())
+        return frame.mapcount - entries
+
+    return Probe(wrong, adds_up=True)
+
+
+def swap_count(kernel: Ksm, number: int) -> Probe:
+    """The count of a swap slot is the number of the entries that name it."""
+
+    def wrong() -> int:
+        slot = kernel.swap.used.get(number)
+        entries = sum(one is slot for mm in kernel.address_spaces for one in mm.swap_ptes.values())
+        return slot.count - entries if slot is not None else 0
+
+    return Probe(wrong, adds_up=True)
+
+
+def placed(node: StableNode, kernel: Ksm) -> bool:
+    """Whether a stable node is where it says that it is: in the tree of its nid, on a chain, or on migrate_nodes."""
+    if isinstance(node, DupNode) and node.chain is not None:
+        return node.rb_tree is None
+    return node.migrating != kernel.root_stable_tree[node.nid].has(node)
+
+
+def item_is_sound(item: RmapItem) -> bool:
+    """Whether what lies in an rmap_item's union is what its flag says."""
+    if item.flag == UNSTABLE_FLAG:
+        return isinstance(item._owner, int)  # the property would raise
+    return item.flag != STABLE_FLAG or not isinstance(item._owner, int)
+
+
+def alive(obj: object) -> bool:
+    """Whether an object has not been freed."""
+    if isinstance(obj, Frame):
+        return obj.refcount != 0
+    if isinstance(obj, RmapItem):
+        return obj.flag != FREED
+    return bool(getattr(obj, "alive", True))
+
+
+def found_by_walk(kernel: Ksm, mapping: object, index: int) -> Iterator[tuple[int, int]]:
+    """What a reverse mapping walk would visit of a page with this mapping, as (number of the mm, address)."""
+    node = mapping.stable_node if isinstance(mapping, KsmMapping) else None
+    if isinstance(node, StableNode):
+        item = node.first
+        while item is not None:
+            if not isinstance(item._owner, int):
+                for vma in kernel.vmas_of_item(item):
+                    if vma.start <= item.address < vma.end:
+                        yield vma.mm.number, item.address
+            item = item.hnext
+    elif isinstance(mapping, AnonVma):
+        for vma in mapping.vmas:
+            address = vma.address_of(index)
+            if address is not None:
+                yield vma.mm.number, address
+
+
+def stranded(kernel: Ksm, pfn: int) -> Probe:
+    """Each migration entry names a locked page, whose migration will find it.
+
+    It finds them by what the page's mapping names, or did name until the new page took that over.
+    """
+    names: list[object] = [None]
+
+    def wrong() -> int:
+        page = frame_at(kernel, pfn)
+        if page is None:
+            return 0
+        if isinstance(page.mapping, AnonVma) or page.stable_node is not None:
+            names[0] = page.mapping
+        places = [
+            (mm.number, address)
+            for mm in kernel.address_spaces
+            for address, pte in mm.ptes.items()
+            if pte.migration and pte.frame is page
+        ]
+        if not places:
+            return 0
+        found = set(found_by_walk(kernel, names[0], page.index))
+        return sum(page.owner is None or place not in found for place in places)
+
+    return Probe(wrong)
+
+
+def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Probe | None:
+    """The promise that an operation itself has found broken (`lifetime/use_after_free_...`, `structure/...`).
+
+    Args:
+        kernel: that of the replay.
+        finding: what was found then.
+        seen: the objects of the replay by name, as soon as some operation has touched them.
+
+    Returns:
+        None if there is no question: what broke has no name.
+    """
+    pfn = number_of(finding, "pfn")
+    if finding.kind == "null_dereference" and pfn is not None:
+        return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
+    if finding.watcher == "references" and pfn is not None:
+        return references(kernel, pfn)
+    if finding.kind == "stranded_migration_entry" and pfn is not None:
+        return stranded(kernel, pfn)
+    names = names_of(finding)
+    if finding.kind.startswith("use_after_free_"):
+        return Probe(lambda: sum(name in seen and not alive(seen[name]) for name in names[:1]))
+    if finding.watcher == "structure":
+        concerned = names[1:2] if finding.kind == "linked_below_nonmember" else names[:1]
+        return Probe(lambda: sum(name in seen and not _is_sound(seen[name], kernel) for name in concerned))
+    return None
+
+
+def names_no_node(page: Frame | None) -> int:
+    """Whether a page is a KSM page without a stable node."""
+    return page is not None and page.is_ksm and page.stable_node is None
+
+
+def _is_sound(obj: object, kernel: Ksm) -> bool:
+    """Whether an entry of a tree is where it says that it is."""
+    if isinstance(obj, StableNode):
+        return obj.alive and placed(obj, kernel)
+    if isinstance(obj, RmapItem) and obj.flag == UNSTABLE_FLAG and item_is_sound(obj):
+        tree = kernel.root_unstable_tree[obj.nid]
+        return obj.seqnr != kernel.ksm_scan.seqnr & 0xFF or tree.has(obj)
+    return not isinstance(obj, RmapItem) or item_is_sound(obj)
