@@ -61,6 +61,7 @@ async def run_schedule(
     replayed: Schedule | None = None,
     deciding: Strategy | None = None,
     draws: Mapping[str, Sequence[int]] | None = None,
+    tape: Tape | None = None,
     preparing: Preparing | None = None,
     observing: Observer | None = None,
     on_machine: Callable[[Machine], None] | None = None,
@@ -79,6 +80,7 @@ async def run_schedule(
         replayed: the schedule to follow instead of drawing one.
         deciding: an object that decides instead of the strategy named; the name is what the schedule string says.
         draws: what is drawn, by label and in order, instead of at random; 0 where it does not say.
+        tape: a new one that records the schedule and says what is drawn, instead of `draws` or the seed.
         preparing: what the campaign keeps for the strategy named.
         observing: who is told of each operation.
         on_machine: called with the machine once its watchers are attached.
@@ -98,12 +100,8 @@ async def run_schedule(
         deciding = Replay(replayed)
     if deciding is None:
         deciding = await (preparing or Preparing(run_schedule)).strategy(subject, seed, strategy)
-    if replayed is not None:
-        tape: Tape = ReplayTape(replayed)
-    elif isinstance(deciding, Search):
-        tape = deciding.tape(seed)
-    else:
-        tape = Tape(seed) if draws is None else ScriptedTape(draws)
+    if tape is None:
+        tape = _tape(seed, replayed, deciding, draws)
     one = _Run(subject, seed, strategy, deciding, tape)
     if observing is not None:
         one.conductor.observe(observing)
@@ -118,6 +116,17 @@ async def run_schedule(
     except BaseException as error:  # whatever an actor raised is told with the schedule that led there, sys.exit too
         return one.outcome(watch.judged(one.machine, _as_exception(error)), keep, known)
     return one.outcome(one.shortfall(), keep, known)
+
+
+def _tape(
+    seed: int, replayed: Schedule | None, deciding: Strategy, draws: Mapping[str, Sequence[int]] | None
+) -> Tape:
+    """Where what is drawn comes from, see `run_schedule`."""
+    if replayed is not None:
+        return ReplayTape(replayed)
+    if isinstance(deciding, Search):
+        return deciding.tape(seed)
+    return Tape(seed) if draws is None else ScriptedTape(draws)
 
 
 def _as_exception(error: BaseException) -> Exception:

@@ -48,12 +48,13 @@ class Actor:
     runs (labels: they choose no memory by themselves). `held` are the sleeping locks it holds, innermost
     last; `spin_depth` the spinlocks. `signal_pending` says that a signal waits for it: what is interruptible ends.
     `locks`, `doing`, `place` and `step` are for observers, and kept while there are any (see `observer`).
-    `passed` counts the points of its turns so far, without the one that goes on.
+    `passed` counts the points of its turns so far, without the one that goes on; `stops` how many times in a row it
+    could not go on at one and the same point.
     """
 
     __slots__ = (
         "coroutine", "cpu", "daemon", "doing", "held", "locks", "name", "node", "number", "op", "passed", "place",
-        "signal_pending", "spin_depth", "step", "task", "waiting_on",
+        "signal_pending", "spin_depth", "step", "stopped_at", "stops", "task", "waiting_on",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,8 @@ class Actor:
         self.held: list[object] = []
         self.spin_depth = 0
         self.passed = 0
+        self.stopped_at = -1
+        self.stops = 0
         self.signal_pending = False
         self.locks: tuple[object, ...] = ()
         self.doing = self.place = ""
@@ -74,6 +77,11 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<Actor {self.number} {self.name}>"
+
+    def stop(self, at: int) -> None:
+        """Count that the actor cannot go on, after `at` points of its own."""
+        self.stops = self.stops + 1 if at == self.stopped_at else 1
+        self.stopped_at = at
 
     def frames(self) -> Iterator[tuple[str, str, int]]:
         """The functions the actor is in, outermost first, as (qualified name, file, line)."""

@@ -9,7 +9,8 @@
     turns   how many runs, then for each: ready mask XOR the mask before, index of the chosen one among the
             ready, points in the run
     departures  how many, then for each: numbers among the texts of the actor that had the turn, of what it was about to
-            do and of the actor that got the turn; points that the first one had passed in its turns; 1 if it was stuck
+            do and of the actor that got the turn; points that the first one had passed in its turns; 0 if it could have gone on, else how many
+            times in a row it had been stuck there
 
 A run is a stretch of equal choices: it is what a replay follows, exactly. The departures from the default order say
 the same by names: they are what can still be followed when unrelated code has changed (`strategies.follow`). Whatever
@@ -81,14 +82,14 @@ class Departure(NamedTuple):
         doing: what it was about to do, or waited for, in words: "reads kpfn/7".
         to: who got the turn.
         at: how many points the first one had passed in all its turns.
-        stuck: whether it could not have gone on.
+        stuck: 0 if it could have gone on; else how many times in a row it had been stuck at that point.
     """
 
     actor: str
     doing: str
     to: str
     at: int
-    stuck: bool
+    stuck: int
 
 
 Run: TypeAlias = tuple[int, int, int]
@@ -321,7 +322,7 @@ class _Reader:
 
     def departure(self, texts: list[str]) -> Departure:
         actor, doing, to = (texts[self.number()] for _ in range(3))
-        return Departure(actor, doing, to, self.number(), bool(self.number()))
+        return Departure(actor, doing, to, self.number(), self.number())
 
     def draw(self, labels: list[str]) -> tuple[str, int, int]:
         label, n, value = labels[self.number()], self.number(), self.number()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.strategies.base import Stage, below
@@ -22,7 +22,8 @@ class Departed(NamedTuple):
         choice: its place among all choices.
         actor: who had the turn.
         at: how many points it had passed in all its turns.
-        stuck: whether it could not have gone on: it was blocked, had ended, or span.
+        stuck: 0 if it could have gone on; else (it was blocked, had ended, or span) how many times in a row it had
+            been stuck at that point.
         op: what it was about to do, or waits for.
         chosen: who got the turn.
     """
@@ -30,14 +31,14 @@ class Departed(NamedTuple):
     choice: int
     actor: Actor
     at: int
-    stuck: bool
+    stuck: int
     op: Operation
     chosen: Actor
 
 
 class Tape:
     """Records a schedule. `turns` has one (ready mask, chosen number) for each choice among two or more, `departures`
-    those of them that depart from the default order.
+    those of them that depart from the default order. `drew` has the actor of each of the `draws`.
 
     `stage` is the conductor it records for, which sets it.
     """
@@ -48,6 +49,7 @@ class Tape:
         self.turns: list[tuple[int, int]] = []
         self.departures: list[Departed] = []
         self.draws: list[tuple[str, int, int]] = []
+        self.drew: list[Actor] = []
         self._seed = seed
         self._rng: Random | None = None
 
@@ -67,8 +69,11 @@ class Tape:
         """Draw a number in 0..n-1 and record it under its label."""
         if self._rng is None:  # many a schedule draws nothing
             self._rng = Random(self._seed * 2)  # the strategy has the odd stream: what is drawn does not depend on it
-        value = below(self._rng, n)
+        return self._drawn(label, n, below(self._rng, n))
+
+    def _drawn(self, label: str, n: int, value: int) -> int:
         self.draws.append((label, n, value))
+        self.drew.append(self.stage.turn)
         return value
 
 
@@ -81,9 +86,38 @@ class ScriptedTape(Tape):
 
     def draw(self, label: str, n: int) -> int:
         left = self._left.get(label)
-        value = min(left.pop(0), n - 1) if left else 0
-        self.draws.append((label, n, value))
-        return value
+        return self._drawn(label, n, min(left.pop(0), n - 1) if left else 0)
+
+
+DrawsOfActors: TypeAlias = Mapping[tuple[str, str], Sequence[int]]
+"""Drawn values in order, by the name of the actor that drew them and the label."""
+
+
+class ActorTape(Tape):
+    """A tape whose draws are given for each actor: what one draws does not depend on what others draw before it.
+
+    Values that run out start again: an actor that drew only 0 from then on might never sleep. An actor for which
+    nothing is given draws 0.
+    """
+
+    def __init__(self, draws: DrawsOfActors) -> None:
+        super().__init__(0)
+        self._given = draws
+        self._used: dict[tuple[str, str], int] = {}
+
+    def draw(self, label: str, n: int) -> int:
+        key = (self.stage.turn.name, label)
+        given, used = self._given.get(key, ()), self._used.get(key, 0)
+        self._used[key] = used + 1
+        return self._drawn(label, n, min(given[used % len(given)], n - 1) if given else 0)
+
+
+def draws_of_actors(tape: Tape) -> dict[tuple[str, str], list[int]]:
+    """What is drawn on a tape, for an ActorTape."""
+    values: dict[tuple[str, str], list[int]] = {}
+    for actor, (label, _, value) in zip(tape.drew, tape.draws, strict=True):
+        values.setdefault((actor.name, label), []).append(value)
+    return values
 
 
 def strategy_rng(seed: int) -> Random:

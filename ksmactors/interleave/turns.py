@@ -325,12 +325,14 @@ class Turns(ABC):
             raise self._failed(EmulatorBug(f"the strategy {self.strategy.name} chose {chosen.name}, who is not ready"))
         if chosen is not (self.ready[0] if current is None else current):
             me = self.turn
-            self.tape.departed(Departed(len(self.tape.turns), me, self.own_step, current is None, me.op, chosen))
+            stops = me.stops if current is None else 0
+            self.tape.departed(Departed(len(self.tape.turns), me, self.own_step, stops, me.op, chosen))
         self.tape.turn(self._mask, chosen.number)
         return chosen
 
     def _next(self) -> Actor:
         """Who goes on when the one that has the turn cannot."""
+        self.turn.stop(self.own_step)
         self._wake_due()
         while not self.ready:
             if not self._sleepers:

@@ -57,7 +57,7 @@ def told(departures: list[Departure], *, about: tuple[object, ...] = (), **param
 
 NONE = Defect("none", "model", "model/none@run", "nothing", 0, ("host",), ("run",), ())
 
-STOP = [Departure("reader", "takes m", "writer", at, stuck=False) for at in range(20)]
+STOP = [Departure("reader", "takes m", "writer", at, stuck=0) for at in range(20)]
 """The reader is stopped before it takes the mutex, after so many points."""
 
 

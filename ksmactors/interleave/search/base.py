@@ -263,8 +263,7 @@ class _SearchTape(Tape):
         value = self._search.draw(label, n)
         if value is None:
             return super().draw(label, n)
-        self.draws.append((label, n, value))
-        return value
+        return self._drawn(label, n, value)
 
 
 def mask_of(actors: Sequence[Actor]) -> int:

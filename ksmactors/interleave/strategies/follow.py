@@ -1,15 +1,18 @@
 """Follow: the default order, but for departures that are given by names.
 
-A departure says: when actor X has passed so many points of its own and is about to do this, Y gets the turn. That does
-not depend on what others do meanwhile, so departures can be left out one by one (`diagnose.shrink`), and a recording
-can be followed after unrelated code has changed, as far as that goes: a place is recognised within a few points by what
-is about to be done there, and an actor that was late at one place is expected to be as late at the next. A departure
-whose place never comes, or whose Y is not ready then, is passed over.
+A departure says: when actor X has passed so many points of its own and is about to do this, Y gets the turn. Each actor
+has its own departures, so they keep their meaning when others are left out, whatever the others do meanwhile. All
+departures of a schedule lead to that schedule again. Without slack a place is exact: the number of points, and how many
+times in a row the actor was stuck there. With slack a recording can be followed after unrelated code has changed: a
+place is recognised within a few points by what is about to be done there, and an actor that was late at one place is
+expected to be as late at the next. A departure whose place never comes, or whose Y is not ready then, is passed over.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from random import Random
 from typing import ClassVar, Final
 
@@ -22,7 +25,7 @@ SLACK: Final = 8
 """Points by which an actor may be early or late at a place and still be taken to be there."""
 
 AHEAD: Final = 4
-"""Departures ahead of the next one that are looked for, too: the next one's place may never come."""
+"""Departures of an actor that are looked for at once: the place of the next one may never come."""
 
 
 class Follow(Strategy):
@@ -43,21 +46,34 @@ class Follow(Strategy):
 
     def begin(self, rng: Random) -> None:
         super().begin(rng)
-        self._next = 0
+        self._left = {name: deque(group) for name, group in _by_actor(self._departures).items()}
         self._late: dict[str, int] = {}
 
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         default = ready[0] if current is None else current
-        turn, at = self.stage.turn, self._at(self.stage.turn)
-        for place in range(self._next, min(self._next + AHEAD, len(self._departures))):
-            departure = self._departures[place]
-            if departure.actor == turn.name and departure.stuck == (current is None) and self._there(departure, at):
+        turn = self.stage.turn
+        left = self._left.get(turn.name)
+        if not left:
+            return default
+        at = self._at(turn)
+        while left and left[0].at + self._slack < at:
+            left.popleft()
+        for place, departure in enumerate(islice(left, AHEAD)):
+            if departure.at - self._slack > at:
+                break
+            if self._stuck(departure, current) and self._there(departure, at):
                 to = next((actor for actor in ready if actor.name == departure.to), None)
                 if to is not None:
-                    self._next = place + 1
+                    for _ in range(place + 1):
+                        left.popleft()
                     self._late[turn.name] = self._late.get(turn.name, 0) + at - departure.at
                     return to
         return default
+
+    def _stuck(self, departure: Departure, current: Actor | None) -> bool:
+        """Whether the actor that has the turn is stuck if it was; exactly, also for as many times in a row."""
+        stops = self.stage.turn.stops if current is None else 0
+        return departure.stuck == stops if self._slack == 0 else bool(departure.stuck) == bool(stops)
 
     def _at(self, actor: Actor) -> int:
         """How many points the actor that has the turn had passed here when this was recorded, as far as is known."""
@@ -72,8 +88,15 @@ class Follow(Strategy):
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         points = UNREACHED
         at = self._at(current)
-        for departure in self._departures[self._next : self._next + AHEAD]:
-            ahead = departure.at - self._slack - at
-            if departure.actor == current.name and not departure.stuck and departure.at + self._slack > at:
-                points = min(points, max(1, ahead))
+        for departure in islice(self._left.get(current.name, ()), AHEAD):
+            if not departure.stuck and departure.at + self._slack > at:
+                points = min(points, max(1, departure.at - self._slack - at))
         return points
+
+
+def _by_actor(departures: Sequence[Departure]) -> dict[str, list[Departure]]:
+    """The departures of each actor, in their order."""
+    groups: dict[str, list[Departure]] = {}
+    for departure in departures:
+        groups.setdefault(departure.actor, []).append(departure)
+    return groups

@@ -44,8 +44,7 @@ class ReplayTape(Tape):
                     len(self.turns), self.stage.step,
                     f"draw {place} of {recorded_label!r} from 0..{recorded_n - 1}", f"{label!r} from 0..{n - 1}",
                 )  # fmt: skip
-        self.draws.append((label, n, value))
-        return value
+        return self._drawn(label, n, value)
 
 
 class Replay(Strategy):
