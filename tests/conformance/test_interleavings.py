@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ksmactors.conformance.comparing import Side, compare
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording
+from tests.conformance.recorded import LUCK, recording_file, recordings, scenario_file
 
-HERE = Path(__file__).parent
 KERNELS = ("v6.1", "v6.12", "v6.18", "v7.3")
 SCENARIOS = {"races": 67, "confirmed": 25, "offline": 5, "differences": 6, "live": 4}
 """The sets of recordings, and how many scenarios each kernel has in it; v6.1 has 54 of `races`."""
@@ -21,39 +19,20 @@ STOPPED = frozenset(
 )
 """H3: the emulator stops where the unstable tree is corrupted; the kernels went on with it."""
 
-LUCK = frozenset({("v6.1", "h5_node_address_reused"), ("v6.1", "c_71108_h5")})
-"""H5 depends on which address the slab gives out; 6.1's did so by chance. They are performed, not compared."""
-
-
-def scenario_file(kind: str, kernel: str, name: str) -> Path:
-    """The scenario of a recording; those of kernels that search before they look at the checksum are a set apart."""
-    folder = "scenarios-stable-first" if (kind, kernel) == ("races", "v6.1") else "scenarios"
-    return HERE / kind / folder / f"{name}.txt"
-
-
-def recordings() -> list[tuple[str, str, str]]:
-    """Every recording, as (set, kernel, name)."""
-    return [
-        (kind, kernel, path.stem)
-        for kind in SCENARIOS
-        for kernel in KERNELS
-        for path in sorted((HERE / kind / "results" / kernel).glob("*.out"))
-    ]
-
 
 def test_all_recordings_are_here() -> None:
     """An empty list would agree with everything."""
     for kind, scenarios in SCENARIOS.items():
         for kernel in KERNELS:
-            found = [name for one, of, name in recordings() if (one, of) == (kind, kernel)]
+            found = [name for one, of, name in recordings(*SCENARIOS) if (one, of) == (kind, kernel)]
             assert len(found) == (54 if (kind, kernel) == ("races", "v6.1") else scenarios)
             assert all(scenario_file(kind, kernel, name).exists() for name in found)
 
 
-@pytest.mark.parametrize(("kind", "kernel", "name"), recordings())
+@pytest.mark.parametrize(("kind", "kernel", "name"), recordings(*SCENARIOS))
 async def test_a_kernel_does_what_it_did(kind: str, kernel: str, name: str) -> None:
     """Who is held and who waits for what, counters, frames, trees and errnos are as recorded, line by line."""
-    recording = read_recording(HERE / kind / "results" / kernel / f"{name}.out")
+    recording = read_recording(recording_file(kind, kernel, name))
     assert recording.kernel_name == kernel
 
     async def recorded(scenario: Scenario) -> Performance:
