@@ -1,4 +1,4 @@
-"""The README's examples: each command runs, and says what the page shows."""
+"""The examples of the README and of the documents: each command runs, and says what the page shows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[2] / "README.md"
+DOCUMENTS = README.parent / "ksmactors" / "docs"
+
+PAGES = {"README.md": (README, 5), "findings.md": (DOCUMENTS / "findings.md", 2)}
+"""Pages with examples, and how many each has at least."""
 
 EXAMPLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -59,18 +63,20 @@ def output_of(command: str, directory: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_examples_say_what_the_page_shows(shell: Path) -> None:
-    """Every `$ command` of the README prints what stands below it (UPDATE_README=1 renews the page)."""
-    text = README.read_text()
+@pytest.mark.parametrize("name", PAGES)
+def test_the_examples_say_what_the_page_shows(shell: Path, name: str) -> None:
+    """Every `$ command` of a page prints what stands below it (UPDATE_README=1 renews the page)."""
+    page, at_least = PAGES[name]
+    text = page.read_text()
     examples = EXAMPLE.findall(text)
-    assert len(examples) >= 5
+    assert len(examples) >= at_least
     renewed = {}
     for example in examples:
         commands = [line.removeprefix("$ ") for line in example.splitlines() if line.startswith("$ ")]
         assert all(command.startswith("ksmactors ") for command in commands)
         renewed[example] = "".join(f"$ {command}\n{output_of(command, shell)}" for command in commands)
     if UPDATE:
-        README.write_text(EXAMPLE.sub(lambda match: f"```console\n{renewed[match[1]]}```", text))
+        page.write_text(EXAMPLE.sub(lambda match: f"```console\n{renewed[match[1]]}```", text))
         return
     for example, now in renewed.items():
         assert same_but_for_time(example) == same_but_for_time(now)
