@@ -1,4 +1,4 @@
-"""For each layer that a recording between the steps asked for: with it the lines are the recorded ones, without it not."""
+"""Layers that recordings asked for: with each the lines are the recorded ones, without it they are not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.recording import read_recording
-from ksmactors.kernels import KERNELS
 
 RECORDINGS = Path(__file__).parent.parent / "conformance"
 
@@ -46,5 +45,3 @@ async def test_the_recording_needs_the_layer(layer: str, kernel: str, recording:
 
     assert recorded.differences(with_it.lines, performer=kernel) == []
     assert recorded.differences(without_it.lines, performer=kernel) != []
-
-
