@@ -24,10 +24,13 @@ from ksmactors.history.commits import Commit
 
 _PARTS: Final = "SRDFGNKHX"
 """How the specification numbers cases, in its order: the series, what followed it, and the later fixes by when they
-came; what v3.9 still had; then (X) what the specification does not number."""
+came; what v3.9 still had; then (X) what the specification does not number. Cases that have a name instead of a number
+come last."""
 
 
 def _place(case: Case) -> tuple[int, int, str]:
+    if not case.name[1].isdigit():
+        return len(_PARTS), 0, case.name
     digits = "".join(one for one in case.name[1:3] if one.isdigit())
     return _PARTS.index(case.name[0]), int(digits), case.name
 
