@@ -54,9 +54,14 @@ class CallLines:
             return [], "step 1", "ksmd"
         if name == "sysfs_store":
             return [], f"set {given['knob']} {given['text'].strip()}", "set"
-        if name == "migrate_frame":
-            return self._migrated(given["page"], given["nid"], call)
-        if name in ("online_pages", "offline_pages", "try_to_free_pages", "shrink_list", "swapoff"):
+        if name in ("migrate_frame", "offline_pages"):
+            return self._of_frame(call)
+        if name == "online_pages":
+            return [], "online", ""
+        if name in ("try_to_free_pages", "shrink_list"):
+            pages = given["pages"] if name == "try_to_free_pages" else len(given["candidates"])
+            return [], f"reclaim {pages * PAGE_SIZE}", "reclaim"
+        if name == "swapoff":
             raise Inexpressible(f"{call.actor.name} calls {name}")
         mm: AddressSpace = given["oldmm"] if name == "fork" else given["mm"]
         before, space = self._space(mm)
@@ -154,14 +159,16 @@ class CallLines:
         region, index = self._page(space, given["address"])
         return f"migrate{'' if given['move_all'] else '1'} {space.name} {region} {index} {given['nid']}"
 
-    def _migrated(self, page: Any, nid: int, call: Call) -> tuple[list[str], str, str]:
-        """Compaction moves a frame: a process that maps it stands for that."""
+    def _of_frame(self, call: Call) -> tuple[list[str], str, str]:
+        """Compaction and memory hot-remove are about frames: a process that maps one stands for them."""
         if call.mapped is None:
-            raise Inexpressible(f"{call.actor.name} migrates pfn {page.pfn}, which no process maps")
+            raise Inexpressible(f"{call.actor.name} calls {call.name} for memory that no process maps")
         mm, address = call.mapped
         before, space = self._space(mm)
         region, index = self._page(space, address)
-        return before, f"migrate {space.name} {region} {index} {nid}", "migrate"
+        if call.name == "offline_pages":
+            return before, f"offline {space.name} {region} {index}", ""
+        return before, f"migrate {space.name} {region} {index} {call.arguments['nid']}", "migrate"
 
 
 def _token(content: Content) -> int:

@@ -47,6 +47,8 @@ class Call:
     """When each of its operations was done, as an index into the operations of the whole schedule."""
     blocked_after: set[int] = field(default_factory=set)
     """Indices of moments after which it had to wait."""
+    scan: int = 0
+    """The number of the full scan in which it began."""
     child: int | None = None
     """The number of the address space that a fork makes."""
     mapped: tuple[AddressSpace, int] | None = None
@@ -87,7 +89,8 @@ class CallRecorder(Follow):
         self._declared: dict[int, Moment] = {}
         self._latest: dict[int, Call] = {}
         self._last: Actor | None = None
-        self._operations = 0
+        self.operations = 0
+        """How many were done, by everybody."""
 
     @property
     def stage(self) -> Stage:
@@ -101,7 +104,7 @@ class CallRecorder(Follow):
         plain: Callable[..., Awaitable[None]] = conductor.point
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
-            if not conductor.over and conductor.step < self.until:
+            if not conductor.over and conductor.turn is not None and conductor.step < self.until:
                 self._declare(conductor.turn, kind, obj, field)
             return plain(kind, obj, field)
 
@@ -127,9 +130,9 @@ class CallRecorder(Follow):
         moment = self._declared.pop(actor.number, None)
         if moment is None:
             return
-        self._operations += 1
+        self.operations += 1
         if moment.call is not None:
-            moment.call.done.append(self._operations)
+            moment.call.done.append(self.operations)
             if blocked or actor.op[0] == YIELD:
                 moment.call.blocked_after.add(len(moment.call.done) - 1)
 
@@ -152,11 +155,13 @@ class CallRecorder(Follow):
         kernel = values.pop("self")
         self.first = self.first or kernel
         mm = values.get("mm")
-        call = Call(name, values, actor, begun, kernel, top=getattr(mm, "top", 0))
+        call = Call(name, values, actor, begun, kernel, top=getattr(mm, "top", 0), scan=kernel.ksm_scan.seqnr)
         if name == "fork":
             call.child = len(kernel.address_spaces)  # it has been made, and locks come first
         elif name == "migrate_frame":
-            call.mapped = _mapper(kernel, values["page"])
+            call.mapped = _mapper(kernel, [values["page"]])
+        elif name == "offline_pages":
+            call.mapped = _mapper(kernel, [kernel.pfn_to_page(pfn) for pfn in values["pfns"]])
         self._latest[actor.number] = call
         self.calls.append(call)
         return call
@@ -174,10 +179,10 @@ class CallRecorder(Follow):
         return tuple(visited)
 
 
-def _mapper(kernel: Ksm, page: Frame) -> tuple[AddressSpace, int] | None:
-    """An address space that maps a page, and where."""
+def _mapper(kernel: Ksm, pages: Sequence[Frame]) -> tuple[AddressSpace, int] | None:
+    """An address space that maps one of some pages, and where."""
     for mm in kernel.address_spaces:
         for address, pte in mm.ptes.items():
-            if pte.frame is page and not pte.migration:
+            if not pte.migration and any(pte.frame is page for page in pages):
                 return mm, address
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from ksmactors.campaign.outcome import Outcome
@@ -21,7 +22,7 @@ from ksmactors.conformance.language import parse
 from ksmactors.conformance.places import atomic, places
 from ksmactors.conformance.stepping import REST, START
 from ksmactors.diagnose.call_lines import CallLines, Inexpressible
-from ksmactors.diagnose.calls import Call, CallRecorder
+from ksmactors.diagnose.calls import VISIT, Call, CallRecorder
 from ksmactors.diagnose.replaying import by_label
 from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.schedule import Departure, decode
@@ -34,6 +35,11 @@ SEEDS: Final = 60
 """Schedules that are tried around the scenario if it does not lead to the finding as it is."""
 
 AROUND: Final = "portfolio"
+
+STEP: Final = "step 1"
+
+LAST: Final = " (end of the scan)"
+"""Behind a step, until the lines are put together: it ended a full scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ async def write_scenario(subject: Subject, seed: int, outcome: Outcome, departur
     draws = by_label(decode(outcome.schedule))
     unwatched = replace(subject, watchers=())
     await run_schedule(unwatched, seed, Follow.name, deciding=recorder, draws=draws)
-    writer = _Writer(subject, recorder.calls)
+    writer = _Writer(subject, recorder.calls, recorder.operations)
     text = writer.text(defect.signature if defect is not None else "")
     led_to = await _led_to(text, subject, defect.signature if defect is not None else "")
     return Written(text, tuple(dict.fromkeys(writer.missing)), led_to)
@@ -97,13 +103,15 @@ async def _led_to(text: str, subject: Subject, signature: str) -> str:
 class _Writer:
     """Turns calls into lines."""
 
-    def __init__(self, subject: Subject, calls: Sequence[Call]) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, calls: Sequence[Call], operations: int) -> None:
+        self.subject, self.operations = subject, operations
         self.calls = [call for call in calls if call.done]
         self.lines = CallLines()
-        self.missing: list[str] = []
+        self.missing = [f"faults are injected: {', '.join(dict(subject.inject))}"] if subject.inject else []
         self._busy: dict[str, int] = {}
         """By task, until when it is in the background."""
+        visits = [call for call in self.calls if call.name == VISIT]
+        self._scan_ends = [call for call, later in pairwise(visits) if call.scan != later.scan]
 
     def text(self, signature: str) -> str:
         """The whole scenario."""
@@ -156,10 +164,15 @@ class _Writer:
         stops = [stop for stop in self._stops(call) if self._placed(call, stop)]
         for stop, previous in zip(stops, [None, *stops], strict=False):
             stop.times = self._times(call, stop, previous)
-        interrupted = bool(stops) or any(gap > 1 for gap in _gaps(call))
+        interrupted = bool(stops) or any(gap > 1 for gap in _gaps(call)) or self._goes_on(call)
+        if interrupted and not _may_be_background(line):
+            self.missing.append(f"others move during: {line}")
+            interrupted = False
         if self._busy.get(task, -1) > start:
             self.missing.append(f"{task} does two things at once: {line}")
             return
+        if line == STEP and any(call is one for one in self._scan_ends):
+            line += LAST
         if not interrupted:
             beside = any(until > start for until in self._busy.values())  # it may have to wait for what is held
             yield _Event(start, [*before, f"bg {line}" if beside and _may_be_background(line) else line])
@@ -167,6 +180,8 @@ class _Writer:
         self._busy[task] = end
         yield _Event(start, [*before, *_hold(task, stops[:1]), f"bg {line}"])
         for number, stop in enumerate(stops):
+            if stop.done >= len(call.done):  # it is never released
+                break
             resumed = call.done[stop.done]
             yield _Event(resumed, [*_hold(task, stops[number + 1 : number + 2]), f"release {task}"])
 
@@ -175,6 +190,12 @@ class _Writer:
         for index, gap in enumerate(_gaps(call), 1):
             if gap > 1 and index - 1 not in call.blocked_after:
                 yield _Stop(index)
+        if self._goes_on(call) and len(call.done) - 1 not in call.blocked_after:
+            yield _Stop(len(call.done))
+
+    def _goes_on(self, call: Call) -> bool:
+        """Whether a call is not over when the finding is made, by others."""
+        return len(call.moments) > len(call.done) and call.done[-1] < self.operations
 
     def _placed(self, call: Call, stop: _Stop) -> bool:
         """Find the place that stands for a switch: there, or as near as can be."""
@@ -194,7 +215,7 @@ class _Writer:
                     f"{task} stops in {call.moments[min(stop.done, len(call.moments) - 1)].what}; "
                     f"{stop.place} is {abs(index - stop.done)} operations {'later' if index > stop.done else 'earlier'}"
                 )
-            stop.done = min(index, len(call.done) - 1)
+            stop.done = index
             return True
         self.missing.append(f"{call.actor.name} stops in {call.name}, where no place is near")
         return False
@@ -206,14 +227,14 @@ class _Writer:
 
 
 def _joined(lines: Iterable[str]) -> list[str]:
-    """Steps of one page, one after the other, are a step of several."""
+    """Steps of one page, one after the other, are a step of several; a step ends with its full scan."""
     joined: list[str] = []
     for line in lines:
-        if line == "step 1" and joined and joined[-1].startswith("step "):
-            joined[-1] = f"step {int(joined[-1].split()[1]) + 1}"
+        if line.startswith(STEP) and joined and joined[-1].startswith("step ") and not joined[-1].endswith(LAST):
+            joined[-1] = f"step {int(joined[-1].split()[1]) + 1}{LAST if line.endswith(LAST) else ''}"
         else:
             joined.append(line)
-    return joined
+    return [line.removesuffix(LAST) for line in joined]
 
 
 def _may_be_background(line: str) -> bool:
