@@ -133,6 +133,7 @@ class Row:
             "watcher": case.watcher or None,
             "signature": case.signature or None,
             "silent_because": case.silent_because or None,
+            "confirmed": list(case.confirmed),
             "directed": self.directed,
             "strategies": {
                 one.strategy: {"median": one.median, "worst": one.worst, "budget": one.budget, "found": list(one.found)}

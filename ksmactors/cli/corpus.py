@@ -103,6 +103,8 @@ def _tell(case: Case) -> None:
     for head, text in ((case.name, case.story), ("silent because", case.silent_because)):
         if text:
             click.echo(fill(f"{head}: {text}", 100, subsequent_indent="  ", break_on_hyphens=False))
+    if case.confirmed:
+        click.echo(f"confirmed: on real kernels {', '.join(case.confirmed)}")
     click.echo(f"directed: {'; '.join(case.script)}")
     click.echo(f"run: ksmactors stress {join(case.arguments)}")
 

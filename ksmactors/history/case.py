@@ -25,6 +25,7 @@ class Case:
         story: how it comes about, in some sentences: who does what, in which order, and what is seen.
         silent_because: of a negative control: why nothing may be found.
         headline: whether it is what its commit is about.
+        confirmed: the kernels on which it was reproduced, on stock kernels and without the emulator.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Case:
     draws: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     silent_because: str = ""
     headline: bool = False
+    confirmed: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> list[str]:

@@ -96,11 +96,19 @@ class KsmCore(Hotplug):
         if self.inject("alloc_stable_node"):
             return None
         self.nodes_allocated += 1
-        return self.as_declared(self.new_stable_node(self.nodes_allocated))
+        number = self.nodes_allocated
+        return self.as_declared(self.node_from_slab(number) or self.new_stable_node(number))
+
+    def node_from_slab(self, number: int) -> StableNode | None:
+        """The structure that a new node is to be, where another one was; None: memory that was never used."""
+        return None
 
     def new_stable_node(self, number: int) -> StableNode:
         """The structure itself, with the fields that this kernel has."""
         return StableNode(number)
+
+    def chain_from_slab(self, chain: StableNode) -> None:
+        """A chain, where there are any, has got memory from the slab of the stable nodes."""
 
     def free_stable_node(self, node: StableNode) -> None:
         """Free a node that is in no tree and on no list."""

@@ -35,7 +35,7 @@ from ksmactors.later.move_status import MoveEnoent, MoveStatus
 from ksmactors.later.move_unlocked import MoveUnlocked
 from ksmactors.later.mremap_vmas import MremapVmas
 from ksmactors.later.no_warning import NoWarning
-from ksmactors.later.node_reused import ChainReused, NodeReused
+from ksmactors.later.node_reused import NodeReused
 from ksmactors.later.offline_retries import OfflineRetries
 from ksmactors.later.overlay import Overlay
 from ksmactors.later.page_dirtied import PageDirtied
@@ -95,7 +95,6 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "trylock-search": TrylockSearch,
     "chains": Chains,
     "chains-any-dup": ChainsAnyDup,
-    "chain-reused": ChainReused,
     "per-mm": PerMm,
     "per-mm-fork": PerMmFork,
     "zero-pages": ZeroPages,

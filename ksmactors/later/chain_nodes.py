@@ -80,7 +80,9 @@ class ChainNodes(Ksm):
         if self.inject("alloc_stable_node_chain"):
             return None
         self.nodes_allocated += 1
-        return Chain(self.nodes_allocated)
+        chain = Chain(self.nodes_allocated)
+        self.chain_from_slab(chain)
+        return chain
 
     def is_page_sharing_candidate(self, node: DupNode, offset: int = 0) -> bool:
         """Whether `offset` items more leave room for one; never on an empty node."""

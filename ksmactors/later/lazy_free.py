@@ -13,18 +13,52 @@ from ksmactors.mm.frame import Frame
 from ksmactors.mm.reclaim import FREED
 
 
+class GivenUp:
+    """What processes have said they do not need, as (number of the mm, address): a memory observer."""
+
+    def __init__(self) -> None:
+        self.addresses: set[tuple[int, int]] = set()
+
+    def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """A page that is written is needed again."""
+        self.addresses.discard((mm.number, address))
+
+    def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """A read changes nothing."""
+
+    def zapped(self, mm: AddressSpace, address: int) -> None:
+        """There is nothing any more that could be given up."""
+        self.addresses.discard((mm.number, address))
+
+    def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
+        """A child needs what its parent needs."""
+        if (oldmm.number, address) in self.addresses:
+            self.addresses.add((mm.number, address))
+
+    def moved(self, mm: AddressSpace, old: int, new: int) -> None:
+        """What has moved is given up where it is now."""
+        if (mm.number, old) in self.addresses:
+            self.addresses.remove((mm.number, old))
+            self.addresses.add((mm.number, new))
+
+
 class LazyFree(Ksm):
     """A process can say that it does not need what is in a range: reclaim may drop these pages instead of writing them.
 
     A page is marked if only this range maps it; what is in swap goes at once. Until reclaim comes, reads find the old
     content. A write sets the entry's dirty bit, and reclaim then takes the mark off. The mark is PG_swapbacked cleared
     (v4.12 and later; before, a page that is clean wherever it is mapped was one to drop).
+
+    A KSM page that only one process maps is marked like any other. A page that ksmd merges into it later is dropped
+    with it: another process, which has given nothing up, reads zeros. That is what the sources say; it was not tried.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lazily_freed: set[int] = set()
         """Frame numbers of the pages whose PG_swapbacked is cleared."""
+        self._given_up = GivenUp()
+        self.observers.append(self._given_up)
 
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         if advice != MADV_FREE:
@@ -57,6 +91,7 @@ class LazyFree(Ksm):
                 await self.set_pte(mm, address, pte._replace(dirty=False))
                 self.ptep_clear_flush_young(mm, address)
                 self._mark(page)
+                self._given_up.addresses.add((mm.number, address))
         await mm.page_table_lock.unlock()
 
     async def _clean(self, page: Frame) -> bool:
@@ -128,8 +163,9 @@ class LazyFree(Ksm):
         if going:
             self.memory_epoch += 1
             self.page_remove_rmap(page)
-            for observer in self.observers:
-                observer.zapped(mm, address)
+            if (mm.number, address) in self._given_up.addresses:
+                for observer in self.observers:
+                    observer.zapped(mm, address)
             await page.put()
         await mm.page_table_lock.unlock()
         return going

@@ -6,7 +6,7 @@ from typing import Any
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
-from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode
+from ksmactors.later.chain_nodes import Chain, DupNode
 
 
 class NodeReused(Ksm):
@@ -20,38 +20,21 @@ class NodeReused(Ksm):
         super().__init__(*args, **kwargs)
         self._freelist: list[StableNode | None] = []
         """Free places, with the node that was there last; None: there was only ever a chain."""
+        self._under_chains: dict[int, StableNode | None] = {}
+        """By the number of a chain, the node that was last at its place."""
 
     def free_stable_node(self, node: StableNode) -> None:
         super().free_stable_node(node)
-        self._freelist.append(self._node_at(node))
+        self._freelist.append(self._under_chains.pop(node.number) if isinstance(node, Chain) else node)
 
-    def _node_at(self, freed: StableNode) -> StableNode | None:
-        """The node that was last at the place of what is freed there."""
-        return freed
+    def chain_from_slab(self, chain: StableNode) -> None:
+        self._under_chains[chain.number] = self._freelist.pop() if self._freelist else None
 
-    def new_stable_node(self, number: int) -> StableNode:
+    def node_from_slab(self, number: int) -> StableNode | None:
         node = self._freelist.pop() if self._freelist else None
         if node is None:
-            return super().new_stable_node(number)
+            return super().node_from_slab(number)
         node.number, node.first, node.moves, node.moved_by, node.alive = number, None, 0, -1, True
         if isinstance(node, DupNode):
             node.rmap_hlist_len = 0
         return node
-
-
-class ChainReused(NodeReused, ChainNodes):
-    """The same where chains come from that slab, too."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._under_chains: dict[int, StableNode | None] = {}
-        """By the number of a chain, the node that was last at its place."""
-
-    def new_stable_node_chain(self) -> Chain | None:
-        chain = super().new_stable_node_chain()
-        if chain is not None:
-            self._under_chains[chain.number] = self._freelist.pop() if self._freelist else None
-        return chain
-
-    def _node_at(self, freed: StableNode) -> StableNode | None:
-        return self._under_chains.pop(freed.number) if isinstance(freed, Chain) else super()._node_at(freed)

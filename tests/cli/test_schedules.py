@@ -130,6 +130,8 @@ def test_stress_without_names_takes_the_built_in_workloads(capsys: Capsys) -> No
         "oom_kill",
         "pinned_pages",
         "scenario",
+        "services",
+        "split_vmas",
         "swap_pressure",
         "vm_fleet",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ksmactors.interleave.actor import Actor
-from ksmactors.later.kstrtox import kstrtobool, kstrtoint, unsigned
+from ksmactors.later.kstrtox import kstrtoint, unsigned
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.mm.const import (
@@ -29,7 +29,24 @@ from tests.helpers.directed import Proc, Stage, perform
 )  # fmt: skip
 def test_booleans(text: str, value: int) -> None:
     """Only the first character counts, or the first two of on and off."""
-    assert kstrtobool(text) == value
+
+    async def play(s: Stage) -> None:
+        assert await s.set("use_zero_pages", text) == min(value, 0)
+        assert s.kernel.sysfs_show("use_zero_pages") == str(max(value, 0))
+
+    perform(play, kernel="v6.12")
+
+
+@pytest.mark.parametrize(("text", "value"), [("e", 1), ("Enable", 1), ("d", 0), ("DISABLED", 0), ("x", -EINVAL)])
+def test_booleans_of_v6_18(text: str, value: int) -> None:
+    """Enable and disable are booleans on v6.18, and are not on v6.12 (live_booleans)."""
+
+    async def play(s: Stage) -> None:
+        taken = min(value, 0) if s.kernel.kernel_name == "v6.18" else -EINVAL
+        assert await s.set("smart_scan", text) == taken
+
+    perform(play, kernel="v6.18")
+    perform(play, kernel="v6.12")
 
 
 def test_numbers() -> None:

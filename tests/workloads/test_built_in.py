@@ -21,7 +21,7 @@ from ksmactors.plugins import load_workload
 
 BUILT_IN = [
     "exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet",
-    "workloads.hot_remove:HotRemove", "workloads.swap_pressure:SwapPressure",
+    "workloads.hot_remove:HotRemove", "workloads.swap_pressure:SwapPressure", "services",
 ]  # fmt: skip
 
 Run = Callable[..., Outcome]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ksmactors.litmus import Litmus, Scene
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
+from workloads.litmus.chains import limit_sharing
+from workloads.litmus.exit import look_for_lost_mappings
 from workloads.litmus.migration import unmap_to_swap_cache
 from workloads.litmus.nodes import ByNode
 
@@ -99,3 +101,33 @@ class FreedNodeMeetsWrite(Litmus):
         await scene.fork(a, "E")  # is put before A, which the cursor is in
         await scene.batch(3)
         await scene.meet({"ksmd": scene.scan(2), "thread/B": scene.store(b, 0, 5)})
+
+
+class AdviceMeetsScan(Litmus):
+    """A process that has forked takes its advice back while ksmd comes to the child, which maps the same pages.
+
+    The pages are equal, so ksmd makes a KSM page of one of them where it is, and the parent maps that, too.
+    """
+
+    name = "litmus.advice_meets_scan"
+
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7, 7)
+        await scene.fork(a, "B")
+        await scene.scan()
+        await scene.meet({"ksmd": scene.scan(), "thread/A": scene.unmergeable(a, pages=2)})
+        look_for_lost_mappings(scene)
+
+
+class FullPageMeetsMigration(ByNode):
+    """A KSM page with one mapping moves to a node whose equal page has no room, while ksmd scans."""
+
+    name = "litmus.full_page_meets_migration"
+
+    async def run(self, scene: Scene) -> None:
+        await limit_sharing(scene)
+        a = await scene.process("A", 7, 7)
+        await scene.process("B", 7, 7, nid=1)
+        await scene.scan(3)
+        await scene.write(a, 1, 8)
+        await scene.meet({"ksmd": scene.scan(2), "migrationd/1": scene.move(a, 0, 1)})

@@ -23,10 +23,12 @@ from ksmactors.history.commits import Commit
 
 _PARTS: Final = "SRDFGNKH"
 """How the specification numbers cases, in its order: the series, what followed it, and the later fixes by when they
-came; then what v3.9 still had."""
+came; then what v3.9 still had. Cases that are not in it have a name instead of a number, and come last."""
 
 
 def _place(case: Case) -> tuple[int, int, str]:
+    if not case.name[1].isdigit():
+        return len(_PARTS), 0, case.name
     digits = "".join(one for one in case.name[1:3] if one.isdigit())
     return _PARTS.index(case.name[0]), int(digits), case.name
 

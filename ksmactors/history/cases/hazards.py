@@ -9,6 +9,10 @@ from typing import Final
 
 from ksmactors.history.case import Case
 
+SINCE_6_1: Final = ("v6.1", "v6.12", "v6.18", "v7.3")
+SINCE_6_12: Final = SINCE_6_1[1:]
+"""The recorded kernels on which a defect was reproduced."""
+
 HAZARDS: Final = (
     Case(
         name="H0",
@@ -45,6 +49,7 @@ HAZARDS: Final = (
             "frame when the page is on its way back, the frame names the node already, and ksmd compares a page whose "
             "content has not been copied yet.)"
         ),
+        confirmed=SINCE_6_1,
         script=(
             "ksmd > get_ksm_page.R3",
             "migrationd/1 > migrate.lock x3",
@@ -66,6 +71,7 @@ HAZARDS: Final = (
             "of node 1 goes on naming the items of the last scan, some of which are freed. In the middle of the scan "
             "merge_across_nodes becomes 0, which is allowed, since nothing is shared. ksmd comes to a page of node 1."
         ),
+        confirmed=SINCE_6_1,
         script=("ksmd > batch.mutex", "admin > end", "ksmd > end"),
     ),
     Case(
@@ -84,6 +90,7 @@ HAZARDS: Final = (
             "and starts with empty unstable trees. ksmd comes to an item that was put in the old tree: by the number "
             "it must be in the new one, and is erased from there."
         ),
+        confirmed=SINCE_6_12,
         script=("unmerged/sysfs > end", "ksmd > end"),
     ),
     Case(
@@ -100,6 +107,7 @@ HAZARDS: Final = (
             "page, and when run=2 has succeeded A has it still. (The other half of H4, a fork that has seen run=1, "
             "cannot be: __ksm_enter reads run under ksm_mmlist_lock.)"
         ),
+        confirmed=SINCE_6_1,
         script=("fault/A > swapin.relock", "unmerged/sysfs > blocked", "fault/A > end", "unmerged/sysfs > end"),
     ),
     Case(
@@ -116,6 +124,7 @@ HAZARDS: Final = (
             "ever comes: reverse mapping will not find that mapping. (Three repairs of ours, each of which prevents "
             "it, are off.)"
         ),
+        confirmed=SINCE_6_1,
         script=("kswapd/0 > end", "thread/A > end"),
     ),
     Case(
@@ -133,6 +142,7 @@ HAZARDS: Final = (
             "page of the one that E shares with A, and gets the memory of the freed node for its node. At A it finds "
             "a page whose node is the one that A's item names, takes it for merged, and passes on, for ever."
         ),
+        confirmed=SINCE_6_1,
         script=("thread/B > end", "ksmd > end"),
     ),
     Case(
@@ -149,6 +159,7 @@ HAZARDS: Final = (
             "since it is pinned, so B is given a copy and all is as before; but the child keeps a KSM page that no "
             "node knows. It can be neither moved nor reclaimed, and what is merged with it comes apart again."
         ),
+        confirmed=SINCE_6_1,
         script=("ksmd > merge.mmap_sem x2", "fork/B > end", "ksmd > end"),
     ),
     Case(
@@ -181,6 +192,42 @@ HAZARDS: Final = (
             "the swap entry. A touches the page while it is still in the swap cache, and has the KSM page at an "
             "address of which KSM does not know: until ksmd comes past, reverse mapping does not find it."
         ),
+        confirmed=SINCE_6_1,
         script=("kswapd/0 > end", "thread/A > end"),
+    ),
+    Case(
+        name="unshare-on-advice",
+        title="a fork's other half maps a KSM page that no rmap_item of its own names",
+        workload="litmus.advice_meets_scan",
+        without=("unshare-on-advice",),
+        watcher="rmap",
+        kind="lost_mapping",
+        where="rmap_walk_ksm",
+        confirmed=SINCE_6_1,
+        story=(
+            "A has two equal pages and forks B, which shares them. A takes its advice back; B's stays. ksmd comes to "
+            "B, and makes a KSM page of one of the two where it is: A maps it, too, and is never visited, so that "
+            "mapping gets no rmap_item. B's items lead to B's anon_vma, in which A is not. The page can be neither "
+            "moved nor reclaimed nor taken offline, and merge_across_nodes stays busy when B has gone, after run=2 as "
+            "well. It takes no privilege. (On all kernels from v3.9 on.)"
+        ),
+        script=("thread/A > end", "ksmd > end"),
+    ),
+    Case(
+        name="lost-while-full",
+        title="a moved KSM page with one mapping is lost where its equal has no room",
+        workload="litmus.full_page_meets_migration",
+        kernel="v6.12",
+        watcher="rmap",
+        kind="lost_mapping",
+        where="rmap_walk_ksm",
+        confirmed=SINCE_6_1,
+        story=(
+            "merge_across_nodes is 0. A KSM page with one mapping moves to a node where an equal one has reached "
+            "max_page_sharing. ksmd takes its rmap_item off its node, finds nothing with room, and puts the item into "
+            "the unstable tree, as it does in every scan from now on. The page cannot be moved, the knobs stay busy, "
+            "and equal pages that find it in the unstable tree never merge. (On all kernels with max_page_sharing.)"
+        ),
+        script=("migrationd/1 > end", "ksmd > end"),
     ),
 )
