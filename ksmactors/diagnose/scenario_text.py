@@ -36,6 +36,9 @@ SEEDS: Final = 60
 
 AROUND: Final = "portfolio"
 
+OF_THE_MACHINE: Final = ("inject.", "memory.")
+"""How the labels begin of what is drawn by the machine itself: faults, and the age of values that a load sees."""
+
 STEP: Final = "step 1"
 
 LAST: Final = " (end of the scan)"
@@ -77,7 +80,8 @@ async def write_scenario(subject: Subject, seed: int, outcome: Outcome, departur
     draws = by_label(decode(outcome.schedule))
     unwatched = replace(subject, watchers=())
     await run_schedule(unwatched, seed, Follow.name, deciding=recorder, draws=draws)
-    writer = _Writer(subject, recorder.calls, recorder.operations)
+    luck = [label for label, values in draws.items() if label.startswith(OF_THE_MACHINE) and any(values)]
+    writer = _Writer(subject, recorder.calls, recorder.operations, luck)
     text = writer.text(defect.signature if defect is not None else "")
     led_to = await _led_to(text, subject, defect.signature if defect is not None else "")
     return Written(text, tuple(dict.fromkeys(writer.missing)), led_to)
@@ -103,11 +107,11 @@ async def _led_to(text: str, subject: Subject, signature: str) -> str:
 class _Writer:
     """Turns calls into lines."""
 
-    def __init__(self, subject: Subject, calls: Sequence[Call], operations: int) -> None:
+    def __init__(self, subject: Subject, calls: Sequence[Call], operations: int, drawn: Sequence[str]) -> None:
         self.subject, self.operations = subject, operations
         self.calls = [call for call in calls if call.done]
         self.lines = CallLines()
-        self.missing = [f"faults are injected: {', '.join(dict(subject.inject))}"] if subject.inject else []
+        self.missing = [f"what is drawn for {label}" for label in drawn]
         self._busy: dict[str, int] = {}
         """By task, until when it is in the background."""
         visits = [call for call in self.calls if call.name == VISIT]
