@@ -118,6 +118,7 @@ def conform(
     _refuse_what_does_not_go_together(scenarios, against, is_live, random_, seed, out, asked)
     outcomes, printer = _Outcomes(), _Printer(as_json, color)
     interrupted = False
+    interruption.work_begins()  # from here on the knobs of a live kernel are put back, whatever happens
     with ExitStack() as stack:
         live = Live() if is_live else None
         if live is not None:
