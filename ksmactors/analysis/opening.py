@@ -13,7 +13,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, Final
 
 from ksmactors.errors import UsageError
@@ -89,17 +89,20 @@ def opened(path: str) -> Iterator[Lines]:
     Raises:
         Unreadable: it cannot be opened, or is neither a file nor a pipe (a device may have no end).
     """
-    try:
-        if path == STDIN:
-            yield _unpacked(sys.stdin.buffer)
-            return
-        mode = os.stat(path).st_mode  # noqa: PTH116  # a path may hold bytes that are no text
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode)):
-            raise Unreadable("is neither a file nor a pipe")
-        with open(path, "rb") as stream:  # noqa: PTH123
-            yield _unpacked(stream)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
+    with ExitStack() as closing:
+        try:
+            stream: BinaryIO = sys.stdin.buffer if path == STDIN else closing.enter_context(_open(path))
+            lines = _unpacked(stream)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
+        yield lines
+
+
+def _open(path: str) -> BinaryIO:
+    mode = os.stat(path).st_mode  # noqa: PTH116  # a path may hold bytes that are no text
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode)):
+        raise Unreadable("is neither a file nor a pipe")
+    return open(path, "rb")  # noqa: PTH123  # the caller closes it
 
 
 def _unpacked(stream: io.BufferedReader | BinaryIO) -> Lines:
