@@ -150,3 +150,20 @@ def test_recording_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"strategy recording: .*link cannot be written"):
         trio.run(lambda: run_schedule(make_subject("exit_race"), 0, "recording", deciding=deciding))
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_state_names_no_code_that_runs(tmp_path: Path) -> None:
+    """What a state file says that it is of is compared with what was asked for, never loaded."""
+    made = exploring(make_subject("classic.reorder_3"), make_search(None, None), Budget(schedules=3), tmp_path)
+    perform(made, resume=False)
+    path = state_file(made)
+    assert path is not None
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'has_run')!r}, 'w')")
+    state = json.loads(path.read_text())
+    for key, value in {"workload": f"{evil}:X", "watch": [f"{evil}:X"], "with": [f"{evil}:X"]}.items():
+        path.write_text(json.dumps({**state, "subject": {**state["subject"], key: value}}))
+        again = exploring(make_subject("classic.reorder_3"), make_search(None, None), Budget(schedules=3), tmp_path)
+        with pytest.raises(UsageError, match=f"is of another exploration: its {key} is"):
+            perform(again, resume=True)
+    assert not (tmp_path / "has_run").exists()
