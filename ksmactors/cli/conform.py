@@ -17,6 +17,7 @@ import click
 import orjson
 
 from ksmactors import interruption
+from ksmactors.campaign.extensions import need
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
@@ -93,7 +94,10 @@ class _Outcomes:
     "--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: the recording's or this machine's; else 2]."
 )
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable.")
-@click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable.")
+@click.option(
+    "--with", "with_", multiple=True, metavar="NAME",
+    help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
+)  # fmt: skip
 @output_options
 def conform(
     scenarios: tuple[Path, ...],
@@ -114,6 +118,8 @@ def conform(
 
     Without --against, --live and --random the results are printed in the form that recordings have.
     """
+    for name in with_:
+        need("variants", name)
     asked = Setting(kernel or "", nodes or 0, without, with_)
     _refuse_what_does_not_go_together(scenarios, against, is_live, random_, seed, out, asked)
     outcomes, printer = _Outcomes(), _Printer(as_json, color)

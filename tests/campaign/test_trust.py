@@ -176,7 +176,7 @@ def test_a_strategy_that_writes_to_a_file(tmp_path: Path, capsys: Capsys) -> Non
 
 
 def test_the_four_kinds_are_named_in_the_same_ways(mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
-    """By path and by module, on the command line: workload, variant, watcher and strategy, which a finding then names."""
+    """By path and by module, on the command line: all of them, and a finding names them so."""
     finding = found_in(mine, "--with", f"{mine}:Same", strategy=f"metrics:of={mine}:Walk")
     header = decode(json.loads(finding.read_text())["schedule"]).header
     assert (header["workload"], header["with"]) == (f"{mine}:Pages", [f"{mine}:Same"])
