@@ -13,7 +13,7 @@ import os
 import stat
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Final
+from typing import BinaryIO, Final
 
 from ksmactors.errors import UsageError
 
@@ -31,9 +31,9 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     Raises:
         UsageError: it cannot be read, is no regular file, or is too large. The message says which, and of what file.
     """
-    data = read_start(path, limit + 1, what)
-    if len(data) > limit:
-        raise UsageError(f"{what} {os.fspath(path)}: is larger than {limit // MIB} MiB, the most that is read")
+    with _open_regular(path, what) as file:
+        if os.fstat(file.fileno()).st_size > limit or len(data := _read(file, path, limit + 1, what)) > limit:
+            raise UsageError(f"{what} {os.fspath(path)}: is larger than {limit // MIB} MiB, the most that is read")
     return data
 
 
@@ -46,19 +46,8 @@ def read_start(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     Raises:
         UsageError: it cannot be read, or is no regular file.
     """
-    try:
-        # Without O_NONBLOCK, opening a pipe waits for its writer.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UsageError(f"{what} {os.fspath(path)}: cannot be read ({_reason(error)})") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise UsageError(f"{what} {os.fspath(path)}: is not a regular file")
-    with os.fdopen(fd, "rb") as file:
-        try:
-            return file.read(limit)
-        except (OSError, OverflowError) as error:  # /proc/self/mem is a regular file, to look at
-            raise UsageError(f"{what} {os.fspath(path)}: cannot be read ({_reason(error)})") from None
+    with _open_regular(path, what) as file:
+        return _read(file, path, limit, what)
 
 
 def read_text(path: str | os.PathLike[str], limit: int, what: str) -> str:
@@ -133,6 +122,25 @@ def make_private(directory: Path, below: Path) -> None:
     for part in reversed([directory, *directory.parents]):
         if part.is_relative_to(below) and part != below:
             part.mkdir(mode=0o700, exist_ok=True)
+
+
+def _open_regular(path: str | os.PathLike[str], what: str) -> BinaryIO:
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for its writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UsageError(f"{what} {os.fspath(path)}: cannot be read ({_reason(error)})") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UsageError(f"{what} {os.fspath(path)}: is not a regular file")
+    return os.fdopen(fd, "rb")
+
+
+def _read(file: BinaryIO, path: str | os.PathLike[str], limit: int, what: str) -> bytes:
+    try:
+        return file.read(limit)
+    except (OSError, OverflowError) as error:  # /proc/self/mem is a regular file, to look at
+        raise UsageError(f"{what} {os.fspath(path)}: cannot be read ({_reason(error)})") from None
 
 
 def _write_exclusively(path: Path, data: bytes) -> None:

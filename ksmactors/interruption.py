@@ -60,6 +60,10 @@ def run(function: Callable[..., Any]) -> Any:
     work_begins()
     try:
         return anyio.run(function, backend="trio")
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if _saved and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _finish_first)

@@ -26,6 +26,7 @@ from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.places import author_place
 from ksmactors.program import Program
 from ksmactors.watch.base import Watcher
 
@@ -233,14 +234,9 @@ def _guarded(loading: Callable[[], Any], title: str) -> Any:
 
 
 def _place(error: BaseException) -> str:
-    """Where the foreign code was when it raised: the innermost frame outside of Python's import system and of us."""
-    traceback, place = error.__traceback__, ""
-    while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        if file != __file__ and not file.startswith("<frozen"):
-            place = f" ({Path(file).name}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    return place
+    """The line of the foreign code that raised, or called what raised."""
+    place = author_place(error)
+    return f" ({place})" if place else ""
 
 
 def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:

@@ -14,18 +14,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Final, TypeVar
 
-from ksmactors.errors import KsmActorsError, WorkloadCrashed
+from ksmactors.errors import KsmActorsError, UsageError, WorkloadCrashed
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
 from ksmactors.machine import Machine
 from ksmactors.parameters import Parameter, checked, parameters_of
+from ksmactors.places import OURS, author_place, innermost
 
 T = TypeVar("T")
 
-_OURS: Final = f"{Path(__file__).parent}{os.sep}"
-
 _PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
-_EMULATOR: Final = tuple(f"{_OURS}{part}{os.sep}" for part in _PARTS)
+_EMULATOR: Final = tuple(f"{OURS}{part}{os.sep}" for part in _PARTS)
 """Where an exception is raised that is no fault of the program."""
 
 
@@ -102,27 +101,30 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
     except CONTROL_FLOW:
         raise
     except BaseException as error:  # sys.exit, too, is a crash: nobody but us ends a campaign
+        place = author_place(error)
+        if isinstance(error, UsageError) and place:
+            raise type(error)(f"{error} ({place})") from error
         if isinstance(error, (KsmActorsError, *passing)):
             raise
-        frame, place = _raised_in(error)
+        frame = innermost(error)
         if frame.f_code.co_filename.startswith(_EMULATOR):
             raise
         who = "a variant" if _is_kernels(frame) else f"workload {name}"
-        raise WorkloadCrashed(f"{who} raised {type(error).__name__}: {error} ({place})") from error
+        raise WorkloadCrashed(f"{who} raised {type(error).__name__}: {error} ({place or _place(error)})") from error
 
 
 def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
     """What is told of an exception that a function of somebody else's variant has raised; None: it was not that."""
-    frame, place = _raised_in(error)
-    if not _is_kernels(frame) or frame.f_code.co_filename.startswith(_OURS):
+    frame = innermost(error)
+    if not _is_kernels(frame) or frame.f_code.co_filename.startswith(OURS):
         return None
-    return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})")
+    return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({author_place(error)})")
 
 
-def _raised_in(error: BaseException) -> tuple[FrameType, str]:
-    """The function that raised, and what it is called in a message."""
+def _place(error: BaseException) -> str:
+    """Where an exception was raised that no author's line led to."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    return frame, f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_name}"
+    return f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_name}"
 
 
 def _is_kernels(frame: FrameType) -> bool:

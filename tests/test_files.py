@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from ksmactors.errors import UsageError
-from ksmactors.escaping import escaped, escaped_lines
-from ksmactors.files import read_bounded, write_atomically, write_new
+from ksmactors.escaping import escaped, escaped_json, escaped_lines
+from ksmactors.files import append, make_private, read_bounded, read_start, read_text, write_atomically, write_new
 
 
 def test_a_file_within_the_bound_is_read(tmp_path: Path) -> None:
@@ -90,3 +93,88 @@ def test_what_a_terminal_would_perform_is_shown(text: str, shown: str) -> None:
     """C0, C1, OSC, bidirectional controls and lone surrogates are escaped; letters of any language are not."""
     assert escaped(text) == shown
     assert escaped_lines("one\n\ttwo\x1b") == "one\n\ttwo\\x1b"
+
+
+class TestWithoutHardLinks:
+    """A file system such as FAT, where a new name for a file cannot be made."""
+
+    @pytest.fixture(autouse=True)
+    def _no_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr("os.link", refuse)
+
+    def test_a_file_is_written_all_the_same(self, tmp_path: Path) -> None:
+        """Under its own name, exclusively; the temporary file is gone."""
+        write_new(tmp_path / "new", b"content")
+
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("new", b"content")]
+
+    def test_nothing_is_replaced_or_followed(self, tmp_path: Path) -> None:
+        """A file or a link of that name stays, and so does what the link names."""
+        (tmp_path / "old").write_text("old")
+        (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+        for name in ("old", "link"):
+            with pytest.raises(FileExistsError):
+                write_new(tmp_path / name, b"new")
+        assert (tmp_path / "old").read_text() == "old"
+        assert not (tmp_path / "elsewhere").exists()
+
+    def test_a_full_disk_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If the second writing fails, no part of a file is left."""
+        done: list[int] = []
+
+        def fsync(fd: int) -> None:
+            done.append(fd)
+            if len(done) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            write_new(tmp_path / "new", b"content")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_adding_to_a_file(tmp_path: Path) -> None:
+    """A file is made and grows; a link is not followed, and what is no regular file is not written."""
+    append(tmp_path / "lines", b"1\n")
+    append(tmp_path / "lines", b"2\n")
+    assert (tmp_path / "lines").read_bytes() == b"1\n2\n"
+
+    (tmp_path / "link").symlink_to(tmp_path / "lines")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=r"link|regular|No such device"):
+            append(tmp_path / name, b"3\n")
+    assert (tmp_path / "lines").read_bytes() == b"1\n2\n"
+
+
+def test_a_private_directory(tmp_path: Path) -> None:
+    """What is made below the base is the owner's alone; the base, and what is there already, stay as they are."""
+    base = tmp_path / "state"
+    make_private(base / "a" / "b", base)
+    make_private(base / "a" / "b", base)
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (base / "a", base / "a" / "b")] == [0o700, 0o700]
+    assert stat.S_IMODE(base.stat().st_mode) != 0o700
+
+
+def test_the_start_of_a_file(tmp_path: Path) -> None:
+    """A larger file is cut off where it may be; a text must be one."""
+    (tmp_path / "file").write_bytes(b"\xffabc")
+
+    assert read_start(tmp_path / "file", 2, "image") == b"\xffa"
+    with pytest.raises(UsageError, match=r"scenario .*file: is not UTF-8 text"):
+        read_text(tmp_path / "file", 100, "scenario")
+
+
+def test_json_stays_the_same() -> None:
+    """What a terminal could perform is written out, as JSON does; whoever reads it gets the same texts."""
+    texts = ["a\x7f\x85\x9b31m", "\u202e\u2028", "\U000e0041", "\n\t é €"]
+    shown = escaped_json(json.dumps(texts, ensure_ascii=False, indent=2))
+
+    assert json.loads(shown) == texts
+    assert escaped_lines(shown) == shown
+    assert "é €" in shown

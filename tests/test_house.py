@@ -34,6 +34,7 @@ STOREYS = (
     ("events",),
     ("parameters",),
     ("files",),
+    ("places",),
     ("errors",),
     ("interruption",),
     ("escaping",),

@@ -13,15 +13,18 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, Final
 
 from ksmactors.errors import UsageError
 
 STDIN: Final = "-"
 
-UNPACKED_MAX: Final = 1 << 36
-"""Bytes that a packed log may come to; the rest is not read. A campaign of a night writes less."""
+RATIO_MAX: Final = 200
+"""Bytes that a packed byte may come to. Logs come to some 20. The rest of a bomb is not read."""
+
+UNPACKED_FREE: Final = 1 << 24
+"""Bytes that a packed log may come to in any case."""
 
 _WINDOW_MAX: Final = 1 << 27
 """Bytes of memory that a zstd stream may ask for: what `zstd --long` takes."""
@@ -34,19 +37,33 @@ class Unreadable(Exception):
     """A log cannot be read, or not any further; the message says why."""
 
 
-class Lines:
-    """The lines of a log. A line is never longer than `limit` bytes: of a longer one `next` returns the beginning.
+class _Counted:
+    """A stream that knows how much was read of it."""
 
-    Attributes:
-        packed: whether the stream is unpacked on the way, and limited.
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.size += len(data)
+        return data
+
+
+class Lines:
+    """The lines of a log.
+
+    Args:
+        stream: where they come from.
+        packed: what the stream is unpacked from; None if it is not.
     """
 
-    def __init__(self, stream: BinaryIO, *, packed: bool) -> None:
-        self._stream, self.packed = stream, packed
-        self._left = UNPACKED_MAX
+    def __init__(self, stream: BinaryIO, packed: _Counted | None = None) -> None:
+        self._stream, self._packed = stream, packed
+        self._size = 0
 
     def next(self, limit: int) -> bytes:
-        """Read up to the end of the line, or so many bytes. Nothing: the end of the log.
+        """Read up to the end of the line, or so many bytes; nothing at the end of the log.
 
         Raises:
             Unreadable: the log is damaged from here on, or larger than is believed.
@@ -59,9 +76,9 @@ class Lines:
             if not isinstance(error, (OSError, zlib.error, *_zstd_errors())):
                 raise
             raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
-        self._left -= len(line)
-        if self.packed and self._left < 0:
-            raise Unreadable(f"it unpacks to more than {UNPACKED_MAX >> 30} GiB")
+        self._size += len(line)
+        if self._packed is not None and self._size > UNPACKED_FREE + RATIO_MAX * self._packed.size:
+            raise Unreadable(f"it unpacks to more than {RATIO_MAX} times its size")
         return line
 
 
@@ -72,28 +89,34 @@ def opened(path: str) -> Iterator[Lines]:
     Raises:
         Unreadable: it cannot be opened, or is neither a file nor a pipe (a device may have no end).
     """
-    try:
-        if path == STDIN:
-            yield _unpacked(sys.stdin.buffer)
-            return
-        mode = os.stat(path).st_mode  # noqa: PTH116  # a path may hold bytes that are no text
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode)):
-            raise Unreadable("is neither a file nor a pipe")
-        with open(path, "rb") as stream:  # noqa: PTH123
-            yield _unpacked(stream)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
+    with ExitStack() as closing:
+        try:
+            stream: BinaryIO = sys.stdin.buffer if path == STDIN else closing.enter_context(_open(path))
+            lines = _unpacked(stream)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
+        yield lines
+
+
+def _open(path: str) -> BinaryIO:
+    mode = os.stat(path).st_mode  # noqa: PTH116  # a path may hold bytes that are no text
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode)):
+        raise Unreadable("is neither a file nor a pipe")
+    return open(path, "rb")  # noqa: PTH123  # the caller closes it
 
 
 def _unpacked(stream: io.BufferedReader | BinaryIO) -> Lines:
     head = stream.peek(len(_ZSTD)) if isinstance(stream, io.BufferedReader) else b""
     if head.startswith(_GZIP):
-        return Lines(gzip.GzipFile(fileobj=stream), packed=True)  # type: ignore[arg-type]  # it is read as a stream
+        packed = _Counted(stream)
+        source: Any = packed  # it is only read
+        return Lines(gzip.GzipFile(fileobj=source, mode="rb"), packed)  # type: ignore[arg-type]
     if head.startswith(_ZSTD):
+        packed = _Counted(stream)
         decompressor = _zstandard().ZstdDecompressor(max_window_size=_WINDOW_MAX)
-        raw = decompressor.stream_reader(stream, read_across_frames=True, closefd=False)
-        return Lines(io.BufferedReader(raw, 1 << 17), packed=True)
-    return Lines(stream, packed=False)
+        raw = decompressor.stream_reader(packed, read_across_frames=True, closefd=False)
+        return Lines(io.BufferedReader(raw, 1 << 17), packed)
+    return Lines(stream)
 
 
 def _zstandard() -> Any:

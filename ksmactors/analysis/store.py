@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -47,6 +47,9 @@ ROOM_MIN: Final = 256 << 20
 
 MEMORY: Final = "1GB"
 """What DuckDB takes of memory; what needs more goes to the temporary directory."""
+
+STOP_SECONDS: Final = 0.05
+"""How long DuckDB is given before it is told again to end."""
 
 BLOCK: Final = 1_000
 """Rows of an answer that are in memory at once."""
@@ -114,6 +117,8 @@ class Logs:
             config={"temp_directory": here, "autoinstall_known_extensions": "false", "memory_limit": MEMORY},
         )
         self._closing.callback(self._database.close)
+        self._worker = ThreadPoolExecutor(1)
+        self._closing.callback(self._stop)
         with suppress(duckdb.Error):  # older versions have no such cache, which knows files by name and time
             self._database.execute("SET enable_external_file_cache = false")
         columns = ", ".join(f'"{name}" {type_}' for name, type_ in COLUMNS.items())
@@ -183,30 +188,19 @@ class Logs:
         Raises:
             SqlError: DuckDB refuses, in its words.
         """
-        ended = threading.Event()
-        done: list[T] = []
-        failed: list[BaseException] = []
-
-        def body() -> None:
-            try:
-                done.append(work())
-            except BaseException as error:  # raised again below
-                failed.append(error)
-            finally:
-                ended.set()
-
-        threading.Thread(target=body, daemon=True).start()
         try:
-            ended.wait()  # Thread.join, interrupted once, would not wait a second time
-        except BaseException:
-            self._database.interrupt()
-            ended.wait()
-            raise
-        for error in failed:
-            if isinstance(error, (duckdb.Error, UnicodeError, OverflowError, ValueError)):
-                raise SqlError(f"SQL: {_one_line(str(error))}") from error
-            raise error
-        return done[0]
+            return self._worker.submit(work).result()
+        except (duckdb.Error, UnicodeError, OverflowError, ValueError) as error:
+            raise SqlError(f"SQL: {_one_line(str(error))}") from error
+
+    def _stop(self) -> None:
+        """End what DuckDB is doing, whatever it is, and the thread; a further Ctrl-C does not matter."""
+        last = self._worker.submit(lambda: None)
+        while not last.done():
+            with suppress(KeyboardInterrupt):
+                self._database.interrupt()
+                wait([last], STOP_SECONDS)
+        self._worker.shutdown()
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of `sql`."""

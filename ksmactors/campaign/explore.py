@@ -8,7 +8,7 @@ on the way, so no share of the tree that is known at some time says anything abo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import TIMEOUT_MAX, Event, Thread
@@ -104,7 +104,7 @@ class Exploration(Campaign):
         """
         before = self.runs
         started = kept_at = now = self.clock()
-        with self._deadline():
+        with self._deadline(), suppress(KeyboardInterrupt):  # after the last schedule nothing is left to interrupt
             async with open_troupe() as troupe:
                 while not self.over and not self._spent(now - started, before):
                     if not await self._step(troupe):

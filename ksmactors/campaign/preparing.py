@@ -5,7 +5,9 @@ Both are functions of the subject and the seed, so a schedule is one, too. A cam
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -22,11 +24,20 @@ Play: TypeAlias = Callable[..., Awaitable[object]]
 """`schedule.run_schedule`."""
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What a workload prints in a schedule that nobody asked for is not shown."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
+        yield
+
+
 @dataclass(slots=True)
 class Preparing:
     """Makes strategies ready to play. What it keeps belongs to one campaign, and could be made again at any time."""
 
     play: Play
+    announce: Callable[[str], None] = lambda _: None
+    """Told in one line which schedules run before the one that was asked for, and why."""
     _profiles: list[tuple[Subject, Profile]] = field(default_factory=list)
     _rehearsed: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
 
@@ -44,8 +55,11 @@ class Preparing:
             known, rehearsed, before = self._rehearsed.get((subject.name, text), (subject, deciding, []))
             if known is subject and before == wanted[: len(before)]:
                 deciding, played = rehearsed, before
-        for earlier in wanted[len(played) :]:
-            await self.play(subject, earlier, text, deciding=deciding)
+        if missing := wanted[len(played) :]:
+            self.announce(f"{subject.name}: {len(missing)} schedules come first, from which {text} learns")
+        for earlier in missing:
+            with _unheard():
+                await self.play(subject, earlier, text, deciding=deciding)
         self._rehearsed[subject.name, text] = subject, deciding, [*wanted, seed]
         return deciding
 
@@ -59,6 +73,8 @@ class Preparing:
                 return profile
         profile = Profile()
         quiet = replace(subject, watchers=(), max_steps=CALIBRATION_STEPS)
-        await self.play(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
+        self.announce(f"{subject.name}: a schedule in the default order comes first, for its operations to be counted")
+        with _unheard():
+            await self.play(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
         self._profiles.append((subject, profile))
         return profile

@@ -149,7 +149,7 @@ def _found(kept: Mapping[str, Any]) -> Found:
     Raises:
         LookupError, TypeError, ValueError: it is none.
     """
-    told = {
+    told: dict[str, Any] = {
         key: tuple(_text(one) for one in value) if isinstance(value, list) else value
         for key, value in kept["defect"].items()
     }

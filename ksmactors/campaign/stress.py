@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,21 +97,25 @@ class Campaign:
 
         A crashed workload ends the campaign.
         """
-        async with open_troupe() as troupe:
-            for index, seed in enumerate(self.plan.seeds):
-                outcome = await self._run_one(troupe, index, seed)
-                if outcome is None:
-                    self.interrupted_at = seed
-                    return
-                await self._keep(outcome)
-                if self.tally.crash is not None:
-                    return
-                if self._interrupted:
-                    self.interrupted_at = seed + 1
-                    return
-                if self.stop_at_first and self.tally.found:
-                    self.stopped_at = seed + 1 if seed + 1 < self.plan.seeds.stop else None
-                    return
+        with suppress(KeyboardInterrupt):  # after the last schedule: there is nothing left to interrupt
+            async with open_troupe() as troupe:
+                await self._run_all(troupe)
+
+    async def _run_all(self, troupe: Troupe) -> None:
+        for index, seed in enumerate(self.plan.seeds):
+            outcome = await self._run_one(troupe, index, seed)
+            if outcome is None:
+                self.interrupted_at = seed
+                return
+            await self._keep(outcome)
+            if self.tally.crash is not None:
+                return
+            if self._interrupted:
+                self.interrupted_at = seed + 1
+                return
+            if self.stop_at_first and self.tally.found:
+                self.stopped_at = seed + 1 if seed + 1 < self.plan.seeds.stop else None
+                return
 
     async def _run_one(self, troupe: Troupe, index: int, seed: int) -> Outcome | None:
         """One schedule; None if it was interrupted."""

@@ -83,6 +83,8 @@ def make_subject(
             message lists what does.
     """
     given = dict(params or {})
+    without, with_ = (tuple([one] if isinstance(one, str) else one) for one in (without, with_))
+    _check_texts([*([name] if isinstance(name, str) else []), *given, *map(str, given.values()), *with_])
     if isinstance(name, type):
         if not issubclass(name, Program):
             raise UsageError(f"workload {name.__qualname__}: the class is no subclass of ksmactors.workload.Workload")
@@ -90,7 +92,6 @@ def make_subject(
     else:
         name = plugins.absolute(name)
         workload = plugins.load_workload(name)(**given)
-    without, with_ = (tuple([one] if isinstance(one, str) else one) for one in (without, with_))
     with_ = tuple(plugins.absolute(variant) for variant in with_)
     for variant in (*(one for one in without if not plugins.is_placed(one)), *with_):
         need("variants", variant)
@@ -104,15 +105,19 @@ def make_subject(
     if not 1 <= budget < STEPS_LIMIT:
         raise UsageError("a step limit is at least 1 and below 2**63")
     texts = absolute_params(type(workload), given)
-    for text in (name, *with_, *texts, *texts.values()):
-        if not is_text(text):
-            raise UsageError(f"{text!r}: a name, path or value must be UTF-8 without NUL, and not too long")
     faults = tuple(parse_injection(inject).items())
     watchers = watchers_of(watch)
     sources = sources_of((name, *with_, *watchers), type(workload), given)
     return Subject(
         name, workload, tuple(texts.items()), kernel, nodes, without, with_, watchers, budget, faults, sources
     )  # fmt: skip
+
+
+def _check_texts(texts: Iterable[str]) -> None:
+    """Refuse what a schedule string could not name again."""
+    for text in texts:
+        if not is_text(text):
+            raise UsageError(f"{text[:80]!r}: a name, path or value must be UTF-8 without NUL, and not too long")
 
 
 def subject_from_header(header: Header) -> Subject:

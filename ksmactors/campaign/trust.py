@@ -121,8 +121,8 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
     )
     if not trust:
         _refuse_code(here)
-    for before, after in moves.items():
-        named, found = plugins.file_of(before), plugins.file_of(after)
+    files = {(plugins.file_of(before), plugins.file_of(after)): None for before, after in moves.items()}
+    for named, found in files:
         if named is not None and found is not None and around.changed(named, found):
             tell(_changed(found))
     _check_strategy(here.strategy)
@@ -174,8 +174,8 @@ def _refuse_code(header: Header) -> None:
         path = plugins.file_of(spec)
         code = f"the file {path}" if path is not None else f"the module {spec.rpartition(':')[0]}"
         raise UsageError(
-            f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file never runs "
-            "code: look at it first, then give --trust (trust=True from Python)"
+            f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file "
+            "never runs code: look at it first, then give --trust (trust=True from Python)"
         )
     for name, file in _files_of_strategy(header.strategy):
         raise UsageError(

@@ -16,6 +16,7 @@ import click
 import orjson
 
 from ksmactors import interruption
+from ksmactors.campaign.extensions import need
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.cli.conform_around import perform_around
 from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_jobs, setting_for
@@ -83,7 +84,10 @@ class _Outcomes:
     "--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: the recording's or this machine's; else 2]."
 )
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable.")
-@click.option("--with", "with_", multiple=True, metavar="NAME", help="Add a variant. Repeatable.")
+@click.option(
+    "--with", "with_", multiple=True, metavar="NAME",
+    help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
+)  # fmt: skip
 @output_options
 def conform(
     scenarios: tuple[Path, ...],
@@ -105,6 +109,8 @@ def conform(
 
     Without --against, --live and --random the results are printed in the form that recordings have.
     """
+    for name in with_:
+        need("variants", name)
     asked = Setting(kernel or "", nodes or 0, without, with_)
     _refuse_what_does_not_go_together(scenarios, against, is_live, random_, around, seed, out, asked)
     if around is not None:
@@ -112,6 +118,7 @@ def conform(
         return perform_around(read, setting_for(asked, None), range(seed or 0, (seed or 0) + around), as_json, quiet)
     outcomes, printer = _Outcomes(), _Printer(as_json, color)
     interrupted = False
+    interruption.work_begins()  # from here on the knobs of a live kernel are put back, whatever happens
     with ExitStack() as stack:
         live = Live() if is_live else None
         if live is not None:

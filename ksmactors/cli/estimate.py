@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from ksmactors import interruption
 from ksmactors.cli.options import Seconds, output_options
 from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
@@ -101,7 +102,8 @@ def estimate(
 
     knobs = Knobs.of_kernel(kernel, max_page_sharing=max_page_sharing, use_zero_pages=use_zero_pages)
     request = Request(files, pids, core, nodes, spread, interval)
-    with _interruptible() as interruption, _progress_bar(interruption, color, wanted=not quiet) as progress:
+    interruption.work_begins()
+    with _interruptible() as signals, _progress_bar(signals, color, wanted=not quiet) as progress:
         gathering = Gathering(request, progress)
         try:
             gathering.read()
@@ -117,7 +119,7 @@ def estimate(
         _print(answer, as_json=as_json, quiet=quiet, color=color)
     elif not gathering.problems:
         raise UsageError("estimate: there is no page that KSM would look at in what was named")
-    if interruption:
+    if signals:
         return INTERRUPTED
     return USAGE if gathering.problems else 0
 

@@ -12,6 +12,7 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import warn_of_removed
+from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 
 
@@ -54,5 +55,8 @@ def run(
         warn_of_removed(subject)
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
         plan = Plan([subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True)
-        status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
+        campaign = Campaign(plan)
+        if not quiet:
+            campaign.preparing.announce = notice
+        status = perform(campaign, as_json=as_json, quiet=quiet, color=color)
     return writer.status(status) if writer is not None else status

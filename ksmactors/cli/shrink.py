@@ -87,7 +87,7 @@ def shrink(
 
 def _write_scenario(path: Path, shrunk: shrinking.Shrunk, seed: int) -> None:
     """Write the scenario, and say on standard error how far it goes."""
-    written = anyio.run(
+    written = interruption.run(
         partial(write_scenario, shrunk.subject, seed, shrunk.outcome, shrunk.departures), backend="trio"
     )  # fmt: skip
     try:

@@ -114,6 +114,10 @@ def _opened(path: str) -> Iterator[tuple[int, int]]:
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a block device"
             raise UsageError(f"{path}: {what}; pages are read from files, cores and, with --pid, processes")
-        yield fd, os.lseek(fd, 0, os.SEEK_END)
+        try:
+            size = os.lseek(fd, 0, os.SEEK_END)
+        except OSError as error:  # /proc/self/mem, which looks like a file
+            raise UsageError(f"{path}: {error.strerror}") from error
+        yield fd, size
     finally:
         os.close(fd)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
 
 from ksmactors.errors import Finding, ForeignAwait, StepLimit
 from ksmactors.interleave.actor import Actor, running_functions
-
-LIBRARIES: Final = frozenset({"trio", "anyio", "asyncio"})
-"""Packages whose frames are not to blame for an await: who called them is."""
+from ksmactors.places import is_authors, is_library
 
 
 def circle(me: Actor) -> list[Actor]:
@@ -64,7 +60,12 @@ def not_owner(me: Actor, lock: object) -> Finding:
 def foreign_await(me: Actor) -> ForeignAwait:
     """The actor that has the turn awaits something of its own: names what, and where."""
     frames = list(me.frames())
-    own = max((i for i, (_, file, _) in enumerate(frames) if LIBRARIES.isdisjoint(Path(file).parts)), default=0)
+    files = [file for _, file, _ in frames]
+    own = max(
+        [index for index, file in enumerate(files) if is_authors(file)]
+        or [index for index, file in enumerate(files) if not is_library(file)],
+        default=0,
+    )
     awaited = frames[own + 1][0] if own + 1 < len(frames) else "something"
     function, file, line = frames[own]
     return ForeignAwait(

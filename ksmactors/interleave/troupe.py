@@ -47,11 +47,17 @@ def _let_go(_: Any) -> trio.lowlevel.Abort:
 async def open_troupe() -> AsyncIterator[Troupe]:
     """A troupe for a block; what the block raises comes out as it is, not in a group."""
     failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield Troupe(nursery)
-        except BaseException as error:
-            failure = error
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield Troupe(nursery)
+            except BaseException as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if failure is None and group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C while the players left
+            failure = KeyboardInterrupt()
+        elif failure is None:
+            raise
     if failure is not None:
         raise failure

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from types import FrameType
 from typing import Final
 
@@ -29,7 +29,8 @@ class Hang(BaseException):
 
 @dataclass(slots=True)
 class Figures:
-    """What inputs of a kind have cost: how many, how many of them were accepted, and the slowest in seconds."""
+    """What inputs of a kind have cost: how many, how many of them were accepted, and the slowest in seconds
+    of CPU time."""
 
     kind: str
     inputs: int = 0
@@ -52,11 +53,11 @@ def fuzz(name: str, place: Path, examples: int, *, first_seed: int = 0, shrink: 
     @given(sample=st.integers(0, 63), changes=CHANGES)
     def feed(sample: int, changes: list[Change]) -> None:
         data = kind.mutant(sample, changes)
-        started = perf_counter()
+        started = process_time()
         with _limited():
             figures.accepted += kind.feed(data)
         figures.inputs += 1
-        figures.slowest = max(figures.slowest, perf_counter() - started)
+        figures.slowest = max(figures.slowest, process_time() - started)
 
     feed()
     figures.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
@@ -65,7 +66,8 @@ def fuzz(name: str, place: Path, examples: int, *, first_seed: int = 0, shrink: 
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Raise Hang in what takes too long; only the main thread can be interrupted."""
+    """Raise Hang in what takes too long, in CPU time or much longer by the clock; only the main thread can be
+    interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,10 +75,13 @@ def _limited() -> Iterator[None]:
     def over(_number: int, _frame: FrameType | None) -> None:
         raise Hang(f"more than {SECONDS_MAX} s")
 
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)
+    before = [signal.signal(number, over) for number in (signal.SIGPROF, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_PROF, SECONDS_MAX)
+    signal.setitimer(signal.ITIMER_REAL, 10 * SECONDS_MAX)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
+            signal.signal(number, handler)

@@ -12,7 +12,7 @@ from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.base import Strategy, below, distinct, octaves
 from ksmactors.interleave.strategies.pct import Pct
 from ksmactors.interleave.strategies.random_walk import RandomWalk
-from ksmactors.interleave.strategies.registry import STRATEGIES, dealt, parse, register
+from ksmactors.interleave.strategies.registry import STRATEGIES, dealt, nested, parse, register, renamed, split
 from ksmactors.parameters import parameters_of
 from tests.helpers.strategies import turns, turns_without_yields
 
@@ -231,3 +231,32 @@ PINNED = {
     "determinism": "101111221222222011044244",
 }
 """Who moves in the first 24 choices of `turns` with seed 1. A change here makes recorded seeds mean something else."""
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "rest"),
+    [
+        ("pos", "pos", ""),
+        ("pct:depth=3", "pct", "depth=3"),
+        ("pct:depth", "pct", "depth"),
+        ("nosuch:depth=3", "nosuch", "depth=3"),
+        ("nosuch:of=a.py:B", "nosuch", "of=a.py:B"),
+        ("a.py:B", "a.py:B", ""),
+        ("a/b.py:B:x=1,of=c:D:y=2", "a/b.py:B", "x=1,of=c:D:y=2"),
+        ("package.module:Class:x=a:b", "package.module:Class", "x=a:b"),
+    ],
+)
+def test_the_name_in_a_text(text: str, name: str, rest: str) -> None:
+    """A registered name ends at the first colon; a name that says where the class is has one of its own."""
+    assert split(text) == (name, rest)
+    assert next(nested(text)) == (name, rest)
+    assert renamed(text, lambda same: same) == text
+
+
+def test_names_are_replaced_wherever_they_are() -> None:
+    """In the strategy and in what it wraps; parameters stay, whatever they look like."""
+    text = "metrics:of=a.py:B:x=a.py:B,of=pos"
+    assert renamed(text, {"metrics": "m", "a.py:B": "/x/a.py:B", "pos": "p"}.__getitem__) == (
+        "m:of=/x/a.py:B:x=a.py:B,of=p"
+    )
+    assert renamed("pos:", str.upper) == "POS:"

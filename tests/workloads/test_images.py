@@ -67,7 +67,8 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("gone.bin", r"cannot be read \(No such file or directory\)"), ("", "is not a regular file")]
+    ("name", "reason"),
+    [("gone.bin", r"cannot be read \(No such file or directory\)"), ("", "is not a regular file")],
 )
 def test_an_unreadable_file(tmp_path: Path, name: str, reason: str) -> None:
     """A file that cannot be read is refused, with the system's reason."""

@@ -77,11 +77,11 @@ def nested(text: str) -> Iterator[tuple[str, str]]:
 
 def renamed(text: str, rename: Callable[[str], str]) -> str:
     """The text of a strategy with each name in it replaced."""
-    name, rest = split(text)
-    before, of, wrapped = f",{rest}".partition(",of=")
-    if of:
-        rest = f"{before},of={renamed(wrapped, rename)}"[1:]
-    return f"{rename(name)}:{rest}" if rest else rename(name)
+    name, _ = split(text)
+    rest = text[len(name) :]
+    if wrapped := re.search("[:,]of=", rest):
+        rest = rest[: wrapped.end()] + renamed(rest[wrapped.end() :], rename)
+    return rename(name) + rest
 
 
 def register(cls: type[Strategy], name: str | None = None) -> None:

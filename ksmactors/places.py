@@ -1,0 +1,52 @@
+"""Whose code a line is: an error message points at the author's, not at what that called."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+OURS: Final = f"{Path(__file__).parent}{os.sep}"
+
+_LIBRARIES: Final = frozenset({"trio", "anyio", "asyncio", "outcome"})
+
+_PYTHON: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+
+_PACKAGES: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
+
+
+def is_library(file: str) -> bool:
+    """Whether a file belongs to Python or to a run loop: whoever called it is at fault."""
+    if file.startswith(_PACKAGES):  # which may lie below Python's own
+        return not _LIBRARIES.isdisjoint(Path(file).parts)
+    return file.startswith(("<frozen", *_PYTHON))
+
+
+def is_authors(file: str) -> bool:
+    """Whether a file belongs to the author of a workload or plug-in."""
+    return not file.startswith(OURS) and not is_library(file)
+
+
+def innermost(error: BaseException) -> FrameType:
+    """The function that raised; if Python or a run loop did, the one that called it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((one for one in reversed(frames) if not is_library(one.f_code.co_filename)), frames[-1])
+
+
+def author_place(error: BaseException) -> str:
+    """The author's line that raised, or called what raised, as `name.py:12 in run`; empty if there is none.
+
+    A SyntaxError names its own line.
+    """
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    lines = list(traceback.walk_tb(error.__traceback__))
+    for frame, line in reversed(lines):
+        if is_authors(frame.f_code.co_filename):
+            name = frame.f_code.co_name
+            within = "" if name == "<module>" else f" in {name}"
+            return f"{Path(frame.f_code.co_filename).name}:{line}{within}"
+    return ""
