@@ -118,10 +118,10 @@ def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
             _step(looked) if looked is not None else None,
             *found,
         )
-    visit = culprit.last_visit(finder) if not site else None
+    visit = culprit.last_visit if not site else None
     if visit is None:
         return Break(None, None, (), None, *found)
-    return Break(None, _step(visit), culprit.before_the_end(visit.actor, visit.functions[-1:]))
+    return Break(None, _step(visit), culprit.in_the_visit(visit))
 
 
 def _step(stretch: Stretch) -> Step:
@@ -129,7 +129,9 @@ def _step(stretch: Stretch) -> Step:
     function, *callers = names(stretch.functions) or ("",)
     op = stretch.op
     held = tuple(name_of(lock) for lock in stretch.held if op is None or lock is not op[1])
-    return Step(stretch.actor.name, stretch.step, function, told(op) if op is not None else "goes on", held, tuple(callers))
+    return Step(
+        stretch.actor.name, stretch.step, function, told(op) if op is not None else "goes on", held, tuple(callers)
+    )
 
 
 def _functions(defect: Defect, known: Sequence[_Access], done: Sequence[_Access]) -> tuple[str, ...]:

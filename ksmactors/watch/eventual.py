@@ -137,7 +137,9 @@ class Eventual(Watcher):
 
     def _apart(self, kind: str, pages: list[Frame], why: str) -> Exception:
         where = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page in pages)
-        return self.convicts(kind, f"equal pages stay apart: {where}; {why}", where="cmp_and_merge_page", about=tuple(pages))
+        return self.convicts(
+            kind, f"equal pages stay apart: {where}; {why}", where="cmp_and_merge_page", about=tuple(pages)
+        )
 
     def _has_room(self, page: Frame) -> bool:
         node, kernel = page.stable_node, self.kernel
