@@ -35,8 +35,8 @@ Functions: TypeAlias = tuple[FrameType, ...]
 REACH: Final = 4_000
 """Steps that touch what broke which are kept, the latest."""
 
-PASSED: Final = 256
-"""Places of each actor that are kept, the latest: enough for one visit of a page."""
+PASSED: Final = 1_024
+"""Places of each actor that are kept, the latest: enough for some visits of a page."""
 
 
 LATEST: Final = 4
@@ -290,7 +290,7 @@ def _returned(
 def _inside(live: Container[FrameType], place: Functions) -> list[str]:
     """The functions of a place that were called from the innermost one that is live, outermost first; none if no one
     is."""
-    inside = []
+    inside: list[str] = []
     for frame in place:
         if frame in live:
             return inside[::-1]

@@ -92,9 +92,11 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     explanation = Explanation(
         tuple(access.told(_callers(access, culprit)) for access in met),
         tuple(_described(one) for one in about),
-        tuple(case.name for case in looks_like(defect.signature)),
+        (),
         _break(culprit, finder, site),
     )
+    alike = looks_like(defect.signature, explanation.fingerprint, subject.kernel)
+    explanation = replace(explanation, looks_like=tuple(case.name for case in alike))
     functions = _functions(defect, known, (*accesses.done, *met))
     return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
 

@@ -11,8 +11,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
 from ksmactors.mm.reports import kernel_function
-from ksmactors.watch.probe import Name, Probe
-from ksmactors.watch.probe import frame_at
+from ksmactors.watch.probe import Name, Probe, frame_at
 
 __all__ = ["UNLOCK", "Watcher", "culprit", "frame_at", "is_stale", "kernel_function_of", "placed_nodes"]
 
