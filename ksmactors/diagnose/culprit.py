@@ -236,14 +236,12 @@ class Culprit(Observer):
         return _returned(functions, touching, self._passed.get(actor.number, ()))
 
     def in_the_visit(self, visit: Stretch) -> tuple[str, ...]:
-        """The kernel functions that were called in a visit of what broke: by the function in which the finding says
-        that it should have been mended, or by those which that one was in."""
-        inside = names(visit.functions)
-        where = self._finding.where
-        depth = inside.index(where) + 1 if where in inside else max(1, len(inside) - 1)
+        """The kernel functions that were called in a visit of what broke, each once, the latest: by the function in
+        which the finding says that it should have been mended, or by the outermost but one."""
+        inside, where = [frame.f_code.co_name for frame in visit.functions], self._finding.where
+        by = visit.functions[inside.index(where) if where in inside else max(0, len(inside) - 2)]
         passed = self._passed.get(visit.actor.number, ())
-        inside_all = [_inside(set(visit.functions[:depth]), place)[:1] for place in passed]
-        called = dict.fromkeys(name for one in inside_all for name in one if name not in inside)
+        called = dict.fromkeys(name for place in passed for name in _inside({by}, place)[:1])
         return tuple(called)[-2 * LATEST :]
 
     def functions_of(self, actor: Actor, op: Operation) -> Functions:
