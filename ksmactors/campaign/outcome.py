@@ -54,6 +54,11 @@ class Step:
     held: tuple[str, ...]
     callers: tuple[str, ...] = ()
 
+    @property
+    def breaks(self) -> str:
+        """Its function, and the kind of what it is on: `get_ksm_page kpfn`."""
+        return f"{self.function} {self.operation.rpartition(' ')[2].partition('/')[0]}"
+
     def __str__(self) -> str:
         callers = f", called by {', '.join(self.callers)}" if self.callers else ""
         within = f" in {self.function}" if self.function else ""
@@ -115,6 +120,20 @@ class Explanation:
         """In a line: the step that broke it, or the two that met; and how it was found. Empty: nothing is known."""
         met = [f"{word}: {step}" for word, step in zip(("first", "then"), self.met, strict=False)]
         return "; ".join((*(met if self.broke.held_until is None else ()), *filter(None, [str(self.broke)])))
+
+    @property
+    def fingerprint(self) -> str:
+        """What a known defect is recognised by, beside its signature: the kernel function that broke it and the kind of
+        what that changed; or these of the two steps that met; or of the last that touched it, and what its actor had
+        done by then; or the function in which it was found."""
+        broke = self.broke
+        if broke.held_until is not None and broke.by is not None:
+            return " < ".join((broke.by.breaks, *broke.by.callers[:1]))
+        if self.met:
+            return " + ".join(sorted(step.breaks for step in self.met))
+        if broke.by is not None:
+            return ", ".join((broke.by.breaks, *broke.after))
+        return broke.found_in[0] if broke.found_in else ""
 
     def as_json(self) -> dict[str, Any]:
         """As finding files and the JSON object show it."""

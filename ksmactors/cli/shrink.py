@@ -38,8 +38,15 @@ from ksmactors.interleave.strategies.follow import Follow
 @out_option
 @output_options
 def shrink(
-    source: str, budget: int, scenario: Path | None, trust: bool, out: Path | None, as_json: bool, quiet: bool, color: str
-) -> int:  # fmt: skip
+    source: str,
+    budget: int,
+    scenario: Path | None,
+    trust: bool,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
     """Cut a finding to the bone: the fewest departures from the default order, and the smallest parameters.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
@@ -87,9 +94,7 @@ def shrink(
 
 def _write_scenario(path: Path, shrunk: shrinking.Shrunk, seed: int) -> None:
     """Write the scenario, and say on standard error how far it goes."""
-    written = interruption.run(
-        partial(write_scenario, shrunk.subject, seed, shrunk.outcome, shrunk.departures), backend="trio"
-    )  # fmt: skip
+    written = interruption.run(partial(write_scenario, shrunk.subject, seed, shrunk.outcome, shrunk.departures))
     try:
         write_new(path, written.text.encode())
     except OSError as error:

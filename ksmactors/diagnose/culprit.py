@@ -11,7 +11,7 @@ the first of them, and to the functions that it was in there.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from sys import _getframe
 from traceback import walk_tb
 from types import CodeType, FrameType
@@ -20,13 +20,14 @@ from typing import Final, NamedTuple, TypeAlias
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.locks import SpinLock
 from ksmactors.interleave.observer import Observer
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.reports import STORES
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Name, Probe, name_of, names_of, of_operation
+from ksmactors.watch.probe import Name, Probe, address_space, name_of, names_of, of_operation
 
 Functions: TypeAlias = tuple[FrameType, ...]
 """The kernel functions that an actor is in, innermost first. As frames, since one may be called again and again."""
@@ -34,8 +35,8 @@ Functions: TypeAlias = tuple[FrameType, ...]
 REACH: Final = 4_000
 """Steps that touch what broke which are kept, the latest."""
 
-PASSED: Final = 256
-"""Places of each actor that are kept, the latest: enough for one visit of a page."""
+PASSED: Final = 1_024
+"""Places of each actor that are kept, the latest: enough for some visits of a page."""
 
 
 LATEST: Final = 4
@@ -43,13 +44,14 @@ LATEST: Final = 4
 
 
 class Stretch(NamedTuple):
-    """What an actor did between two calls of the conductor."""
+    """What an actor did between two calls of the conductor; `on` names what of what broke it is on."""
 
     actor: Actor
     step: int
     op: Operation | None
     functions: Functions
     held: tuple[object, ...]
+    on: Name = ()
 
 
 class Broken(NamedTuple):
@@ -69,7 +71,7 @@ class Culprit(Observer):
     def __init__(self, finding: Finding) -> None:
         self._finding = finding
         self._names = frozenset(names_of(finding))
-        self._met = {(number, step) for number, step, *_ in finding.met}
+        self._met = {(number, step, op[0], str(op[2])) for number, step, _, op, _ in finding.met}
         self.met: dict[tuple[int, int], Functions] = {}
         """The functions of the two accesses that the watcher says have met, by number of the actor and step."""
         self._kernel: Ksm | None = None
@@ -104,16 +106,16 @@ class Culprit(Observer):
 
     def did(self, actor: Actor, op: Operation) -> None:
         self._op = op
-        self._meet(actor)
+        self._meet(actor, op)
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         self._op = (kind, obj, field)
-        self._meet(actor)
+        self._meet(actor, self._op)
 
     field = touched
 
-    def _meet(self, actor: Actor) -> None:
-        if (actor.number, actor.step) in self._met:
+    def _meet(self, actor: Actor, op: Operation) -> None:
+        if (actor.number, actor.step, op[0], str(op[2])) in self._met:
             self.met[actor.number, actor.step] = self._at.get(actor.number, ())
 
     def arrived(self, actor: Actor) -> None:
@@ -122,8 +124,8 @@ class Culprit(Observer):
         if conductor is None or kernel is None:
             return
         number = actor.number
-        if op is not None and self._concerns(op):
-            self.touched_by.append(self._stretch(actor, op))
+        if op is not None and (name := self._concerned(op)):
+            self.touched_by.append(self._stretch(actor, op)._replace(on=name))
         if self._probe is not None:
             self._ask(actor, op, self._probe)
         functions = self._functions()
@@ -156,20 +158,33 @@ class Culprit(Observer):
         assert self._conductor is not None
         return Stretch(actor, self._conductor.step, op, self._at.get(actor.number, ()), tuple(actor.held))
 
-    def _concerns(self, op: Operation) -> bool:
-        """Whether an operation is on what the finding is about; objects of the replay are known by their first use."""
+    def _concerned(self, op: Operation) -> Name:
+        """What an operation is on of what the finding is about; empty if it is on something else. Objects of the replay
+        are known by their first use."""
         _, obj, field = op
         name: Name | None
         if isinstance(obj, AddressSpace) and isinstance(field, int):
             name = ("place", obj.number, field)
         elif obj is self._kernel:
             name = ("kernel", str(field))
+        elif isinstance(obj, SpinLock):
+            name = next((("mm", mm.number) for mm in self._address_spaces() if mm.page_table_lock is obj), None)
+            obj = None
         else:
             name = name_of(obj)
         if name is None or name not in self._names:
-            return False
-        self._seen[name] = obj
-        return True
+            return name if obj is None and name is not None else ()
+        if obj is not None:
+            self._seen[name] = obj
+        return name
+
+    def _address_spaces(self) -> Iterator[AddressSpace]:
+        """Those that the finding is about, in whole or in part."""
+        assert self._kernel is not None
+        for number in dict.fromkeys(int(name[1]) for name in names_of(self._finding) if name[0] in ("mm", "place")):
+            mm = address_space(self._kernel, number)
+            if mm is not None:
+                yield mm
 
     # -- the functions of the kernel ----------------------------------------------------------------------------------
 
@@ -211,14 +226,23 @@ class Culprit(Observer):
 
     def before_the_break(self, broken: Broken) -> tuple[str, ...]:
         """The kernel functions that the actor that broke it had returned from just before."""
-        actor, step, _, functions, _ = broken.stretch
-        touching = [one.functions for one in self.touched_by if one.actor is actor and one.step <= step]
-        return _returned(functions, touching, broken.passed)
+        stretch = broken.stretch
+        touching = [one for one in self.touched_by if one.actor is stretch.actor and one.step <= stretch.step]
+        return _returned(stretch.functions, touching, broken.passed)
 
     def before_the_end(self, actor: Actor, functions: Functions) -> tuple[str, ...]:
         """The kernel functions that an actor had returned from when the schedule ended, and it was in `functions`."""
-        touching = [one.functions for one in self.touched_by if one.actor is actor]
+        touching = [one for one in self.touched_by if one.actor is actor]
         return _returned(functions, touching, self._passed.get(actor.number, ()))
+
+    def in_the_visit(self, visit: Stretch) -> tuple[str, ...]:
+        """The kernel functions that were called in a visit of what broke, each once, the latest: by the function in
+        which the finding says that it should have been mended, or by the outermost but one."""
+        inside, where = [frame.f_code.co_name for frame in visit.functions], self._finding.where
+        by = visit.functions[inside.index(where) if where in inside else max(0, len(inside) - 2)]
+        passed = self._passed.get(visit.actor.number, ())
+        called = dict.fromkeys(name for place in passed for name in _inside({by}, place)[:1])
+        return tuple(called)[-2 * LATEST :]
 
     def functions_of(self, actor: Actor, op: Operation) -> Functions:
         """The functions in which an actor did an operation on what broke, the last time."""
@@ -231,26 +255,45 @@ class Culprit(Observer):
         touches = (one for one in reversed(self.touched_by) if one.actor is actor and one.functions)
         return next((one for one in touches if one.step <= before.step), None)
 
-    def last_visit(self, finder: Actor) -> Stretch | None:
-        """The last stretch in which anybody but the finder touched what broke in a kernel function."""
-        return next((one for one in reversed(self.touched_by) if one.functions and one.actor is not finder), None)
+    @property
+    def last_visit(self) -> Stretch | None:
+        """The last stretch in which what broke was touched in a kernel function."""
+        return next((one for one in reversed(self.touched_by) if one.functions), None)
 
 
-def _returned(functions: Functions, touching: Sequence[Functions], passed: Iterable[Functions]) -> tuple[str, ...]:
-    """The functions that an actor has returned from since it came to where it is: the latest that touched what broke,
-    without those that they called; and the latest of all; in order, each once."""
-    live, found = set(functions), []
+def _returned(
+    functions: Functions, touching: Sequence[Stretch], passed: Iterable[Functions], most: int = LATEST
+) -> tuple[str, ...]:
+    """The functions that an actor has returned from since it came to where it is, each once.
+
+    First those that touched what broke, as it called them: all that were at the very page of the process that it is
+    about; or else those that were called from here, and by these. Then the latest of all.
+    """
+    live = set(functions)
     here = {frame.f_code.co_name for frame in functions}
-    for trail, depth in ((touching, 1), (passed, None)):
+    at_place = [one.functions for one in touching if one.on[0] == "place" and live.intersection(one.functions)]
+    at_all = [one.functions for one in touching]
+    trails = [(at_place, None)] if at_place else [(at_all, 1), (at_all, 2)]
+    found: dict[str, None] = {}
+    for trail, depth in (*trails, (passed, None)):
         latest: dict[str, None] = {}
         for place in trail:
-            if live.intersection(place):
-                returned = [one.f_code.co_name for one in reversed(place) if one not in live]
-                for name in returned[:depth]:
-                    latest.pop(name, None)
-                    latest[name] = None
-        found.append([name for name in latest if name not in here][-LATEST:])
-    return tuple(dict.fromkeys((*found[0], *found[1])))
+            for name in _inside(live, place)[:depth]:
+                latest.pop(name, None)
+                latest[name] = None
+        found |= dict.fromkeys([name for name in latest if name not in here][-most:])
+    return tuple(found)
+
+
+def _inside(live: Container[FrameType], place: Functions) -> list[str]:
+    """The functions of a place that were called from the innermost one that is live, outermost first; none if no one
+    is."""
+    inside: list[str] = []
+    for frame in place:
+        if frame in live:
+            return inside[::-1]
+        inside.append(frame.f_code.co_name)
+    return []
 
 
 def names(functions: Sequence[FrameType]) -> tuple[str, ...]:

@@ -92,9 +92,11 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     explanation = Explanation(
         tuple(access.told(_callers(access, culprit)) for access in met),
         tuple(_described(one) for one in about),
-        tuple(case.name for case in looks_like(defect.signature)),
+        (),
         _break(culprit, finder, site),
     )
+    alike = looks_like(defect.signature, explanation.fingerprint, subject.kernel)
+    explanation = replace(explanation, looks_like=tuple(case.name for case in alike))
     functions = _functions(defect, known, (*accesses.done, *met))
     return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
 
@@ -118,10 +120,10 @@ def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
             _step(looked) if looked is not None else None,
             *found,
         )
-    visit = culprit.last_visit(finder) if not site else None
+    visit = culprit.last_visit if not site else None
     if visit is None:
         return Break(None, None, (), None, *found)
-    return Break(None, _step(visit), culprit.before_the_end(visit.actor, visit.functions[-1:]))
+    return Break(None, _step(visit), culprit.in_the_visit(visit))
 
 
 def _step(stretch: Stretch) -> Step:

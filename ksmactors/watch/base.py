@@ -13,6 +13,8 @@ from ksmactors.machine import Machine
 from ksmactors.mm.reports import kernel_function
 from ksmactors.watch.probe import Name, Probe, frame_at
 
+__all__ = ["UNLOCK", "Watcher", "culprit", "frame_at", "is_stale", "kernel_function_of", "placed_nodes"]
+
 UNLOCK: Final = "mutex_unlock"
 """Where a state shows that is looked at when ksm_thread_mutex is released: not in whoever happens to release it."""
 

@@ -90,8 +90,8 @@ class Counters(Watcher):
 
         def wrong() -> int:
             kernel = self.kernel
-            of_zero = counter == "ksm_zero_pages" and isinstance(kernel, ZeroCounted)
-            shown, recount = (self._zero_pages(kernel) if of_zero else self._counted())[counter]
+            of_zero = self._zero_pages(kernel) if isinstance(kernel, ZeroCounted) else {}
+            shown, recount = of_zero[counter] if counter in of_zero else self._counted()[counter]
             return shown - recount
 
         return Probe(wrong, adds_up=True)

@@ -78,7 +78,7 @@ class Lifetime(Watcher):
         return len(self.kernel.migrate_nodes) + len(entries) + dups
 
     def probe(self, finding: Finding) -> Probe | None:
-        """What is alive, less what is known to hold it: who takes a hold gives it back, or puts it where it is known."""
+        """What is alive, less what is known to hold it: who takes a hold gives it back, or puts it in its place."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
         anon_vma, mm = number_of(finding, "anon_vma"), number_of(finding, "mm")
         leaks: dict[str, Callable[[], int | None] | None] = {

@@ -102,6 +102,35 @@ def unmerging_has_passed(kernel: Ksm, mm: AddressSpace) -> bool:
     return True
 
 
+class Behind:
+    """A page of a process while run is 2: whether a KSM page stays mapped there behind the back of unmerging.
+
+    That is so if the way through all address spaces does not come there any more; or if the page has come to be mapped
+    since run became 2, which no fault or fork may do where unmerging may have been.
+    """
+
+    def __init__(self, kernel: Ksm, number: int, address: int) -> None:
+        self._kernel, self._number, self._address = kernel, number, address
+        self._since_before = False
+        """Whether what is mapped there was mapped when run became 2."""
+
+    def is_left(self, *, mergeable: bool) -> bool:
+        """Asked after each step; `mergeable`: only where ksmd may merge."""
+        kernel, address = self._kernel, self._address
+        mm = address_space(kernel, self._number)
+        pte = mm.ptes.get(address) if mm is not None else None
+        if mm is None or pte is None or not (pte.migration or pte.frame.is_ksm):
+            self._since_before = False
+            return False
+        if not kernel.ksm_run & KSM_RUN_UNMERGE:
+            self._since_before = True
+            return False
+        vma = mm.vma_at(address)
+        if pte.migration or (mergeable and (vma is None or not vma.mergeable)):
+            return False
+        return not self._since_before or unmerging_has_passed(kernel, mm)
+
+
 # -- what several watchers, and the operations themselves, promise --------------------------------------------------
 
 
@@ -238,7 +267,7 @@ def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Pro
     return None
 
 
-def names_no_node(page: Frame | None) -> int:
+def names_no_node(page: Frame | None) -> bool:
     """Whether a page is a KSM page without a stable node."""
     return page is not None and page.is_ksm and page.stable_node is None
 

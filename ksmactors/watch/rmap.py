@@ -81,7 +81,7 @@ class ReverseMapping(Watcher):
         """Whether what is mapped at the place is found there, whichever page it is by then."""
         place, pfn, kernel = place_of(finding), number_of(finding, "pfn"), self.kernel
         if finding.kind == "half_ksm_page" and pfn is not None:
-            return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
+            return Probe(lambda: _is_half(frame_at(kernel, pfn)))
         return Probe(lambda: self._is_lost(*place)) if place is not None else None
 
     def _is_lost(self, number: int, address: int) -> bool:
@@ -112,3 +112,8 @@ class ReverseMapping(Watcher):
         known = "H0, K1 or K3" if vma is not None and vma.mergeable else "not mergeable there: H4b, H8, or a fork"
         items = len(list(node.hlist()))
         return f"its stable node, {place}, has {items} items for {page.mapcount} mappings ({known})"
+
+
+def _is_half(page: Frame | None) -> bool:
+    """Whether a page that is mapped is a KSM page without a node. (One that is only in swap may be.)"""
+    return page is not None and page.mapcount > 0 and names_no_node(page)

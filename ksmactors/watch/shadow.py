@@ -96,11 +96,13 @@ class ShadowMemory(Watcher):
         place = place_of(finding)
         return Probe(lambda: self._would_misread(*place)) if place is not None else None
 
-    def _would_be_dropped(self, page: Frame) -> bool:
-        """Whether the swap device is taken to have what is in the page, and does not."""
-        slot = page.swap
+    def _would_be_dropped(self, page: Frame, slot: SwapSlot | None) -> bool:
+        """Whether the swap device is taken to have what is in the page, and does not. The entries of a KSM page are
+        clean: it must be dirty itself."""
         if slot is None or page._dirty or slot._writeback or slot.content is page.content:
             return False
+        if page.is_ksm:
+            return True
         ptes = (pte for mm in self.kernel.address_spaces for pte in mm.ptes.values())
         return not any(pte.frame is page and pte.dirty for pte in ptes)
 
@@ -111,10 +113,9 @@ class ShadowMemory(Watcher):
         expected = self._shadow.get((number, address), self._zero)
         pte, slot = mm.ptes.get(address), mm.swap_ptes.get(address)
         if pte is not None:
-            return pte.frame.content is not expected or self._would_be_dropped(pte.frame)
+            return pte.frame.content is not expected or self._would_be_dropped(pte.frame, pte.frame.swap)
         if slot is None:
             return expected is not self._zero
-        cached = slot.page is not None and slot._uptodate  # a look that nobody is told of
-        if slot.bad and not cached:
-            return False
-        return (slot.page.content if slot.page is not None and cached else slot.content) is not expected
+        if slot.page is not None and slot._uptodate:  # a look that nobody is told of
+            return slot.page.content is not expected or self._would_be_dropped(slot.page, slot)
+        return not slot.bad and slot.content is not expected

@@ -116,9 +116,8 @@ class Trees(Watcher):
     def _ordered(self, root: ContentTree[StableNode]) -> None:
         last: bytes | None = None
         for entry in root:
-            contents = [
-                content for node in self._nodes(root, entry) if (content := self._content(root, node)) is not None
-            ]
+            nodes = self._nodes(root, entry)
+            contents = [content for node in nodes if (content := self._content(root, node)) is not None]
             if not contents:
                 continue
             if min(contents) != max(contents):

@@ -8,7 +8,7 @@ from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Probe, address_space, place_of, unmerging_has_passed
+from ksmactors.watch.probe import Behind, Probe, place_of
 
 
 class Unmerged(Watcher):
@@ -92,16 +92,12 @@ class Unmerged(Watcher):
                     )
 
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether a KSM page is mapped where unmerging does not come to any more."""
+        """Whether a KSM page is mapped where unmerging does not come to any more, or has been mapped behind it."""
         place = place_of(finding)
-        return Probe(lambda: self._is_left(*place)) if place is not None else None
-
-    def _is_left(self, number: int, address: int) -> bool:
-        kernel = self.kernel
-        mm = address_space(kernel, number)
-        pte = mm.ptes.get(address) if mm is not None else None
-        vma = mm.vma_at(address) if mm is not None and pte is not None and pte.frame.is_ksm else None
-        return vma is not None and vma.mergeable and unmerging_has_passed(kernel, vma.mm)
+        if place is None:
+            return None
+        behind = Behind(self.kernel, *place)
+        return Probe(lambda: behind.is_left(mergeable=True))
 
     def _nodes(self) -> None:
         kernel = self.kernel

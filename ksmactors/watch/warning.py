@@ -8,7 +8,7 @@ from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Probe, frame_at, number_of, unmerging_has_passed
+from ksmactors.watch.probe import Behind, Probe, frame_at, number_of
 
 
 class Warnings(Watcher):
@@ -35,10 +35,14 @@ class Warnings(Watcher):
     def probe(self, finding: Finding) -> Probe | None:
         """Whether a page whose node is to be removed is mapped where unmerging does not come to any more."""
         pfn = number_of(finding, "pfn")
-        return Probe(lambda: self._is_left(pfn)) if pfn is not None else None
+        places: dict[tuple[int, int], Behind] = {}
+        return Probe(lambda: self._left(pfn, places)) if pfn is not None else None
 
-    def _is_left(self, pfn: int) -> int:
+    def _left(self, pfn: int, places: dict[tuple[int, int], Behind]) -> int:
         kernel = self.kernel
         page = frame_at(kernel, pfn)
-        mapped_by = [mm for mm in kernel.address_spaces if any(pte.frame is page for pte in mm.ptes.values())]
-        return sum(unmerging_has_passed(kernel, mm) for mm in mapped_by)
+        for mm in kernel.address_spaces:
+            for address, pte in mm.ptes.items():
+                if pte.frame is page:
+                    places.setdefault((mm.number, address), Behind(kernel, mm.number, address))
+        return sum(one.is_left(mergeable=False) for one in places.values())

@@ -21,6 +21,10 @@ from ksmactors.history.cases.nodes import NODES
 from ksmactors.history.cases.stable_check import STABLE_CHECK
 from ksmactors.history.cases.unmerge import UNMERGE
 from ksmactors.history.commits import Commit
+from ksmactors.history.culprits import CULPRITS
+
+REPAIRED: Final = "series"
+"""The kernel in which all is repaired that others still have."""
 
 _PARTS: Final = "SRDFGNKHX"
 """How the specification numbers cases, in its order: the series, what followed it, and the later fixes by when they
@@ -58,8 +62,17 @@ def cases_of(commit: Commit) -> list[Case]:
     return undone + smaller
 
 
-def looks_like(signature: str) -> list[Case]:
-    """The cases whose finding has this signature; before those that show so only now and then."""
-    return sorted(
-        (case for case in CASES.values() if case.explains(signature)), key=lambda case: case.signature != signature
+def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
+    """The cases whose finding has this signature, and in which the same function broke the same kind of thing; before
+    those that have this signature only now and then.
+
+    What only an older kernel has is not looked for in the one that all of it is repaired in.
+    """
+    alike = (
+        case
+        for case in CASES.values()
+        if case.explains(signature)
+        and CULPRITS.get(case.name) == fingerprint
+        and (case.with_ or case.without or kernel != REPAIRED or case.kernel == kernel)
     )
+    return sorted(alike, key=lambda case: case.signature != signature)

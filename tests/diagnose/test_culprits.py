@@ -1,0 +1,64 @@
+"""The table of what breaks what in each case of the corpus is what the replays of its directed schedules say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+import ksmactors.history
+from ksmactors.campaign.corpus import show, subject_of
+from ksmactors.diagnose.explain import explain
+from ksmactors.history.case import Case
+from ksmactors.history.cases import CASES
+from ksmactors.history.culprits import CULPRITS
+
+TABLE = Path(ksmactors.history.__file__).parent / "culprits.py"
+
+HEAD = '''"""What breaks what in each case of the corpus: by this a finding is recognised as one of them.
+
+Measured on the directed schedules (UPDATE_CULPRITS=1 renews the table, with `tests/diagnose/test_culprits.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CULPRITS: Final[dict[str, str]] = {
+'''
+
+TAIL = '''}
+"""By name of the case: the function and the kind of thing that it changes, and its caller; or those of the two steps
+that met; or of the last that touched it, and what its actor had done by then; or the function in which it is found."""
+'''
+
+
+async def fingerprint(case: Case) -> str:
+    """What the finding of a case is recognised by."""
+    outcome = await explain((await show(case)).outcome, subject_of(case))
+    defect = outcome.defect
+    return defect.explanation.fingerprint if defect is not None and defect.explanation is not None else ""
+
+
+def measured() -> dict[str, str]:
+    """All cases that find something."""
+    return {case.name: trio.run(fingerprint, case) for case in CASES.values() if case.watcher}
+
+
+def rendered(table: dict[str, str]) -> str:
+    """The module with the table."""
+    return HEAD + "".join(f'    "{name}": "{text}",\n' for name, text in table.items()) + TAIL
+
+
+@pytest.mark.skipif(not os.environ.get("UPDATE_CULPRITS"), reason="only to renew the table")
+def test_renew_the_table() -> None:
+    """The table as it is now."""
+    TABLE.write_text(rendered(measured()))
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES.values() if case.watcher])
+def test_the_table_says_what_replays_say(name: str) -> None:
+    """The culprit of each case is the one in the table."""
+    assert CULPRITS[name] == trio.run(fingerprint, CASES[name])
