@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 from ksmactors import interruption
@@ -22,7 +23,18 @@ def main() -> int:
 
     status = run_command()
     interruption.over()
+    if status == interruption.STATUS:
+        _leave_at_once()
     return status
+
+
+def _leave_at_once() -> None:
+    """End an interrupted process here: where C code ran Python that was interrupted, the interpreter would end with
+    SIGINT, and not with our status."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(interruption.STATUS)
 
 
 def _replace_closed_streams() -> None:

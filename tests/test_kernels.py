@@ -344,9 +344,9 @@ def test_what_a_variant_removes_unasked(registered: None, layer: type[Ksm], remo
     assert kernels.removed_layers(kernel="series", without=["kpfn-aba"], with_=["mine"]) == []
 
 
-def test_it_is_said_and_kept(registered: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_said_and_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the run one line says so, and the JSON object has it."""
-    kernels.register("mine", Careless, origin="here 1.0")
+    monkeypatch.setitem(VARIANTS, "mine", kernels.Variant("mine", "careless", Careless, "here 1.0"))
     assert main(["run", "classic.lost", "--with", "mine"]) == 0
     assert "so this also removes kpfn-aba there\n" in capsys.readouterr().err
     assert main(["run", "classic.lost", "--with", "mine", "--json"]) == 0

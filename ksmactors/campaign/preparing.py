@@ -36,8 +36,6 @@ class Preparing:
     """Makes strategies ready to play. What it keeps belongs to one campaign, and could be made again at any time."""
 
     play: Play
-    announce: Callable[[str], None] = lambda _: None
-    """Told in one line which schedules run before the one that was asked for, and why."""
     _profiles: list[tuple[Subject, Profile]] = field(default_factory=list)
     _rehearsed: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
 
@@ -55,9 +53,7 @@ class Preparing:
             known, rehearsed, before = self._rehearsed.get((subject.name, text), (subject, deciding, []))
             if known is subject and before == wanted[: len(before)]:
                 deciding, played = rehearsed, before
-        if missing := wanted[len(played) :]:
-            self.announce(f"{subject.name}: {len(missing)} schedules come first, from which {text} learns")
-        for earlier in missing:
+        for earlier in wanted[len(played) :]:
             with _unheard():
                 await self.play(subject, earlier, text, deciding=deciding)
         self._rehearsed[subject.name, text] = subject, deciding, [*wanted, seed]
@@ -73,7 +69,6 @@ class Preparing:
                 return profile
         profile = Profile()
         quiet = replace(subject, watchers=(), max_steps=CALIBRATION_STEPS)
-        self.announce(f"{subject.name}: a schedule in the default order comes first, for its operations to be counted")
         with _unheard():
             await self.play(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
         self._profiles.append((subject, profile))

@@ -12,7 +12,6 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import warn_of_removed
-from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 
 
@@ -45,6 +44,9 @@ def run(
     """Run one schedule of WORKLOAD and show its log.
 
     WORKLOAD is a registered name, path/to/file.py:Class, or package.module:Class.
+
+    Strategies that want a profile (surw, pct and others, so the portfolio too) run a schedule in the default order
+    first. It is neither shown nor logged, and what the workload prints in it is discarded.
     """
     subject = make_subject(
         workload, params=split_params(params), kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch,
@@ -55,8 +57,5 @@ def run(
         warn_of_removed(subject)
     with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
         plan = Plan([subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True)
-        campaign = Campaign(plan)
-        if not quiet:
-            campaign.preparing.announce = notice
-        status = perform(campaign, as_json=as_json, quiet=quiet, color=color)
+        status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
     return writer.status(status) if writer is not None else status
