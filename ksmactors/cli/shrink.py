@@ -17,7 +17,9 @@ from ksmactors.cli.report import json_object, print_found
 from ksmactors.cli.screen import console
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import recorded
-from ksmactors.errors import INTERRUPTED
+from ksmactors.diagnose.scenario_text import write_scenario
+from ksmactors.errors import INTERRUPTED, UsageError
+from ksmactors.files import write_new
 from ksmactors.interleave.strategies.follow import Follow
 
 
@@ -27,9 +29,16 @@ from ksmactors.interleave.strategies.follow import Follow
     "--max-schedules", "budget", type=click.IntRange(1), default=shrinking.BUDGET, show_default=True, metavar="N",
     help="The most schedules that are tried.",
 )  # fmt: skip
+@click.option(
+    "--scenario", "scenario", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write the schedule that is left as a scenario with holds, as far as its switches fall on places; say what "
+    "could not be expressed, and whether `conform` finds the same with it.",
+)  # fmt: skip
 @out_option
 @output_options
-def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: bool, color: str) -> int:
+def shrink(
+    source: str, budget: int, scenario: Path | None, out: Path | None, as_json: bool, quiet: bool, color: str
+) -> int:  # fmt: skip
     """Cut a finding to the bone: the fewest departures from the default order, and the smallest parameters.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
@@ -37,6 +46,8 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
     file of its own, and told as a story. Exits with 1, since something is found. Ctrl-C ends it with the smallest so
     far.
     """
+    if scenario is not None and scenario.exists():
+        raise UsageError(f"--scenario {scenario}: there is a file of that name; name one that does not exist")
     directory = prepare(out or default_directory())
     then = recorded(source)
     out_screen = console(sys.stderr, color)
@@ -60,6 +71,8 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
     tally.keep(found)
     if shrunk.interrupted:
         click.echo("ksmactors: interrupted; this is the smallest so far", err=True)
+    if scenario is not None:
+        _write_scenario(scenario, shrunk, then.seed)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status
     if as_json:
         click.echo(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
@@ -69,6 +82,20 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
     for number, line in enumerate(shrunk.story, 1):
         click.echo(f"  {number}. {line}")
     return status
+
+
+def _write_scenario(path: Path, shrunk: shrinking.Shrunk, seed: int) -> None:
+    """Write the scenario, and say on standard error how far it goes."""
+    written = anyio.run(
+        partial(write_scenario, shrunk.subject, seed, shrunk.outcome, shrunk.departures), backend="trio"
+    )  # fmt: skip
+    try:
+        write_new(path, written.text.encode())
+    except OSError as error:
+        raise UsageError(f"--scenario {path}: cannot be written ({error.strerror})") from None
+    for line in written.missing:
+        click.echo(f"{path}: not expressed: {line}", err=True)
+    click.echo(f"{path}: {written.led_to}", err=True)
 
 
 def _summary(shrunk: shrinking.Shrunk) -> str:

@@ -77,14 +77,17 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
     tape, strategy = Tape(seed), Holding(Unhurried() if around is None else parse(around.strategy))
     strategy.begin(strategy_rng(seed))
     conductor = Conductor(strategy, tape, max_steps=MAX_STEPS if around is None else AROUND_MAX_STEPS)
-    machine = Machine(
-        conductor, Trace(conductor), nodes=setting.nodes, kernel=setting.kernel,
-        without=setting.without, with_=setting.with_, synchronous_swap=True,
-    )  # fmt: skip
-    attach(machine, setting.watchers)
-    performer = (Performer if around is None else AroundPerformer)(scenario, machine, setting.label, strategy)
+    performer: Performer | None = None
 
     async def run() -> None:
+        """What the first actor does: what a machine does when it comes up is done by an actor, too."""
+        nonlocal performer
+        machine = Machine(
+            conductor, Trace(conductor), nodes=setting.nodes, kernel=setting.kernel,
+            without=setting.without, with_=setting.with_, synchronous_swap=True,
+        )  # fmt: skip
+        attach(machine, setting.watchers)
+        performer = (Performer if around is None else AroundPerformer)(scenario, machine, setting.label, strategy)
         if setting.walking:
             conductor.spawn("bystander", _stand_by(conductor), daemon=True)
             await conductor.sleep(MILLISECOND_NS)
@@ -93,17 +96,24 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
     try:
         await conductor.run("scenario", run)
     except (Finding, StepLimit) as failure:
-        if isinstance(failure, Finding) and failure.watcher == "deadlock" and performer.tasks.holding.held:
-            text = f"it needs what a held task has ({failure.message}); start it with: bg {performer.current.text}"
-            raise performer.refused(performer.current, text) from failure
-        return Performance(scenario, tuple(performer.lines), failure=failure)
+        _refuse_waiting(performer, failure)
+        return Performance(scenario, () if performer is None else tuple(performer.lines), failure=failure)
     except Exception as raised:
-        error = judged(machine, raised)
-        error.add_note(
-            f"in scenario {scenario.origin}, after {performer.lines[-1]!r}" if performer.lines else scenario.origin
-        )
+        lines = performer.lines if performer is not None else []
+        error = judged(performer.machine if performer is not None else None, raised)
+        error.add_note(f"in scenario {scenario.origin}, after {lines[-1]!r}" if lines else scenario.origin)
         raise error from error.__cause__
+    assert performer is not None, "the schedule has come to its end"
     return Performance(scenario, tuple(performer.lines), missing=performer.missing)
+
+
+def _refuse_waiting(performer: Performer | None, failure: Finding | StepLimit) -> None:
+    """An operation that is not in the background and waits for a held task would wait for ever."""
+    if not isinstance(failure, Finding) or failure.watcher != "deadlock" or performer is None:
+        return
+    if performer.tasks.holding.held:
+        text = f"it needs what a held task has ({failure.message}); start it with: bg {performer.current.text}"
+        raise performer.refused(performer.current, text) from failure
 
 
 async def _stand_by(conductor: Conductor) -> None:

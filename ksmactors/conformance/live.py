@@ -206,7 +206,7 @@ class LivePerformer(LiveMemory):
     async def _do_where(self, operation: Operation) -> list[str]:
         process, start, _ = self._range(operation)
         (node,) = self.pages.nodes(process.pid, [start])
-        return [f"node {node}" if node >= 0 else f"status={status_word(node)}"]
+        return [f"node {node}" if node >= 0 else status_word(node)]
 
     # -- knobs and time -----------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ async def test_what_is_swapped_out_is_listed_last() -> None:
     assert await results(text) == [
         "= frames", "=   alone n=1 node=0: A.r.0", "=   none n=1: A.z.0", "=   swap n=3: A.r.1 B.r.0-1",
     ]  # fmt: skip
-    assert await results(f"{PAIR}reclaim 1G\nshared A r 0\nwhere A r 0\n") == ["= status=-ENOENT"]
+    assert await results(f"{PAIR}reclaim 1G\nshared A r 0\nwhere A r 0\n") == ["= -ENOENT"]
 
 
 async def test_reclaim_takes_the_bytes_it_is_asked_for() -> None:
@@ -185,7 +185,7 @@ async def test_an_hour_of_sleep_scans_nothing() -> None:
         ("drain off", "= ok"),
         ("sleep 5", "= ok"),
         ("where A r 0", "= node 0"),
-        ("where A s 0", "= status=-ENOENT"),
+        ("where A s 0", "= -ENOENT"),
         ("migrate A r 0 1", "= ret=0 status=1"),
         ("migrate A s 0 1", "= ret=0 status=-ENOENT"),
         ("shared A r 1", "= alone n=1 node=0: A.r.1"),

@@ -1,0 +1,71 @@
+"""A schedule as a scenario with holds: what is written, what cannot be, and whether it leads to the same finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from ksmactors.campaign.corpus import show, subject_of
+from ksmactors.campaign.findings import save
+from ksmactors.campaign.outcome import Outcome
+from ksmactors.cli import main
+from ksmactors.conformance.places import places
+from ksmactors.diagnose.scenario_text import Written, write_scenario
+from ksmactors.history.case import Case
+from ksmactors.history.cases import CASES
+from ksmactors.interleave.schedule import decode
+
+BY_NAME = {case.name: case for case in (CASES.values() if isinstance(CASES, dict) else CASES)}
+
+
+def shown(case: Case) -> Outcome:
+    return trio.run(show, case).outcome
+
+
+def written(name: str) -> Written:
+    """The scenario for the directed schedule of a case."""
+    case = BY_NAME[name]
+    outcome = shown(case)
+    return trio.run(write_scenario, subject_of(case), 0, outcome, decode(outcome.schedule).departures)
+
+
+def test_a_switch_within_a_call_is_a_hold() -> None:
+    """S5: ksmd stops in the middle of get_ksm_page, a migration goes by, ksmd goes on; the finding is the same."""
+    scenario = written("S5")
+    assert scenario.led_to == "performed as it is, it leads to naming/freed_while_named@free_stable_node"
+    lines = scenario.text.splitlines()
+    hold = next(number for number, line in enumerate(lines) if line.startswith("hold "))
+    task, place = lines[hold].split()[1], lines[hold].split()[3]
+    assert task in ("ksmd", "migrate")
+    assert place in places()
+    assert lines[hold + 1].startswith(("bg step", "bg migrate"))
+
+
+@pytest.mark.parametrize("name", ["S4b", "R7", "F5", "H2", "N2"])
+def test_cases_of_the_corpus(name: str) -> None:
+    """Scenarios for exits, forks, migrations, knobs and chains lead where their schedules lead."""
+    scenario = written(name)
+    assert scenario.led_to == f"performed as it is, it leads to {BY_NAME[name].signature}"
+    assert scenario == written(name)
+
+
+def test_what_the_language_has_no_words_for_is_named() -> None:
+    """A page that no process maps cannot be migrated by a line; the scenario says so, and that it leads nowhere."""
+    scenario = written("H1")
+    assert scenario.missing == ("migrationd/1 calls migrate_frame for memory that no process maps",)
+    assert f"# not expressed: {scenario.missing[0]}\n" in scenario.text
+    assert scenario.led_to.startswith("it does not lead to naming/freed_while_named@free_stable_node")
+
+
+def test_shrink_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`shrink --scenario FILE`: a file that conform performs; one that exists is not written over."""
+    case = BY_NAME["S5"]
+    finding = save(shown(case), tmp_path)
+    file = tmp_path / "scenario.txt"
+    assert main(["shrink", str(finding), "--scenario", str(file), "--out", str(tmp_path)]) == 1
+    assert f"{file}: performed as it is, it leads to {case.signature}\n" in capsys.readouterr().err
+    assert main(["conform", str(file), "--kernel", case.kernel, "--around", "3"]) in (0, 1)
+    assert main(["shrink", str(finding), "--scenario", str(file), "--out", str(tmp_path)]) == 2
+    assert "there is a file of that name" in capsys.readouterr().err
