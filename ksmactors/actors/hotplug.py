@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ksmactors.actors.base import Server
 from ksmactors.machine import Machine
+
+PATIENCE_NS: Final = 2_000_000
+"""How long it lets a kernel try that does not give up by itself: workloads do all they do in some milliseconds."""
 
 
 class Offline(NamedTuple):
@@ -26,6 +29,7 @@ class HotplugOperator(Server):
     """
 
     def __init__(self, machine: Machine) -> None:
+        machine.kernel.offline_timer_ns = PATIENCE_NS
         super().__init__(machine, "hotplug", cpu=1)
 
     async def handle(self, what: Offline | Online) -> int:

@@ -18,6 +18,9 @@ MEM_CANCEL_OFFLINE: Final = "cancel_offline"
 OFFLINE_PASSES: Final = 20
 """Passes over the range before offlining gives up. The kernel gives up after two minutes, or five failures in a row."""
 
+OFFLINE_TIMER_NS: Final = 5_000_000_000
+"""When whoever asked gets a signal, which ends it on kernels that do not give up by themselves."""
+
 PASS_NS: Final = 50_000
 """How long it waits between two passes, for pages that somebody is busy with."""
 
@@ -27,6 +30,7 @@ class Hotplug(Swapoff):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.offline_timer_ns = OFFLINE_TIMER_NS
         self.memory_hotplug_lock: Final = Mutex(self.conductor, "memory hotplug lock")
 
     def memory_block(self, pfn: int) -> range:

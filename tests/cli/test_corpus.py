@@ -11,6 +11,7 @@ from ksmactors.campaign.corpus import Search
 from ksmactors.cli import main
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
+from ksmactors.kernels import KERNELS
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -42,6 +43,25 @@ def test_a_case_that_is_named_tells_its_story(capsys: Capsys) -> None:
     assert "R5: Memory is going offline" in out
     assert "directed: hotplug > end; ksmd > end\n" in out
     assert "run: ksmactors stress litmus.scan_meets_hotplug -p merge_across_nodes=0 --without stop-hotremove" in out
+
+
+def test_a_confirmed_case_names_the_kernels(capsys: Capsys) -> None:
+    """Real kernels that have the defect are told below the table and in JSON; a case that was not tried has none."""
+    assert main(["corpus", "H3"]) == 0
+    assert "confirmed: on real kernels v6.12, v6.18, v7.3\n" in capsys.readouterr().out
+    assert main(["corpus", "H1", "R5", "unshare-on-advice", "lost-while-full", "--json"]) == 0
+    confirmed = {row["case"]: row["confirmed"] for row in json.loads(capsys.readouterr().out)}
+    every = ["v6.1", "v6.12", "v6.18", "v7.3"]
+    assert confirmed == {"R5": [], "H1": every, "unshare-on-advice": every, "lost-while-full": every}
+
+
+def test_what_is_confirmed() -> None:
+    """The ten defects that were reproduced on kernels that people run; kernels are named as they are emulated."""
+    confirmed = {name: case.confirmed for name, case in CASES.items() if case.confirmed}
+    assert set(confirmed) == {
+        "H1", "H2", "H3", "H4", "H4b", "H5", "H7", "H8", "unshare-on-advice", "lost-while-full",
+    }  # fmt: skip
+    assert all(kernel in KERNELS for kernels in confirmed.values() for kernel in kernels)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.inject], ids=lambda case: case.name)

@@ -143,8 +143,8 @@ class TestScenario:
         of the process, a device is the machine's."""
         file = self.write(
             tmp_path, "device sync\nproc A\nmap A r 3\nfill A r 0 5\nprctl A on\nmlock A r 0 1\nmunlock A r\n"
-            "pin A r 0\nunpin A r 0\nfree A r 0 1\nhold ksmd at get_ksm_page\nbg step 1\nrelease ksmd\nbg mremap A r s 1 2\n"
-            "bg set run 1\nfill A s 0 5\nsignal A\nbg exit A\n"
+            "pin A r 0\nunpin A r 0\nfree A r 0 1\nhold ksmd at get_ksm_page\nbg step 1\nrelease ksmd\n"
+            "bg mremap A r s 1 2\nbg set run 1\nfill A s 0 5\nsignal A\nbg exit A\n"
         )  # fmt: skip
         outcome = run("scenario", file=file)
 
