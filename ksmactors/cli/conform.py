@@ -54,8 +54,9 @@ class _Outcomes:
 @click.option(
     "--live", "is_live", is_flag=True,
     help="Compare with the kernel of this machine: real processes, pages and ksmd, single-stepped. Needs root, and "
-    "that nobody else uses KSM. All knobs are put back, whatever happens. With --against it is this machine's kernel "
-    "that is compared with the recordings.",
+    "that nobody else uses KSM. A scenario that ends in a memory error on the emulator as that kernel is refused. All "
+    "knobs are put back, whatever happens. With --against it is this machine's kernel that is compared with the "
+    "recordings.",
 )  # fmt: skip
 @click.option(
     "--random", "random_", type=click.IntRange(1), metavar="N",
