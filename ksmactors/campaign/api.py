@@ -16,8 +16,7 @@ from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
 from ksmactors.diagnose.replaying import by_names, recorded
-from ksmactors.diagnose.shrink import BUDGET, Shrunk
-from ksmactors.diagnose.shrink import shrink as shrinking
+from ksmactors.diagnose import shrink as shrinking
 from ksmactors.errors import UsageError
 from ksmactors.program import Program
 
@@ -163,17 +162,23 @@ def replay(source: str | Path, *, follow_names: bool = False) -> Outcome:
     return campaign.last
 
 
-def shrink(source: str | Path, *, max_schedules: int = BUDGET) -> Shrunk:
+def shrink(
+    source: str | Path, *, max_schedules: int = shrinking.MAX_SCHEDULES, max_seconds: float | None = None
+) -> shrinking.Shrunk:
     """Cut a finding down to the fewest departures from the default order.
 
     Args:
         source: as for `replay`.
         max_schedules: the most schedules that are tried.
+        max_seconds: after so many seconds it ends with the smallest so far; without it, the result is the same on
+            every machine.
 
     Returns:
         What is left: `.outcome` with the schedule string, `.departures`, `.story` and more.
 
     Raises:
-        UsageError: as for `replay`; or the recording finds nothing, or not again.
+        UsageError: as for `replay`; or the recording finds nothing.
+        NotShownAgain: the signature on record is not found again.
     """
-    return anyio.run(partial(shrinking, recorded(str(source)), budget=max_schedules), backend="trio")
+    task = partial(shrinking.shrink, recorded(str(source)), max_schedules=max_schedules, max_seconds=max_seconds)
+    return anyio.run(task, backend="trio")

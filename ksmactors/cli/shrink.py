@@ -24,18 +24,31 @@ from ksmactors.interleave.strategies.follow import Follow
 @click.command()
 @click.argument("source", metavar="FILE|SCHEDULE")
 @click.option(
-    "--max-schedules", "budget", type=click.IntRange(1), default=shrinking.BUDGET, show_default=True, metavar="N",
+    "--max-schedules", type=click.IntRange(1), default=shrinking.MAX_SCHEDULES, show_default=True, metavar="N",
     help="The most schedules that are tried.",
+)  # fmt: skip
+@click.option(
+    "--max-seconds", type=click.FloatRange(0, min_open=True), metavar="S",
+    help="End after so many seconds with the smallest so far. What is left then depends on the machine.",
 )  # fmt: skip
 @out_option
 @output_options
-def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: bool, color: str) -> int:
+def shrink(
+    source: str,
+    max_schedules: int,
+    max_seconds: float | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
     """Cut a finding to the bone: the fewest departures from the default order, and the smallest parameters.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
     that has the turn goes on, and when it cannot, the lowest-numbered ready one. What is left is written to a finding
-    file of its own, and told as a story. Exits with 1, since something is found. Ctrl-C ends it with the smallest so
-    far.
+    file of its own, and told as a story. It has the signature of the finding given, and has been replayed. Exits with
+    1, since something is found; with 4, and writes nothing, if the finding does not appear again. Ctrl-C and SIGTERM
+    end it with the smallest so far.
     """
     directory = prepare(out or default_directory())
     then = recorded(source)
@@ -46,8 +59,9 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
             out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
 
     started = perf_counter()
+    task = partial(shrinking.shrink, then, max_schedules=max_schedules, max_seconds=max_seconds, on_try=on_try)
     try:
-        shrunk = anyio.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try), backend="trio")
+        shrunk = anyio.run(task, backend="trio")
     except* KeyboardInterrupt:
         shrunk = None
     if shrunk is None:
@@ -60,6 +74,8 @@ def shrink(source: str, budget: int, out: Path | None, as_json: bool, quiet: boo
     tally.keep(found)
     if shrunk.interrupted:
         click.echo("ksmactors: interrupted; this is the smallest so far", err=True)
+    elif shrunk.stopped_by and not quiet:
+        click.echo(f"ksmactors: {shrunk.reached}", err=True)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status
     if as_json:
         click.echo(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
