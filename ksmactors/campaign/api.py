@@ -15,8 +15,8 @@ from ksmactors.campaign.resuming import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
-from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.diagnose import shrink as shrinking
+from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import UsageError
 from ksmactors.program import Program
 

@@ -114,9 +114,7 @@ async def run_schedule(
     return one.outcome(one.shortfall(), keep, known)
 
 
-def _tape(
-    seed: int, replayed: Schedule | None, deciding: Strategy, draws: Mapping[str, Sequence[int]] | None
-) -> Tape:
+def _tape(seed: int, replayed: Schedule | None, deciding: Strategy, draws: Mapping[str, Sequence[int]] | None) -> Tape:
     """Where what is drawn comes from, see `run_schedule`."""
     if replayed is not None:
         return ReplayTape(replayed)

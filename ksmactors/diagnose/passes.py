@@ -30,8 +30,12 @@ PAIRWISE_DEPARTURES_MAX: Final = 10
 TOGETHER_MAX: Final = 3
 """Departures that are left out at once, wherever they are."""
 
-SAMPLED_SEEDS: Final = 24
-"""Seeds of the random schedules that are tried with each setting."""
+FIRST_SEEDS: Final = 8
+SAMPLED_SEEDS: Final = 40
+"""Seeds of the random schedules that are tried with each setting: at first, and if that did not help."""
+
+COARSE: Final = 8
+"""Parts in which departures are left out before other schedules are looked for."""
 
 SAMPLES_PER_PARAMETER: Final = 8
 """Random schedules that are tried with a smaller parameter, if the departures lead nowhere with it."""
@@ -54,11 +58,13 @@ async def everything(trials: Trials) -> None:
         Stop: a budget is used up.
     """
     await trials.leave_out(())
-    await other_schedules(trials)
+    await whole_actors(trials)
+    await fewer_departures(trials, smallest=max(1, len(trials.departures) // COARSE))
+    await other_schedules(trials, range(FIRST_SEEDS))
     await fewer_departures(trials)
     await fewer_together(trials)
     if len(trials.departures) > READABLE_DEPARTURES:
-        await other_schedules(trials, first_seed=SAMPLED_SEEDS)
+        await other_schedules(trials, range(FIRST_SEEDS, SAMPLED_SEEDS))
         await fewer_departures(trials)
     await smaller_parameters(trials)
     await fewer_draws(trials)
@@ -67,14 +73,14 @@ async def everything(trials: Trials) -> None:
     await fewer_steps(trials)
 
 
-async def other_schedules(trials: Trials, first_seed: int = 0) -> None:
+async def other_schedules(trials: Trials, seeds: range) -> None:
     """While there are too many departures to read: look for another schedule that finds the same with fewer.
 
     The settings take turns, since which of them shows the finding soonest depends on the defect: few delays, small
     batches of ksmd, a workload of half the size.
     """
     settings = list(_settings(trials.best.subject))
-    for seed in range(first_seed, first_seed + SAMPLED_SEEDS):
+    for seed in seeds:
         for subject, strategy in settings:
             if len(trials.departures) <= READABLE_DEPARTURES:
                 return
@@ -117,22 +123,26 @@ def _own_numbers(subject: Subject) -> Iterator[tuple[str, Int, int]]:
             yield name, one, getattr(subject.workload, name)
 
 
-async def fewer_departures(trials: Trials) -> None:
-    """Leave out as many as can be, until none can: all of an actor, all that lead to an actor, chunks, single ones."""
+async def whole_actors(trials: Trials) -> None:
+    """Leave out all departures of an actor, or all that lead to it."""
     for side in ("actor", "to"):
         for name in dict.fromkeys(getattr(one, side) for one in trials.departures):
             rest = [one for one in trials.departures if getattr(one, side) != name]
             if len(rest) < len(trials.departures):
                 await trials.leave_out(rest)
-    chunk = max(1, len(trials.departures) // 2)
+
+
+async def fewer_departures(trials: Trials, *, smallest: int = 1) -> None:
+    """Leave out as many as can be, in chunks of at least `smallest`, until none can."""
+    chunk = max(smallest, len(trials.departures) // 2)
     while trials.departures:
         start, before = 0, len(trials.departures)
         while start < len(trials.departures):
             if not await trials.leave_out([*trials.departures[:start], *trials.departures[start + chunk :]]):
                 start += chunk
-        if chunk == 1 and len(trials.departures) >= before:
+        if chunk == smallest and len(trials.departures) >= before:
             return
-        chunk = max(1, min(chunk // 2, len(trials.departures)))
+        chunk = max(smallest, min(chunk // 2, len(trials.departures)))
 
 
 async def fewer_together(trials: Trials) -> None:
@@ -192,8 +202,8 @@ async def _with_parameter(trials: Trials, name: str, value: int) -> bool:
         if await trials.consider(replace(trials.best, subject=subject, slack=slack)):
             return True
     left = len(trials.departures)
-    if left > 1:  # the actors may have other names there
-        strategy = f"{Delay.name}:delays={left - 1}" if left <= PAIRWISE_DEPARTURES_MAX else Delay.name
+    if left:  # the actors may have other names there
+        strategy = f"{Delay.name}:delays={left}" if left <= PAIRWISE_DEPARTURES_MAX else Delay.name
         for seed in range(SAMPLES_PER_PARAMETER):
             if await trials.sample(subject, strategy, seed, fewer=False):
                 return True

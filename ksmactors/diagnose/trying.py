@@ -11,15 +11,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
-
-import trio
+from random import Random
+from typing import ClassVar, Final
 
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
+from ksmactors.errors import CutShort
+from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.schedule import Departure, departures
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.delegating import Delegating
 from ksmactors.interleave.strategies.follow import Follow
 from ksmactors.interleave.tape import ActorTape, DrawsOfActors, Tape, draws_of_actors
 from ksmactors.watch import WATCHERS
@@ -56,6 +59,32 @@ class Candidate:
 
 class Stop(Exception):
     """A budget is used up; the message says which."""
+
+
+class Deadline(Delegating):
+    """Does what another strategy does, until it is too late.
+
+    Raises CutShort at the first choice after `deadline` (of `time.monotonic`, in seconds).
+    """
+
+    name: ClassVar[str] = "deadline"
+
+    def __init__(self, inner: Strategy, deadline: float) -> None:
+        super().__init__()
+        self.inner, self._deadline = inner, deadline
+        self.fair, self.thorough = inner.fair, inner.thorough
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self.inner.begin(rng)
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        if time.monotonic() > self._deadline:
+            raise CutShort("too late")
+        return self.inner.choose(ready, current)
+
+    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
+        return self.inner.horizon(ready, current)
 
 
 @dataclass(slots=True)
@@ -157,19 +186,22 @@ class Trials:
         return await self._run(subject, self.seed, Follow.name, tape, following, told=told), tape
 
     async def _run(
-        self, subject: Subject, seed: int, strategy: str, tape: Tape, deciding: Follow | None, *, told: bool = False
+        self, subject: Subject, seed: int, strategy: str, tape: Tape, deciding: Strategy | None, *, told: bool = False
     ) -> Outcome:
         """Run a schedule within the budgets. The outcome has no schedule string and no events unless `told`."""
         if self.max_schedules is not None and self.tried >= self.max_schedules:
             raise Stop(f"--max-schedules {self.max_schedules}")
-        left = float("inf") if self.max_seconds is None else self.started + self.max_seconds - time.monotonic()
         self.tried += 1
-        with trio.move_on_after(max(0.0, left)):
+        if deciding is None:
+            deciding = await self._preparing.strategy(subject, seed, strategy)
+        if self.max_seconds is not None:
+            deciding = Deadline(deciding, self.started + self.max_seconds)
+        try:
             return await run_schedule(
-                subject, seed, strategy, deciding=deciding, tape=tape, preparing=self._preparing,
-                known=() if told else (self.signature,),
-            )  # fmt: skip
-        raise Stop(f"--max-seconds {self.max_seconds:g}")
+                subject, seed, strategy, deciding=deciding, tape=tape, known=() if told else (self.signature,)
+            )
+        except CutShort:
+            raise Stop(f"--max-seconds {self.max_seconds:g}") from None
 
     @staticmethod
     def _signature(outcome: Outcome) -> str:
