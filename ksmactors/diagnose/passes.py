@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Final
 
 from ksmactors.campaign.subject import Subject, make_subject
-from ksmactors.diagnose.trying import Trials
+from ksmactors.diagnose.trying import Candidate, Trials
 from ksmactors.errors import UsageError
 from ksmactors.interleave.schedule import Departure
 from ksmactors.interleave.strategies.delay import Delay
@@ -66,8 +66,8 @@ async def everything(trials: Trials) -> None:
     if len(trials.departures) > READABLE_DEPARTURES:
         await other_schedules(trials, range(FIRST_SEEDS, SAMPLED_SEEDS))
         await fewer_departures(trials)
-    await smaller_parameters(trials)
     await fewer_draws(trials)
+    await smaller_parameters(trials)
     await fewer_departures(trials)
     await fewer_together(trials)
     await fewer_steps(trials)
@@ -161,17 +161,26 @@ async def fewer_draws(trials: Trials) -> None:
     """Draw 0 wherever that makes no difference: first everywhere, then by actor and label, then one by one."""
     if not any(any(values) for values in trials.best.draws.values()):
         return
-    if await trials.consider(replace(trials.best, draws={})):
+    if await _nearby(trials, replace(trials.best, draws={})):
         return
     for key in list(trials.best.draws):
         if any(trials.best.draws.get(key, ())):
-            await trials.consider(replace(trials.best, draws={**trials.best.draws, key: ()}))
+            await _nearby(trials, replace(trials.best, draws={**trials.best.draws, key: ()}))
     for key, values in list(trials.best.draws.items()):
         for place in [place for place, value in enumerate(values) if value][:SINGLE_DRAWS_MAX]:
             kept = trials.best.draws.get(key, ())
             if place < len(kept) and kept[place]:
                 zeroed = [*kept[:place], 0, *kept[place + 1 :]]
-                await trials.consider(replace(trials.best, draws={**trials.best.draws, key: zeroed}))
+                await _nearby(trials, replace(trials.best, draws={**trials.best.draws, key: zeroed}))
+
+
+async def _nearby(trials: Trials, candidate: Candidate) -> bool:
+    """Try a candidate in which places have shifted: exactly, and with few departures also with slack."""
+    slacks = (0, SLACK) if 0 < len(trials.departures) <= PAIRWISE_DEPARTURES_MAX else (0,)
+    for slack in slacks:
+        if await trials.consider(replace(candidate, slack=slack)):
+            return True
+    return False
 
 
 async def smaller_parameters(trials: Trials) -> None:
@@ -197,15 +206,13 @@ async def _with_parameter(trials: Trials, name: str, value: int) -> bool:
     subject = changed_subject(trials.best.subject, {name: value})
     if subject is None:
         return False
-    slacks = (0, SLACK) if len(trials.departures) <= PAIRWISE_DEPARTURES_MAX else (0,)
-    for slack in slacks:
-        if await trials.consider(replace(trials.best, subject=subject, slack=slack)):
-            return True
+    if await _nearby(trials, replace(trials.best, subject=subject)):
+        return True
     left = len(trials.departures)
     if left:  # the actors may have other names there
         strategy = f"{Delay.name}:delays={left}" if left <= PAIRWISE_DEPARTURES_MAX else Delay.name
         for seed in range(SAMPLES_PER_PARAMETER):
-            if await trials.sample(subject, strategy, seed, fewer=False):
+            if await trials.sample(subject, strategy, seed, draws=trials.best.draws, fewer=False):
                 return True
     return False
 

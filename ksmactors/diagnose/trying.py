@@ -145,11 +145,13 @@ class Trials:
         """Whether the finding stays with these departures alone."""
         return await self.consider(replace(self.best, departures=tuple(rest), slack=0))
 
-    async def sample(self, subject: Subject, strategy: str, seed: int, *, fewer: bool = True) -> bool:
-        """Run the schedule of a seed under a strategy; keep it if it shows the signature with fewer departures, or
-        unless `fewer` with as many."""
+    async def sample(
+        self, subject: Subject, strategy: str, seed: int, *, draws: DrawsOfActors | None = None, fewer: bool = True
+    ) -> bool:
+        """Run the schedule of a seed under a strategy, with what is drawn at random or given as `draws`. Keep it if it
+        shows the signature with fewer departures, or unless `fewer` with as many."""
         quick = self._quick(subject)
-        tape = Tape(seed)
+        tape = Tape(seed) if draws is None else ActorTape(draws)
         outcome = await self._run(quick, seed, strategy, tape, None)
         if fewer and len(tape.departures) >= len(self.departures):
             return False
