@@ -8,10 +8,10 @@ made: whatever is kept has been seen to lead to the same signature in the form i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from time import monotonic
 from typing import ClassVar, Final
 
 from ksmactors.campaign.outcome import Outcome
@@ -79,7 +79,7 @@ class Deadline(Delegating):
         self.inner.begin(rng)
 
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
-        if time.monotonic() > self._deadline:
+        if monotonic() > self._deadline:
             raise CutShort("too late")
         return self.inner.choose(ready, current)
 
@@ -109,13 +109,14 @@ class Trials:
     max_seconds: float | None = None
     on_try: Callable[[int, int], None] = lambda _tried, _left: None
     tried: int = 0
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(init=False)
     _limit: int = field(init=False)
     _failed: set[str] = field(default_factory=set)
     _disputed: int = 0
     _preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
 
     def __post_init__(self) -> None:
+        self.started = monotonic()
         self._limit = STEP_BUDGET_FACTOR * self.outcome.steps + STEP_BUDGET_EXTRA
 
     # -- what passes call ---------------------------------------------------------------------------------
