@@ -61,6 +61,12 @@ class ReplayDiverged(KsmActorsError):
         return type(self), (self.choice, self.step, self.expected, self.got)
 
 
+class NotShownAgain(KsmActorsError):
+    """A finding on record that does not appear again, so nothing smaller can be said about it."""
+
+    exit_status = INCONCLUSIVE
+
+
 class NotDeterministic(KsmActorsError):
     """A program did something else although all choices were the same."""
 

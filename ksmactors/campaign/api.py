@@ -16,9 +16,8 @@ from ksmactors.campaign.resuming import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 from ksmactors.campaign.tally import Tally
+from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import Recorded, by_names, recorded
-from ksmactors.diagnose.shrink import BUDGET, Shrunk
-from ksmactors.diagnose.shrink import shrink as shrinking
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.program import Program
@@ -167,21 +166,32 @@ def replay(source: str | Path, *, follow_names: bool = False, trust: bool = Fals
     return campaign.last
 
 
-def shrink(source: str | Path, *, max_schedules: int = BUDGET, trust: bool = False) -> Shrunk:
+def shrink(
+    source: str | Path,
+    *,
+    max_schedules: int = shrinking.MAX_SCHEDULES,
+    max_seconds: float | None = None,
+    trust: bool = False,
+) -> shrinking.Shrunk:
     """Cut a finding down to the fewest departures from the default order.
 
     Args:
         source: as for `replay`.
         max_schedules: the most schedules that are tried.
+        max_seconds: after so many seconds it ends with the smallest so far; without it, the result is the same on
+            every machine.
         trust: as for `replay`.
 
     Returns:
         What is left: `.outcome` with the schedule string, `.departures`, `.story` and more.
 
     Raises:
-        UsageError: as for `replay`; or the recording finds nothing, or not again.
+        UsageError: as for `replay`; or the recording finds nothing.
+        NotShownAgain: the signature on record is not found again.
     """
-    return anyio.run(partial(shrinking, _recorded(source, trust), budget=max_schedules), backend="trio")
+    then = _recorded(source, trust)
+    task = partial(shrinking.shrink, then, max_schedules=max_schedules, max_seconds=max_seconds)
+    return anyio.run(task, backend="trio")
 
 
 def _recorded(source: str | Path, trust: bool) -> Recorded:

@@ -12,7 +12,7 @@ import click
 from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.tally import Tally
-from ksmactors.cli.options import out_option, output_options, trust_option
+from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
 from ksmactors.cli.report import json_object, print_found
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
@@ -26,8 +26,12 @@ from ksmactors.interleave.strategies.follow import Follow
 @click.command()
 @click.argument("source", metavar="FILE|SCHEDULE")
 @click.option(
-    "--max-schedules", "budget", type=click.IntRange(1), default=shrinking.BUDGET, show_default=True, metavar="N",
+    "--max-schedules", type=click.IntRange(1), default=shrinking.MAX_SCHEDULES, show_default=True, metavar="N",
     help="The most schedules that are tried.",
+)  # fmt: skip
+@click.option(
+    "--max-seconds", type=Seconds(0, min_open=True), metavar="S",
+    help="End after so many seconds with the smallest so far. What is left then depends on the machine.",
 )  # fmt: skip
 @click.option(
     "--scenario", "scenario", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -39,7 +43,8 @@ from ksmactors.interleave.strategies.follow import Follow
 @output_options
 def shrink(
     source: str,
-    budget: int,
+    max_schedules: int,
+    max_seconds: float | None,
     scenario: Path | None,
     trust: bool,
     out: Path | None,
@@ -51,8 +56,9 @@ def shrink(
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
     that has the turn goes on, and when it cannot, the lowest-numbered ready one. What is left is written to a finding
-    file of its own, and told as a story. Exits with 1, since something is found. Ctrl-C ends it with the smallest so
-    far.
+    file of its own, and told as a story. It has the signature of the finding given, and has been replayed. Exits with
+    1, since something is found; with 4, and writes nothing, if the finding does not appear again. Ctrl-C and SIGTERM
+    end it with the smallest so far.
     """
     if scenario is not None and scenario.exists():
         raise UsageError(f"--scenario {scenario}: there is a file of that name; name one that does not exist")
@@ -65,8 +71,9 @@ def shrink(
             out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
 
     started = perf_counter()
+    task = partial(shrinking.shrink, then, max_schedules=max_schedules, max_seconds=max_seconds, on_try=on_try)
     try:
-        shrunk = interruption.run(partial(shrinking.shrink, then, budget=budget, on_try=on_try))
+        shrunk = interruption.run(task)
     except* KeyboardInterrupt:
         shrunk = None
     if shrunk is None:
@@ -79,6 +86,8 @@ def shrink(
     tally.keep(found)
     if shrunk.interrupted:
         notice("interrupted; this is the smallest so far")
+    elif shrunk.stopped_by and not quiet:
+        notice(shrunk.reached)
     if scenario is not None:
         _write_scenario(scenario, shrunk, then.seed)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status

@@ -9,8 +9,8 @@
     turns   how many runs, then for each: ready mask XOR the mask before, index of the chosen one among the
             ready, points in the run
     departures  how many, then for each: numbers among the texts of the actor that had the turn, of what it was about to
-            do and of the actor that got the turn; points that the first one had passed in its turns; 0 if it could have gone on, else how many
-            times in a row it had been stuck there
+            do and of the actor that got the turn; points that the first one had passed in its turns; 0 if it could have
+            gone on, else how many times in a row it had been stuck there
 
 A run is a stretch of equal choices: it is what a replay follows, exactly. The departures from the default order say
 the same by names: they are what can still be followed when unrelated code has changed (`strategies.follow`). Whatever

@@ -109,6 +109,29 @@ def test_a_budget(finding: str, capsys: Capsys) -> None:
     assert asked(capsys, "shrink", "--trust", finding, "--max-schedules", "2", status=1)["schedules_tried"] == 2
 
 
+def test_it_says_how_far_it_got(finding: str, capsys: Capsys) -> None:
+    """A budget that ends it is named, with the departures that are left and that there were."""
+    assert main(["shrink", finding, "--max-schedules", "2"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("ksmactors: stopped by --max-schedules 2: ")
+    assert err.endswith(" departures left\n")
+
+
+def test_another_signature_is_never_written(finding: str, tmp_path: Path, capsys: Capsys) -> None:
+    """A finding whose signature does not appear again: one line, exit status 4, its file untouched, nothing written."""
+    path, out = tmp_path / "other.json", tmp_path / "out"
+    content = json.loads(Path(finding).read_text()) | {"signature": "references/wrong_count@put_page"}
+    path.write_text(json.dumps(content))
+    before = path.read_bytes()
+    assert main(["shrink", str(path), "--out", str(out)]) == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "references/wrong_count@put_page is not found again: the replay found model/lost@run" in captured.err
+    assert list(out.iterdir()) == []
+    assert path.read_bytes() == before
+
+
 def test_ctrl_c(finding: str, program: Path, capsys: Capsys) -> None:
     """Ctrl-C exits with 130, and keeps the smallest so far; before anything was found there is nothing to keep."""
     for after, told in ((4, "interrupted; this is the smallest so far"), (1, "interrupted before the finding")):

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 import trio
 
 import ksmactors
+from ksmactors.campaign.corpus import signature_of
 from ksmactors.campaign.findings import save
 from ksmactors.campaign.outcome import Outcome, Verdict
+from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.diagnose import trying
+from ksmactors.diagnose.passes import READABLE_DEPARTURES
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.shrink import Shrunk, shrink
-from ksmactors.errors import UsageError
+from ksmactors.errors import NotShownAgain, UsageError
 from ksmactors.history.cases import CASES
-from ksmactors.interleave.schedule import decode, encode
+from ksmactors.interleave.schedule import decode, departures, encode
+from ksmactors.interleave.strategies.follow import Follow
 from ksmactors.interleave.strategies.registry import parse
+from ksmactors.interleave.strategies.replay import Replay, ReplayTape
+from ksmactors.interleave.tape import ActorTape, Tape, draws_of_actors
 from ksmactors.model import Int, Model, Table
 from workloads.classic import Lost
 
@@ -46,6 +55,29 @@ class Counts(Model):
         table.check(count.value >= self.workers, "lost", f"{self.workers} workers counted to {count.value}")
 
 
+class TwoDefects(Model):
+    """a late defect that takes two departures, and an early one that takes one"""
+
+    async def run(self, table: Table) -> None:
+        early, late = table.variable("early", 0), table.variable("late", 0)
+
+        async def reads() -> None:
+            seen = early.value
+            await early.read()
+            table.check(early.value in (seen, 2), "early", f"early became {early.value}")
+            for _ in range(2):
+                before = await late.read()
+                await late.write(before + 1)
+            table.check(late.value > 2, "late", f"late is {late.value}")
+
+        async def writes() -> None:
+            await early.write(1)
+            await early.write(2)
+            await late.write(await late.read() + 1)
+
+        await table.meet({"reads": reads(), "writes": writes()})
+
+
 class Interrupted(Counts):
     """Ctrl-C in the sixth schedule"""
 
@@ -69,22 +101,31 @@ class Fickle(Lost):
             await super().run(table)
 
 
-def first_found(subject: Subject, strategy: str = "random") -> Outcome:
-    """The first schedule that finds something."""
+def first_found(subject: Subject, strategy: str = "random", *, prepared: bool = False, signature: str = "") -> Outcome:
+    """The first schedule that finds something, or that signature; `prepared`: with a profile, as in a campaign."""
+    preparing = Preparing(run_schedule)
 
     async def search() -> Outcome:
         for seed in range(200):
-            outcome = await run_schedule(subject, seed, strategy, deciding=parse(strategy))
-            if outcome.verdict is Verdict.FINDING:
+            deciding = None if prepared else parse(strategy)
+            outcome = await run_schedule(subject, seed, strategy, deciding=deciding, preparing=preparing)
+            if outcome.verdict is Verdict.FINDING and signature in ("", signature_of(outcome)):
                 return outcome
         raise AssertionError("not found")
 
     return trio.run(search)
 
 
+def big_finding() -> tuple[Subject, Outcome]:
+    """A finding of a big workload with hundreds of departures, whose actors are stuck several times at one point."""
+    case = CASES["R7"]
+    subject = make_subject("numa_pingpong", kernel=case.kernel, without=case.without, with_=case.with_)
+    return subject, first_found(subject, "portfolio", prepared=True)
+
+
 def shrunk(outcome: Outcome, *, budget: int = 300) -> Shrunk:
     """What shrinking comes to."""
-    return trio.run(partial(shrink, recorded(outcome.schedule, trust=True), budget=budget))
+    return trio.run(partial(shrink, recorded(outcome.schedule, trust=True), max_schedules=budget))
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +203,63 @@ def test_a_case_of_the_corpus() -> None:
     assert {line.split()[0] for line in small.story[1:-1]} == {"ksmd", "migrationd/1"}
 
 
+def test_all_departures_of_a_big_finding_lead_to_it_again() -> None:
+    """What is kept is what was tried: following the departures of a big finding makes the same turns."""
+    subject, found = big_finding()
+    tapes: list[Tape] = [ReplayTape(decode(found.schedule))]
+    trio.run(partial(run_schedule, subject, 0, "", deciding=Replay(decode(found.schedule)), tape=tapes[0]))
+    given = departures(tapes[0])
+    assert len(given) > 200
+    assert max(one.stuck for one in given) > 1
+    tapes.append(ActorTape(draws_of_actors(tapes[0])))
+    again = trio.run(partial(run_schedule, subject, 0, "", deciding=Follow(given, slack=0), tape=tapes[1]))
+    assert tapes[1].turns == tapes[0].turns
+    assert signature_of(again) == signature_of(found)
+
+
+@pytest.mark.slow
+def test_a_big_finding_comes_down_to_a_story() -> None:
+    """Hundreds of departures in a big workload come down to what can be read, with the same signature, in 300 tries."""
+    _, found = big_finding()
+    small = shrunk(found, budget=300)
+    assert small.of > 200
+    assert len(small.departures) <= READABLE_DEPARTURES
+    assert signature_of(small.outcome) == signature_of(found)
+    assert decode(small.outcome.schedule).header["watch"] == decode(found.schedule).header["watch"]
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 7, 20, 300])
+def test_no_other_signature_whatever_the_budget(budget: int) -> None:
+    """A defect that takes more departures than another one of the workload is not exchanged for that one."""
+    subject = make_subject(TwoDefects)
+    for kind in ("early", "late"):
+        signature = f"model/{kind}@reads"
+        small = shrunk(first_found(subject, signature=signature), budget=budget)
+        assert signature_of(small.outcome) == signature
+        again = ksmactors.replay(small.outcome.schedule)
+        assert signature_of(again) == signature
+        assert small.tried <= budget
+
+
+def test_a_budget_in_seconds(found: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time is up it ends, even within a schedule, with the smallest so far, and says so."""
+    clock = count()
+    monkeypatch.setattr(trying, "monotonic", lambda: next(clock))
+    small = trio.run(partial(shrink, recorded(found.schedule), max_seconds=100))
+    assert small.stopped_by == "--max-seconds 100"
+    assert not small.interrupted
+    assert signature_of(small.outcome) == signature_of(found)
+    assert small.reached == f"stopped by --max-seconds 100: {len(small.departures)} of {small.of} departures left"
+    assert 1 < len(small.departures) < small.of
+
+
+def test_a_finding_of_another_signature_is_refused(found: Outcome) -> None:
+    """A recording that leads to something else than what is on record is inconclusive, and says what it led to."""
+    then = replace(recorded(found.schedule), signature="references/wrong_count@put_page")
+    with pytest.raises(NotShownAgain, match=r"put_page is not found again: the replay found model/lost@run"):
+        trio.run(shrink, then)
+
+
 def test_nothing_to_shrink() -> None:
     """A recording that finds nothing is refused in one line."""
     subject = make_subject(Lost)
@@ -171,12 +269,13 @@ def test_nothing_to_shrink() -> None:
 
 
 def test_a_finding_that_is_not_found_again() -> None:
-    """A workload that is no function of its choices is refused in one line: not found again by its departures."""
+    """A workload that is no function of its choices is refused in one line, as inconclusive."""
     Fickle.left = 200
     found = first_found(make_subject(Fickle))
     Fickle.left = 1
-    with pytest.raises(UsageError, match=r"lost_update@\S+ is not found again by its departures"):
+    with pytest.raises(NotShownAgain, match=r"lost_update@\S+ is not found again by its departures") as caught:
         shrunk(found)
+    assert caught.value.exit_status == 4
 
 
 def test_a_diverging_recording_that_names_lead_nowhere_with(found: Outcome) -> None:

@@ -1,0 +1,211 @@
+"""The frame of shrinking: what can be tried, the smallest so far, and when to stop.
+
+`Trials.consider` is the one place where something is kept, as in Hypothesis's shrinker: passes say what to try next,
+and know nothing of budgets, signatures or watchers. A try runs with the watcher alone that reported the finding, since
+watchers change no choice but take time. A try that succeeds is run again with all watchers, by the departures that it
+made: whatever is kept has been seen to lead to the same signature in the form in which it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from time import monotonic
+from typing import ClassVar, Final
+
+from ksmactors.campaign.outcome import Outcome
+from ksmactors.campaign.preparing import Preparing
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import Subject
+from ksmactors.errors import CutShort
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.schedule import Departure, departures
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.delegating import Delegating
+from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.tape import ActorTape, DrawsOfActors, Tape, draws_of_actors
+from ksmactors.watch import WATCHERS
+
+STEP_BUDGET_FACTOR: Final = 4
+"""How many times as long as the recording a try may be: in the default order some workloads wait for ever."""
+
+STEP_BUDGET_EXTRA: Final = 1_000
+"""Steps beyond that, for short recordings."""
+
+DISPUTED_MAX: Final = 5
+"""Tries in a row that only the one watcher calls a success, after which all watchers look at every try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is tried: a workload with its parameters, departures from the default order, and what is drawn.
+
+    `slack` is that of `strategies.follow`.
+    """
+
+    subject: Subject
+    departures: tuple[Departure, ...]
+    draws: DrawsOfActors
+    slack: int = 0
+
+    @property
+    def key(self) -> str:
+        """Equal for candidates that make the same schedule."""
+        return repr(
+            (self.subject.params, self.subject.watchers, self.slack, self.departures, sorted(self.draws.items()))
+        )
+
+
+class Stop(Exception):
+    """A budget is used up; the message says which."""
+
+
+class Deadline(Delegating):
+    """Does what another strategy does, until it is too late.
+
+    Raises CutShort at the first choice after `deadline` (of `time.monotonic`, in seconds).
+    """
+
+    name: ClassVar[str] = "deadline"
+
+    def __init__(self, inner: Strategy, deadline: float) -> None:
+        super().__init__()
+        self.inner, self._deadline = inner, deadline
+        self.fair, self.thorough = inner.fair, inner.thorough
+
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self.inner.begin(rng)
+
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        if monotonic() > self._deadline:
+            raise CutShort("too late")
+        return self.inner.choose(ready, current)
+
+    def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
+        return self.inner.horizon(ready, current)
+
+
+@dataclass(slots=True)
+class Trials:
+    """The smallest candidate so far, and the tries that led to it.
+
+    Attributes:
+        seed: of the recording, for the headers of schedules.
+        signature: of the finding; nothing else is kept.
+        best: the smallest candidate so far; its departures are those that happened.
+        outcome: of `best`, with all watchers; its schedule string replays it.
+        max_schedules, max_seconds: budgets; None is without end.
+        tried: schedules run so far.
+        on_try: called after each success with the schedules tried and the departures left.
+    """
+
+    seed: int
+    signature: str
+    best: Candidate
+    outcome: Outcome
+    max_schedules: int | None = None
+    max_seconds: float | None = None
+    on_try: Callable[[int, int], None] = lambda _tried, _left: None
+    tried: int = 0
+    started: float = field(init=False)
+    _limit: int = field(init=False)
+    _failed: set[str] = field(default_factory=set)
+    _disputed: int = 0
+    _preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
+
+    def __post_init__(self) -> None:
+        self.started = monotonic()
+        self._limit = STEP_BUDGET_FACTOR * self.outcome.steps + STEP_BUDGET_EXTRA
+
+    # -- what passes call ---------------------------------------------------------------------------------
+
+    @property
+    def departures(self) -> tuple[Departure, ...]:
+        """Of the smallest so far."""
+        return self.best.departures
+
+    async def consider(self, candidate: Candidate, *, steps: int | None = None) -> bool:
+        """Try a candidate. It is the smallest so far if it leads to the signature, with no more departures than are
+        left now and, if given, in fewer `steps`; then return True.
+
+        Raises:
+            Stop: a budget is used up.
+        """
+        key = candidate.key
+        if key in self._failed:
+            return False
+        outcome, tape = await self._follow(candidate, self._quick(candidate.subject))
+        if await self._accepts(candidate, outcome, tape, steps):
+            return True
+        self._failed.add(key)
+        return False
+
+    async def leave_out(self, rest: Sequence[Departure]) -> bool:
+        """Whether the finding stays with these departures alone."""
+        return await self.consider(replace(self.best, departures=tuple(rest), slack=0))
+
+    async def sample(
+        self, subject: Subject, strategy: str, seed: int, *, draws: DrawsOfActors | None = None, fewer: bool = True
+    ) -> bool:
+        """Run the schedule of a seed under a strategy, with what is drawn at random or given as `draws`. Keep it if it
+        shows the signature with fewer departures, or unless `fewer` with as many."""
+        quick = self._quick(subject)
+        tape = Tape(seed) if draws is None else ActorTape(draws)
+        outcome = await self._run(quick, seed, strategy, tape, None)
+        if fewer and len(tape.departures) >= len(self.departures):
+            return False
+        found = Candidate(subject, tuple(departures(tape)), draws_of_actors(tape))
+        return await self._accepts(found, outcome, tape, None)
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _quick(self, subject: Subject) -> Subject:
+        """What a first try runs: with the one watcher, and few steps."""
+        alone = tuple({self.signature.partition("/")[0]} & WATCHERS.keys())
+        watchers = alone if self._disputed < DISPUTED_MAX else subject.watchers
+        return replace(subject, watchers=watchers, max_steps=min(subject.max_steps, self._limit))
+
+    async def _accepts(self, candidate: Candidate, outcome: Outcome, tape: Tape, steps: int | None) -> bool:
+        """Keep what was tried as the smallest so far, if it is, and if all watchers agree."""
+        if self._signature(outcome) != self.signature or len(tape.departures) > len(self.departures):
+            return False
+        if steps is not None and outcome.steps >= steps:
+            return False
+        happened = Candidate(candidate.subject, tuple(departures(tape)), draws_of_actors(tape))
+        for one in (happened, candidate):  # the departures that happened lead there again, unless names are ambiguous
+            outcome, tape = await self._follow(one, one.subject, told=True)
+            if self._signature(outcome) == self.signature and len(tape.departures) <= len(self.departures):
+                self.best, self.outcome, self._disputed = one, outcome, 0
+                self.on_try(self.tried, len(self.departures))
+                return True
+        self._disputed += 1
+        return False
+
+    async def _follow(self, candidate: Candidate, subject: Subject, *, told: bool = False) -> tuple[Outcome, Tape]:
+        tape = ActorTape(candidate.draws)
+        following = Follow(candidate.departures, slack=candidate.slack)
+        return await self._run(subject, self.seed, Follow.name, tape, following, told=told), tape
+
+    async def _run(
+        self, subject: Subject, seed: int, strategy: str, tape: Tape, deciding: Strategy | None, *, told: bool = False
+    ) -> Outcome:
+        """Run a schedule within the budgets. The outcome has no schedule string and no events unless `told`."""
+        if self.max_schedules is not None and self.tried >= self.max_schedules:
+            raise Stop(f"--max-schedules {self.max_schedules}")
+        self.tried += 1
+        if deciding is None:
+            deciding = await self._preparing.strategy(subject, seed, strategy)
+        if self.max_seconds is not None:
+            deciding = Deadline(deciding, self.started + self.max_seconds)
+        try:
+            return await run_schedule(
+                subject, seed, strategy, deciding=deciding, tape=tape, known=() if told else (self.signature,)
+            )
+        except CutShort:
+            raise Stop(f"--max-seconds {self.max_seconds:g}") from None
+
+    @staticmethod
+    def _signature(outcome: Outcome) -> str:
+        return outcome.defect.signature if outcome.defect is not None else ""
