@@ -43,6 +43,10 @@ LATEST: Final = 4
 """Functions that an actor has returned from which are named, the latest."""
 
 
+IN_PASSING: Final = 1
+"""Steps for which the promise holds while one thing is in neither of two places: that mends nothing."""
+
+
 class Stretch(NamedTuple):
     """What an actor did between two calls of the conductor; `on` names what of what broke it is on."""
 
@@ -88,6 +92,8 @@ class Culprit(Observer):
         """By number of the actor, its own share of what is wrong."""
         self._broken: dict[int, Broken] = {}
         """By number of the actor (of a fact that is no sum, of any): what broke it, unless it was mended since."""
+        self._mended: dict[int, tuple[int, Broken | None]] = {}
+        """When it was mended last, and what had broken it."""
         self.touched_by: deque[Stretch] = deque(maxlen=REACH)
         """The stretches that touch what broke, earliest first."""
         self._passed: dict[int, deque[Functions]] = {}
@@ -147,12 +153,19 @@ class Culprit(Observer):
             owner = actor.number if probe.adds_up else 0
             owed = self._owed.get(owner, 0) + wrong - self._wrong
             if not owed:
-                self._broken.pop(owner, None)
+                self._mended[owner] = conductor.step, self._broken.pop(owner, None)
             elif not self._owed.get(owner, 0):
-                passed = tuple(self._passed.get(actor.number, ()))
-                self._broken[owner] = Broken(self._asked_at, self._stretch(actor, op), passed)
+                self._broken[owner] = self._at_fault(owner, actor, op)
             self._owed[owner], self._wrong = owed, wrong
         self._asked_at = conductor.step
+
+    def _at_fault(self, owner: int, actor: Actor, op: Operation | None) -> Broken:
+        """What has broken it now: this; unless it was mended in passing only, by an operation that is half done."""
+        assert self._conductor is not None
+        step, before = self._mended.get(owner, (0, None))
+        if before is not None and self._conductor.step - step <= IN_PASSING and before.stretch.actor is actor:
+            return before
+        return Broken(self._asked_at, self._stretch(actor, op), tuple(self._passed.get(actor.number, ())))
 
     def _stretch(self, actor: Actor, op: Operation | None) -> Stretch:
         assert self._conductor is not None

@@ -29,6 +29,9 @@ from ksmactors.mm.frame import Frame
 REACH: Final = 4_000
 """Operations before a finding among which the two that met are looked for; the latest pair is the one wanted."""
 
+LOOPS: Final = frozenset({"ksm_scan_thread", "ksm_do_scan"})
+"""Functions that go from page to page: what was done in them before may have been about another one."""
+
 BELOW: Final = "unrolled_run"
 """The function of trio that runs all tasks: what is seen as the caller of an actor's outermost function."""
 
@@ -88,6 +91,8 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     about, known = again.error.about, _known(accesses, again.error)
     site = culprit.site(again.error)
     met = known or (_meeting(accesses, defect.actors[0], about) if site else ())
+    if met and not known and not _is_recent(met, defect.actors[0], culprit, site):
+        met = ()
     finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
     explanation = Explanation(
         tuple(access.told(_callers(access, culprit)) for access in met),
@@ -99,6 +104,14 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     explanation = replace(explanation, looks_like=tuple(case.name for case in alike))
     functions = _functions(defect, known, (*accesses.done, *met))
     return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
+
+
+def _is_recent(met: Sequence[_Access], turn: str, culprit: Culprit, site: Functions) -> bool:
+    """Whether the one that found it took its step on the way to where it found it: in a function that it is in still,
+    and that is not the loop that it has come from."""
+    functions = next(culprit.functions_of(access.actor, access.op) for access in met if access.actor.name == turn)
+    inner = [frame for frame in site if frame.f_code.co_name not in LOOPS]
+    return not functions or any(frame in inner for frame in functions)
 
 
 def _callers(access: _Access, culprit: Culprit) -> tuple[str, ...]:

@@ -44,7 +44,10 @@ CULPRITS: Final[dict[str, str]] = {
     "S6j": "stable_node_from_migrate_nodes head < stable_tree_search",
     "S6k": "move_to_new_page mapping + page_stable_node mapping",
     "S6l": "stable_tree_erase stable_tree < stable_tree_search",
-    "S6m": "wp_page_copy page_table_lock, page_stable_node, stable_tree_search, remove_rmap_item_from_tree, unstable_tree_search_insert, merge_two",
+    "S6m": (
+        "wp_page_copy page_table_lock, page_stable_node, stable_tree_search, remove_rmap_item_from_tree, "
+        "unstable_tree_search_insert, merge_two"
+    ),
     "S6n": "ksm_do_scan refcount, scan_get_next_rmap_item, cmp_and_merge_page",
     "R1": "leave_mm mm_slot < unmerge_and_remove_all_rmap_items",
     "R1-mremap": "mremap pte",
@@ -61,7 +64,7 @@ CULPRITS: Final[dict[str, str]] = {
     "F5": "scan_get_next_rmap_item",
     "G2": "try_to_merge_with_ksm_page",
     "G3": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
-    "G4": "add_to_swap dirty < shrink_locked_page",
+    "G4": "add_to_swap_cache swap_page < add_to_swap",
     "G5": "mmdrop life < mmput",
     "G9": "leave_mm mm_slot < unmerge_and_remove_all_rmap_items",
     "G10": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",

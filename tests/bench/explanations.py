@@ -39,6 +39,7 @@ from ksmactors.history.cases import CASES as CORPUS
 from ksmactors.history.commits import COMMITS
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.injection import describe_injection
+from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
 from tests.helpers import broken
 
@@ -205,7 +206,8 @@ async def others() -> list[Row]:
     for cls in classes:
         if cls.__module__ != broken.__name__:
             continue
-        name = f"{broken.__file__}:{cls.__name__}"
+        name = f"broken-{cls.__name__}"
+        register(name, cls, origin="tests")
         for workload, params in (
             ("litmus.scan_meets_migration", {"merge_across_nodes": "0"}), ("litmus.unmerge_meets_fork", {}),
             ("litmus.scan_meets_hotplug", {}), ("litmus.moved_page_finds_equal", {}), *((big, {}) for big in BIG),
