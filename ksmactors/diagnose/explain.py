@@ -130,12 +130,13 @@ def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
             broken.held_until,
             _step(broken.stretch),
             culprit.before_the_break(broken),
+            culprit.entered(broken),
             _step(looked) if looked is not None else None,
             *found,
         )
     visit = culprit.last_visit if not site else None
     if visit is None:
-        return Break(None, None, (), None, *found)
+        return Break(None, None, (), (), None, *found)
     return Break(None, _step(visit), culprit.in_the_visit(visit))
 
 
