@@ -255,7 +255,7 @@ def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Pro
     """
     pfn = number_of(finding, "pfn")
     if finding.kind == "null_dereference" and pfn is not None:
-        return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
+        return Probe(lambda: getattr(frame_at(kernel, pfn), "stable_node", None) is None)
     if finding.watcher == "references" and pfn is not None:
         return references(kernel, pfn)
     if finding.kind == "stranded_migration_entry" and pfn is not None:
