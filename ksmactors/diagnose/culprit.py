@@ -285,9 +285,11 @@ class Culprit(Observer):
         called = dict.fromkeys(name for place in passed for name in _inside({by}, place)[:1])
         return tuple(called)[-2 * LATEST :]
 
-    def functions_of(self, actor: Actor, op: Operation) -> Functions:
-        """The functions in which an actor did an operation on what broke, the last time."""
-        return next((one.functions for one in reversed(self.touched_by) if one.actor is actor and one.op == op), ())
+    def functions_of(self, actor: Actor, op: Operation, step: int) -> Functions:
+        """The functions in which an actor did an operation on what broke, at a step or as soon after it as the turn came
+        back; none if it was not done before the end."""
+        done = (one.functions for one in self.touched_by if one.step >= step and one.actor is actor and one.op == op)
+        return next(done, ())
 
     def looked(self, actor: Actor, before: Stretch) -> Stretch | None:
         """The last stretch in which an actor touched what broke before that was broken by another one."""

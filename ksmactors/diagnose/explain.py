@@ -95,7 +95,7 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
         met = ()
     finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
     explanation = Explanation(
-        tuple(access.told(_callers(access, culprit)) for access in met),
+        tuple(access.told(_callers(access, culprit, site)) for access in met),
         tuple(_described(one) for one in about),
         (),
         _break(culprit, finder, site),
@@ -109,14 +109,17 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
 def _is_recent(met: Sequence[_Access], turn: str, culprit: Culprit, site: Functions) -> bool:
     """Whether the one that found it took its step on the way to where it found it: in a function that it is in still,
     and that is not the loop that it has come from."""
-    functions = next(culprit.functions_of(access.actor, access.op) for access in met if access.actor.name == turn)
+    functions = next(culprit.functions_of(*access[:3]) for access in met if access.actor.name == turn)
     inner = [frame for frame in site if frame.f_code.co_name not in LOOPS]
     return not functions or any(frame in inner for frame in functions)
 
 
-def _callers(access: _Access, culprit: Culprit) -> tuple[str, ...]:
-    """The functions around the one that an access was in, as far as the replay has kept them."""
-    functions = culprit.met.get((access.actor.number, access.step)) or culprit.functions_of(access.actor, access.op)
+def _callers(access: _Access, culprit: Culprit, site: Functions) -> tuple[str, ...]:
+    """The functions around the one that an access was in, as far as the replay has kept them; of the one that was under
+    way, those in which it was found."""
+    functions = culprit.met.get((access.actor.number, access.step)) or culprit.functions_of(*access[:3])
+    if not functions and access.function in names(site):
+        functions = site
     return tuple(name for name in names(functions) if name != access.function)
 
 
