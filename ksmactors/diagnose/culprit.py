@@ -286,8 +286,8 @@ class Culprit(Observer):
         return tuple(called)[-2 * LATEST :]
 
     def functions_of(self, actor: Actor, op: Operation, step: int) -> Functions:
-        """The functions in which an actor did an operation on what broke, at a step or as soon after it as the turn came
-        back; none if it was not done before the end."""
+        """The functions in which an actor did an operation on what broke, at a step or when the turn came back to it;
+        none if it was not done before the end."""
         done = (one.functions for one in self.touched_by if one.step >= step and one.actor is actor and one.op == op)
         return next(done, ())
 

@@ -43,10 +43,10 @@ from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
 from tests.helpers import broken
 
-LITMUS_SCHEDULES = 150
+LITMUS_SCHEDULES = 60
 """Random schedules of a case's litmus test in which it must be found."""
 
-BIG_SCHEDULES = 8
+BIG_SCHEDULES = 3
 """Random schedules of each big workload in which it may be found."""
 
 BIG = (
