@@ -76,6 +76,7 @@ class Break:
             was found; None if none is known.
         after: the functions that its actor had returned from just before, in order: those that touched what broke, and
             the latest.
+        entered: those that it entered within the step, innermost first, if what the step is on is not what broke.
         looked: the step at which the actor that found it had touched it last before it was broken by another one.
         finder: who found it; empty if that was not in a kernel function.
         found_in: the kernel functions that the finder was in, innermost first.
@@ -85,6 +86,7 @@ class Break:
     held_until: int | None = None
     by: Step | None = None
     after: tuple[str, ...] = ()
+    entered: tuple[str, ...] = ()
     looked: Step | None = None
     finder: str = ""
     found_in: tuple[str, ...] = ()
@@ -93,6 +95,7 @@ class Break:
     def __str__(self) -> str:
         parts = []
         after, found_after = (f", after {', '.join(one)}" if one else "" for one in (self.after, self.found_after))
+        after += f", on the way into {', '.join(self.entered)}" if self.entered else ""
         if self.by is not None and self.held_until is not None:
             parts.append(f"held until step {self.held_until}; broken for good at {self.by.step}: {self.by}{after}")
         elif self.by is not None:

@@ -43,6 +43,10 @@ LATEST: Final = 4
 """Functions that an actor has returned from which are named, the latest."""
 
 
+IN_PASSING: Final = 1
+"""Steps for which the promise holds while one thing is in neither of two places: that mends nothing."""
+
+
 class Stretch(NamedTuple):
     """What an actor did between two calls of the conductor; `on` names what of what broke it is on."""
 
@@ -55,11 +59,13 @@ class Stretch(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """The stretch that broke it for good, the last step at which it held, and where its actor had been just before."""
+    """The stretch that broke it for good, the last step at which it held, where its actor had been just before, and
+    the functions that it was in at the end of this stretch and not at its beginning."""
 
     held_until: int
     stretch: Stretch
     passed: tuple[Functions, ...]
+    entered: Functions
 
 
 class Culprit(Observer):
@@ -86,8 +92,11 @@ class Culprit(Observer):
         self._wrong = self._asked_at = 0
         self._owed: dict[int, int] = {}
         """By number of the actor, its own share of what is wrong."""
-        self._broken: dict[int, Broken] = {}
-        """By number of the actor (of a fact that is no sum, of any): what broke it, unless it was mended since."""
+        self._broken: dict[int, list[Broken]] = {}
+        """By number of the actor (of a fact that is no sum, of any): what broke it, as far as it was not mended since;
+        of a sum, for each unit of it."""
+        self._mended: dict[int, tuple[int, Broken | None]] = {}
+        """When it was mended last, and what had broken it."""
         self.touched_by: deque[Stretch] = deque(maxlen=REACH)
         """The stretches that touch what broke, earliest first."""
         self._passed: dict[int, deque[Functions]] = {}
@@ -97,6 +106,7 @@ class Culprit(Observer):
         kernel = machine.kernel
         self._kernel, self._conductor = kernel, machine.conductor
         machine.conductor.observe(self)
+        kernel.declare_fields()
         self._modules = frozenset(cls.__module__ for cls in type(kernel).__mro__)
         watchers = [one for one in machine.watchers if isinstance(one, Watcher) and one.name == self._finding.watcher]
         probes = (one.probe(self._finding) for one in watchers)
@@ -145,14 +155,38 @@ class Culprit(Observer):
         wrong = self._wrong if answer is None else int(answer)
         if wrong != self._wrong:
             owner = actor.number if probe.adds_up else 0
-            owed = self._owed.get(owner, 0) + wrong - self._wrong
-            if not owed:
-                self._broken.pop(owner, None)
-            elif not self._owed.get(owner, 0):
-                passed = tuple(self._passed.get(actor.number, ()))
-                self._broken[owner] = Broken(self._asked_at, self._stretch(actor, op), passed)
-            self._owed[owner], self._wrong = owed, wrong
+            before = self._owed.get(owner, 0)
+            now = self._owed[owner] = before + wrong - self._wrong
+            self._wrong = wrong
+            debts = self._broken.setdefault(owner, [])
+            if before * now < 0:
+                debts.clear()
+            while len(debts) > (abs(now) if probe.adds_up else now != 0):
+                self._mended[owner] = conductor.step, debts.pop(self._paid(debts, actor))
+            if (now and not debts) or (probe.adds_up and len(debts) < abs(now)):
+                broken = self._at_fault(owner, actor, op)
+                debts += [broken] * (abs(now) - len(debts) if probe.adds_up else 1)
         self._asked_at = conductor.step
+
+    def _paid(self, debts: Sequence[Broken], actor: Actor) -> int:
+        """Which of the debts of an actor it has paid: the one that was made nearest to where it is now: the most
+        functions that it is in still, the fewest that it has returned from; of several the latest."""
+        here = {*self._at.get(actor.number, ()), *self._functions()}
+        near = []
+        for place, one in enumerate(debts):
+            frames = {*one.stretch.functions, *one.entered}
+            near.append((len(frames & here), -len(frames - here), place))
+        return max(near)[2]
+
+    def _at_fault(self, owner: int, actor: Actor, op: Operation | None) -> Broken:
+        """What has broken it now: this; unless it was mended in passing only, by an operation that is half done."""
+        assert self._conductor is not None
+        step, before = self._mended.pop(owner, (0, None))
+        if before is not None and self._conductor.step - step <= IN_PASSING and before.stretch.actor is actor:
+            return before
+        stretch = self._stretch(actor, op)
+        entered = tuple(frame for frame in self._functions() if frame not in stretch.functions)
+        return Broken(self._asked_at, stretch, tuple(self._passed.get(actor.number, ())), entered)
 
     def _stretch(self, actor: Actor, op: Operation | None) -> Stretch:
         assert self._conductor is not None
@@ -216,7 +250,7 @@ class Culprit(Observer):
     def broken(self) -> Broken | None:
         """What broke it for good; None: it held until the finding, or there is no question."""
         sign = 1 if self._wrong > 0 else -1
-        guilty = [one for number, one in self._broken.items() if self._owed[number] * sign > 0]
+        guilty = [one for number, debts in self._broken.items() for one in debts if self._owed[number] * sign > 0]
         return max(guilty, key=lambda one: one.held_until, default=None)
 
     def site(self, error: Finding) -> Functions:
@@ -229,6 +263,13 @@ class Culprit(Observer):
         stretch = broken.stretch
         touching = [one for one in self.touched_by if one.actor is stretch.actor and one.step <= stretch.step]
         return _returned(stretch.functions, touching, broken.passed)
+
+    def entered(self, broken: Broken) -> tuple[str, ...]:
+        """The functions that the actor that broke it entered in that stretch, unless what it did there says enough."""
+        op, here = broken.stretch.op, names(broken.stretch.functions)
+        if op is not None and self._concerned(op):
+            return ()
+        return tuple(name for name in names(broken.entered) if name not in here)
 
     def before_the_end(self, actor: Actor, functions: Functions) -> tuple[str, ...]:
         """The kernel functions that an actor had returned from when the schedule ended, and it was in `functions`."""
@@ -244,9 +285,11 @@ class Culprit(Observer):
         called = dict.fromkeys(name for place in passed for name in _inside({by}, place)[:1])
         return tuple(called)[-2 * LATEST :]
 
-    def functions_of(self, actor: Actor, op: Operation) -> Functions:
-        """The functions in which an actor did an operation on what broke, the last time."""
-        return next((one.functions for one in reversed(self.touched_by) if one.actor is actor and one.op == op), ())
+    def functions_of(self, actor: Actor, op: Operation, step: int) -> Functions:
+        """The functions in which an actor did an operation on what broke, at a step or when the turn came back to it;
+        none if it was not done before the end."""
+        done = (one.functions for one in self.touched_by if one.step >= step and one.actor is actor and one.op == op)
+        return next(done, ())
 
     def looked(self, actor: Actor, before: Stretch) -> Stretch | None:
         """The last stretch in which an actor touched what broke before that was broken by another one."""

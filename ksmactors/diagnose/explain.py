@@ -29,6 +29,9 @@ from ksmactors.mm.frame import Frame
 REACH: Final = 4_000
 """Operations before a finding among which the two that met are looked for; the latest pair is the one wanted."""
 
+LOOPS: Final = frozenset({"ksm_scan_thread", "ksm_do_scan"})
+"""Functions that go from page to page: what was done in them before may have been about another one."""
+
 BELOW: Final = "unrolled_run"
 """The function of trio that runs all tasks: what is seen as the caller of an actor's outermost function."""
 
@@ -88,9 +91,11 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     about, known = again.error.about, _known(accesses, again.error)
     site = culprit.site(again.error)
     met = known or (_meeting(accesses, defect.actors[0], about) if site else ())
+    if met and not known and not _is_recent(met, defect.actors[0], culprit, site):
+        met = ()
     finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
     explanation = Explanation(
-        tuple(access.told(_callers(access, culprit)) for access in met),
+        tuple(access.told(_callers(access, culprit, site)) for access in met),
         tuple(_described(one) for one in about),
         (),
         _break(culprit, finder, site),
@@ -101,9 +106,20 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
 
 
-def _callers(access: _Access, culprit: Culprit) -> tuple[str, ...]:
-    """The functions around the one that an access was in, as far as the replay has kept them."""
-    functions = culprit.met.get((access.actor.number, access.step)) or culprit.functions_of(access.actor, access.op)
+def _is_recent(met: Sequence[_Access], turn: str, culprit: Culprit, site: Functions) -> bool:
+    """Whether the one that found it took its step on the way to where it found it: in a function that it is in still,
+    and that is not the loop that it has come from."""
+    functions = next(culprit.functions_of(*access[:3]) for access in met if access.actor.name == turn)
+    inner = [frame for frame in site if frame.f_code.co_name not in LOOPS]
+    return not functions or any(frame in inner for frame in functions)
+
+
+def _callers(access: _Access, culprit: Culprit, site: Functions) -> tuple[str, ...]:
+    """The functions around the one that an access was in, as far as the replay has kept them; of the one that was under
+    way, those in which it was found."""
+    functions = culprit.met.get((access.actor.number, access.step)) or culprit.functions_of(*access[:3])
+    if not functions and access.function in names(site):
+        functions = site
     return tuple(name for name in names(functions) if name != access.function)
 
 
@@ -117,12 +133,13 @@ def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
             broken.held_until,
             _step(broken.stretch),
             culprit.before_the_break(broken),
+            culprit.entered(broken),
             _step(looked) if looked is not None else None,
             *found,
         )
     visit = culprit.last_visit if not site else None
     if visit is None:
-        return Break(None, None, (), None, *found)
+        return Break(None, None, (), (), None, *found)
     return Break(None, _step(visit), culprit.in_the_visit(visit))
 
 

@@ -12,7 +12,7 @@ CULPRITS: Final[dict[str, str]] = {
     "S2b": "ksm_memory_callback",
     "S2c": "check_stable_entry",
     "S2d": "pfn_to_page",
-    "S3": "move_to_new_page mapping + page_stable_node mapping",
+    "S3": "ksm_migrate_page mapping < migrate_page_copy",
     "S3a": "get_ksm_page kpfn + ksm_migrate_page kpfn",
     "S3b": "get_ksm_page mapping + move_to_new_page mapping",
     "S4": "run_store",
@@ -29,7 +29,7 @@ CULPRITS: Final[dict[str, str]] = {
     "S5b-R7": "get_ksm_page kpfn + ksm_migrate_page kpfn",
     "S5b-W4": "get_ksm_page kpfn + ksm_migrate_page kpfn",
     "S5c": "free_stable_node",
-    "S5e": "move_to_new_page mapping + page_stable_node mapping",
+    "S5e": "ksm_migrate_page mapping < migrate_page_copy",
     "S5f": "get_ksm_page swap_cache + migrate_page_copy swap_cache",
     "S5g": "stable_tree_append",
     "S6": "migrate_page_copy content + try_to_merge_one_page content",
@@ -44,7 +44,10 @@ CULPRITS: Final[dict[str, str]] = {
     "S6j": "stable_node_from_migrate_nodes head < stable_tree_search",
     "S6k": "move_to_new_page mapping + page_stable_node mapping",
     "S6l": "stable_tree_erase stable_tree < stable_tree_search",
-    "S6m": "wp_page_copy page_table_lock, page_stable_node, stable_tree_search, remove_rmap_item_from_tree, unstable_tree_search_insert, merge_two",
+    "S6m": (
+        "wp_page_copy page_table_lock, page_stable_node, stable_tree_search, remove_rmap_item_from_tree, "
+        "unstable_tree_search_insert, merge_two"
+    ),
     "S6n": "ksm_do_scan refcount, scan_get_next_rmap_item, cmp_and_merge_page",
     "R1": "leave_mm mm_slot < unmerge_and_remove_all_rmap_items",
     "R1-mremap": "mremap pte",
@@ -61,7 +64,7 @@ CULPRITS: Final[dict[str, str]] = {
     "F5": "scan_get_next_rmap_item",
     "G2": "try_to_merge_with_ksm_page",
     "G3": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
-    "G4": "add_to_swap dirty < shrink_locked_page",
+    "G4": "add_to_swap_cache swap_page < add_to_swap",
     "G5": "mmdrop life < mmput",
     "G9": "leave_mm mm_slot < unmerge_and_remove_all_rmap_items",
     "G10": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",

@@ -138,10 +138,12 @@ def references(kernel: Ksm, pfn: int) -> Probe:
     """A frame has a reference for each mapping, for the swap cache and for its place in a pagevec; what is beyond these
     was taken by some actor, which has to give it back."""
 
-    def wrong() -> int:
+    def wrong() -> int | None:
         frame = frame_at(kernel, pfn)
-        if frame is None or frame.refcount < 0:
-            return 0  # frozen: who froze them has them all
+        if frame is None:
+            return 0
+        if frame.refcount < 0:
+            return None  # frozen: who froze them has them all
         waiting = sum(page is frame for pagevec in kernel.lru_add_pvecs.values() for page in pagevec)
         return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting
 
@@ -253,7 +255,7 @@ def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Pro
     """
     pfn = number_of(finding, "pfn")
     if finding.kind == "null_dereference" and pfn is not None:
-        return Probe(lambda: names_no_node(frame_at(kernel, pfn)))
+        return Probe(lambda: getattr(frame_at(kernel, pfn), "stable_node", None) is None)
     if finding.watcher == "references" and pfn is not None:
         return references(kernel, pfn)
     if finding.kind == "stranded_migration_entry" and pfn is not None:

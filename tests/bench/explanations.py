@@ -39,13 +39,14 @@ from ksmactors.history.cases import CASES as CORPUS
 from ksmactors.history.commits import COMMITS
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.injection import describe_injection
+from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
 from tests.helpers import broken
 
-LITMUS_SCHEDULES = 150
+LITMUS_SCHEDULES = 60
 """Random schedules of a case's litmus test in which it must be found."""
 
-BIG_SCHEDULES = 8
+BIG_SCHEDULES = 3
 """Random schedules of each big workload in which it may be found."""
 
 BIG = (
@@ -205,7 +206,8 @@ async def others() -> list[Row]:
     for cls in classes:
         if cls.__module__ != broken.__name__:
             continue
-        name = f"{broken.__file__}:{cls.__name__}"
+        name = f"broken-{cls.__name__}"
+        register(name, cls, origin="tests")
         for workload, params in (
             ("litmus.scan_meets_migration", {"merge_across_nodes": "0"}), ("litmus.unmerge_meets_fork", {}),
             ("litmus.scan_meets_hotplug", {}), ("litmus.moved_page_finds_equal", {}), *((big, {}) for big in BIG),

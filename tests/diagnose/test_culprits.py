@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,18 @@ def measured() -> dict[str, str]:
 
 def rendered(table: dict[str, str]) -> str:
     """The module with the table."""
-    return HEAD + "".join(f'    "{name}": "{text}",\n' for name, text in table.items()) + TAIL
+    return HEAD + "".join(_row(name, text) for name, text in table.items()) + TAIL
+
+
+def _row(name: str, text: str) -> str:
+    line = f'    "{name}": "{text}",\n'
+    return line if len(line) <= 120 else f'    "{name}": (\n        "' + '"\n        "'.join(wrap(text)) + '"\n    ),\n'
+
+
+def wrap(text: str) -> list[str]:
+    """A text in pieces that fit a line."""
+    pieces = textwrap.wrap(text, 100)
+    return [f"{piece} " if piece is not pieces[-1] else piece for piece in pieces]
 
 
 @pytest.mark.skipif(not os.environ.get("UPDATE_CULPRITS"), reason="only to renew the table")

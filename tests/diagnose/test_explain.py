@@ -43,8 +43,6 @@ def test_the_two_steps_that_met() -> None:
     [
         ("S5b", ("migrationd/1", "ksm_migrate_page"), ("ksmd", "get_ksm_page")),
         ("S6", ("migrationd/1", "migrate_page_copy"), ("ksmd", "try_to_merge_one_page")),
-        ("S6c", ("ksmd", "remove_rmap_item_from_tree"), ("exit/D", "zap_page_range")),
-        ("S6f", ("ksmd", "stable_tree_walk"), ("exit/C", "zap_page_range")),
         ("N3", ("ksmd", "find_mergeable_vma"), ("thread/A", "split_vma")),
         ("N8", ("exit/A", "exit_mmap"), ("unmerged/sysfs", "unmerge_and_remove_all_rmap_items")),
     ],

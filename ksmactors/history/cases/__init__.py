@@ -64,7 +64,7 @@ def cases_of(commit: Commit) -> list[Case]:
 
 def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
     """The cases whose finding has this signature, and in which the same function broke the same kind of thing; before
-    those that have this signature only now and then.
+    those that have this signature only now and then; of the same kernel first.
 
     What only an older kernel has is not looked for in the one that all of it is repaired in.
     """
@@ -75,4 +75,4 @@ def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
         and CULPRITS.get(case.name) == fingerprint
         and (case.with_ or case.without or kernel != REPAIRED or case.kernel == kernel)
     )
-    return sorted(alike, key=lambda case: case.signature != signature)
+    return sorted(alike, key=lambda case: (case.signature != signature, case.kernel != kernel))

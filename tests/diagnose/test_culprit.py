@@ -1,0 +1,170 @@
+"""The step that broke what a finding is about is named: actor, function, what it did, and until when it had held."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import trio
+
+from ksmactors.campaign.corpus import show, subject_of
+from ksmactors.campaign.outcome import Break, Explanation, Outcome, Verdict
+from ksmactors.campaign.schedule import run_schedule
+from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.campaign.tally import Found
+from ksmactors.cli.report import described
+from ksmactors.diagnose.explain import explain
+from ksmactors.history.cases import CASES
+from ksmactors.kernels import register
+from ksmactors.ksm.kernel import Ksm
+from tests.helpers import broken
+
+SCHEDULES = 20
+"""Random schedules in which a broken kernel must be found; each of those below is in the first few."""
+
+
+def explanation_of(outcome: Outcome) -> Explanation:
+    """What is told of a finding."""
+    assert outcome.defect is not None
+    assert outcome.defect.explanation is not None
+    return outcome.defect.explanation
+
+
+def case_explained(name: str) -> Explanation:
+    """Of the directed schedule of a case."""
+
+    async def run() -> Outcome:
+        return await explain((await show(CASES[name])).outcome, subject_of(CASES[name]))
+
+    return explanation_of(trio.run(run))
+
+
+def subject_with(cls: type[Ksm], workload: str, watch: str = "all", **params: object) -> Subject:
+    """A workload on a kernel that is broken in a way that no case of the corpus is."""
+    register(f"broken-{cls.__name__}", cls, origin="tests")
+    return make_subject(workload, params=params, with_=(f"broken-{cls.__name__}",), watch=watch)
+
+
+def found_with(subject: Subject) -> Outcome:
+    """The first schedule that finds something, explained."""
+
+    async def run() -> Outcome:
+        for seed in range(SCHEDULES):
+            outcome = await run_schedule(subject, seed, "portfolio", keep=True)
+            if outcome.verdict is Verdict.FINDING:
+                return await explain(outcome, subject)
+        raise AssertionError("nothing was found")
+
+    return trio.run(run)
+
+
+@pytest.mark.parametrize(
+    ("case", "function", "operation", "caller"),
+    [
+        ("F1", "get_ksm_page", "writes refcount", "stable_tree_insert"),  # references
+        ("S6i", "remove_rmap_item_from_tree", "writes hlist", "cmp_and_merge_page"),  # rmap
+        ("F2", "mremap", "writes pte", ""),  # migration
+        ("S4c", "map_swapped_page", "writes pte", "do_swap_page"),  # unmerge
+        ("F3", "replace_page_at", "writes pte", "try_to_merge_one_page"),  # shadow
+        ("S6a", "remove_node_from_stable_tree", "writes nid", "get_ksm_page"),  # an erasure of what is no member
+        ("S5b", "ksm_migrate_page", "writes mapping", "migrate_page_copy"),  # naming
+        ("R7", "alloc_roots", "writes unstable_tree", "merge_across_nodes_store"),  # another tree
+    ],
+)
+def test_the_step_that_broke_it(case: str, function: str, operation: str, caller: str) -> None:
+    """The step of the story: where it was broken, not where it shows, and who called that."""
+    broke = case_explained(case).broke
+
+    assert broke.by is not None
+    assert broke.held_until is not None
+    assert broke.held_until <= broke.by.step
+    assert broke.by.function == function
+    assert broke.by.operation.startswith(operation)
+    assert not caller or caller in broke.by.callers
+
+
+@pytest.mark.parametrize(
+    ("cls", "watch", "function"),
+    [
+        (broken.MiscountsSharing, "counters", "stable_tree_append"),
+        (broken.MiscountsUnshared, "counters", "unstable_tree_erase"),
+        (broken.MiscountsItems, "counters", "remove_trailing_rmap_items"),
+        (broken.ForgetsToPut, "references", "cmp_and_merge_page"),
+        (broken.AppendsWithoutHead, "naming", "stable_tree_append"),
+        (broken.HoldsMmForEver, "lifetime", "ksm_enter"),
+        (broken.HoldsAnonVmaForEver, "lifetime", "try_to_merge_with_ksm_page"),
+        (broken.UnlinksNodesOnly, "lifetime", "remove_node_from_stable_tree"),
+    ],
+)
+def test_watchers_name_the_function_that_is_wrong(cls: type[Ksm], watch: str, function: str) -> None:
+    """What each watcher counts or compares leads to the function that was overridden, or to the one that called it."""
+    outcome = found_with(subject_with(cls, "litmus.scan_meets_migration", watch, merge_across_nodes=0))
+
+    lines = described(Found(outcome))[:3]
+    assert outcome.defect is not None
+    assert outcome.defect.watcher == watch
+    assert function in re.findall(r"\w+", " ".join(lines))
+
+
+def test_what_is_never_done_names_the_last_visit() -> None:
+    """Nothing broke where pages were passed by: ksmd's last visit is told, with what it called then."""
+    broke = case_explained("S6m").broke
+
+    assert broke.held_until is None
+    assert broke.by is not None
+    assert "stable_tree_search" in broke.after
+
+
+def test_who_stumbled_and_who_freed_it() -> None:
+    """A use after free names who freed it, and where the user had come from."""
+    broke = case_explained("N2").broke
+
+    assert broke.by is not None
+    assert broke.by.function == "free_stable_node"
+    assert "stable_tree_search" in (*broke.found_in, *broke.found_after)
+
+
+def test_nobody_is_made_a_party() -> None:
+    """A count that one actor alone got wrong names no pair."""
+    assert case_explained("F1").met == ()
+
+
+def test_a_defect_of_another_kind_looks_like_nothing() -> None:
+    """A mapping lost by a kernel that merges and then appends nothing has the signature of H0, and is none of it."""
+    explanation = explanation_of(
+        found_with(subject_with(broken.AppendsNothing, "litmus.scan_meets_migration", "rmap", merge_across_nodes=0))
+    )
+
+    assert explanation.looks_like == ()
+
+
+def test_it_is_told_in_the_third_line() -> None:
+    """Signature, message, and then the step that broke it; files and JSON have it, too."""
+    case = CASES["S6i"]
+
+    async def run() -> Outcome:
+        return await explain((await show(case)).outcome, subject_of(case))
+
+    outcome = trio.run(run)
+    third = described(Found(outcome))[2]
+
+    assert re.match(r"held until step \d+; broken for good at \d+: ksmd writes hlist/1 in remove_rmap_item", third)
+    assert outcome.finding()["cause"] == third
+    assert outcome.finding()["broke"]["by"]["function"] == "remove_rmap_item_from_tree"
+
+
+def test_nothing_known_is_nothing_said() -> None:
+    """Without a step, a finder or a pair there is no line."""
+    assert Explanation((), (), (), Break()).cause == ""
+
+
+def test_an_explanation_changes_no_schedule() -> None:
+    """What is found, its digest and its schedule are the same with and without an explanation."""
+    case = CASES["S6i"]
+
+    async def run() -> tuple[Outcome, Outcome]:
+        outcome = (await show(case)).outcome
+        return outcome, await explain(outcome, subject_of(case))
+
+    before, after = trio.run(run)
+    assert (before.digest, before.schedule, before.verdict) == (after.digest, after.schedule, after.verdict)
