@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ksmactors.litmus import Litmus, Proc, Scene
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.frame import Frame
 
 
 async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
@@ -15,8 +17,9 @@ async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
 class InsertionMeetsReuse(Litmus):
     """ksmd makes a KSM page and looks for its place, while the frame of another one is freed and used again.
 
-    The stable tree has a page of 5 at its root, which only A maps, and one of 6 to the right of it. ksmd comes to the
-    second of two pages of 7. A exits; the frame that it leaves is the first to be used again, by G, for a page of 9.
+    The stable tree has a page of 5 at its root and one of 6 to the right of it. ksmd comes to the second of two pages
+    of 7. Nobody maps the page of 5 any more; G has isolated it, for a migration, say, and gives it back. Its frame is
+    the first to be used again, for a page of 9 of G's own.
     """
 
     name = "litmus.insertion_meets_reuse"
@@ -26,16 +29,19 @@ class InsertionMeetsReuse(Litmus):
         a, b = await shared(scene, 5, "A", "B")
         await shared(scene, 6, "C", "D")
         await scene.exit(b)
-        g = await scene.process("G", mergeable=False)
         for name in ("E", "F"):
             await scene.process(name, 7)
         await scene.scan()
         await scene.batch(4)
-        await scene.meet({"ksmd": scene.batch(1), "thread/G": self._reuse(scene, a, g)})
+        g = await scene.process("G", mergeable=False)
+        page = scene.frame(a, 0)
+        await page.get()
+        await scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)
+        await scene.meet({"ksmd": scene.batch(1), "thread/G": self._reuse(scene, page, g)})
 
-    async def _reuse(self, scene: Scene, a: Proc, g: Proc) -> None:
-        await scene.exit(a)
-        await scene.store(g, 0, 9)
+    async def _reuse(self, scene: Scene, page: Frame, proc: Proc) -> None:
+        await page.put()
+        await scene.store(proc, 0, 9)
 
 
 class SearchMeetsWrite(Litmus):

@@ -141,4 +141,30 @@ BEYOND: Final = (
             "looked for again before a node is linked"
         ),
     ),
+    Case(
+        name="X5a",
+        title="memory that is locked can be swapped out after it was merged",
+        workload="litmus.locked_merge_meets_reclaim",
+        with_=("x5a-lock-not-handed-over",),
+        watcher="mlock",
+        kind="not_handed_over",
+        where="try_to_merge_one_page",
+        story=(
+            "A has locked its page in memory. ksmd merges it into a KSM page that B maps, and does not give that the "
+            "flag which tells reclaim to leave it alone."
+        ),
+        script=("ksmd > end", "kswapd/0 > end"),
+    ),
+    Case(
+        name="X5b",
+        title="control: reclaim does not go by the flag of a locked page",
+        workload="litmus.locked_merge_meets_reclaim",
+        with_=("x5b-flag-ignored",),
+        story="Reclaim takes a page that is locked in memory, flag or not, and comes to the vma that has locked it.",
+        script=("ksmd > end", "kswapd/0 > end"),
+        silent_because=(
+            "whoever unmaps a page for reclaim leaves it where the vma is VM_LOCKED, and marks it again: the flag only "
+            "saves the way there"
+        ),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks."""
+"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks, locked memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.later.smart_scan import AgedItem, SmartScan
 from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reclaim import FREED
 
 
 class NeverWoken(Ksm):
@@ -96,6 +97,29 @@ class ReadOnce(Ksm):
         return Place(None, parent, left)
 
 
+class LockNotHandedOver(Ksm):
+    """A KSM page that takes the place of a locked page is not locked (X5a)."""
+
+    async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
+        return page
+
+
+class FlagIgnored(Ksm):
+    """Reclaim does not go by the flag of a locked page, only by the vmas that it comes to (X5b)."""
+
+    def inactive_pages(self, nid: int) -> list[Frame]:
+        return self.movable_frames(nid)
+
+    async def shrink_locked_page(self, page: Frame) -> str:
+        mlocked = page.mlocked
+        if mlocked:
+            page.node.mark_mlocked(page, False)
+        outcome = await super().shrink_locked_page(page)
+        if mlocked and outcome not in (FREED, "writing"):
+            page.node.mark_mlocked(page, True)
+        return outcome
+
+
 BEYOND: Final[dict[str, type[Ksm]]] = {
     "x1a-never-woken": NeverWoken,
     "x1b-always-woken": AlwaysWoken,
@@ -105,5 +129,7 @@ BEYOND: Final[dict[str, type[Ksm]]] = {
     "x3b-first-sight-suffices": FirstSightSuffices,
     "x4a-place-remembered": PlaceRemembered,
     "x4b-read-once": ReadOnce,
+    "x5a-lock-not-handed-over": LockNotHandedOver,
+    "x5b-flag-ignored": FlagIgnored,
 }
 """By name."""
