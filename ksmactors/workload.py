@@ -30,12 +30,12 @@ from collections.abc import Awaitable
 from typing import Final
 
 from ksmactors.actors.crew import Crew
+from ksmactors.actors.devices import Pin
 from ksmactors.actors.hotplug import Offline, Online
 from ksmactors.actors.process import (
     BusError,
     EmulatedFault,
     OutOfMemory,
-    Pin,
     Process,
     ProcessExited,
     Region,

@@ -14,6 +14,7 @@ from errno import EFAULT, EINTR, EIO, ENODEV, ENOMEM, ESRCH
 from typing import Any
 
 from ksmactors.actors.crew import Crew
+from ksmactors.actors.devices import Pin
 from ksmactors.actors.faults import FaultRequest
 from ksmactors.actors.migration import MoveRequest
 from ksmactors.actors.unmerge import Sweep
@@ -22,7 +23,6 @@ from ksmactors.interleave.locks import WaitQueue
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import ERESTARTSYS, MADV_DONTNEED, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.content import Content
-from ksmactors.mm.frame import Frame
 
 Body = Callable[..., Awaitable[None]]
 Guard = Callable[[Awaitable[None]], Awaitable[None]]
@@ -70,15 +70,6 @@ class Region:
         if not 0 <= first < end <= self.pages:
             raise ValueError(f"a region of {self.pages} pages has no pages {first} to {end - 1}")
         return self.start + first * PAGE_SIZE, (end - first) * PAGE_SIZE
-
-
-@dataclass(eq=False, slots=True)
-class Pin:
-    """A page that is pinned for I/O: which page of which region it was, and the frame."""
-
-    region: Region
-    index: int
-    page: Frame
 
 
 class Thread:
@@ -239,23 +230,25 @@ class Process:
             return await self._kernel.mlock(self.mm, start, length, on=on)
 
     async def pin(self, region: Region, index: int, *, write: bool = False) -> Pin:
-        """get_user_pages of one page, as direct I/O does, for a device that reads or (`write`) writes it: the page can
-        be neither merged nor migrated until `unpin`. What is still pinned when the process exits is let go then."""
+        """get_user_pages of one page, as direct I/O does, for a device that reads or (`write`) writes it, at moments of
+        its own: the page can be neither merged nor migrated until `unpin`. What is still pinned when the process exits
+        is let go then."""
         address = region.address(index)
         with self._call():
-            page = await self._kernel.get_user_pages(self.mm, address, write)
-            if isinstance(page, int):
-                self._fail(page, address)
+            io = await self._kernel.pin_user_page(self.mm, address, write)
+            if isinstance(io, int):
+                self._fail(io, address)
                 raise ProcessExited(f"{self.name} was killed")
-            pin = Pin(region, index, page)
+            pin = Pin(region, index, io.page, io)
             self._pins.append(pin)
+            self.crew.start_io(self.name, io)
         return pin
 
     async def unpin(self, pin: Pin) -> None:
         """The end of the I/O: the extra reference is dropped, here or, if it has been already, nothing happens."""
         if pin in self._pins:
             self._pins.remove(pin)
-            await pin.page.put()
+            await self._kernel.unpin_user_page(pin.io)
 
     def in_swap(self, region: Region, index: int) -> bool:
         """Whether a page is swapped out at this instant (it may still be in the swap cache)."""

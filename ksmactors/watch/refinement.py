@@ -7,8 +7,9 @@ from typing import ClassVar
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, mappers_of
 from ksmactors.watch.sharing import Place, SharingModel
 
 
@@ -50,6 +51,7 @@ class Refinement(Watcher):
         self._joined: tuple[AddressSpace, int, Frame] | None = None
         """An entry that has come to map a frame, and has not been judged yet."""
         self.kernel.observers.append(self)
+        self.kernel.device_observers.append(self)
         self.kernel.pte_listeners.append(self._pte_changed)
         machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
 
@@ -80,6 +82,28 @@ class Refinement(Watcher):
     def moved(self, mm: AddressSpace, old: int, new: int) -> None:
         self.model.move((mm.number, old), (mm.number, new))
         self._judge()
+
+    # -- what devices do ----------------------------------------------------------------------------------------------
+
+    def stored(self, pin: IoPin) -> None:
+        """Whoever has come to map the page by a fork has the new version, too."""
+        self._judge()
+        first = None
+        for mm, address in mappers_of(self.kernel, pin.page):
+            if first is None:
+                first = mm.number, address
+                self.model.write(first, pin.page.content)
+            else:
+                self.model.fork((mm.number, address), first)
+
+    def pinned(self, pin: IoPin) -> None:
+        """A reference changes nothing."""
+
+    def fetched(self, pin: IoPin) -> None:
+        """Reading changes nothing."""
+
+    def unpinned(self, pin: IoPin) -> None:
+        """Nor does its end."""
 
     # -- what the kernel does -----------------------------------------------------------------------------------------
 

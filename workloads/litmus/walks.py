@@ -15,33 +15,34 @@ async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
 
 
 class InsertionMeetsReuse(Litmus):
-    """ksmd makes a KSM page and looks for its place, while the frame of another one is freed and used again.
+    """ksmd makes KSM pages and looks for their places, while the frame of another one is freed and used again.
 
-    The stable tree has a page of 5 at its root and one of 6 to the right of it. ksmd comes to the second of two pages
-    of 7. Nobody maps the page of 5 any more; G has isolated it, for a migration, say, and gives it back. Its frame is
-    the first to be used again, for a page of 9 of G's own.
+    The stable tree has a page of 50 at its root, between pages of 40 and 60. ksmd comes to the second of two pages each
+    of 30, 20 and 10. Nobody maps the page of 50 any more; G has isolated it, for a migration, say, and gives it back.
+    Its frame is the first to be used again: G gets it, full of zeros.
     """
 
     name = "litmus.insertion_meets_reuse"
     least_nodes = 1
 
     async def run(self, scene: Scene) -> None:
-        a, b = await shared(scene, 5, "A", "B")
-        await shared(scene, 6, "C", "D")
-        await scene.exit(b)
-        for name in ("E", "F"):
-            await scene.process(name, 7)
+        mapped = [await scene.process("A", 50), await scene.process("B", 50, 40, 40, 60, 60)]
+        await scene.scan(2)
+        await scene.process("E", 30, 20, 10, 30, 20, 10)
         await scene.scan()
-        await scene.batch(4)
-        g = await scene.process("G", mergeable=False)
-        page = scene.frame(a, 0)
+        await scene.batch(9)
+        page = scene.frame(mapped[0], 0)
         await page.get()
-        await scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)
-        await scene.meet({"ksmd": scene.batch(1), "thread/G": self._reuse(scene, page, g)})
+        for proc in mapped:
+            await scene.kernel.munmap(proc.mm, proc.start, PAGE_SIZE)
+        came = await scene.meet({"ksmd": scene.batch(3), "thread/G": self._reuse(scene, page)})
+        await came["thread/G"].put()
 
-    async def _reuse(self, scene: Scene, page: Frame, proc: Proc) -> None:
+    async def _reuse(self, scene: Scene, page: Frame) -> Frame:
         await page.put()
-        await scene.store(proc, 0, 9)
+        new = await scene.kernel.alloc_page(page.nid)
+        assert new is not None, "there is plenty"
+        return new
 
 
 class SearchMeetsWrite(Litmus):
