@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ksmactors.ksm.structs import RmapItem
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
+from workloads.litmus.keyhole import item_of
 
 
 async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
@@ -15,10 +17,10 @@ async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
 
 
 class InsertionMeetsReuse(Litmus):
-    """ksmd makes KSM pages and looks for their places, while the frame of another one is freed and used again.
+    """ksmd looks for the place of a new KSM page, while the frame of another one is freed and used again.
 
-    The stable tree has a page of 50 at its root, between pages of 40 and 60. ksmd comes to the second of two pages each
-    of 30, 20 and 10. Nobody maps the page of 50 any more; G has isolated it, for a migration, say, and gives it back.
+    The stable tree has a page of 50 at its root, between pages of 40 and 60. E's page of 30 has become a KSM page, and
+    is to get its node. Nobody maps the page of 50 any more; G has isolated it, for a migration, say, and gives it back.
     Its frame is the first to be used again: G gets it, full of zeros.
     """
 
@@ -26,17 +28,36 @@ class InsertionMeetsReuse(Litmus):
     least_nodes = 1
 
     async def run(self, scene: Scene) -> None:
+        kernel = scene.kernel
         mapped = [await scene.process("A", 50), await scene.process("B", 50, 40, 40, 60, 60)]
         await scene.scan(2)
-        await scene.process("E", 30, 20, 10, 30, 20, 10)
+        e = await scene.process("E", 30)
         await scene.scan()
-        await scene.batch(9)
         page = scene.frame(mapped[0], 0)
         await page.get()
         for proc in mapped:
-            await scene.kernel.munmap(proc.mm, proc.start, PAGE_SIZE)
-        came = await scene.meet({"ksmd": scene.batch(3), "thread/G": self._reuse(scene, page)})
+            await kernel.munmap(proc.mm, proc.start, PAGE_SIZE)
+        kpage, item = scene.frame(e, 0), item_of(scene, e)
+        await kernel.ksm_thread_mutex.lock()
+        await kpage.get()
+        assert await kernel.try_to_merge_with_ksm_page(item, kpage, None) == 0
+        await kernel.ksm_thread_mutex.unlock()
+        came = await scene.meet({"ksmd": self._insert(scene, item, kpage), "thread/G": self._reuse(scene, page)})
         await came["thread/G"].put()
+
+    async def _insert(self, scene: Scene, item: RmapItem, kpage: Frame) -> None:
+        """The second half of a merge, as ksmd does it for the page in hand."""
+        kernel = scene.kernel
+        await kernel.ksm_thread_mutex.lock()
+        await kpage.lock()
+        node = await kernel.stable_tree_insert(kpage)
+        if node is not None:
+            await kernel.stable_tree_append(item, node)
+        await kpage.unlock()
+        if node is None:
+            await kernel.break_cow(item)
+        await kpage.put()
+        await kernel.ksm_thread_mutex.unlock()
 
     async def _reuse(self, scene: Scene, page: Frame) -> Frame:
         await page.put()

@@ -143,8 +143,8 @@ class CleanAfterWriteback(Ksm):
     """A page is clean when the swap device has written it, whatever has become of it meanwhile (X7a)."""
 
     async def end_page_writeback(self, page: Frame, slot: SwapSlot) -> None:
-        page.dirty = False
         await super().end_page_writeback(page, slot)
+        page.dirty = False
 
 
 class ReadAtOnce(Ksm):
