@@ -9,7 +9,8 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.base import Watcher, mappers_of
+from ksmactors.watch.base import Watcher
+from ksmactors.watch.places import Places
 from ksmactors.watch.sharing import Place, SharingModel
 
 
@@ -51,6 +52,7 @@ class Refinement(Watcher):
         self._joined: tuple[AddressSpace, int, Frame] | None = None
         """An entry that has come to map a frame, and has not been judged yet."""
         self.kernel.observers.append(self)
+        self._places = Places(self.kernel)
         self.kernel.device_observers.append(self)
         self.kernel.pte_listeners.append(self._pte_changed)
         machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
@@ -74,6 +76,7 @@ class Refinement(Watcher):
     def zapped(self, mm: AddressSpace, address: int) -> None:
         self._judge()
         self.model.forget((mm.number, address))
+        self._places.forget(mm, address)
 
     def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
         self.model.fork((mm.number, address), (oldmm.number, address))
@@ -81,6 +84,7 @@ class Refinement(Watcher):
 
     def moved(self, mm: AddressSpace, old: int, new: int) -> None:
         self.model.move((mm.number, old), (mm.number, new))
+        self._places.forget(mm, old)
         self._judge()
 
     # -- what devices do ----------------------------------------------------------------------------------------------
@@ -89,7 +93,7 @@ class Refinement(Watcher):
         """Whoever has come to map the page by a fork has the new version, too."""
         self._judge()
         first = None
-        for mm, address in mappers_of(self.kernel, pin.page):
+        for mm, address in self._places.of(pin.page):
             if first is None:
                 first = mm.number, address
                 self.model.write(first, pin.page.content)

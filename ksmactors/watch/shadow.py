@@ -11,7 +11,8 @@ from ksmactors.mm.content import Content
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
-from ksmactors.watch.base import Watcher, mappers_of
+from ksmactors.watch.base import Watcher
+from ksmactors.watch.places import Places
 
 
 class Ownership(IntEnum):
@@ -61,6 +62,7 @@ class ShadowMemory(Watcher):
         self._zero = self.kernel.contents.zero
         self._shadow: dict[tuple[int, int], Content] = {}
         self._pins: dict[IoPin, Ownership] = {}
+        self._places = Places(self.kernel)
         self.kernel.observers.append(self)
         self.kernel.device_observers.append(self)
 
@@ -73,6 +75,7 @@ class ShadowMemory(Watcher):
     def zapped(self, mm: AddressSpace, address: int) -> None:
         self._shadow.pop((mm.number, address), None)
         self._pins_are(mm, address, Ownership.GONE)
+        self._places.forget(mm, address)
 
     def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
         self._pins_are(oldmm, address, Ownership.SHARED)
@@ -81,6 +84,7 @@ class ShadowMemory(Watcher):
     def moved(self, mm: AddressSpace, old: int, new: int) -> None:
         self._shadow[mm.number, new] = self._shadow.pop((mm.number, old), self._zero)
         self._pins_are(mm, old, Ownership.GONE)
+        self._places.forget(mm, old)
 
     # -- devices ------------------------------------------------------------------------------------------------------
 
@@ -91,7 +95,7 @@ class ShadowMemory(Watcher):
 
     def _is_there(self, pin: IoPin) -> bool:
         """Whether the process would still find the pinned page."""
-        return any(mm is pin.mm and address == pin.address for mm, address in mappers_of(self.kernel, pin.page))
+        return any(mm is pin.mm and address == pin.address for mm, address in self._places.of(pin.page))
 
     def pinned(self, pin: IoPin) -> None:
         page = pin.page
@@ -123,7 +127,7 @@ class ShadowMemory(Watcher):
                 f"{pin.address:#x} any more: the store is lost",
                 about=(page,),
             )
-        for mm, address in mappers_of(self.kernel, page):
+        for mm, address in self._places.of(page):
             self._shadow[mm.number, address] = page.content
 
     def fetched(self, pin: IoPin) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.history.mutants.beyond import ReferencesIgnored
+from ksmactors.interleave.actor import READ, RELEASE
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
@@ -230,3 +231,45 @@ def test_a_page_that_is_being_written_cannot_leave_the_cache() -> None:
     with pytest.raises(Finding) as found:
         perform(play, layer=DropsAtOnce, watchers=())
     assert found.value.signature == "structure/leaves_cache_under_writeback@forget_cached"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_store_while_the_entry_is_out_is_not_lost(shared: bool) -> None:
+    """ksmd takes an entry out, counts the references, and puts it back: what was stored meanwhile is there, for a child
+    that shares the page, too."""
+
+    async def play(s: Stage) -> None:
+        await s.process("B", 7, 7)
+        await s.scan(2)
+        a = await s.process("A", 7)
+        pin = await pinned(s, a)
+        child = await s.fork(a, "C") if shared else a
+        scan = s.start("ksmd", s.scan())
+        await s.until(scan, about_to(READ, pin.page, "refcount", inside="write_protect_page"))
+        assert (a.start in a.mm.ptes) + (child.start in child.mm.ptes) == shared
+        await store(s, pin, 8)
+        await s.finish(scan)
+        assert await s.read(child, 0) is await s.read(a, 0) is s.kernel.contents.token(8)
+        await the_end(s, pin)
+
+    perform(play)
+
+
+def test_a_pin_while_the_entry_is_out_is_a_pin() -> None:
+    """get_user_pages has its reference, and ksmd takes the entry out before anybody has heard of the pin."""
+
+    async def play(s: Stage) -> None:
+        await s.process("B", 7, 7)
+        await s.scan(2)
+        a = await s.process("A", 7)
+        pinning = s.start("A", pinned(s, a))
+        await s.until(pinning, about_to(RELEASE, a.mm.mmap_sem, inside="get_user_pages"))
+        scan = s.start("ksmd", s.scan())
+        await s.until(scan, about_to(READ, s.frame(a, 0), "refcount", inside="write_protect_page"))
+        pin = await s.finish(pinning)
+        await store(s, pin, 8)
+        await s.finish(scan)
+        await s.store(a, 0, 9)
+        await the_end(s, pin)
+
+    perform(play)
