@@ -114,7 +114,9 @@ def _check_async(name: str, cls: type, function: str, of: type[Ksm]) -> None:
 for _name, _layer in (SERIES | LATER | REPAIRS | MODES | MUTANTS).items():
     register(_name, _layer, origin=OWN)
 
-_REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
+_REPAIRS: Final = (
+    "restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning", "pinned-checked",
+)  # fmt: skip
 """What upstream repaired of the series; the rest of `SERIES` is ours, and no kernel has it."""
 
 _V6_1: Final = (

@@ -30,9 +30,10 @@ from collections.abc import Awaitable
 from typing import Final
 
 from ksmactors.actors.crew import Crew
+from ksmactors.actors.devices import Pin
 from ksmactors.actors.hotplug import Offline, Online
 from ksmactors.actors.process import Process, Thread
-from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, Pin, ProcessExited, Region, SegmentationFault
+from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.errors import WorkloadCrashed
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.locks import WaitQueue

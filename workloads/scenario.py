@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
-from ksmactors.actors.region import Pin
+from ksmactors.actors.devices import Pin
 from ksmactors.conformance.language import Operation, read_scenario
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE

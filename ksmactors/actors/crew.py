@@ -7,6 +7,7 @@ from typing import Any
 
 from ksmactors.actors.admin import Admin
 from ksmactors.actors.base import cpu_of
+from ksmactors.actors.devices import Dma
 from ksmactors.actors.faults import FaultRequest, PageFaultHandler
 from ksmactors.actors.hotplug import HotplugOperator, Offline, Online
 from ksmactors.actors.ksmd import Ksmd
@@ -16,6 +17,7 @@ from ksmactors.actors.reclaim import Reclaimer, Writeback
 from ksmactors.actors.unmerge import KnobWrite, Sweep, UnmergeWorker
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
+from ksmactors.mm.devices import IoPin
 
 
 class Crew:
@@ -33,6 +35,7 @@ class Crew:
         self.operator: HotplugOperator | None = None
         self.threads_alive = 0
         self.thread_ended = WaitQueue(machine.conductor, "threads to end")
+        self._transfers = 0
         self._threads_started = [0] * machine.nodes
         self._fault_handlers: dict[int, PageFaultHandler] = {}
         self._sweepers: dict[str, UnmergeWorker] = {}
@@ -103,6 +106,11 @@ class Crew:
         """Start an actor that `join` waits for, as it does for threads."""
         self.threads_alive += 1
         self.machine.conductor.spawn(name, self._counted(coro))
+
+    def start_io(self, name: str, io: IoPin) -> None:
+        """Start a device that transfers a page that a process has pinned; `join` waits for it, too."""
+        self._transfers += 1
+        self.spawn(f"dma/{name}.{self._transfers}", Dma(self.machine, io).run())
 
     async def _counted(self, coro: Coroutine[Any, Any, None]) -> None:
         await coro

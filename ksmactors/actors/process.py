@@ -13,9 +13,10 @@ from errno import EFAULT, EINTR, EIO, ENODEV, ENOMEM, ESRCH
 from typing import Any
 
 from ksmactors.actors.crew import Crew
+from ksmactors.actors.devices import Pin
 from ksmactors.actors.faults import FaultRequest
 from ksmactors.actors.migration import MoveRequest
-from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, Pin, ProcessExited, Region, SegmentationFault
+from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.actors.unmerge import Sweep
 from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.locks import WaitQueue
@@ -198,25 +199,26 @@ class Process:
             return await self._kernel.mlock(self.mm, start, length, on=on)
 
     async def pin(self, region: Region, index: int, *, write: bool = False, dma: bool = False) -> Pin:
-        """get_user_pages of one page, as vmsplice does, for a reader or (`write`) a writer: the page can be neither
-        merged nor migrated until `unpin`. With `dma` it is pin_user_pages, as of direct I/O, which has a KSM page
-        unshared first since v5.19. What is still pinned when the process exits is let go then."""
+        """get_user_pages of one page, as vmsplice does, for a device that reads or (`write`) writes it, at moments of
+        its own: the page can be neither merged nor migrated until `unpin`. With `dma` it is pin_user_pages, as of
+        direct I/O, which has a KSM page unshared first since v5.19. What is still pinned when the process exits is let
+        go then."""
         address = region.address(index)
         with self._call():
-            pin_page = self._kernel.pin_user_pages if dma else self._kernel.get_user_pages
-            page = await pin_page(self.mm, address, write)
-            if isinstance(page, int):
-                self._fail(page, address)
+            io = await self._kernel.start_io(self.mm, address, write, dma=dma)
+            if isinstance(io, int):
+                self._fail(io, address)
                 raise ProcessExited(f"{self.name} was killed")
-            pin = Pin(region, index, page)
+            pin = Pin(region, index, io.page, io)
             self._pins.append(pin)
+            self.crew.start_io(self.name, io)
         return pin
 
     async def unpin(self, pin: Pin) -> None:
         """The end of the I/O: the extra reference is dropped, here or, if it has been already, nothing happens."""
         if pin in self._pins:
             self._pins.remove(pin)
-            await pin.page.put()
+            await self._kernel.end_io(pin.io)
 
     def in_swap(self, region: Region, index: int) -> bool:
         """Whether a page is swapped out at this instant (it may still be in the swap cache)."""

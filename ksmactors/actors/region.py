@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.mm.frame import Frame
 
 
 class EmulatedFault(Exception):
@@ -50,12 +49,3 @@ class Region:
         if not 0 <= first < end <= self.pages:
             raise ValueError(f"a region of {self.pages} pages has no pages {first} to {end - 1}")
         return self.start + first * PAGE_SIZE, (end - first) * PAGE_SIZE
-
-
-@dataclass(eq=False, slots=True)
-class Pin:
-    """A page that is pinned for I/O: which page of which region it was, and the frame."""
-
-    region: Region
-    index: int
-    page: Frame

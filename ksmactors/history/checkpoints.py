@@ -94,6 +94,7 @@ NEIGHBOURS: Final = {
     "remove_all_stable_nodes": Checkpoint(READ, StableNode, "kpfn", "remove_all_stable_nodes"),
     "offline.bit": Checkpoint(WRITE, Ksm, "ksm_run", "ksm_memory_callback"),
     "offline.check": Checkpoint(READ, StableNode, "kpfn", "ksm_check_stable_tree"),
+    "writeback.end": Checkpoint(WRITE, Frame, "writeback", "end_page_writeback"),
     "reclaim.unmap": Checkpoint(WRITE, AddressSpace, None, "try_to_unmap_one"),
     "reclaim.freeze": Checkpoint(WRITE, Frame, "refcount", "remove_mapping"),
 }

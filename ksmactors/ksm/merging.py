@@ -32,7 +32,7 @@ class Merging(Unmerging):
         if self._must_be_cleaned(pte):
             taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
             swapped = page.swap is not None
-            if page.page_mapcount() + 1 + swapped != await page.count():
+            if await self._has_other_references(page, swapped):
                 await self.set_pte(mm, address, taken)
                 await mm.page_table_lock.unlock()
                 self.race(ev.RACE_PAGE_PINNED, self.actor_name(page.getter), page)
@@ -43,6 +43,10 @@ class Merging(Unmerging):
             await self.set_pte(mm, address, pte)
         await mm.page_table_lock.unlock()
         return 0, pte
+
+    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
+        """Whether somebody but the entries, the swap cache and ksmd has a reference on a page: I/O may be going on."""
+        return page.page_mapcount() + 1 + swapped != await page.count()
 
     def _must_be_cleaned(self, pte: Pte) -> bool:
         """Whether an entry is not read-only and clean yet. Its dirty bit would be lost with the mapping."""

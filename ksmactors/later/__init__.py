@@ -42,6 +42,7 @@ from ksmactors.later.page_dirtied import PageDirtied
 from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm, PerMmFork
 from ksmactors.later.per_mm_mergeable import PerMmMergeable
+from ksmactors.later.pinned_checked import PinnedChecked
 from ksmactors.later.profit import Profit
 from ksmactors.later.range_walk import RangeWalk
 from ksmactors.later.restart_on_stale import RestartOnStale
@@ -81,6 +82,7 @@ SERIES: Final[dict[str, type[Ksm]]] = {
     "half-ksm": HalfKsm,
     "unshare-on-advice": UnshareOnAdvice,
     "wake-under-lock": WakeUnderLock,
+    "pinned-checked": PinnedChecked,
 }
 """What makes `series` of v3.9, lowest first: upstream's repairs of the series, and ours."""
 

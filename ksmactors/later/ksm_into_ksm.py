@@ -39,7 +39,8 @@ class KsmIntoKsm(Ksm):
             if pte is not None:
                 await mm.page_table_lock.unlock()
                 result = await self.replace_page_at(vma, item.address, page, kpage, pte)
-            await page.unlock()
+            left = await self.hand_mlock_over(page, kpage) if vma.locked and result == 0 else page
+            await left.unlock()
             if result == 0:
                 item.anon_vma = vma.anon_vma.get()
         await mm.up_read()

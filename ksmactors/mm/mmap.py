@@ -16,7 +16,7 @@ from ksmactors.mm.const import (
     PAGE_SHIFT,
     PAGE_SIZE,
 )
-from ksmactors.mm.mlock import Mlock
+from ksmactors.mm.devices import Devices
 
 ADVICE_NAMES = {
     MADV_DONTNEED: "MADV_DONTNEED",
@@ -25,7 +25,7 @@ ADVICE_NAMES = {
 }
 
 
-class Mappings(Mlock):
+class Mappings(Devices):
     """System calls on ranges of an address space. Errors are negative errnos, as in the kernel."""
 
     async def mmap(self, mm: AddressSpace, pages: int, nid: int, address: int | None = None) -> int:

@@ -36,7 +36,9 @@ class Node:
         self.swap_cache: dict[int, SwapSlot] = {}
         """By frame number, the slots of its pages in the swap cache (page->private with the SwapCache flag)."""
         self.mlocked: set[int] = set()
-        """By frame number, the pages that mlock keeps in memory (the Mlocked flag)."""
+        """By frame number, the pages that mlock keeps in memory (the Mlocked flag); `mark_mlocked` changes it."""
+        self.mlock_listeners: list[Callable[[Frame, bool], None]] = []
+        """Called when a page gets the flag (True), or is to be without it from now on (False)."""
         self.held_back: list[range] = []
         """Frame numbers that are not given out: isolated, or absent."""
         self.absent: list[range] = []
@@ -71,10 +73,19 @@ class Node:
         frame.mapping = None
         frame.writer = self.conductor.turn.number
         frame.lru = False
-        self.mlocked.discard(frame.pfn)
+        self.mark_mlocked(frame, False)
         self.conductor.touch(RELEASE, self, "free_list")
         if not self.held_back or not self.holds_back(range(frame.pfn, frame.pfn + 1)):
             self.free_list.append(frame)
+
+    def mark_mlocked(self, frame: Frame, mlocked: bool) -> None:
+        """Give a frame the Mlocked flag, or take it away if it has it: an atomic, a part of the operation before."""
+        if mlocked:
+            self.mlocked.add(frame.pfn)
+        else:
+            self.mlocked.discard(frame.pfn)
+        for listener in self.mlock_listeners:
+            listener(frame, mlocked)
 
     def _new_frame(self) -> Frame:
         frame = self._frame_class(self.conductor, self, self.start_pfn + len(self.frames), self._zero)

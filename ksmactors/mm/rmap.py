@@ -90,7 +90,7 @@ class Rmap(Swap):
         self._page_set_anon_rmap(page, vma, address, exclusive=True)
         page.mapcount = 1
         if vma.locked:
-            page.node.mlocked.add(page.pfn)
+            page.node.mark_mlocked(page, True)
         self.lru_cache_add(page)
 
     def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
@@ -121,7 +121,7 @@ class Rmap(Swap):
         """
         page.change_mapcount(-1)
         if not page.page_mapcount():
-            page.node.mlocked.discard(page.pfn)
+            page.node.mark_mlocked(page, False)
 
     def page_address_in_vma(self, page: Frame, vma: Vma) -> int | None:
         """Where an ordinary anonymous page would be mapped in a vma, or None for "not here".
@@ -231,14 +231,14 @@ class Rmap(Swap):
     async def mlock_vma_page(self, page: Frame) -> None:
         """Mark a locked page as Mlocked, which takes it off reclaim's lists."""
         await self.conductor.point(WRITE, page, "mlocked")
-        page.node.mlocked.add(page.pfn)
+        page.node.mark_mlocked(page, True)
 
     async def munlock_vma_page(self, page: Frame) -> None:
         """Take the mark off a locked page, unless another VM_LOCKED vma turns out to map it (try_to_munlock)."""
         await self.conductor.point(WRITE, page, "mlocked")
         if not page.mlocked:
             return
-        page.node.mlocked.discard(page.pfn)
+        page.node.mark_mlocked(page, False)
 
         async def munlock_one(vma: Vma, address: int) -> bool:
             if await self.page_check_address(page, vma.mm, address) is None:

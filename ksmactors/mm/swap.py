@@ -15,10 +15,15 @@ from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.page_table import PageTables
+from ksmactors.mm.reports import misuse
 from ksmactors.mm.swap_device import SwapDevice, SwapSlot
 
 SWAP_IO_NS: Final = 20_000
 """What a read or a write takes: some steps of everybody else's, far less than a batch of ksmd."""
+
+
+SWAP_IO_MOMENTS: Final = 4
+"""Between the submission of a write and its end, how many moments there are at which the device may read the page."""
 
 
 class Swap(PageTables):
@@ -97,7 +102,7 @@ class Swap(PageTables):
         slot = page.node.swap_cache.pop(page.pfn)
         self.conductor.touch(RELEASE, slot, "page")
         if slot.writeback:
-            raise EmulatorBug(f"pfn {page.pfn} leaves the swap cache under writeback")
+            raise misuse("leaves_cache_under_writeback", f"pfn {page.pfn} leaves the swap cache under writeback", page)
         slot.page = None
         return slot
 
@@ -248,16 +253,28 @@ class Swap(PageTables):
                 await device.submitted.wait()
             slot = device.writes.popleft()
             self.conductor.touch(ACQUIRE, device, "writes")
-            await self.conductor.sleep(SWAP_IO_NS)
+            early = self.swap_read_moment() * (SWAP_IO_NS // SWAP_IO_MOMENTS)
+            await self.conductor.sleep(SWAP_IO_NS - early)
             page = slot.page
             if page is None:
                 raise EmulatorBug(f"{slot} is written, and has no page")
             await self._write_slot(slot, page)
-            await self.conductor.point(WRITE, page, "writeback")
-            slot.writeback = False
+            if early:
+                await self.conductor.sleep(early)
+            await self.end_page_writeback(page, slot)
             device.written.wake_all()
 
     async def _write_slot(self, slot: SwapSlot, page: Frame) -> None:
         """Store the content of a page on the device."""
         slot.content = await page.read_content()
         self.emit(ev.SWAP_WRITEPAGE, slot.number, page.pfn, page.nid)
+
+    def swap_read_moment(self) -> int:
+        """When the device reads a page that it writes, drawn: 0 is just before the end of the write, each one more the
+        same time earlier."""
+        return self.conductor.draw("swap.read_early", SWAP_IO_MOMENTS)
+
+    async def end_page_writeback(self, page: Frame, slot: SwapSlot) -> None:
+        """A page has been written: it is under writeback no more."""
+        await self.conductor.point(WRITE, page, "writeback")
+        slot.writeback = False

@@ -26,6 +26,7 @@ from ksmactors.watch.lock_graph import Edge
 from ksmactors.watch.lock_order import LockOrder
 from ksmactors.watch.lockset import Lockset
 from ksmactors.watch.migration import MigrationEntries
+from ksmactors.watch.mlock import MlockKept
 from ksmactors.watch.naming import Naming
 from ksmactors.watch.offline import OfflineFrames
 from ksmactors.watch.progress import Progress
@@ -44,9 +45,9 @@ __all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
 WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
     for cls in (
-        ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MigrationEntries, Locality,
-        Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, Liveness, OfflineFrames, Economy, Refinement,
-        LockOrder, HappensBefore, Lockset, Warnings,
+        ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MlockKept, MigrationEntries,
+        Locality, Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, Liveness, OfflineFrames, Economy,
+        Refinement, LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
 """The witnesses by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""

@@ -10,6 +10,8 @@ from ksmactors.errors import Finding, StepLimit
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import kernel_function
 from ksmactors.watch.probe import Name, Probe, frame_at
 
@@ -24,8 +26,9 @@ class Watcher:
 
     A witness only listens: it passes no point, takes no lock, draws nothing, emits no event and changes nothing that
     the kernel reads. What it can listen to: events (`machine.trace.listen`), releases of ksm_thread_mutex
-    (`ksm_thread_mutex.before_unlock`), what processes do to their memory (`kernel.observers`), every change of a page
-    table entry (`kernel.pte_listeners`), news of stable nodes (`kernel.node_listeners`), and the four moments below.
+    (`ksm_thread_mutex.before_unlock`), what processes do to their memory (`kernel.observers`), what devices do to
+    pinned pages (`kernel.device_observers`), every change of a page table entry (`kernel.pte_listeners`) or of the
+    Mlocked flag (`node.mlock_listeners`), news of stable nodes (`kernel.node_listeners`), and the four moments below.
     """
 
     name: ClassVar[str]
@@ -69,6 +72,15 @@ class Watcher:
         if other >= len(self.machine.conductor.actors):
             raise ValueError(f"convicts(other={other}): there is no actor of that number")
         return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about, names=names)
+
+
+def mappers_of(kernel: Ksm, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
+    """Where a frame is what a process would find: mapped, under migration, or in the swap cache for a swap entry."""
+    slot = page.swap
+    for mm in kernel.address_spaces:
+        yield from ((mm, address) for address, pte in mm.ptes.items() if pte.frame is page)
+        if slot is not None and slot.page is page:
+            yield from ((mm, address) for address, other in mm.swap_ptes.items() if other is slot)
 
 
 def is_stale(kernel: Ksm, node: StableNode) -> bool:

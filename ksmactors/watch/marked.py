@@ -45,7 +45,7 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
     "mlock_vma_page": (Order.NONE, "TestSetPageMlocked is an atomic on one bit"),
     "munlock_vma_page": (Order.NONE, "TestClearPageMlocked is an atomic on one bit"),
     "wait_on_page_writeback": (Order.NONE, "tests one bit, and waits for it"),
-    "end_swap_writes": (Order.RELEASE, "end_page_writeback has a barrier: the page is freed after its writeback"),
+    "end_page_writeback": (Order.RELEASE, "it has a barrier: the page is freed after its writeback"),
     "wait_unlocked": (Order.NONE, "wait_on_page_locked tests one bit, and waits for it"),
     # -- page tables, as the CPU sees them
     "user_read": (Order.NONE, "the CPU walks the page table by itself; a TLB flush is part of every change"),
@@ -53,6 +53,8 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
         Order.NONE,
         "as user_read; what ksmd's memcmp saw of it is compared again after the write-protection",
     ),
+    "device_write": (Order.NONE, "DMA: as user_write, and whoever write-protects a page asks for references first"),
+    "device_read": (Order.NONE, "DMA: the device sees what is there"),
     "handle_mm_fault": (Order.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
     # -- swap slots and allocation
     "swap_duplicate": (Order.BOTH, "swap_lock"),

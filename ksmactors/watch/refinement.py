@@ -8,8 +8,10 @@ from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.places import Places
 from ksmactors.watch.probe import Probe, address_space, number_of, place_of
 from ksmactors.watch.sharing import Place, SharingModel
 
@@ -52,6 +54,8 @@ class Refinement(Watcher):
         self._joined: tuple[AddressSpace, int, Frame] | None = None
         """An entry that has come to map a frame, and has not been judged yet."""
         self.kernel.observers.append(self)
+        self._places = Places(self.kernel)
+        self.kernel.device_observers.append(self)
         self.kernel.pte_listeners.append(self._pte_changed)
         machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
 
@@ -75,6 +79,7 @@ class Refinement(Watcher):
     def zapped(self, mm: AddressSpace, address: int) -> None:
         self._judge()
         self.model.forget((mm.number, address))
+        self._places.forget(mm, address)
 
     def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
         self.model.fork((mm.number, address), (oldmm.number, address))
@@ -82,7 +87,30 @@ class Refinement(Watcher):
 
     def moved(self, mm: AddressSpace, old: int, new: int) -> None:
         self.model.move((mm.number, old), (mm.number, new))
+        self._places.forget(mm, old)
         self._judge()
+
+    # -- what devices do ----------------------------------------------------------------------------------------------
+
+    def stored(self, pin: IoPin) -> None:
+        """Whoever has come to map the page by a fork has the new version, too."""
+        self._judge()
+        first = None
+        for mm, address in self._places.of(pin.page):
+            if first is None:
+                first = mm.number, address
+                self.model.write(first, pin.page.content)
+            else:
+                self.model.fork((mm.number, address), first)
+
+    def pinned(self, pin: IoPin) -> None:
+        """A reference changes nothing."""
+
+    def fetched(self, pin: IoPin) -> None:
+        """Reading changes nothing."""
+
+    def unpinned(self, pin: IoPin) -> None:
+        """Nor does its end."""
 
     # -- what the kernel does -----------------------------------------------------------------------------------------
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import ClassVar
 
 from ksmactors.errors import Finding
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
+from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.places import Places
 from ksmactors.watch.probe import Probe, address_space, place_of
+
+
+class Ownership(IntEnum):
+    """Whose a pinned page is, as far as it matters to what a device stores and reads."""
+
+    OWN = 0
+    """The process's alone, at the address at which it was pinned."""
+
+    SHARED = 1
+    """Somebody else's, too: a write by the process may go to a copy."""
+
+    GONE = 2
+    """The process has given it up."""
 
 
 class ShadowMemory(Watcher):
@@ -30,6 +46,12 @@ class ShadowMemory(Watcher):
     When one looks. When a thread reads, and everywhere in the end, so that a lost write is found even if nobody reads
     it; pages that are swapped out as they would be read back.
 
+    Devices do direct I/O on pinned pages at moments of their own. What one stores is written as if the process had
+    written it; what one reads must be what the process wrote last. That holds for as long as the pinned page is the
+    process's: not after munmap and the like, and not once a fork has left the page to two, or where the entry was
+    read-only when the page was pinned to be read: then whoever writes first gets a copy, and the device goes on with
+    the old page. (So it is in v3.9; a process that does direct I/O must not fork.)
+
     What it means when it convicts. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
     hazard of v3.9 that spec 9 knows does this.
     """
@@ -41,7 +63,10 @@ class ShadowMemory(Watcher):
         super().__init__(machine)
         self._zero = self.kernel.contents.zero
         self._shadow: dict[tuple[int, int], Content] = {}
+        self._pins: dict[IoPin, Ownership] = {}
+        self._places = Places(self.kernel)
         self.kernel.observers.append(self)
+        self.kernel.device_observers.append(self)
 
     def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
         self._shadow[mm.number, address] = page.content
@@ -51,12 +76,73 @@ class ShadowMemory(Watcher):
 
     def zapped(self, mm: AddressSpace, address: int) -> None:
         self._shadow.pop((mm.number, address), None)
+        self._pins_are(mm, address, Ownership.GONE)
+        self._places.forget(mm, address)
 
     def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
+        self._pins_are(oldmm, address, Ownership.SHARED)
         self._shadow[mm.number, address] = self._shadow.get((oldmm.number, address), self._zero)
 
     def moved(self, mm: AddressSpace, old: int, new: int) -> None:
         self._shadow[mm.number, new] = self._shadow.pop((mm.number, old), self._zero)
+        self._pins_are(mm, old, Ownership.GONE)
+        self._places.forget(mm, old)
+
+    # -- devices ------------------------------------------------------------------------------------------------------
+
+    def _pins_are(self, mm: AddressSpace, address: int, ownership: Ownership) -> None:
+        for pin in self._pins:
+            if pin.mm is mm and pin.address == address:
+                self._pins[pin] = max(self._pins[pin], ownership)
+
+    def _is_there(self, pin: IoPin) -> bool:
+        """Whether the process would still find the pinned page."""
+        return any(mm is pin.mm and address == pin.address for mm, address in self._places.of(pin.page))
+
+    def pinned(self, pin: IoPin) -> None:
+        page = pin.page
+        slot = page.swap
+        shared = page.is_ksm or page.mapcount + (slot.count if slot is not None else 0) > 1
+        entry = pin.mm.ptes.get(pin.address)
+        if not pin.write and (entry is None or not entry.write):  # who writes next may get a copy
+            shared = True
+        if not self._is_there(pin):
+            self._pins[pin] = Ownership.GONE
+        else:
+            self._pins[pin] = Ownership.SHARED if shared else Ownership.OWN
+
+    def unpinned(self, pin: IoPin) -> None:
+        del self._pins[pin]
+
+    def stored(self, pin: IoPin) -> None:
+        page = pin.page
+        if page.is_ksm:
+            raise self.convicts(
+                "store_to_ksm_page",
+                f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and which is a KSM page by now",
+                about=(page,),
+            )
+        if self._pins[pin] is Ownership.OWN and not self._is_there(pin):
+            raise self.convicts(
+                "lost_write",
+                f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and does not map at "
+                f"{pin.address:#x} any more: the store is lost",
+                about=(page,),
+            )
+        for mm, address in self._places.of(page):
+            self._shadow[mm.number, address] = page.content
+
+    def fetched(self, pin: IoPin) -> None:
+        expected = self._shadow.get((pin.mm.number, pin.address), self._zero)
+        if self._pins[pin] is Ownership.OWN and pin.page.content is not expected:
+            raise self.convicts(
+                "stale_read",
+                f"a device reads {pin.page.content} from pfn {pin.page.pfn}, which {pin.mm.name} has pinned, but the "
+                f"process last wrote {expected} at {pin.address:#x}",
+                about=(pin.page,),
+            )
+
+    # -- the end ------------------------------------------------------------------------------------------------------
 
     def at_quiescence(self) -> None:
         for mm in self.kernel.address_spaces:

@@ -42,7 +42,7 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
 }  # fmt: skip
 """By witness: a broken kernel, a program, and what is found."""
 
-ELSEWHERE = frozenset({"happens_before", "lockset", "lock_order", "refinement"})
+ELSEWHERE = frozenset({"happens_before", "lockset", "lock_order", "refinement", "mlock"})
 """Witnesses of more than one promise, which have tests of their own."""
 
 MAX_STEPS = 3_000

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from ksmactors.ksm.structs import RmapItem
 from ksmactors.litmus import Litmus, Proc, Scene
+from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.frame import Frame
+from workloads.litmus.keyhole import item_of
 
 
 async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
@@ -13,29 +17,53 @@ async def shared(scene: Scene, token: int, *names: str) -> list[Proc]:
 
 
 class InsertionMeetsReuse(Litmus):
-    """ksmd makes a KSM page and looks for its place, while the frame of another one is freed and used again.
+    """ksmd looks for the place of a new KSM page, while the frame of another one is freed and used again.
 
-    The stable tree has a page of 5 at its root, which only A maps, and one of 6 to the right of it. ksmd comes to the
-    second of two pages of 7. A exits; the frame that it leaves is the first to be used again, by G, for a page of 9.
+    The stable tree has a page of 50 at its root, between pages of 40 and 60. E's page of 30 has become a KSM page, and
+    is to get its node. Nobody maps the page of 50 any more; G has isolated it, for a migration, say, and gives it back.
+    Its frame is the first to be used again: G gets it, full of zeros.
     """
 
     name = "litmus.insertion_meets_reuse"
     least_nodes = 1
 
     async def run(self, scene: Scene) -> None:
-        a, b = await shared(scene, 5, "A", "B")
-        await shared(scene, 6, "C", "D")
-        await scene.exit(b)
-        g = await scene.process("G", mergeable=False)
-        for name in ("E", "F"):
-            await scene.process(name, 7)
+        kernel = scene.kernel
+        mapped = [await scene.process("A", 50), await scene.process("B", 50, 40, 40, 60, 60)]
+        await scene.scan(2)
+        e = await scene.process("E", 30)
         await scene.scan()
-        await scene.batch(4)
-        await scene.meet({"ksmd": scene.batch(1), "thread/G": self._reuse(scene, a, g)})
+        page = scene.frame(mapped[0], 0)
+        await page.get()
+        for proc in mapped:
+            await kernel.munmap(proc.mm, proc.start, PAGE_SIZE)
+        kpage, item = scene.frame(e, 0), item_of(scene, e)
+        await kernel.ksm_thread_mutex.lock()
+        await kpage.get()
+        assert await kernel.try_to_merge_with_ksm_page(item, kpage, None) == 0
+        await kernel.ksm_thread_mutex.unlock()
+        came = await scene.meet({"ksmd": self._insert(scene, item, kpage), "thread/G": self._reuse(scene, page)})
+        await came["thread/G"].put()
 
-    async def _reuse(self, scene: Scene, a: Proc, g: Proc) -> None:
-        await scene.exit(a)
-        await scene.store(g, 0, 9)
+    async def _insert(self, scene: Scene, item: RmapItem, kpage: Frame) -> None:
+        """The second half of a merge, as ksmd does it for the page in hand."""
+        kernel = scene.kernel
+        await kernel.ksm_thread_mutex.lock()
+        await kpage.lock()
+        node = await kernel.stable_tree_insert(kpage)
+        if node is not None:
+            await kernel.stable_tree_append(item, node)
+        await kpage.unlock()
+        if node is None:
+            await kernel.break_cow(item)
+        await kpage.put()
+        await kernel.ksm_thread_mutex.unlock()
+
+    async def _reuse(self, scene: Scene, page: Frame) -> Frame:
+        await page.put()
+        new = await scene.kernel.alloc_page(page.nid)
+        assert new is not None, "there is plenty"
+        return new
 
 
 class SearchMeetsWrite(Litmus):

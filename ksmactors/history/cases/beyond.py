@@ -141,4 +141,99 @@ BEYOND: Final = (
             "looked for again before a node is linked"
         ),
     ),
+    Case(
+        name="X5a",
+        title="memory that is locked can be swapped out after it was merged",
+        workload="litmus.locked_merge_meets_reclaim",
+        with_=("x5a-lock-not-handed-over",),
+        watcher="mlock",
+        kind="not_handed_over",
+        where="try_to_merge_one_page",
+        story=(
+            "A has locked its page in memory. ksmd merges it into a KSM page that B maps, and does not give that the "
+            "flag which tells reclaim to leave it alone."
+        ),
+        script=("ksmd > end", "kswapd/0 > end"),
+    ),
+    Case(
+        name="X5b",
+        title="control: reclaim does not go by the flag of a locked page",
+        workload="litmus.locked_merge_meets_reclaim",
+        with_=("x5b-flag-ignored",),
+        story="Reclaim takes a page that is locked in memory, flag or not, and comes to the vma that has locked it.",
+        script=("ksmd > end", "kswapd/0 > end"),
+        silent_because=(
+            "whoever unmaps a page for reclaim leaves it where the vma is VM_LOCKED, and marks it again: the flag only "
+            "saves the way there"
+        ),
+    ),
+    Case(
+        name="X6",
+        title="what a device stores is lost: its page is merged although it is pinned",
+        workload="litmus.merge_meets_dma",
+        params={"swapped": "1"},
+        without=("pinned-checked",),
+        watcher="shadow",
+        kind="lost_write",
+        where="device_write",
+        also=("shadow/store_to_ksm_page@device_write", "shadow/stale_read@device_read"),
+        story=(
+            "A has pinned its page for a device that is to write it. Reclaim puts the page in the swap cache and "
+            "unmaps it; A reads it, and has it back, read-only and clean. ksmd need not write-protect it, so it does "
+            "not ask who holds references, and replaces it by an equal KSM page. The device stores to a page that "
+            "nobody maps. (v3.9's own, by reading; later kernels, from v5.19 on, ask wherever a page may be pinned.)"
+        ),
+        script=("ksmd > end", "dma > end"),
+    ),
+    Case(
+        name="X6a",
+        title="what a device stores is lost: references are not asked for",
+        workload="litmus.merge_meets_dma",
+        with_=("x6a-references-ignored",),
+        watcher="shadow",
+        kind="lost_write",
+        where="device_write",
+        also=("shadow/store_to_ksm_page@device_write", "shadow/stale_read@device_read"),
+        story=(
+            "A has pinned its page for a device that is to write it. ksmd write-protects the page, and replaces it by "
+            "an equal KSM page, although somebody holds a reference. The device stores to a page that nobody maps."
+        ),
+        script=("ksmd > end", "dma > end"),
+    ),
+    Case(
+        name="X6b",
+        title="control: references are asked for twice",
+        workload="litmus.merge_meets_dma",
+        with_=("x6b-references-asked-twice",),
+        story="ksmd finds that A's page is pinned, and leaves it alone; the device stores to it.",
+        script=("ksmd > end", "dma > end"),
+        silent_because="the entry is taken out before the first look, so nobody can pin the page between the two",
+    ),
+    Case(
+        name="X7a",
+        title="what a process wrote during the writeback is lost: the page is taken for clean",
+        workload="litmus.writeback_meets_merge",
+        with_=("x7a-clean-after-writeback",),
+        watcher="shadow",
+        kind="lost_write",
+        where="user_read",
+        also=("shadow/lost_write@none",),
+        draws={"swap.read_early": (3,)},
+        story=(
+            "A's page is being written to swap, and the device has read it. A writes the page, which is still in the "
+            "swap cache. ksmd makes a KSM page of it: that it was written is the page's own dirty bit from now on, "
+            "which the end of the writeback clears. Reclaim drops the page as a clean one, and the device gives back "
+            "what it has read."
+        ),
+        script=("writeback > writeback.end", "thread/A > end", "ksmd > end"),
+    ),
+    Case(
+        name="X7b",
+        title="control: the swap device reads a page as early as it can",
+        workload="litmus.writeback_meets_merge",
+        with_=("x7b-read-at-once",),
+        story="As in X7a: the device has read A's page when A writes it and ksmd makes a KSM page of it.",
+        script=("writeback > writeback.end", "thread/A > end", "ksmd > end"),
+        silent_because="a page is marked clean before its write is submitted, so whatever comes later makes it dirty",
+    ),
 )

@@ -66,10 +66,11 @@ KEYHOLE: Final = (
         kind="bad_order",
         where="mutex_unlock",
         story=(
-            "ksmd has made a KSM page of 7 and looks for its place in the stable tree. At the root it finds that the "
-            "frame names the node, and is about to take a reference. A, the only process that maps that page, exits, "
-            "and G gets the frame for a page of 9. ksmd takes its reference, does not look once more, compares with "
-            "what is G's, and goes to the left. The new node is linked before one of 6, and no search finds it there."
+            "ksmd has made a KSM page of 30 and looks for its place in the stable tree. At the root, a page of 50, it "
+            "finds that the frame names the node, and is about to take a reference. The last one who had that page "
+            "gives it back, and G gets the frame, full of zeros. ksmd takes its reference, does not look once more, "
+            "compares with what is G's, and goes to the right. The new node is linked behind one of 40, and no search "
+            "finds it there."
         ),
         script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),
     ),

@@ -1,4 +1,5 @@
-"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks."""
+"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks, locked memory,
+devices."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.later.smart_scan import AgedItem, SmartScan
 from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reclaim import FREED
+from ksmactors.mm.swap import SWAP_IO_MOMENTS
+from ksmactors.mm.swap_device import SwapSlot
 
 
 class NeverWoken(Ksm):
@@ -96,6 +100,60 @@ class ReadOnce(Ksm):
         return Place(None, parent, left)
 
 
+class LockNotHandedOver(Ksm):
+    """A KSM page that takes the place of a locked page is not locked (X5a)."""
+
+    async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
+        return page
+
+
+class FlagIgnored(Ksm):
+    """Reclaim does not go by the flag of a locked page, only by the vmas that it comes to (X5b)."""
+
+    def inactive_pages(self, nid: int) -> list[Frame]:
+        return self.movable_frames(nid)
+
+    async def shrink_locked_page(self, page: Frame) -> str:
+        mlocked = page.mlocked
+        if mlocked:
+            page.node.mark_mlocked(page, False)
+        outcome = await super().shrink_locked_page(page)
+        if mlocked and outcome not in (FREED, "writing"):
+            page.node.mark_mlocked(page, True)
+        return outcome
+
+
+class ReferencesIgnored(Ksm):
+    """ksmd does not ask whether somebody else holds a reference on a page that it merges (X6a)."""
+
+    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
+        await super()._has_other_references(page, swapped)
+        return False
+
+
+class ReferencesAskedTwice(Ksm):
+    """ksmd asks once more whether somebody else holds a reference on a page (X6b)."""
+
+    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
+        first = await super()._has_other_references(page, swapped)
+        return first or await super()._has_other_references(page, swapped)
+
+
+class CleanAfterWriteback(Ksm):
+    """A page is clean when the swap device has written it, whatever has become of it meanwhile (X7a)."""
+
+    async def end_page_writeback(self, page: Frame, slot: SwapSlot) -> None:
+        await super().end_page_writeback(page, slot)
+        page.dirty = False
+
+
+class ReadAtOnce(Ksm):
+    """The swap device reads a page soon after its write was submitted, always (X7b)."""
+
+    def swap_read_moment(self) -> int:
+        return SWAP_IO_MOMENTS - 1
+
+
 BEYOND: Final[dict[str, type[Ksm]]] = {
     "x1a-never-woken": NeverWoken,
     "x1b-always-woken": AlwaysWoken,
@@ -105,5 +163,11 @@ BEYOND: Final[dict[str, type[Ksm]]] = {
     "x3b-first-sight-suffices": FirstSightSuffices,
     "x4a-place-remembered": PlaceRemembered,
     "x4b-read-once": ReadOnce,
+    "x5a-lock-not-handed-over": LockNotHandedOver,
+    "x5b-flag-ignored": FlagIgnored,
+    "x6a-references-ignored": ReferencesIgnored,
+    "x6b-references-asked-twice": ReferencesAskedTwice,
+    "x7a-clean-after-writeback": CleanAfterWriteback,
+    "x7b-read-at-once": ReadAtOnce,
 }
 """By name."""

@@ -1,0 +1,22 @@
+"""A page that is pinned is not merged, whatever its entry allows, v5.19 (6c287605fd56)."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import Pte
+
+
+class PinnedChecked(Ksm):
+    """The references of a page are counted also where its entry is read-only and clean.
+
+    v3.9 counts them only when it has to write-protect or clean the entry. But the entry of a page that has come back
+    from swap, and was only read since, is both already. A page is pinned for a device that writes it; reclaim puts it
+    in the swap cache and unmaps it, pinned or not; the process reads it, and has it back. Nothing keeps ksmd from
+    replacing it then, and what the device stores goes to a page that nobody maps.
+
+    Later kernels mark pages that are exclusively one process's, which a pin needs, and take the entry out, and the mark
+    off, before they count; here the entry is always taken out.
+    """
+
+    def _must_be_cleaned(self, pte: Pte) -> bool:
+        return True

@@ -1,0 +1,106 @@
+"""A page that is locked in memory stays so when another page takes its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ksmactors.events import catalogue as ev
+from ksmactors.machine import Machine
+from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.frame import Frame
+from ksmactors.watch.base import Watcher
+
+
+@dataclass(eq=False, slots=True)
+class HandOver:
+    """A KSM page has taken a locked page's place in a VM_LOCKED vma: what has been done about that so far."""
+
+    mm: AddressSpace
+    address: int
+    page: Frame
+    kpage: Frame
+    marked: bool
+    unmarked: bool = False
+
+    def changed(self, frame: Frame, mlocked: bool) -> None:
+        """A page has got or lost the flag. Once the KSM page has had it, who takes it away answers for that."""
+        self.marked = self.marked or frame is self.kpage
+        self.unmarked = self.unmarked or (frame is self.page and not mlocked)
+
+
+class MlockKept(Watcher):
+    """Where a page that is Mlocked is replaced in a VM_LOCKED vma, the page that takes its place is Mlocked.
+
+    What is promised. mlock keeps pages in memory. The flag says so to reclaim; a page that should have it and has not
+    is isolated, and unmapped wherever it is not locked, before reclaim finds out.
+
+    Why the protocol keeps it. A copy that a write gets has the flag before it is mapped. When ksmd replaces a page it
+    takes the flag from that one, unless another VM_LOCKED vma maps it, and gives it to the KSM page, under the lock of
+    each (the hand-over). fork changes no page of the parent's, and the child's vmas are not locked.
+
+    When one looks. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended; if
+    the entry has been changed since, or the vma unlocked, or somebody has taken the flag off the KSM page again, the
+    hand-over is not asked for. What the flag is at other times is nobody's promise: mlock leaves a page that is busy
+    for reclaim to mark, munlock may not find the other vma, and a migration of v3.9 loses the flag (a mistake of
+    v3.7's), which the next reclaim puts right.
+
+    What it means when it convicts. `not_handed_over`: the KSM page can be reclaimed until somebody comes to its locked
+    mapping. `old_page_kept`: the old page stays in memory for ever, if a process that has not locked it maps it.
+    `copy_not_locked`: the copy can be reclaimed.
+    """
+
+    name: ClassVar[str] = "mlock"
+    summary: ClassVar[str] = "what is locked in memory stays so when it is merged or copied"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._under_way: dict[tuple[int, int], HandOver] = {}
+        """By number of the mm and address."""
+        self.kernel.pte_listeners.append(self._pte_changed)
+        for node in self.kernel.nodes:
+            node.mlock_listeners.append(self._marked)
+        machine.trace.listen(ev.KSM_MERGE_WITH_KSM_PAGE, self._merged)
+
+    def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
+        if self._under_way:
+            self._under_way.pop((mm.number, address), None)
+        if before is None or pte is None or before.migration or pte.migration or not before.frame.mlocked:
+            return
+        vma = mm.vma_at(address)
+        if vma is None or not vma.locked or pte.frame in (before.frame, self.kernel.zero_page):
+            return
+        if pte.frame.is_ksm:
+            self._under_way[mm.number, address] = HandOver(mm, address, before.frame, pte.frame, pte.frame.mlocked)
+        elif not pte.frame.mlocked:
+            raise self.convicts(
+                "copy_not_locked",
+                f"{mm.name} has locked {address:#x}, but the copy that it gets, pfn {pte.frame.pfn}, is not Mlocked",
+                about=(before.frame, pte.frame),
+            )
+
+    def _marked(self, frame: Frame, mlocked: bool) -> None:
+        for hand_over in self._under_way.values():
+            hand_over.changed(frame, mlocked)
+
+    def _merged(self, kpfn: int, pfn: int, item: int, mm: str, err: int) -> None:
+        if err or not self._under_way:
+            return
+        for key, one in list(self._under_way.items()):
+            if one.mm.name == mm and (one.kpage.pfn, one.page.pfn) == (kpfn, pfn):
+                del self._under_way[key]
+                self._judge(one)
+
+    def _judge(self, one: HandOver) -> None:
+        vma = one.mm.vma_at(one.address)
+        if vma is None or not vma.locked or (one.marked and one.unmarked):
+            return
+        kind, wrong = "old_page_kept", f"pfn {one.page.pfn}, which was there, is Mlocked as before"
+        if not one.marked:
+            kind, wrong = "not_handed_over", f"pfn {one.kpage.pfn}, which took the place of a locked page, is not"
+        raise self.convicts(
+            kind,
+            f"{one.mm.name} has locked {one.address:#x}, but {wrong}",
+            where="try_to_merge_one_page",
+            about=(one.page, one.kpage),
+        )

@@ -1,0 +1,55 @@
+"""Devices at pages that are merged, unmapped or written: direct I/O, and the swap device."""
+
+from __future__ import annotations
+
+from ksmactors.litmus import Litmus, Scene
+from ksmactors.mm.devices import IoPin
+from ksmactors.parameters import Int
+
+STORES = (8, 9)
+"""What the device stores, one after the other."""
+
+
+class MergeMeetsDma(Litmus):
+    """ksmd comes to a page that is pinned for a device, which stores to it at moments of its own."""
+
+    name = "litmus.merge_meets_dma"
+    least_nodes = 1
+
+    swapped = Int(0, "whether the page has gone to swap and come back since it was pinned", high=1)
+
+    async def run(self, scene: Scene) -> None:
+        await scene.process("B", 7, 7)
+        await scene.scan(2)
+        a = await scene.process("A", 7)
+        pin = await scene.kernel.start_io(a.mm, a.start, True)
+        assert isinstance(pin, IoPin)
+        if self.swapped:
+            scene.start_swap()
+            await scene.to_swap_cache(a, 0)
+            await scene.read(a, 0)
+        await scene.meet({"ksmd": scene.scan(2), "dma": self._store(scene, pin)})
+        await scene.kernel.end_io(pin)
+
+    async def _store(self, scene: Scene, pin: IoPin) -> None:
+        for token in STORES:
+            await scene.kernel.device_write(pin, scene.kernel.contents.token(token))
+
+
+class WritebackMeetsMerge(Litmus):
+    """A page is written by its process, and becomes a KSM page, while the swap device writes what it was before."""
+
+    name = "litmus.writeback_meets_merge"
+    least_nodes = 1
+
+    async def run(self, scene: Scene) -> None:
+        b = await scene.process("B", 8)
+        a = await scene.process("A", 8)
+        await scene.scan()
+        await scene.write(a, 0, 7)
+        await scene.to_swap_cache(a, 0)
+        scene.start_swap()
+        await scene.meet({"thread/A": scene.store(a, 0, 8), "ksmd": scene.scan()})
+        await scene.swap_out()
+        for proc in (a, b):
+            await scene.read(proc, 0)

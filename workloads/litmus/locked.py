@@ -1,0 +1,22 @@
+"""Pages that are locked in memory are merged and reclaimed."""
+
+from __future__ import annotations
+
+from ksmactors.litmus import Litmus, Scene
+from ksmactors.mm.const import PAGE_SIZE
+
+
+class LockedMergeMeetsReclaim(Litmus):
+    """ksmd merges a page that is locked in memory with one that is not, while memory is short."""
+
+    name = "litmus.locked_merge_meets_reclaim"
+    least_nodes = 1
+
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        await scene.process("B", 7, 7)
+        await scene.scan(2)
+        a = await scene.process("A", 7)
+        assert await scene.kernel.mlock(a.mm, a.start, PAGE_SIZE, on=True) == 0
+        reclaim = scene.kernel.try_to_free_pages(range(scene.machine.nodes), 1)
+        await scene.meet({"ksmd": scene.scan(2), "kswapd/0": reclaim})
