@@ -81,7 +81,7 @@ def save(outcome: Outcome, directory: Path) -> Path:
         path = directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json")
         if os.path.lexists(path):
             continue
-        content |= {"file": str(path.absolute()), "replay": replay_command(outcome.schedule, path)}
+        content |= {"file": str(path.absolute()), "replay": replay_command(outcome.schedule, path.absolute())}
         try:
             write_new(path, _json(content))
         except FileExistsError:
@@ -101,9 +101,10 @@ def kept(outcome: Outcome, directory: Path) -> Found:
 
 
 def replay_command(schedule: str, file: Path | None = None) -> str:
-    """The command line that replays a schedule string, or the finding file that holds it, from any folder."""
+    """The command line that replays a schedule string, or the finding file that holds it: from any folder if its path is
+    absolute, else from this one."""
     trust = "--trust " if needs_trust(schedule) else ""
-    return f"ksmactors replay {trust}{quote(schedule if file is None else str(file.absolute()))}"
+    return f"ksmactors replay {trust}{quote(schedule if file is None else str(file))}"
 
 
 def _json(content: dict[str, Any]) -> bytes:

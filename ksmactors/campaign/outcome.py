@@ -60,10 +60,18 @@ class Step:
         return f"{self.function} {self.operation.rpartition(' ')[2].partition('/')[0]}"
 
     def __str__(self) -> str:
-        callers = f", called by {', '.join(self.callers)}" if self.callers else ""
-        within = f" in {self.function}" if self.function else ""
-        held = f", holding {' and '.join(self.held)}" if self.held else ""
-        return f"{self.actor} {self.operation}{within} (step {self.step}{callers}){held}"
+        return f"{self.deed} (step {self.step}){self.holding}"
+
+    @property
+    def deed(self) -> str:
+        """Who did what in which function, and in which ones that was called, innermost first."""
+        within = f" in {' < '.join((self.function, *self.callers))}" if self.function else ""
+        return f"{self.actor} {self.operation}{within}"
+
+    @property
+    def holding(self) -> str:
+        """The locks held, as the end of a sentence."""
+        return f", holding {' and '.join(self.held)}" if self.held else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +105,14 @@ class Break:
         after, found_after = (f", after {', '.join(one)}" if one else "" for one in (self.after, self.found_after))
         after += f", on the way into {', '.join(self.entered)}" if self.entered else ""
         if self.by is not None and self.held_until is not None:
-            parts.append(f"held until step {self.held_until}; broken for good at {self.by.step}: {self.by}{after}")
+            held_until, by = min(self.held_until, self.by.step - 1), self.by  # within the step it held at first
+            parts.append(f"held until step {held_until}; broken for good at {by.step}: {by.deed}{by.holding}{after}")
         elif self.by is not None:
             parts.append(f"touched last by {self.by}{after}")
         if self.looked is not None:
             parts.append(f"before that, {self.looked}")
         if self.finder:
-            callers = f" (called by {', '.join(self.found_in[1:])})" if len(self.found_in) > 1 else ""
-            parts.append(f"found by {self.finder} in {self.found_in[0]}{callers}{found_after}")
+            parts.append(f"found by {self.finder} in {' < '.join(self.found_in)}{found_after}")
         return "; ".join(parts)
 
 
