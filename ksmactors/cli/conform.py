@@ -54,8 +54,9 @@ class _Outcomes:
 @click.option(
     "--live", "is_live", is_flag=True,
     help="Compare with the kernel of this machine: real processes, pages and ksmd, single-stepped. Needs root, and "
-    "that nobody else uses KSM. All knobs are put back, whatever happens. With --against it is this machine's kernel "
-    "that is compared with the recordings.",
+    "that nobody else uses KSM. A scenario that ends in a memory error on the emulator as that kernel is refused. All "
+    "knobs are put back, whatever happens. With --against it is this machine's kernel that is compared with the "
+    "recordings.",
 )  # fmt: skip
 @click.option(
     "--random", "random_", type=click.IntRange(1), metavar="N",
@@ -102,7 +103,11 @@ def conform(
 ) -> int:
     """Perform SCENARIO files (or the *.txt of directories), and compare with what a real kernel did, or does now.
 
-    Without --against, --live and --random the results are printed in the form that recordings have.
+    Without --against, --live, --random and --around the results are printed in the form that recordings have.
+
+    Interleavings are written with `hold TASK at|after PLACE [NTH] [in FUNC]`, `bg OPERATION`, `release TASK`, `disarm
+    TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; the places are those of
+    conformance/places.txt. A live kernel has no holds.
     """
     asked = Setting(kernel or "", nodes or 0, without, with_)
     _refuse_what_does_not_go_together(scenarios, against, is_live, random_, around, seed, out, asked)

@@ -240,7 +240,8 @@ def _must_be_one(task: str, processes: set[str]) -> None:
 def _place(values: dict[str, str]) -> str:
     for key, what in (("PLACE", "place"), ("FUNC", "function")):
         if key in values and values[key] not in places():
-            _refuse(f"no {what} {values[key]!r}; near it: {', '.join(near(values[key]))} (all: places.txt)")
+            some = ", ".join(near(values[key]))
+            _refuse(f"no {what} {values[key]!r}; near it: {some} (all: ksmactors/conformance/places.txt)")
     caller = values.get("FUNC")
     if caller is not None and not places()[caller].functions:
         _refuse(f"{caller} is a step, not a function that can call another one; write: in FUNCTION")

@@ -83,7 +83,7 @@ class LiveMemory(Reporter):
     def _process(self, operation: Operation) -> LiveProcess:
         process = self.world.living.get(operation.process)
         if process is None:
-            raise self.refused(operation, f"there is no process {operation.process}: its fork failed")
+            raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
         return process
 
     def _region(self, operation: Operation) -> Region:

@@ -117,7 +117,7 @@ class MemoryOperations(Reporter):
     def _process(self, operation: Operation) -> Process:
         process = self.census.of_name(operation.process)
         if process is None:
-            raise self.refused(operation, f"there is no process {operation.process}: its fork failed")
+            raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
         return process
 
     def _region(self, operation: Operation) -> Region:
