@@ -73,9 +73,9 @@ def shrink(
     tally.add(shrunk.outcome)
     tally.keep(found)
     if shrunk.interrupted:
-        click.echo("ksmactors: interrupted; this is the smallest so far", err=True)
+        click.echo(f"ksmactors: interrupted; this is the smallest so far: {shrunk.left}", err=True)
     elif shrunk.stopped_by and not quiet:
-        click.echo(f"ksmactors: {shrunk.reached}", err=True)
+        click.echo(f"ksmactors: stopped by {shrunk.stopped_by}: {shrunk.left}", err=True)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status
     if as_json:
         click.echo(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
