@@ -101,7 +101,7 @@ def kept(outcome: Outcome, directory: Path) -> Found:
 
 
 def replay_command(schedule: str, file: Path | None = None) -> str:
-    """The command line that replays a schedule string, or the finding file that holds it: from any folder if its path is
+    """The command line that replays a schedule string or the finding file that holds it: from any folder if its path is
     absolute, else from this one."""
     trust = "--trust " if needs_trust(schedule) else ""
     return f"ksmactors replay {trust}{quote(schedule if file is None else str(file))}"

@@ -85,9 +85,9 @@ def shrink(
     tally.add(shrunk.outcome)
     tally.keep(found)
     if shrunk.interrupted:
-        notice("interrupted; this is the smallest so far")
+        notice(f"interrupted; this is the smallest so far: {shrunk.left}")
     elif shrunk.stopped_by and not quiet:
-        notice(shrunk.reached)
+        notice(f"stopped by {shrunk.stopped_by}: {shrunk.left}")
     if scenario is not None:
         _write_scenario(scenario, shrunk, then.seed)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status

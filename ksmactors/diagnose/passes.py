@@ -30,7 +30,7 @@ PAIRWISE_DEPARTURES_MAX: Final = 10
 TOGETHER_MAX: Final = 3
 """Departures that are left out at once, wherever they are."""
 
-FIRST_SEEDS: Final = 8
+FIRST_SEEDS: Final = 16
 SAMPLED_SEEDS: Final = 40
 """Seeds of the random schedules that are tried with each setting: at first, and if that did not help."""
 

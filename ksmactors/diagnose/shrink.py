@@ -59,11 +59,9 @@ class Shrunk:
         return self.stopped_by == INTERRUPT
 
     @property
-    def reached(self) -> str:
-        """In a line, how far it got, and why it stopped there."""
-        left = len(self.departures)
-        why = f"stopped by {self.stopped_by}" if self.stopped_by else "nothing smaller was found"
-        return f"{why}: {left:,} of {self.of:,} departure{'' if self.of == 1 else 's'} left"
+    def left(self) -> str:
+        """How far it got, in words."""
+        return f"{len(self.departures):,} of {self.of:,} departure{'' if self.of == 1 else 's'} left"
 
 
 INTERRUPT: Final = "Ctrl-C"

@@ -249,7 +249,7 @@ def test_a_budget_in_seconds(found: Outcome, monkeypatch: pytest.MonkeyPatch) ->
     assert small.stopped_by == "--max-seconds 100"
     assert not small.interrupted
     assert signature_of(small.outcome) == signature_of(found)
-    assert small.reached == f"stopped by --max-seconds 100: {len(small.departures)} of {small.of} departures left"
+    assert small.left == f"{len(small.departures)} of {small.of} departures left"
     assert 1 < len(small.departures) < small.of
 
 
