@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from ksmactors.campaign.trust import Source
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, KsmActorsError
@@ -42,6 +42,15 @@ ENDED = "none"
 """The function of an actor that has come to its end."""
 
 
+CALLERS: Final = 2
+"""Callers of a function that are shown: they tell which path it is, and all of them would fill a screen."""
+
+
+def chain(functions: Sequence[str]) -> str:
+    """A function and those that called it, innermost first, as far as they are shown."""
+    return " < ".join(functions[: 1 + CALLERS])
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A step that matters to a finding: who did what, in which kernel function, called by which ones (the innermost
@@ -65,7 +74,7 @@ class Step:
     @property
     def deed(self) -> str:
         """Who did what in which function, and in which ones that was called, innermost first."""
-        within = f" in {' < '.join((self.function, *self.callers))}" if self.function else ""
+        within = f" in {chain((self.function, *self.callers))}" if self.function else ""
         return f"{self.actor} {self.operation}{within}"
 
     @property
@@ -112,7 +121,7 @@ class Break:
         if self.looked is not None:
             parts.append(f"before that, {self.looked}")
         if self.finder:
-            parts.append(f"found by {self.finder} in {' < '.join(self.found_in)}{found_after}")
+            parts.append(f"found by {self.finder} in {chain(self.found_in)}{found_after}")
         return "; ".join(parts)
 
 

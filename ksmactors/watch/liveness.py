@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import KSM_RUN_MERGE
 from ksmactors.watch.base import Watcher
+from ksmactors.watch.probe import Probe
 
 
 def asleep_with_work(kernel: Ksm) -> bool:
@@ -37,6 +39,10 @@ class Liveness(Watcher):
 
     name: ClassVar[str] = "liveness"
     summary: ClassVar[str] = "ksmd does not sleep while there is something to scan"
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether ksmd sleeps with something to do: for good since the step after which nobody woke it."""
+        return Probe(lambda: asleep_with_work(self.kernel))
 
     def at_rest(self) -> None:
         if asleep_with_work(self.kernel):

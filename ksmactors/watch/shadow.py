@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ksmactors.errors import Finding
 from ksmactors.machine import Machine
@@ -28,6 +28,14 @@ class Ownership(IntEnum):
 
     GONE = 2
     """The process has given it up."""
+
+
+DEVICE_FUNCTIONS: Final = ("device_write", "device_read")
+"""Where it shows what a device does."""
+
+
+def _place_of_pin(pin: IoPin) -> tuple[str, int, int]:
+    return "place", pin.mm.number, pin.address
 
 
 class ShadowMemory(Watcher):
@@ -121,6 +129,7 @@ class ShadowMemory(Watcher):
                 "store_to_ksm_page",
                 f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and which is a KSM page by now",
                 about=(page,),
+                names=(_place_of_pin(pin),),
             )
         if self._pins[pin] is Ownership.OWN and not self._is_there(pin):
             raise self.convicts(
@@ -128,6 +137,7 @@ class ShadowMemory(Watcher):
                 f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and does not map at "
                 f"{pin.address:#x} any more: the store is lost",
                 about=(page,),
+                names=(_place_of_pin(pin),),
             )
         for mm, address in self._places.of(page):
             self._shadow[mm.number, address] = page.content
@@ -140,6 +150,7 @@ class ShadowMemory(Watcher):
                 f"a device reads {pin.page.content} from pfn {pin.page.pfn}, which {pin.mm.name} has pinned, but the "
                 f"process last wrote {expected} at {pin.address:#x}",
                 about=(pin.page,),
+                names=(_place_of_pin(pin),),
             )
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -178,9 +189,23 @@ class ShadowMemory(Watcher):
             )
 
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether the process would read what it last wrote, wherever its page is by then."""
+        """Whether the process would read what it last wrote, wherever its page is by then; of a page that is pinned
+        there, whether what the device does to it would be what the process does."""
         place = place_of(finding)
-        return Probe(lambda: self._would_misread(*place)) if place is not None else None
+        if place is None:
+            return None
+        if finding.where in DEVICE_FUNCTIONS:
+            return Probe(lambda: any(self._is_lost(pin) for pin in self._pins if _place_of_pin(pin)[1:] == place))
+        return Probe(lambda: self._would_misread(*place))
+
+    def _is_lost(self, pin: IoPin) -> bool:
+        """Whether a device has got hold of a page that it must not write, or that is not the process's."""
+        if pin.page.is_ksm and pin.write:
+            return True
+        if self._pins[pin] is not Ownership.OWN:
+            return False
+        expected = self._shadow.get((pin.mm.number, pin.address), self._zero)
+        return not self._is_there(pin) or pin.page.content is not expected
 
     def _would_be_dropped(self, page: Frame, slot: SwapSlot | None) -> bool:
         """Whether the swap device is taken to have what is in the page, and does not. The entries of a KSM page are
