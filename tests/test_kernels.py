@@ -44,7 +44,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: kernel_class(kernel="v3.8"), "no kernel 'v3.8' (did you mean v3.9 or v6.18?); there are: series"),
         (
             lambda: kernel_class(with_=["head-clear"]),
-            "no variant 'head-clear' (did you mean head-cleared?); there are: ",
+            "no variant 'head-clear' (did you mean head-cleared or ",
         ),
         (
             lambda: kernel_class(without=["nothing-like-it"]),
@@ -365,5 +365,7 @@ def test_own_layers_call_on() -> None:
     }
     assert told <= {
         ("s3b-removal-unlocked", "head-cleared"), ("s3c-locked-descent", "chains"),
-        ("s5e-no-lock-cycle", "trylock-search"),
+        ("s5e-no-lock-cycle", "trylock-search"), ("s5-r5-no-recheck", "kpfn-aba"),
+        ("x4b-read-once", "restart-on-stale"),
+        ("f3-only-writable", "pinned-checked"), ("x1b-always-woken", "wake-under-lock"),
     }  # fmt: skip

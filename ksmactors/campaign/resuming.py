@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.findings import replay_command, slug
-from ksmactors.campaign.outcome import Defect, Outcome, Verdict
+from ksmactors.campaign.outcome import Break, Defect, Explanation, Outcome, Step, Verdict
 from ksmactors.campaign.tally import Found, Tally, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_bounded, write_atomically
@@ -137,9 +137,11 @@ def _kept(found: Found) -> dict[str, Any]:
     outcome, defect = found.outcome, found.outcome.defect
     assert defect is not None
     told = {field.name: getattr(defect, field.name) for field in fields(defect) if field.name != "explanation"}
+    explanation = asdict(defect.explanation) if defect.explanation is not None else None
     return {
-        "defect": told, "workload": outcome.workload, "seed": outcome.seed, "strategy": outcome.strategy,
-        "schedule": outcome.schedule, "count": found.count, "file": str(found.file) if found.file else None,
+        "defect": told, "explanation": explanation, "workload": outcome.workload, "seed": outcome.seed,
+        "strategy": outcome.strategy, "schedule": outcome.schedule, "count": found.count,
+        "file": str(found.file) if found.file else None,
     }  # fmt: skip
 
 
@@ -162,12 +164,45 @@ def _found(kept: Mapping[str, Any]) -> Found:
     if len(defect.actors) != len(defect.functions) or defect.explanation is not None:
         raise ValueError("a finding whose actors are not in functions")
     counted(defect.step)
+    if kept.get("explanation") is not None:
+        defect = replace(defect, explanation=_explanation(kept["explanation"]))
     outcome = Outcome(
         _text(kept["workload"]), counted(kept["seed"]), _text(kept["strategy"]), Verdict.FINDING, 0, 0, (), b"", b"",
         _text(kept["schedule"]), defect=defect,
     )  # fmt: skip
     file = Path(_text(kept["file"])) if kept["file"] else None
     return Found(outcome, file, replay=replay_command(outcome.schedule, file), count=counted(kept["count"]))
+
+
+def _explanation(kept: Mapping[str, Any]) -> Explanation:
+    broke = kept["broke"]
+    held_until = broke["held_until"]
+    texts = {key: _texts(broke[key]) for key in ("after", "entered", "found_in", "found_after")}
+    return Explanation(
+        tuple(_step(one) for one in kept["met"]),
+        _texts(kept["concerns"]),
+        _texts(kept["looks_like"]),
+        Break(
+            held_until=None if held_until is None else counted(held_until),
+            by=None if broke["by"] is None else _step(broke["by"]),
+            looked=None if broke["looked"] is None else _step(broke["looked"]),
+            finder=_text(broke["finder"]),
+            **texts,
+        ),
+    )
+
+
+def _step(kept: Mapping[str, Any]) -> Step:
+    return Step(
+        _text(kept["actor"]), counted(kept["step"]), _text(kept["function"]), _text(kept["operation"]),
+        _texts(kept["held"]), _texts(kept["callers"]),
+    )  # fmt: skip
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no list")
+    return tuple(_text(one) for one in value)
 
 
 def _text(value: object) -> str:

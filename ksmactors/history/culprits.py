@@ -12,7 +12,7 @@ CULPRITS: Final[dict[str, str]] = {
     "S2b": "ksm_memory_callback",
     "S2c": "check_stable_entry",
     "S2d": "pfn_to_page",
-    "S3": "ksm_migrate_page mapping < migrate_page_copy",
+    "S3": "ksm_migrate_page mapping < migrate_page_states",
     "S3a": "get_ksm_page kpfn + ksm_migrate_page kpfn",
     "S3b": "get_ksm_page mapping + move_to_new_page mapping",
     "S4": "run_store",
@@ -24,12 +24,13 @@ CULPRITS: Final[dict[str, str]] = {
     "S4e": "remove_stable_node mapping < remove_all_stable_nodes",
     "S4f": "free_stable_node",
     "S5": "get_ksm_page kpfn + ksm_migrate_page kpfn",
+    "S5-R5": "stable_tree_insert head",
     "S5a": "get_ksm_page kpfn + ksm_migrate_page kpfn",
-    "S5b": "ksm_migrate_page mapping < migrate_page_copy",
+    "S5b": "ksm_migrate_page mapping < migrate_page_states",
     "S5b-R7": "get_ksm_page kpfn + ksm_migrate_page kpfn",
     "S5b-W4": "get_ksm_page kpfn + ksm_migrate_page kpfn",
     "S5c": "free_stable_node",
-    "S5e": "ksm_migrate_page mapping < migrate_page_copy",
+    "S5e": "ksm_migrate_page mapping < migrate_page_states",
     "S5f": "get_ksm_page swap_cache + migrate_page_copy swap_cache",
     "S5g": "stable_tree_append",
     "S6": "migrate_page_copy content + try_to_merge_one_page content",
@@ -84,6 +85,21 @@ CULPRITS: Final[dict[str, str]] = {
     "H7": "upgrade_page mapping < try_to_merge_one_page",
     "H7-oom": "upgrade_page mapping < try_to_merge_one_page",
     "H8": "map_swapped_page pte < do_swap_page",
+    "X1": "insert_slot mm_list < ksm_enter",
+    "X1a": "insert_slot mm_list < ksm_enter",
+    "X2": "ksm_do_scan refcount, scan_get_next_rmap_item, cmp_and_merge_page",
+    "X2a": (
+        "scan_get_next_rmap_item refcount, lru_add_drain_all, reset_unstable_roots, ksm_test_exit, "
+        "follow_page, get_next_rmap_item, should_skip_rmap_item, remove_trailing_rmap_items, leave_mm"
+    ),
+    "X3a": "ksm_do_scan refcount, scan_get_next_rmap_item, cmp_and_merge_page",
+    "X4a": "stable_tree_insert head < merge_two",
+    "X5a": "try_to_merge_with_ksm_page",
+    "X6": "replace_page_at pte < replace_page",
+    "X6a": "replace_page_at pte < replace_page",
+    "X7a": "end_page_writeback dirty < end_swap_writes",
+    "lost-while-full": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
+    "unshare-on-advice": "upgrade_page mapping < try_to_merge_one_page",
 }
 """By name of the case: the function and the kind of thing that it changes, and its caller; or those of the two steps
 that met; or of the last that touched it, and what its actor had done by then; or the function in which it is found."""

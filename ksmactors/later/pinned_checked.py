@@ -14,9 +14,9 @@ class PinnedChecked(Ksm):
     in the swap cache and unmaps it, pinned or not; the process reads it, and has it back. Nothing keeps ksmd from
     replacing it then, and what the device stores goes to a page that nobody maps.
 
-    Later kernels mark pages that are exclusively one process's, which a pin needs, and take the entry out, and the mark
-    off, before they count; here the entry is always taken out.
+    Later kernels mark pages that are exclusively one process's, which a pin needs (PageAnonExclusive), and take the
+    entry out, and the mark off, before they count. Here such pages are those that one entry maps.
     """
 
     def _must_be_cleaned(self, pte: Pte) -> bool:
-        return True
+        return super()._must_be_cleaned(pte) or pte.frame.page_mapcount() == 1

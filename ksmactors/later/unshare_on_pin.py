@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.unsharing import handle_unshare_fault
-from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EFAULT
 from ksmactors.mm.fault import fault_errno
 from ksmactors.mm.frame import Frame
@@ -14,9 +14,8 @@ class UnshareOnPin(Ksm):
     """pin_user_pages for reading gives the process a page of its own if it shares the one that is there.
 
     Before, a device that read a KSM page for long kept that page; when the process wrote, it got a copy, and the device
-    went on with the old one. Plain references (vmsplice) do not unshare. And ksmd counts the references of a page that
-    is exclusive to its process even if the entry is clean and read-only, as that of an unshared page is. The kernel
-    marks such pages (PageAnonExclusive); here it is those that one entry maps.
+    went on with the old one. Plain references (vmsplice) do not unshare. That ksmd
+    counts the references of such a page although its entry is clean and read-only is `pinned_checked`.
     """
 
     async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
@@ -34,9 +33,6 @@ class UnshareOnPin(Ksm):
             if error:
                 return error
         return await super().pin_user_pages(mm, address, write)
-
-    def _must_be_cleaned(self, pte: Pte) -> bool:
-        return super()._must_be_cleaned(pte) or pte.frame.page_mapcount() == 1
 
     async def _must_unshare(self, page: Frame) -> bool:
         """gup_must_unshare: others may map the page, now or through the swap cache."""

@@ -111,7 +111,7 @@ def test_a_budget(finding: str, capsys: Capsys) -> None:
 
 def test_it_says_how_far_it_got(finding: str, capsys: Capsys) -> None:
     """A budget that ends it is named, with the departures that are left and that there were."""
-    assert main(["shrink", finding, "--max-schedules", "2"]) == 1
+    assert main(["shrink", "--trust", finding, "--max-schedules", "2"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("ksmactors: stopped by --max-schedules 2: ")
     assert err.endswith(" departures left\n")
@@ -123,7 +123,7 @@ def test_another_signature_is_never_written(finding: str, tmp_path: Path, capsys
     content = json.loads(Path(finding).read_text()) | {"signature": "references/wrong_count@put_page"}
     path.write_text(json.dumps(content))
     before = path.read_bytes()
-    assert main(["shrink", str(path), "--out", str(out)]) == 4
+    assert main(["shrink", "--trust", str(path), "--out", str(out)]) == 4
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1

@@ -236,7 +236,7 @@ def test_no_other_signature_whatever_the_budget(budget: int) -> None:
         signature = f"model/{kind}@reads"
         small = shrunk(first_found(subject, signature=signature), budget=budget)
         assert signature_of(small.outcome) == signature
-        again = ksmactors.replay(small.outcome.schedule)
+        again = ksmactors.replay(small.outcome.schedule, trust=True)
         assert signature_of(again) == signature
         assert small.tried <= budget
 
@@ -245,7 +245,7 @@ def test_a_budget_in_seconds(found: Outcome, monkeypatch: pytest.MonkeyPatch) ->
     """When the time is up it ends, even within a schedule, with the smallest so far, and says so."""
     clock = count()
     monkeypatch.setattr(trying, "monotonic", lambda: next(clock))
-    small = trio.run(partial(shrink, recorded(found.schedule), max_seconds=100))
+    small = trio.run(partial(shrink, recorded(found.schedule, trust=True), max_seconds=100))
     assert small.stopped_by == "--max-seconds 100"
     assert not small.interrupted
     assert signature_of(small.outcome) == signature_of(found)
@@ -255,7 +255,7 @@ def test_a_budget_in_seconds(found: Outcome, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_finding_of_another_signature_is_refused(found: Outcome) -> None:
     """A recording that leads to something else than what is on record is inconclusive, and says what it led to."""
-    then = replace(recorded(found.schedule), signature="references/wrong_count@put_page")
+    then = replace(recorded(found.schedule, trust=True), signature="references/wrong_count@put_page")
     with pytest.raises(NotShownAgain, match=r"put_page is not found again: the replay found model/lost@run"):
         trio.run(shrink, then)
 

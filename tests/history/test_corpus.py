@@ -6,6 +6,7 @@ import trio
 
 from ksmactors.campaign.corpus import show
 from ksmactors.history.cases import CASES, looks_like
+from ksmactors.history.culprits import CULPRITS
 from ksmactors.history.mutants import MUTANTS
 
 
@@ -24,5 +25,5 @@ def test_the_crash_of_uksm_names_its_function_and_is_told() -> None:
 
     assert defect is not None
     assert defect.signature.endswith("@stable_tree_append")
-    assert case in looks_like(defect.signature)
+    assert case in looks_like(defect.signature, CULPRITS[case.name], "series")
     assert "uksm" in case.story

@@ -11,6 +11,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE
 from ksmactors.kernels import KERNELS
 from ksmactors.mm.const import EFAULT, EIO, ENOMEM, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Stage, about_to, perform
 from tests.helpers.swapping import (
@@ -409,6 +410,32 @@ def test_wake_under_lock() -> None:
     with pytest.raises(AssertionError, match="nobody has woken ksmd"):
         perform(registered_as_the_last_one_exits, **without("wake-under-lock"))
     perform(registered_as_the_last_one_exits)
+
+
+async def merged_while_pinned(s: Stage) -> None:
+    """A pinned page comes back from swap with a read-only, clean entry; ksmd comes to it, and the device stores."""
+    await s.process("B", 7, 7)
+    await s.scan(2)
+    a = await s.process("A", 7)
+    s.start_swap()
+    pin = await s.kernel.start_io(a.mm, a.start, True)
+    assert isinstance(pin, IoPin)
+    await s.to_swap_cache(a, 0)
+    await s.kernel.wait_on_page_writeback(pin.page)
+    await s.read(a, 0)
+    await s.scan(2)
+    await s.kernel.device_write(pin, s.kernel.contents.token(8))
+    await s.kernel.end_io(pin)
+    await s.quiesce()
+
+
+def test_pinned_checked() -> None:
+    """v3.9 replaces a pinned page whose entry is read-only and clean, and a store is lost; with the layer it waits."""
+    v39, with_layer = only("pinned-checked")
+    with pytest.raises(Finding) as found:
+        perform(merged_while_pinned, **v39)
+    assert found.value.signature == "shadow/lost_write@device_write"
+    perform(merged_while_pinned, **with_layer)
 
 
 def test_every_layer_has_its_test() -> None:
