@@ -110,18 +110,24 @@ class Break:
     found_after: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = []
-        after, found_after = (f", after {', '.join(one)}" if one else "" for one in (self.after, self.found_after))
-        after += f", on the way into {', '.join(self.entered)}" if self.entered else ""
-        if self.by is not None and self.held_until is not None:
-            held_until, by = min(self.held_until, self.by.step - 1), self.by  # within the step it held at first
-            parts.append(f"held until step {held_until}; broken for good at {by.step}: {by.deed}{by.holding}{after}")
-        elif self.by is not None:
-            parts.append(f"touched last by {self.by}{after}")
-        if self.looked is not None:
-            parts.append(f"before that, {self.looked}")
+        if self.by is None:
+            return ""
+        before = f"; just before: {', '.join(self.after)}" if self.after else ""
+        before += f"; on the way into {', '.join(self.entered)}" if self.entered else ""
+        if self.held_until is None:
+            return f"touched last by {self.by}{before}"
+        held_until = min(self.held_until, self.by.step - 1)  # at the step itself it held at first
+        return (
+            f"held until step {held_until}; broken for good at {self.by.step}: {self.by.deed}{self.by.holding}{before}"
+        )
+
+    @property
+    def found(self) -> str:
+        """How the actor that found it came to it, in a line; empty if that is not known."""
+        parts = [f"looked before that: {self.looked}"] if self.looked is not None else []
         if self.finder:
-            parts.append(f"found by {self.finder} in {chain(self.found_in)}{found_after}")
+            before = f"; just before: {', '.join(self.found_after)}" if self.found_after else ""
+            parts.append(f"found by {self.finder} in {chain(self.found_in)}{before}")
         return "; ".join(parts)
 
 
@@ -137,9 +143,18 @@ class Explanation:
 
     @property
     def cause(self) -> str:
-        """In a line: the step that broke it, or the two that met; and how it was found. Empty: nothing is known."""
+        """In a line: the step that broke it; or the two that met, or the last that touched it, and who found it. Empty:
+        nothing is known."""
+        broke = self.broke
+        if broke.held_until is not None:
+            return str(broke)
         met = [f"{word}: {step}" for word, step in zip(("first", "then"), self.met, strict=False)]
-        return "; ".join((*(met if self.broke.held_until is None else ()), *filter(None, [str(self.broke)])))
+        return "; ".join(filter(None, (*met, str(broke), broke.found)))
+
+    @property
+    def found(self) -> str:
+        """How it was found, in a line, unless `cause` has it."""
+        return self.broke.found if self.broke.held_until is not None else ""
 
     @property
     def fingerprint(self) -> str:

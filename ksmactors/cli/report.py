@@ -127,6 +127,8 @@ def described(found: Found) -> list[str]:
 
 def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
     """Who met whom over what, which known defects look like it, and how the likeliest of them comes about."""
+    if explanation.found:
+        yield explanation.found
     if explanation.broke.held_until is not None:  # else the line before says who met
         yield from (f"{word}: {step}" for word, step in zip(("first", "then"), explanation.met, strict=False))
     if explanation.concerns:
