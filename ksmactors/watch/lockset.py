@@ -8,6 +8,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, MmSlot, StableNode
+from ksmactors.later.chain_nodes import Chain
 from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
@@ -115,7 +116,7 @@ class Lockset(Watcher, Observer):
         held = set(actor.locks)
         if kind == WRITE:
             held.difference_update(self._shared.get(actor.number, ()))
-        if isinstance(obj, StableNode):
+        if isinstance(obj, StableNode) and not isinstance(obj, Chain):  # a chain has no page
             if any(isinstance(lock, Frame) and lock.mapping is obj.mapping for lock in actor.locks):
                 held.add(PAGE_LOCK)
         elif self.kernel.ksm_run & KSM_RUN_OFFLINE and self.kernel.memory_hotplug_lock.owner is actor:

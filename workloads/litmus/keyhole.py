@@ -192,11 +192,13 @@ class BreakingMeetsUnmapping(Litmus):
         a = await merged(scene)
         await give_swap_slot(scene, a, 0)
         page = scene.frame(a, 0)
+        await page.get()  # the reference of who has isolated it
         await scene.meet({"unmerged/sysfs": scene.set("run", 2), "kswapd/0": self._unmap(scene, page)})
+        await page.put()
 
     async def _unmap(self, scene: Scene, page: Frame) -> None:
         await page.lock()
-        await scene.kernel.try_to_unmap(page)
+        await scene.kernel.try_to_unmap(page, reclaim=True)
         await page.unlock()
 
 
