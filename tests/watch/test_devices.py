@@ -6,7 +6,7 @@ import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.history.mutants.beyond import ReferencesIgnored
-from ksmactors.interleave.actor import READ, RELEASE
+from ksmactors.interleave.actor import READ, RELEASE, WRITE
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
@@ -165,6 +165,26 @@ def test_what_a_device_has_stored_goes_to_swap() -> None:
         assert a.start in a.mm.swap_ptes
         assert await s.read(a, 0) is s.kernel.contents.token(8)
         await s.quiesce()
+
+    perform(play)
+
+
+def test_a_store_while_a_page_comes_back_from_the_swap_cache() -> None:
+    """A write fault takes the page out of the swap cache before it maps it: a store in between is not lost."""
+
+    async def play(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 7)
+        pin = await pinned(s, a)
+        await s.to_swap_cache(a, 0)
+        await s.kernel.wait_on_page_writeback(pin.page)
+        fault = s.start("fault/A", s.kernel.fault(a.mm, a.start, True))
+        await s.until(fault, about_to(WRITE, a.mm, a.start))
+        assert pin.page.swap is None
+        await store(s, pin, 8)
+        await s.finish(fault)
+        assert await s.read(a, 0) is s.kernel.contents.token(8)
+        await the_end(s, pin)
 
     perform(play)
 
