@@ -156,6 +156,13 @@ def absolute(spec: str) -> str:
     return spec if path is None else moved(spec, path.absolute())
 
 
+def from_here(spec: str) -> str:
+    """The same name as a person in this folder would write it: a file below it by its relative path."""
+    path = file_of(spec)
+    here = Path.cwd()
+    return spec if path is None or not path.is_relative_to(here) else moved(spec, path.relative_to(here))
+
+
 def moved(spec: str, path: Path) -> str:
     """The same class in a file elsewhere."""
     return str(path) if spec.endswith(".py") else f"{path}:{spec.rpartition(':')[2]}"

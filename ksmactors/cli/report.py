@@ -8,6 +8,7 @@ from typing import Any, Final, TextIO
 
 import orjson
 
+from ksmactors import plugins
 from ksmactors.campaign.outcome import Explanation, Verdict
 from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.tally import Found, Tally
@@ -117,7 +118,7 @@ def described(found: Found) -> list[str]:
     lines = [f"{defect.signature}{times}", defect.message]
     cause = defect.explanation.cause if defect.explanation is not None else ""
     lines += [cause] if cause else []
-    lines += [f"step {defect.step} of {found.outcome.workload}, seed {found.outcome.seed}: {met}"]
+    lines += [f"step {defect.step} of {plugins.from_here(found.outcome.workload)}, seed {found.outcome.seed}: {met}"]
     if defect.explanation is not None:
         lines += _explained(defect.explanation, defect.signature)
     lines += [found.problem] if found.problem else []

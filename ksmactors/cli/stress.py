@@ -115,7 +115,7 @@ def _built_in() -> list[str]:
 
 def _announce(plan: Plan) -> None:
     """Say what is about to run, so that a log alone tells how to run it again."""
-    names = " ".join(subject.name for subject in plan.subjects)
+    names = " ".join(plugins.from_here(subject.name) for subject in plan.subjects)
     echo(
         f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}",

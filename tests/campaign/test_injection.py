@@ -15,7 +15,10 @@ from ksmactors.injection import KINDS, Rate, describe_injection, parse_injection
 from ksmactors.machine import Machine
 from ksmactors.mm.alloc import never
 
-PLAYGROUND = {"alloc_roots": "hot_remove:HotRemove", "alloc_swap_slot": "swap_pressure:SwapPressure"}
+PLAYGROUND = {
+    "alloc_roots": "hot_remove:HotRemove", "alloc_swap_slot": "swap_pressure:SwapPressure",
+    "swap_read": "swap_pressure:SwapPressure",
+}  # fmt: skip
 """The workload in which a kind of fault can happen, if that is not any of them."""
 
 
