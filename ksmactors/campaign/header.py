@@ -48,6 +48,7 @@ class Header:
     strategy: str
     digest: str
     thorough: bool
+    steps: int
 
 
 class _Rule(NamedTuple):
@@ -104,6 +105,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "strategy": _NAME,
     "digest": _Rule(lambda value: isinstance(value, str) and _DIGEST.fullmatch(value) is not None, "hexadecimal"),
     "thorough": _Rule(lambda value: type(value) is bool, "true or false", False),
+    "steps": _whole(0, STEPS_LIMIT - 1)._replace(default=0),
 }
 
 

@@ -40,7 +40,7 @@ from ksmactors.interleave.schedule import Schedule, encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import renamed
-from ksmactors.interleave.strategies.replay import Replay, ReplayTape
+from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_believed, steps_max
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
 from ksmactors.interleave.troupe import Troupe
 from ksmactors.machine import Machine
@@ -103,6 +103,8 @@ async def run_schedule(
     if tape is None:
         tape = _tape(seed, replayed, deciding, draws)
     one = _Run(subject, seed, strategy, deciding, tape)
+    if replayed is not None:
+        one.conductor.end_by(steps_max(replayed))
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
@@ -220,6 +222,8 @@ class _Run:
         header = {**self.subject.header(), "seed": self.seed, "strategy": strategy, "digest": digest.hex()}
         if self.deciding.thorough:
             header["thorough"] = True
+        if self.conductor.spent > steps_believed(len(self.tape.turns)):
+            header["steps"] = self.conductor.spent
         return encode(recorded(header, self.tape))
 
     def _defect(self, error: Exception, verdict: Verdict, told: bool) -> Defect:

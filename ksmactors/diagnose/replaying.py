@@ -14,6 +14,7 @@ from ksmactors.campaign.subject import Subject, subject_from_header
 from ksmactors.campaign.trust import Surroundings, Tell, settle
 from ksmactors.interleave.schedule import Schedule, decode, looks_like_schedule
 from ksmactors.interleave.strategies.follow import SLACK, Follow
+from ksmactors.interleave.strategies.replay import steps_max
 
 Draws = dict[str, list[int]]
 """What was drawn, by label and in order."""
@@ -21,8 +22,8 @@ Draws = dict[str, list[int]]
 SLACKS: Final = (0, 1, 2, 4, SLACK)
 """How far a departure is looked for from where it was: no farther than must be."""
 
-BY_NAMES_STEPS: Final = 100_000
-"""Steps after which following by names is given up: in the default order some workloads wait for ever."""
+BY_NAMES_FACTOR: Final = 3
+"""Schedules as long as a replay may be that following by names may take in all, whatever slacks it tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,15 @@ async def by_names(then: Recorded) -> Outcome:
     first that finds anything, else the last.
     """
     best: Outcome | None = None
-    steps = max(BY_NAMES_STEPS, 2 * then.schedule.choices)
-    subject = replace(then.subject, max_steps=min(then.subject.max_steps, steps))
+    longest = steps_max(then.schedule)  # in the default order some workloads wait for ever
+    left = BY_NAMES_FACTOR * longest
     for slack in SLACKS:
+        if left <= 0:
+            break
+        subject = replace(then.subject, max_steps=min(then.subject.max_steps, longest, left))
         following = Follow(then.schedule.departures, slack=slack)
         outcome = await run_schedule(subject, then.seed, Follow.name, deciding=following, draws=by_label(then.schedule))
+        left -= outcome.steps
         if outcome.verdict is Verdict.FINDING and (best is None or _signature(outcome) == then.signature):
             best = outcome
         if best is not None and _signature(best) == then.signature:

@@ -45,6 +45,15 @@ class Conductor(Turns):
         self._ungiven = False
         """Whether an actor has been chosen that has not been woken yet."""
 
+    def end_by(self, steps: int) -> None:
+        """Before the start: a run that goes on after so many points is a replay that has diverged."""
+        self.limit = min(self.limit, steps)
+
+    @property
+    def spent(self) -> int:
+        """What counts against the step limit: points passed, or sleeps if there were more."""
+        return max(self.step, self._naps)
+
     # -- the life of a schedule ---------------------------------------------------------------------------
 
     def spawn(

@@ -21,7 +21,7 @@ from typing import Final
 
 from sortedcontainers import SortedList
 
-from ksmactors.errors import EmulatorBug, KsmActorsError
+from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Operation
 from ksmactors.interleave.observer import Audience, Observer
@@ -55,7 +55,7 @@ class Turns(ABC):
     def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
         self.strategy = strategy
         self.tape = tape
-        self.max_steps = max_steps
+        self.max_steps = self.limit = max_steps
         strategy.stage = tape.stage = self
         self.actors: list[Actor] = []
         self.ready: list[Actor] = []
@@ -126,9 +126,9 @@ class Turns(ABC):
             raise self._failed(error) from None
 
     def expire(self) -> None:
-        """Give the schedule up at the next point, as if it had run out of steps. Any thread may call this, again if the
-        schedule goes on: a point that is being passed can undo it."""
-        self.max_steps = 0
+        """Give the schedule up at the next point, as if out of steps. Any thread may call this, again if the schedule
+        goes on: a point that is being passed can undo it."""
+        self.max_steps = self.limit = 0
         self._left = min(self._left, 1)
 
     # -- who listens --------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ class Turns(ABC):
         me = self.turn
         me.op = op
         self._settle(self._armed - 1)
-        if self._goal >= self.max_steps:
-            raise self._failed(reports.no_end(self.max_steps))
+        if self._goal >= self.limit:
+            raise self._failed(self._no_end(None))
         self._wake_due()
         if len(self.ready) > 1:
             chosen = self._choose(me)
@@ -192,8 +192,8 @@ class Turns(ABC):
         self._left -= 1
         self._settle(self._armed - self._left - 1)
         me.op = (YIELD, obj, "")
-        if self.step >= self.max_steps:
-            raise self._failed(reports.no_end(self.max_steps, spinner=me))
+        if self.step >= self.limit:
+            raise self._failed(self._no_end(me))
         self._wake_due()
         if len(self.ready) == 1 and self._sleepers:
             self._jump()
@@ -258,8 +258,8 @@ class Turns(ABC):
             await self.relax()
             return
         self._naps += 1
-        if self._naps > self.max_steps:  # who sleeps in a loop and is alone takes no steps
-            raise self._failed(reports.no_end(self.max_steps, spinner=self.turn))
+        if self._naps > self.limit:  # who sleeps in a loop and is alone takes no steps
+            raise self._failed(self._no_end(self.turn))
         self._sleepers.add(nap := (self.now + ns, self._naps, self.turn))
         await self.block(nap)
 
@@ -308,6 +308,11 @@ class Turns(ABC):
         self._end(failure)
         return failure
 
+    def _no_end(self, spinner: Actor | None) -> KsmActorsError:
+        if self.limit == self.max_steps:
+            return reports.no_end(self.max_steps, spinner=spinner)
+        return ReplayDiverged(len(self.tape.turns), self.step, f"an end before step {self.limit}", "none")
+
     def _deadlocked(self, stuck: list[Actor]) -> KsmActorsError:
         self.stuck = stuck
         return self._failed(reports.deadlock(stuck, self.turn))
@@ -350,7 +355,7 @@ class Turns(ABC):
 
     def _arm(self) -> None:
         step = self._goal - self._left
-        points = self.max_steps - step
+        points = self.limit - step
         if len(self.ready) > 1:
             ahead = 1 if self.opening else self.strategy.horizon(self.ready, self.turn)
             if ahead < points:

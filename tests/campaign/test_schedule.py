@@ -110,6 +110,25 @@ async def test_a_replay_that_ends_before_its_recording_diverges() -> None:
     assert "7 more choices" in then.compare(again)
 
 
+async def test_a_replay_that_leaves_its_recording_is_stopped() -> None:
+    """A recording of nothing does not make a replay run up to a step limit that its file names, but diverge."""
+    first = await one("Endless", max_steps=1000)
+    header = decode(first.schedule).header | {"max_steps": 1 << 62}
+    then = recorded(encode(Schedule(header)), trust=True)
+    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    assert again.verdict is Verdict.DIVERGED
+    assert "an end before step" in then.compare(again)
+
+
+async def test_a_long_way_alone_is_replayed_whole() -> None:
+    """A schedule that takes many steps without a choice says how many, and replays exactly."""
+    first = await one("Endless", max_steps=120_000)
+    then = recorded(first.schedule, trust=True)
+    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    assert again.verdict is first.verdict
+    assert then.agrees(again)
+
+
 def test_a_schedule_that_does_not_say_what_it_is_of() -> None:
     """A schedule string without workload or seed is refused as such."""
     with pytest.raises(ScheduleFormatError, match="does not say"):

@@ -23,6 +23,26 @@ from ksmactors.interleave.tape import Tape
 
 UNREACHED: Final = 1 << 62
 
+STEPS_FREE: Final = 50_000
+"""Steps of a replay that are believed however short its recording is."""
+
+STEPS_PER_CHOICE: Final = 8
+"""Steps of a replay for each recorded choice that are believed; an actor that is alone takes steps without a choice."""
+
+
+def steps_believed(choices: int) -> int:
+    """Steps that a schedule with so many choices may take. One that took more says so in its header (`steps`)."""
+    return STEPS_FREE + STEPS_PER_CHOICE * choices
+
+
+def steps_max(schedule: Schedule) -> int:
+    """Steps after which a replay has left its recording for good.
+
+    The recording may stop at a finding that the program no longer has, so a replay may go on for as long again.
+    """
+    steps = schedule.header.get("steps", 0)
+    return steps_believed(schedule.choices) + 2 * (steps if isinstance(steps, int) else 0)
+
 
 class ReplayTape(Tape):
     """A tape whose draws come from a recorded schedule. Records like any other, so that it can be compared.
