@@ -26,7 +26,8 @@ class Places:
         self._away: dict[tuple[int, int], tuple[AddressSpace, Frame]] = {}
         """By number of the mm and address, what an empty entry mapped."""
         self._slots: dict[Frame, SwapSlot] = {}
-        """The slot of each page that an entry has been exchanged for, the latest."""
+        """The slot of each page that an entry has been exchanged for, the latest, until something maps the frame again:
+        it may be another page's by then."""
         kernel.pte_listeners.append(self._pte_changed)
 
     def forget(self, mm: AddressSpace, address: int) -> None:
@@ -37,7 +38,7 @@ class Places:
         """Who finds what is in a page, and where."""
         yield from mappers_of(self._kernel, page)
         yield from ((mm, address) for (_, address), (mm, was) in self._away.items() if was is page)
-        if page.swap is None and page.owner is not None:
+        if page.swap is None and page.owner is not None and not page.mapcount:
             yield from self._about_to_be_mapped(page)
 
     def _about_to_be_mapped(self, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
@@ -53,5 +54,7 @@ class Places:
             return
         if pte is None and before is not None:
             self._slots[before.frame] = mm.swap_ptes[address]
+        if pte is not None:
+            self._slots.pop(pte.frame, None)
         if self._away:
             self.forget(mm, address)

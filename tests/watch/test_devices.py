@@ -189,6 +189,27 @@ def test_a_store_while_a_page_comes_back_from_the_swap_cache() -> None:
     perform(play)
 
 
+def test_a_store_to_a_frame_that_was_swapped_out_before_it_was_reused() -> None:
+    """The frame that is pinned held another page of the process, whose swap entry has nothing to do with the store."""
+
+    async def play(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 7, 6)
+        frame = s.frame(a, 1)
+        await s.swap_out()
+        await s.write(a, 0, 9)
+        assert s.frame(a, 0) is frame
+        pin = await pinned(s, a)
+        migration = s.start("migrationd", s.kernel.move_pages(a.mm, a.start, 1, True))
+        await s.until(migration, about_to(WRITE, a.mm, a.start))
+        await store(s, pin, 8)
+        await s.finish(migration)
+        assert await s.read(a, 1) is s.kernel.contents.token(6)
+        await the_end(s, pin)
+
+    perform(play)
+
+
 def test_a_device_that_is_late_does_nothing() -> None:
     """A transfer that was about to begin when the I/O ended does not touch the page, which may be another's by then."""
 
