@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -26,6 +28,9 @@ READING_ORDER: Final = (
 
 WIDTH_MAX: Final = 110
 """Columns. Longer lines of prose are hard to follow with the eye."""
+
+LABEL: Final = re.compile(r"[A-Z]{1,2}\d")
+"""How a label of the protocol begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +56,21 @@ def documents() -> dict[str, Document]:
 
 
 @click.command()
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, metavar="[TOPIC|LABEL]")
 @click.option("--plain", is_flag=True, help="The Markdown source, without a pager; this is what a pipe gets too.")
 @output_options
 def docs(topic: str | None, plain: bool, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a document is all there is to say
     """Read the documents: how KSM works, what each label means, how to write a plug-in.
 
     Without a TOPIC, the topics are listed. On a terminal a document is rendered and shown in a pager (PAGER, or less).
+    A LABEL such as ST3d, O3 or H1 shows its definition.
     """
     known = documents()
     if topic is None:
         _print_topics(known, as_json=as_json)
+        return 0
+    if topic not in known and (definition := definition_of(topic, known)) is not None:
+        _print_definition(definition, as_json=as_json)
         return 0
     if topic not in known:
         raise UsageError(unknown("topic", topic, known))
@@ -103,6 +112,39 @@ def _markdown() -> type[Markdown]:
         elements = {**Markdown.elements, "table_open": WholeTable}  # noqa: RUF012  # as in the class it extends
 
     return WholeMarkdown
+
+
+def definition_of(label: str, known: dict[str, Document]) -> dict[str, str] | None:
+    """Return what the protocol says of a label, column by column, after the section that says it; None if nothing."""
+    if not LABEL.match(label):
+        return None
+    section, header, before = "", [""], ""
+    for line in known["protocol"].text.splitlines() if "protocol" in known else ():
+        if line.startswith("#"):
+            section = line.lstrip("# ")
+        elif line.startswith("|---"):
+            header = _cells(before)
+        elif line.startswith(f"| {label} | "):
+            return {"label": label, "section": section, **dict(zip(header[1:], _cells(line)[1:], strict=True))}
+        before = line
+    return None
+
+
+def _cells(row: str) -> list[str]:
+    """The cells of a row of a Markdown table."""
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def _print_definition(definition: dict[str, str], *, as_json: bool) -> None:
+    """Show a label's definition: where it stands, then a line for each column."""
+    if as_json:
+        echo_json(orjson.dumps(definition).decode())
+        return
+    label, section, *_ = definition.values()
+    echo(f"{label} (protocol, {section})")
+    for column, cell in list(definition.items())[2:]:
+        if cell:
+            echo(fill(f"{column}: {cell}", WIDTH_MAX, initial_indent="  ", subsequent_indent="    "))
 
 
 def _print_topics(known: dict[str, Document], *, as_json: bool) -> None:

@@ -49,7 +49,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-@pytest.mark.parametrize("topic", ["finding", "../docs/findings", "findings.md", ""])
+@pytest.mark.parametrize("topic", ["finding", "../docs/findings", "findings.md", "", "S99", "step"])
 def test_a_wrong_topic_is_one_line_that_lists_the_topics(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A topic that does not exist: status 2, one line, and the topics that do."""
     assert main(["docs", topic]) == 2
@@ -58,6 +58,20 @@ def test_a_wrong_topic_is_one_line_that_lists_the_topics(topic: str, capsys: pyt
     assert captured.err.startswith(f"ksmactors: no topic {topic!r}")
     assert captured.err.endswith(f"there are: {', '.join(documents())}\n")
     assert captured.err.count("\n") == 1
+
+
+def test_a_label_shows_its_definition(capsys: pytest.CaptureFixture[str]) -> None:
+    """A label of the protocol is found by itself, with the section and the columns of its table."""
+    assert main(["docs", "ST3d"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "ST3d (protocol, Searching: stable_tree_search)"
+    assert rest[0].startswith("  what happens: ")
+    assert max(map(len, rest)) <= 110
+    assert main(["docs", "G3", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["label"] == "G3"
+    assert row["function"] == "`stable_tree_search`"
+    assert row["repaired in"] == "v4.4"
 
 
 @pytest.mark.slow
