@@ -151,6 +151,12 @@ def test_watchers_of_promises_exist() -> None:
     assert [name for name in WATCHERS if f"`{name}`" not in text] == []
 
 
+def test_the_steps_of_a_function_are_no_commits() -> None:
+    """R1 to R7 are commits: where v3.9's functions are, the steps of get_ksm_page are called GK1 to GK7."""
+    core = (text for path, text in sources() if path.startswith(("ksmactors/ksm/", "ksmactors/mm/")))
+    assert [found for text in core for found in re.findall(r"\bR[1-7]\b", text)] == []
+
+
 def test_a_label_can_be_missed() -> None:
     """The search for labels sees ranges, lists and names of places, and not what is part of a word."""
     assert uses("CM1 to CM3; SC4a, b; (ST3d).", {"CM1", "CM2", "CM3", "SC4a", "SC4b", "ST3d"}) == {
