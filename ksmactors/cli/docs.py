@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from textwrap import fill
@@ -29,8 +29,8 @@ READING_ORDER: Final = (
 WIDTH_MAX: Final = 110
 """Columns. Longer lines of prose are hard to follow with the eye."""
 
-LABEL: Final = re.compile(r"[A-Z]{1,2}\d")
-"""How a label of the protocol begins."""
+_CODE: Final = re.compile(r"`([^`]+)`")
+_FENCED: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,15 @@ class Document:
     topic: str
     title: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of a table: the document and the section that it stands in, and its cells but the first, by column."""
+
+    topic: str
+    section: str
+    columns: dict[str, str]
 
 
 @cache
@@ -56,24 +65,26 @@ def documents() -> dict[str, Document]:
 
 
 @click.command()
-@click.argument("topic", required=False, metavar="[TOPIC|LABEL]")
+@click.argument("topic", required=False, metavar="[TOPIC|WORD]")
 @click.option("--plain", is_flag=True, help="The Markdown source, without a pager; this is what a pipe gets too.")
 @output_options
 def docs(topic: str | None, plain: bool, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a document is all there is to say
     """Read the documents: how KSM works, what each label means, how to write a plug-in.
 
     Without a TOPIC, the topics are listed. On a terminal a document is rendered and shown in a pager (PAGER, or less).
-    A LABEL such as ST3d, O3 or H1 shows its definition.
+    A WORD shows what the tables of the documents say of it: a label (ST3d, O3, H1), a function of the kernel
+    (write_protect_page), or a term (keyhole).
     """
     known = documents()
     if topic is None:
         _print_topics(known, as_json=as_json)
         return 0
-    if topic not in known and (definition := definition_of(topic, known)) is not None:
-        _print_definition(definition, as_json=as_json)
-        return 0
     if topic not in known:
-        raise UsageError(unknown("topic", topic, known))
+        entries = entries_of(topic, known)
+        if not entries:
+            raise UsageError(unknown("topic", topic, known))
+        _print_entries(topic, entries, as_json=as_json)
+        return 0
     document = known[topic]
     if as_json:
         echo_json(orjson.dumps({"topic": topic, "title": document.title, "text": document.text}).decode())
@@ -114,20 +125,24 @@ def _markdown() -> type[Markdown]:
     return WholeMarkdown
 
 
-def definition_of(label: str, known: dict[str, Document]) -> dict[str, str] | None:
-    """Return what the protocol says of a label, column by column, after the section that says it; None if nothing."""
-    if not LABEL.match(label):
-        return None
-    section, header, before = "", [""], ""
-    for line in known["protocol"].text.splitlines() if "protocol" in known else ():
-        if line.startswith("#"):
-            section = line.lstrip("# ")
-        elif line.startswith("|---"):
-            header = _cells(before)
-        elif line.startswith(f"| {label} | "):
-            return {"label": label, "section": section, **dict(zip(header[1:], _cells(line)[1:], strict=True))}
-        before = line
-    return None
+def entries_of(word: str, known: dict[str, Document]) -> list[Entry]:
+    """Return the rows of tables that are about a word: its first cell is the word, or names it as code."""
+    entries = []
+    for document in known.values():
+        section, header, before = document.title, [""], ""
+        for line in _FENCED.sub("", document.text).splitlines():
+            if line.startswith("#"):
+                section = line.lstrip("# ")
+            elif line.startswith("|---"):
+                header = _cells(before)
+            elif line.startswith("| ") and header:
+                first, *cells = _cells(line)
+                if word and (word == first or word in _CODE.findall(first)):
+                    entries.append(Entry(document.topic, section, dict(zip(header[1:], cells, strict=False))))
+            if not line.startswith("|"):
+                header = []
+            before = line
+    return entries
 
 
 def _cells(row: str) -> list[str]:
@@ -135,16 +150,17 @@ def _cells(row: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def _print_definition(definition: dict[str, str], *, as_json: bool) -> None:
-    """Show a label's definition: where it stands, then a line for each column."""
+def _print_entries(word: str, entries: list[Entry], *, as_json: bool) -> None:
+    """Show what the documents say of a word: for each entry where it stands, then a line for each column."""
     if as_json:
-        echo_json(orjson.dumps(definition).decode())
+        echo_json(orjson.dumps([{"word": word, **asdict(entry)} for entry in entries]).decode())
         return
-    label, section, *_ = definition.values()
-    echo(f"{label} (protocol, {section})")
-    for column, cell in list(definition.items())[2:]:
-        if cell:
-            echo(fill(f"{column}: {cell}", WIDTH_MAX, initial_indent="  ", subsequent_indent="    "))
+    for entry in entries:
+        echo(f"{word} ({entry.topic}: {entry.section})")
+        for column, cell in entry.columns.items():
+            if cell:
+                text = f"{column}: {cell}" if column else cell
+                echo(fill(text, WIDTH_MAX, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 
 
 def _print_topics(known: dict[str, Document], *, as_json: bool) -> None:

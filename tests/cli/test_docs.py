@@ -9,7 +9,7 @@ import pytest
 
 import ksmactors
 from ksmactors.cli import main
-from ksmactors.cli.docs import documents
+from ksmactors.cli.docs import documents, entries_of
 from tests.helpers.terminal import on_terminal
 
 PACKAGE = Path(ksmactors.__file__).parent
@@ -49,7 +49,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-@pytest.mark.parametrize("topic", ["finding", "../docs/findings", "findings.md", "", "S99", "step"])
+@pytest.mark.parametrize("topic", ["findin", "../docs/findings", "findings.md", "", "S99", "step"])
 def test_a_wrong_topic_is_one_line_that_lists_the_topics(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A topic that does not exist: status 2, one line, and the topics that do."""
     assert main(["docs", topic]) == 2
@@ -64,14 +64,30 @@ def test_a_label_shows_its_definition(capsys: pytest.CaptureFixture[str]) -> Non
     """A label of the protocol is found by itself, with the section and the columns of its table."""
     assert main(["docs", "ST3d"]) == 0
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first == "ST3d (protocol, Searching: stable_tree_search)"
+    assert first == "ST3d (protocol: Searching: stable_tree_search)"
     assert rest[0].startswith("  what happens: ")
     assert max(map(len, rest)) <= 110
     assert main(["docs", "G3", "--json"]) == 0
-    row = json.loads(capsys.readouterr().out)
-    assert row["label"] == "G3"
-    assert row["function"] == "`stable_tree_search`"
-    assert row["repaired in"] == "v4.4"
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["word"], row["topic"]) == ("G3", "protocol")
+    assert row["columns"]["function"] == "`stable_tree_search`"
+    assert row["columns"]["repaired in"] == "v4.4"
+
+
+def test_a_function_shows_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A kernel function is found by its name, also where a row is about several."""
+    assert main(["docs", "write_protect_page"]) == 0
+    out = capsys.readouterr().out
+    assert "write_protect_page (kernel-map: Merging)\n  here: `ksm/merging.py:write_protect_page`\n" in out
+    assert main(["docs", "copy_one_pte"]) == 0
+    assert "`mm/processes.py:copy_one_pte`" in capsys.readouterr().out
+
+
+def test_a_term_shows_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A word of the glossary is found, too; the head of a table is no entry."""
+    assert main(["docs", "keyhole"]) == 0
+    assert capsys.readouterr().out.startswith("keyhole (protocol: Words of the kernel)\n  meaning: ")
+    assert entries_of("step", documents()) == entries_of("---", documents()) == []
 
 
 @pytest.mark.slow
