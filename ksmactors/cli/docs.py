@@ -97,11 +97,14 @@ def docs(topic: str | None, plain: bool, as_json: bool, quiet: bool, color: str)
 
 def rendered(document: Document, color: str = "auto", width: int | None = None) -> str:
     """Return a document as text for a terminal; `width` in columns, by default that of the terminal up to a limit."""
+    from rich.theme import Theme
+
     out = console(sys.stdout, color, width=width)
     if width is None and out.width > WIDTH_MAX:
         out = console(sys.stdout, color, width=WIDTH_MAX)
-    with out.capture() as capture:
-        out.print(_markdown()(document.text, hyperlinks=False))
+    no_background = Theme({"markdown.code": "bold cyan"})  # rich's own is black, which few terminals are
+    with out.capture() as capture, out.use_theme(no_background):
+        out.print(_markdown()(document.text, code_theme="ansi_dark", hyperlinks=False))
     return capture.get()
 
 
