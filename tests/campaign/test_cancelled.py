@@ -1,4 +1,4 @@
-"""Schedules whose caller is cancelled, as by `trio.move_on_after`: trio stays whole, and no schedule seems to be over."""
+"""Schedules whose caller is cancelled, as by `trio.move_on_after`: trio stays whole, and no end is made up."""
 
 from __future__ import annotations
 
