@@ -14,9 +14,10 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -187,8 +188,13 @@ def _entries(group: str) -> list[EntryPoint]:
 
 
 def _origin(entry: EntryPoint) -> str:
-    dist = entry.dist
-    return f"{dist.name} {dist.version}" if dist is not None else "unknown package"
+    return _named(entry.dist) if entry.dist is not None else "unknown package"
+
+
+@lru_cache(maxsize=64)
+def _named(dist: Distribution) -> str:
+    """A package with its version. Both are parsed from a file of many lines each time they are asked for."""
+    return f"{dist.name} {dist.version}"
 
 
 def _title(group: str, entry: EntryPoint) -> str:

@@ -13,7 +13,7 @@ from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.tally import Tally
 from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
-from ksmactors.cli.report import json_object, print_found
+from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import recorded
@@ -91,6 +91,8 @@ def shrink(
     if scenario is not None:
         _write_scenario(scenario, shrunk, then.seed)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status
+    if tally.crash is not None:
+        report_crash(tally.crash)
     if as_json:
         echo_json(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
         return status

@@ -273,6 +273,7 @@ def test_a_state_of_something_else_is_refused(options: dict[str, Any], message: 
         (lambda _: "{}", "is no state of an exploration that this version reads"),
         (lambda text: text.replace('"path":[[', '"path":[["x",'), "makes no sense"),
         (lambda text: text.replace('"again":', '"gain":'), "makes no sense"),
+        (lambda text: text.replace('"write ', '"read '), r"does not fit: after the same 0 choices it has .*\(read "),
     ],
 )
 def test_a_damaged_state_is_refused(damage: Callable[[str], str], message: str, tmp_path: Path) -> None:
