@@ -13,7 +13,7 @@ from ksmactors.conformance.comparing import MEMORY_WATCHERS, Side, is_memory_err
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.hunting import Hunt
 from ksmactors.conformance.language import Scenario, read_scenario
-from ksmactors.conformance.live import Live
+from ksmactors.conformance.live import Live, has_swap
 from ksmactors.conformance.recording import Recording, read_recording, recording_for
 from ksmactors.errors import UsageError
 from ksmactors.kernels import KERNELS, kernel_class
@@ -139,6 +139,8 @@ def _version_of(kernel: str) -> tuple[int, int] | None:
 
 def hunt_for(setting: Setting, live: Live | None, seed: int, out: Path) -> Hunt:
     if live is not None:
-        return Hunt(_this_machine(live), _emulator(setting), setting.nodes, seed, out, ("live", "emulated"))
+        return Hunt(
+            _this_machine(live), _emulator(setting), setting.nodes, seed, out, ("live", "emulated"), swap=has_swap()
+        )
     walking = _emulator(replace(setting, walking=True))
     return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))

@@ -83,6 +83,10 @@ class Census:
         """Take a new process in."""
         self._all.append(process)
 
+    def replace(self, process: Process, new: Process) -> None:
+        """A process has executed a program, and is a new one in its place."""
+        self._all.insert(self._all.index(process) + 1, new)
+
     @property
     def living(self) -> list[Process]:
         """Those that have not exited."""

@@ -43,6 +43,8 @@ class Contents:
             }  # fmt: skip
         elif name == "exit":
             del self.processes[process]
+        elif name == "exec" and answer == "ok":
+            self.processes[process] = {}
         elif name == "map":
             self.processes[process][operation.word] = [UNTOUCHED] * operation.number
         elif name == "mremap" and answer == "ok":

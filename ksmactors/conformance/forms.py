@@ -9,6 +9,7 @@ FORMS: Final[dict[str, str]] = {
     "proc": "NEWPROC",
     "fork": "PROC NEWPROC",
     "exit": "PROC",
+    "exec": "PROC",
     "map": "PROC NEWREGION PAGES [node NODE]",
     "fill": "PROC REGION INDEX TOKEN",
     "fillrange": "PROC REGION FIRST END TOKEN",
@@ -28,6 +29,7 @@ FORMS: Final[dict[str, str]] = {
     "prctl": "PROC on|off",
     "pin": "PROC REGION INDEX",
     "unpin": "PROC REGION INDEX",
+    "process_vm_readv": "PROC REGION [FIRST END]",
     "set": "KNOB VALUE",
     "get": "KNOB",
     "step": "N",
@@ -48,7 +50,7 @@ FORMS: Final[dict[str, str]] = {
     "online": "",
     "ktrace": "",
     "drain": "[on|off]",
-    "device": "sync|async",
+    "device": "sync|async|none",
     "sleep": "MS",
     "hold": "TASK at|after PLACE [NTH] [in FUNC]",
     "bg": "OPERATION...",
@@ -57,7 +59,10 @@ FORMS: Final[dict[str, str]] = {
     "signal": "TASK",
     "settle": "",
 }
-"""Every operation and its arguments: words in capitals are parameters, the others are written as they are."""
+"""Every operation and its arguments: words in capitals are parameters, the others are written as they are.
+
+`exec`: the process executes a program and has no regions any more. `process_vm_readv`: another process reads these
+pages with that system call, which pins each for a moment. `device none`: the machine has no swap."""
 
 TOKEN_END: Final = 1 << 64
 

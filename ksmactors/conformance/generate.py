@@ -3,7 +3,7 @@
 A few small processes with few different contents, so that pages merge, collide and part again all the time; ksmd in
 short traces in between, with what changes in memory falling in the middle of its scans. At the end everything is
 looked at, and every page is checked for what was written into it last. A scenario depends on its seed and number, on
-how many nodes there are, and on nothing else.
+how many nodes there are, on whether there is swap, and on nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, TypeVar
 
-from ksmactors.conformance.contents import GONE, UNTOUCHED, Contents
+from ksmactors.conformance.contents import GONE, Contents
 from ksmactors.conformance.language import Operation, Scenario, parse
 from ksmactors.interleave.strategies.base import below
 
@@ -33,16 +33,18 @@ class Generator:
     Args:
         rng: where the choices come from; only whole random bits are taken, so that every Python draws the same.
         nodes: NUMA nodes; with more than one, pages are spread over the first two and migrated between them.
+        swap: whether the machine has swap; without it the scenario says so.
     """
 
-    def __init__(self, rng: Random, nodes: int) -> None:
-        self.rng, self.nodes = rng, min(nodes, 2)
+    def __init__(self, rng: Random, nodes: int, swap: bool) -> None:
+        self.rng, self.nodes, self.swap = rng, min(nodes, 2), swap
         self.tokens = 7 if self.nodes > 1 and self.chance(1, 2) else 4
         self.lines: list[str] = []
         self.contents = Contents()
         self.named = 0
         self.split: set[tuple[str, str]] = set()
-        """Regions of which a part was advised or unmapped: kernels differ in whether mremap can move them."""
+        """Regions of which a part was advised, locked or unmapped: kernels differ in whether mremap can move them."""
+        self.pinned: list[tuple[str, str, int]] = []
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
@@ -99,6 +101,8 @@ class Generator:
         return parse("\n".join(self.lines) + "\n", name=name, origin=name)
 
     def _knobs(self) -> None:
+        if not self.swap:
+            self.say("device none")
         if self.nodes > 1:
             self.say("requires nodes", self.nodes)
             self.say("set merge_across_nodes", 0 if self.chance(7, 8) else 1)
@@ -121,7 +125,7 @@ class Generator:
         for process, regions in self.contents.processes.items():
             for region, tokens in regions.items():
                 for page, token in enumerate(tokens):
-                    if token not in (GONE, UNTOUCHED):
+                    if token >= 0:
                         self.say("check", process, region, page, token)
 
     # -- what happens -------------------------------------------------------------------------------------------
@@ -211,9 +215,67 @@ class Generator:
         process, region, _ = found
         if (process, region) in self.split:
             return
+        self.unpin_all(process, region)
         new = region + "m"
         end = len(self.contents.processes[process][region])
         self.do(Operation("mremap", 0, "", process=process, region=region, end=end, word=new), process, region, new)
+
+    def lock(self) -> None:
+        """mlock or munlock a region, or a page of it."""
+        if found := self.page():
+            process, region, page = found
+            part = (page, page + 1) if self.chance(1, 2) else ()
+            if part:
+                self.split.add((process, region))
+            self.say("mlock" if self.chance(2, 3) else "munlock", process, region, *part)
+
+    def merge_any(self) -> None:
+        """PR_SET_MEMORY_MERGE, or taking it back."""
+        if self.contents.processes:
+            process = self.one(list(self.contents.processes))
+            self.say("prctl", process, "on" if self.chance(2, 3) else "off")
+
+    def pin(self) -> None:
+        """Pin a page for a while, or only as long as it takes to read it."""
+        if self.pinned and self.chance(1, 2):
+            process, region, page = self.pinned.pop(below(self.rng, len(self.pinned)))
+            self.say("unpin", process, region, page)
+        elif found := self.page():
+            process, region, page = found
+            if self.chance(1, 3):
+                self.say("process_vm_readv", process, region, page, page + 1)
+            else:
+                self.pinned.append(found)
+                self.say("pin", *found)
+
+    def unpin_all(self, process: str, region: str = "") -> None:
+        """What is about to lose its name cannot be unpinned any more."""
+        for pinned in [one for one in self.pinned if one[0] == process and region in ("", one[1])]:
+            self.pinned.remove(pinned)
+            self.say("unpin", *pinned)
+
+    def free(self) -> None:
+        """MADV_FREE a page, or have all of a region that nobody else maps reclaimed."""
+        if (found := self.page()) is None:
+            return
+        process, region, page = found
+        if self.chance(1, 2):
+            end = len(self.contents.processes[process][region])
+            self.say("swapout", process, region, 0, end)
+        else:
+            operation = Operation("free", 0, "", process=process, region=region, first=page, end=page + 1)
+            self.do(operation, process, region, page, page + 1)
+
+    def execute(self) -> None:
+        """Have a process execute another program, which maps something."""
+        if not self.contents.processes:
+            return
+        process = self.one(list(self.contents.processes))
+        self.unpin_all(process)
+        self.do(Operation("exec", 0, "", process=process), process)
+        self.split = {(owner, region) for owner, region in self.split if owner != process}
+        if self.chance(3, 4):
+            self.new_region(process, "r")
 
     def migrate(self) -> None:
         """Move a page to another node, and have ksmd look at it at once or not."""
@@ -234,6 +296,7 @@ class Generator:
         """Have a process exit."""
         if self.contents.processes:
             process = self.one(list(self.contents.processes))
+            self.pinned = [pinned for pinned in self.pinned if pinned[0] != process]
             self.do(Operation("exit", 0, "", process=process), process)
 
     def unmerge(self) -> None:
@@ -258,12 +321,14 @@ WEIGHTS: Final[dict[Action, int]] = {
     Generator.trace: 14, Generator.fill: 9, Generator.migrate: 6, Generator.scan: 2, Generator.step: 2,
     Generator.advise: 2, Generator.drop: 2, Generator.fork: 1, Generator.exit: 1, Generator.new_process: 1,
     Generator.unmerge: 1, Generator.switch: 1, Generator.move: 1, Generator.read: 1, Generator.look: 1,
+    Generator.lock: 1, Generator.merge_any: 1, Generator.pin: 2, Generator.free: 2, Generator.execute: 1,
 }  # fmt: skip
-"""How often what happens, as in the recorded ones; moves, reads, switches and looks are added to them."""
+"""How often what happens, as in the recorded ones; what follows the unmerging is added to them."""
 
 ACTIONS: Final = tuple(action for action, weight in WEIGHTS.items() for _ in range(weight))
 
 
-def generate(seed: int, number: int, *, nodes: int) -> Scenario:
-    """The random scenario of a seed and a number, both 0 or more, for a machine with so many nodes."""
-    return Generator(Random(f"scenario {seed} {number}"), nodes).scenario(f"random-{seed}-{number}")
+def generate(seed: int, number: int, *, nodes: int, swap: bool = True) -> Scenario:
+    """The random scenario of a seed and a number, both 0 or more, for a machine with so many nodes, and with swap or
+    without."""
+    return Generator(Random(f"scenario {seed} {number}"), nodes, swap).scenario(f"random-{seed}-{number}")

@@ -30,8 +30,8 @@ class Kept(NamedTuple):
 class Hunt:
     """Random scenarios of one seed.
 
-    `expected` and `performed` are the two sides, `nodes` what both have; `words` name them in names of files, and
-    `out` is a directory to put files in.
+    `expected` and `performed` are the two sides, `nodes` what both have, and `swap` whether both have that; `words`
+    name them in names of files, and `out` is a directory to put files in.
     """
 
     expected: Side
@@ -41,11 +41,12 @@ class Hunt:
     out: Path
     words: tuple[str, str]
     tries: int = TRIES_MAX
+    swap: bool = True
 
     async def run(self, scenarios: int) -> AsyncIterator[Comparison]:
         """Compare one after the other; what comes of each."""
         for number in range(scenarios):
-            yield await self.compare(generate(self.seed, number, nodes=self.nodes))
+            yield await self.compare(generate(self.seed, number, nodes=self.nodes, swap=self.swap))
 
     async def compare(self, scenario: Scenario) -> Comparison:
         """Compare one; if a side crashes, its scenario is kept."""

@@ -331,6 +331,8 @@ def _apply(operation: Operation, known: _Known) -> None:
         known.ever.add(new)
     elif name == "exit":
         del known.processes[process]
+    elif name == "exec":
+        known.processes[process] = {}
     elif name == "map":
         _must_be_free(new, known.processes[process], f"region of {process}")
         if operation.number == 0:

@@ -33,7 +33,6 @@ NOT_LIVE: Final = {
     "offline": "takes memory away from the whole machine",
     "online": "takes memory away from the whole machine",
     "ktrace": "takes the kernel's tracepoints",
-    "device": "chooses the emulated swap device",
 }
 """Operations that are not performed on the machine that one works on, and why."""
 
@@ -113,6 +112,7 @@ class Live:
 
     def lacks(self, scenario: Scenario) -> str:
         """What this machine does not have of what a scenario needs; empty if it has all."""
+        swapless = False
         for operation in scenario.operations:
             needs = max(operation.node + 1, operation.number if operation.flags == ("nodes",) else 0)
             where = f"(operation '{operation.name}', line {operation.line})"
@@ -122,9 +122,15 @@ class Live:
                 return f"needs the knob {operation.word} {where}, which this kernel does not have"
             if operation.name in INTERLEAVED:
                 return f"{NO_HOLDS} {where}"
+            if operation.name == "device":
+                swapless = operation.flags == ("none",)
+                if not swapless:
+                    return f"chooses the emulated swap device {where}, which a live run does not do"
+                if has_swap():
+                    return f"needs a machine without swap {where}, and this one has some"
             if operation.name in NOT_LIVE:
                 return f"{NOT_LIVE[operation.name]} {where}, which a live run does not do"
-            if (operation.name == "swapout" or operation.flags == ("swap",)) and not _has_swap():
+            if (operation.name == "swapout" or operation.flags == ("swap",)) and not swapless and not has_swap():
                 return f"needs swap {where}, and this machine has none"
         return ""
 
@@ -136,7 +142,8 @@ def _skipped(scenario: Scenario) -> Iterator[str]:
         yield from (f"> {held.text}", f"= {NO_HOLDS}")
 
 
-def _has_swap() -> bool:
+def has_swap() -> bool:
+    """Whether this machine has any swap device or file."""
     return len(Path("/proc/swaps").read_text().splitlines()) > 1
 
 
@@ -231,6 +238,10 @@ class LivePerformer(LiveMemory):
         self.ksm.wait(operation.number)
         return ["ok"]
 
+    async def _do_device(self, operation: Operation) -> list[str]:
+        """`device none`: the machine has none, or nothing would be performed."""
+        return ["ok"]
+
     async def _do_drain(self, operation: Operation) -> list[str]:
         self.draining = operation.flags != ("off",)
         self._drain()
@@ -256,6 +267,7 @@ OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[
     "proc": LivePerformer._do_proc,
     "fork": LivePerformer._do_fork,
     "exit": LivePerformer._do_exit,
+    "exec": LivePerformer._do_exec,
     "map": LivePerformer._do_map,
     "fill": LivePerformer._do_fill,
     "fillrange": LivePerformer._do_fill,
@@ -275,6 +287,7 @@ OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[
     "prctl": LivePerformer._do_prctl,
     "pin": LivePerformer._do_pin,
     "unpin": LivePerformer._do_unpin,
+    "process_vm_readv": LivePerformer._do_process_vm_readv,
     "mremap": LivePerformer._do_mremap,
     "migrate": LivePerformer._do_migrate,
     "migrate1": LivePerformer._do_migrate,
@@ -283,6 +296,7 @@ OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[
     "get": LivePerformer._do_get,
     "sleep": LivePerformer._do_sleep,
     "drain": LivePerformer._do_drain,
+    "device": LivePerformer._do_device,
     "step": LivePerformer._do_step,
     "scan": LivePerformer._do_scan,
     "trace": LivePerformer._do_trace,

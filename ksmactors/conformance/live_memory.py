@@ -9,19 +9,22 @@ from ksmactors.conformance.census import Region
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.live_pages import Pages
 from ksmactors.conformance.live_world import LiveProcess, World
-from ksmactors.conformance.reporting import Reporter, bare_word, result_word
-from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.conformance.named_memory import NamedMemory
+from ksmactors.conformance.reporting import bare_word, result_word
 
 ADVICE: Final = {"dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21}
 """MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, as <asm-generic/mman-common.h> has
 them."""
 
 
-class LiveMemory(Reporter):
+class LiveMemory(NamedMemory[LiveProcess]):
     """The operations of processes on their own memory. Each returns its result lines."""
 
     pages: Pages
     world: World
+
+    def living(self, name: str) -> LiveProcess | None:
+        return self.world.living.get(name)
 
     async def _do_proc(self, operation: Operation) -> list[str]:
         self.world.start(operation.word)
@@ -33,6 +36,9 @@ class LiveMemory(Reporter):
     async def _do_exit(self, operation: Operation) -> list[str]:
         self.world.exit(self._process(operation).name)
         return ["ok"]
+
+    async def _do_exec(self, operation: Operation) -> list[str]:
+        return [bare_word(self._process(operation).execute())]
 
     async def _do_map(self, operation: Operation) -> list[str]:
         process = self._process(operation)
@@ -65,38 +71,26 @@ class LiveMemory(Reporter):
     async def _do_unpin(self, operation: Operation) -> list[str]:
         error = self._process(operation).ask("unpin", operation.first)
         if error == -ENOENT:
-            raise self.refused(operation, f"{operation.text.removeprefix('un')} was not done before; nothing is pinned")
+            self._refuse_unpin(operation)
         return [bare_word(error)]
+
+    async def _do_process_vm_readv(self, operation: Operation) -> list[str]:
+        """The caller is another process, ours."""
+        process, _, _ = self._range(operation)
+        errors = (self.pages.read(process.pid, address) for address in self._addresses(operation))
+        return [bare_word(next((error for error in errors if error), 0))]
 
     async def _do_munmap(self, operation: Operation) -> list[str]:
         process, start, pages = self._range(operation)
         error = process.ask("munmap", start, pages)
         if error == 0:
-            process.holes.update(range(start, start + pages * PAGE_SIZE, PAGE_SIZE))
+            process.holes.update(self._addresses(operation))
         return [result_word(error)]
 
     async def _do_madvise(self, operation: Operation) -> list[str]:
         process, start, pages = self._range(operation)
         error = process.ask("madvise", start, pages, ADVICE[operation.name])
         return [bare_word(error) if operation.name == "free" else result_word(error)]
-
-    def _process(self, operation: Operation) -> LiveProcess:
-        process = self.world.living.get(operation.process)
-        if process is None:
-            raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
-        return process
-
-    def _region(self, operation: Operation) -> Region:
-        region = self._process(operation).regions.get(operation.region)
-        if region is None:
-            text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
-            raise self.refused(operation, text)
-        return region
-
-    def _range(self, operation: Operation) -> tuple[LiveProcess, int, int]:
-        """What an operation is about: (process, address of the first page, how many)."""
-        start = self._region(operation).start + operation.first * PAGE_SIZE
-        return self._process(operation), start, operation.end - operation.first
 
     # -- contents -----------------------------------------------------------------------------------------------
 
@@ -115,7 +109,7 @@ class LiveMemory(Reporter):
     def _touch(self, operation: Operation, request: str, *what: int) -> tuple[int, int]:
         """Have pages touched up to the first that is not mapped: (the answer, -EFAULT if there is one, or 0)."""
         process, start, pages = self._range(operation)
-        addresses = range(start, start + pages * PAGE_SIZE, PAGE_SIZE)
+        addresses = self._addresses(operation)
         hole = next((page for page, address in enumerate(addresses) if address in process.holes), pages)
         answer = process.ask(request, start, hole, *what)
         return answer, 0 if hole == pages else -EFAULT

@@ -58,7 +58,7 @@ class Pages:
             )
         self.calls = calls
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._libc.syscall.restype = ctypes.c_long
+        self._libc.syscall.restype = self._libc.process_vm_readv.restype = ctypes.c_long
         try:
             self._flags = os.open("/proc/kpageflags", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -119,6 +119,15 @@ class Pages:
         """move_pages for one page: (what it returned, the status or None if it wrote none)."""
         returned, (status,) = self._move_pages(pid, [address], node, MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE)
         return returned, None if status == UNWRITTEN else status
+
+    def read(self, pid: int, address: int) -> int:
+        """process_vm_readv(2) of a page: 0 or a negative errno."""
+        ours, theirs = (ctypes.c_uint64 * 2)(), (ctypes.c_uint64 * 2)(address, PAGE_SIZE)  # struct iovec
+        content = ctypes.create_string_buffer(PAGE_SIZE)
+        ours[:] = [ctypes.addressof(content), PAGE_SIZE]
+        one, no_flags = ctypes.c_ulong(1), ctypes.c_ulong(0)
+        read = self._libc.process_vm_readv(pid, ctypes.byref(ours), one, ctypes.byref(theirs), one, no_flags)
+        return 0 if read == PAGE_SIZE else -ctypes.get_errno()
 
     def drain(self) -> int:
         """Empty the LRU batches of all CPUs, by a move_pages that moves nothing. 0 or an errno."""

@@ -25,9 +25,12 @@ MREMAP_MAYMOVE_FIXED: Final = 0x1 | 0x2
 MPOL_BIND: Final = 2
 PR_SET_THP_DISABLE: Final = 41
 PR_SET_MEMORY_MERGE: Final = 67
+PR_GET_MEMORY_MERGE: Final = 68
 MADV_UNMERGEABLE: Final = 13
 ARENA: Final = 1 << 38
 """Where regions are: what lies below and above is the interpreter's own memory."""
+EXECUTED: Final = "executed"
+"""The second argument, if there is one: this program was executed by a process of a scenario."""
 MAP_FAILED: Final = (1 << 64) - 1
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -131,6 +134,12 @@ class Pipes:
         self.open.setdefault(number, []).append((receiving, sending))
         return 0
 
+    def close(self) -> None:
+        """Close all of them."""
+        for number in list(self.open):
+            while self.open[number]:
+                self.unpin(number)
+
     def unpin(self, number: int) -> int:
         """Close the pipe that a page is in, the last one of that number; -ENOENT if there is none."""
         if not self.open.get(number):
@@ -146,7 +155,8 @@ PIPES: Final = Pipes()
 class Merging:
     """PR_SET_MEMORY_MERGE for the regions alone."""
 
-    any = False
+    any = libc.prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1
+    """Whether it is set: a program may be born with it."""
 
     def set(self, on: int) -> int:
         """prctl(2). It is about all memory of a process: the interpreter's own is taken out of it again."""
@@ -175,7 +185,7 @@ REQUESTS: Final[dict[str, Callable[..., int]]] = {
 
 
 def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, int]:
-    """Fork; the child takes its orders from the socket that came with the request.
+    """Fork; the child takes its orders from the socket that came with the request, and leaves its parent's pipes.
 
     Returns whose orders are to be taken from now on, and what the parent answers.
     """
@@ -186,9 +196,19 @@ def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, 
         return orders, -(error.errno or 0)
     if child == 0:
         orders.close()
+        PIPES.close()
         return socket.socket(fileno=descriptors[0]), os.getpid()
     os.close(descriptors[0])
     return orders, child
+
+
+def execute(orders: socket.socket) -> int:
+    """Execute this program once more, with the same socket. The new program answers; it returns only a failure."""
+    orders.set_inheritable(True)
+    try:
+        os.execv(sys.orig_argv[0], [*sys.orig_argv[: -len(sys.argv) + 1], str(orders.fileno()), EXECUTED])
+    except OSError as error:
+        return -(error.errno or 0)
 
 
 def serve(orders: socket.socket) -> NoReturn:
@@ -206,6 +226,8 @@ def serve(orders: socket.socket) -> NoReturn:
             orders, answer = fork(orders, descriptors)
             if orders is not before:
                 continue  # the parent answers
+        elif name == "exec":
+            answer = execute(orders)
         else:
             answer = REQUESTS[name](*map(int, words))
             MERGING.spare_the_interpreter()
@@ -216,7 +238,11 @@ def main() -> None:
     """Started by `live`; transparent huge pages are off for this process and its forks, and for nobody else."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    if EXECUTED in sys.argv:
+        MERGING.spare_the_interpreter()
+        orders.send(b"0")
+    serve(orders)
 
 
 if __name__ == "__main__":

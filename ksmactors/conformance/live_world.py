@@ -76,6 +76,15 @@ class LiveProcess:
             if self.started is not None:
                 self.started.wait()
 
+    def execute(self) -> int:
+        """Have it execute its program once more: 0 and it has no regions any more, or a negative errno."""
+        error = self.ask("exec")
+        if not error:
+            self.regions.clear()
+            self.holes.clear()
+            self.top = ARENA
+        return error
+
     def add(self, region: Region) -> None:
         """A region has come to be, at the place that was free."""
         self.regions[region.name] = region

@@ -7,7 +7,8 @@ from typing import Final
 
 from ksmactors.conformance.census import Census, Process, Region
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.reporting import Reporter, bare_word, result_word
+from ksmactors.conformance.named_memory import NamedMemory
+from ksmactors.conformance.reporting import bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import (
@@ -30,13 +31,16 @@ ADVICE: Final = {
 }
 
 
-class MemoryOperations(Reporter):
+class MemoryOperations(NamedMemory[Process]):
     """The operations of processes on their own memory. Each returns its result lines."""
 
     kernel: Ksm
     census: Census
     pins: dict[tuple[str, int], list[Frame]]
     """The pages that are pinned, by process and index."""
+
+    def living(self, name: str) -> Process | None:
+        return self.census.of_name(name)
 
     async def _do_proc(self, operation: Operation) -> list[str]:
         self.census.add(Process(operation.word, self.kernel.mm_alloc(operation.word)))
@@ -52,9 +56,26 @@ class MemoryOperations(Reporter):
 
     async def _do_exit(self, operation: Operation) -> list[str]:
         process = self._process(operation)
+        await self._leave(process)
+        return ["ok"]
+
+    async def _do_exec(self, operation: Operation) -> list[str]:
+        """execve: a new, empty address space; the old one is left as by an exit."""
+        process = self._process(operation)
+        mm = await self.kernel.exec_mm(process.mm)
+        if not isinstance(mm, AddressSpace):
+            return [bare_word(mm)]
+        await self._leave(process)
+        self.census.replace(process, Process(process.name, mm))
+        return ["ok"]
+
+    async def _leave(self, process: Process) -> None:
+        """A process leaves its memory; its pipes are closed."""
         process.exited = True
         await self.kernel.mmput(process.mm)
-        return ["ok"]
+        for pinned in [key for key in self.pins if key[0] == process.name]:
+            for page in self.pins.pop(pinned):
+                await page.put()
 
     async def _do_map(self, operation: Operation) -> list[str]:
         process = self._process(operation)
@@ -65,19 +86,20 @@ class MemoryOperations(Reporter):
         return ["ok"]
 
     async def _do_mremap(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
+        process, start, pages = self._range(operation)
         region = self._region(operation)
-        moved = await self.kernel.mremap(process.mm, start, length)
+        moved = await self.kernel.mremap(process.mm, start, pages * PAGE_SIZE)
         if moved < 0:
             return [result_word(moved)]
-        if length == region.pages * PAGE_SIZE:
+        if pages == region.pages:
             process.regions.pop(region.name)
-        process.add(Region(operation.word, moved, length // PAGE_SIZE))
+        process.add(Region(operation.word, moved, pages))
         return ["ok"]
 
     async def _do_mlock(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        return [bare_word(await self.kernel.mlock(process.mm, start, length, on=operation.name == "mlock"))]
+        process, start, pages = self._range(operation)
+        on = operation.name == "mlock"
+        return [bare_word(await self.kernel.mlock(process.mm, start, pages * PAGE_SIZE, on=on))]
 
     async def _do_prctl(self, operation: Operation) -> list[str]:
         """PR_SET_MEMORY_MERGE."""
@@ -97,8 +119,18 @@ class MemoryOperations(Reporter):
         """The pipe is emptied."""
         pins = self.pins.get(self._pin_of(operation))
         if not pins:
-            raise self.refused(operation, f"{operation.text.removeprefix('un')} was not done before; nothing is pinned")
+            self._refuse_unpin(operation)
         await pins.pop().put()
+        return ["ok"]
+
+    async def _do_process_vm_readv(self, operation: Operation) -> list[str]:
+        """Each page is pinned for reading, copied and unpinned."""
+        process, _, _ = self._range(operation)
+        for address in self._addresses(operation):
+            page = await self.kernel.pin_user_pages(process.mm, address, False)
+            if isinstance(page, int):
+                return [bare_word(page)]
+            await self.kernel.unpin_user_page(page)
         return ["ok"]
 
     def _pin_of(self, operation: Operation) -> tuple[str, int]:
@@ -106,42 +138,21 @@ class MemoryOperations(Reporter):
         return operation.process, operation.first
 
     async def _do_munmap(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        return [result_word(await self.kernel.munmap(process.mm, start, length))]
+        process, start, pages = self._range(operation)
+        return [result_word(await self.kernel.munmap(process.mm, start, pages * PAGE_SIZE))]
 
     async def _do_madvise(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        error = await self.kernel.madvise(process.mm, start, length, ADVICE[operation.name])
+        process, start, pages = self._range(operation)
+        error = await self.kernel.madvise(process.mm, start, pages * PAGE_SIZE, ADVICE[operation.name])
         return [bare_word(error) if operation.name == "free" else result_word(error)]
-
-    def _process(self, operation: Operation) -> Process:
-        process = self.census.of_name(operation.process)
-        if process is None:
-            raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
-        return process
-
-    def _region(self, operation: Operation) -> Region:
-        region = self._process(operation).regions.get(operation.region)
-        if region is None:
-            text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
-            raise self.refused(operation, text)
-        return region
-
-    def _range(self, operation: Operation) -> tuple[Process, int, int]:
-        """The process and the bytes that an operation is about: (process, start, length)."""
-        process = self._process(operation)
-        start = self._region(operation).start + operation.first * PAGE_SIZE
-        return process, start, (operation.end - operation.first) * PAGE_SIZE
 
     # -- contents -----------------------------------------------------------------------------------------------
 
     def _expected(self, operation: Operation) -> Iterable[tuple[int, Content]]:
         """The addresses of an operation's pages, and what its token says is in each."""
-        _, start, length = self._range(operation)
         step = 1 if operation.name.endswith("seq") else 0
-        for index in range(length // PAGE_SIZE):
-            token = (operation.token + index * step) % (1 << 64)
-            yield start + index * PAGE_SIZE, self.kernel.contents.token(token)
+        for index, address in enumerate(self._addresses(operation)):
+            yield address, self.kernel.contents.token((operation.token + index * step) % (1 << 64))
 
     async def _do_fill(self, operation: Operation) -> list[str]:
         mm = self._process(operation).mm
@@ -163,9 +174,9 @@ class MemoryOperations(Reporter):
         return [f"BAD {bad}" if bad else "ok"]
 
     async def _do_read(self, operation: Operation) -> list[str]:
-        process, start, length = self._range(operation)
-        for address in range(start, start + length, PAGE_SIZE):
-            read = await self._read(process.mm, address)
+        mm = self._process(operation).mm
+        for address in self._addresses(operation):
+            read = await self._read(mm, address)
             if isinstance(read, int):
                 return [result_word(read)]
         return ["ok"]

@@ -134,7 +134,10 @@ class Performer(Interleaved):
         return ["ok"]
 
     async def _do_device(self, operation: Operation) -> list[str]:
-        self.kernel.swap.synchronous = operation.flags == ("sync",)
+        if operation.flags == ("none",):
+            self.kernel.swap.size = 0
+        else:
+            self.kernel.swap.synchronous = operation.flags == ("sync",)
         return ["ok"]
 
     async def _do_drain(self, operation: Operation) -> list[str]:
@@ -176,6 +179,7 @@ OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]
     "proc": Performer._do_proc,
     "fork": Performer._do_fork,
     "exit": Performer._do_exit,
+    "exec": Performer._do_exec,
     "map": Performer._do_map,
     "fill": Performer._do_fill,
     "fillrange": Performer._do_fill,
@@ -195,6 +199,7 @@ OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]
     "prctl": Performer._do_prctl,
     "pin": Performer._do_pin,
     "unpin": Performer._do_unpin,
+    "process_vm_readv": Performer._do_process_vm_readv,
     "reclaim": Performer._do_reclaim,
     "offline": Performer._do_offline,
     "online": Performer._do_online,

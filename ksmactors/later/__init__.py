@@ -13,6 +13,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.aborted_unmerge import AbortedUnmerge
 from ksmactors.later.advisor import Advisor
 from ksmactors.later.all_unstable_roots import AllUnstableRoots
+from ksmactors.later.anon_exclusive import AnonExclusive
 from ksmactors.later.booleans import BoolEnable
 from ksmactors.later.break_swapped import BreakSwapped
 from ksmactors.later.chains import Chains, ChainsAnyDup
@@ -97,6 +98,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "wp-by-references": WpByReferences,
     "leave-swap-cache": LeaveSwapCache,
     "unshare-on-pin": UnshareOnPin,
+    "anon-exclusive": AnonExclusive,
     "trylock-search": TrylockSearch,
     "chains": Chains,
     "chains-any-dup": ChainsAnyDup,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.later.advised_range import advise_range
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EINVAL, ENOMEM, MADV_FREE, PAGE_SIZE
+from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reclaim import FREED
 
@@ -63,21 +63,13 @@ class LazyFree(Ksm):
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         if advice != MADV_FREE:
             return await super().madvise(mm, start, length, advice)
-        if start % PAGE_SIZE or length < 0:
-            return -EINVAL
-        end = -(-(start + length) // PAGE_SIZE) * PAGE_SIZE
-        await mm.down_read()
-        reached, result = start, 0
-        for vma in self.vmas_in(mm, start, end):
-            result = -ENOMEM if vma.start > reached else result
-            reached = vma.end
-            self.lru_add_drain()
-            for address in range(max(vma.start, start), min(vma.end, end), PAGE_SIZE):
-                await self._free_one(mm, address)
-        await mm.up_read()
-        result = -ENOMEM if reached < end else result
-        self.emit(ev.MADVISE, mm.name, start, (end - start) // PAGE_SIZE, "MADV_FREE", result)
-        return result
+        return await advise_range(self, mm, start, length, "MADV_FREE", self._free_range)
+
+    async def _free_range(self, vma: Vma, start: int, end: int) -> None:
+        """madvise_free_single_vma."""
+        self.lru_add_drain()
+        for address in range(start, end, PAGE_SIZE):
+            await self._free_one(vma.mm, address)
 
     async def _free_one(self, mm: AddressSpace, address: int) -> None:
         """madvise_free_pte_range, for one entry."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.later.advised_range import advise_range
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EINVAL, ENOMEM, MADV_PAGEOUT, PAGE_SIZE
+from ksmactors.mm.const import MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 
 
@@ -18,19 +18,10 @@ class Pageout(Ksm):
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         if advice != MADV_PAGEOUT:
             return await super().madvise(mm, start, length, advice)
-        if start % PAGE_SIZE or length < 0:
-            return -EINVAL
-        end = -(-(start + length) // PAGE_SIZE) * PAGE_SIZE
-        await mm.down_read()
-        reached, result = start, 0
-        for vma in self.vmas_in(mm, start, end):
-            result = -ENOMEM if vma.start > reached else result
-            reached = vma.end
-            await self.shrink_page_list(await self._isolate_range(vma, max(vma.start, start), min(vma.end, end)))
-        await mm.up_read()
-        result = -ENOMEM if reached < end else result
-        self.emit(ev.MADVISE, mm.name, start, (end - start) // PAGE_SIZE, "MADV_PAGEOUT", result)
-        return result
+        return await advise_range(self, mm, start, length, "MADV_PAGEOUT", self._reclaim_range)
+
+    async def _reclaim_range(self, vma: Vma, start: int, end: int) -> None:
+        await self.shrink_page_list(await self._isolate_range(vma, start, end))
 
     async def _isolate_range(self, vma: Vma, start: int, end: int) -> list[Frame]:
         """The pages that only this range maps, off the LRU, their accesses so far forgotten."""

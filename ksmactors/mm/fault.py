@@ -35,22 +35,22 @@ class Faults(Rmap):
 
     async def get_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
         """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
-        write, not the process's own, is faulted in. -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
+        write, not the process's own, is faulted in. For a read the zero page will do. -EFAULT, -EIO, -ENOMEM as a
+        fault; -ERESTARTSYS: a signal waits.
 
         mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
         """
         await mm.down_read()
         result: Frame | int = -EFAULT
         while (vma := mm.vma_at(address)) is not None:
-            page = await self.follow_page(mm, address, write=write)
+            page = await self.follow_page(mm, address, write=write, zero=not write)
             if page is not None:
                 result = page
                 break
             if self.conductor.turn.signal_pending:
                 result = -ERESTARTSYS
                 break
-            owned = write or address not in mm.swap_ptes  # the zero page, or nothing: then it gets a page of its own
-            error = fault_errno(await self.handle_mm_fault(mm, vma, address, owned))
+            error = fault_errno(await self.handle_mm_fault(mm, vma, address, write))
             if error:
                 result = error
                 break

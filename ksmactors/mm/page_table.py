@@ -51,19 +51,20 @@ class PageTables(Pagevecs):
         return pte
 
     async def follow_page(
-        self, mm: AddressSpace, address: int, *, migration: bool = False, write: bool = False
+        self, mm: AddressSpace, address: int, *, migration: bool = False, write: bool = False, zero: bool = False
     ) -> Frame | None:
         """The page mapped at an address, with a reference taken under the page table lock, or None.
 
-        None for a hole, the zero page, a swap entry and a migration entry; with `migration` (FOLL_MIGRATION) the end of
-        a migration is waited for; with `write` (FOLL_WRITE) it must be writable. The caller holds mmap_sem. Source:
-        follow_page(), v3.9.
+        None for a hole, the zero page unless `zero`, a swap entry and a migration entry; with `migration`
+        (FOLL_MIGRATION) the end of a migration is waited for; with `write` (FOLL_WRITE) it must be writable. The caller
+        holds mmap_sem. Source: follow_page(), v3.9.
         """
         while True:
             await mm.page_table_lock.lock()
             pte = mm.ptes.get(address)
             if pte is not None and not pte.migration:
-                page = None if pte.frame is self.zero_page or (write and not pte.write) else pte.frame
+                refused = (pte.frame is self.zero_page and not zero) or (write and not pte.write)
+                page = None if refused else pte.frame
                 if page is not None:
                     await page.get()
                 await mm.page_table_lock.unlock()

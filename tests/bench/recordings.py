@@ -7,9 +7,12 @@ finding. One that no recording notices only the watchers can find, or an interle
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from types import FrameType
 from typing import Any, Final
 
 import trio
@@ -18,11 +21,12 @@ from ksmactors.conformance.comparing import Comparison, Side, compare
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording
-from ksmactors.errors import KsmActorsError, UsageError
+from ksmactors.errors import UsageError
 from ksmactors.history import COMMITS
 from ksmactors.history.cases import CASES as CORPUS
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.kernels import kernel_class
+from ksmactors.ksm.kernel import Ksm
 from tests.conformance.recorded import KERNELS, LUCK, SETS, recording_file, recordings, scenario_file
 
 EQUAL: Final = frozenset({"same", "stopped"})
@@ -37,7 +41,7 @@ async def compared(kind: str, name: str, setting: Setting) -> Comparison:
         return Performance(scenario, recording.lines)
 
     async def performed(scenario: Scenario) -> Performance:
-        return await perform(scenario, setting)
+        return await perform(scenario, replace(setting, nodes=recording.nodes))
 
     scenario = read_scenario(scenario_file(kind, setting.kernel, name))
     return await compare(scenario, Side("recorded", recorded), Side("emulated", performed))
@@ -68,17 +72,58 @@ def subjects() -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     yield from ((slug, (slug,), ()) for slug in COMMITS if slug not in silent)
 
 
-async def noticed_by(without: tuple[str, ...], with_: tuple[str, ...]) -> str:
-    """The first recording that comes out different, as kernel/set/name; empty if none does."""
+Recorded = tuple[str, str, str]
+"""A recording: (set, kernel, name)."""
+
+
+async def reached() -> dict[Recorded, frozenset[str]]:
+    """By recording: the names of all functions that its scenario calls, on the kernel as it is."""
+    calls: dict[Recorded, frozenset[str]] = {}
+    for kind, kernel, name in recordings():
+        if (kernel, name) in LUCK:
+            continue
+        names: set[str] = set()
+
+        def note(frame: FrameType, event: str, arg: object, names: set[str] = names) -> None:
+            names.add(frame.f_code.co_name)
+
+        sys.setprofile(note)
+        try:
+            await _agrees(kind, name, Setting(kernel, 2))
+        finally:
+            sys.setprofile(None)
+        calls[kind, kernel, name] = frozenset(names)
+    return calls
+
+
+def changed(plain: type[Ksm], variant: type[Ksm]) -> frozenset[str]:
+    """The names of what two kernels have from different classes: a scenario that calls none of them cannot tell."""
+    apart = set(plain.__mro__) ^ set(variant.__mro__)
+    return frozenset(name for cls in apart for name in vars(cls) if name not in BOOKKEEPING)
+
+
+BOOKKEEPING: Final = frozenset({"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__qualname__"})
+"""What every class has of its own."""
+
+
+async def noticed_by(
+    without: tuple[str, ...], with_: tuple[str, ...], calls: Mapping[Recorded, frozenset[str]]
+) -> str:  # fmt: skip
+    """The first recording that comes out different, as kernel/set/name; empty if none does.
+
+    Only those are performed whose scenarios call a function that the variant changes.
+    """
     for kernel in KERNELS:
         try:
-            kernel_class(kernel=kernel, without=without, with_=with_)
+            variant = kernel_class(kernel=kernel, without=without, with_=with_)
         except UsageError:  # this kernel cannot be without that, or with it
             continue
+        names = changed(kernel_class(kernel=kernel), variant)
         setting = Setting(kernel, 2, without=without, with_=with_)
         for kind in SETS:
             for _, of, name in recordings(kind):
-                if of == kernel and (kernel, name) not in LUCK and not await _agrees(kind, name, setting):
+                concerned = not names.isdisjoint(calls.get((kind, of, name), frozenset()))
+                if of == kernel and concerned and not await _agrees(kind, name, setting):
                     return f"{kernel}/{kind}/{name}"
     return ""
 
@@ -86,12 +131,17 @@ async def noticed_by(without: tuple[str, ...], with_: tuple[str, ...]) -> str:
 async def _agrees(kind: str, name: str, setting: Setting) -> bool:
     try:
         return (await compared(kind, name, setting)).verdict in EQUAL
-    except KsmActorsError:
+    except Exception:  # a variant may break anything: a kernel that ends in a traceback differs, too
         return False
 
 
 async def _noticed() -> dict[str, str]:
-    return {name: await noticed_by(without, with_) for name, without, with_ in subjects()}
+    calls = await reached()
+    by_name: dict[str, str] = {}
+    for name, without, with_ in subjects():
+        by_name[name] = await noticed_by(without, with_, calls)
+        print(f"{name}: {by_name[name] or 'not noticed'}", file=sys.stderr)  # noqa: T201
+    return by_name
 
 
 def noticed() -> dict[str, Any]:

@@ -95,6 +95,21 @@ def test_this_machine_does_what_its_kernel_did_when_it_was_recorded(taken: Live,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "scenario", sorted((HERE / "one_node" / "scenarios").glob("*.txt")), ids=lambda path: path.stem
+)
+def test_a_machine_like_this_was_recorded(taken: Live, scenario: Path) -> None:
+    """exec, pins, MADV_FREE and mlock, as they were recorded on a machine without swap."""
+    if not (6, 18) <= taken.version < (6, 19):
+        pytest.skip(f"recorded on 6.18, and this is {taken.release}")
+    performance = taken.perform(read_scenario(scenario))
+    if performance.missing:
+        pytest.skip(performance.missing)
+    recorded = read_recording(HERE / "one_node" / "results" / "v6.18" / f"{scenario.stem}.out")
+    assert differences(recorded.lines, performance.lines, ("recorded", "live"), live=True) == []
+
+
+@pytest.mark.slow
 def test_what_the_machine_lacks_is_said_and_nothing_is_run(taken: Live) -> None:
     """Too many nodes, an unknown knob, and what would disturb others."""
     for text, reason in [
@@ -103,6 +118,7 @@ def test_what_the_machine_lacks_is_said_and_nothing_is_run(taken: Live) -> None:
         ("requires knob nonsense\n", "needs the knob nonsense"),
         ("proc A\nreclaim 4K\n", "takes a memory cgroup of its own (operation 'reclaim', line 2)"),
         ("online\n", "takes memory away from the whole machine"),
+        ("proc A\ndevice sync\n", "chooses the emulated swap device (operation 'device', line 2)"),
     ]:
         performance = taken.perform(parse(text))
         assert performance.missing.startswith(reason)

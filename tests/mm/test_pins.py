@@ -66,12 +66,16 @@ def test_a_pin_for_a_write_copies_a_ksm_page() -> None:
 
 
 def test_a_pin_brings_pages_in() -> None:
-    """What was never touched gets a page of its own, even to be read; outside of all mappings it is -EFAULT."""
+    """What was never touched is the zero page to be read, and a page of its own to be written; outside of all mappings
+    it is -EFAULT. A live 6.18 does the same."""
 
     async def play(s: Stage) -> None:
         a = await s.process("A", mergeable=False)
-        await s.read(a, 0)
         page = await pin(s, a, 0)
+        assert page is s.frame(a, 0)
+        assert page is s.kernel.zero_page
+        await page.put()
+        page = await pin(s, a, 0, write=True)
         assert page is s.frame(a, 0)
         assert page is not s.kernel.zero_page
         await page.put()

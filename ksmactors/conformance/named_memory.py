@@ -1,0 +1,54 @@
+"""The processes and regions that the operations of a scenario name, whoever performs it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Generic, NoReturn, Protocol, TypeVar
+
+from ksmactors.conformance.census import Region
+from ksmactors.conformance.language import Operation
+from ksmactors.conformance.reporting import Reporter
+from ksmactors.mm.const import PAGE_SIZE
+
+
+class Owner(Protocol):
+    """A process, as operations need it: `regions` are those it can name now."""
+
+    regions: dict[str, Region]
+
+
+P = TypeVar("P", bound=Owner)
+
+
+class NamedMemory(Reporter, Generic[P]):
+    """Finds what an operation is about, or refuses the operation."""
+
+    @abstractmethod
+    def living(self, name: str) -> P | None:
+        """The living process of a name."""
+
+    def _process(self, operation: Operation) -> P:
+        process = self.living(operation.process)
+        if process is None:
+            raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
+        return process
+
+    def _region(self, operation: Operation) -> Region:
+        region = self._process(operation).regions.get(operation.region)
+        if region is None:
+            text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"
+            raise self.refused(operation, text)
+        return region
+
+    def _range(self, operation: Operation) -> tuple[P, int, int]:
+        """What an operation is about: (process, address of the first page, pages)."""
+        start = self._region(operation).start + operation.first * PAGE_SIZE
+        return self._process(operation), start, operation.end - operation.first
+
+    def _addresses(self, operation: Operation) -> range:
+        """The address of each page of an operation."""
+        _, start, pages = self._range(operation)
+        return range(start, start + pages * PAGE_SIZE, PAGE_SIZE)
+
+    def _refuse_unpin(self, operation: Operation) -> NoReturn:
+        raise self.refused(operation, f"{operation.text.removeprefix('un')} was not done before; nothing is pinned")
