@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "conform": "Run scenario files, and compare with recordings of a kernel.",
     "estimate": "Say what KSM would save on files, cores or processes.",
     "list": "List what there is, plug-ins included.",
+    "docs": "Read the documents: the protocol, the kernel map, plug-ins.",
 }
 
 _HOMES: Final = {"list": "listing"}

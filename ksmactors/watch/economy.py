@@ -22,7 +22,7 @@ class Economy(Watcher):
     from tree 0 again.
 
     *R3.* With merge_across_nodes=0 a search of the unstable tree that finds an equal page on another node ends
-    without an insertion: the page was migrated since it was linked. Before D3 any page on another node ended it,
+    without an insertion: the page was migrated since it was linked. Before that any page on another node ended it,
     equal or not, and everybody whose way led past that entry missed his merge for the rest of the scan. So the page
     in hand and the page that ended the search are equal at that moment. A page in the unstable tree may be written at
     any time, so this is judged only if nobody has written, mapped, unmapped or migrated anything since the checksum

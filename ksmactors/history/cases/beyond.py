@@ -1,4 +1,4 @@
-"""Cases that the specification of KSM does not number (X): found here, in real kernels or as mutants."""
+"""Cases that were found with the emulator (X): in real kernels, or as mutants."""
 
 from __future__ import annotations
 

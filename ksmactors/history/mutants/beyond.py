@@ -1,4 +1,4 @@
-"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks, locked memory,
+"""Mutants of the cases that were found with the emulator (X): wake-ups, checksums, skips, walks, locked memory,
 devices."""
 
 from __future__ import annotations
