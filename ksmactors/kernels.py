@@ -138,6 +138,33 @@ KERNELS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""
 
+SUMMARIES: Final[dict[str, str]] = {
+    "series": "The series of 2013 as its commit messages mean it, and v3.9's defects repaired: nothing may be found",
+    "v3.9": "Linux 3.9.6, bug for bug: the code that the variants override",
+    "v6.1": "Linux 6.1: chains of equal KSM pages, zero pages",
+    "v6.12": "Linux 6.12: smart scan, the advisor, prctl(PR_SET_MEMORY_MERGE), tracepoints",
+    "v6.18": "Linux 6.18: a process shows whether its memory is merged",
+    "v7.3": "Linux 7.3: reverse mapping by index, unmerging in one walk of the page tables",
+}
+"""What each kernel of KERNELS is, in a line."""
+
+_REPAIRS_AMONG_LATER: Final = frozenset({
+    "page-dirtied", "migrate-swapped", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "per-mm-fork",
+    "move-enoent",
+})  # fmt: skip
+"""Variants of LATER that put right what was wrong. The others bring something, or do the same in another way."""
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a variant or commit: "commit undone", "repair", "feature" or "mutant"; else "plug-in"."""
+    if name in COMMITS:
+        return "commit undone"
+    if name in MUTANTS:
+        return "mutant"
+    if name in SERIES or name in REPAIRS or name in _REPAIRS_AMONG_LATER:
+        return "repair"
+    return "feature" if name in LATER or name in MODES else "plug-in"
+
 
 def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()) -> type[Ksm]:
     """The class of a kernel with commits undone, some layers taken off and others put on (on top, in the order given).
