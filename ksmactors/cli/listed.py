@@ -5,7 +5,7 @@ Each function imports what it lists and nothing else: `list events` starts witho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import cache
 from inspect import cleandoc
@@ -13,6 +13,7 @@ from shlex import join
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from ksmactors.history import Commit
     from ksmactors.history.case import Case
 
 Row = dict[str, Any]
@@ -140,11 +141,21 @@ def _commits() -> tuple[list[Row], list[str]]:
                 subject=commit.subject, date=commit.date, dated="committed" if commit.committed else "posted",
                 case=commit.case, cases=[case.name for case in cases],
                 workloads=list(dict.fromkeys(case.workload for case in cases)),
-                watchers=list(dict.fromkeys(case.watcher for case in cases if case.watcher)),
+                watchers=_watchers_of(commit, cases),
                 commands=[f"ksmactors stress {join(case.arguments)}" for case in cases if commit.slug in case.without],
             )
         )  # fmt: skip
     return rows, []
+
+
+def _watchers_of(commit: Commit, cases: Iterable[Case]) -> list[str]:
+    """Return the watchers that report a kernel without a commit, and without anything else put on: names that --watch
+    accepts. A mutant of the commit may be reported by others, and by operations of the kernel (`structure`)."""
+    from ksmactors.history.mutants import MUTANTS
+    from ksmactors.watch import WATCHERS
+
+    undone = [case for case in cases if commit.slug in case.without and not MUTANTS.keys() & {*case.with_}]
+    return list(dict.fromkeys(case.watcher for case in undone if case.watcher in WATCHERS))
 
 
 def _cases() -> tuple[list[Row], list[str]]:

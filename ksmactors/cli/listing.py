@@ -62,7 +62,7 @@ def _print(rows: list[Row], what: str, color: str) -> None:
     from rich.text import Text
 
     out = console(sys.stdout, color)
-    width = max(len(row["name"]) for row in rows)
+    width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         note = "".join(f" [{word}]" for word in (row.get("level"), row.get("kind"), *_kernels(row)) if word)
         line = Text.assemble(
@@ -83,7 +83,7 @@ def _kernels(row: Row) -> list[str]:
 
 
 def _about_commit(row: Row) -> list[str]:
-    """Which commit it is, what is found without it or with mutants of it, and how to undo it."""
+    """Which commit it is, what is found without it, and how to undo it."""
     found = f"found by {', '.join(row['watchers'])}" if row["watchers"] else "nothing is found without it"
     return [
         f"{row['case']}, {row['dated']} {row['date']}: {row['subject']}",
