@@ -131,8 +131,8 @@ def test_kernels_have_what_later_md_says() -> None:
     assert v6_1 < v6_12 < v6_18 < v7_3
     assert v6_12 - v6_1 == {
         "advisor", "chains-any-dup", "checksum-first", "copy-before-mapping", "merge-any", "merge-any-exec",
-        "merge-any-kept", "move-enoent", "per-mm-fork", "profit", "scanned", "smart-scan", "tracepoints",
-        "unshare-fault", "zero-counted",
+        "merge-any-kept", "mlock-batch-31", "move-enoent", "per-mm-fork", "profit", "scanned", "smart-scan",
+        "tracepoints", "unshare-fault", "zero-counted",
     }  # fmt: skip
     assert v6_18 - v6_12 == {"bool-enable", "mremap-vmas", "per-mm-mergeable"}
     assert v7_3 - v6_18 == {"overlay", "unmerge-walk"}
@@ -367,5 +367,6 @@ def test_own_layers_call_on() -> None:
         ("s3b-removal-unlocked", "head-cleared"), ("s3c-locked-descent", "chains"),
         ("s5e-no-lock-cycle", "trylock-search"), ("s5-r5-no-recheck", "kpfn-aba"),
         ("x4b-read-once", "restart-on-stale"),
-        ("f3-only-writable", "pinned-checked"), ("x1b-always-woken", "wake-under-lock"),
+        ("f3-only-writable", "pinned-checked"), ("f3-only-writable", "anon-exclusive"),
+        ("x5a-lock-not-handed-over", "mlock-batch"), ("x1b-always-woken", "wake-under-lock"),
     }  # fmt: skip

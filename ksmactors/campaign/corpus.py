@@ -23,10 +23,12 @@ FAR_APART: Final = 1_000_000
 
 
 def subject_of(case: Case, *, fixed: bool = False, watch: str = "all") -> Subject:
-    """What a case runs; `fixed`: on the same kernel without the defect, or on series if the kernel is the defect."""
+    """What a case runs; `fixed`: on the same kernel without the defect, or with its repair, or on series if the kernel
+    is the defect and there is none."""
     where: dict[str, Any] = {"kernel": case.kernel, "without": case.without, "with_": case.with_}
     if fixed:
-        where = {"kernel": case.kernel if case.with_ or case.without else DEFAULT_KERNEL}
+        same = case.with_ or case.without or case.repair
+        where = {"kernel": case.kernel if same else DEFAULT_KERNEL, "with_": case.repair}
     return make_subject(case.workload, params=case.params, inject=case.inject, watch=watch, **where)
 
 
@@ -126,6 +128,7 @@ class Row:
             "kernel": case.kernel,
             "without": list(case.without),
             "with": list(case.with_),
+            "repair": list(case.repair),
             "params": dict(case.params),
             "inject": case.inject,
             "story": case.story,

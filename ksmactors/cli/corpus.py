@@ -105,6 +105,8 @@ def _tell(case: Case) -> None:
             echo(fill(f"{head}: {text}", 100, subsequent_indent="  ", break_on_hyphens=False))
     if case.confirmed:
         echo(f"confirmed: on real kernels {', '.join(case.confirmed)}")
+    if case.repair:
+        echo(f"repair: --with {' --with '.join(case.repair)}")
     echo(f"directed: {'; '.join(case.script)}")
     echo(f"run: ksmactors stress {join(case.arguments)}")
 

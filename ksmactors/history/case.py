@@ -16,6 +16,7 @@ class Case:
         workload, params, inject: what is run, as on the command line.
         kernel, without, with_: where it is run: the kernel that has the defect, or the commit that is undone, or the
             mutant that is put on.
+        repair: variants of ours that repair it on its kernel, where that is no `without` or `with_`.
         watcher, kind, where: what must be found, and in which kernel function; all empty for a negative control.
         also: other signatures under which the same defect shows, when somebody else stumbles over its consequences
             first.
@@ -40,6 +41,7 @@ class Case:
     kernel: str = "series"
     without: tuple[str, ...] = ()
     with_: tuple[str, ...] = ()
+    repair: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
     inject: str = ""
     draws: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -98,6 +98,7 @@ CULPRITS: Final[dict[str, str]] = {
     "X6": "replace_page_at pte < replace_page",
     "X6a": "replace_page_at pte < replace_page",
     "X7a": "end_page_writeback dirty < end_swap_writes",
+    "X8": "try_to_unmap_one pte < rmap_walk_ksm",
     "lost-while-full": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
     "unshare-on-advice": "upgrade_page mapping < try_to_merge_one_page",
 }

@@ -31,10 +31,13 @@ from ksmactors.later.leave_swap_cache import LeaveSwapCache
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.merge_any_kept import MergeAnyExec, MergeAnyKept
 from ksmactors.later.migrate_swapped import MigrateSwapped
+from ksmactors.later.mlock_batch import MlockBatch, MlockBatch31
 from ksmactors.later.mmap_sem_first import MmapSemFirst
 from ksmactors.later.move_status import MoveEnoent, MoveStatus
 from ksmactors.later.move_unlocked import MoveUnlocked
+from ksmactors.later.moved_joins_chain import MovedJoinsChain
 from ksmactors.later.mremap_vmas import MremapVmas
+from ksmactors.later.no_ksm_given_up import NoKsmGivenUp
 from ksmactors.later.no_warning import NoWarning
 from ksmactors.later.node_reused import NodeReused
 from ksmactors.later.offline_retries import OfflineRetries
@@ -97,6 +100,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "pageout": Pageout,
     "wp-by-references": WpByReferences,
     "leave-swap-cache": LeaveSwapCache,
+    "mlock-batch": MlockBatch,
     "unshare-on-pin": UnshareOnPin,
     "anon-exclusive": AnonExclusive,
     "trylock-search": TrylockSearch,
@@ -117,6 +121,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "merge-any": MergeAny,
     "merge-any-exec": MergeAnyExec,
     "merge-any-kept": MergeAnyKept,
+    "mlock-batch-31": MlockBatch31,
     "per-mm-mergeable": PerMmMergeable,
     "profit": Profit,
     "scanned": Scanned,
@@ -130,6 +135,8 @@ LATER: Final[dict[str, type[Ksm]]] = {
 """What later kernels have besides the repairs, oldest first."""
 
 REPAIRS: Final[dict[str, type[Ksm]]] = {
+    "moved-joins-chain": MovedJoinsChain,
+    "no-ksm-given-up": NoKsmGivenUp,
     "skips-in-step": SkipsInStep,
 }
 """Repairs of ours of what later kernels have. No kernel has them, and `series`, which has nothing to repair there, does

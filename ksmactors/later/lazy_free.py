@@ -45,12 +45,15 @@ class GivenUp:
 class LazyFree(Ksm):
     """A process can say that it does not need what is in a range: reclaim may drop these pages instead of writing them.
 
-    A page is marked if only this range maps it; what is in swap goes at once. Until reclaim comes, reads find the old
-    content. A write sets the entry's dirty bit, and reclaim then takes the mark off. The mark is PG_swapbacked cleared
+    The entry is made clean and the page marked, but for one that is dirty itself, or in the swap cache, and mapped
+    elsewhere, too; what is in swap goes at once. Until reclaim comes, reads find the old content. A write sets the
+    entry's dirty bit, and so has it the entry of a child that has not given the page up: reclaim then takes the mark
+    off. The mark is PG_swapbacked cleared
     (v4.12 and later; before, a page that is clean wherever it is mapped was one to drop).
 
     A KSM page that only one process maps is marked like any other. A page that ksmd merges into it later is dropped
-    with it: another process, which has given nothing up, reads zeros. That is what the sources say; it was not tried.
+    with it: another process, which has given nothing up, reads zeros. A real 6.18 does so
+    (`one_node/lazy_free_drops_what_is_merged`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,15 +82,19 @@ class LazyFree(Ksm):
             await self.zap_swap_pte(mm, address)
         elif pte is not None and not pte.migration and pte.frame is not self.zero_page:
             page = pte.frame
-            if page.page_mapcount() == 1 and await self._clean(page):
+            if self._may_be_given_up(page) and await self._clean(page):
                 await self.set_pte(mm, address, pte._replace(dirty=False))
                 self.ptep_clear_flush_young(mm, address)
                 self._mark(page)
                 self._given_up.addresses.add((mm.number, address))
         await mm.page_table_lock.unlock()
 
+    def _may_be_given_up(self, page: Frame) -> bool:
+        """Whether reclaim may drop a page if nobody writes to it."""
+        return True
+
     async def _clean(self, page: Frame) -> bool:
-        """Take a page that is mapped once out of the swap cache and forget that it is dirty; False: it is busy."""
+        """Take a page out of the swap cache and forget that it is dirty. False: it is busy, or others map it, too."""
         if page.swap is None and not page.dirty:
             return True
         if not await self.trylock_page(page):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
@@ -46,6 +48,10 @@ class Pagevecs(Allocation):
         for cpu in sorted(self.lru_add_pvecs):
             await self.conductor.point(WRITE, self, ("lru_add_pvec", cpu))
             self._drain(cpu)
+
+    def batched_pages(self) -> Iterator[Frame]:
+        """Every page that a batch has a reference on, once for each."""
+        return chain.from_iterable(self.lru_add_pvecs.values())
 
     def _drain(self, cpu: int) -> None:
         if cpu in self.lru_add_pvecs:

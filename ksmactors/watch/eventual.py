@@ -158,7 +158,7 @@ class Eventual(Watcher):
         """By content, and by node if that matters, the frames that hold mergeable pages; and the contents of those that
         somebody holds a reference on."""
         kernel = self.kernel
-        waiting = Counter(page.pfn for pagevec in kernel.lru_add_pvecs.values() for page in pagevec)
+        waiting = Counter(page.pfn for page in kernel.batched_pages())
         found: dict[tuple[Content, int], dict[int, tuple[Frame, list[Place]]]] = {}
         pinned: set[Content] = set()
         for mm in kernel.address_spaces:

@@ -144,7 +144,7 @@ def references(kernel: Ksm, pfn: int) -> Probe:
             return 0
         if frame.refcount < 0:
             return None  # frozen: who froze them has them all
-        waiting = sum(page is frame for pagevec in kernel.lru_add_pvecs.values() for page in pagevec)
+        waiting = sum(page is frame for page in kernel.batched_pages())
         return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting
 
     return Probe(wrong, adds_up=True)

@@ -66,7 +66,7 @@ class References(Watcher):
 
     def at_quiescence(self) -> None:
         kernel = self.kernel
-        waiting = Counter(frame.pfn for pagevec in kernel.lru_add_pvecs.values() for frame in pagevec)
+        waiting = Counter(frame.pfn for frame in kernel.batched_pages())
         ptes = Counter(pte.frame.pfn for mm in kernel.address_spaces for pte in mm.ptes.values())
         for node in kernel.nodes:
             for frame in node.frames:

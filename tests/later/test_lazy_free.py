@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ksmactors.errors import Finding
-from ksmactors.mm.const import EINVAL, MADV_FREE, PAGE_SIZE
+from ksmactors.mm.const import EINVAL, MADV_FREE, MADV_PAGEOUT, PAGE_SIZE
 from tests.helpers.directed import Proc, Stage, perform
 
 KERNEL = "v6.12"
@@ -100,6 +100,20 @@ def test_what_is_swapped_out_goes_at_once() -> None:
     perform(play, kernel=KERNEL)
 
 
+def test_locked_memory_is_refused() -> None:
+    """Neither MADV_FREE nor MADV_PAGEOUT does anything from a VM_LOCKED vma on (a live 6.18 does the same)."""
+
+    async def play(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 7, 8, mergeable=False)
+        assert await s.kernel.mlock(a.mm, a.at(1), PAGE_SIZE, on=True) == 0
+        for advice in (MADV_FREE, MADV_PAGEOUT):
+            assert await s.kernel.madvise(a.mm, a.start, 2 * PAGE_SIZE, advice) == -EINVAL
+        assert a.at(0) not in a.mm.ptes, "it comes before the locked one, and was dropped"
+
+    perform(play, kernel=KERNEL)
+
+
 def test_a_shared_page_stays() -> None:
     """What another process maps is not given up: neither reads zeros."""
 
@@ -136,8 +150,10 @@ def test_ksmd_takes_the_mark_off_what_it_makes_a_ksm_page() -> None:
     perform(play, kernel=KERNEL)
 
 
-def test_what_is_merged_into_a_page_given_up_is_lost() -> None:
-    """A gives up a KSM page that nobody else maps; C's page is merged into it, and is dropped by reclaim with it."""
+@pytest.mark.parametrize("repaired", [False, True])
+def test_what_is_merged_into_a_page_given_up_is_lost(repaired: bool) -> None:
+    """A gives up a KSM page that nobody else maps; C's page is merged into it, and is dropped by reclaim with it. With
+    the repair neither is."""
 
     async def play(s: Stage) -> None:
         s.start_swap()
@@ -151,9 +167,13 @@ def test_what_is_merged_into_a_page_given_up_is_lost() -> None:
         await s.scan(3)
         assert s.frame(c, 0) is s.frame(a, 0)
         await reclaim(s)
-        assert await s.read(a, 0) is s.kernel.contents.zero, "A has given it up"
-        await s.read(c, 0)
+        token = s.kernel.contents.token(7)
+        assert await s.read(a, 0) is (token if repaired else s.kernel.contents.zero), "A has given it up"
+        assert await s.read(c, 0) is token
 
+    if repaired:
+        perform(play, kernel=KERNEL, with_=("no-ksm-given-up",))
+        return
     with pytest.raises(Finding) as found:
         perform(play, kernel=KERNEL)
     assert found.value.signature == "shadow/lost_write@user_read"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.litmus import Litmus, Scene
-from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from workloads.litmus.chains import limit_sharing
 from workloads.litmus.exit import look_for_lost_mappings
@@ -132,3 +132,21 @@ class FullPageMeetsMigration(ByNode):
         await scene.scan(3)
         await scene.write(a, 1, 8)
         await scene.meet({"ksmd": scene.scan(2), "migrationd/1": scene.move(a, 0, 1)})
+
+
+class MergeMeetsReclaimOfFreed(Litmus):
+    """A process gives up a KSM page that it alone maps, ksmd merges another one into it, and all is reclaimed."""
+
+    name = "litmus.merge_meets_reclaim_of_freed"
+
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(3)
+        await scene.exit(b)
+        c = await scene.process("C", 7)
+        giving_up = scene.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_FREE)
+        await scene.meet({"ksmd": scene.scan(3), "thread/A": giving_up})
+        await scene.swap_out()
+        await scene.read(c, 0)

@@ -52,6 +52,7 @@ BEYOND: Final = (
         title="equal pages stay apart for ever: smart_scan looks at them in turns",
         workload=ARRIVAL,
         kernel="v6.12",
+        repair=("skips-in-step",),
         watcher="eventual",
         kind="skipped_in_turns",
         where="should_skip_rmap_item",
@@ -226,6 +227,25 @@ BEYOND: Final = (
             "what it has read."
         ),
         script=("writeback > writeback.end", "thread/A > end", "ksmd > end"),
+    ),
+    Case(
+        name="X8",
+        title="a process reads zeros: its page was merged into one that another process had given up",
+        workload="litmus.merge_meets_reclaim_of_freed",
+        kernel="v6.18",
+        repair=("no-ksm-given-up",),
+        watcher="shadow",
+        kind="lost_write",
+        where="user_read",
+        confirmed=("v6.18",),
+        story=(
+            "A has a KSM page that nobody else maps, and gives it up by MADV_FREE: the page is clean then, and marked "
+            "as one to drop. ksmd merges C's equal page into it. Reclaim finds no entry that was written through, and "
+            "drops the page without writing it to swap. C, which has given nothing up, reads zeros. It takes no "
+            "privilege. (By reading: since v4.12; tried on a real 6.18. The variant no-ksm-given-up is a repair of "
+            "ours.)"
+        ),
+        script=("thread/A > end", "ksmd > end"),
     ),
     Case(
         name="X7b",

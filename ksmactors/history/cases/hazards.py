@@ -218,6 +218,7 @@ HAZARDS: Final = (
         title="a moved KSM page with one mapping is lost where its equal has no room",
         workload="litmus.full_page_meets_migration",
         kernel="v6.12",
+        repair=("moved-joins-chain",),
         watcher="rmap",
         kind="lost_mapping",
         where="rmap_walk_ksm",
@@ -226,7 +227,8 @@ HAZARDS: Final = (
             "merge_across_nodes is 0. A KSM page with one mapping moves to a node where an equal one has reached "
             "max_page_sharing. ksmd takes its rmap_item off its node, finds nothing with room, and puts the item into "
             "the unstable tree, as it does in every scan from now on. The page cannot be moved, the knobs stay busy, "
-            "and equal pages that find it in the unstable tree never merge. (On all kernels with max_page_sharing.)"
+            "and equal pages that find it in the unstable tree never merge. (On all kernels with max_page_sharing. The "
+            "variant moved-joins-chain is a repair of ours.)"
         ),
         script=("migrationd/1 > end", "ksmd > end"),
     ),
