@@ -229,6 +229,15 @@ BEYOND: Final = (
         script=("writeback > writeback.end", "thread/A > end", "ksmd > end"),
     ),
     Case(
+        name="X7b",
+        title="control: the swap device reads a page as early as it can",
+        workload="litmus.writeback_meets_merge",
+        with_=("x7b-read-at-once",),
+        story="As in X7a: the device has read A's page when A writes it and ksmd makes a KSM page of it.",
+        script=("writeback > writeback.end", "thread/A > end", "ksmd > end"),
+        silent_because="a page is marked clean before its write is submitted, so whatever comes later makes it dirty",
+    ),
+    Case(
         name="X8",
         title="a process reads zeros: its page was merged into one that another process had given up",
         workload="litmus.merge_meets_reclaim_of_freed",
@@ -246,14 +255,5 @@ BEYOND: Final = (
             "ours.)"
         ),
         script=("thread/A > end", "ksmd > end"),
-    ),
-    Case(
-        name="X7b",
-        title="control: the swap device reads a page as early as it can",
-        workload="litmus.writeback_meets_merge",
-        with_=("x7b-read-at-once",),
-        story="As in X7a: the device has read A's page when A writes it and ksmd makes a KSM page of it.",
-        script=("writeback > writeback.end", "thread/A > end", "ksmd > end"),
-        silent_because="a page is marked clean before its write is submitted, so whatever comes later makes it dirty",
     ),
 )
