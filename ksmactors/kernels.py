@@ -120,9 +120,9 @@ _REPAIRS: Final = (
 """What upstream repaired of the series; the rest of `SERIES` is ours, and no kernel has it."""
 
 _V6_1: Final = (
-    *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "lazy-free", "move-unlocked", "offline-retries",
-    "pageout", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "trylock-search", "chains", "per-mm",
-    "zero-pages", "range-walk", "move-status", "wake-on-sleep",
+    *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
+    "offline-retries", "pageout", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "trylock-search", "chains",
+    "per-mm", "zero-pages", "range-walk", "move-status", "wake-on-sleep",
 )  # fmt: skip
 
 _V7_3: Final = (*_REPAIRS, *LATER)

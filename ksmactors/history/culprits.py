@@ -68,6 +68,7 @@ CULPRITS: Final[dict[str, str]] = {
     "G4": "add_to_swap_cache swap_page < add_to_swap",
     "G5": "mmdrop life < mmput",
     "G9": "leave_mm mm_slot < unmerge_and_remove_all_rmap_items",
+    "G9-migration": "get_ksm_page mapping + move_to_new_page mapping",
     "G10": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
     "G11": "unlink_anon_vmas life < exit_mmap",
     "N2": "free_stable_node alive < stable_node_dup",
@@ -98,6 +99,7 @@ CULPRITS: Final[dict[str, str]] = {
     "X6": "replace_page_at pte < replace_page",
     "X6a": "replace_page_at pte < replace_page",
     "X7a": "end_page_writeback dirty < end_swap_writes",
+    "X8a": "ksm_do_scan refcount, scan_get_next_rmap_item, cmp_and_merge_page",
     "lost-while-full": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
     "unshare-on-advice": "upgrade_page mapping < try_to_merge_one_page",
 }

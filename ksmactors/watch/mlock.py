@@ -44,8 +44,8 @@ class MlockKept(Watcher):
     When one looks. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended; if
     the entry has been changed since, or the vma unlocked, or somebody has taken the flag off the KSM page again, the
     hand-over is not asked for. What the flag is at other times is nobody's promise: mlock leaves a page that is busy
-    for reclaim to mark, munlock may not find the other vma, and a migration of v3.9 loses the flag (a mistake of
-    v3.7's), which the next reclaim puts right.
+    for reclaim to mark, munlock may not find the other vma, and a migration loses the flag before v4.4
+    (a mistake of v3.7's), which the next reclaim puts right.
 
     What it means when it convicts. `not_handed_over`: the KSM page can be reclaimed until somebody comes to its locked
     mapping. `old_page_kept`: the old page stays in memory for ever, if a process that has not locked it maps it.
