@@ -195,6 +195,7 @@ def _explanation(kept: Mapping[str, Any]) -> Explanation:
             held_until=None if held_until is None else counted(held_until),
             by=None if broke["by"] is None else _step(broke["by"]),
             looked=None if broke["looked"] is None else _step(broke["looked"]),
+            came_back=None if broke["came_back"] is None else _step(broke["came_back"]),
             finder=_text(broke["finder"]),
             **texts,
         ),

@@ -32,6 +32,9 @@ class Economy(Watcher):
     tree to tree its items come and go, on the right kernel too, and what has not come back when all is quiet is a
     mapping that reverse mapping does not find: the witness `rmap` convicts it. And that pages wait for no long lock
     (S3c, S5h, G8) is a matter of time, which is virtual here.
+
+    No probe. Both promises are about a step: a visit of a tree, the end of a search. It is found in the step that
+    breaks it, and the state is as good after it as before.
     """
 
     name: ClassVar[str] = "economy"

@@ -33,6 +33,9 @@ class Hlist(Watcher):
     N7, S5g (there the damage shows on a weakly ordered machine only, or as a mapping that is missed once).
     `freed_live`: the node was freed with its items while its page is still its own (S5a, S5c, S5f; H1 on v3.9 and
     later).
+
+    No probe. The promise is about a step (who changes the hlist holds a lock), and the step that breaks it is the one
+    that is found. No state before it is wrong and no state after it shows it.
     """
 
     name: ClassVar[str] = "hlist"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ksmactors
+from ksmactors.cli.report import COMMAND, INDENT, _folded
 from ksmactors.escaping import escaped, escaped_lines
 from ksmactors.events.terminal import PersonForm
 from ksmactors.interleave.schedule import Schedule, decode, encode
@@ -75,6 +76,18 @@ def plugin(tmp_path: Path) -> Path:
     path = tmp_path / "plugin.py"
     path.write_text(PLUGIN)
     return path
+
+
+def test_long_lines_are_folded_to_fit() -> None:
+    """The rest of a long line is indented below it, and no name is broken; a command to copy stays one line."""
+    line = "held until step 8122; broken for good at 8123: ksmd in remove_rmap_item_from_tree < " + "a < " * 40
+
+    parts = _folded(line.strip(), 80)
+
+    assert all(len(part) + INDENT <= 80 for part in parts)
+    assert all(part.startswith(" " * INDENT) for part in parts[1:])
+    assert " ".join(" ".join(parts).split()) == line.strip()
+    assert _folded(f"{COMMAND}{line}", 80) == [f"{COMMAND}{line}"]
 
 
 COMMANDS = [
