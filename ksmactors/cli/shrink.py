@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -71,14 +72,20 @@ def shrink(
             out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
 
     started = perf_counter()
-    task = partial(shrinking.shrink, then, max_schedules=max_schedules, max_seconds=max_seconds, on_try=on_try)
+    done: list[shrinking.Shrunk] = []
+
+    async def task() -> None:
+        done.append(await shrinking.shrink(then, max_schedules=max_schedules, max_seconds=max_seconds, on_try=on_try))
+
+    interrupted = False
     try:
-        shrunk = interruption.run(task)
+        interruption.run(task)
     except* KeyboardInterrupt:
-        shrunk = None
-    if shrunk is None:
+        interrupted = True
+    if not done:
         notice("interrupted before the finding was seen again")
         return INTERRUPTED
+    shrunk = replace(done[0], stopped_by=shrinking.INTERRUPT) if interrupted else done[0]
     seconds = perf_counter() - started
     found = kept(shrunk.outcome, directory)
     tally = Tally()
