@@ -367,5 +367,6 @@ def test_own_layers_call_on() -> None:
         ("s3b-removal-unlocked", "head-cleared"), ("s3c-locked-descent", "chains"),
         ("s5e-no-lock-cycle", "trylock-search"), ("s5-r5-no-recheck", "kpfn-aba"),
         ("x4b-read-once", "restart-on-stale"),
-        ("f3-only-writable", "pinned-checked"), ("x1b-always-woken", "wake-under-lock"),
+        ("f3-only-writable", "pinned-checked"), ("f3-only-writable", "anon-exclusive"),
+        ("x1b-always-woken", "wake-under-lock"),
     }  # fmt: skip
