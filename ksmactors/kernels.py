@@ -120,8 +120,9 @@ _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-m
 
 _V6_1: Final = (
     *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
-    "offline-retries", "pageout", "wp-by-references", "leave-swap-cache", "mlock-batch", "unshare-on-pin",
-    "anon-exclusive", "trylock-search", "chains", "per-mm", "zero-pages", "range-walk", "move-status", "wake-on-sleep",
+    "offline-retries", "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch",
+    "anon-exclusive", "fork-copies-pinned", "unshare-on-pin", "trylock-search", "chains", "per-mm", "zero-pages",
+    "range-walk", "move-status", "wake-on-sleep",
 )  # fmt: skip
 
 _V7_3: Final = (*_REPAIRS, *LATER)
