@@ -95,7 +95,7 @@ def test_markdown(capsys: Capsys) -> None:
     assert main(["corpus", "S1a", "S5e", "--markdown"]) == 0
     header, line, control, case = capsys.readouterr().out.splitlines()
 
-    assert header == "| case | what goes wrong | witness | directed |"
+    assert header == "| case | what goes wrong | watcher | directed |"
     assert set(line) == {"|", " ", "-"}
     assert control.endswith("| (control) | silent |")
     assert case.endswith("| lifetime | shown |")
