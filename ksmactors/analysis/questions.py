@@ -74,8 +74,8 @@ class RacePlace:
 def race_places(logs: Logs) -> list[RacePlace]:
     """In which tree each kind of race happened, and where the page was."""
     rows = logs.rows("""
-        SELECT event, tree, tree_nid, page_nid, count(*) FROM events WHERE event LIKE 'race.%'
-        GROUP BY ALL ORDER BY event, tree NULLS FIRST, tree_nid, page_nid""")
+        SELECT event, tree, coalesce(tree_nid, -1) AS tree_nid, coalesce(page_nid, -1) AS page_nid, count(*)
+        FROM events WHERE event LIKE 'race.%' GROUP BY ALL ORDER BY event, tree NULLS FIRST, tree_nid, page_nid""")
     return [RacePlace(*row) for row in rows]
 
 

@@ -24,11 +24,17 @@ SAID: Final = 10
 LINE_MAX: Final = 1 << 20
 """Bytes of a line that can be an event; a longer one is lost."""
 
+EMPTY_MAX: Final = 1 << 20
+"""Lines without an event after which the rest is not read: a few hundred bytes of gzip can hold millions."""
+
 SKIPPED_MAX: Final = 1 << 30
 """Bytes of a line that are skipped to find its end. What is longer has no lines, and may have no end."""
 
 _KEYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node")
 _KINDS: Final = (str, str, int, int, int, int, str, int, int)
+
+_NEEDED: Final = (*_KEYS, "watcher", "kind", "signature", "message")
+"""What an event must have that says what was found."""
 
 _INT_END: Final = 1 << 63
 
@@ -87,18 +93,22 @@ class LogReader:
             self._stopped = str(error)
 
     def _sift(self, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
+        number = without = 0
         while line := lines.next(LINE_MAX):
             number += 1
             if len(line) == LINE_MAX and not line.endswith(b"\n"):
                 self._skip(number, line, lines)
                 continue
-            event = _event(line)
+            event = "" if line.isspace() else _event(line)
             if isinstance(event, dict):
                 self._count += 1
                 yield number, event
-            elif line.strip():
+                continue
+            if event:
                 self._lose(number, len(line), event)
+            without += 1
+            if without > EMPTY_MAX:
+                raise Unreadable(f"more than {EMPTY_MAX:,} lines without an event")
 
     def _skip(self, number: int, beginning: bytes, lines: Lines) -> None:
         """Lose a line that is too long, without holding it in memory."""
@@ -159,7 +169,8 @@ def _event(line: bytes) -> dict[str, Any] | str:
             kept[key] = value
         else:
             wrong = key
-    missing = next((key for key in _KEYS if key not in kept), wrong)
+    needed = _NEEDED if kept.get("event") == "finding.found" else _KEYS
+    missing = next((key for key in needed if kept.get(key) is None), wrong)
     if missing is None:
         return kept
     return f"no event, {len(line)} bytes are lost: it has no proper {missing!r}: {_beginning(line)}"

@@ -78,7 +78,7 @@ def test_a_bomb_is_not_unpacked(spoil: Write, sound: bytes, monkeypatch: pytest.
     """What a packed log comes to is limited; what was read until then is kept."""
     monkeypatch.setattr(opening, "UNPACKED_FREE", len(sound) + 1000)
     for pack in (gzip.compress, zstandard.compress):
-        events, said = read(spoil(pack(sound + b"\n" * 10_000_000)))
+        events, said = read(spoil(pack(sound + (b" " * 999 + b"\n") * 10_000)))
         assert events == 5
         assert said[-1] == ": cannot be read further, the rest is lost: it unpacks to more than 200 times its size"
 
@@ -236,3 +236,26 @@ def test_ctrl_c_during_a_query(spoil: Write, sound: bytes, number: int, tmp_path
         assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 130
     assert list(tmp_path.glob("ksmactors-*")) == []
+
+
+def test_events_without_their_fields(
+    spoil: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event of each kind without fields of its own is told like any other; a finding without a signature is none."""
+    path = spoil(b"".join(line(event=event.name) for event in ev.CATALOGUE))
+    monkeypatch.setattr(reading, "SAID", 1)
+    for form in ([], ["--json"], ["-q"]):
+        assert main(["analyze", path, *form]) == 0
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "no proper 'watcher'" in err
+
+
+def test_lines_without_an_event(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After very many lines that say nothing, empty ones or others, the rest is not read, and that is said."""
+    monkeypatch.setattr(reading, "EMPTY_MAX", 100)
+    assert read(spoil(sound + b"\n" * 100 + sound)) == (10, [])
+    for junk in (b"\n", b" \r\n", b"x\n"):
+        events, losses = read(spoil(sound + junk * 101 + sound))
+        assert events == 5
+        assert losses[-1] == ": cannot be read further, the rest is lost: more than 100 lines without an event"
