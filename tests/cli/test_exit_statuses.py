@@ -188,7 +188,7 @@ def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(FileReader, "read", read)
     else:
-        monkeypatch.setitem(sys.modules["ksmactors.cli.listing"]._LISTS, "events", _press)
+        monkeypatch.setitem(sys.modules["ksmactors.cli.listed"]._LISTS, "events", _press)
 
 
 @pytest.mark.parametrize(("line", "status"), TABLE, ids=[f"{line} is {status}" for line, status in TABLE])
@@ -199,7 +199,7 @@ def test_exit_status(
     """A command ends with its status; a traceback is there only for code that raised, and 2 is told in lines."""
     import shlex
 
-    import ksmactors.cli.listing  # noqa: F401
+    import ksmactors.cli.listed  # noqa: F401
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     line, _, accident = line.partition(" [")

@@ -31,13 +31,13 @@ def test_all_recordings_are_here() -> None:
 
 ROADS = {"index": [], "walk": [False], "both": [True, False, False, True, False]}
 """How trees are searched: by their index (nobody disturbs a scenario), entry by entry, or now so, now so. That these
-are one is shown on a kernel without chains and on one with them."""
+are one is shown on a kernel without chains and on one with them; the third way repeats what the first two show."""
 
 
 @pytest.mark.parametrize(
     ("kernel", "road", "name"),
     [
-        (kernel, road, name)
+        pytest.param(kernel, road, name, marks=[pytest.mark.nightly, pytest.mark.slow] if road == "both" else [])
         for kernel, names in RECORDED.items()
         for road in (ROADS if kernel in ("v3.9", "v6.12") else ["index"])
         for name in names
