@@ -13,6 +13,7 @@ from functools import partial
 from itertools import combinations
 from typing import Final, TypeAlias
 
+from ksmactors.diagnose.reordering import fewer_switches
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES, changed_subject, elsewhere, own_numbers
 from ksmactors.diagnose.trying import Candidate, Trials
 from ksmactors.interleave.schedule import Departure
@@ -58,9 +59,11 @@ async def everything(trials: Trials) -> None:
     """
     await trials.leave_out(())
     await elsewhere(trials, SAMPLED_SEEDS[0], FIRST_SAMPLES)
+    await _confirmed(trials, fewer_switches)
     await _confirmed(trials, whole_actors)
     await _confirmed(trials, partial(fewer_departures, smallest=max(1, len(trials.departures) // COARSE)))
     await elsewhere(trials, SAMPLED_SEEDS[1], MORE_SAMPLES)
+    await _confirmed(trials, fewer_switches)
     await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_together)
     if len(trials.departures) > READABLE_DEPARTURES:

@@ -21,6 +21,7 @@ from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
 from ksmactors.errors import CutShort
 from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule import Departure, departures
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
@@ -200,6 +201,24 @@ class Trials:
         found = Candidate(subject, tuple(departures(tape)), draws_of_actors(tape))
         return await self._accepts(found, outcome, tape, None)
 
+    async def watch(self, observing: Observer) -> bool:
+        """Follow the smallest so far again, with an observer; return whether it leads to the signature."""
+        outcome, _ = await self._follow(self.best, self._quick(self.best.subject), observing=observing)
+        return self._signature(outcome) == self.signature
+
+    async def decide(self, deciding: Strategy, observing: Observer) -> bool:
+        """Run the smallest workload so far as a strategy decides, with the same draws, an observer, and hardly more
+        steps. Keep it if it shows the signature with fewer departures."""
+        tape = ActorTape(self.best.draws)
+        subject = self.best.subject
+        quick = self._quick(subject)
+        quick = replace(quick, max_steps=min(quick.max_steps, self.steps * 5 // 4 + STEP_BUDGET_EXTRA))
+        outcome = await self._run(quick, self.seed, deciding.name, tape, deciding, observing=observing)
+        if len(tape.departures) >= len(self.departures):
+            return False
+        happened = Candidate(subject, tuple(departures(tape)), draws_of_actors(tape))
+        return await self._accepts(happened, outcome, tape, None)
+
     # -- inside -------------------------------------------------------------------------------------------
 
     def _quick(self, subject: Subject) -> Subject:
@@ -226,13 +245,23 @@ class Trials:
             return await self.confirm()
         return True
 
-    async def _follow(self, candidate: Candidate, subject: Subject, *, told: bool = False) -> tuple[Outcome, Tape]:
+    async def _follow(
+        self, candidate: Candidate, subject: Subject, *, told: bool = False, observing: Observer | None = None
+    ) -> tuple[Outcome, Tape]:
         tape = ActorTape(candidate.draws)
         following = Follow(candidate.departures, slack=candidate.slack)
-        return await self._run(subject, self.seed, Follow.name, tape, following, told=told), tape
+        return await self._run(subject, self.seed, Follow.name, tape, following, told=told, observing=observing), tape
 
     async def _run(
-        self, subject: Subject, seed: int, strategy: str, tape: Tape, deciding: Strategy | None, *, told: bool = False
+        self,
+        subject: Subject,
+        seed: int,
+        strategy: str,
+        tape: Tape,
+        deciding: Strategy | None,
+        *,
+        told: bool = False,
+        observing: Observer | None = None,
     ) -> Outcome:
         """Run a schedule within the budgets. The outcome has no schedule string and no events unless `told`."""
         reserved = not told and self.best is not self.confirmed  # for its confirmation
@@ -245,7 +274,13 @@ class Trials:
             deciding = Deadline(deciding, self.started + self.max_seconds)
         try:
             return await run_schedule(
-                subject, seed, strategy, deciding=deciding, tape=tape, known=() if told else (self.signature,)
+                subject,
+                seed,
+                strategy,
+                deciding=deciding,
+                tape=tape,
+                observing=observing,
+                known=() if told else (self.signature,),
             )
         except CutShort:
             raise Stop(f"--max-seconds {self.max_seconds:g}") from None
