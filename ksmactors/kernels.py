@@ -115,13 +115,14 @@ for _name, _layer in (SERIES | LATER | REPAIRS | MODES | MUTANTS).items():
     register(_name, _layer, origin=OWN)
 
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
-"""What upstream repaired of the series, but for `pinned-checked`, which is part of `anon-exclusive`; the rest of
+"""What upstream repaired of the series, but for `pinned-checked`, whose place `anon-exclusive` takes; the rest of
 `SERIES` is ours, and no kernel has it."""
 
 _V6_1: Final = (
     *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "lazy-free", "move-unlocked", "offline-retries",
-    "pageout", "wp-by-references", "leave-swap-cache", "mlock-batch", "unshare-on-pin", "anon-exclusive",
-    "trylock-search", "chains", "per-mm", "zero-pages", "range-walk", "move-status", "wake-on-sleep",
+    "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch", "anon-exclusive",
+    "fork-copies-pinned", "unshare-on-pin", "trylock-search", "chains", "per-mm", "zero-pages", "range-walk",
+    "move-status", "wake-on-sleep",
 )  # fmt: skip
 
 _V7_3: Final = (*_REPAIRS, *LATER)

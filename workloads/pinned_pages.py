@@ -22,6 +22,7 @@ class PinnedPages(Workload):
     pages = Int(4, "pages of each process", low=1, high=1000)
     rounds = Int(7, "things that each process does")
     hold_us = Int(400, "longest time that a page stays pinned, virtual microseconds", low=1, high=1_000_000)
+    dma = Int(0, "whether they are pinned by pin_user_pages, not by plain references", high=1)
     balance_us = Workload.balance_us.with_default(100)
     reclaim_us = Workload.reclaim_us.with_default(250)
 
@@ -62,7 +63,7 @@ class PinnedPages(Workload):
     async def _transfer(self, process: Process, host: Host, region: Region, page: int, write: bool) -> None:
         """One direct I/O, by a thread of its own."""
         try:
-            pin = await process.pin(region, page, write=write)
+            pin = await process.pin(region, page, write=write, dma=bool(self.dma))
         except EmulatedFault:
             return
         host.mark("pinned")

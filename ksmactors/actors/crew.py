@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ksmactors.actors.admin import Admin
@@ -102,18 +102,22 @@ class Crew:
         if sweeper is not None:
             sweeper.interrupt()
 
-    def spawn(self, name: str, coro: Coroutine[Any, Any, None]) -> None:
-        """Start an actor that `join` waits for, as it does for threads."""
+    def spawn(self, name: str, body: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Start an actor that runs `body(*args)`, and that `join` waits for, as it does for threads.
+
+        It calls the body itself: the schedule may end before it begins, and a coroutine made here would never be
+        awaited then.
+        """
         self.threads_alive += 1
-        self.machine.conductor.spawn(name, self._counted(coro))
+        self.machine.conductor.spawn(name, self._counted(body, args))
 
     def start_io(self, name: str, io: IoPin) -> None:
         """Start a device that transfers a page that a process has pinned; `join` waits for it, too."""
         self._transfers += 1
-        self.spawn(f"dma/{name}.{self._transfers}", Dma(self.machine, io).run())
+        self.spawn(f"dma/{name}.{self._transfers}", Dma(self.machine, io).run)
 
-    async def _counted(self, coro: Coroutine[Any, Any, None]) -> None:
-        await coro
+    async def _counted(self, body: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+        await body(*args)
         self.thread_has_ended()
 
     def thread_has_ended(self) -> None:

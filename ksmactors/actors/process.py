@@ -324,9 +324,9 @@ class Process:
     def _tempt_fate(self) -> None:
         misfortune = self.crew.misfortune
         if misfortune.strikes("kill"):
-            self.crew.spawn(f"killer/{misfortune.strokes}", misfortune.kill(self.name, self.kill))
+            self.crew.spawn(f"killer/{misfortune.strokes}", misfortune.kill, self.name, self.kill)
         if misfortune.strikes("freeze"):
-            self.crew.spawn(f"freezer/{misfortune.strokes}", misfortune.freeze())
+            self.crew.spawn(f"freezer/{misfortune.strokes}", misfortune.freeze)
 
     async def _madvise(self, region: Region, first: int, end: int | None, advice: int) -> int:
         start, length = region.span(first, end)

@@ -64,6 +64,7 @@ class Conductor(Turns):
             coro.close()
             raise ScheduleOver
         if self._troupe is None:
+            coro.close()
             raise EmulatorBug("spawn before run")
         actor = Actor(len(self.actors), name, cpu, node, daemon, coro)
         self.actors.append(actor)

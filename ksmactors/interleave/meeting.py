@@ -44,10 +44,10 @@ async def meet(
         if len(results) == len(parts):
             ended.wake_all()
 
-    for cpu, (name, part) in enumerate(parts.items(), 1):
-        ended.members.append(conductor.spawn(name, play(name, part), cpu=cpu))
-    conductor.opening.extend(ended.members)
     try:
+        for cpu, (name, part) in enumerate(parts.items(), 1):
+            ended.members.append(conductor.spawn(name, play(name, part), cpu=cpu))
+        conductor.opening.extend(ended.members)
         if parts:
             await ended.wait()
             conductor.touch(ACQUIRE, ended, "parts")

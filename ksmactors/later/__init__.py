@@ -21,6 +21,7 @@ from ksmactors.later.checksum_first import ChecksumFirst
 from ksmactors.later.copy_before_mapping import CopyBeforeMapping
 from ksmactors.later.copy_unless_mergeable import CopyUnlessMergeable
 from ksmactors.later.find_mergeable_vma import FindMergeableVma
+from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.freed_head import FreedHead
 from ksmactors.later.half_ksm import HalfKsm
 from ksmactors.later.head_cleared import HeadCleared
@@ -46,6 +47,7 @@ from ksmactors.later.page_dirtied import PageDirtied
 from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm, PerMmFork
 from ksmactors.later.per_mm_mergeable import PerMmMergeable
+from ksmactors.later.pin_counted import PinCounted
 from ksmactors.later.pinned_checked import PinnedChecked
 from ksmactors.later.profit import Profit
 from ksmactors.later.range_walk import RangeWalk
@@ -98,11 +100,13 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "move-unlocked": MoveUnlocked,
     "offline-retries": OfflineRetries,
     "pageout": Pageout,
+    "pin-counted": PinCounted,
     "wp-by-references": WpByReferences,
     "leave-swap-cache": LeaveSwapCache,
     "mlock-batch": MlockBatch,
-    "unshare-on-pin": UnshareOnPin,
     "anon-exclusive": AnonExclusive,
+    "fork-copies-pinned": ForkCopiesPinned,
+    "unshare-on-pin": UnshareOnPin,
     "trylock-search": TrylockSearch,
     "chains": Chains,
     "chains-any-dup": ChainsAnyDup,

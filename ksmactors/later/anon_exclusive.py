@@ -1,126 +1,170 @@
-"""PageAnonExclusive: a page remembers that it is one process's alone, v5.19 (6c287605fd56, a7f226604170)."""
+"""A page is known to be exclusive to its process, v5.19 (6c287605fd56, 1493a1913e34). Recording: races r35."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from ksmactors.events import catalogue as ev
-from ksmactors.later.unshare_on_pin import UnshareOnPin
+from ksmactors.interleave.actor import RELEASE, YIELD
+from ksmactors.later.pin_counted import PinCounted
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import VM_FAULT_WRITE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
 
+Place = tuple[int, int]
+"""The number of a mm, and an address."""
 
-class AnonExclusive(UnshareOnPin):
-    """A new page is marked as exclusive; fork and ksmd take the mark off, a write fault that reuses the page sets it.
 
-    ksmd counts the references of a page that is marked, since it may be pinned, even where the entry is read-only and
-    clean. It merges one that is not marked and whose entry is, although somebody has a plain reference (vmsplice). A
-    write fault keeps a marked page without a look at its references. A pin for reading copies what is not marked, if
-    somebody else has a reference. The mark is kept by migration and by swap entries. All of it is done under the page
-    table lock of the one process that maps the page.
+class ExclusiveEntries:
+    """The swap and migration entries that are marked as exclusive (pte_swp_exclusive, writable and readable-exclusive
+    migration entries); a memory observer, so that the mark goes where mremap moves the entry."""
 
-    Before, whether a page was exclusive was concluded from its references each time (`wp_by_references`,
-    `pinned_checked`).
+    def __init__(self) -> None:
+        self.places: Final[set[Place]] = set()
+
+    def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """A page is written only where it is present."""
+
+    def read(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """A read changes nothing."""
+
+    def zapped(self, mm: AddressSpace, address: int) -> None:
+        """The entry goes, and its mark with it."""
+        self.places.discard((mm.number, address))
+
+    def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
+        """The mark is off by now (`copy_one_pte`)."""
+
+    def moved(self, mm: AddressSpace, old: int, new: int) -> None:
+        """The mark moves with the entry."""
+        if (mm.number, old) in self.places:
+            self.places.remove((mm.number, old))
+            self.places.add((mm.number, new))
+
+
+class AnonExclusive(PinCounted):
+    """The mark PageAnonExclusive: a write fault keeps a page that has it, whoever holds references.
+
+    A new page has it, and one that a write fault has found to be without other references. fork and ksmd take it off.
+    Reclaim and migration move it to the swap or migration entry, and back when the page is mapped again; but of a
+    pinned page it cannot be taken off, so neither of them unmaps one. Without the mark, references decide
+    (`wp_by_references`).
+
+    v3.9 counts mappings, and v5.9 to v5.18 count references: these copy a page at the next write fault because a device
+    holds it, and what the device stores is lost. That takes a page that has become read-only since it was pinned: it
+    was in the swap cache, and reclaim unmapped it.
+
+    The mark is read and changed under the page table lock. It is kept apart from the frame, by frame number.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._exclusive: set[int] = set()
-        """Frame numbers of marked pages."""
-        self._exclusive_slots: set[int] = set()
-        """Numbers of the slots whose one swap entry is marked (pte_swp_exclusive)."""
+        self._anon_exclusive: set[int] = set()
+        self._exclusive_entries = ExclusiveEntries()
+        self.observers.append(self._exclusive_entries)
+
+    # -- the mark of a page -------------------------------------------------------------------------------------------
+
+    def page_anon_exclusive(self, page: Frame) -> bool:
+        self.conductor.touch(YIELD, page, "anon_exclusive")
+        return page.pfn in self._anon_exclusive and not page.is_ksm
+
+    def set_page_anon_exclusive(self, page: Frame) -> None:
+        """SetPageAnonExclusive."""
+        self.conductor.touch(RELEASE, page, "anon_exclusive")
+        self._anon_exclusive.add(page.pfn)
+
+    def clear_page_anon_exclusive(self, page: Frame) -> None:
+        """ClearPageAnonExclusive."""
+        self.conductor.touch(RELEASE, page, "anon_exclusive")
+        self._anon_exclusive.discard(page.pfn)
 
     def _freed(self, frame: Frame) -> None:
         super()._freed(frame)
-        self._exclusive.discard(frame.pfn)
+        self._anon_exclusive.discard(frame.pfn)
 
     def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
         super().page_add_new_anon_rmap(page, vma, address)
-        self._exclusive.add(page.pfn)
+        self.set_page_anon_exclusive(page)
 
-    # -- fork ---------------------------------------------------------------------------------------------------------
+    def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
+        """RMAP_EXCLUSIVE; `set_pte` has marked the page already if the swap entry says so."""
+        if exclusive:
+            self.set_page_anon_exclusive(page)
+        super().page_add_anon_rmap(page, vma, address, exclusive=self.page_anon_exclusive(page))
 
-    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, address: int, pte: Pte) -> None:
-        """page_try_dup_anon_rmap."""
-        self._exclusive.discard(pte.frame.pfn)
-        await super().copy_one_pte(mm, oldmm, address, pte)
-
-    async def swap_duplicate(self, slot: SwapSlot) -> None:
-        self._exclusive_slots.discard(slot.number)
-        await super().swap_duplicate(slot)
+    def page_move_anon_rmap(self, page: Frame, vma: Vma) -> None:
+        super().page_move_anon_rmap(page, vma)
+        self.set_page_anon_exclusive(page)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
     async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
-        page = entry.frame
-        if page.pfn not in self._exclusive:
-            return await super().do_wp_page(mm, vma, address, entry)
-        await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
-        self.memory_epoch += 1
-        self.emit(ev.DO_WP_PAGE, mm.name, address, page.pfn, page.pfn, page.nid)
-        await mm.page_table_lock.unlock()
-        return VM_FAULT_WRITE
+        if entry.frame is not self.zero_page and self.page_anon_exclusive(entry.frame):
+            return await self.wp_page_reuse(mm, address, entry)
+        return await super().do_wp_page(mm, vma, address, entry)
 
-    async def wp_page_reuse(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
-        self._exclusive.add(entry.frame.pfn)
-        return await super().wp_page_reuse(mm, vma, address, entry)
-
-    async def wp_page_copy(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte, *, write: bool = True) -> int:
-        """Of a fault that asks for an own page, not for a write: one that nobody else uses is marked and stays."""
-        page = entry.frame
-        if not write and page is not self.zero_page and not page.is_ksm:
-            reusable = await self.wp_can_reuse(mm, address, entry)
-            if reusable:
-                self._exclusive.add(page.pfn)
-                await page.unlock()
-                await mm.page_table_lock.unlock()
-            if reusable is not False:
-                return 0
-        return await super().wp_page_copy(mm, vma, address, entry, write=write)
+    async def is_swapped_exclusive(self, mm: AddressSpace, address: int, page: Frame, write: bool) -> bool:
+        """References are counted, too, since then the page may leave the swap cache (should_try_to_free_swap)."""
+        counted = await super().is_swapped_exclusive(mm, address, page, write)
+        return counted or ((mm.number, address) in self._exclusive_entries.places and not page.is_ksm)
 
     async def map_swapped_page(
         self, vma: Vma, address: int, slot: SwapSlot, page: Frame, swapcache: Frame, write: bool
     ) -> tuple[int, Pte | None]:
-        """Marked: what the swap entry says is, what is mapped for a write, and what has no other reference any more."""
+        """A page that has left the swap cache, since that is full or the page mlocked, is exclusive if only the fault
+        has a reference: for a read, too."""
         result, pte = await super().map_swapped_page(vma, address, slot, page, swapcache, write)
-        if pte is not None and not page.is_ksm:
-            marked = slot.number in self._exclusive_slots or pte.write
-            if marked or (page.swap is None and await page.count() == 1):
-                self._exclusive.add(page.pfn)
-            self._exclusive_slots.discard(slot.number)
+        if pte is not None and page.swap is None and not page.is_ksm and await page.count() == 1:
+            self.set_page_anon_exclusive(page)
         return result, pte
 
-    async def _must_unshare(self, page: Frame) -> bool:
-        """gup_must_unshare."""
-        return page is not self.zero_page and page.pfn not in self._exclusive
+    # -- entries that are not present ---------------------------------------------------------------------------------
 
-    # -- reclaim and migration ----------------------------------------------------------------------------------------
+    def may_be_unmapped(self, page: Frame) -> bool:
+        """page_try_share_anon_rmap, as far as it can fail."""
+        return not (self.page_anon_exclusive(page) and self.page_maybe_dma_pinned(page))
 
-    async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
-        marked = page.pfn in self._exclusive
-        unmapped = await super().try_to_unmap_one(page, vma, address, reclaim)
-        slot = vma.mm.swap_ptes.get(address)
-        if marked and slot is not None and slot is page.swap:
-            self._exclusive.discard(page.pfn)
-            self._exclusive_slots.add(slot.number)
-        return unmapped
+    async def set_pte(self, mm: AddressSpace, address: int, pte: Pte | None) -> Pte | None:
+        before = await super().set_pte(mm, address, pte)
+        places, place = self._exclusive_entries.places, (mm.number, address)
+        if pte is not None and pte.migration:
+            self._mark_entry(place, before)
+        elif pte is not None and place in places:
+            places.remove(place)
+            if pte.frame is not self.zero_page and not pte.frame.is_ksm:
+                self.set_page_anon_exclusive(pte.frame)
+        return before
 
-    async def remove_migration_pte(self, new: Frame, vma: Vma, address: int, old: Frame) -> None:
-        marked = old.pfn in self._exclusive
-        await super().remove_migration_pte(new, vma, address, old)
-        if marked:
-            self._exclusive.add(new.pfn)
+    async def set_swap_pte(self, mm: AddressSpace, address: int, slot: SwapSlot | None) -> Pte | None:
+        before = await super().set_swap_pte(mm, address, slot)
+        if slot is not None:
+            self._mark_entry((mm.number, address), before)
+        return before
 
-    # -- ksmd ---------------------------------------------------------------------------------------------------------
+    def _mark_entry(self, place: Place, before: Pte | None) -> None:
+        """An entry is a swap or migration entry now: the mark of the page that it mapped goes over to it. One that did
+        not map a page was copied, without a mark, or is being moved."""
+        self._exclusive_entries.places.discard(place)
+        if before is not None and not before.migration and self.page_anon_exclusive(before.frame):
+            self.clear_page_anon_exclusive(before.frame)
+            self._exclusive_entries.places.add(place)
+
+    # -- fork and ksmd ------------------------------------------------------------------------------------------------
+
+    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
+        """page_try_dup_anon_rmap, pte_swp_clear_exclusive, make_readable_migration_entry: shared from now on."""
+        self._exclusive_entries.places.discard((oldmm.number, address))
+        pte = oldmm.ptes.get(address)
+        if pte is not None and not pte.migration and pte.frame is not self.zero_page:
+            self.clear_page_anon_exclusive(pte.frame)
+        return await super().copy_one_pte(mm, oldmm, vma, address)
 
     def _must_be_cleaned(self, pte: Pte) -> bool:
-        return super()._must_be_cleaned(pte) or pte.frame.pfn in self._exclusive
+        return super()._must_be_cleaned(pte) or self.page_anon_exclusive(pte.frame)
 
     async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
-        """Without other references the mark goes (page_try_share_anon_rmap)."""
-        other = await super()._has_other_references(page, swapped)
-        if not other:
-            self._exclusive.discard(page.pfn)
-        return other
+        """Where there are none, the entry is out, and the mark is taken off (page_try_share_anon_rmap)."""
+        if await super()._has_other_references(page, swapped):
+            return True
+        self.clear_page_anon_exclusive(page)
+        return False

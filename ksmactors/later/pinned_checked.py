@@ -1,4 +1,4 @@
-"""A page that is pinned is not merged, whatever its entry allows, v5.19 (6c287605fd56)."""
+"""A page that is pinned is not merged, whatever its entry allows: what series has of v5.19 (6c287605fd56)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class PinnedChecked(Ksm):
     in the swap cache and unmaps it, pinned or not; the process reads it, and has it back. Nothing keeps ksmd from
     replacing it then, and what the device stores goes to a page that nobody maps.
 
-    Later kernels mark pages that are exclusively one process's, which a pin needs (PageAnonExclusive), and take the
-    entry out, and the mark off, before they count. Here such pages are those that one entry maps.
+    Later kernels mark pages that are exclusively one process's (`anon_exclusive`), and take the entry out, and the mark
+    off, before they count. Here such pages are those that one entry maps.
     """
 
     def _must_be_cleaned(self, pte: Pte) -> bool:

@@ -7,12 +7,23 @@ from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 
 
 async def handle_unshare_fault(kernel: Ksm, mm: AddressSpace, vma: Vma, address: int, pte: Pte) -> int:
-    """handle_mm_fault(FAULT_FLAG_UNSHARE) on a present entry: VM_FAULT_ bits, 0 if the entry has changed meanwhile.
+    """handle_mm_fault(FAULT_FLAG_UNSHARE) on a present entry: VM_FAULT_ bits, 0 if the entry has changed meanwhile, or
+    if the page is, or turns out to be, the process's own.
 
-    The copy is neither writable nor dirty. mmap_sem is held.
+    The copy is neither writable nor dirty. mmap_sem is held. Source: do_wp_page(), v6.1.
     """
     await mm.page_table_lock.lock()
-    if mm.ptes.get(address) != pte:
+    page = pte.frame
+    if mm.ptes.get(address) != pte or kernel.page_anon_exclusive(page):
         await mm.page_table_lock.unlock()
         return 0
+    if page is not kernel.zero_page and not page.is_ksm:
+        reusable = await kernel.wp_can_reuse(mm, address, pte)
+        if reusable is None:
+            return 0
+        if reusable:
+            kernel.page_move_anon_rmap(page, vma)
+            await page.unlock()
+            await mm.page_table_lock.unlock()
+            return 0
     return await kernel.wp_page_copy(mm, vma, address, pte, write=False)

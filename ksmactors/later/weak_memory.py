@@ -31,8 +31,8 @@ class _WeakFrame(Frame):
             self.stores.full_barrier()
         return got
 
-    async def put(self) -> None:
-        await super().put()
+    async def put(self, refs: int = 1) -> None:
+        await super().put(refs)
         self.stores.full_barrier()
 
     async def freeze(self, expected: int) -> bool:

@@ -16,8 +16,8 @@ class WpByReferences(Ksm):
     """do_wp_page keeps a page only if nobody else has a reference on it, and only tries its lock.
 
     v3.9 waits for the lock and then counts mappings. A process that wrote to its page while ksmd compared it waited,
-    found the page merged, and copied the KSM page. Now it copies its own page at once, and the merge fails. That a page
-    is known to be exclusive to its process (v5.19) is not emulated: references decide.
+    found the page merged, and copied the KSM page. Now it copies its own page at once, and the merge fails. From v5.19
+    on references decide only where a page is not known to be exclusive to its process (`anon_exclusive`).
     """
 
     async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:

@@ -12,13 +12,13 @@ from ksmactors.mm.mlock import Mlock
 
 
 class IoPin:
-    """A page that is pinned for I/O: where it was mapped, the frame, and whether the device writes it. `active` until
-    the I/O has ended."""
+    """A page that is pinned for I/O: where it was mapped, the frame, and whether the device writes it; with `dma` by
+    pin_user_pages, else by a plain reference. `active` until the I/O has ended."""
 
-    __slots__ = ("active", "address", "mm", "page", "write")
+    __slots__ = ("active", "address", "dma", "mm", "page", "write")
 
-    def __init__(self, mm: AddressSpace, address: int, page: Frame, write: bool) -> None:
-        self.mm, self.address, self.page, self.write = mm, address, page, write
+    def __init__(self, mm: AddressSpace, address: int, page: Frame, write: bool, *, dma: bool = False) -> None:
+        self.mm, self.address, self.page, self.write, self.dma = mm, address, page, write, dma
         self.active = True
 
 
@@ -54,7 +54,7 @@ class Devices(Mlock):
         page = await take(mm, address, write)
         if isinstance(page, int):
             return page
-        pin = IoPin(mm, address, page, write)
+        pin = IoPin(mm, address, page, write, dma=dma)
         for observer in self.device_observers:
             observer.pinned(pin)
         return pin
@@ -95,4 +95,4 @@ class Devices(Mlock):
             await pin.page.lock()
             pin.page.dirty = True
             await pin.page.unlock()
-        await self.unpin_user_page(pin.page)
+        await (self.unpin_user_page(pin.page) if pin.dma else pin.page.put())

@@ -33,37 +33,41 @@ class Faults(Rmap):
             return -EFAULT
         return fault_errno(result)
 
-    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
+    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
         """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
-        write, not the process's own, is faulted in. For a read the zero page will do. -EFAULT, -EIO, -ENOMEM as a
-        fault; -ERESTARTSYS: a signal waits.
+        write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
+        (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
 
         mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
         """
         await mm.down_read()
         result: Frame | int = -EFAULT
         while (vma := mm.vma_at(address)) is not None:
-            page = await self.follow_page(mm, address, write=write, zero=not write)
+            page = await self.follow_page(mm, address, write=write, pin=pin, zero=not write)
             if page is not None:
                 result = page
                 break
             if self.conductor.turn.signal_pending:
                 result = -ERESTARTSYS
                 break
-            error = fault_errno(await self.handle_mm_fault(mm, vma, address, write))
+            error = fault_errno(await self.faultin_page(mm, vma, address, write, pin))
             if error:
                 result = error
                 break
         await mm.up_read()
         return result
 
+    async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
+        """The fault of get_user_pages at a page that it could not follow: VM_FAULT_ bits. mmap_sem is held."""
+        return await self.handle_mm_fault(mm, vma, address, write)
+
     async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
-        """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.6 there is no difference.
+        """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.7 there is no difference.
 
         `unpin_user_page` ends it. What takes a plain reference only, such as vmsplice, calls `get_user_pages`, and ends
         with a put.
         """
-        return await self.get_user_pages(mm, address, write)
+        return await self.get_user_pages(mm, address, write, pin=True)
 
     async def unpin_user_page(self, page: Frame) -> None:
         """End a pin that `pin_user_pages` has made."""
@@ -158,10 +162,11 @@ class Faults(Rmap):
             result = VM_FAULT_SIGBUS
         else:
             self.memory_epoch += 1
-            exclusive = write and await self.reuse_swap_page(page)
-            if exclusive:
+            exclusive = await self.is_swapped_exclusive(mm, address, page, write)
+            writable = write and exclusive
+            if writable:
                 result = VM_FAULT_WRITE
-            pte = Pte(page, write=exclusive, dirty=exclusive)
+            pte = Pte(page, write=writable, dirty=writable)
             await self.set_pte(mm, address, pte)
             if page is swapcache:
                 self.page_add_anon_rmap(page, vma, address, exclusive=exclusive)
@@ -180,6 +185,11 @@ class Faults(Rmap):
         if pte is None:
             await page.put()
         return result, pte
+
+    async def is_swapped_exclusive(self, mm: AddressSpace, address: int, page: Frame, write: bool) -> bool:
+        """Whether a page that is to be mapped in the place of a swap entry is this process's alone: only asked for a
+        write, in v3.9. Page and page table are locked."""
+        return write and await self.reuse_swap_page(page)
 
     def pte_none(self, mm: AddressSpace, address: int) -> bool:
         """Whether there is no entry at an address. The page table lock is held."""
@@ -203,7 +213,9 @@ class Faults(Rmap):
             if reusable is None:
                 return 0
             if reusable:
-                return await self.wp_page_reuse(mm, vma, address, entry)
+                self.page_move_anon_rmap(page, vma)
+                await page.unlock()
+                return await self.wp_page_reuse(mm, address, entry)
         return await self.wp_page_copy(mm, vma, address, entry)
 
     async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
@@ -227,12 +239,10 @@ class Faults(Rmap):
         await page.unlock()
         return False
 
-    async def wp_page_reuse(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
-        """The other half of do_wp_page: the locked page, which nobody else maps, becomes writable where it is. Both
-        locks are released."""
+    async def wp_page_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> int:
+        """The other half of do_wp_page: the page, which only this entry maps, becomes writable where it is. The page
+        table lock is released."""
         page = entry.frame
-        page.mapping = vma.anon_vma
-        await page.unlock()
         await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
         self.memory_epoch += 1
         self.emit(ev.DO_WP_PAGE, mm.name, address, page.pfn, page.pfn, page.nid)

@@ -116,12 +116,12 @@ class Frame:
 
     # -- references -----------------------------------------------------------------------------------------
 
-    async def get(self) -> None:
-        """get_page: the caller knows that a reference exists (it holds one, or a pte does)."""
+    async def get(self, refs: int = 1) -> None:
+        """get_page, or page_ref_add: the caller knows that a reference exists (it holds one, or a pte does)."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount <= 0:
             raise lifetime("frame", f"get_page on pfn {self.pfn}, which has no references", self)
-        self.refcount += 1
+        self.refcount += refs
         self.getter = self.conductor.turn.number
 
     async def get_unless_zero(self) -> bool:
@@ -133,12 +133,12 @@ class Frame:
         self.getter = self.conductor.turn.number
         return True
 
-    async def put(self) -> None:
-        """put_page: the last reference gives the frame back to its node."""
+    async def put(self, refs: int = 1) -> None:
+        """put_page, or put_page_refs: the last reference gives the frame back to its node."""
         await self.conductor.point(WRITE, self, "refcount")
-        if self.refcount <= 0:
+        if self.refcount < refs:
             raise lifetime("frame", f"put_page on pfn {self.pfn}, which has no references", self)
-        self.refcount -= 1
+        self.refcount -= refs
         if self.refcount == 0:
             self.node.free(self)
 

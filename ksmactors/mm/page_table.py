@@ -51,28 +51,38 @@ class PageTables(Pagevecs):
         return pte
 
     async def follow_page(
-        self, mm: AddressSpace, address: int, *, migration: bool = False, write: bool = False, zero: bool = False
-    ) -> Frame | None:
+        self, mm: AddressSpace, address: int, *, migration: bool = False, write: bool = False, pin: bool = False,
+        zero: bool = False,
+    ) -> Frame | None:  # fmt: skip
         """The page mapped at an address, with a reference taken under the page table lock, or None.
 
         None for a hole, the zero page unless `zero`, a swap entry and a migration entry; with `migration`
-        (FOLL_MIGRATION) the end of a migration is waited for; with `write` (FOLL_WRITE) it must be writable. The caller
-        holds mmap_sem. Source: follow_page(), v3.9.
+        (FOLL_MIGRATION) the end of a migration is waited for; with `write` (FOLL_WRITE) it must be writable; with `pin`
+        (FOLL_PIN) the reference is a pin. The caller holds mmap_sem. Source: follow_page(), v3.9.
         """
         while True:
             await mm.page_table_lock.lock()
             pte = mm.ptes.get(address)
             if pte is not None and not pte.migration:
-                refused = (pte.frame is self.zero_page and not zero) or (write and not pte.write)
-                page = None if refused else pte.frame
+                fits = self.can_follow_pte(pte, write=write, pin=pin) or (zero and pte.frame is self.zero_page)
+                page = pte.frame if fits else None
                 if page is not None:
-                    await page.get()
+                    await self.try_grab_page(page, pin=pin)
                 await mm.page_table_lock.unlock()
                 return page
             await mm.page_table_lock.unlock()
             if pte is None or not migration:
                 return None
             await self.migration_entry_wait(mm, address)
+
+    def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
+        """Whether get_user_pages may have the page of a present entry as it is; if not, it is faulted in. The page
+        table lock is held."""
+        return pte.frame is not self.zero_page and (pte.write or not write)
+
+    async def try_grab_page(self, page: Frame, *, pin: bool) -> None:
+        """Take a reference on a mapped page; before v5.7 a pin is one like any other."""
+        await page.get()
 
     async def page_check_address(self, page: Frame, mm: AddressSpace, address: int) -> Pte | None:
         """The entry at an address if it is present and maps `page`: then the page table lock is held on return."""

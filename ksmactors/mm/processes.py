@@ -62,36 +62,45 @@ class Processes(Mappings):
                     failed = -ENOMEM
                     break
                 self._insert(vma)
-                await self.copy_page_range(mm, oldmm, parent)
+                failed = await self.copy_page_range(mm, oldmm, parent)
+                if failed:
+                    break
         await mm.up_write()
         await oldmm.up_write()
         return failed
 
-    async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> None:
-        """Copy the entries of one vma: writable ones become read-only on both sides, swap and migration entries
-        are copied. Of a vma without an anon_vma nothing is copied: a fault finds the same zero page again."""
+    async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> int:
+        """Copy the entries of one vma: 0 or -ENOMEM. Of a vma without an anon_vma nothing is copied: a fault finds the
+        same zero page again."""
         if vma.anon_vma is None:
-            return
+            return 0
+        failed = 0
         self.memory_epoch += 1
         await mm.page_table_lock.lock()
         await oldmm.page_table_lock.lock()
         for address in range(vma.start, vma.end, PAGE_SIZE):
-            pte = oldmm.ptes.get(address)
-            slot = oldmm.swap_ptes.get(address) if pte is None else None
-            if pte is not None:
-                await self.copy_one_pte(mm, oldmm, address, pte)
-            elif slot is not None:
-                await self.swap_duplicate(slot)
-                await self.set_swap_pte(mm, address, slot)
-            else:
-                continue
-            for observer in self.observers:
-                observer.copied(mm, oldmm, address)
+            failed = await self.copy_one_pte(mm, oldmm, vma, address)
+            if failed:
+                break
+            if address in mm.ptes or address in mm.swap_ptes:
+                for observer in self.observers:
+                    observer.copied(mm, oldmm, address)
         await oldmm.page_table_lock.unlock()
         await mm.page_table_lock.unlock()
+        return failed
 
-    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, address: int, pte: Pte) -> None:
-        """Copy an entry that names a frame."""
+    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
+        """Copy the entry at an address of a vma of `oldmm`, if there is one: 0 or -ENOMEM. A writable one becomes
+        read-only on both sides, swap and migration entries are copied. Both page table locks are held."""
+        pte, slot = oldmm.ptes.get(address), oldmm.swap_ptes.get(address)
+        if pte is not None:
+            await self._copy_pte_of_frame(mm, oldmm, address, pte)
+        elif slot is not None:
+            await self.swap_duplicate(slot)
+            await self.set_swap_pte(mm, address, slot)
+        return 0
+
+    async def _copy_pte_of_frame(self, mm: AddressSpace, oldmm: AddressSpace, address: int, pte: Pte) -> None:
         if pte.write:
             pte = await self.ptep_set_wrprotect(oldmm, address)
         if not pte.migration and pte.frame is not self.zero_page:

@@ -100,6 +100,14 @@ class Rmap(Swap):
         if not page.is_anon:
             self._page_set_anon_rmap(page, vma, address, exclusive=exclusive)
 
+    def page_move_anon_rmap(self, page: Frame, vma: Vma) -> None:
+        """A locked page that only this vma maps belongs to its anon_vma from now on."""
+        page.mapping = vma.anon_vma
+
+    def page_anon_exclusive(self, page: Frame) -> bool:
+        """PageAnonExclusive: whether an anonymous page is known to be one process's alone. Never, before v5.19."""
+        return False
+
     def _page_set_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
         """Where the page is to be found from now on (__page_set_anon_rmap)."""
         anon_vma = vma.anon_vma
@@ -173,8 +181,8 @@ class Rmap(Swap):
         await self.rmap_walk(page, unmap_one)
 
     async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
-        """Unmap the page at one place, if it is mapped there; False: it was accessed lately or is locked there, and
-        stays (SWAP_FAIL, SWAP_MLOCK)."""
+        """Unmap the page at one place, if it is mapped there; False: it was accessed lately or is locked there, or may
+        not be unmapped, and stays (SWAP_FAIL, SWAP_MLOCK)."""
         mm = vma.mm
         pte = await self.page_check_address(page, mm, address)
         if pte is None:
@@ -183,6 +191,9 @@ class Rmap(Swap):
             await mm.page_table_lock.unlock()
             return not await self.mlock_if_locked(page, vma)
         if reclaim and self.ptep_clear_flush_young(mm, address):
+            await mm.page_table_lock.unlock()
+            return False
+        if not self.may_be_unmapped(page):
             await mm.page_table_lock.unlock()
             return False
         slot = self.slot_of_unmapped(page, reclaim)
@@ -196,6 +207,11 @@ class Rmap(Swap):
         self.page_remove_rmap(page)
         await page.put()
         await mm.page_table_lock.unlock()
+        return True
+
+    def may_be_unmapped(self, page: Frame) -> bool:
+        """Whether an entry that maps a page may be replaced by a swap or migration entry: always, before v5.19. The
+        page table lock is held."""
         return True
 
     def slot_of_unmapped(self, page: Frame, reclaim: bool) -> SwapSlot | None:

@@ -30,6 +30,7 @@ FORBIDDEN: Final[dict[tuple[str, str], tuple[str, str]]] = {
 NESTED: Final[dict[tuple[str, str], str]] = {
     (MMAP_SEM, "dup_mmap"): "fork: the parent's, then the child's, which nobody else has met yet",
     (PTE_LOCK, "copy_page_range"): "fork: the child's, then the parent's, with both mmap_sems held for write",
+    (PTE_LOCK, "copy_one_pte"): "the same again, after the page for the copy of a pinned one was allocated",
 }
 """By (class, function): where two locks of one class may be held, since they have an order of their own."""
 

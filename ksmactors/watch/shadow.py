@@ -88,7 +88,9 @@ class ShadowMemory(Watcher):
         self._places.forget(mm, address)
 
     def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
-        self._pins_are(oldmm, address, Ownership.SHARED)
+        own, copy = oldmm.ptes.get(address), mm.ptes.get(address)
+        if own is None or copy is None or own.frame is copy.frame:
+            self._pins_are(oldmm, address, Ownership.SHARED)
         self._shadow[mm.number, address] = self._shadow.get((oldmm.number, address), self._zero)
 
     def moved(self, mm: AddressSpace, old: int, new: int) -> None:

@@ -7,7 +7,7 @@ is blocked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, ClassVar
 
 import trio
@@ -69,14 +69,14 @@ class Directed(Strategy):
 class Puppet:
     """An actor of the test's: `ended`, and then `result` is what its coroutine gave."""
 
-    def __init__(self, conductor: Conductor, name: str) -> None:
-        self.conductor, self.name = conductor, name
+    def __init__(self, conductor: Conductor, name: str, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.conductor, self.name, self.coroutine = conductor, name, coroutine
         self.ended = False
         self.result: Any = None
         self.actor: Actor
 
-    async def live(self, coro: Awaitable[Any]) -> None:
-        self.result = await coro
+    async def live(self) -> None:
+        self.result = await self.coroutine
         self.ended = True
         self.conductor.touch(RELEASE, self, "result")
 
@@ -87,13 +87,15 @@ class Stage(Scene):
     def __init__(self, machine: Machine, strategy: Strategy) -> None:
         super().__init__(machine, "test")
         self.strategy = strategy
+        self.puppets: list[Puppet] = []
 
     # -- puppets --------------------------------------------------------------------------------------------------
 
     def start(self, name: str, coro: Coroutine[Any, Any, Any]) -> Puppet:
         """A new actor, which does not move yet."""
-        puppet = Puppet(self.conductor, name)
-        puppet.actor = self.conductor.spawn(name, puppet.live(coro))
+        puppet = Puppet(self.conductor, name, coro)
+        self.puppets.append(puppet)
+        puppet.actor = self.conductor.spawn(name, puppet.live())
         return puppet
 
     async def until(self, puppet: Puppet, place: Place) -> None:
@@ -193,4 +195,7 @@ def perform(
         trio.run(conductor.run, "test", lambda: play(stage))
     except StepLimit as limit:
         raise watch.judged(machine, limit) from None
+    finally:
+        for puppet in stage.puppets:  # the schedule may have ended before one of them began
+            puppet.coroutine.close()
     return stage

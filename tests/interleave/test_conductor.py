@@ -486,7 +486,6 @@ class TestTheEnd:
 
         with pytest.raises(EmulatorBug, match="spawn before run"):
             conductor.spawn("early", coro)
-        coro.close()
 
     def test_woken_twice(self, perform: Perform) -> None:
         """Waking an actor that is ready is a defect of the emulator, and is said so."""

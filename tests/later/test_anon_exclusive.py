@@ -1,106 +1,413 @@
-"""PageAnonExclusive: who takes the mark off, who sets it, and what it decides."""
+"""Pages that are exclusive to their process (v5.19): pinned ones stay mapped, and a write fault keeps what it has."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from ksmactors.cli import main
 from ksmactors.errors import Finding
+from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.later.anon_exclusive import AnonExclusive
+from ksmactors.mm.const import EAGAIN, EFAULT, ENOMEM
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
-from tests.helpers.directed import Proc, Stage, perform
+from ksmactors.mm.node import Node
+from tests.helpers.directed import Play, Proc, Stage, about_to, perform
 
-KERNEL = "v6.12"
-
-
-async def pinned(s: Stage, proc: Proc, *, dma: bool) -> Frame:
-    """A reading pin, or a plain reference as vmsplice takes it."""
-    take = s.kernel.pin_user_pages if dma else s.kernel.get_user_pages
-    page = await take(proc.mm, proc.at(0), False)
-    assert isinstance(page, Frame)
-    return page
+LATER = ("v6.1", "v6.12", "v6.18", "v7.3")
+UNMARKED = ("unshare-on-pin", "fork-copies-pinned", "anon-exclusive")
+"""What to leave out of a later kernel for references to decide."""
 
 
-def test_ksmd_counts_the_references_of_a_marked_page() -> None:
-    """A pinned page comes back from swap with a read-only, clean entry: it is not merged while it is pinned."""
+async def pinned(s: Stage, proc: Proc, *, write: bool = True, dma: bool = True) -> IoPin:
+    """A pin of the first page, or a plain reference."""
+    pin = await s.kernel.start_io(proc.mm, proc.start, write, dma=dma)
+    assert isinstance(pin, IoPin)
+    return pin
 
-    async def play(s: Stage) -> None:
-        await s.process("B", 7, 7)
-        await s.scan(3)
-        a = await s.process("A", 7)
-        s.start_swap()
-        pin = await s.kernel.start_io(a.mm, a.start, True)
-        assert isinstance(pin, IoPin)
-        await s.to_swap_cache(a, 0)
-        await s.kernel.wait_on_page_writeback(pin.page)
-        await s.read(a, 0)
-        await s.scan(3)
-        await s.kernel.device_write(pin, s.kernel.contents.token(8))
+
+async def the_end(s: Stage, *pins: IoPin) -> None:
+    """The I/O ends, and all that follows."""
+    for pin in pins:
         await s.kernel.end_io(pin)
-        await s.quiesce()
-
-    perform(play, kernel=KERNEL)
-    with pytest.raises(Finding) as found:
-        perform(play, kernel=KERNEL, without=("anon-exclusive",))
-    assert found.value.signature == "shadow/lost_write@device_write"
+    await s.quiesce()
+    await s.farewell()
 
 
-@pytest.mark.parametrize("forked", [False, True])
-def test_a_pin_for_reading_copies_what_is_shared(forked: bool) -> None:
-    """While a child maps the page, the pin copies it; when the child has gone, it marks it and leaves it there."""
+async def back_from_swap(s: Stage, proc: Proc) -> Frame:
+    """The first page goes to swap, and is read while the swap cache still has it: its entry is read-only then."""
+    await s.to_swap_cache(proc, 0)
+    assert proc.start in proc.mm.swap_ptes
+    await s.kernel.wait_on_page_writeback(next(iter(s.kernel.swap.used.values())).page)  # type: ignore[arg-type]
+    await s.read(proc, 0)
+    assert not proc.mm.ptes[proc.start].write
+    return s.frame(proc, 0)
+
+
+# -- a pinned page stays mapped ---------------------------------------------------------------------------------------
+
+
+async def pinned_in_the_swap_cache(s: Stage) -> tuple[Proc, IoPin]:
+    """A page that has come back is pinned while it is in the swap cache, and reclaim comes past."""
+    s.start_swap()
+    a = await s.process("A", 7)
+    page = await back_from_swap(s, a)
+    pin = await pinned(s, a, write=False)
+    assert pin.page is page
+    assert page.swap is not None
+    await s.swap_out()
+    return a, pin
+
+
+@pytest.mark.parametrize("kernel", LATER)
+def test_reclaim_cannot_unmap_a_pinned_page(kernel: str) -> None:
+    """The page is in the swap cache, and its mark cannot be taken off: the entry stays (page_try_share_anon_rmap)."""
 
     async def play(s: Stage) -> None:
-        a = await s.process("A", 7, mergeable=False)
-        before = s.frame(a, 0)
-        child = await s.fork(a, "B")
+        a, pin = await pinned_in_the_swap_cache(s)
+        assert s.frame(a, 0) is pin.page
+        await s.write(a, 0, 8)
+        assert s.frame(a, 0) is pin.page, "the mark says that the page is A's alone"
+        assert await s.kernel.device_read(pin) is s.kernel.contents.token(8)
+        await the_end(s, pin)
+
+    perform(play, kernel=kernel)
+
+
+def test_v3_9_unmaps_a_pinned_page() -> None:
+    """It cannot free the page, but the entry is a swap entry."""
+
+    async def play(s: Stage) -> None:
+        a, pin = await pinned_in_the_swap_cache(s)
+        assert a.start in a.mm.swap_ptes
+        await the_end(s, pin)
+
+    perform(play, kernel="v3.9")
+
+
+@pytest.mark.parametrize(("kernel", "unmapped"), [("v3.9", True), *((kernel, False) for kernel in LATER)])
+def test_migration_of_a_pinned_page(kernel: str, unmapped: bool) -> None:
+    """It fails either way: v3.9 finds the references when there is a migration entry, v5.19 makes none."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7)
+        pin = await pinned(s, a)
         await s.kernel.lru_add_drain_all()
-        if not forked:
-            await s.exit(child)
-        page = await pinned(s, a, dma=True)
-        assert (page is before) == (not forked)
-        await s.kernel.unpin_user_page(page)
-        await s.farewell()
+        migration = s.start("migrationd", s.kernel.move_pages(a.mm, a.start, 1, True))
+        assert await s.comes_to(migration, about_to(inside="move_to_new_page")) is unmapped
+        assert await s.finish(migration) == -EAGAIN
+        assert s.frame(a, 0) is pin.page
+        await the_end(s, pin)
 
-    perform(play, kernel=KERNEL)
+    perform(play, kernel=kernel)
 
 
-@pytest.mark.parametrize(("without", "stays"), [((), True), (("anon-exclusive",), False)])
-def test_a_write_keeps_a_marked_page_whoever_refers_to_it(without: tuple[str, ...], stays: bool) -> None:
-    """A page that has come back from swap is read-only. It is its process's alone, so a write leaves it where it is,
-    although somebody has a reference; if references decide, the write copies it."""
+@pytest.mark.parametrize(
+    ("kernel", "dma", "cached"), [("v3.9", True, True), ("v6.1", True, False), ("v7.3", False, True)]
+)
+def test_reclaim_leaves_a_pinned_page_out_of_the_swap_cache(kernel: str, dma: bool, cached: bool) -> None:
+    """From v5.11 on; a plain reference does not count."""
 
     async def play(s: Stage) -> None:
         s.start_swap()
-        a = await s.process("A", 7, mergeable=False)
+        a = await s.process("A", 7)
+        pin = await pinned(s, a, dma=dma)
         await s.swap_out()
-        assert a.at(0) in a.mm.swap_ptes
-        await s.read(a, 0)
-        page = await pinned(s, a, dma=False)
+        assert (pin.page.swap is not None) is cached
         await s.write(a, 0, 8)
-        assert (s.frame(a, 0) is page) == stays
-        await page.put()
+        assert s.frame(a, 0) is pin.page
+        await the_end(s, pin)
 
-    perform(play, kernel=KERNEL, without=without, watchers=())
+    perform(play, kernel=kernel)
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_fork_takes_the_mark_off_and_migration_keeps_it(moved: bool) -> None:
-    """By the numbers of marked frames: a new page is marked, wherever it goes; one that fork has shared is not."""
+async def reclaimed_twice(s: Stage, page: Frame) -> None:
+    """Two rounds of reclaim: the first forgets that the page was read."""
+    for _ in range(2):
+        await s.kernel.shrink_list([page])
 
-    def marked(kernel: Ksm, page: Frame) -> bool:
-        assert isinstance(kernel, AnonExclusive)
-        return page.pfn in kernel._exclusive
+
+@pytest.mark.parametrize("kernel", LATER)
+def test_a_pin_is_counted_with_the_page_table_locked(kernel: str) -> None:
+    """Reclaim that waits for the lock of the page table finds the page pinned, though no pin has been told of yet."""
 
     async def play(s: Stage) -> None:
-        a = await s.process("A", 7, mergeable=False)
-        if moved:
-            await s.migrate(a, 0, 1)
-        assert marked(s.kernel, s.frame(a, 0))
-        await s.fork(a, "B")
-        assert not marked(s.kernel, s.frame(a, 0))
+        s.start_swap()
+        a = await s.process("A", 7)
+        page = await back_from_swap(s, a)
+        pinning = s.start("A", pinned(s, a, write=False))
+        await s.until(pinning, about_to(WRITE, page, "refcount", inside="follow_page"))
+        reclaim = s.start("kswapd", reclaimed_twice(s, page))
+        await s.blocks(reclaim)
+        pin = await s.finish(pinning)
+        await s.finish(reclaim)
+        assert s.frame(a, 0) is pin.page is page
+        await the_end(s, pin)
+
+    perform(play, kernel=kernel)
+
+
+# -- the mark goes with the entry -------------------------------------------------------------------------------------
+
+
+async def written_through_swap(s: Stage) -> None:
+    """A page with a plain reference for a device's store goes to the swap cache and comes back, and is written."""
+    s.start_swap()
+    a = await s.process("A", 7)
+    pin = await pinned(s, a, dma=False)
+    assert await back_from_swap(s, a) is pin.page
+    await s.write(a, 0, 8)
+    await s.kernel.device_write(pin, s.kernel.contents.token(9))
+    assert await s.read(a, 0) is s.kernel.contents.token(9)
+    await the_end(s, pin)
+
+
+async def written_through_a_move(s: Stage) -> None:
+    """The same, and while the page is swapped out mremap moves it."""
+    s.start_swap()
+    a = await s.process("A", 7, mergeable=False)
+    frame = s.frame(a, 0)
+    await s.to_swap_cache(a, 0)
+    moved = await s.kernel.mremap(a.mm, a.start, 4096)
+    assert moved > 0
+    page = await s.kernel.get_user_pages(a.mm, moved, False)
+    assert page is frame
+    await s.kernel.fault(a.mm, moved, True)
+    assert a.mm.ptes[moved].frame is frame
+    await frame.put()
+    await s.quiesce()
+
+
+async def written_after_a_migration(s: Stage) -> None:
+    """A read-only page is moved; then it gets a reference, and is written."""
+    s.start_swap()
+    a = await s.process("A", 7)
+    await back_from_swap(s, a)
+    assert await s.migrate(a, 0, 1) == 1
+    page = await s.kernel.get_user_pages(a.mm, a.start, False)
+    assert isinstance(page, Frame)
+    await s.write(a, 0, 8)
+    assert s.frame(a, 0) is page
+    await page.put()
+    await s.quiesce()
+
+
+async def written_after_swapoff(s: Stage) -> None:
+    """A page with a reference is brought back by swapoff, and is written."""
+    s.start_swap()
+    a = await s.process("A", 7)
+    pin = await pinned(s, a, dma=False)
+    await s.to_swap_cache(a, 0)
+    assert await s.kernel.swapoff() == 0
+    assert not a.mm.ptes[a.start].write
+    await s.write(a, 0, 8)
+    assert s.frame(a, 0) is pin.page
+    await the_end(s, pin)
+
+
+@pytest.mark.parametrize(
+    "play", [written_through_swap, written_through_a_move, written_after_a_migration, written_after_swapoff]
+)
+def test_a_page_that_comes_back_is_still_exclusive(play: Play) -> None:
+    """Its process keeps it, whoever has references; v3.9 keeps it, too, for it counts mappings; v5.9 copies it."""
+    for kernel in ("v3.9", *LATER):
+        perform(play, kernel=kernel)
+    with pytest.raises((AssertionError, Finding)):
+        perform(play, kernel="v6.1", without=UNMARKED)
+
+
+@pytest.mark.parametrize("kernel", LATER)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_fork_takes_the_mark_off(kernel: str, swapped: bool) -> None:
+    """A page, or a swap entry, that a child has shared is copied for a write while somebody has a reference."""
+
+    async def play(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 7)
+        if swapped:
+            await s.to_swap_cache(a, 0)
+        child = await s.fork(a, "C")
+        await s.read(a, 0)
+        await s.exit(child)
+        page = await s.kernel.get_user_pages(a.mm, a.start, False)
+        assert isinstance(page, Frame)
         await s.write(a, 0, 8)
-        assert marked(s.kernel, s.frame(a, 0)), "it is a copy"
+        assert s.frame(a, 0) is not page
+        await page.put()
+        await s.quiesce()
         await s.farewell()
 
-    perform(play, kernel=KERNEL)
+    perform(play, kernel=kernel)
+
+
+# -- fork -------------------------------------------------------------------------------------------------------------
+
+
+async def forked(s: Stage) -> tuple[Proc, Proc, IoPin]:
+    """A process forks while a device stores to its page."""
+    a = await s.process("A", 7)
+    pin = await pinned(s, a)
+    return a, await s.fork(a, "C"), pin
+
+
+@pytest.mark.parametrize("kernel", LATER)
+def test_fork_copies_a_pinned_page(kernel: str) -> None:
+    """The child has a copy, writable at once; the parent keeps the page, with what the device stores."""
+
+    async def play(s: Stage) -> None:
+        a, child, pin = await forked(s)
+        token = s.kernel.contents.token
+        assert s.frame(a, 0) is pin.page is not s.frame(child, 0)
+        assert a.mm.ptes[a.start].write
+        assert child.mm.ptes[child.start].write
+        await s.write(a, 0, 8)
+        await s.kernel.device_write(pin, token(9))
+        assert await s.read(a, 0) is token(9)
+        assert await s.read(child, 0) is token(7)
+        await the_end(s, pin)
+
+    perform(play, kernel=kernel)
+
+
+@pytest.mark.parametrize(("kernel", "without"), [("v3.9", ()), ("v6.1", ("fork-copies-pinned",))])
+def test_before_v5_9_fork_shares_a_pinned_page(kernel: str, without: tuple[str, ...]) -> None:
+    """The parent writes first, and gets the copy: what the device stores goes to the child."""
+
+    async def play(s: Stage) -> None:
+        a, child, pin = await forked(s)
+        token = s.kernel.contents.token
+        assert s.frame(a, 0) is pin.page is s.frame(child, 0)
+        await s.write(a, 0, 8)
+        await s.kernel.device_write(pin, token(9))
+        assert await s.read(a, 0) is token(8)
+        assert await s.read(child, 0) is token(9)
+        await the_end(s, pin)
+
+    perform(play, kernel=kernel, without=without)
+
+
+def test_fork_that_finds_the_page_unpinned_shares_it() -> None:
+    """The I/O ends while fork allocates the page for the copy."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7)
+        pin = await pinned(s, a)
+        fork = s.start("fork", s.fork(a, "C"))
+        await s.until(fork, about_to(WRITE, Node, "free_list", inside="copy_one_pte"))
+        await s.kernel.end_io(pin)
+        child = await s.finish(fork)
+        assert s.frame(a, 0) is s.frame(child, 0)
+        assert not a.mm.ptes[a.start].write
+        await s.quiesce()
+        await s.farewell()
+
+    perform(play, kernel="v6.1")
+
+
+def test_fork_without_memory_for_the_copy_fails() -> None:
+    """-ENOMEM, and the parent has what it had."""
+
+    class NoMemory(Ksm):
+        async def alloc_page(self, nid: int, *, exactly: bool = False) -> Frame | None:
+            return None if len(self.address_spaces) > 1 else await super().alloc_page(nid, exactly=exactly)
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7)
+        pin = await pinned(s, a)
+        assert await s.kernel.fork(a.mm, "C") == -ENOMEM
+        assert s.frame(a, 0) is pin.page
+        await s.write(a, 0, 8)
+        await the_end(s, pin)
+
+    perform(play, kernel="v6.1", layer=NoMemory)
+
+
+# -- ksmd -------------------------------------------------------------------------------------------------------------
+
+
+async def write_protected(s: Stage, proc: Proc) -> int:
+    """write_protect_page of the first page, as ksmd comes to it: 0 or -EFAULT."""
+    kernel, vma = s.kernel, proc.mm.vma_at(proc.start)
+    assert vma is not None
+    await kernel.lru_add_drain_all()
+    await proc.mm.down_read()
+    page = await kernel.follow_page(proc.mm, proc.start)
+    assert page is not None
+    await page.lock()
+    result, _ = await kernel.write_protect_page(vma, page)
+    await page.unlock()
+    await page.put()
+    await proc.mm.up_read()
+    return result
+
+
+@pytest.mark.parametrize(("kernel", "kept"), [("v3.9", True), *((kernel, False) for kernel in LATER)])
+def test_ksmd_takes_the_mark_off(kernel: str, kept: bool) -> None:
+    """Afterwards references decide (races r35): a page that somebody else holds is copied for a write, on v3.9 not."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7)
+        assert await write_protected(s, a) == 0
+        page = await s.kernel.get_user_pages(a.mm, a.start, False)
+        assert isinstance(page, Frame)
+        await s.write(a, 0, 8)
+        assert (s.frame(a, 0) is page) is kept
+        await page.put()
+        await s.quiesce()
+        await s.farewell()
+
+    perform(play, kernel=kernel)
+
+
+@pytest.mark.parametrize(("kernel", "result"), [("v3.9", 0), *((kernel, -EFAULT) for kernel in LATER)])
+def test_ksmd_counts_references_where_the_mark_is(kernel: str, result: int) -> None:
+    """Of a page whose entry is read-only and clean, too; v3.9 does not ask there."""
+
+    async def play(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 7)
+        pin = await pinned(s, a, dma=False)
+        assert await back_from_swap(s, a) is pin.page
+        assert await write_protected(s, a) == result
+        assert s.frame(a, 0) is pin.page
+        await the_end(s, pin)
+
+    perform(play, kernel=kernel)
+
+
+# -- pins for reading -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", LATER)
+def test_a_pin_marks_a_page_that_nobody_else_has(kernel: str) -> None:
+    """A page that ksmd has write-protected is found to be A's alone, and is pinned without a copy."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7)
+        assert await write_protected(s, a) == 0
+        before = s.frame(a, 0)
+        pin = await pinned(s, a, write=False)
+        assert pin.page is before
+        await s.write(a, 0, 8)
+        assert s.frame(a, 0) is before
+        await the_end(s, pin)
+
+    perform(play, kernel=kernel)
+
+
+# -- what a sweep found -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("without", [(), UNMARKED], ids=["v6.1", "v6.1 without the mark"])
+def test_the_schedule_that_lost_a_store(
+    without: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """pinned_pages, seed 700486: a plain reference, kswapd, and a write fault that copied the page."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    taken_off = [word for name in without for word in ("--without", name)]
+    arguments = ["stress", "pinned_pages", "--kernel", "v6.1", "--seeds", "700486:700487", *taken_off]
+    assert main(arguments) == (1 if without else 0)
+    assert ("shadow/lost_write@device_write" in capsys.readouterr().out) is bool(without)

@@ -8,6 +8,7 @@ schedules can be gone through. The migrations try once: each of the ten tries of
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any
 
 from ksmactors.ksm.structs import RmapItem, StableNode
@@ -69,10 +70,11 @@ async def isolate_and_move(scene: Scene, page: Frame, nid: int) -> None:
 async def meet_locked_move(scene: Scene, proc: Proc, name: str, part: Coroutine[Any, Any, Any]) -> None:
     """Somebody meets the part of a migration to node 1 that is done under the page lock; the host does the rest."""
     kernel = scene.kernel
-    page = await isolated(scene, proc)
-    new = await kernel.alloc_page(1, exactly=True)
-    assert new is not None, "there is plenty"
-    came = await scene.meet({name: part, "migrationd/1": kernel.unmap_and_move_locked(page, new, True)})
+    with closing(part):  # the schedule may end before they meet
+        page = await isolated(scene, proc)
+        new = await kernel.alloc_page(1, exactly=True)
+        assert new is not None, "there is plenty"
+        came = await scene.meet({name: part, "migrationd/1": kernel.unmap_and_move_locked(page, new, True)})
     await kernel.putback_lru_page(page)
     if came["migrationd/1"]:
         await new.put()
