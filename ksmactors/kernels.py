@@ -115,14 +115,14 @@ for _name, _layer in (SERIES | LATER | REPAIRS | MODES | MUTANTS).items():
     register(_name, _layer, origin=OWN)
 
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
-"""What upstream repaired of the series, but for `pinned-checked`, whose place `anon-exclusive` takes; the rest of
+"""What upstream repaired of the series, but for `pinned-checked`, which is part of `anon-exclusive`; the rest of
 `SERIES` is ours, and no kernel has it."""
 
 _V6_1: Final = (
-    *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "lazy-free", "move-unlocked", "offline-retries",
-    "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch", "anon-exclusive",
-    "fork-copies-pinned", "unshare-on-pin", "trylock-search", "chains", "per-mm", "zero-pages", "range-walk",
-    "move-status", "wake-on-sleep",
+    *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
+    "offline-retries", "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch",
+    "anon-exclusive", "fork-copies-pinned", "unshare-on-pin", "trylock-search", "chains", "per-mm", "zero-pages",
+    "range-walk", "move-status", "wake-on-sleep",
 )  # fmt: skip
 
 _V7_3: Final = (*_REPAIRS, *LATER)
@@ -138,6 +138,33 @@ KERNELS: Final[dict[str, tuple[str, ...]]] = {
     "v7.3": _V7_3,
 }
 """The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""
+
+SUMMARIES: Final[dict[str, str]] = {
+    "series": "The series of 2013 as its commit messages mean it, and v3.9's defects repaired: nothing may be found",
+    "v3.9": "Linux 3.9.6, bug for bug: the code that the variants override",
+    "v6.1": "Linux 6.1: chains of equal KSM pages, zero pages",
+    "v6.12": "Linux 6.12: smart scan, the advisor, prctl(PR_SET_MEMORY_MERGE), tracepoints",
+    "v6.18": "Linux 6.18: a process shows whether its memory is merged",
+    "v7.3": "Linux 7.3: reverse mapping by index, unmerging in one walk of the page tables",
+}
+"""What each kernel of KERNELS is, in a line."""
+
+_REPAIRS_AMONG_LATER: Final = frozenset({
+    "page-dirtied", "migrate-swapped", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "per-mm-fork",
+    "move-enoent",
+})  # fmt: skip
+"""Variants of LATER that put right what was wrong. The others bring something, or do the same in another way."""
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a variant or commit: "commit undone", "repair", "feature" or "mutant"; else "plug-in"."""
+    if name in COMMITS:
+        return "commit undone"
+    if name in MUTANTS:
+        return "mutant"
+    if name in SERIES or name in REPAIRS or name in _REPAIRS_AMONG_LATER:
+        return "repair"
+    return "feature" if name in LATER or name in MODES else "plug-in"
 
 
 def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()) -> type[Ksm]:

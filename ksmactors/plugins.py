@@ -12,25 +12,23 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
-from ksmactors.interleave.strategies.base import Strategy
-from ksmactors.ksm.kernel import Ksm
 from ksmactors.places import author_place
-from ksmactors.program import Program
-from ksmactors.watch.base import Watcher
 
-GROUPS: Final = ("workloads", "variants", "strategies", "watchers")
+if TYPE_CHECKING:
+    from ksmactors.program import Program
 
 SOURCE_MAX: Final = 16 * MIB
 """Bytes of a Python file that is named by its path."""
@@ -38,19 +36,34 @@ SOURCE_MAX: Final = 16 * MIB
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a group holds: what one is called, its base class, and what the base class is called in messages."""
+    """What a group holds: what one is called, where its base class is, and what the base class is called in messages.
+
+    The base class is imported when something is compared with it: the names of plug-ins can be had without trio.
+    """
 
     title: str
-    base: type
+    module: str
+    cls: str
     says: str
+
+    @property
+    def base(self) -> type:
+        """The class that everything in the group is a subclass of."""
+        found: type = getattr(import_module(self.module), self.cls)
+        return found
 
 
 _KINDS: Final = {
-    "workloads": _Kind("workload", Program, "ksmactors.workload.Workload or ksmactors.model.Model"),
-    "variants": _Kind("variant", Ksm, "ksmactors.ksm.kernel.Ksm"),
-    "strategies": _Kind("strategy", Strategy, "ksmactors.interleave.strategies.base.Strategy"),
-    "watchers": _Kind("watcher", Watcher, "ksmactors.watch.base.Watcher"),
+    "workloads": _Kind(
+        "workload", "ksmactors.program", "Program", "ksmactors.workload.Workload or ksmactors.model.Model"
+    ),
+    "variants": _Kind("variant", "ksmactors.ksm.kernel", "Ksm", "ksmactors.ksm.kernel.Ksm"),
+    "strategies": _Kind(
+        "strategy", "ksmactors.interleave.strategies.base", "Strategy", "ksmactors.interleave.strategies.base.Strategy"
+    ),
+    "watchers": _Kind("watcher", "ksmactors.watch.base", "Watcher", "ksmactors.watch.base.Watcher"),
 }
+"""The groups, without the prefix of their entry points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ def available(group: str) -> tuple[list[Plugin], list[str]]:
     """All plug-ins of a group that can be loaded, by name; and one line for each that cannot.
 
     Args:
-        group: one of GROUPS.
+        group: workloads, variants, strategies or watchers.
     """
     plugins: list[Plugin] = []
     problems: list[str] = []
@@ -92,7 +105,7 @@ def load(group: str, spec: str) -> Plugin:
     """The plug-in of a group that was asked for.
 
     Args:
-        group: one of GROUPS.
+        group: workloads, variants, strategies or watchers.
         spec: a registered name, `path/to/file.py:Class`, or `package.module:Class`.
 
     Raises:
@@ -179,16 +192,37 @@ _hashes: Final[dict[str, str]] = {}
 # -- entry points -----------------------------------------------------------------------------------------------
 
 
-def _entries(group: str) -> list[EntryPoint]:
+def _entries(group: str) -> Sequence[EntryPoint]:
     """Registered entry points by name; where two packages have registered one name, ours comes first."""
-    found = entry_points(group=f"ksmactors.{group}")
+    return _registered(tuple(sys.path))[group]
+
+
+@lru_cache(maxsize=1)
+def _registered(search_path: tuple[str, ...]) -> Mapping[str, Sequence[EntryPoint]]:  # noqa: ARG001  # what is found depends on it
+    """Read the entry points of every installed package, by group; once for each `sys.path`."""
+    everything = entry_points()
+    return {group: _in_order(everything.select(group=f"ksmactors.{group}")) for group in _KINDS}
+
+
+def _in_order(found: Iterable[EntryPoint]) -> Sequence[EntryPoint]:
     unique = {(entry.name, entry.value, _origin(entry)): entry for entry in found}
     return [unique[key] for key in sorted(unique, key=lambda key: (key[0], not key[2].startswith("ksmactors "), key))]
 
 
 def _origin(entry: EntryPoint) -> str:
-    dist = entry.dist
-    return f"{dist.name} {dist.version}" if dist is not None else "unknown package"
+    """The package and version that an entry point comes from."""
+    return _name_and_version(entry.dist) if entry.dist is not None else "unknown package"
+
+
+@cache
+def _name_and_version(package: Distribution) -> str:
+    """Parse the metadata of a package; that takes longer than all else here, so once for each."""
+    return f"{package.name} {package.version}"
+
+
+def forget_registered() -> None:
+    """Have entry points read again: a package was installed, or removed, while this process ran."""
+    _registered.cache_clear()
 
 
 def _title(group: str, entry: EntryPoint) -> str:

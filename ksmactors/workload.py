@@ -52,7 +52,7 @@ US: Final = 1_000
 
 SETTLING_SCANS: Final = 3
 """Full scans that ksmd makes alone before the witnesses look: one sees the contents, one finds what has not
-changed, one joins what the second missed (spec 5)."""
+changed, one joins what the second missed."""
 
 POLL_US: Final = 100
 """How often the host looks whether ksmd has come to rest, in virtual microseconds: a few pages' worth of scanning."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ Install = Callable[..., None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Install a package of one module, `{name}_module`, that registers entry points in a group."""
     monkeypatch.syspath_prepend(tmp_path)
+    plugins.forget_registered()
 
     def one(name: str, source: str, *entries: str, group: str = "workloads") -> None:
         (tmp_path / f"{name}_module.py").write_text(source)
@@ -143,6 +145,35 @@ class TestRegistered:
         """An unknown name is a usage error that lists near names and all names."""
         with pytest.raises(UsageError, match=r"no workload 'vmfleet' \(did you mean vm_fleet\?\); there are: .*, scen"):
             load_workload("vmfleet")
+
+    def test_a_package_that_is_installed_meanwhile(self, install: Install) -> None:
+        """What is registered is read once; a package installed later is found when it is asked to be read again."""
+        assert "twins" not in names("workloads")
+        install("good", GOOD, "twins = good_module:Twins")
+        assert "twins" not in names("workloads")
+
+        plugins.forget_registered()
+
+        assert "twins" in names("workloads")
+
+    def test_metadata_is_parsed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However often plug-ins are asked for, entry points are read once, and so is each package's metadata."""
+        reads: list[str] = []
+        metadata = importlib.metadata.Distribution.metadata.fget  # type: ignore[attr-defined]
+
+        def counted(package: importlib.metadata.Distribution) -> object:
+            reads.append("metadata")
+            return metadata(package)
+
+        monkeypatch.setattr(importlib.metadata.Distribution, "metadata", property(counted))
+        names("workloads")
+        before = len(reads)
+
+        for group in ("workloads", "variants", "strategies", "watchers"):
+            names(group)
+        load("workloads", "vm_fleet")
+
+        assert len(reads) == before
 
     def test_names_load_nothing(self, install: Install) -> None:
         """Names can be had of plug-ins that cannot be loaded, in order."""

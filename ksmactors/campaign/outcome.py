@@ -46,9 +46,10 @@ CALLERS: Final = 2
 """Callers of a function that are shown: they tell which path it is, and all of them would fill a screen."""
 
 
-def chain(functions: Sequence[str]) -> str:
-    """A function and those that called it, innermost first, as far as they are shown."""
-    return " < ".join(functions[: 1 + CALLERS])
+def chain(functions: Sequence[str], *, outermost: bool = False) -> str:
+    """A function and those that called it, innermost first, as far as they are shown; and the outermost if wanted."""
+    shown, left = functions[: 1 + CALLERS], functions[1 + CALLERS :] if outermost else ()
+    return " < ".join((*shown, *(["..."] if len(left) > 1 else []), *left[-1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Break:
             the latest.
         entered: those that it entered within the step, innermost first, if what the step is on is not what broke.
         looked: the step at which the actor that found it had touched it last before it was broken by another one.
+        came_back: the first step at which it touched it again.
         finder: who found it; empty if that was not in a kernel function.
         found_in: the kernel functions that the finder was in, innermost first.
         found_after: those that it had returned from just before, as `after`.
@@ -105,6 +107,7 @@ class Break:
     after: tuple[str, ...] = ()
     entered: tuple[str, ...] = ()
     looked: Step | None = None
+    came_back: Step | None = None
     finder: str = ""
     found_in: tuple[str, ...] = ()
     found_after: tuple[str, ...] = ()
@@ -118,17 +121,24 @@ class Break:
             return f"touched last by {self.by}{before}"
         held_until = min(self.held_until, self.by.step - 1)  # at the step itself it held at first
         return (
-            f"held until step {held_until}; broken for good at {self.by.step}: {self.by.deed}{self.by.holding}{before}"
+            f"held until step {held_until}; broken for good at {self.by.step}: {self.by.deed}{self.by.holding}"
+            f"{self._beside}{before}"
         )
+
+    @property
+    def _beside(self) -> str:
+        """Where the actor that found it had looked at it before another one broke it, and touched it next."""
+        steps = (("had looked", self.looked), ("came back", self.came_back))
+        told = [f"{verb} at {step.step} in {chain((step.function, *step.callers))}" for verb, step in steps if step]
+        return f"; {self.finder} {', and '.join(told)}" if told and self.finder else ""
 
     @property
     def found(self) -> str:
         """How the actor that found it came to it, in a line; empty if that is not known."""
-        parts = [f"looked before that: {self.looked}"] if self.looked is not None else []
-        if self.finder:
-            before = f"; just before: {', '.join(self.found_after)}" if self.found_after else ""
-            parts.append(f"found by {self.finder} in {chain(self.found_in)}{before}")
-        return "; ".join(parts)
+        if not self.finder:
+            return ""
+        before = f"; just before: {', '.join(self.found_after)}" if self.found_after else ""
+        return f"found by {self.finder} in {chain(self.found_in, outermost=self.held_until is None)}{before}"
 
 
 @dataclass(frozen=True, slots=True)

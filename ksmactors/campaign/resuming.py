@@ -14,7 +14,7 @@ from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.findings import replay_command, slug
 from ksmactors.campaign.outcome import Break, Defect, Explanation, Outcome, Step, Verdict
 from ksmactors.campaign.tally import Found, Tally, counted
-from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_bounded, write_atomically
 
 FORMAT: Final = 1
@@ -35,6 +35,7 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
 
     Raises:
         UsageError: there is nothing to go on with, or it is of something else.
+        ScheduleFormatError: the workload does not do what the state says.
         NotDeterministic: the workload did something else although all choices were the same.
 
     Returns why the state could not be kept; empty if it is, or need not be.
@@ -59,7 +60,15 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
 
     if path is not None:
         exploration.keeping = note
-    interruption.run(exploration.run)
+    try:
+        interruption.run(exploration.run)
+    except NotDeterministic as error:
+        if not resume:
+            raise
+        raise ScheduleFormatError(
+            f"--resume: the state in {path} does not fit: after the same {error.choice} choices it has {error.before}, "
+            f"and the workload {error.now}; if that has changed since, explore it from the start, with another --out"
+        ) from error
     return "".join(problems)
 
 
@@ -186,6 +195,7 @@ def _explanation(kept: Mapping[str, Any]) -> Explanation:
             held_until=None if held_until is None else counted(held_until),
             by=None if broke["by"] is None else _step(broke["by"]),
             looked=None if broke["looked"] is None else _step(broke["looked"]),
+            came_back=None if broke["came_back"] is None else _step(broke["came_back"]),
             finder=_text(broke["finder"]),
             **texts,
         ),

@@ -14,6 +14,7 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import plugins, watch
+from ksmactors.campaign.ceilings import must_say
 from ksmactors.campaign.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.subject import Subject
@@ -40,7 +41,7 @@ from ksmactors.interleave.schedule import Schedule, encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import renamed
-from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_believed, steps_max
+from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_max
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
 from ksmactors.interleave.troupe import Troupe
 from ksmactors.machine import Machine
@@ -222,7 +223,7 @@ class _Run:
         header = {**self.subject.header(), "seed": self.seed, "strategy": strategy, "digest": digest.hex()}
         if self.deciding.thorough:
             header["thorough"] = True
-        if self.conductor.spent > steps_believed(len(self.tape.turns)):
+        if must_say(self.conductor.spent, len(self.tape.turns), self.subject.nodes):
             header["steps"] = self.conductor.spent
         return encode(recorded(header, self.tape))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ksmactors import plugins
+from ksmactors.campaign.ceilings import excess
 from ksmactors.campaign.extensions import need_strategy
 from ksmactors.campaign.header import Header, checked_header, is_text
 from ksmactors.errors import ScheduleFormatError, UsageError
@@ -24,7 +25,7 @@ from ksmactors.interleave.strategies.directed import Directed
 from ksmactors.interleave.strategies.follow import Follow
 from ksmactors.interleave.strategies.registry import STRATEGIES, nested, parse, renamed, values_of
 from ksmactors.interleave.strategies.replay import Replay
-from ksmactors.parameters import FilePath, parameters_of
+from ksmactors.parameters import FilePath, checked, parameters_of
 
 HASHED_MAX: Final = 64 * MIB
 """Bytes at the start of a file that its hash is over."""
@@ -105,11 +106,11 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
     Args:
         header: checked.
         around: where the finding is.
-        trust: whether code that it names by path or module may be loaded.
+        trust: whether code that it names by path or module may be loaded, and as much work done as it asks for.
         tell: told which files were changed since, and which are read.
 
     Raises:
-        UsageError: it names code and is not trusted, or a file that may not be read.
+        UsageError: it names code, or asks for much work, and is not trusted; or a file that may not be read.
     """
     moves = {spec: _settled(spec, around) for _, spec in _foreign_in(header)}
     here = replace(
@@ -121,6 +122,7 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
     )
     if not trust:
         _refuse_code(here)
+        _refuse_excess(here)
     files = {(plugins.file_of(before), plugins.file_of(after)): None for before, after in moves.items()}
     for named, found in files:
         if named is not None and found is not None and around.changed(named, found):
@@ -132,7 +134,7 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
 def needs_trust(schedule: str) -> bool:
     """Whether a schedule string is replayed with `--trust` only."""
     header = checked_header(header_of(schedule))
-    return any(_foreign_in(header)) or any(_files_of_strategy(header.strategy))
+    return any(_foreign_in(header)) or any(_files_of_strategy(header.strategy)) or any(excess(header))
 
 
 def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object]) -> tuple[Source, ...]:
@@ -182,6 +184,13 @@ def _refuse_code(header: Header) -> None:
             f"the finding names the strategy {name} with the file {file}, which it could write. If that is meant, give "
             "--trust (trust=True from Python)"
         )
+
+
+def _refuse_excess(header: Header) -> None:
+    workload = plugins.load_workload(header.workload)
+    checked(workload, f"workload {header.workload}", dict(header.params))  # trust would not help there
+    for asked in excess(header):
+        raise UsageError(f"the finding {asked}. If you want that, give --trust (trust=True from Python)")
 
 
 def _files_of_strategy(text: str) -> Iterator[tuple[str, object]]:

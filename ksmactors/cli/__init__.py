@@ -13,15 +13,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
-from shlex import join
 from typing import Any, Final
 
 import click
 
 from ksmactors import interruption
 from ksmactors.cli.screen import echo, notice
-from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError
+from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError, unknown
 
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
@@ -34,6 +32,7 @@ COMMANDS: Final = {
     "conform": "Run scenario files, and compare with recordings of a kernel.",
     "estimate": "Say what KSM would save on files, cores or processes.",
     "list": "List what there is, plug-ins included.",
+    "docs": "Read the documents: the protocol, the kernel map, plug-ins.",
 }
 
 _HOMES: Final = {"list": "listing"}
@@ -72,8 +71,6 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from ksmactors.errors import unknown
-
             raise click.UsageError(unknown("command", args[0], list(COMMANDS)), ctx)
         return super().resolve_command(ctx, args)
 
@@ -91,6 +88,8 @@ class _Commands(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
         python = ".".join(map(str, sys.version_info[:3]))
         echo(f"ksmactors {version('ksmactors')} (Python {python}, trio {version('trio')})")
         ctx.exit()
@@ -166,6 +165,7 @@ def _misused(error: click.ClickException) -> int:
 
 
 def _our_bug() -> int:
+    from shlex import join
     from traceback import format_exception
 
     error = sys.exception()

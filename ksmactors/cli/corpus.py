@@ -115,7 +115,7 @@ def _print(rows: Sequence[Row], strategies: Sequence[str], *, as_json: bool, mar
     if as_json:
         echo_json(orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2).decode())
         return
-    header = ("case", "what goes wrong", "witness", *strategies, "directed")
+    header = ("case", "what goes wrong", "watcher", *strategies, "directed")
     lines = [_cells(row, strategies) for row in rows]
     if markdown:
         for line in (header, ["---"] * len(header), *lines):

@@ -112,7 +112,7 @@ def explore(
     else:
         print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
         _tell(exploration)
-    return _close(exploration, quiet=quiet)
+    return _close(exploration, resumable=not (problem or quiet))
 
 
 @contextmanager
@@ -140,11 +140,11 @@ def _tell(exploration: Exploration) -> None:
     print_never_reached(tally, exploration.plan.subjects, stream=sys.stdout)
 
 
-def _close(exploration: Exploration, *, quiet: bool) -> int:
-    """What must be said last, and the exit status."""
+def _close(exploration: Exploration, *, resumable: bool) -> int:
+    """What must be said last, and the exit status. `resumable`: whether to say how it can be gone on with."""
     tally = exploration.tally
     if tally.crash is not None:
         report_crash(tally.crash)
-    if not (quiet or exploration.over) and tally.crash is None:
+    if resumable and not exploration.over and tally.crash is None:
         notice(f"not at its end; go on with --resume --out {exploration.plan.out}")
     return INTERRUPTED if exploration.interrupted_at is not None else tally.exit_status

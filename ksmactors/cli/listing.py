@@ -3,136 +3,68 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from importlib.metadata import version
-from shlex import join
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any, Final
 
 import click
-import orjson
 
-from ksmactors import plugins
-from ksmactors.campaign.extensions import origins, register_all
+from ksmactors.cli.listed import WHAT, Row, rows_of
 from ksmactors.cli.options import output_options
-from ksmactors.cli.screen import console, echo_json, notice
+from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.errors import UsageError, unknown
 from ksmactors.escaping import escaped
-from ksmactors.parameters import parameters_of
 
-Row = dict[str, Any]
+COLUMNS: Final = 100
+"""Width of the prose about one thing."""
 
-WHAT: Final = ("workloads", "strategies", "variants", "watchers", "events", "commits")
-OWN: Final = f"ksmactors {version('ksmactors')}"
+_ONE_OF: Final = {"workloads": "workload", "strategies": "strategy", "variants": "variant or commit",
+                  "watchers": "watcher", "events": "event", "commits": "commit", "cases": "case",
+                  "kernels": "kernel"}  # fmt: skip
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(WHAT))
+@click.argument("name", required=False)
 @output_options
-def listing(what: str, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a list is all there is to say
-    """List workloads, strategies, variants, watchers, events or commits, and where each comes from."""
-    rows, problems = _LISTS[what]()
+def listing(what: str, name: str | None, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a list is all there is to say
+    """List what there is of a kind, plug-ins included, and where each comes from.
+
+    With a NAME, show that one in full. With --json, print an array of objects, or the one object.
+    """
+    rows, problems = rows_of(what)
     for problem in problems:
         notice(problem)
+    chosen = None if name is None else _chosen(rows, what, name)
     if as_json:
-        echo_json(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        import orjson
+
+        echo_json(orjson.dumps(rows if chosen is None else chosen, option=orjson.OPT_INDENT_2).decode())
+    elif chosen is not None:
+        _print_one(chosen, what)
     else:
         _print(rows, what, color)
     return 0
 
 
-def _workloads() -> tuple[list[Row], list[str]]:
-    found, problems = plugins.available("workloads")
-    return [
-        _row(plugin.name, plugin.value.summary, plugin.origin, parameters=_parameters(plugin.value)) for plugin in found
-    ], problems
+def _chosen(rows: list[Row], what: str, name: str) -> Row:
+    for row in rows:
+        if name == row["name"] or name in row.get("aliases", ()):
+            return row
+    raise UsageError(unknown(_ONE_OF[what], name, [row["name"] for row in rows]))
 
 
-def _strategies() -> tuple[list[Row], list[str]]:
-    from ksmactors.interleave.strategies.registry import STRATEGIES
-
-    problems = register_all("strategies")
-    return [
-        _row(name, cls.summary, origins("strategies").get(name, OWN), parameters=_parameters(cls))
-        for name, cls in STRATEGIES.items()
-    ], problems
-
-
-def _variants() -> tuple[list[Row], list[str]]:
-    from ksmactors.kernels import KERNELS, VARIANTS
-
-    problems = register_all("variants")
-    return [
-        _row(
-            name, variant.summary, origins("variants").get(name, OWN),
-            kernels=[kernel for kernel, names in KERNELS.items() if name in names],
-        )
-        for name, variant in VARIANTS.items()
-    ], problems  # fmt: skip
-
-
-def _watchers() -> tuple[list[Row], list[str]]:
-    from ksmactors.watch import WATCHERS
-
-    problems = register_all("watchers")
-    return [_row(name, cls.summary, origins("watchers").get(name, OWN)) for name, cls in WATCHERS.items()], problems
-
-
-def _events() -> tuple[list[Row], list[str]]:
-    from ksmactors.events.catalogue import CATALOGUE
-
-    return [
-        _row(event.name, event.summary, OWN, level=event.level, fields=[asdict(field) for field in event.fields])
-        for event in CATALOGUE
-    ], []
-
-
-def _commits() -> tuple[list[Row], list[str]]:
-    """The commits of the series, oldest first, with what shows that one is missing and who convicts it."""
-    from ksmactors.history import COMMITS
-    from ksmactors.history.cases import cases_of
-
-    rows = []
-    for commit in COMMITS.values():
-        cases = cases_of(commit)
-        rows.append(
-            _row(
-                commit.slug, commit.summary, OWN,
-                subject=commit.subject, date=commit.date, dated="committed" if commit.committed else "posted",
-                case=commit.case, cases=[case.name for case in cases],
-                workloads=list(dict.fromkeys(case.workload for case in cases)),
-                watchers=list(dict.fromkeys(case.watcher for case in cases if case.watcher)),
-                commands=[f"ksmactors stress {join(case.arguments)}" for case in cases if commit.slug in case.without],
-            )
-        )  # fmt: skip
-    return rows, []
-
-
-_LISTS: Final[dict[str, Callable[[], tuple[list[Row], list[str]]]]] = {
-    "workloads": _workloads,
-    "strategies": _strategies,
-    "variants": _variants,
-    "watchers": _watchers,
-    "events": _events,
-    "commits": _commits,
-}
-
-
-def _row(name: str, summary: str, origin: str, **more: Any) -> Row:
-    return {"name": name, "summary": summary, "origin": origin, **more}
-
-
-def _parameters(cls: type) -> list[Row]:
-    return [parameter.describe() for parameter in parameters_of(cls).values()]
+# -- all of a kind ------------------------------------------------------------------------------------------------
 
 
 def _print(rows: list[Row], what: str, color: str) -> None:
-    """One line a row, and below it one for each of its parameters or fields."""
+    """Print one line a row, and below it one for each of its parameters or fields."""
     from rich.text import Text
 
     out = console(sys.stdout, color)
-    width = max(len(row["name"]) for row in rows)
+    width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        note = "".join(f" [{word}]" for word in (row.get("level"), *row.get("kernels", ())) if word)
+        note = "".join(f" [{word}]" for word in (row.get("level"), row.get("kind"), *_kernels(row)) if word)
         line = Text.assemble(
             (f"{escaped(row['name']):<{width}}", "bold"),
             escaped(f"  {row['summary']}{note}  "),
@@ -144,8 +76,14 @@ def _print(rows: list[Row], what: str, color: str) -> None:
             out.print(Text(f"    {escaped(detail)}"), soft_wrap=True)
 
 
+def _kernels(row: Row) -> list[str]:
+    """The kernels that have a variant."""
+    found: list[str] = row.get("kernels", [])
+    return found
+
+
 def _about_commit(row: Row) -> list[str]:
-    """Which commit it is, what is found without it or with mutants of it, and how to undo it."""
+    """Which commit it is, what is found without it, and how to undo it."""
     found = f"found by {', '.join(row['watchers'])}" if row["watchers"] else "nothing is found without it"
     return [
         f"{row['case']}, {row['dated']} {row['date']}: {row['subject']}",
@@ -161,3 +99,50 @@ def _detail(detail: Mapping[str, Any], what: str) -> str:
         return f"{option}{detail['name']}={detail['default']}  {detail['help']} ({detail['allowed']})"
     unit = f", {detail['unit']}" if detail["unit"] else ""
     return f"{detail['name']} ({detail['type']}{unit}): {detail['help']}"
+
+
+# -- one in full ----------------------------------------------------------------------------------------------------
+
+
+def _print_one(row: Row, what: str) -> None:
+    echo(f"{row['name']}: {row['summary']}")
+    for line in _lines(row, what):
+        echo(line)
+
+
+def _lines(row: Row, what: str) -> Iterator[str]:
+    """Everything that a row says but its name and summary: prose first, then one line for each list or value."""
+    for key in ("description", "story", "silent_because"):
+        text = row.get(key) or ""
+        if text:
+            yield ""
+            yield from _prose(text if key != "silent_because" else f"Nothing may be found: {text}")
+    yield ""
+    for key, value in row.items():
+        if key in ("name", "summary", "description", "story", "silent_because") or value in ("", None, [], {}):
+            continue
+        if key in ("parameters", "fields"):
+            for detail in value:
+                yield f"{key[:-1]}: {_detail(detail, what)}"
+        elif key in ("commands", "script"):
+            for one in value:
+                yield f"{'directed' if key == 'script' else 'run'}: {one}"
+        else:
+            yield f"{key}: {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Paragraphs wrapped to COLUMNS; what is indented stays as it is."""
+    for number, paragraph in enumerate(text.split("\n\n")):
+        if number:
+            yield ""
+        if any(line.startswith(" ") for line in paragraph.splitlines()):
+            yield from paragraph.splitlines()
+        else:
+            yield from wrap(paragraph, COLUMNS, break_on_hyphens=False, break_long_words=False)

@@ -87,7 +87,8 @@ def trust_option(command: Command) -> Command:
     """Whether a file may run code."""
     return click.option(
         "--trust", is_flag=True,
-        help="Load code that the file names by path or module. Without it, opening a file never runs code.",
+        help="Load code that the file names by path or module, and do as much work as it asks for. Without it, opening "
+        "a file never runs code.",
     )(command)  # fmt: skip
 
 

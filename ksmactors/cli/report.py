@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from textwrap import wrap
 from typing import Any, Final, TextIO
 
 import orjson
@@ -17,6 +18,12 @@ from ksmactors.errors import WitnessFailed
 from ksmactors.escaping import escaped
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import Removed, removed_layers
+
+COMMAND: Final = "replay: "
+"""What the line with the command begins with that replays a finding."""
+
+INDENT: Final = 2
+"""Columns by which the lines of a finding are indented below its signature, and the rest of a long line below it."""
 
 ALIKE: Final = 3
 """Cases of the corpus that a finding is said to look like, with their titles."""
@@ -104,7 +111,15 @@ def print_found(found: Found, *, stream: TextIO, color: str) -> None:
     signature, *lines = described(found)
     out.print(Text(escaped(signature), style="bold red"), soft_wrap=True)
     for line in lines:
-        out.print(Text(f"  {escaped(line)}"), soft_wrap=True)
+        for part in _folded(escaped(line), out.width) if stream.isatty() else [escaped(line)]:
+            out.print(Text(f"  {part}"), soft_wrap=True)
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """A line in parts that fit a terminal, the later ones indented. A command to copy stays one line."""
+    if line.startswith(COMMAND):
+        return [line]
+    return wrap(line, max(width - INDENT, 2 * INDENT), subsequent_indent=" " * INDENT, break_on_hyphens=False)
 
 
 def described(found: Found) -> list[str]:
@@ -122,7 +137,7 @@ def described(found: Found) -> list[str]:
     if defect.explanation is not None:
         lines += _explained(defect.explanation, defect.signature)
     lines += [found.problem] if found.problem else []
-    lines += [f"replay: {found.replay}"] if found.replay else []
+    lines += [f"{COMMAND}{found.replay}"] if found.replay else []
     return lines
 
 

@@ -40,6 +40,18 @@ def echo_json(text: str) -> None:
     click.echo(escaped_json(text) if sys.stdout.isatty() else text)
 
 
+def page(rendered: str, color: str) -> None:
+    """Show text that a `console` has rendered, in the user's pager: PAGER, or less; without one it is printed."""
+    from ksmactors.events.terminal import color_allowed
+
+    allowed = color_allowed(sys.stdout, color)
+    text = rendered.rstrip("\n")
+    try:
+        click.echo_via_pager(text, color=None if allowed and color == "auto" else allowed)
+    except ValueError:  # PAGER has a quote that is never closed
+        click.echo(text, color=allowed)
+
+
 def console(stream: TextIO, color: str, *, width: int | None = None) -> Console:
     """A rich console on a stream, coloured as `--color` and the environment say; `width` in columns if it is fixed."""
     from ksmactors.events.terminal import color_allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +14,7 @@ from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.tally import Tally
 from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
-from ksmactors.cli.report import json_object, print_found
+from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import recorded
@@ -71,14 +72,20 @@ def shrink(
             out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
 
     started = perf_counter()
-    task = partial(shrinking.shrink, then, max_schedules=max_schedules, max_seconds=max_seconds, on_try=on_try)
+    done: list[shrinking.Shrunk] = []
+
+    async def task() -> None:
+        done.append(await shrinking.shrink(then, max_schedules=max_schedules, max_seconds=max_seconds, on_try=on_try))
+
+    interrupted = False
     try:
-        shrunk = interruption.run(task)
+        interruption.run(task)
     except* KeyboardInterrupt:
-        shrunk = None
-    if shrunk is None:
+        interrupted = True
+    if not done:
         notice("interrupted before the finding was seen again")
         return INTERRUPTED
+    shrunk = replace(done[0], stopped_by=shrinking.INTERRUPT) if interrupted else done[0]
     seconds = perf_counter() - started
     found = kept(shrunk.outcome, directory)
     tally = Tally()
@@ -91,6 +98,8 @@ def shrink(
     if scenario is not None:
         _write_scenario(scenario, shrunk, then.seed)
     status = INTERRUPTED if shrunk.interrupted else tally.exit_status
+    if tally.crash is not None:
+        report_crash(tally.crash)
     if as_json:
         echo_json(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
         return status

@@ -17,7 +17,7 @@ from ksmactors.errors import UsageError
 from ksmactors.files import MIB, read_text
 
 STRUCTURE: Final = "=     "
-RECORDING_MAX: Final = 256 * MIB
+RECORDING_MAX: Final = 64 * MIB
 """Bytes of a recording."""
 
 ABSOLUTE: Final[tuple[str, ...]] = ("# kernel", "# start", "# log")

@@ -27,7 +27,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.reports import STORES
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Name, Probe, address_space, name_of, names_of, of_operation
+from ksmactors.watch.probe import Name, Probe, address_space, name_of, names_of, of_operation, place_of
 
 Functions: TypeAlias = tuple[FrameType, ...]
 """The kernel functions that an actor is in, innermost first. As frames, since one may be called again and again."""
@@ -100,6 +100,9 @@ class Culprit(Observer):
         self.touched_by: deque[Stretch] = deque(maxlen=REACH)
         """The stretches that touch what broke, earliest first."""
         self._passed: dict[int, deque[Functions]] = {}
+        self._place = place_of(finding)
+        self._at_place: deque[Stretch] = deque(maxlen=REACH)
+        """The stretches in which a function works on the page of a process that the finding is about."""
 
     def watch(self, machine: Machine) -> None:
         """The machine of the replay is there."""
@@ -139,6 +142,8 @@ class Culprit(Observer):
         if self._probe is not None:
             self._ask(actor, op, self._probe)
         functions = self._functions()
+        if self._place is not None and any(is_at(frame, *self._place) for frame in functions):
+            self._at_place.append(Stretch(actor, conductor.step, op, functions, ()))
         self._at[number] = functions
         passed = self._passed.setdefault(number, deque(maxlen=PASSED))
         if functions and not (passed and passed[-1] == functions):
@@ -262,7 +267,8 @@ class Culprit(Observer):
         """The kernel functions that the actor that broke it had returned from just before."""
         stretch = broken.stretch
         touching = [one for one in self.touched_by if one.actor is stretch.actor and one.step <= stretch.step]
-        return _returned(stretch.functions, touching, broken.passed)
+        at_place = [one for one in self._at_place if one.actor is stretch.actor and one.step <= stretch.step]
+        return _returned(stretch.functions, at_place, touching, broken.passed)
 
     def entered(self, broken: Broken) -> tuple[str, ...]:
         """The functions that the actor that broke it entered in that stretch, unless what it did there says enough."""
@@ -274,7 +280,8 @@ class Culprit(Observer):
     def before_the_end(self, actor: Actor, functions: Functions) -> tuple[str, ...]:
         """The kernel functions that an actor had returned from when the schedule ended, and it was in `functions`."""
         touching = [one for one in self.touched_by if one.actor is actor]
-        return _returned(functions, touching, self._passed.get(actor.number, ()))
+        at_place = [one for one in self._at_place if one.actor is actor]
+        return _returned(functions, at_place, touching, self._passed.get(actor.number, ()))
 
     def in_the_visit(self, visit: Stretch) -> tuple[str, ...]:
         """The kernel functions that were called in a visit of what broke, each once, the latest: by the function in
@@ -291,12 +298,22 @@ class Culprit(Observer):
         done = (one.functions for one in self.touched_by if one.step >= step and one.actor is actor and one.op == op)
         return next(done, ())
 
-    def looked(self, actor: Actor, before: Stretch) -> Stretch | None:
-        """The last stretch in which an actor touched what broke before that was broken by another one."""
-        if before.actor is actor:
-            return None
-        touches = (one for one in reversed(self.touched_by) if one.actor is actor and one.functions)
-        return next((one for one in touches if one.step <= before.step), None)
+    def looked(self, actor: Actor, broken: Stretch) -> Stretch | None:
+        """The last stretch in which an actor touched what broke before another actor broke it: the very object that the
+        breaking step is on, if it ever did."""
+        return next(reversed([one for one in self._touches(actor, broken) if one.step <= broken.step]), None)
+
+    def came_back(self, actor: Actor, broken: Stretch) -> Stretch | None:
+        """The first stretch in which an actor touched that object again after another actor had broken it."""
+        return next((one for one in self._touches(actor, broken) if one.step > broken.step), None)
+
+    def _touches(self, actor: Actor, broken: Stretch) -> list[Stretch]:
+        """The stretches in which an actor touched what another actor broke, earliest first."""
+        if broken.actor is actor:
+            return []
+        touches = [one for one in self.touched_by if one.actor is actor and one.functions]
+        name = self._concerned(broken.op) if broken.op is not None else ()
+        return [one for one in touches if name and one.on == name] or touches
 
     @property
     def last_visit(self) -> Stretch | None:
@@ -305,7 +322,7 @@ class Culprit(Observer):
 
 
 def _returned(
-    functions: Functions, touching: Sequence[Stretch], passed: Iterable[Functions], most: int = LATEST
+    functions: Functions, at_place: Sequence[Stretch], touching: Sequence[Stretch], passed: Iterable[Functions]
 ) -> tuple[str, ...]:
     """The functions that an actor has returned from since it came to where it is, each once.
 
@@ -314,9 +331,9 @@ def _returned(
     """
     live = set(functions)
     here = {frame.f_code.co_name for frame in functions}
-    at_place = [one.functions for one in touching if one.on[0] == "place" and live.intersection(one.functions)]
-    at_all = [one.functions for one in touching]
-    trails = [(at_place, None)] if at_place else [(at_all, 1), (at_all, 2)]
+    places = [one.functions for one in at_place if live.intersection(one.functions)]
+    touches = [one.functions for one in touching]
+    trails: list[tuple[Iterable[Functions], int | None]] = [(places, None)] if places else [(touches, 1), (touches, 2)]
     found: dict[str, None] = {}
     for trail, depth in (*trails, (passed, None)):
         latest: dict[str, None] = {}
@@ -324,8 +341,17 @@ def _returned(
             for name in _inside(live, place)[:depth]:
                 latest.pop(name, None)
                 latest[name] = None
-        found |= dict.fromkeys([name for name in latest if name not in here][-most:])
+        found |= dict.fromkeys([name for name in latest if name not in here][-LATEST:])
     return tuple(found)
+
+
+def is_at(frame: FrameType, number: int, address: int) -> bool:
+    """Whether a function works on a page of a process: it has the address, and the address space or a vma of it."""
+    values = frame.f_locals
+    if values.get("address") != address:
+        return False
+    mm = values.get("mm") or getattr(values.get("vma"), "mm", None)
+    return isinstance(mm, AddressSpace) and mm.number == number
 
 
 def _inside(live: Container[FrameType], place: Functions) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ksmactors.campaign.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
@@ -126,20 +126,24 @@ def _callers(access: _Access, culprit: Culprit, site: Functions) -> tuple[str, .
 def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
     """The step that broke what was found broken, and how the actor that found it had come to it."""
     broken = culprit.broken
-    found = (finder.name, names(site), culprit.before_the_end(finder, site)) if site else ("", (), ())
+    found: dict[str, Any] = {}
+    if site:
+        found = {"finder": finder.name, "found_in": names(site), "found_after": culprit.before_the_end(finder, site)}
     if broken is not None:
         looked = culprit.looked(finder, broken.stretch) if site else None
+        came_back = culprit.came_back(finder, broken.stretch) if site else None
         return Break(
             broken.held_until,
             _step(broken.stretch),
             culprit.before_the_break(broken),
             culprit.entered(broken),
             _step(looked) if looked is not None else None,
-            *found,
+            _step(came_back) if came_back is not None else None,
+            **found,
         )
     visit = culprit.last_visit if not site else None
     if visit is None:
-        return Break(None, None, (), (), None, *found)
+        return Break(**found)
     return Break(None, _step(visit), culprit.in_the_visit(visit))
 
 

@@ -7,22 +7,18 @@ others keep their meaning when one goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
-from typing import Final
+from typing import Final, TypeAlias
 
-from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.diagnose.restarts import READABLE_DEPARTURES, changed_subject, elsewhere, own_numbers
 from ksmactors.diagnose.trying import Candidate, Trials
-from ksmactors.errors import UsageError
 from ksmactors.interleave.schedule import Departure
 from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.follow import SLACK
-from ksmactors.interleave.strategies.portfolio import Portfolio
-from ksmactors.parameters import Int, parameters_of
-
-READABLE_DEPARTURES: Final = 25
-"""Departures up to which a story can be read. With more, other schedules that find the same are looked for."""
+from ksmactors.parameters import Int
 
 PAIRWISE_DEPARTURES_MAX: Final = 10
 """Departures of which pairs and triples are tried, and other places for each."""
@@ -30,9 +26,14 @@ PAIRWISE_DEPARTURES_MAX: Final = 10
 TOGETHER_MAX: Final = 3
 """Departures that are left out at once, wherever they are."""
 
-FIRST_SEEDS: Final = 16
-SAMPLED_SEEDS: Final = 40
-"""Seeds of the random schedules that are tried with each setting: at first, and if that did not help."""
+SAMPLED_SEEDS: Final = (range(30), range(30, 60), range(60, 400))
+"""Seeds of the random schedules, each time that some are looked for."""
+
+FIRST_SAMPLES: Final = 100
+MORE_SAMPLES: Final = 50
+LAST_SAMPLES: Final = 500
+"""Random schedules that are tried before departures are left out, after large chunks of them, and when nothing else
+helps."""
 
 COARSE: Final = 8
 """Parts in which departures are left out before other schedules are looked for."""
@@ -46,81 +47,38 @@ LINEAR_PARAMETER_MAX: Final = 16
 SINGLE_DRAWS_MAX: Final = 16
 """Drawn values of one actor and label that are tried singly."""
 
-BATCHES: Final = (1, 4)
-"""Values of the knob pages_to_scan that are tried. ksmd lets others run after a batch, so with small batches the
-default order itself is a fine mixture, and needs few departures."""
+Pass: TypeAlias = Callable[[Trials], Awaitable[None]]
 
 
 async def everything(trials: Trials) -> None:
     """Make it smaller in every way, until nothing helps.
 
     Raises:
-        Stop: a budget is used up.
+        Stop: a budget is used up, or enough departures are gone.
     """
     await trials.leave_out(())
-    await whole_actors(trials)
-    await fewer_departures(trials, smallest=max(1, len(trials.departures) // COARSE))
-    await other_schedules(trials, range(FIRST_SEEDS))
-    await fewer_departures(trials)
-    await fewer_together(trials)
+    await elsewhere(trials, SAMPLED_SEEDS[0], FIRST_SAMPLES)
+    await _confirmed(trials, whole_actors)
+    await _confirmed(trials, partial(fewer_departures, smallest=max(1, len(trials.departures) // COARSE)))
+    await elsewhere(trials, SAMPLED_SEEDS[1], MORE_SAMPLES)
+    await _confirmed(trials, fewer_departures)
+    await _confirmed(trials, fewer_together)
     if len(trials.departures) > READABLE_DEPARTURES:
-        await other_schedules(trials, range(FIRST_SEEDS, SAMPLED_SEEDS))
-        await fewer_departures(trials)
-    await fewer_draws(trials)
-    await smaller_parameters(trials)
-    await fewer_departures(trials)
-    await fewer_together(trials)
-    await fewer_steps(trials)
+        await elsewhere(trials, SAMPLED_SEEDS[2], LAST_SAMPLES)
+        await _confirmed(trials, fewer_departures)
+    await _confirmed(trials, fewer_draws)
+    await _confirmed(trials, smaller_parameters)
+    await _confirmed(trials, fewer_departures)
+    await _confirmed(trials, fewer_together)
+    await _confirmed(trials, fewer_steps)
 
 
-async def other_schedules(trials: Trials, seeds: range) -> None:
-    """While there are too many departures to read: look for another schedule that finds the same with fewer.
-
-    The settings take turns, since which of them shows the finding soonest depends on the defect: few delays, small
-    batches of ksmd, a workload of half the size.
-    """
-    settings = list(_settings(trials.best.subject))
-    for seed in seeds:
-        for subject, strategy in settings:
-            if len(trials.departures) <= READABLE_DEPARTURES:
-                return
-            await trials.sample(subject, strategy, seed)
-
-
-def _settings(subject: Subject) -> Iterator[tuple[Subject, str]]:
-    """What is sampled in place of a subject, and with which strategy."""
-    halved = {name: max(one.low, value // 2) for name, one, value in _own_numbers(subject)}
-    batches = BATCHES if "pages_to_scan" in parameters_of(type(subject.workload)) else ()
-    yield subject, Delay.name
-    for batch in batches:
-        yield from _with(subject, {"pages_to_scan": batch}, Delay.name)
-    if halved:
-        yield from _with(subject, halved, Portfolio.name)
-    for batch in batches[:1] if halved else ():
-        yield from _with(subject, {**halved, "pages_to_scan": batch}, Delay.name)
-
-
-def _with(subject: Subject, values: dict[str, int], strategy: str) -> Iterator[tuple[Subject, str]]:
-    changed = changed_subject(subject, values)
-    if changed is not None:
-        yield changed, strategy
-
-
-def changed_subject(subject: Subject, values: dict[str, int]) -> Subject | None:
-    """The subject with other values for some parameters; None if the workload does not take them together."""
-    params = {**dict(subject.params), **{name: str(value) for name, value in values.items()}}
-    try:
-        workload = make_subject(subject.name, params=params).workload
-    except UsageError:
-        return None
-    return replace(subject, workload=workload, params=tuple(sorted(params.items())))
-
-
-def _own_numbers(subject: Subject) -> Iterator[tuple[str, Int, int]]:
-    """The whole numbers that the workload itself declares, no knobs: name, declaration and value."""
-    for name, one in vars(type(subject.workload)).items():
-        if isinstance(one, Int):
-            yield name, one, getattr(subject.workload, name)
+async def _confirmed(trials: Trials, one: Pass) -> None:
+    """A pass, and the confirmation of what came of it; once more if that is refused."""
+    await one(trials)
+    if not await trials.confirm():
+        await one(trials)
+        await trials.confirm()
 
 
 async def whole_actors(trials: Trials) -> None:
@@ -133,16 +91,23 @@ async def whole_actors(trials: Trials) -> None:
 
 
 async def fewer_departures(trials: Trials, *, smallest: int = 1) -> None:
-    """Leave out as many as can be, in chunks of at least `smallest`, until none can."""
+    """Leave out as many as can be, in chunks of at least `smallest`, until none can. After each success the chunk is
+    twice as large, as long as that succeeds."""
     chunk = max(smallest, len(trials.departures) // 2)
     while trials.departures:
         start, before = 0, len(trials.departures)
         while start < len(trials.departures):
-            if not await trials.leave_out([*trials.departures[:start], *trials.departures[start + chunk :]]):
-                start += chunk
+            size = chunk
+            while start < len(trials.departures) and await _without(trials, start, size):
+                size *= 2
+            start += chunk
         if chunk == smallest and len(trials.departures) >= before:
             return
         chunk = max(smallest, min(chunk // 2, len(trials.departures)))
+
+
+async def _without(trials: Trials, start: int, size: int) -> bool:
+    return await trials.leave_out([*trials.departures[:start], *trials.departures[start + size :]])
 
 
 async def fewer_together(trials: Trials) -> None:
@@ -185,7 +150,7 @@ async def _nearby(trials: Trials, candidate: Candidate) -> bool:
 
 async def smaller_parameters(trials: Trials) -> None:
     """Bring the workload's own whole numbers down as far as the finding stays."""
-    while any([await _smaller(trials, name, one) for name, one, _ in _own_numbers(trials.best.subject)]):
+    while any([await _smaller(trials, name, one) for name, one, _ in own_numbers(trials.best.subject)]):
         pass  # with one smaller, another may become so
 
 
@@ -223,17 +188,15 @@ async def fewer_steps(trials: Trials) -> None:
         moved = True
         while moved:
             moved = False
-            for at in _elsewhere(trials.departures[place : place + 1]):
+            for at in _other_places(trials.departures[place : place + 1]):
                 there = [*trials.departures]
                 there[place] = there[place]._replace(at=at)
-                if await trials.consider(
-                    replace(trials.best, departures=tuple(there), slack=0), steps=trials.outcome.steps
-                ):
+                if await trials.consider(replace(trials.best, departures=tuple(there), slack=0), steps=trials.steps):
                     moved = True
                     break
 
 
-def _elsewhere(departure: Sequence[Departure]) -> Iterator[int]:
+def _other_places(departure: Sequence[Departure]) -> Iterator[int]:
     """Other places for a departure, if there is one: far ones first. An actor that was stuck was stuck there alone."""
     for one in departure:
         distance = 0 if one.stuck else one.at // 2

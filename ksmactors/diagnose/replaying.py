@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from ksmactors.campaign.ceilings import ceiling
 from ksmactors.campaign.findings import read
 from ksmactors.campaign.header import checked_header
 from ksmactors.campaign.outcome import Outcome, Verdict
@@ -23,7 +24,8 @@ SLACKS: Final = (0, 1, 2, 4, SLACK)
 """How far a departure is looked for from where it was: no farther than must be."""
 
 BY_NAMES_FACTOR: Final = 3
-"""Schedules as long as a replay may be that following by names may take in all, whatever slacks it tries."""
+"""Schedules as long as a replay may be that following by names may take in all, whatever slacks it tries; one where the
+replay has a ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
 
     Args:
         source: as said.
-        trust: whether code that it names by path or module may be loaded, and a file that it names written.
+        trust: whether code that it names by path or module may be loaded, a file that it names written, and more
+            work done than a file may ask for (see `campaign.ceilings`).
         tell: told in one line each which files were changed since, and which are read on behalf of the finding.
 
     Raises:
@@ -94,6 +97,8 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
     is_file = source != "-" and not looks_like_schedule(source)
     around = Surroundings(content, Path(source).resolve().parent if is_file else None)
     header = settle(checked_header(schedule.header), around, trust=trust, tell=tell)
+    if not trust:
+        schedule.ceiling = ceiling(header.nodes)
     return Recorded(
         subject_from_header(header), header.seed, header.strategy, schedule, header.digest, content.get("signature", "")
     )
@@ -115,7 +120,7 @@ async def by_names(then: Recorded) -> Outcome:
     """
     best: Outcome | None = None
     longest = steps_max(then.schedule)  # in the default order some workloads wait for ever
-    left = BY_NAMES_FACTOR * longest
+    left = BY_NAMES_FACTOR * longest if then.schedule.ceiling is None else longest
     for slack in SLACKS:
         if left <= 0:
             break

@@ -8,9 +8,10 @@ led to the signature that was given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -23,12 +24,22 @@ from ksmactors.diagnose.story import Chronicle
 from ksmactors.diagnose.trying import Candidate, Stop, Trials
 from ksmactors.errors import NotShownAgain, UsageError
 from ksmactors.interleave.schedule import Departure, Schedule, decode, departures
+from ksmactors.interleave.strategies.burst import Burst
+from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.strategies.portfolio import SHARES, Portfolio
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
+from ksmactors.interleave.strategies.urw import Urw
 from ksmactors.interleave.tape import ActorTape, draws_of_actors
+
+T = TypeVar("T")
 
 MAX_SCHEDULES: Final = 1_000
 """Schedules that are tried by default: with a big workload, about a minute's worth."""
+
+
+SAMPLED: Final = (Portfolio.name, *(one.name for _, one in SHARES), Burst.name, Delay.name, Urw.name)
+"""Strategies of recordings with which other schedules are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ async def shrink(
     *,
     max_schedules: int | None = MAX_SCHEDULES,
     max_seconds: float | None = None,
+    enough: int | None = None,
     on_try: Callable[[int, int], None] = lambda _tried, _left: None,
 ) -> Shrunk:
     """Shrink a recorded finding. To be awaited in trio, outside of any other schedule. Ctrl-C ends it early.
@@ -82,7 +94,8 @@ async def shrink(
         max_schedules: the most schedules that are tried; None: no limit.
         max_seconds: after so many seconds it ends with the smallest so far; None: no limit. With it, the result
             depends on how fast the machine is.
-        on_try: called after each success with the schedules tried and the departures left.
+        enough: end as soon as no more departures than this are left; None: go on until nothing helps.
+        on_try: called after each confirmation with the schedules tried and the departures left.
 
     Raises:
         UsageError: the recording finds nothing.
@@ -90,24 +103,53 @@ async def shrink(
         KeyboardInterrupt: before the finding was seen again.
     """
     trials = await _seen_again(recorded)
-    trials.max_schedules, trials.max_seconds, trials.on_try = max_schedules, max_seconds, on_try
+    trials.max_schedules, trials.max_seconds, trials.enough = max_schedules, max_seconds, enough
+    trials.on_try = on_try
     of, first = len(trials.departures), trials.outcome
-    stopped_by = ""
-    try:
-        await trials.consider(trials.best)  # by its departures, not by its ready sets
-        await passes.everything(trials)
-    except* Stop as stops:
-        stopped_by = str(stops.exceptions[0])
-    except* KeyboardInterrupt:
-        stopped_by = INTERRUPT
+    stopped_by = await _try_everything(trials)
     if trials.outcome is first and not stopped_by:
         raise NotShownAgain(
             f"{trials.signature} is not found again by its departures, nor by any of {trials.tried} other schedules: "
             "it cannot be shrunk; `ksmactors replay` shows it as it was recorded"
         )
-    await _verify(trials)
-    story = await _story(trials)
+    interrupted, _ = await _insisting(partial(_verify, trials))
+    interrupted_too, story = await _insisting(partial(_story, trials))
+    if interrupted or interrupted_too:
+        stopped_by = INTERRUPT
     return Shrunk(trials.best.subject, trials.outcome, trials.departures, story, trials.tried, of, stopped_by)
+
+
+async def _try_everything(trials: Trials) -> str:
+    """Make it smaller until nothing helps, or something stops it. Return the budget that did, or `INTERRUPT`."""
+    stopped_by = ""
+    try:
+        await trials.consider(trials.best)  # by its departures, not by its ready sets
+        await trials.confirm()
+        await passes.everything(trials)
+    except* Stop as stops:
+        stopped_by = str(stops.exceptions[0])
+    except* KeyboardInterrupt:
+        stopped_by = INTERRUPT
+    interrupted, _ = await _insisting(partial(_settle, trials))
+    return INTERRUPT if interrupted else stopped_by
+
+
+async def _settle(trials: Trials) -> None:
+    """Confirm the smallest so far, or go back to what was."""
+    try:
+        await trials.confirm()
+    except* Stop:
+        trials.go_back()
+
+
+async def _insisting(step: Callable[[], Awaitable[T]]) -> tuple[bool, T]:
+    """Do something that the result needs, which takes a schedule or two: once more if Ctrl-C ends it. Return whether
+    it did, and what came of it. The second Ctrl-C goes through."""
+    try:
+        return False, await step()
+    except* KeyboardInterrupt:
+        pass
+    return True, await step()
 
 
 async def _seen_again(recorded: Recorded) -> Trials:
@@ -129,7 +171,12 @@ async def _seen_again(recorded: Recorded) -> Trials:
             f"{recorded.signature} is not found again: the replay found {outcome.defect.signature}{why}"
         )
     best = Candidate(recorded.subject, tuple(departures(tape)), draws_of_actors(tape))
-    return Trials(recorded.seed, outcome.defect.signature, best, outcome)
+    return Trials(recorded.seed, outcome.defect.signature, best, outcome, _sampled(recorded.strategy))
+
+
+def _sampled(strategy: str) -> str:
+    """The strategy of a recording, if it is one of ours that needs no rehearsals and no files; else nothing."""
+    return strategy if strategy.partition(":")[0] in SAMPLED else ""
 
 
 async def _replay(subject: Subject, seed: int, strategy: str, schedule: Schedule) -> tuple[Outcome, ReplayTape]:

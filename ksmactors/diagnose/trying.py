@@ -1,9 +1,10 @@
 """The frame of shrinking: what can be tried, the smallest so far, and when to stop.
 
 `Trials.consider` is the one place where something is kept, as in Hypothesis's shrinker: passes say what to try next,
-and know nothing of budgets, signatures or watchers. A try runs with the watcher alone that reported the finding, since
-watchers change no choice but take time. A try that succeeds is run again with all watchers, by the departures that it
-made: whatever is kept has been seen to lead to the same signature in the form in which it is written.
+and know nothing of budgets, signatures or watchers. A try runs with only the watcher that reported the finding, since
+watchers change no choice but take time. `Trials.confirm` runs the smallest again with all watchers, by the departures
+that it made: at the end of each pass, whenever half of the departures are gone, and at last. A candidate that fails
+there is dropped for the one confirmed before. Only confirmed candidates are reported and returned.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ STEP_BUDGET_FACTOR: Final = 4
 STEP_BUDGET_EXTRA: Final = 1_000
 """Steps beyond that, for short recordings."""
 
-DISPUTED_MAX: Final = 5
-"""Tries in a row that only the one watcher calls a success, after which all watchers look at every try."""
+DISPUTED_MAX: Final = 2
+"""Candidates in a row that fail their confirmation, after which all watchers look at every try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +96,41 @@ class Trials:
         seed: of the recording, for the headers of schedules.
         signature: of the finding; nothing else is kept.
         best: the smallest candidate so far; its departures are those that happened.
-        outcome: of `best`, with all watchers; its schedule string replays it.
+        outcome: of the smallest candidate confirmed, with all watchers; its schedule string replays it.
+        strategy: what the recording was found with, for samples; empty if that cannot be sampled.
         max_schedules, max_seconds: budgets; None is without end.
+        enough: stop once no more departures than this are left and confirmed; None: go on.
         tried: schedules run so far.
-        on_try: called after each success with the schedules tried and the departures left.
+        on_try: called after each confirmation with the schedules tried and the departures left.
+        confirmed: the smallest candidate that all watchers agree on.
+        steps: that `best` takes.
     """
 
     seed: int
     signature: str
     best: Candidate
     outcome: Outcome
+    strategy: str = ""
     max_schedules: int | None = None
     max_seconds: float | None = None
+    enough: int | None = None
     on_try: Callable[[int, int], None] = lambda _tried, _left: None
     tried: int = 0
+    confirmed: Candidate = field(init=False)
+    steps: int = field(init=False)
     started: float = field(init=False)
     _limit: int = field(init=False)
     _failed: set[str] = field(default_factory=set)
     _disputed: int = 0
+    _asked: Candidate = field(init=False)
+    """What was tried when `best` happened."""
+    _quicks: dict[object, Subject] = field(default_factory=dict)
     _preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
 
     def __post_init__(self) -> None:
         self.started = monotonic()
+        self.confirmed = self._asked = self.best
+        self.steps = self.outcome.steps
         self._limit = STEP_BUDGET_FACTOR * self.outcome.steps + STEP_BUDGET_EXTRA
 
     # -- what passes call ---------------------------------------------------------------------------------
@@ -131,7 +145,7 @@ class Trials:
         left now and, if given, in fewer `steps`; then return True.
 
         Raises:
-            Stop: a budget is used up.
+            Stop: a budget is used up, or enough are gone.
         """
         key = candidate.key
         if key in self._failed:
@@ -141,6 +155,33 @@ class Trials:
             return True
         self._failed.add(key)
         return False
+
+    async def confirm(self) -> bool:
+        """Follow the smallest so far with all watchers. If it does not lead to the signature, go back to the smallest
+        confirmed before, and return False.
+
+        Raises:
+            Stop: a budget is used up, or enough are gone.
+        """
+        if self.best is self.confirmed:
+            return True
+        for one in (self.best, self._asked):  # what happened leads there again, unless names are ambiguous
+            outcome, tape = await self._follow(one, one.subject, told=True)
+            if self._signature(outcome) == self.signature and len(tape.departures) <= len(self.confirmed.departures):
+                self.best = self.confirmed = self._asked = one
+                self.outcome, self.steps, self._disputed = outcome, outcome.steps, 0
+                self.on_try(self.tried, len(self.departures))
+                if self.enough is not None and len(self.departures) <= self.enough:
+                    raise Stop(f"{self.enough} departures")
+                return True
+        self.go_back()
+        self._disputed += 1
+        return False
+
+    def go_back(self) -> None:
+        """The smallest so far is the one that was confirmed last."""
+        self.best = self._asked = self.confirmed
+        self.steps = self.outcome.steps
 
     async def leave_out(self, rest: Sequence[Departure]) -> bool:
         """Whether the finding stays with these departures alone."""
@@ -162,26 +203,28 @@ class Trials:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _quick(self, subject: Subject) -> Subject:
-        """What a first try runs: with the one watcher, and few steps."""
+        """What a first try runs: with the one watcher, and few steps. The same object for the same parameters, since a
+        profile belongs to an object."""
         alone = tuple({self.signature.partition("/")[0]} & WATCHERS.keys())
         watchers = alone if self._disputed < DISPUTED_MAX else subject.watchers
-        return replace(subject, watchers=watchers, max_steps=min(subject.max_steps, self._limit))
+        key = subject.params, watchers
+        if key not in self._quicks:
+            self._quicks[key] = replace(subject, watchers=watchers, max_steps=min(subject.max_steps, self._limit))
+        return self._quicks[key]
 
     async def _accepts(self, candidate: Candidate, outcome: Outcome, tape: Tape, steps: int | None) -> bool:
-        """Keep what was tried as the smallest so far, if it is, and if all watchers agree."""
+        """Take what was tried as the smallest so far, if it is."""
         if self._signature(outcome) != self.signature or len(tape.departures) > len(self.departures):
             return False
         if steps is not None and outcome.steps >= steps:
             return False
-        happened = Candidate(candidate.subject, tuple(departures(tape)), draws_of_actors(tape))
-        for one in (happened, candidate):  # the departures that happened lead there again, unless names are ambiguous
-            outcome, tape = await self._follow(one, one.subject, told=True)
-            if self._signature(outcome) == self.signature and len(tape.departures) <= len(self.departures):
-                self.best, self.outcome, self._disputed = one, outcome, 0
-                self.on_try(self.tried, len(self.departures))
-                return True
-        self._disputed += 1
-        return False
+        self.best = Candidate(candidate.subject, tuple(departures(tape)), draws_of_actors(tape))
+        self._asked, self.steps = candidate, outcome.steps
+        left = len(self.departures)
+        enough = self.enough is not None and left <= self.enough
+        if 2 * left <= len(self.confirmed.departures) or self._disputed or enough:
+            return await self.confirm()
+        return True
 
     async def _follow(self, candidate: Candidate, subject: Subject, *, told: bool = False) -> tuple[Outcome, Tape]:
         tape = ActorTape(candidate.draws)
@@ -192,12 +235,13 @@ class Trials:
         self, subject: Subject, seed: int, strategy: str, tape: Tape, deciding: Strategy | None, *, told: bool = False
     ) -> Outcome:
         """Run a schedule within the budgets. The outcome has no schedule string and no events unless `told`."""
-        if self.max_schedules is not None and self.tried >= self.max_schedules:
+        reserved = not told and self.best is not self.confirmed  # for its confirmation
+        if self.max_schedules is not None and self.tried + reserved >= self.max_schedules:
             raise Stop(f"--max-schedules {self.max_schedules}")
         self.tried += 1
         if deciding is None:
             deciding = await self._preparing.strategy(subject, seed, strategy)
-        if self.max_seconds is not None:
+        if self.max_seconds is not None and not told:  # what is confirmed takes as long as what was tried
             deciding = Deadline(deciding, self.started + self.max_seconds)
         try:
             return await run_schedule(

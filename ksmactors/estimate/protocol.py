@@ -21,7 +21,7 @@ often, and count as volatile while they are skipped. The counters below are thos
 A page that is written between two scans has another checksum in each: it stays volatile. Left out: a page whose
 checksum is 0 counts as seen before, by one chance in 2**32 (its content is merged one scan early; it ends the same).
 
-Source: sections 3.23 and 5 of the specification of v3.9; max_page_sharing: `stable_tree_search`, v4.13.
+Source: cmp_and_merge_page(), v3.9; max_page_sharing: `stable_tree_search`, v4.13.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ class Case:
     """A known defect that can be shown, or a change that is none (a negative control).
 
     Attributes:
-        name: how the specification of KSM numbers it: S5a, H3, ...
+        name: how `ksmactors docs protocol` numbers it: S5a, H3, ...
         title: what goes wrong, in a line.
         workload, params, inject: what is run, as on the command line.
         kernel, without, with_: where it is run: the kernel that has the defect, or the commit that is undone, or the

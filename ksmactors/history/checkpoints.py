@@ -1,7 +1,7 @@
 """Places in the code by name, for directed schedules: an actor that is there is *about to* do what the name says.
 
-The names are a function of the kernel and the step in it, as the specification of KSM numbers them:
-`get_ksm_page.R3` is the place between R1 and R3.
+The names are a function of the kernel and the step in it, as `ksmactors docs protocol` numbers them:
+`get_ksm_page.R3` is the place between GK1 and GK3, which had an R for their GK when places were named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ksmactors.mm.frame import Frame
 
 KEYHOLE: Final = {
     "get_ksm_page.R1": Checkpoint(READ, StableNode, "kpfn", "get_ksm_page"),
-    "get_ksm_page.R3": Checkpoint(READ, Frame, "mapping", "get_ksm_page"),  # R5 and R6 are its second and third time
+    "get_ksm_page.R3": Checkpoint(READ, Frame, "mapping", "get_ksm_page"),  # GK5 and GK6 are its second and third time
     "get_ksm_page.R4": Checkpoint(WRITE, Frame, "refcount", "get_ksm_page"),
     "get_ksm_page.stale": Checkpoint(READ, StableNode, "kpfn", "_has_moved"),
     "get_ksm_page.spin": Checkpoint(READ, Frame, "swap_cache", "get_ksm_page"),

@@ -36,7 +36,7 @@ class Commit:
 
     Attributes:
         slug: what `--without` calls it.
-        case: how the specification of KSM numbers it: S1 to S6, R1 to R7, D8.
+        case: how `ksmactors docs protocol` numbers it: S1 to S6, R1 to R7, D8.
         subject: its subject line.
         date: when it was made, or, if not `committed`, posted.
         layer: what the code did before it, as a layer.

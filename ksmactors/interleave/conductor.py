@@ -44,6 +44,8 @@ class Conductor(Turns):
         self._waiting: trio.lowlevel.Task | None = None
         self._ungiven = False
         """Whether an actor has been chosen that has not been woken yet."""
+        self._cancelled = False
+        """Whether trio has cancelled a task of the schedule."""
 
     def end_by(self, steps: int) -> None:
         """Before the start: a run that goes on after so many points is a replay that has diverged."""
@@ -83,6 +85,9 @@ class Conductor(Turns):
             name: of the first actor, which the task that awaits this plays.
             main: makes its coroutine.
             troupe: who plays the others; without it, one that is hired for this schedule alone.
+
+        Raises:
+            trio.Cancelled: a cancel scope around the caller was cancelled before the schedule came to its end.
         """
         if troupe is None:
             async with open_troupe() as troupe:
@@ -101,6 +106,9 @@ class Conductor(Turns):
                     actor.coroutine.close()
         if self.failure is not None:
             raise self.failure
+        if self._cancelled:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise EmulatorBug("the tasks of a schedule were cancelled, but not the task that runs it")
         return None
 
     @trio.lowlevel.disable_ki_protection
@@ -150,8 +158,9 @@ class Conductor(Turns):
                     if a is not self.turn and (names := a.functions())
                 }
             parked = [a.task for a in self.actors if a is not self.turn or self._ungiven]
+            running = _running_task()
             for task in (self._waiting, *parked):
-                if task is not None and task is not trio.lowlevel.current_task():
+                if task is not None and task is not running:
                     trio.lowlevel.reschedule(task)  # `_supervised` lets go of the actor; `run` closes it in its order
 
     @coroutine
@@ -198,5 +207,14 @@ class Conductor(Turns):
             self._waiting = None
         else:
             actor.task = None  # trio wakes it
+        self._cancelled = True
         self._end(None)
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _running_task() -> trio.lowlevel.Task | None:
+    """The task that runs now. None between two tasks, where trio cancels a scope whose deadline has passed."""
+    try:
+        return trio.lowlevel.current_task()
+    except RuntimeError:
+        return None

@@ -101,10 +101,11 @@ class Schedule:
 
     `header` is for whoever starts the run (workload, parameters, kernel, seed, strategy...): values are what JSON
     has. `turns` and `draws` are as in Tape; `departures` say the same as `turns`, by names. `runs` are the turns as
-    stretches of equal choices, which take less memory; give one of the two.
+    stretches of equal choices, which take less memory; give one of the two. `ceiling` is for whoever replays what
+    somebody else wrote: the most steps that a replay may take, whatever else the schedule says; None is without one.
     """
 
-    __slots__ = ("_runs", "_turns", "departures", "draws", "header")
+    __slots__ = ("_runs", "_turns", "ceiling", "departures", "draws", "header")
 
     def __init__(
         self,
@@ -118,6 +119,7 @@ class Schedule:
         self.header = {} if header is None else header
         self.draws = [] if draws is None else draws
         self.departures = [] if departures is None else departures
+        self.ceiling: int | None = None
         self._runs = runs
         self._turns = [] if turns is None and runs is None else turns
 

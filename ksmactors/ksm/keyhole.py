@@ -18,7 +18,7 @@ class Keyhole(SharedState):
     """get_ksm_page and the removal of nodes and items."""
 
     async def _read_kpfn(self, node: StableNode) -> tuple[int, ...]:
-        """R1 and the re-read of the stale check: what tells whether the node's page has moved, kpfn first."""
+        """GK1 and GK2, and the re-read of GK7: what tells whether the node's page has moved, kpfn first."""
         await self.conductor.point(READ, node, "kpfn")
         node.must_be_alive()
         return self._kpfn_of(node)
@@ -33,10 +33,10 @@ class Keyhole(SharedState):
         None: the node was stale, and **has been freed**; its items are volatile, the counters adjusted. The caller
         holds ksm_thread_mutex. The unlocked page's content stays right for as long as the reference is held, but the
         page may be migrated at any moment; the locked page is the node's until it is unlocked. Blocks only for the
-        lock. Source: get_ksm_page(), v3.9 (steps R1 to R6).
+        lock. Source: get_ksm_page(), v3.9 (steps GK1 to GK7).
         """
         while True:
-            seen = await self._read_kpfn(node)  # R1
+            seen = await self._read_kpfn(node)  # GK1
             page = self.pfn_to_page(seen[0])
             if await self._take_if_of(page, node, lock):
                 return page
@@ -49,24 +49,24 @@ class Keyhole(SharedState):
             return None
 
     async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
-        """The stale check: whether the node's page is another one than was `seen` at R1."""
+        """GK7, the stale check: whether the node's page is another one than was `seen` at GK1."""
         self.smp_rmb()
         return await self._read_kpfn(node) != seen
 
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
-        """R3 to R6: a reference (and the lock) on `page` if it is the node's before and after each step."""
+        """GK3 to GK6: a reference (and the lock) on `page` if it is the node's before and after each step."""
         expected = node.mapping
-        if await page.read_mapping() is not expected:  # R3
+        if await page.read_mapping() is not expected:  # GK3
             return False
-        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):  # R4
+        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):  # GK4
             return False
-        if await page.read_mapping() is not expected:  # R5: it may have been freed and reused before R4
+        if await page.read_mapping() is not expected:  # GK5: it may have been freed and reused before GK4
             await page.put()
             return False
         return not lock or await self._lock_if_of(page, node)
 
     async def _lock_if_of(self, page: Frame, node: StableNode) -> bool:
-        """R6: the lock of `page` if it is the node's then, too; else the reference is dropped."""
+        """GK6: the lock of `page` if it is the node's then, too; else the reference is dropped."""
         await page.lock()
         if await page.read_mapping() is not node.mapping:  # a migration may have ended while we waited
             await page.unlock()
@@ -75,7 +75,7 @@ class Keyhole(SharedState):
         return True
 
     async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
-        """R4, the spin: a page of the swap cache without references is frozen, by a migration or by reclaim, for a
+        """GK4, the spin: a page of the swap cache without references is frozen, by a migration or by reclaim, for a
         moment. False: it has left the cache, and is (about to be) free or has been migrated."""
         spins = 0
         while await page.in_swap_cache():

@@ -33,6 +33,7 @@ from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.merge_any_kept import MergeAnyExec, MergeAnyKept
 from ksmactors.later.migrate_swapped import MigrateSwapped
 from ksmactors.later.mlock_batch import MlockBatch, MlockBatch31
+from ksmactors.later.mlock_migrated import MlockMigrated
 from ksmactors.later.mmap_sem_first import MmapSemFirst
 from ksmactors.later.move_status import MoveEnoent, MoveStatus
 from ksmactors.later.move_unlocked import MoveUnlocked
@@ -96,6 +97,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "node-reused": NodeReused,
     "page-dirtied": PageDirtied,
     "migrate-swapped": MigrateSwapped,
+    "mlock-migrated": MlockMigrated,
     "lazy-free": LazyFree,
     "move-unlocked": MoveUnlocked,
     "offline-retries": OfflineRetries,

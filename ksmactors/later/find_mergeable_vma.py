@@ -1,4 +1,4 @@
-"""G2 of the field guide (H6), v4.4 (85c6e8dd2390)."""
+"""The repair of G2 (H6), v4.4 (85c6e8dd2390)."""
 
 from __future__ import annotations
 

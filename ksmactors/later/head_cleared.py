@@ -1,4 +1,4 @@
-"""G10 of the field guide (K1), v5.13 (c89a384e2551)."""
+"""The repair of G10 (K1), v5.13 (c89a384e2551)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""G5 of the field guide (K2), v4.7 (7496fea9a6bf)."""
+"""The repair of G5 (K2), v4.7 (7496fea9a6bf)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""G9 of the field guide, v5.4 (9a63236f1ad8)."""
+"""The repair of G9, v5.4 (9a63236f1ad8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""G4 of the field guide, v4.5."""
+"""The repair of G4, v4.5."""
 
 from __future__ import annotations
 

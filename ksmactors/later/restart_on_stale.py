@@ -1,4 +1,4 @@
-"""G3 of the field guide, v4.4 (f2e5ff85ed8f)."""
+"""The repair of G3, v4.4 (f2e5ff85ed8f)."""
 
 from __future__ import annotations
 

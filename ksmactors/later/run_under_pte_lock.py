@@ -1,4 +1,4 @@
-"""A repair of ours for the fault half of H4 of the field guide; no kernel has it."""
+"""A repair of ours for the fault half of H4; no kernel has it."""
 
 from __future__ import annotations
 

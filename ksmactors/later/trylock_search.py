@@ -1,4 +1,4 @@
-"""G8 of the field guide, v5.1."""
+"""The repair of G8, v5.1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A repair of ours for a hazard that is not in the field guide; no kernel has it."""
+"""A repair of ours for H9; no kernel has it."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ class UnshareOnPin(AnonExclusive):
     """
 
     def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
-        """gup_must_unshare: a pin has only pages that are exclusive."""
-        if pin and not pte.write and not self.page_anon_exclusive(pte.frame):
+        """gup_must_unshare: of anonymous pages a pin has only those that are exclusive."""
+        shared = pte.frame is not self.zero_page and not self.page_anon_exclusive(pte.frame)
+        if pin and not pte.write and shared:
             return False
         return super().can_follow_pte(pte, write=write, pin=pin)
 

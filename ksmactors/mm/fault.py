@@ -43,7 +43,7 @@ class Faults(Rmap):
         await mm.down_read()
         result: Frame | int = -EFAULT
         while (vma := mm.vma_at(address)) is not None:
-            page = await self.follow_page(mm, address, write=write, pin=pin, zero=not write)
+            page = await self.follow_page(mm, address, write=write, zero=not write, pin=pin)
             if page is not None:
                 result = page
                 break

@@ -283,6 +283,14 @@ class Migration(Faults):
         pte = mm.ptes.get(address)
         if pte is not None and pte.migration and pte.frame is old:
             await new.get()
-            new.change_mapcount(1)
+            self.page_add_migrated_rmap(new, vma)
             await self.set_pte(mm, address, Pte(new, write=pte.write))
         await mm.page_table_lock.unlock()
+
+    def page_add_migrated_rmap(self, new: Frame, vma: Vma) -> None:
+        """A page gets a mapping in the place of a migration entry. It is locked, and so is the page table.
+
+        It is not marked as Mlocked, and the old page lost its mark with its last mapping: a mistake of v3.7's. The next
+        reclaim that meets the page puts it right.
+        """
+        new.change_mapcount(1)

@@ -51,8 +51,8 @@ class PageTables(Pagevecs):
         return pte
 
     async def follow_page(
-        self, mm: AddressSpace, address: int, *, migration: bool = False, write: bool = False, pin: bool = False,
-        zero: bool = False,
+        self, mm: AddressSpace, address: int, *,
+        migration: bool = False, write: bool = False, zero: bool = False, pin: bool = False,
     ) -> Frame | None:  # fmt: skip
         """The page mapped at an address, with a reference taken under the page table lock, or None.
 
@@ -64,8 +64,10 @@ class PageTables(Pagevecs):
             await mm.page_table_lock.lock()
             pte = mm.ptes.get(address)
             if pte is not None and not pte.migration:
-                fits = self.can_follow_pte(pte, write=write, pin=pin) or (zero and pte.frame is self.zero_page)
-                page = pte.frame if fits else None
+                refused = (pte.frame is self.zero_page and not zero) or not self.can_follow_pte(
+                    pte, write=write, pin=pin
+                )
+                page = None if refused else pte.frame
                 if page is not None:
                     await self.try_grab_page(page, pin=pin)
                 await mm.page_table_lock.unlock()
@@ -78,7 +80,7 @@ class PageTables(Pagevecs):
     def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
         """Whether get_user_pages may have the page of a present entry as it is; if not, it is faulted in. The page
         table lock is held."""
-        return pte.frame is not self.zero_page and (pte.write or not write)
+        return pte.write or not write
 
     async def try_grab_page(self, page: Frame, *, pin: bool) -> None:
         """Take a reference on a mapped page; before v5.7 a pin is one like any other."""

@@ -124,8 +124,7 @@ class Rmap(Swap):
     def page_remove_rmap(self, page: Frame) -> None:
         """A page loses a mapping; with the last one it is mlocked no more.
 
-        So it is when a migration unmaps it, which is a mistake of v3.7's: the next reclaim that meets the page puts it
-        right. The page table lock is held.
+        So it is when a migration unmaps it. The page table lock is held.
         """
         page.change_mapcount(-1)
         if not page.page_mapcount():

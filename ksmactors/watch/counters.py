@@ -20,7 +20,7 @@ class Counters(Watcher):
     unstable flag, those of the last scan included. On later kernels the chains, the dups and KSM's zero pages, too.
 
     Why the protocol keeps it. Each counter is changed where its items are: an item that joins a node counts as shared
-    if it is the first there, else as sharing; the last one to leave takes shared back (spec 5). They count rmap_items,
+    if it is the first there, else as sharing; the last one to leave takes shared back. They count rmap_items,
     not page table entries: what a process has written, unmapped or swapped out stays counted until ksmd, or the node's
     removal, notices; a child's mapping is not counted before ksmd has been there.
 

@@ -22,7 +22,7 @@ class Economy(Watcher):
     from tree 0 again.
 
     *R3.* With merge_across_nodes=0 a search of the unstable tree that finds an equal page on another node ends
-    without an insertion: the page was migrated since it was linked. Before D3 any page on another node ended it,
+    without an insertion: the page was migrated since it was linked. Before that any page on another node ended it,
     equal or not, and everybody whose way led past that entry missed his merge for the rest of the scan. So the page
     in hand and the page that ended the search are equal at that moment. A page in the unstable tree may be written at
     any time, so this is judged only if nobody has written, mapped, unmapped or migrated anything since the checksum
@@ -32,6 +32,9 @@ class Economy(Watcher):
     tree to tree its items come and go, on the right kernel too, and what has not come back when all is quiet is a
     mapping that reverse mapping does not find: the witness `rmap` convicts it. And that pages wait for no long lock
     (S3c, S5h, G8) is a matter of time, which is virtual here.
+
+    No probe. Both promises are about a step: a visit of a tree, the end of a search. It is found in the step that
+    breaks it, and the state is as good after it as before.
     """
 
     name: ClassVar[str] = "economy"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import StableNode
 from ksmactors.later.chain_nodes import ChainNodes, DupNode
@@ -13,6 +15,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher, frame_at
+from ksmactors.watch.probe import Probe, is_half, names_of
 from ksmactors.watch.skipping import Place, Skips, meet, skips_of
 
 CHANGES: Final = (
@@ -71,6 +74,9 @@ class Eventual(Watcher):
     finds its way into the unstable tree, and that every equal page is merged with half way. On `series` all must
     merge. `skipped_in_turns`: X2, on all kernels that have smart_scan; `never_looked_at`: a page is skipped, and its
     skips do not run out.
+
+    A probe for the two kinds that a step brings about: two KSM pages that are equal, a KSM page without a node. What
+    else stays apart was never put together: no step broke it, and the last visit of its pages is shown instead.
     """
 
     name: ClassVar[str] = "eventual"
@@ -218,6 +224,22 @@ class Eventual(Watcher):
         which = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page, _ in pages)
         frames = tuple(page for page, _ in pages)
         return self.convicts(kind, f"equal pages stay apart: {which}; {why}", where=where, about=frames)
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """How many of the pages are KSM pages that should be one; or have no stable node."""
+        kernel, pfns = self.kernel, [int(name[1]) for name in names_of(finding) if name[0] == "pfn"]
+        if finding.kind == "half_ksm_page":
+            return Probe(lambda: sum(is_half(frame_at(kernel, pfn)) for pfn in pfns))
+        if finding.kind == "ksm_pages_unmerged":
+            return Probe(lambda: self._equal_merged(pfns))
+        return None
+
+    def _equal_merged(self, pfns: Sequence[int]) -> bool:
+        """Whether two of some frames are mapped KSM pages of equal content that ksmd would have to make one."""
+        frames = [page for pfn in pfns if (page := frame_at(self.kernel, pfn)) is not None and page.mapcount]
+        merged = [page for page in frames if isinstance(page.stable_node, StableNode)]
+        alike = Counter((page.content, 0 if self.kernel.ksm_merge_across_nodes else page.nid) for page in merged)
+        return max(alike.values(), default=0) > 1 and not self._in_one_chain(merged)
 
     def _has_room(self, page: Frame) -> bool:
         node, kernel = page.stable_node, self.kernel

@@ -18,7 +18,7 @@ class Hlist(Watcher):
     lock of the page that the node had when the changer began to wait for it is not enough either: it must be the page
     that the node has when the list changes.
 
-    Why the protocol keeps it. get_ksm_page(lock) looks at the mapping once more after it has got the lock (R6): a
+    Why the protocol keeps it. get_ksm_page(lock) looks at the mapping once more after it has got the lock (GK6): a
     migration stores kpfn (W3) under the locks of both frames, so while the mapping is still the expected one and the
     lock is held, kpfn cannot change. stable_tree_append locks the KSM page first, and gets the node from its mapping
     under that lock. If the node is stale, no walker can come to it through any page, and remove_node_from_stable_tree
@@ -33,6 +33,9 @@ class Hlist(Watcher):
     N7, S5g (there the damage shows on a weakly ordered machine only, or as a mapping that is missed once).
     `freed_live`: the node was freed with its items while its page is still its own (S5a, S5c, S5f; H1 on v3.9 and
     later).
+
+    No probe. The promise is about a step (who changes the hlist holds a lock), and the step that breaks it is the one
+    that is found. No state before it is wrong and no state after it shows it.
     """
 
     name: ClassVar[str] = "hlist"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.later.chain_nodes import ChainNodes
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, placed_nodes
+from ksmactors.watch.probe import Probe, number_of
 
 
 class Knob(Watcher):
@@ -60,3 +62,20 @@ class Knob(Watcher):
             raise self.convicts(
                 "node_on_migrate_nodes", f"{changed[0]}, and {node} is still on migrate_nodes", about=(node,)
             )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the node has its place by a rule that holds no longer: another value of the knobs than when it got
+        there."""
+        number, kernel = number_of(finding, "node"), self.kernel
+        placed_under: list[dict[str, int]] = []
+
+        def wrong() -> bool:
+            roots = (entry for root in kernel.root_stable_tree for entry in root)
+            if all(node.number != number for node in (*roots, *placed_nodes(kernel))):
+                placed_under.clear()
+                return False
+            if not placed_under:
+                placed_under.append(self._values())
+            return placed_under[0] != self._values()
+
+        return Probe(wrong) if number is not None else None

@@ -29,6 +29,9 @@ class Locality(Watcher):
     What it means when it convicts. The knob does not do what it says; nothing is lost. Cases: S6b (no look at the
     misplacement), S5e with knob 0 (no lock cycle before that look), R3 done wrong (the node of the unstable page not
     compared at all).
+
+    No probe. A node in the tree of another node is right for as long as no search meets it: each migration leaves one.
+    The step that breaks the promise is the merge, which is the one that is found.
     """
 
     name: ClassVar[str] = "locality"

@@ -1,4 +1,4 @@
-"""L1 to L4 of spec 2.2: locks are taken in one order."""
+"""L1 to L4: locks are taken in one order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LockOrder(Watcher, Observer):
     idea). The graph of a schedule is judged at once; those of all schedules of a campaign are put together, and the
     circles that only all of them show are told at its end, since each half may need a schedule of its own.
 
-    The rules of spec 2.2 are judged one by one, without waiting for the other half of a circle: L1 (never wait for
+    The rules are judged one by one, without waiting for the other half of a circle: L1 (never wait for
     ksm_thread_mutex under mmap_sem, a page lock or a page table lock), L2 (never wait for the lock of a page to be
     merged away), L3 (under ksm_thread_mutex at most one mmap_sem), L4 (never wait for mmap_sem under a page lock). L5,
     nothing that may sleep under a spinlock, is judged by the operations themselves, watched or not

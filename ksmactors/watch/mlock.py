@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.base import Watcher, frame_at, mappers_of
+from ksmactors.watch.probe import Probe, address_space, names_of, place_of
 
 
 @dataclass(eq=False, slots=True)
@@ -42,8 +44,8 @@ class MlockKept(Watcher):
     When one looks. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended; if
     the entry has been changed since, or the vma unlocked, or somebody has taken the flag off the KSM page again, the
     hand-over is not asked for. What the flag is at other times is nobody's promise: mlock leaves a page that is busy
-    for reclaim to mark, munlock may not find the other vma, and a migration of v3.9 loses the flag (a mistake of
-    v3.7's), which the next reclaim puts right.
+    for reclaim to mark, munlock may not find the other vma, and a migration loses the flag before v4.4
+    (a mistake of v3.7's), which the next reclaim puts right.
 
     What it means when it convicts. `not_handed_over`: the KSM page can be reclaimed until somebody comes to its locked
     mapping. `old_page_kept`: the old page stays in memory for ever, if a process that has not locked it maps it.
@@ -77,6 +79,7 @@ class MlockKept(Watcher):
                 "copy_not_locked",
                 f"{mm.name} has locked {address:#x}, but the copy that it gets, pfn {pte.frame.pfn}, is not Mlocked",
                 about=(before.frame, pte.frame),
+                names=(("place", mm.number, address),),
             )
 
     def _marked(self, frame: Frame, mlocked: bool) -> None:
@@ -103,4 +106,31 @@ class MlockKept(Watcher):
             f"{one.mm.name} has locked {one.address:#x}, but {wrong}",
             where="try_to_merge_one_page",
             about=(one.page, one.kpage),
+            names=(("place", one.mm.number, one.address),),
         )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the place maps the new page, which is not Mlocked; or whether the old page is Mlocked although no
+        VM_LOCKED vma maps it."""
+        place, pfns = place_of(finding), [int(name[1]) for name in names_of(finding) if name[0] == "pfn"]
+        if place is None or len(pfns) != 2:
+            return None
+        old, new = pfns
+        if finding.kind == "old_page_kept":
+            return Probe(lambda: self._is_kept(old))
+        return Probe(lambda: self._is_unlocked(*place, new))
+
+    def _is_unlocked(self, number: int, address: int, pfn: int) -> bool:
+        """Whether a VM_LOCKED vma maps a frame at an address, and the frame is not Mlocked."""
+        mm = address_space(self.kernel, number)
+        vma, pte = (mm.vma_at(address), mm.ptes.get(address)) if mm is not None else (None, None)
+        if vma is None or not vma.locked or pte is None or pte.migration:
+            return False
+        return pte.frame.pfn == pfn and not pte.frame.mlocked
+
+    def _is_kept(self, pfn: int) -> bool:
+        page = frame_at(self.kernel, pfn)
+        if page is None or not page.mlocked:
+            return False
+        vmas = (mm.vma_at(address) for mm, address in mappers_of(self.kernel, page))
+        return not any(vma is not None and vma.locked for vma in vmas)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, placed_nodes
+from ksmactors.watch.probe import Probe, number_of
 
 
 class OfflineFrames(Watcher):
@@ -70,3 +72,24 @@ class OfflineFrames(Watcher):
                 where="online_pages",
                 about=(frame,),
             )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether the node names an absent frame when the notifier is done; or whether the frame is in use although it
+        is absent."""
+        number, pfn = number_of(finding, "node"), number_of(finding, "pfn")
+        if finding.kind == "node_of_absent_frame" and number is not None:
+            return Probe(lambda: self._names_absent(number))
+        if finding.kind == "used_while_absent" and pfn is not None:
+            return Probe(lambda: self._is_in_use(pfn))
+        return None
+
+    def _names_absent(self, number: int) -> bool:
+        kernel = self.kernel
+        if kernel.ksm_run & KSM_RUN_OFFLINE:
+            return False
+        node = next((one for one in placed_nodes(kernel) if one.number == number), None)
+        return node is not None and any(node.kpfn in pfns for pfns in kernel.absent_ranges())
+
+    def _is_in_use(self, pfn: int) -> bool:
+        node = self.kernel.nodes[pfn // self.kernel.frames_per_node]
+        return node.is_absent(pfn) and any(frame.pfn == pfn and frame.refcount for frame in node.frames)

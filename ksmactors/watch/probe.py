@@ -274,6 +274,11 @@ def names_no_node(page: Frame | None) -> bool:
     return page is not None and page.is_ksm and page.stable_node is None
 
 
+def is_half(page: Frame | None) -> bool:
+    """Whether a page that is mapped is a KSM page without a node. (One that is only in swap may be.)"""
+    return page is not None and page.mapcount > 0 and names_no_node(page)
+
+
 def _is_sound(obj: object, kernel: Ksm) -> bool:
     """Whether an entry of a tree is where it says that it is."""
     if isinstance(obj, StableNode):

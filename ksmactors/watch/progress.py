@@ -33,7 +33,7 @@ class Progress(Watcher):
     """A schedule comes to its end: no actors keep each other busy for ever, nobody who could move never gets to.
 
     What is promised. Every loop of the protocol that waits for somebody else ends once that one has moved: the spin
-    on a frozen page (R4), the restart of a search at a stale entry, the retry of get_ksm_page when kpfn has changed,
+    on a frozen page (GK4), the restart of a search at a stale entry, the retry of get_ksm_page when kpfn has changed,
     ten passes of a migration, break_ksm until no KSM page is there. Each round is paid for by a change that somebody
     else has made, and nobody makes changes without end.
 
@@ -51,7 +51,7 @@ class Progress(Watcher):
     be shown, the schedule just was too long, and stays inconclusive.
 
     What it means when it convicts. `livelock`: in the function the last actor goes round, and nothing that anybody
-    may do ends it: R4 without its test of the swap cache, a retry whose condition nobody changes any more.
+    may do ends it: GK4 without its test of the swap cache, a retry whose condition nobody changes any more.
     `starvation`: the function is the one in which the starved actor waits for its turn. Not found here: pages that
     are merged and broken again in every scan (S6m); that is progress of a kind, and `eventual` convicts it.
     """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, is_stale
+from ksmactors.watch.probe import Probe, number_of
 
 
 class Pruning(Watcher):
@@ -52,3 +54,22 @@ class Pruning(Watcher):
                     where="scan_get_next_rmap_item",
                     about=(node,),
                 )
+
+    def probe(self, finding: Finding) -> Probe | None:
+        """Whether a scan found the node on the list without a page, and left it there: the unstable trees are reset
+        after the pruning."""
+        number, kernel = number_of(finding, "node"), self.kernel
+        stale_at_start = kept = False
+
+        def wrong() -> bool:
+            nonlocal stale_at_start, kept
+            node = next((one for one in kernel.migrate_nodes if one.number == number), None)
+            if node is None or not node.alive:
+                stale_at_start = kept = False
+            elif kernel.root_unstable_tree[0].reset_in != kernel.ksm_scan.seqnr:
+                stale_at_start = not kernel.ksm_merge_across_nodes and is_stale(kernel, node)
+            else:
+                kept = kept or stale_at_start
+            return kept
+
+        return Probe(wrong) if number is not None else None

@@ -18,7 +18,7 @@ class References(Watcher):
     one for the swap cache and one for a place in a pagevec. A swap slot is counted by the entries that name it.
 
     What is promised. The last reference frees a frame; so each page table entry has one, the swap cache has one, who
-    isolates, pins or looks up has one, a place in a pagevec is one (spec 2.4). The map count is the number of entries:
+    isolates, pins or looks up has one, a place in a pagevec is one. The map count is the number of entries:
     a merge write-protects a page only if both counts agree that nobody else is there (C5), and a migration goes on only
     if nothing but its own reference is left (C1, C2).
 

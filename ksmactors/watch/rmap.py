@@ -10,7 +10,7 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Probe, address_space, found_by_walk, frame_at, names_no_node, number_of, place_of
+from ksmactors.watch.probe import Probe, address_space, found_by_walk, frame_at, is_half, number_of, place_of
 
 
 class ReverseMapping(Watcher):
@@ -81,7 +81,7 @@ class ReverseMapping(Watcher):
         """Whether what is mapped at the place is found there, whichever page it is by then."""
         place, pfn, kernel = place_of(finding), number_of(finding, "pfn"), self.kernel
         if finding.kind == "half_ksm_page" and pfn is not None:
-            return Probe(lambda: _is_half(frame_at(kernel, pfn)))
+            return Probe(lambda: is_half(frame_at(kernel, pfn)))
         return Probe(lambda: self._is_lost(*place)) if place is not None else None
 
     def _is_lost(self, number: int, address: int) -> bool:
@@ -112,8 +112,3 @@ class ReverseMapping(Watcher):
         known = "H0, K1 or K3" if vma is not None and vma.mergeable else "not mergeable there: H4b, H8, or a fork"
         items = len(list(node.hlist()))
         return f"its stable node, {place}, has {items} items for {page.mapcount} mappings ({known})"
-
-
-def _is_half(page: Frame | None) -> bool:
-    """Whether a page that is mapped is a KSM page without a node. (One that is only in swap may be.)"""
-    return page is not None and page.mapcount > 0 and names_no_node(page)

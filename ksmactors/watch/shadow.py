@@ -61,7 +61,7 @@ class ShadowMemory(Watcher):
     the old page. (So it is in v3.9; a process that does direct I/O must not fork.)
 
     What it means when it convicts. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
-    hazard of v3.9 that spec 9 knows does this.
+    known hazard of v3.9 does this.
     """
 
     name: ClassVar[str] = "shadow"

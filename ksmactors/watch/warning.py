@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.probe import Behind, Probe, frame_at, number_of
+
+KNOWN: Final = " (v3.9 warns of that where G9, G9-migration, H4 or H4b has happened)"
 
 
 class Warnings(Watcher):
@@ -17,8 +19,10 @@ class Warnings(Watcher):
     There are two in mm/ksm.c. An rmap_item that says it has been in the unstable tree for more than one scan: the
     cursor has passed over it, or full_scans was counted twice. And, in v3.9, a stable node that is to be removed while
     its page is mapped (S4b, S4c, S4e): that can be in v3.9, since a process that exits leaves ksmd's list before its
-    page tables go (G9), and since a fault can bring a KSM page back behind run=2 (H4, H4b). Later kernels do not warn
-    of it. A warning is told at the instant at which it is printed; there is no time at which one is to be expected.
+    page tables go (G9), since ksmd drops the rmap_item of a page that it passes over while the page migrates
+    (G9-migration), and since a fault can bring a KSM page back behind run=2 (H4, H4b). Later kernels do not
+    warn of it. A warning is told at the instant at which it is printed; there is no time at which one is to be
+    expected.
     """
 
     name: ClassVar[str] = "warning"
@@ -29,7 +33,7 @@ class Warnings(Watcher):
         machine.trace.listen(ev.KSM_WARN, self._warned)
 
     def _warned(self, function: str, message: str) -> None:
-        known = " (v3.9 warns of that where G9, H4 or H4b has happened)" if function == "remove_stable_node" else ""
+        known = KNOWN if function == "remove_stable_node" else ""
         raise self.convicts("kernel_warning", message + known, where=function, about=(self.kernel.warned_of,))
 
     def probe(self, finding: Finding) -> Probe | None:

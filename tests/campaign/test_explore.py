@@ -266,6 +266,14 @@ def test_a_state_of_something_else_is_refused(options: dict[str, Any], message: 
         ksmactors.explore(Reorder3, out=tmp_path, resume=True, **options)
 
 
+def _with_mask(text: str, place: int) -> str:
+    """The state with an actor that there is not in one of the masks of each choice."""
+    state = json.loads(text)
+    for node in state["search"]["path"]:
+        node[place] |= 1 << 13
+    return json.dumps(state)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -273,6 +281,9 @@ def test_a_state_of_something_else_is_refused(options: dict[str, Any], message: 
         (lambda _: "{}", "is no state of an exploration that this version reads"),
         (lambda text: text.replace('"path":[[', '"path":[["x",'), "makes no sense"),
         (lambda text: text.replace('"again":', '"gain":'), "makes no sense"),
+        (lambda text: text.replace('"write ', '"read '), r"does not fit: after the same 0 choices it has .*\(read "),
+        (lambda text: _with_mask(text, 5), "does not fit: .* it has actors asleep that there are not"),
+        (lambda text: _with_mask(text, 7), "makes no sense"),
     ],
 )
 def test_a_damaged_state_is_refused(damage: Callable[[str], str], message: str, tmp_path: Path) -> None:

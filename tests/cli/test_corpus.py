@@ -29,7 +29,7 @@ def test_json_has_a_row_for_each_case(capsys: Capsys) -> None:
 
 
 def test_a_case_goes_by_its_other_names_too(capsys: Capsys) -> None:
-    """What the specification has under two numbers is found under both, and told under one."""
+    """A case with two names is found by both, and shown under one."""
     assert main(["corpus", "D4", "R1", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["case"] == "R1"
@@ -97,7 +97,7 @@ def test_markdown(capsys: Capsys) -> None:
     assert main(["corpus", "S1a", "S5e", "--markdown"]) == 0
     header, line, control, case = capsys.readouterr().out.splitlines()
 
-    assert header == "| case | what goes wrong | witness | directed |"
+    assert header == "| case | what goes wrong | watcher | directed |"
     assert set(line) == {"|", " ", "-"}
     assert control.endswith("| (control) | silent |")
     assert case.endswith("| lifetime | shown |")

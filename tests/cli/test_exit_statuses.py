@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
+import click
 import orjson
 import pytest
 
@@ -20,7 +22,7 @@ from ksmactors.analysis.reading import LogReader
 from ksmactors.campaign import corpus
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import make_subject
-from ksmactors.cli import COMMANDS, main
+from ksmactors.cli import COMMANDS, cli, main
 from ksmactors.conformance.comparing import Comparison
 from ksmactors.conformance.emulator import Performance
 from ksmactors.conformance.language import Scenario
@@ -67,7 +69,11 @@ TABLE: Final = [
     ("replay {endless} --trust", INCONCLUSIVE),
     ("replay {interrupted} --trust", INTERRUPTED),
     ("shrink {found} --trust", FOUND),
+    ("shrink {found}", USAGE),
     ("shrink {tmp}/none", USAGE),
+    ("shrink {gone}", INCONCLUSIVE),
+    ("shrink {crashed} --trust", CRASHED),
+    ("shrink {interrupted} --trust", INTERRUPTED),
     ("analyze {clean}", 0),
     ("analyze {clean} --sql 'SELECT 1'", 0),
     ("analyze {log}", FOUND),
@@ -126,6 +132,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, workload in (("clean", "Fine"), ("log", "Finds")):
         made[name] = str(tmp / name)
         assert main(["run", known[workload], "-q", "--log", made[name]]) in (0, 1)
+    write("gone", json.dumps({"schedule": schedule("classic.lost"), "signature": "model/lost_update@run"}))
     write("empty", b"")
     write("cut", Path(made["clean"]).read_bytes()[:40])
     write("other", RECORDING.read_text().replace("pages_sharing", "pages_other", 1).replace("merge2", "merge3"))
@@ -213,14 +220,36 @@ def test_the_table_has_every_command() -> None:
     assert has.keys() == set(COMMANDS)
     everything = {0, FOUND, USAGE, CRASHED, INCONCLUSIVE, INTERRUPTED}
     assert all(has[name] == everything for name in ("run", "stress", "explore", "replay"))
-    assert all({USAGE} < has[name] for name in COMMANDS)
+    assert has["shrink"] == everything - {0}
+    assert all({0, USAGE, INTERRUPTED} <= has[name] for name in ("analyze", "corpus", "conform", "estimate", "list"))
+    assert all(FOUND in has[name] for name in ("analyze", "corpus", "conform"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_our_own_defects(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What no command expects ends each of them with 3, a traceback, and the request to report it."""
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    command = cli.get_command(click.Context(cli), name)
+    monkeypatch.setattr(command, "callback", fails)
+    monkeypatch.setattr(command, "params", [])
+    assert main([name]) == CRASHED
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "this is a defect of ksmactors" in err
 
 
 NOBODY_READS: Final[dict[str, Callable[[dict[str, str]], list[str]]]] = {
     "run": lambda _: ["run", "fork_storm"],
     "stress": lambda _: ["stress", "classic.abba", "--seeds", "1"],
     "explore": lambda files: ["explore", files["Fine"]],
+    "replay": lambda files: ["replay", files["fine"]],
+    "shrink": lambda files: ["shrink", files["found"], "--trust"],
     "analyze": lambda files: ["analyze", files["clean"]],
+    "corpus": lambda _: ["corpus", "S1a"],
+    "list": lambda _: ["list", "events"],
     "conform": lambda files: ["conform", files["scenario"]],
     "estimate": lambda files: ["estimate", files["image"]],
 }

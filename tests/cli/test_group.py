@@ -146,7 +146,7 @@ def _break(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail() -> None:
         raise error
 
-    module = import_module("ksmactors.cli.listing")
+    module = import_module("ksmactors.cli.listed")
     monkeypatch.setitem(module._LISTS, "events", fail)
 
 

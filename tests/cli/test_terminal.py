@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import ksmactors
+from ksmactors.cli.report import COMMAND, INDENT, _folded
 from ksmactors.escaping import escaped, escaped_lines
 from ksmactors.events.terminal import PersonForm
 from ksmactors.interleave.schedule import Schedule, decode, encode
 from tests.campaign.test_header import changed
+from tests.helpers.terminal import on_terminal
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\x08\x7f\x85"
 """An OSC, a CSI in seven and in eight bits, bidirectional controls, a backspace, DEL and NEL."""
@@ -67,35 +65,6 @@ class Fails(Watcher):
 """
 
 
-def on_terminal(*args: str, cwd: Path) -> tuple[int, str]:
-    """Run a command whose standard streams are a terminal; returns its status and all that the terminal got."""
-    ours, theirs = pty.openpty()
-    environment = {
-        **os.environ,
-        "NO_COLOR": "1",
-        "TERM": "xterm",
-        "COLUMNS": "200",
-        "XDG_STATE_HOME": str(cwd / "state"),
-    }
-    environment["PYTHONPATH"] = str(Path(ksmactors.__file__).parents[1])
-    with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", *args], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=environment
-    ) as process:
-        os.close(theirs)
-        got = bytearray()
-        while True:
-            try:
-                part = os.read(ours, 1 << 16)
-            except OSError:  # EIO: nobody has the other end open
-                break
-            if not part:
-                break
-            got += part
-        status = process.wait(timeout=60)
-    os.close(ours)
-    return status, got.decode().replace("\r\n", "\n")
-
-
 def own_controls_removed(text: str) -> str:
     """Without what the progress bar does to its own line: move there, clear it, hide the cursor."""
     return re.sub("\r|\x1b\\[(?:[?]25[lh]|[12]K|1A)", "", text)
@@ -107,6 +76,18 @@ def plugin(tmp_path: Path) -> Path:
     path = tmp_path / "plugin.py"
     path.write_text(PLUGIN)
     return path
+
+
+def test_long_lines_are_folded_to_fit() -> None:
+    """The rest of a long line is indented below it, and no name is broken; a command to copy stays one line."""
+    line = "held until step 8122; broken for good at 8123: ksmd in remove_rmap_item_from_tree < " + "a < " * 40
+
+    parts = _folded(line.strip(), 80)
+
+    assert all(len(part) + INDENT <= 80 for part in parts)
+    assert all(part.startswith(" " * INDENT) for part in parts[1:])
+    assert " ".join(" ".join(parts).split()) == line.strip()
+    assert _folded(f"{COMMAND}{line}", 80) == [f"{COMMAND}{line}"]
 
 
 COMMANDS = [
@@ -131,6 +112,7 @@ COMMANDS = [
     (["list", EVIL], 2),
     (["replay", EVIL], 2),
     (["corpus", EVIL], 2),
+    (["docs", EVIL], 2),
     (["conform", EVIL], 2),
     (["conform", "scenario.txt"], 2),
     (["conform", "comment.txt"], 0),

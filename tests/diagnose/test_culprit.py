@@ -69,6 +69,8 @@ def found_with(subject: Subject) -> Outcome:
         ("S6a", "remove_node_from_stable_tree", "writes nid", "get_ksm_page"),  # an erasure of what is no member
         ("S5b", "ksm_migrate_page", "writes mapping", "migrate_page_copy"),  # naming
         ("R7", "alloc_roots", "writes unstable_tree", "merge_across_nodes_store"),  # another tree
+        ("S6d", "merge_across_nodes_store", "writes ksm_merge_across_nodes", ""),  # knob
+        ("X5a", "replace_page_at", "writes pte", "try_to_merge_one_page"),  # mlock
     ],
 )
 def test_the_step_that_broke_it(case: str, function: str, operation: str, caller: str) -> None:
@@ -104,6 +106,53 @@ def test_watchers_name_the_function_that_is_wrong(cls: type[Ksm], watch: str, fu
     assert outcome.defect is not None
     assert outcome.defect.watcher == watch
     assert function in re.findall(r"\w+", " ".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("cls", "kernel", "watch", "workload", "function"),
+    [
+        (broken.PrunesNothing, "series", "pruning", "numa_pingpong", "scan_get_next_rmap_item"),
+        (Ksm, "v3.9", "eventual", "numa_pingpong", "remove_migration_pte"),
+    ],
+)
+def test_a_predicate_over_state_finds_the_step(
+    cls: type[Ksm], kernel: str, watch: str, workload: str, function: str
+) -> None:
+    """Where nothing is wrong at the step that finds it, the state since an earlier step is."""
+    subject = make_subject(workload, kernel=kernel, watch=watch)
+    broke = explanation_of(found_with(subject if cls is Ksm else subject_with(cls, workload, watch))).broke
+
+    assert broke.by is not None
+    assert broke.held_until is not None
+    assert function in (broke.by.function, *broke.by.callers)
+
+
+def test_who_looked_before_another_broke_it() -> None:
+    """Where one actor broke what another relied on, both are told: S3's ksmd looks, and waits, before the migration."""
+    broke = case_explained("S3").broke
+
+    assert broke.by is not None
+    assert broke.by.actor == "migrationd/1"
+    assert broke.looked is not None
+    assert broke.looked.actor == "ksmd"
+    assert broke.looked.step <= broke.by.step
+    assert broke.came_back is not None
+    assert broke.came_back.step > broke.by.step
+    assert "ksmd had looked at" in str(broke)
+    assert "stable_tree_search" in str(broke)
+
+
+def test_what_was_done_at_the_very_page_is_told() -> None:
+    """R1's unmerging passes the page by: the functions that had its address are told, though they touched nothing."""
+    assert "break_ksm" in case_explained("R1").broke.after
+
+
+def test_the_outermost_function_tells_what_it_was_all_about() -> None:
+    """Where no step is known to have broken it, the finder's outermost function is told, too."""
+    found = Break(finder="ksmd", found_in=("a", "b", "c", "d", "e"))
+
+    assert found.found == "found by ksmd in a < b < c < ... < e"
+    assert Break(finder="ksmd", found_in=("a", "b", "c", "d")).found == "found by ksmd in a < b < c < d"
 
 
 def test_what_is_never_done_names_the_last_visit() -> None:

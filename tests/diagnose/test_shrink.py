@@ -18,8 +18,8 @@ from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject, make_subject
 from ksmactors.diagnose import trying
-from ksmactors.diagnose.passes import READABLE_DEPARTURES
 from ksmactors.diagnose.replaying import recorded
+from ksmactors.diagnose.restarts import READABLE_DEPARTURES
 from ksmactors.diagnose.shrink import Shrunk, shrink
 from ksmactors.errors import NotShownAgain, UsageError
 from ksmactors.history.cases import CASES
@@ -86,6 +86,19 @@ class Interrupted(Counts):
     async def run(self, table: Table) -> None:
         Interrupted.schedules += 1
         if Interrupted.schedules == 6:
+            raise KeyboardInterrupt
+        await super().run(table)
+
+
+class InterruptedAtLast(Lost):
+    """Ctrl-C in the schedules with these numbers"""
+
+    schedules = 0
+    at: tuple[int, ...] = ()
+
+    async def run(self, table: Table) -> None:
+        InterruptedAtLast.schedules += 1
+        if InterruptedAtLast.schedules in InterruptedAtLast.at:
             raise KeyboardInterrupt
         await super().run(table)
 
@@ -241,12 +254,37 @@ def test_no_other_signature_whatever_the_budget(budget: int) -> None:
         assert small.tried <= budget
 
 
+def test_it_ends_when_enough_are_gone(found: Outcome) -> None:
+    """With `enough` it ends at the first confirmed candidate that has no more departures, in fewer schedules."""
+    small = trio.run(partial(shrink, recorded(found.schedule, trust=True), enough=8))
+    assert len(small.departures) <= 8
+    assert small.stopped_by == "8 departures"
+    assert small.tried < shrunk(found).tried
+    assert signature_of(small.outcome) == signature_of(found)
+
+
+def test_only_what_all_watchers_agree_on_is_reported(found: Outcome) -> None:
+    """What is reported as the smallest so far, were it stopped there, would be the result."""
+    reported: list[tuple[int, int]] = []
+    whole = trio.run(
+        partial(
+            shrink,
+            recorded(found.schedule, trust=True),
+            max_schedules=60,
+            on_try=lambda tried, left: reported.append((tried, left)),
+        )
+    )
+    assert reported[-1][1] == len(whole.departures)
+    for tried, left in reported:
+        assert len(shrunk(found, budget=tried).departures) == left
+
+
 def test_a_budget_in_seconds(found: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is up it ends, even within a schedule, with the smallest so far, and says so."""
     clock = count()
     monkeypatch.setattr(trying, "monotonic", lambda: next(clock))
-    small = trio.run(partial(shrink, recorded(found.schedule, trust=True), max_seconds=100))
-    assert small.stopped_by == "--max-seconds 100"
+    small = trio.run(partial(shrink, recorded(found.schedule, trust=True), max_seconds=60))
+    assert small.stopped_by == "--max-seconds 60"
     assert not small.interrupted
     assert signature_of(small.outcome) == signature_of(found)
     assert small.left == f"{len(small.departures)} of {small.of} departures left"
@@ -299,6 +337,35 @@ def test_ctrl_c_keeps_the_smallest_so_far() -> None:
     assert small.tried == 5
     assert small.outcome.defect is not None
     assert len(small.departures) <= small.of
+
+
+@pytest.mark.parametrize("from_the_end", [1, 2])
+def test_ctrl_c_in_the_last_replays(from_the_end: int) -> None:
+    """Ctrl-C while the result is verified or told loses nothing: the same result, said to be interrupted."""
+    InterruptedAtLast.at = ()
+    found = first_found(make_subject(InterruptedAtLast))
+    InterruptedAtLast.schedules = 0
+    undisturbed = shrunk(found)
+    assert not undisturbed.interrupted
+
+    InterruptedAtLast.at = (InterruptedAtLast.schedules - from_the_end + 1,)
+    InterruptedAtLast.schedules = 0
+    small = shrunk(found)
+    assert small.interrupted
+    assert (small.outcome.schedule, small.story) == (undisturbed.outcome.schedule, undisturbed.story)
+
+
+def test_ctrl_c_twice_in_the_last_replay() -> None:
+    """Who insists is not kept waiting."""
+    InterruptedAtLast.at = ()
+    found = first_found(make_subject(InterruptedAtLast))
+    InterruptedAtLast.schedules = 0
+    shrunk(found)
+    last = InterruptedAtLast.schedules
+    InterruptedAtLast.at, InterruptedAtLast.schedules = (last, last + 1), 0
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # alone, or in a group as trio makes it
+        shrunk(found)
+    assert "KeyboardInterrupt" in repr(caught.value)
 
 
 def test_ctrl_c_before_anything() -> None:

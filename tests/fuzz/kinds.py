@@ -18,28 +18,26 @@ from typing import Any, ClassVar, Final
 import anyio
 
 from ksmactors.analysis.reading import LogReader
-from ksmactors.analysis.report import Report
-from ksmactors.analysis.store import Logs
-from ksmactors.campaign.explore import Budget, Exploration, exploring, make_search
-from ksmactors.campaign.outcome import Verdict
-from ksmactors.campaign.resuming import keep, restore
+from ksmactors.campaign.findings import slug
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.subject import make_subject
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.language import parse, read_scenario
-from ksmactors.diagnose.replaying import by_names, recorded
-from ksmactors.errors import KsmActorsError
+from ksmactors.errors import USAGE, KsmActorsError
 from ksmactors.estimate.gather import Gathering, Request
 from ksmactors.events.logs import open_log
 from ksmactors.interleave.schedule import PREFIX, Schedule, decode, encode
 from tests.estimate.cores import Load, core
+from tests.fuzz.commanding import Broken, performed
+from tests.fuzz.hostile import TEXTS, deep, doubled_key, hostile_header
 from tests.fuzz.mutating import Change, mutated, mutated_json
 
+STATE_FILES: Final = "exploration-*.json"
+
+FORMS: Final = (["-q"], ["--json"], [])
+"""Options that say how a command answers."""
+
 SCENARIOS: Final = Path(__file__).parents[1] / "conformance" / "scenarios"
-
-
-class Broken(Exception):
-    """A mutated file made ksmactors say that it is at fault itself."""
 
 
 class Kind(ABC):
@@ -64,16 +62,15 @@ class Kind(ABC):
         path = self.place / "mutant"
         path.write_bytes(data)
         try:
-            self.read(path, data)
+            return self.read(path, data)
         except KsmActorsError as error:
             if error.exit_status == 3:
                 raise Broken(str(error)) from error
             return False
-        return True
 
     @abstractmethod
-    def read(self, path: Path, data: bytes) -> None:
-        """Read it as the command that is for it does."""
+    def read(self, path: Path, data: bytes) -> bool:
+        """Read it as the command that is for it does; whether it was accepted."""
 
 
 def _strings() -> list[str]:
@@ -105,27 +102,20 @@ class Schedules(Kind):
 
     def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
         text = self.samples[sample % len(self.samples)].decode()
-        way = changes[0][1] % 4
+        way = changes[0][1] % 7
         if way == 0:
             return mutated(text.encode(), self.samples, changes)
         if way == 1:
             return _with_header(text, changes)
+        if way in (4, 5, 6):
+            return _with_hostile_header(text, changes, cut=way == 6)
         packed = urlsafe_b64decode(text[len(PREFIX) :] + "==")[4:]
         streams = [zlib.decompress(urlsafe_b64decode(one.decode()[len(PREFIX) :] + "==")[4:]) for one in self.samples]
         stream = mutated(zlib.decompress(packed), streams, changes)
         return _wrapped(zlib.compress(stream)) if way == 2 else _wrapped(mutated(packed, [packed], changes))
 
-    def read(self, path: Path, data: bytes) -> None:
-        then = recorded(str(path))
-        plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, replayed=then.schedule)
-        campaign = Campaign(plan)
-        anyio.run(campaign.run, backend="trio")
-        outcomes = [] if campaign.last is None else [campaign.last]
-        if outcomes and not then.fits(outcomes[0]):
-            outcomes.append(anyio.run(by_names, then, backend="trio"))
-        for outcome in outcomes:
-            if outcome.verdict is Verdict.BROKEN:
-                raise Broken(str(outcome.error)) from outcome.error
+    def read(self, path: Path, data: bytes) -> bool:
+        return performed(["replay", str(path), *FORMS[zlib.crc32(data) % len(FORMS)]]) != USAGE
 
 
 def _with_header(text: str, changes: Sequence[Change]) -> bytes:
@@ -135,6 +125,14 @@ def _with_header(text: str, changes: Sequence[Change]) -> bytes:
         return encode(Schedule(header, schedule.turns, schedule.draws, schedule.departures)).encode()
     except (ValueError, TypeError):  # no JSON, or no text: nobody can write it either
         return text.encode()
+
+
+def _with_hostile_header(text: str, changes: Sequence[Change], *, cut: bool) -> bytes:
+    """The string with another header, and without its choices if they are cut off."""
+    schedule = decode(text)
+    runs = [] if cut else schedule.runs
+    other = Schedule(hostile_header(schedule.header, changes), None, schedule.draws, schedule.departures, runs=runs)
+    return encode(other).encode()
 
 
 def _wrapped(packed: bytes) -> bytes:
@@ -155,10 +153,19 @@ class Findings(Schedules):
 
     def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
         data = self.samples[sample % len(self.samples)]
-        way = changes[0][1] % 3
+        way, where, what = changes[0][1] % 6, changes[0][1] >> 8, changes[0][2]
         if way == 0:
             return mutated(data, self.samples, changes)
         content = json.loads(data)
+        if way == 3:
+            content["schedule"] = _with_hostile_header(content["schedule"], changes, cut=what % 2 == 0).decode()
+            return json.dumps(content).encode()
+        if way == 4:
+            return doubled_key(data.decode(), where, what).encode()
+        if way == 5:
+            content[list(content)[where % len(content)]] = TEXTS[what % len(TEXTS)]
+            text = json.dumps(content)
+            return (text if where % 3 else text.replace('"x"', deep((500, 1500, 200_000)[what % 3]))).encode()
         if way == 1:
             return json.dumps(mutated_json(content, changes)).encode()
         content["schedule"] = _with_header(content["schedule"], changes).decode()
@@ -175,7 +182,7 @@ class Scenarios(Kind):
         files = sorted(SCENARIOS.glob("*.txt"), key=lambda path: path.stat().st_size)
         return [path.read_bytes() for path in files[:40]]
 
-    def read(self, path: Path, data: bytes) -> None:
+    def read(self, path: Path, data: bytes) -> bool:
         scenario = read_scenario(path)
         operations = list(scenario.operations)
         numbers = [one.number for one in operations if one.name != "requires"]
@@ -184,6 +191,7 @@ class Scenarios(Kind):
             if performed.failure is not None and getattr(performed.failure, "exit_status", 3) == 3:
                 raise Broken(str(performed.failure)) from performed.failure
         parse(data.decode("utf-8", "replace"))
+        return zlib.crc32(data) % 64 != 0 or performed(["conform", str(path), "-q"]) != USAGE
 
 
 class LogFiles(Kind):
@@ -211,12 +219,13 @@ class LogFiles(Kind):
             return gzip.compress(mutated(self.samples[sample % 2], self.samples, changes))
         return data
 
-    def read(self, path: Path, data: bytes) -> None:
+    def read(self, path: Path, data: bytes) -> bool:
         for _ in (reader := LogReader(str(path))).events():
             pass
         if reader.result()[0].events and zlib.crc32(data) % 32 == 0:
-            with Logs([str(path)]) as logs:
-                Report.of(logs)
+            form = FORMS[zlib.crc32(data) // 32 % len(FORMS)]
+            return performed(["analyze", str(path), *form]) != USAGE
+        return True
 
 
 class Cores(Kind):
@@ -240,9 +249,12 @@ class Cores(Kind):
             return mutated(head, self.samples, changes) + rest
         return mutated(data, self.samples, changes)
 
-    def read(self, path: Path, data: bytes) -> None:
+    def read(self, path: Path, data: bytes) -> bool:
+        if zlib.crc32(data) % 32 == 0:
+            return performed(["estimate", str(path), *FORMS[zlib.crc32(data) // 32 % len(FORMS)]]) != USAGE
         gathering = Gathering(Request([str(path)], []), lambda *_: None)
         gathering.read()
+        return True
 
 
 class States(Kind):
@@ -250,52 +262,53 @@ class States(Kind):
 
     name = "states"
 
-    def exploration(self, number: int) -> Exploration:
+    @staticmethod
+    def command(number: int, out: Path) -> list[str]:
+        """What makes a state of a kind, and goes on with it with `--resume`."""
         workload, algorithm = (("classic.lost", "dpor"), ("classic.reorder_3", "bounded"), ("classic.abba", "dpor"))[
             number
         ]
-        return exploring(make_subject(workload), make_search(algorithm, None), Budget(4), None)
+        return ["explore", workload, "--algorithm", algorithm, "--out", str(out), "--max-schedules"]
 
     @cached_property
     def samples(self) -> list[bytes]:
         made = []
         for number in range(3):
-            exploration = self.exploration(number)
-            anyio.run(exploration.run, backend="trio")
-            path = self.place / f"state{number}"
-            keep(exploration, path)
+            out = self.place / f"state{number}"
+            performed([*self.command(number, out), "2"])
+            (path,) = out.glob(STATE_FILES)
             made.append(path.read_bytes())
         return made
 
     def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
         data = self.samples[sample % len(self.samples)]
-        if changes[0][1] % 3 == 0:
+        way, where, what = changes[0][1] % 5, changes[0][1] >> 8, changes[0][2]
+        if way == 0:
             return mutated(data, self.samples, changes)
         content = json.loads(data)
+        if way == 1:
+            key = ("search", "tally", "found", "again", "digests")[where % 5]
+            content[key] = "HERE"
+            return json.dumps(content).replace('"HERE"', deep((500, 1500, 200_000)[what % 3])).encode()
         part = ("search", "search", "tally", "found")[changes[0][2] % 4]
+        if way == 2 and isinstance(content[part], dict):
+            content[part] = "HERE"
+            inside = doubled_key(json.dumps(json.loads(data)[part]), where, what)
+            return json.dumps(content).replace('"HERE"', inside).encode()
         content[part] = mutated_json(content[part], changes)
         return json.dumps(content).encode()
 
-    def read(self, path: Path, data: bytes) -> None:
-        last: KsmActorsError | None = None
+    def read(self, path: Path, data: bytes) -> bool:
         for number in range(3):
-            exploration = self.exploration(number)
-            try:
-                restore(exploration, path)
-            except KsmActorsError as error:
-                last = error
-                continue
-            try:
-                anyio.run(exploration.run, backend="trio")
-            except KsmActorsError as error:  # the workload is said not to be deterministic: what the state says is not
-                if type(error).__name__ != "NotDeterministic":
-                    raise
-            if (crash := exploration.tally.crash) is not None:
-                raise Broken(str(crash.outcome.error)) from crash.outcome.error
-            exploration.tally.as_json()
-            return
-        assert last is not None
-        raise last
+            out = self.place / f"state{number}"
+            workload = self.command(number, out)[1]
+            if f'"{workload}"'.encode() in data or number == 2:
+                break
+        for old in out.iterdir():
+            old.unlink()
+        (out / f"exploration-{slug(workload)}.json").write_bytes(data)
+        form = FORMS[zlib.crc32(data) % len(FORMS)]
+        return performed([*self.command(number, out), "6", "--resume", *form]) != USAGE
 
 
 KINDS: Final[dict[str, type[Kind]]] = {

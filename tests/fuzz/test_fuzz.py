@@ -33,8 +33,9 @@ class Careless(KINDS["elf"]):  # type: ignore[misc]
 
     name = "careless"
 
-    def read(self, path: Path, data: bytes) -> None:
+    def read(self, path: Path, data: bytes) -> bool:
         assert data[4] in (1, 2)
+        return True
 
 
 def test_a_careless_reader_is_convicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_locked_page() -> None:
 
 
 def test_freed_and_reused_before_the_reference() -> None:
-    """R5: a frame that is freed and used again between the look at its mapping and the reference is not the node's."""
+    """GK5: a frame that is freed and used again between the look at its mapping and the reference is not the node's."""
 
     async def play(s: Stage) -> None:
         k = await s.process("K", 3, 3)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ksmactors.litmus import Litmus, Scene
+from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.devices import IoPin
-from ksmactors.parameters import Int
 
 STORES = (8, 9)
 """What the device stores, one after the other."""
@@ -16,24 +15,33 @@ class MergeMeetsDma(Litmus):
     name = "litmus.merge_meets_dma"
     least_nodes = 1
 
-    swapped = Int(0, "whether the page has gone to swap and come back since it was pinned", high=1)
-
     async def run(self, scene: Scene) -> None:
         await scene.process("B", 7, 7)
         await scene.scan(2)
         a = await scene.process("A", 7)
         pin = await scene.kernel.start_io(a.mm, a.start, True)
         assert isinstance(pin, IoPin)
-        if self.swapped:
-            scene.start_swap()
-            await scene.to_swap_cache(a, 0)
-            await scene.read(a, 0)
+        await self._after_pin(scene, a)
         await scene.meet({"ksmd": scene.scan(2), "dma": self._store(scene, pin)})
         await scene.kernel.end_io(pin)
+
+    async def _after_pin(self, scene: Scene, a: Proc) -> None:
+        """What happens to the page between its pin and the first store."""
 
     async def _store(self, scene: Scene, pin: IoPin) -> None:
         for token in STORES:
             await scene.kernel.device_write(pin, scene.kernel.contents.token(token))
+
+
+class SwappedMergeMeetsDma(MergeMeetsDma):
+    """ksmd comes to a page that is pinned for a device, and has gone to the swap cache and come back since."""
+
+    name = "litmus.swapped_merge_meets_dma"
+
+    async def _after_pin(self, scene: Scene, a: Proc) -> None:
+        scene.start_swap()
+        await scene.to_swap_cache(a, 0)
+        await scene.read(a, 0)
 
 
 class WritebackMeetsMerge(Litmus):

@@ -18,3 +18,19 @@ class ScanMeetsSwitch(Litmus):
         await scene.exit(a)
         switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
         await scene.meet({"ksmd": scene.scan(), "admin": switch})
+
+
+class PassingMeetsSwitch(Litmus):
+    """ksmd passes over a KSM page that moves to another node, and merge_across_nodes is written."""
+
+    name = "litmus.passing_meets_switch"
+
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        await scene.store(b, 0, 8)
+        page = scene.frame(a, 0)
+        switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
+        migration = scene.kernel.migrate_frame(page, 1 - page.nid)
+        await scene.meet({"ksmd": scene.scan(), "migrationd/1": migration, "admin": switch})

@@ -85,3 +85,25 @@ class SearchMeetsWrite(Litmus):
         await scene.batch(7)
         await scene.store(e, 0, 8)
         await scene.meet({"ksmd": scene.batch(1), "thread/E": scene.store(e, 0, 4)})
+
+
+class InsertionMeetsEntryWrite(Litmus):
+    """A process writes a page of the unstable tree that lies on ksmd's way to another entry.
+
+    The tree has pages of 5, 3, 7 and 4, and ksmd comes to B's page, which is 4, too. D, whose page is 3, writes 6 while
+    ksmd is on its way down: then ksmd goes to the left there, and A's page of 4 is on the right. C's page is the third
+    of 4.
+    """
+
+    name = "litmus.insertion_meets_entry_write"
+    least_nodes = 1
+
+    async def run(self, scene: Scene) -> None:
+        await scene.process("E", 5)
+        d = await scene.process("D", 3)
+        for name, token in (("F", 7), ("A", 4), ("B", 4), ("C", 4)):
+            await scene.process(name, token)
+        await scene.scan()
+        await scene.batch(4)
+        await scene.meet({"ksmd": scene.batch(1), "thread/D": scene.store(d, 0, 6)})
+        await scene.scan(2)

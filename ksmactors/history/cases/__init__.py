@@ -1,6 +1,6 @@
 """The corpus: every known defect of the protocol that can be shown here, and the controls, by name.
 
-Each module has the cases of one part of the specification. `ksmactors corpus` runs them.
+Each module has the cases of one part of the protocol. `ksmactors corpus` runs them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ REPAIRED: Final = "series"
 """The kernel in which all is repaired that others still have."""
 
 _PARTS: Final = "SRDFGNKHX"
-"""How the specification numbers cases, in its order: the series, what followed it, and the later fixes by when they
-came; what v3.9 still had; then (X) what the specification does not number. Cases that have a name instead of a number
+"""How `ksmactors docs protocol` numbers cases, in its order: the series, what followed it, and the later fixes by when
+they came; what v3.9 still had; then (X) what was found with the emulator. Cases that have a name instead of a number
 come last."""
 
 
@@ -45,14 +45,15 @@ _ALL: Final = (
 )  # fmt: skip
 
 CASES: Final[dict[str, Case]] = {case.name: case for case in sorted(_ALL, key=_place)}
-"""By name, in the order of the specification."""
+"""By name, in the order of `_PARTS`."""
 
 ALIASES: Final = {
     "S4a'": "S4a-0to1", "H6": "G2",
     "D3": "R3", "D4": "R1", "D5": "R2", "D6": "R4", "D7": "R5",
     "K1": "G10", "K2": "G5", "K3": "G3", "K4": "G9", "K6": "G11",
+    "H9": "unshare-on-advice", "H10": "lost-while-full",
 }  # fmt: skip
-"""What the specification calls by two names: the second one, and the one that the case goes by."""
+"""Cases with two names: the other one, and the one that the case goes by."""
 
 
 def cases_of(commit: Commit) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Cases of the barriers between a migration and the keyhole reader, in weak memory (S5b, spec 2.3)."""
+"""Cases of the barriers between a migration and the keyhole reader, in weak memory (S5b)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases that the specification of KSM does not number (X): found here, in real kernels or as mutants."""
+"""Cases that were found with the emulator (X): in real kernels, or as mutants."""
 
 from __future__ import annotations
 
@@ -171,8 +171,7 @@ BEYOND: Final = (
     Case(
         name="X6",
         title="what a device stores is lost: its page is merged although it is pinned",
-        workload="litmus.merge_meets_dma",
-        params={"swapped": "1"},
+        workload="litmus.swapped_merge_meets_dma",
         without=("pinned-checked",),
         watcher="shadow",
         kind="lost_write",
@@ -255,5 +254,33 @@ BEYOND: Final = (
             "ours.)"
         ),
         script=("thread/A > end", "ksmd > end"),
+    ),
+    Case(
+        name="X9a",
+        title="a page stays alone because a walk of the unstable tree was misled by a write",
+        workload="litmus.insertion_meets_entry_write",
+        with_=("x9a-searched-once",),
+        watcher="eventual",
+        kind="pages_unmerged",
+        where="cmp_and_merge_page",
+        story=(
+            "The unstable tree has pages of 5, 3, 7 and A's of 4. ksmd comes to B's page of 4, and goes to the left at "
+            "5. D writes its page of 3, which is 6 now: ksmd goes to the left there, too, and does not meet A's. B's "
+            "page is linked as a second one of 4; C's meets B's, and the two become a KSM page. A's is unchanged and "
+            "was in the unstable tree, so the stable one is not asked for it: it goes back, alone, in each scan."
+        ),
+        script=("ksmd > unstable.content x3", "thread/D > end", "ksmd > end"),
+    ),
+    Case(
+        name="X9b",
+        title="control: a search goes by what the entries of the unstable tree were when they were linked",
+        workload="litmus.insertion_meets_entry_write",
+        with_=("x9b-entries-remembered",),
+        story="As in X9a; ksmd goes by 3 where the page is 6 by now, and meets A's page.",
+        script=("ksmd > unstable.content x3", "thread/D > end", "ksmd > end"),
+        silent_because=(
+            "what is found in the unstable tree is compared once more when nobody can write it any more; what is not "
+            "found is looked for again in the next scan"
+        ),
     ),
 )

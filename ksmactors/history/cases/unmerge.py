@@ -31,7 +31,7 @@ UNMERGE: Final = (
         headline=True,
     ),
     Case(
-        name="S4a-0to1",  # S4a' of the specification, as a shell lets one type it
+        name="S4a-0to1",  # also called S4a', which is awkward in a shell
         title="merge_across_nodes becomes 1, and a stable node is left in a tree that nobody visits any more",
         workload="litmus.switch_meets_fault",
         params={"home": "1", **BY_NODE},

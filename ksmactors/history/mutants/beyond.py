@@ -1,15 +1,16 @@
-"""Mutants of what the specification of KSM does not number (X): wake-ups, checksums, skips, walks, locked memory,
+"""Mutants of the cases that were found with the emulator (X): wake-ups, checksums, skips, walks, locked memory,
 devices."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.ksm.structs import UNSTABLE_FLAG, RmapItem, StableNode
 from ksmactors.later.smart_scan import AgedItem, SmartScan
-from ksmactors.mm.content import memcmp_pages
+from ksmactors.mm.content import Content, memcmp_pages
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reclaim import FREED
 from ksmactors.mm.swap import SWAP_IO_MOMENTS
@@ -100,6 +101,55 @@ class ReadOnce(Ksm):
         return Place(None, parent, left)
 
 
+class SearchedOnce(Ksm):
+    """A page that was in the unstable tree in the last scan is not looked for in the stable one (X9a)."""
+
+    async def stable_tree_search(self, page: Frame) -> Frame | None:
+        item = self._visited
+        if item is None or item.flag != UNSTABLE_FLAG or page.is_ksm:
+            return await super().stable_tree_search(page)
+        changed = item.oldchecksum != (await page.read_content()).checksum
+        return await super().stable_tree_search(page) if changed else None
+
+    async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
+        self._visited = item
+        try:
+            await super().cmp_and_merge_page(page, item)
+        finally:
+            self._visited = None
+
+    _visited: RmapItem | None = None
+
+
+class EntriesRemembered(Ksm):
+    """A search of the unstable tree goes by what its entries were when they were linked (X9b)."""
+
+    async def unstable_tree_search_insert(self, item: RmapItem, page: Frame) -> tuple[RmapItem, Frame] | None:
+        nid = self.get_kpfn_nid(page.pfn)
+        root = self.root_unstable_tree[nid]
+        entry, parent, left = root.root, None, False
+        while entry is not None:
+            tree_page = await self._look_unstable(entry, page, nid)
+            if tree_page is None:
+                return None
+            was = self._linked.get(entry.number) or await tree_page.read_content()
+            order = memcmp_pages(await page.read_content(), was)
+            if order == 0:
+                return await self._if_on_node(entry, tree_page, nid)
+            await tree_page.put()
+            parent, left = entry, order < 0
+            entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
+        self._linked[item.number] = page.content
+        await self._unstable_tree_link(root, item, Place(None, parent, left), page.content)
+        self.ksm_pages_unshared += 1
+        self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
+        return None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._linked: dict[int, Content] = {}
+
+
 class LockNotHandedOver(Ksm):
     """A KSM page that takes the place of a locked page is not locked (X5a)."""
 
@@ -169,5 +219,7 @@ BEYOND: Final[dict[str, type[Ksm]]] = {
     "x6b-references-asked-twice": ReferencesAskedTwice,
     "x7a-clean-after-writeback": CleanAfterWriteback,
     "x7b-read-at-once": ReadAtOnce,
+    "x9a-searched-once": SearchedOnce,
+    "x9b-entries-remembered": EntriesRemembered,
 }
 """By name."""

@@ -52,7 +52,7 @@ class NoKpfnRecheck(Ksm):
 
 
 class NoRecheckAfterReference(Ksm):
-    """A page is the node's if it was before the reference was taken: R5 is left out (S5-R5)."""
+    """A page is the node's if it was before the reference was taken: GK5 is left out (S5-R5)."""
 
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
         if await page.read_mapping() is not node.mapping:

@@ -242,6 +242,9 @@ class Search(Strategy):
         if not isinstance(node, Turn) or node.ready != mask_of(ready) or node.signs != signs:
             now = _ready_told([actor.number for actor in ready], signs, self)
             raise NotDeterministic(self._place, self.stage.step, _told(node, self), now)
+        if (node.asleep | node.done).bit_length() > len(self.stage.actors):  # a path that somebody has altered
+            now = f"{len(self.stage.actors)} actors"
+            raise NotDeterministic(self._place, self.stage.step, "actors asleep that there are not", now)
         return node
 
     def _same_draw(self, label: str, n: int) -> Draw:
@@ -305,6 +308,8 @@ def _restored(saved: Any) -> Node:
         raise ValueError("a choice that is none")
     if (enabled | todo) & ~ready or len(signs) != ready.bit_count() or not all(isinstance(one, str) for one in signs):
         raise ValueError("a choice among others than were ready")
+    if done & ~ready:
+        raise ValueError("a branch that was taken and that there is not")
     known = {number: tuple(labels) for number, labels in effects}
     if not all(type(number) is int and all(isinstance(one, str) for one in known[number]) for number in known):
         raise ValueError("effects that are none")

@@ -41,7 +41,8 @@ def steps_max(schedule: Schedule) -> int:
     The recording may stop at a finding that the program no longer has, so a replay may go on for as long again.
     """
     steps = schedule.header.get("steps", 0)
-    return steps_believed(schedule.choices) + 2 * (steps if isinstance(steps, int) else 0)
+    most = steps_believed(schedule.choices) + 2 * (steps if isinstance(steps, int) else 0)
+    return most if schedule.ceiling is None else min(most, schedule.ceiling)
 
 
 class ReplayTape(Tape):

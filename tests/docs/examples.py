@@ -1,0 +1,116 @@
+"""The examples of README and of the documents, and how one of them is run.
+
+A page's files: a code block whose first line is `# NAME` or `// NAME` is the file NAME. A page's examples: each block
+of `console` is one, in which a line that starts with `$ ` is a command and what follows is what it prints.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "ksmactors" / "docs").glob("*.md")))}
+
+CONSOLE: Final = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE: Final = re.compile(r"^```\w*\n# (?P<name>[\w-]+\.(?:py|txt|sql))\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+MADE: Final = re.compile(r"[\w./-]+\.(?:json|jsonl|out)\b")
+"""What a command may need that an earlier one of its page has made."""
+
+VARYING: Final = ((re.compile(r"\d+\.\d s\b"), "0.0 s"), (re.compile(r"\d+\.\d%"), "0.0%"))
+"""What differs between two runs of a command: how long it took."""
+
+IMAGE_PAGES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A block of `console`: its page, its number on that page, its text, and the texts of those before it."""
+
+    page: str
+    number: int
+    text: str
+    before: tuple[str, ...]
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands, in order."""
+        return commands_of(self.text)
+
+
+def commands_of(text: str) -> list[str]:
+    """The commands of a block."""
+    return [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
+
+
+def examples() -> Iterator[Example]:
+    """All examples of all pages."""
+    for page, path in PAGES.items():
+        texts = CONSOLE.findall(path.read_text())
+        for number, text in enumerate(texts):
+            yield Example(page, number, text, tuple(texts[:number]))
+
+
+def prepare(example: Example, directory: Path) -> None:
+    """Put into a directory what the example needs: the page's files, two memory images, and what earlier commands of
+    the page have made."""
+    for match in FILE.finditer(PAGES[example.page].read_text()):
+        (directory / match["name"]).write_text(match["text"])
+    for name, own in (("guest-a.img", 20), ("guest-b.img", 30)):
+        pages = [*range(1, 13), *range(own, own + IMAGE_PAGES - 12)]
+        (directory / name).write_bytes(b"".join(bytes([token]) * 4096 for token in pages))
+    for name in ("tests", "README.md"):
+        (directory / name).symlink_to(ROOT / name)
+    command = directory / "bin" / "ksmactors"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ksmactors "$@"\n')
+    command.chmod(0o755)
+    for earlier in needed(example):
+        output_of(earlier, directory)
+
+
+def needed(example: Example) -> list[str]:
+    """The commands of earlier examples that make the files which this one names, in order."""
+    earlier = [(text, command) for text in example.before for command in commands_of(text)]
+    wanted = {name for command in example.commands for name in MADE.findall(command)}
+    chosen: set[str] = set()
+    for text, command in reversed(earlier):
+        made = {name for name in wanted if name in command or name in _printed(text, command)}
+        if made:
+            chosen.add(command)
+            wanted |= set(MADE.findall(command))
+    return [command for _, command in earlier if command in chosen]
+
+
+def _printed(text: str, command: str) -> str:
+    """What a command of a block prints."""
+    return text.partition(f"$ {command}\n")[2].partition("\n$ ")[0]
+
+
+def output_of(command: str, directory: Path) -> str:
+    """What a shell command prints on both streams, in `directory`."""
+    environment = os.environ | {
+        "PATH": f"{directory / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "XDG_STATE_HOME": str(directory / "state"),
+        "NO_COLOR": "1",
+        "COLUMNS": "120",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=directory, env=environment, text=True, timeout=100, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+
+
+def same_but_for_time(text: str) -> str:
+    """A text without what differs between two runs."""
+    for pattern, constant in VARYING:
+        text = pattern.sub(constant, text)
+    return text

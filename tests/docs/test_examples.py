@@ -1,0 +1,36 @@
+"""The examples of README and of the documents: each command runs, and prints what the page shows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.docs.examples import PAGES, Example, examples, output_of, prepare, same_but_for_time
+
+UPDATE = bool(os.environ.get("UPDATE_README"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", list(examples()), ids=lambda example: f"{example.page}-{example.number}")
+def test_an_example_prints_what_the_page_shows(tmp_path: Path, example: Example) -> None:
+    """Every `$ command` prints what stands below it (UPDATE_README=1 with -n 0 renews the page)."""
+    assert example.commands
+    assert all(command.startswith("ksmactors ") for command in example.commands)
+    prepare(example, tmp_path)
+    now = "".join(f"$ {command}\n{output_of(command, tmp_path)}" for command in example.commands)
+    if UPDATE:
+        page = PAGES[example.page]
+        page.write_text(page.read_text().replace(f"```console\n{example.text}```", f"```console\n{now}```"))
+        return
+    assert same_but_for_time(example.text) == same_but_for_time(now)
+
+
+@pytest.mark.parametrize(
+    ("page", "at_least"),
+    [("README.md", 7), ("findings.md", 2), ("plugins.md", 5), ("log.md", 2), ("scenario.md", 2), ("costs.md", 0)],
+)
+def test_pages_have_examples(page: str, at_least: int) -> None:
+    """The search for examples sees those that are there."""
+    assert sum(example.page == page for example in examples()) >= at_least

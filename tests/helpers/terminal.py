@@ -1,0 +1,42 @@
+"""A pseudo-terminal to run commands on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import ksmactors
+
+
+def on_terminal(*args: str, cwd: Path, **environment: str) -> tuple[int, str]:
+    """Run a command whose standard streams are a terminal, without colour and of 200 columns unless `environment` says
+    otherwise; returns its status and all that the terminal got."""
+    ours, theirs = pty.openpty()
+    variables = {
+        **os.environ,
+        "NO_COLOR": "1",
+        "TERM": "xterm",
+        "COLUMNS": "200",
+        "XDG_STATE_HOME": str(cwd / "state"),
+        "PYTHONPATH": str(Path(ksmactors.__file__).parents[1]),
+        **environment,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", *args], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables
+    ) as process:
+        os.close(theirs)
+        got = bytearray()
+        while True:
+            try:
+                part = os.read(ours, 1 << 16)
+            except OSError:  # EIO: nobody has the other end open
+                break
+            if not part:
+                break
+            got += part
+        status = process.wait(timeout=60)
+    os.close(ours)
+    return status, got.decode().replace("\r\n", "\n")
