@@ -17,7 +17,7 @@ RECORDINGS = Path(__file__).parent.parent / "conformance"
     ("layers", "kernel", "recording"),
     [
         ("mlock-batch mlock-batch-31", "v6.18", "one_node/munlocked_page_waits_in_a_batch"),
-        ("unshare-on-pin anon-exclusive", "v6.18", "one_node/pin_unshares"),
+        ("unshare-on-pin", "v6.18", "one_node/pin_unshares"),
         ("merge-any-exec merge-any-kept", "v6.18", "one_node/merge_any_survives_exec"),
         ("merge-any-kept", "v6.18", "one_node/merge_any_registers_again"),
         ("move-unlocked", "v6.1", "races/r15_unmergeable_meets_migration"),
