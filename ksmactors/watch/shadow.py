@@ -58,7 +58,8 @@ class ShadowMemory(Watcher):
     written it; what one reads must be what the process wrote last. That holds for as long as the pinned page is the
     process's: not after munmap and the like, and not once a fork has left the page to two, or where the entry was
     read-only when the page was pinned to be read: then whoever writes first gets a copy, and the device goes on with
-    the old page. (So it is in v3.9; a process that does direct I/O must not fork.)
+    the old page. (So it is in v3.9; a process that does direct I/O must not fork.) Where the kernel knows pages that
+    are exclusive to a process (v5.19), the pin of one is held to all this, read-only or not, and fork copies it.
 
     What it means when it convicts. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
     known hazard of v3.9 does this.
@@ -114,8 +115,8 @@ class ShadowMemory(Watcher):
         slot = page.swap
         shared = page.is_ksm or page.mapcount + (slot.count if slot is not None else 0) > 1
         entry = pin.mm.ptes.get(pin.address)
-        if not pin.write and (entry is None or not entry.write):  # who writes next may get a copy
-            shared = True
+        if not pin.write and (entry is None or not entry.write) and not self.kernel.page_anon_exclusive(page):
+            shared = True  # who writes next may get a copy
         if not self._is_there(pin):
             self._pins[pin] = Ownership.GONE
         else:

@@ -11,6 +11,7 @@ from ksmactors.cli import main
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EAGAIN, EFAULT, ENOMEM
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
@@ -75,6 +76,24 @@ def test_reclaim_cannot_unmap_a_pinned_page(kernel: str) -> None:
         await the_end(s, pin)
 
     perform(play, kernel=kernel)
+
+
+def test_a_device_that_is_left_behind_is_found() -> None:
+    """An exclusive page that is copied for a write, though it is pinned to be read, leaves its device with the old one:
+    the shadow watcher convicts that, and nothing else above."""
+
+    class Copies(Ksm):
+        async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
+            return await self.wp_page_copy(mm, vma, address, entry)
+
+    async def play(s: Stage) -> None:
+        a, pin = await pinned_in_the_swap_cache(s)
+        await s.write(a, 0, 8)
+        await s.kernel.device_read(pin)
+
+    with pytest.raises(Finding) as found:
+        perform(play, kernel="v6.1", layer=Copies)
+    assert found.value.signature == "shadow/stale_read@device_read"
 
 
 def test_v3_9_unmaps_a_pinned_page() -> None:
