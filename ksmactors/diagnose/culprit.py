@@ -327,13 +327,15 @@ def _returned(
     """The functions that an actor has returned from since it came to where it is, each once.
 
     First those that touched what broke, as it called them: all that were at the very page of the process that it is
-    about; or else those that were called from here, and by these. Then the latest of all.
+    about; or else those that had its address, and those that were called from here, and by these. Then the latest of
+    all.
     """
     live = set(functions)
     here = {frame.f_code.co_name for frame in functions}
-    places = [one.functions for one in at_place if live.intersection(one.functions)]
-    touches = [one.functions for one in touching]
-    trails: list[tuple[Iterable[Functions], int | None]] = [(places, None)] if places else [(touches, 1), (touches, 2)]
+    places = [one.functions for one in touching if one.on[0] == "place" and live.intersection(one.functions)]
+    near, touches = [one.functions for one in at_place], [one.functions for one in touching]
+    trails: list[tuple[Iterable[Functions], int | None]] = [(near, None), (touches, 1), (touches, 2)]
+    trails = [(places, None)] if places else trails
     found: dict[str, None] = {}
     for trail, depth in (*trails, (passed, None)):
         latest: dict[str, None] = {}
