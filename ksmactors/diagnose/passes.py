@@ -59,11 +59,11 @@ async def everything(trials: Trials) -> None:
     """
     await trials.leave_out(())
     await elsewhere(trials, SAMPLED_SEEDS[0], FIRST_SAMPLES)
-    await _confirmed(trials, fewer_switches)
+    await _confirmed(trials, reordered)
     await _confirmed(trials, whole_actors)
     await _confirmed(trials, partial(fewer_departures, smallest=max(1, len(trials.departures) // COARSE)))
     await elsewhere(trials, SAMPLED_SEEDS[1], MORE_SAMPLES)
-    await _confirmed(trials, fewer_switches)
+    await _confirmed(trials, reordered)
     await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_together)
     if len(trials.departures) > READABLE_DEPARTURES:
@@ -74,6 +74,13 @@ async def everything(trials: Trials) -> None:
     await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_together)
     await _confirmed(trials, fewer_steps)
+
+
+async def reordered(trials: Trials) -> None:
+    """While there are too many departures to read, remove switches that no dependence needs. Few departures are left
+    alone: where each of them decides something, others in the same order can be a dead end."""
+    if len(trials.departures) > READABLE_DEPARTURES:
+        await fewer_switches(trials)
 
 
 async def _confirmed(trials: Trials, one: Pass) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -279,16 +280,37 @@ def test_only_what_all_watchers_agree_on_is_reported(found: Outcome) -> None:
         assert len(shrunk(found, budget=tried).departures) == left
 
 
+def test_what_the_other_watchers_refuse_is_not_kept(found: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates that only a first try calls a success are dropped for those that were confirmed before."""
+    follow = trying.Trials._follow
+
+    async def strictly(trials: trying.Trials, candidate: trying.Candidate, *given: Any, **how: Any) -> Any:
+        outcome, tape = await follow(trials, candidate, *given, **how)
+        refused = how.get("told", False) and len(candidate.departures) < 5
+        return replace(outcome, defect=None) if refused else outcome, tape
+
+    monkeypatch.setattr(trying.Trials, "_follow", strictly)
+    reported: list[int] = []
+    task = partial(shrink, recorded(found.schedule, trust=True), max_schedules=200)
+    small = trio.run(partial(task, on_try=lambda _, left: reported.append(left)))
+    assert len(small.departures) == min(reported)
+    assert min(reported) >= 5
+    assert signature_of(small.outcome) == signature_of(found)
+
+
 def test_a_budget_in_seconds(found: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is up it ends, even within a schedule, with the smallest so far, and says so."""
-    clock = count()
-    monkeypatch.setattr(trying, "monotonic", lambda: next(clock))
-    small = trio.run(partial(shrink, recorded(found.schedule, trust=True), max_seconds=60))
-    assert small.stopped_by == "--max-seconds 60"
-    assert not small.interrupted
-    assert signature_of(small.outcome) == signature_of(found)
-    assert small.left == f"{len(small.departures)} of {small.of} departures left"
-    assert 1 < len(small.departures) < small.of
+    lefts = []
+    for seconds in range(20, 140, 20):
+        clock = count()
+        monkeypatch.setattr(trying, "monotonic", partial(next, clock))
+        small = trio.run(partial(shrink, recorded(found.schedule, trust=True), max_seconds=seconds))
+        assert small.stopped_by == f"--max-seconds {seconds}"
+        assert not small.interrupted
+        assert signature_of(small.outcome) == signature_of(found)
+        assert small.left == f"{len(small.departures)} of {small.of} departures left"
+        lefts.append(len(small.departures))
+    assert any(1 < left < small.of for left in lefts)
 
 
 def test_a_finding_of_another_signature_is_refused(found: Outcome) -> None:
