@@ -103,6 +103,11 @@ TABLE: Final = [
     ("list events", 0),
     ("list nothing", USAGE),
     ("list events [interrupted]", INTERRUPTED),
+    ("docs", 0),
+    ("docs protocol", 0),
+    ("docs ST3d", 0),
+    ("docs nothing", USAGE),
+    ("docs [interrupted]", INTERRUPTED),
 ]
 """Words in braces are made by `files`; one in brackets is an accident, which `happens` prepares."""
 
@@ -187,6 +192,8 @@ def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> No
             return before(self, *args, **more)
 
         monkeypatch.setattr(FileReader, "read", read)
+    elif command == "docs":
+        monkeypatch.setattr("ksmactors.cli.docs.documents", _press)
     else:
         monkeypatch.setitem(sys.modules["ksmactors.cli.listed"]._LISTS, "events", _press)
 
@@ -221,7 +228,7 @@ def test_the_table_has_every_command() -> None:
     everything = {0, FOUND, USAGE, CRASHED, INCONCLUSIVE, INTERRUPTED}
     assert all(has[name] == everything for name in ("run", "stress", "explore", "replay"))
     assert has["shrink"] == everything - {0}
-    assert all({0, USAGE, INTERRUPTED} <= has[name] for name in ("analyze", "corpus", "conform", "estimate", "list"))
+    assert all({0, USAGE, INTERRUPTED} <= has[name] for name in ("analyze", "corpus", "conform", "estimate", "list", "docs"))
     assert all(FOUND in has[name] for name in ("analyze", "corpus", "conform"))
 
 
@@ -250,6 +257,7 @@ NOBODY_READS: Final[dict[str, Callable[[dict[str, str]], list[str]]]] = {
     "analyze": lambda files: ["analyze", files["clean"]],
     "corpus": lambda _: ["corpus", "S1a"],
     "list": lambda _: ["list", "events"],
+    "docs": lambda _: ["docs", "protocol"],
     "conform": lambda files: ["conform", files["scenario"]],
     "estimate": lambda files: ["estimate", files["image"]],
 }
