@@ -280,7 +280,7 @@ class _Writer(bytearray):
         self.number(len(stretches))
         before = 0
         for mask, chosen, points in stretches:
-            self.number(mask ^ before, numbers(mask).index(chosen), points)
+            self.number(mask ^ before, (mask & (1 << chosen) - 1).bit_count(), points)
             before = mask
         self.number(len(schedule.departures))
         for actor, doing, to, at, stuck in schedule.departures:
