@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors import interruption
 
 FOUND: Final = 1
@@ -57,6 +59,7 @@ class ReplayDiverged(KsmActorsError):
             "was the schedule recorded with another workload, parameters, kernel or version?"
         )
 
+    @override
     def __reduce__(self) -> tuple[type[ReplayDiverged], tuple[int, int, str, str]]:
         return type(self), (self.choice, self.step, self.expected, self.got)
 
@@ -77,6 +80,7 @@ class NotDeterministic(KsmActorsError):
             f"{before}, then {now}; it must draw what is random from the host, and keep nothing between schedules"
         )
 
+    @override
     def __reduce__(self) -> tuple[type[NotDeterministic], tuple[int, int, str, str]]:
         return type(self), (self.choice, self.step, self.before, self.now)
 
@@ -111,6 +115,7 @@ class WitnessFailed(KsmActorsError):
         self.witness, self.raised = witness, raised
         super().__init__(f"the witness {witness} failed: {raised}; leave it out with --watch, and please report it")
 
+    @override
     def __reduce__(self) -> tuple[type[WitnessFailed], tuple[str, str]]:
         return type(self), (self.witness, self.raised)
 
@@ -153,6 +158,7 @@ class Finding(KsmActorsError):
         """Equal for equal defects: `watcher/kind@function`."""
         return f"{self.watcher}/{self.kind}@{self.where}"
 
+    @override
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_finding, (
             self.watcher, self.kind, self.where, self.message, self.other, self.other_step,

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError
 from ksmactors.events import catalogue as ev
 
@@ -25,6 +27,7 @@ class Rate(NamedTuple):
     times: int
     of: int
 
+    @override
     def __str__(self) -> str:
         return f"{self.times}/{self.of}"
 

@@ -16,6 +16,8 @@ from inspect import iscoroutinefunction, unwrap
 from types import CodeType
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError, unknown
 from ksmactors.history import COMMITS, Commit
 from ksmactors.history.mutants import MUTANTS
@@ -246,6 +248,7 @@ class Removed:
     function: str
     layer: str
 
+    @override
     def __str__(self) -> str:
         return (
             f"{self.variant} overrides {self.function} without calling super(), so this also removes {self.layer} there"

@@ -24,6 +24,8 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError, WorkloadCrashed
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.locks import WaitQueue
@@ -278,6 +280,7 @@ class Litmus(Program):
     async def run(self, scene: Scene) -> None:
         """One schedule, up to the last meeting and what follows from it."""
 
+    @override
     async def perform(self, setting: Setting) -> None:
         scene = Scene(setting.machine(), self.name)
         if scene.machine.nodes < self.least_nodes:

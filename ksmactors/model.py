@@ -26,6 +26,8 @@ from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE, running_functions
@@ -111,5 +113,6 @@ class Model(Program):
     async def run(self, table: Table) -> None:
         """One schedule: create what is shared, let actors meet, check what came of it."""
 
+    @override
     async def perform(self, setting: Setting) -> None:
         await guarded(self.name, self.run(Table(setting, self.name)))

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError
 
 T = TypeVar("T")
@@ -83,12 +85,15 @@ class Int(Parameter[int]):
         self.low, self.high = low, high
 
     @property
+    @override
     def allowed(self) -> str:
         return f"a whole number from {self.low} to {self.high}"
 
+    @override
     def parse(self, text: str) -> int:
         return int(text)
 
+    @override
     def accepts(self, value: object) -> bool:
         return type(value) is int and self.low <= value <= self.high
 
@@ -102,15 +107,18 @@ class Bool(Parameter[bool]):
     }  # fmt: skip
 
     @property
+    @override
     def allowed(self) -> str:
         return "true or false"
 
+    @override
     def parse(self, text: str) -> bool:
         try:
             return self.words[text.lower()]
         except KeyError:
             raise ValueError(text) from None
 
+    @override
     def accepts(self, value: object) -> bool:
         return type(value) is bool
 
@@ -125,12 +133,15 @@ class Str(Parameter[str]):
         self.choices = choices
 
     @property
+    @override
     def allowed(self) -> str:
         return f"one of {', '.join(self.choices)}" if self.choices else "a text"
 
+    @override
     def parse(self, text: str) -> str:
         return text
 
+    @override
     def accepts(self, value: object) -> bool:
         return isinstance(value, str) and (not self.choices or value in self.choices)
 
@@ -141,14 +152,17 @@ class FilePath(Parameter[Path | None]):
     type_name: ClassVar[str] = "path"
 
     @property
+    @override
     def allowed(self) -> str:
         return "the path of a file"
 
+    @override
     def parse(self, text: str) -> Path:
         if not text:
             raise ValueError(text)
         return Path(text)
 
+    @override
     def accepts(self, value: object) -> bool:
         return isinstance(value, Path)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Final, TypeVar
 
+from typing_extensions import override
+
 from ksmactors.errors import KsmActorsError, UsageError, WorkloadCrashed
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
@@ -56,6 +58,7 @@ class Program(ABC):
     summary: ClassVar[str] = ""
     expect_marks: ClassVar[tuple[str, ...]] = ()
 
+    @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in vars(cls):

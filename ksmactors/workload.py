@@ -29,6 +29,8 @@ from abc import abstractmethod
 from collections.abc import Awaitable
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.actors.crew import Crew
 from ksmactors.actors.devices import Pin
 from ksmactors.actors.hotplug import Offline, Online
@@ -83,6 +85,7 @@ class Workload(Program):
     async def run(self, host: Host) -> None:
         """One schedule: start processes and threads; may return while threads are still running."""
 
+    @override
     async def perform(self, setting: Setting) -> None:
         await Host(setting.machine()).main(self)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.model import Int, Model, Mutex, Table, Variable
 
 Part = Coroutine[Any, Any, None]
@@ -26,6 +28,7 @@ class Lost(Model):
     name = "classic.lost"
     workers = Int(2, "workers that count once", low=2, high=1000)
 
+    @override
     async def run(self, table: Table) -> None:
         v = table.variable("v", 0)
 
@@ -41,6 +44,7 @@ class Abba(Model):
 
     name = "classic.abba"
 
+    @override
     async def run(self, table: Table) -> None:
         a, b = table.mutex("A"), table.mutex("B")
 
@@ -59,6 +63,7 @@ class Starve(Model):
     name = "classic.starve_20"
     steps = Int(20, "steps before the write", high=100_000)
 
+    @override
     async def run(self, table: Table) -> None:
         x = table.variable("x", 0)
 
@@ -77,6 +82,7 @@ class _Reorder(Model):
     setters = Int(2, "actors that set a, then b", low=1, high=1000)
     checkers = Int(1, "actors that look whether b went with a", low=1, high=1000)
 
+    @override
     async def run(self, table: Table) -> None:
         a, b = table.variable("a", 0), table.variable("b", 0)
 
@@ -119,6 +125,7 @@ class Reorder20(_Reorder):
 class _TwoStage(Model):
     pairs = Int(1, "actors of each kind", low=1, high=1000)
 
+    @override
     async def run(self, table: Table) -> None:
         lock_1, lock_2 = table.mutex("A"), table.mutex("B")
         d1, d2 = table.variable("d1", 0), table.variable("d2", 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import Host, Int, Process, Region, Workload
 
 
@@ -22,6 +24,7 @@ class ExitRace(Workload):
     pages = Int(3, "pages of each process", low=1, high=1000)
     patience = Int(4, "looks at ksmd's cursor before a process exits anyway, and writes of the one that stays")
 
+    @override
     async def run(self, host: Host) -> None:
         resident = host.process("R")
         resident.spawn(self._stay, host)

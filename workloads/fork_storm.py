@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import Host, Int, Process, Region, Workload
 
 
@@ -21,6 +23,7 @@ class ForkStorm(Workload):
     depth = Int(2, "generations", low=1, high=6)
     writes = Int(2, "accesses of each process between two forks")
 
+    @override
     async def run(self, host: Host) -> None:
         root = host.process("P")
         region = await root.map(self.pages)

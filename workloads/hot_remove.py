@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import Host, Int, Process, Region, Workload
 
 
@@ -25,6 +27,7 @@ class HotRemove(Workload):
     merge_across_nodes = Workload.merge_across_nodes.with_default(0)
     balance_us = Workload.balance_us.with_default(500)
 
+    @override
     async def run(self, host: Host) -> None:
         for number in range(self.processes):
             process = host.process(f"P{number}", node=number)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import Host, Int, Process, Region, Workload
 
 
@@ -25,6 +27,7 @@ class KnobFlip(Workload):
     rounds = Int(6, "things that each process does")
     flips = Int(6, "times that the operator turns to the knobs")
 
+    @override
     async def run(self, host: Host) -> None:
         alike = host.draw("knob_flip.alike", 2) == 1
         for number in range(self.processes):

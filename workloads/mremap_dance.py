@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import BusError, Host, Int, Process, Region, Workload
 
 
@@ -24,6 +26,7 @@ class MremapDance(Workload):
     balance_us = Workload.balance_us.with_default(300)
     reclaim_us = Workload.reclaim_us.with_default(500)
 
+    @override
     async def run(self, host: Host) -> None:
         for number in range(self.processes):
             process = host.process(f"P{number}", node=number)

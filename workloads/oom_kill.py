@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import Host, Int, Process, Region, Workload
 
 
@@ -27,6 +29,7 @@ class OomKill(Workload):
     unmerges = Int(2, "times that the operator unmerges everything")
     balance_us = Workload.balance_us.with_default(300)
 
+    @override
     async def run(self, host: Host) -> None:
         for number in range(self.processes):
             self._start(host, f"P{number}", number)

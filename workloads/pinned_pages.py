@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import BusError, EmulatedFault, Host, Int, Process, Region, Workload
 
 
@@ -26,6 +28,7 @@ class PinnedPages(Workload):
     balance_us = Workload.balance_us.with_default(100)
     reclaim_us = Workload.reclaim_us.with_default(250)
 
+    @override
     async def run(self, host: Host) -> None:
         for number in range(self.processes):
             process = host.process(f"P{number}", node=number)

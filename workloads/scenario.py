@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.actors.devices import Pin
 from ksmactors.conformance.language import Operation, read_scenario
 from ksmactors.errors import UsageError
@@ -45,6 +47,7 @@ class Scenario(Workload):
     pause_us = Int(400, "average virtual microseconds of a pause, for each line that scans", high=1_000_000)
     balance_us = Workload.balance_us.with_default(400)
 
+    @override
     def prepare(self) -> None:
         path = self.file if self.file is not None else DEFAULT
         self._operations = [one.done for one in read_scenario(path).operations if one.name not in HOLDING]
@@ -57,6 +60,7 @@ class Scenario(Workload):
                 self._knobs.append(operation.word)
         self._path = path
 
+    @override
     async def run(self, host: Host) -> None:
         if host.nodes < self._nodes:
             raise UsageError(f"{self._path} needs a machine with {self._nodes} nodes: --nodes {self._nodes}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import EmulatedFault, Host, Int, Process, ProcessExited, Region, Workload
 
 
@@ -24,6 +26,7 @@ class Services(Workload):
     rounds = Int(3, "things that each program does")
     think_us = Int(300, "longest time between two of them, virtual microseconds", low=1, high=1_000_000)
 
+    @override
     async def run(self, host: Host) -> None:
         manager = host.process("manager")
         manager.spawn(self._manage, host)

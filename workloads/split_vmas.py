@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import Host, Int, Process, Region, Workload
 
 
@@ -23,6 +25,7 @@ class SplitVmas(Workload):
     moves = Int(3, "times that a page is moved")
     think_us = Int(400, "longest time between two of them, virtual microseconds", low=1, high=1_000_000)
 
+    @override
     async def run(self, host: Host) -> None:
         host.process("A").spawn(self._split, host)
 

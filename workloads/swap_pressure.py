@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import BusError, Host, Int, Process, Region, Workload
 
 
@@ -28,6 +30,7 @@ class SwapPressure(Workload):
     balance_us = Workload.balance_us.with_default(500)
     reclaim_us = Workload.reclaim_us.with_default(120)
 
+    @override
     async def run(self, host: Host) -> None:
         sound = host.draw("swap_pressure.sound", 2) == 1
         for number in range(self.processes):

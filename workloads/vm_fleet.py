@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.workload import FilePath, Host, Int, Process, Region, Workload
 from workloads.images import diverged, image_pages
 
@@ -25,9 +27,11 @@ class VmFleet(Workload):
     rounds = Int(6, "accesses of each guest after boot")
     updates = Int(2, "different updates that guests write over their pages", low=1, high=1000)
 
+    @override
     def prepare(self) -> None:
         self._pages = image_pages(self.image, self.pages)
 
+    @override
     async def run(self, host: Host) -> None:
         for number in range(self.guests):
             guest = host.process(f"vm{number}", node=number)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.actors.base import Server
 from ksmactors.actors.unmerge import KnobWrite, UnmergeWorker
 from ksmactors.interleave.mailbox import Call
@@ -20,11 +22,13 @@ class Admin(Server):
         self.unmerged = unmerged
         super().__init__(machine, "admin", cpu=2)
 
+    @override
     async def serve(self, request: Call) -> None:
         if request.what.knob in UNMERGING:
             await self.unmerged.mailbox.send(request)
         else:
             await super().serve(request)
 
+    @override
     async def handle(self, what: KnobWrite) -> int:
         return await self.kernel.sysfs_store(what.knob, what.text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.mailbox import Call, Mailbox, call
 from ksmactors.machine import Machine
@@ -36,6 +38,7 @@ class Daemon(ABC):
 class Server(Daemon):
     """A daemon that takes one request after the other out of its mailbox and answers each."""
 
+    @override
     async def run(self) -> None:
         while True:
             await self.serve(await self.mailbox.receive())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.actors.base import Server
 from ksmactors.interleave.actor import Actor
 from ksmactors.machine import Machine
@@ -28,5 +30,6 @@ class PageFaultHandler(Server):
     def __init__(self, machine: Machine, thread: Actor) -> None:
         super().__init__(machine, f"fault/{thread.name}", node=thread.node, cpu=thread.cpu)
 
+    @override
     async def handle(self, what: FaultRequest) -> int:
         return await self.kernel.fault(what.mm, what.address, what.write)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.actors.base import Server
 from ksmactors.machine import Machine
 
@@ -32,6 +34,7 @@ class HotplugOperator(Server):
         machine.kernel.offline_timer_ns = PATIENCE_NS
         super().__init__(machine, "hotplug", cpu=1)
 
+    @override
     async def handle(self, what: Offline | Online) -> int:
         if isinstance(what, Offline):
             return await self.kernel.offline_pages(what.pfns)

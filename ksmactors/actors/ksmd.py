@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.actors.base import Daemon
 from ksmactors.machine import Machine
 
@@ -16,5 +18,6 @@ class Ksmd(Daemon):
         super().__init__(machine, "ksmd")
         self.kernel.ksmd_actor = self.actor
 
+    @override
     async def run(self) -> None:
         await self.kernel.ksm_scan_thread()

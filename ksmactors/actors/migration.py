@@ -5,6 +5,8 @@ from __future__ import annotations
 from errno import ESRCH
 from typing import Final, NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.actors.base import CPUS_PER_NODE, Server
 from ksmactors.interleave.mailbox import Call
 from ksmactors.machine import Machine
@@ -44,6 +46,7 @@ class MigrationDaemon(Server):
         self._napping = False
         super().__init__(machine, f"migrationd/{nid}", node=nid, cpu=nid * CPUS_PER_NODE + 1)
 
+    @override
     async def run(self) -> None:
         while True:
             if self.period_us and not self.mailbox.messages:
@@ -53,6 +56,7 @@ class MigrationDaemon(Server):
             else:
                 await self.serve(await self.mailbox.receive())
 
+    @override
     async def handle(self, what: MoveRequest | None) -> int:
         """Serve a request: the status of move_pages(). None asks the daemon to move nothing of its own any more."""
         if what is None:
@@ -65,6 +69,7 @@ class MigrationDaemon(Server):
         await self.kernel.mmput(what.mm)
         return status
 
+    @override
     async def ask(self, what: MoveRequest | None) -> int:
         request = Call(self.conductor, what, self.mailbox.name)
         await self.mailbox.send(request)

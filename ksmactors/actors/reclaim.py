@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.actors.base import CPUS_PER_NODE, Daemon, Server
 from ksmactors.interleave.mailbox import Call
 from ksmactors.machine import Machine
@@ -24,6 +26,7 @@ class Writeback(Daemon):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine, "writeback")
 
+    @override
     async def run(self) -> None:
         await self.kernel.end_swap_writes()
 
@@ -45,6 +48,7 @@ class Reclaimer(Server):
         self._napping = False
         super().__init__(machine, f"kswapd/{nid}", node=nid, cpu=nid * CPUS_PER_NODE + 2)
 
+    @override
     async def run(self) -> None:
         while True:
             if self.period_us and not self.mailbox.messages:
@@ -54,6 +58,7 @@ class Reclaimer(Server):
             else:
                 await self.serve(await self.mailbox.receive())
 
+    @override
     async def handle(self, what: int) -> int:
         """Reclaim so many pages: how many were freed. 0 asks the reclaimer to reclaim nothing of its own any more."""
         if what == 0:
@@ -61,6 +66,7 @@ class Reclaimer(Server):
             return 0
         return await self.kernel.try_to_free_pages([self.nid], what)
 
+    @override
     async def ask(self, what: int) -> int:
         request = Call(self.conductor, what, self.mailbox.name)
         await self.mailbox.send(request)

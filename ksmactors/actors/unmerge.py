@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.actors.base import Server
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
@@ -37,6 +39,7 @@ class UnmergeWorker(Server):
         self.at_work = False
         super().__init__(machine, f"unmerged/{who}", node=node, cpu=cpu)
 
+    @override
     async def handle(self, what: KnobWrite | Sweep) -> int:
         self.at_work = True
         if isinstance(what, Sweep):

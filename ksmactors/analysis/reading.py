@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from typing_extensions import override
 
 from ksmactors.analysis.opening import Lines, Unreadable, opened
 from ksmactors.events.catalogue import CATALOGUE
@@ -59,6 +60,7 @@ class Loss:
     size: int
     reason: str
 
+    @override
     def __str__(self) -> str:
         where = f"{self.file}, line {self.line}" if self.line else self.file
         return f"{where}: {self.reason}"

@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import trio
+from typing_extensions import override
 
 from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.schedule import run_schedule
@@ -96,6 +97,7 @@ class Exploration(Campaign):
     _out_of_time: bool = False
 
     @trio.lowlevel.enable_ki_protection
+    @override
     async def run(self) -> None:
         """Run schedules until the search or the budget ends; Ctrl-C ends the one under way.
 

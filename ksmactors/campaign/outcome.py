@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.campaign.trust import Source
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, KsmActorsError
 from ksmactors.watch.lock_graph import Edge
@@ -69,6 +71,7 @@ class Step:
         """Its function, and the kind of what it is on: `get_ksm_page kpfn`."""
         return f"{self.function} {self.operation.rpartition(' ')[2].partition('/')[0]}"
 
+    @override
     def __str__(self) -> str:
         return f"{self.deed} (step {self.step}){self.holding}"
 
@@ -112,6 +115,7 @@ class Break:
     found_in: tuple[str, ...] = ()
     found_after: tuple[str, ...] = ()
 
+    @override
     def __str__(self) -> str:
         if self.by is None:
             return ""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from typing_extensions import override
+
 from ksmactors.errors import FOUND, INCONCLUSIVE
 
 
@@ -22,6 +24,7 @@ class Exhausted:
     def details(self) -> dict[str, Any]:
         return {}
 
+    @override
     def __str__(self) -> str:
         return "exhausted: every order of dependent operations has been seen"
 
@@ -39,6 +42,7 @@ class Bounded:
     def details(self) -> dict[str, Any]:
         return {"bound": self.bound, "limits": list(self.limits)}
 
+    @override
     def __str__(self) -> str:
         told = [] if self.bound is None else [f"every schedule with at most {self.bound} preemptions has been seen"]
         return f"bounded: {'; '.join([*told, *self.limits])}"
@@ -58,6 +62,7 @@ class Sampled:
     def details(self) -> dict[str, Any]:
         return {"unseen": round(self.unseen, 4)}
 
+    @override
     def __str__(self) -> str:
         return (
             f"sampled: {self.schedules:,} schedules, {self.distinct:,} distinct; "
@@ -76,6 +81,7 @@ class Convicted:
     def details(self) -> dict[str, Any]:
         return {}
 
+    @override
     def __str__(self) -> str:
         return f"finding: {self.findings} {'defect' if self.findings == 1 else 'different defects'}"
 
@@ -92,6 +98,7 @@ class Inconclusive:
     def details(self) -> dict[str, Any]:
         return {} if self.left is None else {"branches_left": self.left, "why": self.why}
 
+    @override
     def __str__(self) -> str:
         left = "" if self.left is None else f"; at least {self.left:,} more are to be run, of an unknown number"
         return f"inconclusive: {self.why}{left}" if self.why else "inconclusive"

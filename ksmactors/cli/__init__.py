@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
+from typing_extensions import override
 
 from ksmactors import interruption
 from ksmactors.cli.screen import echo, notice
@@ -53,9 +54,11 @@ Exit status:
 class _Commands(click.Group):
     """A group that imports a command's module only when the command is wanted."""
 
+    @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -63,10 +66,12 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"ksmactors.cli.{home}"), home)
         return command
 
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    @override
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -74,6 +79,7 @@ class _Commands(click.Group):
             raise click.UsageError(unknown("command", args[0], list(COMMANDS)), ctx)
         return super().resolve_command(ctx, args)
 
+    @override
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click itself would end with 1, which means "found" here, on a closed pipe."""
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import orjson
+from typing_extensions import override
 
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, page
@@ -115,6 +116,7 @@ def _markdown() -> type[Markdown]:
     from rich.table import Table
 
     class WholeTable(TableElement):
+        @override
         def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
             for renderable in super().__rich_console__(console, options):
                 if isinstance(renderable, Table):

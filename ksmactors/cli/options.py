@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from typing_extensions import override
 
 from ksmactors.injection import help_lines
 
@@ -17,6 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Seconds(click.FloatRange):
     """A time in seconds: a range of numbers, among which NaN is none."""
 
+    @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number.
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from typing_extensions import override
 
 from ksmactors.escaping import escaped, escaped_json, escaped_lines
 
@@ -78,10 +79,12 @@ def _safe_console() -> type[Console]:
     from rich.text import Text
 
     class SafeConsole(Console):
+        @override
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
                 yield segment if segment.control else Segment(escaped_lines(segment.text), segment.style)
 
+        @override
         def render_str(self, text: str, **options: Any) -> Text:  # before its width is measured
             return super().render_str(escaped_lines(text), **options)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.background import everybody
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.performer import Performer
@@ -26,6 +28,7 @@ class AroundPerformer(Performer):
 
     machine: Machine
 
+    @override
     async def run(self) -> None:
         self.tasks.awaited = self._is_awaited
         await super().run()
@@ -37,6 +40,7 @@ class AroundPerformer(Performer):
         for watcher in self.machine.watchers:
             watcher.at_exit()
 
+    @override
     async def _settled(self) -> list[str]:
         """Half of the time wait for everybody, as the scenario has it; else only for those who are to be held."""
         self.tasks.awaited = everybody if self.conductor.draw("scenario.settle", 2) else self._is_awaited
@@ -48,17 +52,20 @@ class AroundPerformer(Performer):
         """Whether the scenario goes on only when an actor can go no further: its hold has not been met yet."""
         return bool(self.tasks.holding.pending.get(actor.name))
 
+    @override
     async def perform(self, operation: Operation) -> list[str]:
         if operation.name in LOOKING:
             return []
         return await self.operation(operation)
 
+    @override
     async def batch(self, pages: int) -> Batch:
         begun = await self.ksmd.begin(pages)
         if not begun.idle:
             await self._until_rested()
         return await self.ksmd.end(begun)
 
+    @override
     async def before(self, operation: Operation) -> None:
         """A task does one thing after the other."""
         name = self.tasks.needed_by(operation)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import PAGE_SIZE
@@ -22,6 +24,7 @@ class PageName(NamedTuple):
     region: str
     page: int
 
+    @override
     def __str__(self) -> str:
         return f"{self.process}.{self.region}.{self.page}"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from typing_extensions import override
+
 from ksmactors.conformance.background import KSMD, Task, Tasks
 from ksmactors.conformance.language import KERNEL_TASKS, Operation
 from ksmactors.conformance.memory import MemoryOperations
@@ -31,6 +33,7 @@ class Interleaved(MemoryOperations):
         else:
             await self.ksmd.rest()
 
+    @override
     async def batch(self, pages: int) -> Batch:
         batch = await self.ksmd.batch(pages, self.rest)
         if not self.ksmd.resting:
@@ -78,6 +81,7 @@ class Interleaved(MemoryOperations):
             return ["error not held"]
         return await self._settled()
 
+    @override
     def finish(self) -> None:
         if not self.tasks.all_met:
             self.lines.append("# a hold was not met")

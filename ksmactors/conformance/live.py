@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.census import PageName, group_of, partition
 from ksmactors.conformance.emulator import Performance
 from ksmactors.conformance.language import Operation, Scenario
@@ -170,24 +172,30 @@ class LivePerformer(LiveMemory):
             return
         raise EmulatorBug("the live kernel was waited for in an event loop")
 
+    @override
     async def perform(self, operation: Operation) -> list[str]:
         results = await OPERATIONS[operation.name](self, operation)
         self.ksm.settle()
         return results
 
+    @override
     async def batch(self, pages: int) -> Batch:
         self._drain()
         return self.ksm.batch(pages)
 
+    @override
     def counters(self) -> str:
         return self.ksm.counted()
 
+    @override
     def counts_scanned(self) -> bool:
         return "scanned" in self.ksm.counters
 
+    @override
     def partition(self) -> list[str]:
         return partition(self.world.sights())
 
+    @override
     def structures(self) -> list[str]:
         return []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from errno import EFAULT, ENOENT
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.census import Region
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.live_pages import Pages
@@ -23,6 +25,7 @@ class LiveMemory(NamedMemory[LiveProcess]):
     pages: Pages
     world: World
 
+    @override
     def living(self, name: str) -> LiveProcess | None:
         return self.world.living.get(name)
 

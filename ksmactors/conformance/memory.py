@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.census import Census, Process, Region
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.named_memory import NamedMemory
@@ -39,6 +41,7 @@ class MemoryOperations(NamedMemory[Process]):
     pins: dict[tuple[str, int], list[Frame]]
     """The pages that are pinned, by process and index."""
 
+    @override
     def living(self, name: str) -> Process | None:
         return self.census.of_name(name)
 

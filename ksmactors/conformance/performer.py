@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.background import Tasks
 from ksmactors.conformance.census import Census
 from ksmactors.conformance.interleaved import Interleaved
@@ -41,6 +43,7 @@ class Performer(Interleaved):
         await self.ksmd.start()
         await self.report()
 
+    @override
     async def perform(self, operation: Operation) -> list[str]:
         busy = self.tasks.needed_by(operation)
         if busy in self.tasks.running:
@@ -50,18 +53,23 @@ class Performer(Interleaved):
         await self.rest()
         return results
 
+    @override
     async def operation(self, operation: Operation) -> list[str]:
         return await OPERATIONS[operation.name](self, operation)
 
+    @override
     def counters(self) -> str:
         return counters(self.kernel)
 
+    @override
     def counts_scanned(self) -> bool:
         return counts_scanned(self.kernel)
 
+    @override
     def partition(self) -> list[str]:
         return self.census.frames()
 
+    @override
     def structures(self) -> list[str]:
         return self.inside.trees()
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.reporting import Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
@@ -43,9 +45,11 @@ class Unhurried(Strategy):
     name: ClassVar[str] = "unhurried"
     summary: ClassVar[str] = "the turn stays where it is"
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         return ready[0] if current is None else current
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         return MAX_STEPS
 

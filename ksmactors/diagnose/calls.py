@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.conformance.places import Visits, places
 from ksmactors.interleave.actor import YIELD, Actor, running_frames
 from ksmactors.interleave.schedule import Departure
@@ -92,7 +94,8 @@ class CallRecorder(Follow):
         self.operations = 0
         """How many were done, by everybody."""
 
-    @property
+    @property  # type: ignore[explicit-override]  # mypy does not see it on a property with a setter
+    @override
     def stage(self) -> Stage:
         """The conductor; its points come by here."""
         return self._stage

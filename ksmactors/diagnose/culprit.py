@@ -17,6 +17,8 @@ from traceback import walk_tb
 from types import CodeType, FrameType
 from typing import Final, NamedTuple, TypeAlias
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.conductor import Conductor
@@ -117,10 +119,12 @@ class Culprit(Observer):
 
     # -- what the replay tells ----------------------------------------------------------------------------------------
 
+    @override
     def did(self, actor: Actor, op: Operation) -> None:
         self._op = op
         self._meet(actor, op)
 
+    @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         self._op = (kind, obj, field)
         self._meet(actor, self._op)
@@ -131,6 +135,7 @@ class Culprit(Observer):
         if (actor.number, actor.step, op[0], str(op[2])) in self._met:
             self.met[actor.number, actor.step] = self._at.get(actor.number, ())
 
+    @override
     def arrived(self, actor: Actor) -> None:
         conductor, kernel = self._conductor, self._kernel
         op, self._op = self._op, None

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.campaign.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
 from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.subject import Subject
@@ -57,9 +59,11 @@ class _Accesses(Observer):
         self.done: deque[_Access] = deque(maxlen=REACH)
         self.actors: list[Actor] = []
 
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         self.actors.append(child)
 
+    @override
     def did(self, actor: Actor, op: Operation) -> None:
         self.done.append(self._access(actor, op))
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.diagnose.trying import Trials
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
@@ -26,14 +28,17 @@ class _Counting(Observer):
     """Hears the operations that an order is made of: accesses, attempts to take something, locks taken and given
     back."""
 
+    @override
     def did(self, actor: Actor, op: Operation) -> None:
         kind, obj, field = op
         if kind in (READ, WRITE, ACQUIRE):
             self._add(actor, (READ if kind == ACQUIRE else kind, obj, field))
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         self._add(actor, (READ if shared else ACQUIRE, lock, ""))
 
+    @override
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
         self._add(actor, (READ if shared else RELEASE, lock, ""))
 
@@ -50,19 +55,23 @@ class Order(_Counting):
         self.clocks: dict[str, list[list[int]]] = {}
         self._happened = Happened(patient=False)
 
+    @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         happened = self._happened
         if happened.actors and happened.actors[-1] == actor.number:
             happened.also(touches((kind, obj, field)))
 
+    @override
     def woke(self, actor: Actor, woken: Actor) -> None:
         self._happened.after(woken.number, actor.number)
 
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         self._happened.start(None if actor is None else actor.number)
         self.names.append(child.name)
         self.clocks[child.name] = []
 
+    @override
     def _add(self, actor: Actor, op: Operation) -> None:
         self._happened.add(actor.number, op, touches(op), -1)
         self.clocks[actor.name].append(self._happened.clocks[-1])
@@ -82,6 +91,7 @@ class _Progress(_Counting):
     def __init__(self) -> None:
         self.done: dict[str, int] = {}
 
+    @override
     def _add(self, actor: Actor, op: Operation) -> None:
         self.done[actor.name] = self.done.get(actor.name, 0) + 1
 
@@ -106,6 +116,7 @@ class Reordered(Strategy):
         self._numbers = {name: number for number, name in enumerate(order.names)}
         self._wanted = wanted
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         default = ready[0] if current is None else current
         waited = self._waited_for(default.name)

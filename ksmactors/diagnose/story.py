@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.campaign.outcome import Defect
 from ksmactors.interleave.actor import READ, WRITE, YIELD, Actor, Operation
 from ksmactors.interleave.labels import label_of, told
@@ -55,6 +57,7 @@ class Chronicle(Observer):
         if self._turns:
             self._turns[-1].departs = True
 
+    @override
     def did(self, actor: Actor, op: Operation) -> None:
         if not self._turns or self._turns[-1].actor is not actor:
             if self._turns:
@@ -63,6 +66,7 @@ class Chronicle(Observer):
         if op[0] in (READ, WRITE):
             self._turns[-1].done.append(op)
 
+    @override
     def ended(self, actor: Actor) -> None:
         self._ended.append(actor)
 
@@ -125,6 +129,7 @@ class _Telling(Follow):
         super().__init__(departures, slack=0)
         self._chronicle = chronicle
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         chosen = super().choose(ready, current)
         if chosen is not (ready[0] if current is None else current):

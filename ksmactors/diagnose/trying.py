@@ -15,6 +15,8 @@ from random import Random
 from time import monotonic
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.campaign.outcome import Outcome
 from ksmactors.campaign.preparing import Preparing
 from ksmactors.campaign.schedule import run_schedule
@@ -76,15 +78,18 @@ class Deadline(Delegating):
         self.inner, self._deadline = inner, deadline
         self.fair, self.thorough = inner.fair, inner.thorough
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self.inner.begin(rng)
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if monotonic() > self._deadline:
             raise CutShort("too late")
         return self.inner.choose(ready, current)
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         return self.inner.horizon(ready, current)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 
 
@@ -24,5 +26,6 @@ class BeforeAllocateRoots(Ksm):
         self.roots_allocated = True
         self.ksm_nr_node_ids = len(self.nodes)
 
+    @override
     def _set_merge_across_nodes(self, value: int) -> None:
         self.ksm_merge_across_nodes = value

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
@@ -32,6 +34,7 @@ class BeforeEnableKsmPageMigration(Ksm):
         super().__init__(*args, **kwargs)
         self._offlining: Actor | None = None
 
+    @override
     async def _page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
         page = await super()._page_to_move(mm, address)
         if page is not None and page.is_ksm:
@@ -39,11 +42,13 @@ class BeforeEnableKsmPageMigration(Ksm):
             return None
         return page
 
+    @override
     async def migrate_away(self, page: Frame) -> None:
         self._offlining = self.conductor.turn  # one at a time: the memory hotplug lock is held
         await super().migrate_away(page)
         self._offlining = None
 
+    @override
     async def _move_locked(self, page: Frame, new: Frame, force: bool) -> int:
         if page.is_ksm and self._offlining is not self.conductor.turn:
             return -EBUSY

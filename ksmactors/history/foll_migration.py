@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
@@ -22,5 +24,6 @@ class BeforeFollMigration(Ksm):
     runs into a BUG.
     """
 
+    @override
     async def _page_to_break(self, mm: AddressSpace, address: int) -> Frame | None:
         return await self.follow_page(mm, address)

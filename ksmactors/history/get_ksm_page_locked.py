@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.frame import Frame
@@ -21,6 +23,7 @@ class BeforeGetKsmPageLocked(Ksm):
     merges the page in hand into P, and stable_tree_append finds no node there: an oops.
     """
 
+    @override
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
         page = await super().get_ksm_page(node, lock=False)
         if page is not None and lock:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.locks import RwSem
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
@@ -27,6 +29,7 @@ class BeforeHotremoveLockdep(Ksm):
         super().__init__(*args, **kwargs)
         self.memory_chain: Final = RwSem(self.conductor, "memory_chain")
 
+    @override
     async def ksm_memory_callback(self, action: str, pfns: range) -> None:
         await self.memory_chain.down_read()
         if action == MEM_GOING_OFFLINE:

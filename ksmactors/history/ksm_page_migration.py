@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
@@ -29,15 +31,19 @@ class BeforeKsmPageMigration(Ksm):
     between the two could as well have happened just before the only one.
     """
 
+    @override
     async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
         return False
 
+    @override
     async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
         return False
 
+    @override
     async def _second_look(self, node: StableNode) -> Frame | None:
         return await self.get_ksm_page(node, lock=False)
 
+    @override
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         node = newpage.stable_node
         if isinstance(node, StableNode):

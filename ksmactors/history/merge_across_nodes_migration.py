@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
@@ -23,6 +25,7 @@ class BeforeMergeAcrossNodesMigration(Ksm):
     root, tree 0 goes on pointing at freed memory: an oops at the next search.
     """
 
+    @override
     async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
         """ksm_do_scan asked first whether the page was merged already, and did not call this if so."""
         if isinstance(await page.read_mapping(), KsmMapping) and item.flag == STABLE_FLAG:
@@ -31,9 +34,11 @@ class BeforeMergeAcrossNodesMigration(Ksm):
         kpage = await self.stable_tree_search(page)
         await self._merge_or_insert(item, page, kpage, None)
 
+    @override
     def _is_misplaced(self, node: StableNode) -> bool:
         return False
 
+    @override
     async def stable_tree_erase(self, node: StableNode) -> None:
         root = self.root_stable_tree[self.get_kpfn_nid(node.kpfn)]
         await self.conductor.point(WRITE, root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import MmSlot
 from ksmactors.mm.frame import Frame, KsmMapping
@@ -25,14 +27,18 @@ class BeforeRemoveOldStableNodes(Ksm):
     merged, with no rmap_item to tell. Or a process reads what never was its memory instead of getting SIGBUS.
     """
 
+    @override
     async def remove_all_stable_nodes(self) -> int:
         return 0
 
+    @override
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
         await super().insert_slot(slot, at_end=False)
 
+    @override
     async def _ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
         return True
 
+    @override
     def _is_unread(self, page: Frame) -> bool:
         return False

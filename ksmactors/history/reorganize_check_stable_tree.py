@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 
 
@@ -17,6 +19,7 @@ class BeforeReorganizeCheck(Ksm):
     pointer, and why the check must not use get_ksm_page: there is no struct page left to look at.
     """
 
+    @override
     async def _check_trees(self, pfns: range) -> None:
         while await self._remove_first(pfns):
             pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -17,7 +19,8 @@ class RoomyItem(RmapItem):
         super().__init__(number, mm, address)
         self._nid = 0
 
-    @property
+    @property  # type: ignore[explicit-override]  # mypy does not see it on a property with a setter
+    @override
     def nid(self) -> int:
         """Index of the unstable tree the item is in, or was in last."""
         return self._nid
@@ -38,12 +41,15 @@ class BeforeShrinkRmapItem(Ksm):
     this is a control. What goes wrong with one field and the old order is the mutant `r6-anon-vma-before-removal`.
     """
 
+    @override
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
         return RoomyItem(number, mm, address)
 
+    @override
     async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
         self._store_anon_vma(item, vma)
 
+    @override
     async def try_to_merge_with_ksm_page(self, item: RmapItem, page: Frame, kpage: Frame | None) -> int:
         result = await super().try_to_merge_with_ksm_page(item, page, kpage)
         if result == 0:  # the only one that is still in the tree is the second of two, when both have been merged

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
 from ksmactors.mm.frame import Frame
@@ -20,5 +22,6 @@ class BeforeSwapoffCopy(Ksm):
     without the repair, too: unuse_vma passes by a vma that it does not belong to.)
     """
 
+    @override
     async def _page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:
         return swapcache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
@@ -22,6 +24,7 @@ class BeforeTrivialTidyups(Ksm):
     emulator are wrong.
     """
 
+    @override
     async def _add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
         await self._stable_tree_link(root, node, place, kpage.content)
         node.kpfn = kpage.pfn

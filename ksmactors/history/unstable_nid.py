@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
@@ -19,6 +21,7 @@ class BeforeUnstableNid(Ksm):
     neither merged nor inserted. The next scan begins with empty trees, and links the page where it belongs.
     """
 
+    @override
     async def _look_unstable(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
         tree_page = await super()._look_unstable(entry, page, nid)
         if tree_page is None or self.get_kpfn_nid(tree_page.pfn) == nid:

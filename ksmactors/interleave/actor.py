@@ -9,6 +9,7 @@ from types import CoroutineType, FrameType
 from typing import Any, Final, TypeAlias
 
 import trio
+from typing_extensions import override
 
 READ: Final = 0
 WRITE: Final = 1
@@ -75,6 +76,7 @@ class Actor:
         self.doing = self.place = ""
         self.step = 0
 
+    @override
     def __repr__(self) -> str:
         return f"<Actor {self.number} {self.name}>"
 

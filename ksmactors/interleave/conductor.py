@@ -17,6 +17,7 @@ from types import coroutine
 from typing import Any, Final
 
 import trio
+from typing_extensions import override
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
@@ -144,6 +145,7 @@ class Conductor(Turns):
         self._take_turn(self._next())
         self._give()
 
+    @override
     def _end(self, failure: BaseException | None) -> None:
         if not self.over:
             self._settle(self._armed - self._left)
@@ -183,6 +185,7 @@ class Conductor(Turns):
         except StopIteration:
             return
 
+    @override
     def _pass(self, chosen: Actor) -> Awaitable[None]:
         """Give the turn away; to be awaited at once, until it comes back."""
         me = self.turn

@@ -22,6 +22,8 @@ from sys import _getframe
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.stay import STAY
@@ -173,6 +175,7 @@ class Audience(Observer):
         except Finding as finding:
             raise self._turns._failed(finding) from None
 
+    @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         self.settle(actor)
         caller = _getframe(2)
@@ -207,26 +210,31 @@ class Audience(Observer):
         except Finding as finding:
             raise turns._failed(finding) from None
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
         self.settle(actor)
         self._tell(self._acquired, actor, lock, shared, tried)
         actor.locks += (lock,)
 
+    @override
     def released(self, actor: Actor, lock: object, shared: bool = False) -> None:
         self.settle(actor)
         held = actor.locks
         actor.locks = held[:-1] if held[-1:] == (lock,) else tuple(one for one in held if one is not lock)
         self._tell(self._released, actor, lock, shared)
 
+    @override
     def woke(self, actor: Actor, woken: Actor) -> None:
         self.settle(actor)
         self._tell(self._woke, actor, woken)
 
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         if actor is not None:
             self.settle(actor)
         self._tell(self._spawned, actor, child)
 
+    @override
     def ended(self, actor: Actor) -> None:
         self.settle(actor)
         self._tell(self._ended, actor)

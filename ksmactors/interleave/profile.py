@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import YIELD, Actor, Operation
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.observer import Observer
@@ -26,12 +28,14 @@ class Profile(Observer):
     homes: dict[str, tuple[int, int]] = field(default_factory=dict)
     accesses: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         self.events.setdefault(child.name, 0)
         self.homes[child.name] = child.cpu, child.node
         if actor is not None:
             self.parents.setdefault(child.name, actor.name)
 
+    @override
     def did(self, actor: Actor, op: Operation) -> None:
         if op[0] == YIELD:
             return

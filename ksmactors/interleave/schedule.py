@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from typing_extensions import override
+
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.tape import Tape
@@ -145,6 +147,7 @@ class Schedule:
         """How many turns there are."""
         return len(self._turns) if self._turns is not None else sum(points for _, _, points in self._runs or ())
 
+    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Schedule):
             return NotImplemented
@@ -152,6 +155,7 @@ class Schedule:
 
     __hash__ = None  # type: ignore[assignment]  # its turns may be changed
 
+    @override
     def __repr__(self) -> str:
         return f"Schedule({self.header!r}, {self.choices} choices, {len(self.draws)} draws)"
 

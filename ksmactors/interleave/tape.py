@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple, TypeAlias
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.strategies.base import Stage, below
 
@@ -84,6 +86,7 @@ class ScriptedTape(Tape):
         super().__init__(0)
         self._left = {label: list(values) for label, values in draws.items()}
 
+    @override
     def draw(self, label: str, n: int) -> int:
         left = self._left.get(label)
         return self._drawn(label, n, min(left.pop(0), n - 1) if left else 0)
@@ -105,6 +108,7 @@ class ActorTape(Tape):
         self._given = draws
         self._used: dict[tuple[str, str], int] = {}
 
+    @override
     def draw(self, label: str, n: int) -> int:
         key = (self.stage.turn.name, label)
         given, used = self._given.get(key, ()), self._used.get(key, 0)

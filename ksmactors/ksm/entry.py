@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, YIELD
 from ksmactors.ksm.scan import Scanning
@@ -15,6 +17,7 @@ from ksmactors.mm.hooks import RmapOne
 class EntryPoints(Scanning):
     """The functions of include/linux/ksm.h. None of them takes ksm_thread_mutex."""
 
+    @override
     async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
         """Register, or unmerge a range: (0 or -errno, the vma's new VM_MERGEABLE). mmap_sem is held for write.
 
@@ -77,10 +80,12 @@ class EntryPoints(Scanning):
         """Hash a slot and put it in its place on the list. ksm_mmlist_lock."""
         await self._mm_list_add(slot, self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
 
+    @override
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent, before anything is copied."""
         return await self.ksm_enter(mm) if oldmm.registered else 0
 
+    @override
     async def ksm_exit(self, mm: AddressSpace) -> None:
         """__ksm_exit: the last user has gone, the page tables are still there.
 
@@ -110,6 +115,7 @@ class EntryPoints(Scanning):
             await mm.down_write()
             await mm.up_write()
 
+    @override
     async def rmap_walk_ksm(self, page: Frame, rmap_one: RmapOne) -> None:
         """Visit the places that may map a locked KSM page: first each item's own mm, then those forked from it.
 
@@ -145,6 +151,7 @@ class EntryPoints(Scanning):
         await anon_vma.rwsem.up_read()
         return done
 
+    @override
     async def ksm_might_need_to_copy(self, page: Frame, vma: Vma, address: int) -> Frame | None:
         """The page to map where a fault has found a locked page in the swap cache: itself, or a locked copy; None: no
         memory.
@@ -190,6 +197,7 @@ class EntryPoints(Scanning):
         slot = page.swap
         return slot is not None and not slot.uptodate
 
+    @override
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         """W3 to W5: the node learns of its new page first, then the old page forgets the node. Both are locked."""
         node = newpage.stable_node

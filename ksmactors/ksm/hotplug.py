@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import YIELD
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.keyhole import Keyhole
@@ -31,6 +33,7 @@ class KsmHotplug(Keyhole):
         self.conductor.touch(YIELD, self, "ksm_run")
         return bool(self.ksm_run & KSM_RUN_OFFLINE)
 
+    @override
     async def ksm_memory_callback(self, action: str, pfns: range) -> None:
         """The notifier. The mutex is held only for the bit: GOING_OFFLINE waits for the batch or unmerging under way.
 

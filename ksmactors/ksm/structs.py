@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import IndexedNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
@@ -88,6 +90,7 @@ class RmapItem(IndexedNode):
         self.hnext: RmapItem | None = None
         self.hprev: RmapItem | None = None
 
+    @override
     def __repr__(self) -> str:
         return f"<RmapItem {self.number} {self.mm.name}:{self.address:#x}>"
 
@@ -131,6 +134,7 @@ class RmapItem(IndexedNode):
         """The item goes into an unstable tree: its rb links lie where `head` was."""
         self._head = None
 
+    @override
     def must_be_alive(self) -> None:
         """Raise the finding if the item has been freed."""
         if self.flag == FREED:
@@ -162,6 +166,7 @@ class StableNode(IndexedNode):
         self.moved_by = -1
         self.alive = True
 
+    @override
     def __repr__(self) -> str:
         return f"<StableNode {self.number} kpfn {self.kpfn}>"
 
@@ -195,6 +200,7 @@ class StableNode(IndexedNode):
             item.hnext.hprev = item.hprev
         item.hnext = item.hprev = None
 
+    @override
     def must_be_alive(self) -> None:
         """Raise the finding if the node has been freed."""
         if not self.alive:

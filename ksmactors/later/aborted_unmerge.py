@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 
@@ -14,6 +16,7 @@ class AbortedUnmerge(Ksm):
     tree that does not hold them.
     """
 
+    @override
     async def unstable_tree_erase(self, item: RmapItem) -> None:
         if self.root_unstable_tree[item.nid].has(item):
             await super().unstable_tree_erase(item)

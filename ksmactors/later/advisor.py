@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.kernel import Ksm
@@ -48,15 +50,18 @@ class Advisor(Ksm):
         self._last_scan_time = 0
         self._change = 0
 
+    @override
     async def ksm_do_scan(self, pages: int) -> None:
         started = self.conductor.now
         await super().ksm_do_scan(pages)
         self._cpu_ns += self.conductor.now - started
 
+    @override
     async def _start_scan(self) -> bool:
         self._scan_started_ns = self.conductor.now
         return await super()._start_scan()
 
+    @override
     async def scan_get_next_rmap_item(self) -> tuple[RmapItem, Frame] | None:
         full_scans = self.ksm_scan.seqnr
         found = await super().scan_get_next_rmap_item()
@@ -83,9 +88,11 @@ class Advisor(Ksm):
 
     # -- sysfs --------------------------------------------------------------------------------------------------------
 
+    @override
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | dict.fromkeys(("advisor_mode", *_NUMBERS), True)
 
+    @override
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         return super().sysfs_values() | {
             "advisor_mode": self._show_mode,
@@ -98,6 +105,7 @@ class Advisor(Ksm):
     def _show_mode(self) -> str:
         return " ".join(f"[{mode}]" if mode == self.ksm_advisor else mode for mode in MODES)
 
+    @override
     async def knob_store(self, knob: str, text: str) -> int:
         if knob == "advisor_mode":
             return await self.advisor_mode_store(text.removesuffix("\n"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 
 
@@ -12,6 +14,7 @@ class AllUnstableRoots(Ksm):
     items of the scan before, which may have been freed; a switch back to 0 in the middle of a scan lets ksmd walk them.
     """
 
+    @override
     def reset_unstable_roots(self) -> None:
         super().reset_unstable_roots()
         for root in self.root_unstable_tree[self.ksm_nr_node_ids :]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.later.pin_counted import PinCounted
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -64,6 +66,7 @@ class AnonExclusive(PinCounted):
 
     # -- the mark of a page -------------------------------------------------------------------------------------------
 
+    @override
     def page_anon_exclusive(self, page: Frame) -> bool:
         self.conductor.touch(YIELD, page, "anon_exclusive")
         return page.pfn in self._anon_exclusive and not page.is_ksm
@@ -78,36 +81,43 @@ class AnonExclusive(PinCounted):
         self.conductor.touch(RELEASE, page, "anon_exclusive")
         self._anon_exclusive.discard(page.pfn)
 
+    @override
     def _freed(self, frame: Frame) -> None:
         super()._freed(frame)
         self._anon_exclusive.discard(frame.pfn)
 
+    @override
     def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
         super().page_add_new_anon_rmap(page, vma, address)
         self.set_page_anon_exclusive(page)
 
+    @override
     def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
         """RMAP_EXCLUSIVE; `set_pte` has marked the page already if the swap entry says so."""
         if exclusive:
             self.set_page_anon_exclusive(page)
         super().page_add_anon_rmap(page, vma, address, exclusive=self.page_anon_exclusive(page))
 
+    @override
     def page_move_anon_rmap(self, page: Frame, vma: Vma) -> None:
         super().page_move_anon_rmap(page, vma)
         self.set_page_anon_exclusive(page)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
+    @override
     async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
         if entry.frame is not self.zero_page and self.page_anon_exclusive(entry.frame):
             return await self.wp_page_reuse(mm, address, entry)
         return await super().do_wp_page(mm, vma, address, entry)
 
+    @override
     async def is_swapped_exclusive(self, mm: AddressSpace, address: int, page: Frame, write: bool) -> bool:
         """References are counted, too, since then the page may leave the swap cache (should_try_to_free_swap)."""
         counted = await super().is_swapped_exclusive(mm, address, page, write)
         return counted or ((mm.number, address) in self._exclusive_entries.places and not page.is_ksm)
 
+    @override
     async def map_swapped_page(
         self, vma: Vma, address: int, slot: SwapSlot, page: Frame, swapcache: Frame, write: bool
     ) -> tuple[int, Pte | None]:
@@ -120,10 +130,12 @@ class AnonExclusive(PinCounted):
 
     # -- entries that are not present ---------------------------------------------------------------------------------
 
+    @override
     def may_be_unmapped(self, page: Frame) -> bool:
         """page_try_share_anon_rmap, as far as it can fail."""
         return not (self.page_anon_exclusive(page) and self.page_maybe_dma_pinned(page))
 
+    @override
     async def set_pte(self, mm: AddressSpace, address: int, pte: Pte | None) -> Pte | None:
         before = await super().set_pte(mm, address, pte)
         places, place = self._exclusive_entries.places, (mm.number, address)
@@ -135,6 +147,7 @@ class AnonExclusive(PinCounted):
                 self.set_page_anon_exclusive(pte.frame)
         return before
 
+    @override
     async def set_swap_pte(self, mm: AddressSpace, address: int, slot: SwapSlot | None) -> Pte | None:
         before = await super().set_swap_pte(mm, address, slot)
         if slot is not None:
@@ -151,6 +164,7 @@ class AnonExclusive(PinCounted):
 
     # -- fork and ksmd ------------------------------------------------------------------------------------------------
 
+    @override
     async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
         """page_try_dup_anon_rmap, pte_swp_clear_exclusive, make_readable_migration_entry: shared from now on."""
         self._exclusive_entries.places.discard((oldmm.number, address))
@@ -159,9 +173,11 @@ class AnonExclusive(PinCounted):
             self.clear_page_anon_exclusive(pte.frame)
         return await super().copy_one_pte(mm, oldmm, vma, address)
 
+    @override
     def _must_be_cleaned(self, pte: Pte) -> bool:
         return super()._must_be_cleaned(pte) or self.page_anon_exclusive(pte.frame)
 
+    @override
     async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
         """Where there are none, the entry is out, and the mark is taken off (page_try_share_anon_rmap)."""
         if await super()._has_other_references(page, swapped):

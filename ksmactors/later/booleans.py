@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import EINVAL
 
@@ -28,6 +30,7 @@ ENABLE: Final = {"e": 1, "d": 0}
 class BoolEnable(Booleans):
     """A boolean may begin with e (enable) or d (disable), too; capitals as well."""
 
+    @override
     def kstrtobool(self, text: str) -> int:
         value = ENABLE.get(text[:1].lower())
         return super().kstrtobool(text) if value is None else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import ENOMEM, VM_FAULT_OOM, VM_FAULT_SIGBUS
@@ -16,6 +18,7 @@ class BreakSwapped(Ksm):
     comes last, and all is done again after it: reclaim may take the page at any time, and so may who brings it back.
     """
 
+    @override
     async def break_ksm(self, vma: Vma, address: int) -> int:
         while True:
             failed = await super().break_ksm(vma, address)
@@ -25,6 +28,7 @@ class BreakSwapped(Ksm):
             if result & (VM_FAULT_OOM | VM_FAULT_SIGBUS):
                 return -ENOMEM if result & VM_FAULT_OOM else 0
 
+    @override
     async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
         """A kernel that walks page tables passes over swap entries: these are looked at one by one."""
         failed = await super().unmerge_ksm_pages(vma, start, end)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.index import ContentTree
@@ -28,10 +30,12 @@ class DupNode(StableNode):
         self.chain: Chain | None = None
         self.rmap_hlist_len = 0
 
+    @override
     def hlist_add_head(self, item: RmapItem) -> None:
         super().hlist_add_head(item)
         self.rmap_hlist_len += 1
 
+    @override
     def hlist_del(self, item: RmapItem) -> None:
         super().hlist_del(item)
         self.rmap_hlist_len -= 1
@@ -52,6 +56,7 @@ class Chain(StableNode):
         self.dups: list[DupNode] = []
         self.chain_prune_time = 0
 
+    @override
     def __repr__(self) -> str:
         return f"<Chain {self.number} of {len(self.dups)}>"
 
@@ -72,6 +77,7 @@ class ChainNodes(Ksm):
         self.stable_node_chains = 0
         self.stable_node_dups = 0
 
+    @override
     def new_stable_node(self, number: int) -> StableNode:
         return DupNode(number)
 
@@ -88,6 +94,7 @@ class ChainNodes(Ksm):
         """Whether `offset` items more leave room for one; never on an empty node."""
         return node.rmap_hlist_len > 0 and node.rmap_hlist_len + offset < self.ksm_max_page_sharing
 
+    @override
     def nodes_of(self, root: ContentTree[StableNode]) -> Iterator[StableNode]:
         for entry in root:
             if isinstance(entry, Chain):
@@ -95,6 +102,7 @@ class ChainNodes(Ksm):
             else:
                 yield entry
 
+    @override
     async def stable_tree_erase(self, node: StableNode) -> None:
         """A dup leaves its chain, which stays, even if it is empty now; a plain node leaves the tree."""
         dup = dup_of(node)
@@ -156,6 +164,7 @@ class ChainNodes(Ksm):
         self.free_stable_node(chain)
         self.emit(ev.FREE_STABLE_NODE_CHAIN, chain.number, chain.nid)
 
+    @override
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
         """Of a chain: every dup whose page was in the range goes; and the chain, if it is empty then or was before."""
         if not isinstance(node, Chain):
@@ -170,6 +179,7 @@ class ChainNodes(Ksm):
 
     # -- sysfs --------------------------------------------------------------------------------------------------------
 
+    @override
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | {
             "max_page_sharing": True,
@@ -178,6 +188,7 @@ class ChainNodes(Ksm):
             "stable_node_chains_prune_millisecs": True,
         }
 
+    @override
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         return super().sysfs_values() | {
             "max_page_sharing": lambda: self.ksm_max_page_sharing,
@@ -186,6 +197,7 @@ class ChainNodes(Ksm):
             "stable_node_chains_prune_millisecs": lambda: self.ksm_stable_node_chains_prune_millisecs,
         }
 
+    @override
     async def knob_store(self, knob: str, text: str) -> int:
         if knob == "max_page_sharing":
             return await self.max_page_sharing_store(text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import StableNode
 from ksmactors.ksm.trees import Look
@@ -39,6 +41,7 @@ class Chains(ChainNodes):
 
     # -- looking at an entry ----------------------------------------------------------------------------------------
 
+    @override
     async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
         if isinstance(entry, Chain):
             choice = await self.stable_node_dup(root, entry, self._prune_now(entry, prune))
@@ -104,6 +107,7 @@ class Chains(ChainNodes):
 
     # -- stable_tree_search -----------------------------------------------------------------------------------------
 
+    @override
     async def _equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
@@ -163,6 +167,7 @@ class Chains(ChainNodes):
         await page.get()
         return page
 
+    @override
     async def stable_tree_search(self, page: Frame) -> Frame | None:
         """A moved page that was given its place is the result only if its own node has room (or was not moved)."""
         page_node = await self.page_stable_node(page)
@@ -175,6 +180,7 @@ class Chains(ChainNodes):
 
     # -- stable_tree_insert -----------------------------------------------------------------------------------------
 
+    @override
     async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
         """The new node becomes a dup beside the equal ones; None: no memory. The page's mapping is set last."""
         node = self.alloc_stable_node()
@@ -192,6 +198,7 @@ class Chains(ChainNodes):
 
     # -- removing all -----------------------------------------------------------------------------------------------
 
+    @override
     async def remove_stable_node(self, node: StableNode) -> int:
         """Of a chain: all its dups up to the first that is busy, then the chain."""
         if not isinstance(node, Chain):
@@ -202,6 +209,7 @@ class Chains(ChainNodes):
         await self.free_stable_node_chain(self.root_stable_tree[node.nid], node)
         return 0
 
+    @override
     def refresh_stable_index(self) -> None:
         """A walk over chains changes them, so as long as there is one every search walks."""
         if not self.stable_node_chains:
@@ -214,9 +222,11 @@ class ChainsAnyDup(Chains):
     Before v6.11 a chain whose last dup was full or empty stayed a chain, and was looked at in vain each time.
     """
 
+    @override
     def _choose_plain(self, node: DupNode) -> DupNode | None:
         return node
 
+    @override
     async def stable_node_dup(self, root: ContentTree[StableNode], chain: Chain, prune: bool) -> Choice:
         """Choose as before, but any dup before none."""
         found: DupNode | None = None

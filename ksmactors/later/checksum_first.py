@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.frame import Frame
@@ -15,9 +17,11 @@ class ChecksumFirst(Ksm):
     node, or the unstable tree, before the search instead of after it.
     """
 
+    @override
     async def _done_before_search(self, item: RmapItem, page: Frame) -> bool:
         await self.remove_rmap_item_from_tree(item)
         return await super()._done_after_search(item, page)
 
+    @override
     async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import EAGAIN
@@ -16,6 +18,7 @@ class CopyBeforeMapping(Ksm):
     node's page. Before, the mapping came first (W0), and only the barrier of SetPageUptodate kept that reader right.
     """
 
+    @override
     async def move_to_new_page(self, new: Frame, page: Frame, *, remap: bool) -> int:
         await new.lock()
         result = await self._migrate_folio(new, page)
@@ -36,10 +39,12 @@ class CopyBeforeMapping(Ksm):
             await self.migrate_page_states(new, page)
         return result
 
+    @override
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """folio_mc_copy: the content only."""
         await self._copy_content(new, page)
 
+    @override
     async def no_turning_back(self, new: Frame, page: Frame) -> None:
         await super().no_turning_back(new, page)
         self.conductor.touch(READ, page, "index")

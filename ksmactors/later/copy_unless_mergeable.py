@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
 from ksmactors.mm.frame import Frame
@@ -16,6 +18,7 @@ class CopyUnlessMergeable(Ksm):
     and merge_across_nodes is busy.
     """
 
+    @override
     async def may_be_mapped_as_it_is(self, page: Frame, vma: Vma, address: int) -> bool:
         if page.is_ksm and not vma.mergeable:
             return False

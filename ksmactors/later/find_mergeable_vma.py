@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
@@ -16,6 +18,7 @@ class FindMergeableVma(Ksm):
     which does not exist.
     """
 
+    @override
     def find_vma_to_merge(self, item: RmapItem) -> Vma | None:
         if super().find_vma_to_merge(item) is None:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import YIELD
 from ksmactors.later.anon_exclusive import AnonExclusive
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -17,6 +19,7 @@ class ForkCopiesPinned(AnonExclusive):
     references says the same.
     """
 
+    @override
     async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
         """The page for the copy is allocated without the page table locks, and all is looked at again (-EAGAIN of
         copy_pte_range)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 
@@ -13,6 +15,7 @@ class FreedHead(Ksm):
     is found at the address of such an item, it passes for "already in", and the mapping is never put on its hlist.
     """
 
+    @override
     def item_left_node(self, item: RmapItem) -> None:
         super().item_left_node(item)
         item.head = None

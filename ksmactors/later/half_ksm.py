@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.anon_vma import AnonVma
@@ -27,10 +29,12 @@ class HalfKsm(Ksm):
         super().__init__(*args, **kwargs)
         self._mapping_before: AnonVma | KsmMapping | None = None
 
+    @override
     async def upgrade_page(self, page: Frame) -> None:
         self._mapping_before = page.mapping
         await super().upgrade_page(page)
 
+    @override
     async def merge_two(self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame) -> None:
         if await self.try_to_merge_with_ksm_page(item, page, None) == 0:
             await page.lock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 
@@ -15,6 +17,7 @@ class HeadCleared(Ksm):
     is removed as a whole still name it: see `freed-head`.
     """
 
+    @override
     async def _leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         await super()._leave_stable_node(item)

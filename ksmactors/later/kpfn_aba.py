@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
@@ -21,9 +23,11 @@ class KpfnAba(Ksm):
     P only when the copy is complete (W3).
     """
 
+    @override
     def _kpfn_of(self, node: StableNode) -> tuple[int, ...]:
         return (*super()._kpfn_of(node), node.moves)
 
+    @override
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
         seen = self._glance(node)
         if not await super()._take_if_of(page, node, lock):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
@@ -18,6 +20,7 @@ class KsmIntoKsm(Ksm):
     this time.
     """
 
+    @override
     async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
         if node is None or page is kpage:
             await super().merge_with_found(item, page, kpage, node)

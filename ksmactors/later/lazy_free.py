@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.advised_range import advise_range
@@ -63,6 +65,7 @@ class LazyFree(Ksm):
         self._given_up = GivenUp()
         self.observers.append(self._given_up)
 
+    @override
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         if advice != MADV_FREE:
             return await super().madvise(mm, start, length, advice)
@@ -115,10 +118,12 @@ class LazyFree(Ksm):
         self.conductor.touch(YIELD, page, "swapbacked")
         return page.pfn in self._lazily_freed
 
+    @override
     def _freed(self, frame: Frame) -> None:
         super()._freed(frame)
         self._lazily_freed.discard(frame.pfn)
 
+    @override
     async def migrate_page_states(self, new: Frame, page: Frame) -> None:
         """The mark goes with the page."""
         if self._is_marked(page):
@@ -127,6 +132,7 @@ class LazyFree(Ksm):
 
     # -- reclaim ------------------------------------------------------------------------------------------------------
 
+    @override
     async def shrink_locked_page(self, page: Frame) -> str:
         """A marked page needs no slot: it is unmapped and freed, if it has not been written since."""
         if page.swap is not None or not self._is_marked(page):
@@ -140,6 +146,7 @@ class LazyFree(Ksm):
             return "mapped"
         return FREED if await page.freeze(1) else "in use"
 
+    @override
     async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
         """Of a marked page: the entry is emptied; if somebody has written to the page it is put back, and the page is
         to be swapped out like any other from now on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
 
@@ -12,6 +14,7 @@ class LeaveSwapCache(Ksm):
     Before, it stayed until reclaim met it: a KSM page that nobody mapped kept its stable node, and a chain with it.
     """
 
+    @override
     async def page_was_copied(self, old: Frame) -> None:
         await super().page_was_copied(old)
         await self.free_swap_cache(old)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE
@@ -23,6 +25,7 @@ class MergeAny(Ksm):
         """Whether all that the process maps is to be merged (PR_GET_MEMORY_MERGE)."""
         return mm.number in self._merging_any
 
+    @override
     async def prctl_set_memory_merge(self, mm: AddressSpace, on: bool) -> int:
         """PR_SET_MEMORY_MERGE: 0 or -ENOMEM. Taking it back unmerges everything, what was advised included.
 
@@ -62,14 +65,17 @@ class MergeAny(Ksm):
             vma = mm.find_vma(end)
         return 0
 
+    @override
     def forget_registration(self, mm: AddressSpace) -> None:
         """A process that ksmd has found without any mapping is forgotten for good."""
         self._merging_any.discard(mm.number)
         super().forget_registration(mm)
 
+    @override
     def ksm_new_vma(self, mm: AddressSpace) -> bool:
         return self.merges_any(mm) or super().ksm_new_vma(mm)
 
+    @override
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         if self.merges_any(oldmm):
             self._merging_any.add(mm.number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.mm.address_space import AddressSpace
 
@@ -12,6 +14,7 @@ class MergeAnyExec(MergeAny):
     Before, a service manager could not switch merging on for what it starts: exec took it back.
     """
 
+    @override
     async def ksm_execve(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         if self.merges_any(oldmm):
             self._merging_any.add(mm.number)
@@ -28,12 +31,14 @@ class MergeAnyKept(MergeAnyExec):
     a whole scan of ksmd.
     """
 
+    @override
     def forget_registration(self, mm: AddressSpace) -> None:
         merging = self.merges_any(mm)
         super().forget_registration(mm)
         if merging:
             self._merging_any.add(mm.number)
 
+    @override
     async def ksm_process_mmap(self, mm: AddressSpace) -> int:
         """The failure of a registration is ignored: the next mapping tries again."""
         if self.merges_any(mm) and not mm.registered:

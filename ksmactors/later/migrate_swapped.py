@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
@@ -13,5 +15,6 @@ class MigrateSwapped(Ksm):
     v3.9 leaves swap entries where a page of the swap cache was mapped: its processes have to fault it in again.
     """
 
+    @override
     def slot_of_unmapped(self, page: Frame, reclaim: bool) -> SwapSlot | None:
         return super().slot_of_unmapped(page, reclaim) if reclaim else None

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
@@ -27,6 +29,7 @@ class MlockBatch(Ksm):
         self.mlock_batches: Final[dict[int, list[Frame]]] = {}
         """By CPU, the pages that wait."""
 
+    @override
     async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
         locked = await super().hand_mlock_over(page, kpage)
         self._wait_in_batch(kpage)
@@ -48,16 +51,19 @@ class MlockBatch(Ksm):
             if page.refcount == 0:
                 page.node.free(page)
 
+    @override
     def lru_add_drain(self) -> None:
         super().lru_add_drain()
         self._drain_mlock(self.conductor.turn.cpu)
 
+    @override
     async def lru_add_drain_all(self) -> None:
         await super().lru_add_drain_all()
         for cpu in sorted(self.mlock_batches):
             await self.conductor.point(WRITE, self, ("mlock_batch", cpu))
             self._drain_mlock(cpu)
 
+    @override
     def batched_pages(self) -> Iterator[Frame]:
         return chain(super().batched_pages(), *self.mlock_batches.values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
 from ksmactors.mm.frame import Frame
@@ -16,6 +18,7 @@ class MlockMigrated(Ksm):
     the page, so it finds the mark that was set before.
     """
 
+    @override
     def page_add_migrated_rmap(self, new: Frame, vma: Vma) -> None:
         super().page_add_migrated_rmap(new, vma)
         if vma.locked:

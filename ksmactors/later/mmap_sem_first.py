@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 
@@ -13,6 +15,7 @@ class MmapSemFirst(Ksm):
     frees it and drops the last hold on the mm, and ksmd releases a semaphore in freed memory.
     """
 
+    @override
     async def unlock_left_mm(self, mm: AddressSpace) -> None:
         await mm.up_read()
         await self.ksm_mmlist_lock.unlock()

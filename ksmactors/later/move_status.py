@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EAGAIN, EFAULT, ENOENT
@@ -11,6 +13,7 @@ class MoveStatus(Ksm):
     """move_pages returns how many pages could not be migrated, and tells them from holes by -EFAULT; so it does if it
     is only asked where pages are (live_absent_pages)."""
 
+    @override
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         pte = mm.ptes.get(address)
         absent = pte is None and address not in mm.swap_ptes
@@ -18,6 +21,7 @@ class MoveStatus(Ksm):
             return -EFAULT
         return super().no_page_to_move(mm, address)
 
+    @override
     def move_pages_answer(self, status: int) -> tuple[int, int | None]:
         return (1, None) if status == -EAGAIN else super().move_pages_answer(status)
 
@@ -25,5 +29,6 @@ class MoveStatus(Ksm):
 class MoveEnoent(MoveStatus):
     """move_pages has -ENOENT again for an address at which nothing is mapped; of the zero page it is -EFAULT still."""
 
+    @override
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         return super().no_page_to_move(mm, address) if address in mm.ptes else -ENOENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 
@@ -13,6 +15,7 @@ class MoveUnlocked(Ksm):
     meet the migration entry: unmerging waits for it, munmap takes it away, fork copies it.
     """
 
+    @override
     async def move_pages(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
         await self.lru_add_drain_all()
         await mm.down_read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import StableNode
 from ksmactors.later.chain_nodes import Chain, dup_of
@@ -18,6 +20,7 @@ class MovedJoinsChain(Chains):
     Here such a page is kept beside its equals, however often it is mapped.
     """
 
+    @override
     async def _equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:

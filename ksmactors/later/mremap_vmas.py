@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EFAULT
@@ -14,6 +16,7 @@ class MremapVmas(Ksm):
     After an error the vmas moved so far stay at their new place.
     """
 
+    @override
     async def _move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
         vmas = self.vmas_in(mm, start, end)
         if len(vmas) < 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.later.lazy_free import LazyFree
 from ksmactors.mm.frame import Frame
 
@@ -14,5 +16,6 @@ class NoKsmGivenUp(LazyFree):
     process that gives a KSM page up keeps it until it writes, unmaps or exits: MADV_FREE is only a hint.
     """
 
+    @override
     def _may_be_given_up(self, page: Frame) -> bool:
         return super()._may_be_given_up(page) and not page.is_ksm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
 
@@ -13,5 +15,6 @@ class NoWarning(Ksm):
     it by and finds its pages mapped. -EBUSY says all there is to say.
     """
 
+    @override
     def warn_still_mapped(self, page: Frame) -> None:
         pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.later.chain_nodes import Chain, DupNode
@@ -23,13 +25,16 @@ class NodeReused(Ksm):
         self._under_chains: dict[int, StableNode | None] = {}
         """By the number of a chain, the node that was last at its place."""
 
+    @override
     def free_stable_node(self, node: StableNode) -> None:
         super().free_stable_node(node)
         self._freelist.append(self._under_chains.pop(node.number) if isinstance(node, Chain) else node)
 
+    @override
     def chain_from_slab(self, chain: StableNode) -> None:
         self._under_chains[chain.number] = self._freelist.pop() if self._freelist else None
 
+    @override
     def node_from_slab(self, number: int) -> StableNode | None:
         node = self._freelist.pop() if self._freelist else None
         if node is None:

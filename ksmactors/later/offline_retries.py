@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import EINTR
 from ksmactors.mm.hotplug import PASS_NS
@@ -15,8 +17,10 @@ class OfflineRetries(Ksm):
     virtual.
     """
 
+    @override
     def gives_up_offlining(self, passes: int, elapsed: int) -> int:
         return -EINTR if self.conductor.turn.signal_pending or elapsed >= self.offline_timer_ns else 0
 
+    @override
     def pause_of_offlining(self, passes: int) -> int:
         return min(PASS_NS << passes, self.offline_timer_ns)

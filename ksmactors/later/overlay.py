@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
 from ksmactors.later.smart_scan import AgedItem, SmartScan
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -38,17 +40,21 @@ class Overlay(SmartScan):
     visit more than before, even if it has got its old content back.
     """
 
+    @override
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
         return LinearItem(number, mm, address)
 
+    @override
     def item_left_node(self, item: RmapItem) -> None:
         super().item_left_node(item)
         linear(item).forget()
 
+    @override
     async def break_cow(self, item: RmapItem) -> None:
         linear(item).forget()
         await super().break_cow(item)
 
+    @override
     async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
         """The kernel stores the index a little earlier, with the reference on the anon_vma; nobody reads it between."""
         linear(item).forget()
@@ -62,12 +68,15 @@ class Overlay(SmartScan):
                 return vma.index_of(item.address)
         return 0
 
+    @override
     async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
         return item.flag != STABLE_FLAG and await super().should_skip_rmap_item(page, item)
 
+    @override
     def skip_state(self, item: RmapItem) -> tuple[int, int]:
         return (0, 0) if item.flag == STABLE_FLAG else super().skip_state(item)
 
+    @override
     def vmas_of_item(self, item: RmapItem) -> list[Vma]:
         index = linear(item).linear_page_index
         return [vma for vma in super().vmas_of_item(item) if vma.address_of(index) is not None]

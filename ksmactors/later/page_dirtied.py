@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
 
@@ -13,6 +15,7 @@ class PageDirtied(Ksm):
     from v4.5 on), reclaim would take the page for one that nobody needs, and drop it.
     """
 
+    @override
     async def upgrade_page(self, page: Frame) -> None:
         await super().upgrade_page(page)
         page.dirty = True

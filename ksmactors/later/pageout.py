@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.advised_range import advise_range
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -15,6 +17,7 @@ class Pageout(Ksm):
     Only pages that nobody else maps: a KSM page with one mapping goes to swap, one that is shared stays.
     """
 
+    @override
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         if advice != MADV_PAGEOUT:
             return await super().madvise(mm, start, length, advice)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.mm.address_space import AddressSpace
 
@@ -9,6 +11,7 @@ from ksmactors.mm.address_space import AddressSpace
 class PerMmMergeable(MergeAny):
     """Each process shows whether all it maps is to be merged, and whether any of it is now."""
 
+    @override
     def ksm_stat(self, mm: AddressSpace) -> dict[str, int | str]:
         return super().ksm_stat(mm) | {
             "merge_any": _yes(self.merges_any(mm)),

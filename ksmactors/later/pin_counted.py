@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
@@ -20,12 +22,14 @@ class PinCounted(Ksm):
     the swap cache when it is pinned stays there.
     """
 
+    @override
     async def try_grab_page(self, page: Frame, *, pin: bool) -> None:
         if pin:
             await page.get(GUP_PIN_COUNTING_BIAS)
         else:
             await super().try_grab_page(page, pin=pin)
 
+    @override
     async def unpin_user_page(self, page: Frame) -> None:
         await page.put(GUP_PIN_COUNTING_BIAS)
 
@@ -34,5 +38,6 @@ class PinCounted(Ksm):
         self.conductor.touch(YIELD, page, "refcount")
         return page.refcount >= GUP_PIN_COUNTING_BIAS
 
+    @override
     async def add_to_swap(self, page: Frame) -> bool:
         return not self.page_maybe_dma_pinned(page) and await super().add_to_swap(page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Pte
 
@@ -18,5 +20,6 @@ class PinnedChecked(Ksm):
     off, before they count. Here such pages are those that one entry maps.
     """
 
+    @override
     def _must_be_cleaned(self, pte: Pte) -> bool:
         return super()._must_be_cleaned(pte) or pte.frame.page_mapcount() == 1

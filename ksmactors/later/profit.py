@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.mm.const import PAGE_SIZE
@@ -21,8 +23,10 @@ class Profit(Ksm):
         zero_pages = self.ksm_zero_pages if isinstance(self, ZeroCounted) else 0
         return (self.ksm_pages_sharing + zero_pages) * PAGE_SIZE - self.ksm_rmap_items * RMAP_ITEM_BYTES
 
+    @override
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | {"general_profit": False}
 
+    @override
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         return super().sysfs_values() | {"general_profit": self.general_profit}

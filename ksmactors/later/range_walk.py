@@ -3,6 +3,8 @@ recorded, too."""
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Pte, Vma
@@ -16,6 +18,7 @@ class RangeWalk(Ksm):
     Before, it looked up every address: a process with a huge, empty mapping kept a CPU busy with nothing.
     """
 
+    @override
     async def _next_page_in(self, vma: Vma) -> Frame | None:
         scan, mm = self.ksm_scan, vma.mm
         scan.address = max(scan.address, vma.start)

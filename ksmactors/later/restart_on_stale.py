@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
@@ -16,11 +18,13 @@ class RestartOnStale(Ksm):
     that reverse mapping does not find the mapping.
     """
 
+    @override
     async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         while True:
             place = await super().stable_tree_walk(root, page, prune=prune)
             if not place.stale:
                 return place
 
+    @override
     def _stale_ends_search(self, page_node: StableNode | None) -> bool:
         return False

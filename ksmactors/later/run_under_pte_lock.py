@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE
@@ -19,6 +21,7 @@ class RunUnderPteLock(Ksm):
     fault is taken anew, and copies.
     """
 
+    @override
     def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
         self.conductor.touch(YIELD, self, "ksm_run")
         if page.is_ksm and self.ksm_run & KSM_RUN_UNMERGE:

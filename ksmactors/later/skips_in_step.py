@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.later.smart_scan import SmartScan
 
 
@@ -16,6 +18,7 @@ class SkipsInStep(SmartScan):
     number of the scan is divisible by n + 1. So it is skipped n times at most, and old items come all together.
     """
 
+    @override
     def skips_after(self, age: int, scan: int) -> int:
         period = super().skips_after(age, scan) + 1
         return -(scan + 1) % period

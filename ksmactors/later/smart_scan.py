@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.booleans import Booleans
@@ -52,9 +54,11 @@ class SmartScan(Booleans):
         self.ksm_smart_scan = 1
         self.ksm_pages_skipped = 0
 
+    @override
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
         return AgedItem(number, mm, address)
 
+    @override
     async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
         if not self.ksm_smart_scan or page.is_ksm:
             return False
@@ -80,15 +84,18 @@ class SmartScan(Booleans):
         assert isinstance(item, AgedItem), "every rmap_item of this kernel has an age"
         return item.age, item.remaining_skips
 
+    @override
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | {"smart_scan": True, "pages_skipped": False}
 
+    @override
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         return super().sysfs_values() | {
             "smart_scan": lambda: self.ksm_smart_scan,
             "pages_skipped": lambda: self.ksm_pages_skipped,
         }
 
+    @override
     async def knob_store(self, knob: str, text: str) -> int:
         if knob != "smart_scan":
             return await super().knob_store(knob, text)

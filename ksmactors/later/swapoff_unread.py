@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
 from ksmactors.mm.const import EIO
@@ -17,6 +19,7 @@ class SwapoffUnread(Ksm):
     reverse mapping finds one of the places. Here the entries stay, and whoever touches one gets SIGBUS.
     """
 
+    @override
     async def unuse_pte(self, vma: Vma, address: int, slot: SwapSlot, swapcache: Frame) -> int:
         if not slot.uptodate:
             return -EIO

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
@@ -49,6 +51,7 @@ class Tracepoints(Ksm):
     def _merged_with_ksm_page(self, kpfn: int, pfn: int, item: int, mm: str, error: int) -> None:
         self._passed("ksm_merge_with_ksm_page", error)
 
+    @override
     async def remove_node_from_stable_tree(self, node: StableNode) -> None:
         for item in node.hlist():
             if item.hnext is not None:

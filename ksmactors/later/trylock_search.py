@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
@@ -19,6 +21,7 @@ class TrylockSearch(Ksm):
     whoever writes a knob waits for ksmd.
     """
 
+    @override
     async def _second_look(self, node: StableNode) -> Frame | None:
         while True:
             page = await self.get_ksm_page(node, lock=False)
@@ -35,6 +38,7 @@ class TrylockSearch(Ksm):
                 return page
             await page.put()  # it was migrated before the lock was had
 
+    @override
     async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
         try:
             await super().cmp_and_merge_page(page, item)

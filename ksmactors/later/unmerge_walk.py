@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import READ
 from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -20,9 +22,11 @@ class UnmergeWalk(UnshareFault):
     all the same (K4).
     """
 
+    @override
     async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
         return await self._break_ksm_range(vma, start, end)
 
+    @override
     async def break_ksm(self, vma: Vma, address: int) -> int:
         return await self._break_ksm_range(vma, address, address + PAGE_SIZE)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.unsharing import handle_unshare_fault
@@ -16,6 +18,7 @@ class UnshareFault(Ksm):
     for done. The fault is repeated until no KSM page is found at the address; the copy is neither writable nor dirty.
     """
 
+    @override
     async def break_ksm(self, vma: Vma, address: int) -> int:
         mm = vma.mm
         while True:

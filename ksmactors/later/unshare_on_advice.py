@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
 from ksmactors.mm.const import (
@@ -26,6 +28,7 @@ class UnshareOnAdvice(Ksm):
     is swapped out is brought back for it, since a swap entry may be shared just so.
     """
 
+    @override
     async def madvise_behavior(self, vma: Vma, start: int, end: int, advice: int) -> int:
         if vma.mergeable != (advice == MADV_MERGEABLE) and vma.anon_vma is not None:
             for address in range(start, end, PAGE_SIZE):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.later.anon_exclusive import AnonExclusive
 from ksmactors.later.unsharing import handle_unshare_fault
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -14,6 +16,7 @@ class UnshareOnPin(AnonExclusive):
     went on with the old one. Plain references (vmsplice) do not unshare.
     """
 
+    @override
     def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
         """gup_must_unshare: of anonymous pages a pin has only those that are exclusive."""
         shared = pte.frame is not self.zero_page and not self.page_anon_exclusive(pte.frame)
@@ -21,6 +24,7 @@ class UnshareOnPin(AnonExclusive):
             return False
         return super().can_follow_pte(pte, write=write, pin=pin)
 
+    @override
     async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
         pte = mm.ptes.get(address)
         if write or not pin or pte is None or pte.migration or pte.frame is self.zero_page:

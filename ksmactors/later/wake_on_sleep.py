@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 
 
@@ -11,6 +13,7 @@ class WakeOnSleep(Ksm):
     Before, an hour's sleep went on for an hour, whatever was written. A ksmd with nothing to do is not woken.
     """
 
+    @override
     async def knob_store(self, knob: str, text: str) -> int:
         before = self.ksm_thread_sleep_millisecs
         result = await super().knob_store(knob, text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 
 
@@ -14,5 +16,6 @@ class WakeUnderLock(Ksm):
     and wakes nobody: ksmd sleeps on, with run at 1, until somebody writes `run` again.
     """
 
+    @override
     def _needs_wakeup(self, was_empty: bool) -> bool:
         return self._nobody_registered()

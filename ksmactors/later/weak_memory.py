@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.anon_vma import AnonVma
@@ -17,30 +19,36 @@ class _WeakFrame(Frame):
     __slots__ = ()
     stores: ClassVar[StoreBuffer]
 
+    @override
     async def read_mapping(self) -> AnonVma | KsmMapping | None:
         return self.stores.load(self, "mapping", await super().read_mapping())
 
+    @override
     async def set_mapping(self, mapping: AnonVma | KsmMapping | None) -> None:
         old = self.mapping
         await super().set_mapping(mapping)
         self.stores.stored(self, "mapping", old)
 
+    @override
     async def get_unless_zero(self) -> bool:
         got = await super().get_unless_zero()
         if got:
             self.stores.full_barrier()
         return got
 
+    @override
     async def put(self, refs: int = 1) -> None:
         await super().put(refs)
         self.stores.full_barrier()
 
+    @override
     async def freeze(self, expected: int) -> bool:
         frozen = await super().freeze(expected)
         if frozen:
             self.stores.full_barrier()
         return frozen
 
+    @override
     async def in_swap_cache(self) -> bool:
         return self.stores.load(self, "swap_cache", await super().in_swap_cache())
 
@@ -61,20 +69,25 @@ class WeakMemory(Ksm):
         self.frame_class = type("WeakFrame", (_WeakFrame,), {"__slots__": (), "stores": self.stores})
         super().__init__(conductor, *args, **kwargs)
 
+    @override
     def smp_wmb(self) -> None:
         self.stores.write_barrier()
 
+    @override
     def smp_rmb(self) -> None:
         self.stores.read_barrier()
 
+    @override
     async def _read_kpfn(self, node: StableNode) -> tuple[int, ...]:
         return self.stores.load(node, "kpfn", await super()._read_kpfn(node))
 
+    @override
     async def _write_kpfn(self, node: StableNode, kpfn: int) -> None:
         old = self._kpfn_of(node)
         await super()._write_kpfn(node, kpfn)
         self.stores.stored(node, "kpfn", old)
 
+    @override
     async def clear_page_swap_cache(self, page: Frame) -> None:
         await super().clear_page_swap_cache(page)
         self.stores.stored(page, "swap_cache", True)

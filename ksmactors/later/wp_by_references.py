@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
@@ -20,6 +22,7 @@ class WpByReferences(Ksm):
     on references decide only where a page is not known to be exclusive to its process (`anon_exclusive`).
     """
 
+    @override
     async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
         page = entry.frame
         if await page.count() > REFERENCES_MAX:
@@ -34,6 +37,7 @@ class WpByReferences(Ksm):
             return False
         return True
 
+    @override
     async def reuse_swap_page(self, page: Frame) -> bool:
         """Of a fault that brings a page back from swap for a write, whose entry still counts."""
         if page.is_ksm:

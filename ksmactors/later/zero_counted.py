@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte
@@ -29,9 +31,11 @@ class ZeroCounted(UnshareFault, ZeroPages):
         """Whether an entry maps the zero page because KSM has put it there."""
         return pte is not None and pte.dirty and pte.frame is self.zero_page
 
+    @override
     def _placed_by_ksm(self, pte: Pte) -> bool:
         return self.is_ksm_zero_pte(pte) or super()._placed_by_ksm(pte)
 
+    @override
     async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
         pte = await super()._map_kpage(mm, kpage)
         if kpage is not self.zero_page:
@@ -40,6 +44,7 @@ class ZeroCounted(UnshareFault, ZeroPages):
         self.mm_zero_pages[mm.number] += 1
         return pte._replace(dirty=True)
 
+    @override
     async def set_pte(self, mm: AddressSpace, address: int, pte: Pte | None) -> Pte | None:
         before = await super().set_pte(mm, address, pte)
         if self.is_ksm_zero_pte(before):
@@ -47,17 +52,21 @@ class ZeroCounted(UnshareFault, ZeroPages):
             self.mm_zero_pages[mm.number] -= 1
         return before
 
+    @override
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         inherited = self.mm_zero_pages[mm.number] = self.mm_zero_pages[oldmm.number]
         if oldmm.registered:
             self.ksm_zero_pages += inherited
         return await super().ksm_fork(mm, oldmm)
 
+    @override
     def ksm_stat(self, mm: AddressSpace) -> dict[str, int | str]:
         return super().ksm_stat(mm) | {"zero_pages": self.mm_zero_pages[mm.number]}
 
+    @override
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | {"ksm_zero_pages": False}
 
+    @override
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         return super().sysfs_values() | {"ksm_zero_pages": lambda: self.ksm_zero_pages}

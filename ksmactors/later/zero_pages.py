@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.ksm.structs import RmapItem
@@ -25,6 +27,7 @@ class ZeroPages(Booleans):
         super().__init__(*args, **kwargs)
         self.ksm_use_zero_pages = 0
 
+    @override
     async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
         return await super()._done_after_search(item, page) or await self.try_to_merge_with_zero_page(item, page)
 
@@ -42,16 +45,20 @@ class ZeroPages(Booleans):
         await mm.up_read()
         return result == 0
 
+    @override
     async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
         """The zero page is mapped without reference and without being counted."""
         return Pte(kpage) if kpage is self.zero_page else await super()._map_kpage(mm, kpage)
 
+    @override
     def sysfs_files(self) -> dict[str, bool]:
         return super().sysfs_files() | {"use_zero_pages": True}
 
+    @override
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         return super().sysfs_values() | {"use_zero_pages": lambda: self.ksm_use_zero_pages}
 
+    @override
     async def knob_store(self, knob: str, text: str) -> int:
         if knob != "use_zero_pages":
             return await super().knob_store(knob, text)

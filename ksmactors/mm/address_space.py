@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sortedcontainers import SortedDict
+from typing_extensions import override
 
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem, SpinLock
@@ -83,6 +84,7 @@ class AddressSpace:
         self.mmap_sem = RwSem(conductor, f"mmap_sem of {name}", guard=self.must_be_alive)
         self.page_table_lock = SpinLock(conductor, f"page table lock of {name}")
 
+    @override
     def __repr__(self) -> str:
         return f"<AddressSpace {self.name}>"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import RELEASE
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
@@ -27,6 +29,7 @@ class AnonVma:
         self.refcount = 1
         self.alive = True
 
+    @override
     def __repr__(self) -> str:
         return f"<AnonVma {self.number}>"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.mm.const import PAGE_SIZE
 
 TOKEN_BYTES: Final = 8
@@ -22,6 +24,7 @@ class Content:
         self.data = data
         self.checksum = checksum
 
+    @override
     def __repr__(self) -> str:
         return f"<Content {self.data[:TOKEN_BYTES].hex()}...>"
 

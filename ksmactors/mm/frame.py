@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
@@ -107,6 +109,7 @@ class Frame:
         """PageMlocked: some VM_LOCKED vma maps it, as far as anybody has noticed; reclaim leaves it alone."""
         return self.pfn in self.node.mlocked
 
+    @override
     def __repr__(self) -> str:
         return f"<Frame {self.pfn} on node {self.nid}>"
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer import Observer
@@ -82,12 +84,15 @@ class StoreBuffer(Observer):
         """An atomic read-modify-write that returns a value and has not failed. Of the actor that has the turn."""
         self._full_barrier(self._conductor.turn)
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         self._full_barrier(actor)
 
+    @override
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
         self._full_barrier(actor)
 
+    @override
     def ended(self, actor: Actor) -> None:
         self._full_barrier(actor)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.flag import Flag
@@ -42,6 +44,7 @@ class SwapSlot:
         self.content: Content | None = None
         self.bad = False
 
+    @override
     def __repr__(self) -> str:
         return f"<SwapSlot {self.number}>"
 

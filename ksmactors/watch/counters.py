@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, UNSTABLE_FLAG
 from ksmactors.later.chain_nodes import Chain, ChainNodes
@@ -73,6 +75,7 @@ class Counters(Watcher):
             counted["stable_node_dups"] = (kernel.stable_node_dups, sum(len(chain.dups) for chain in chains))
         return counted
 
+    @override
     def at_quiescence(self) -> None:
         """KSM's zero pages are not counted under the mutex, so a recount has to wait until nobody moves."""
         kernel = self.kernel
@@ -84,6 +87,7 @@ class Counters(Watcher):
         ptes = (pte for mm in kernel.address_spaces for pte in mm.ptes.values())
         return {"ksm_zero_pages": (kernel.ksm_zero_pages, sum(map(kernel.is_ksm_zero_pte, ptes)))}
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """A counter and what it counts change together, at the hands of one actor."""
         counter = finding.kind.removeprefix("wrong_")

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import StableNode
@@ -136,6 +138,7 @@ class Eventual(Watcher):
             if last.item < 0 and place in self._skips:
                 self._sums[place] = last._replace(item=self._skips[place].item)
 
+    @override
     def at_quiescence(self) -> None:
         if not self.kernel.mm_slots_hash:  # ksmd has had nothing to do: its last scans were not made in quiet
             return
@@ -225,6 +228,7 @@ class Eventual(Watcher):
         frames = tuple(page for page, _ in pages)
         return self.convicts(kind, f"equal pages stay apart: {which}; {why}", where=where, about=frames)
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """How many of the pages are KSM pages that should be one; or have no stable node."""
         kernel, pfns = self.kernel, [int(name[1]) for name in names_of(finding) if name[0] == "pfn"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
@@ -63,6 +65,7 @@ class HappensBefore(Watcher, Observer):
         machine.conductor.observe(self)
         machine.kernel.declare_fields()
 
+    @override
     def accessed(self, actor: Actor, op: Operation) -> None:
         order = _MARKS.get(actor.doing)
         if order is None:
@@ -101,6 +104,7 @@ class HappensBefore(Watcher, Observer):
             field.reads.clear()
         field.write = (number, epoch, actor.place, actor.step, actor.locks)
 
+    @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if kind < ACQUIRE:
             self._plain(actor, kind, (obj, field))
@@ -109,19 +113,24 @@ class HappensBefore(Watcher, Observer):
         elif kind == RELEASE:
             self._clocks.release(actor, (obj, field))
 
+    @override
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if not may_be_unlocked(actor.place, field):
             self._plain(actor, kind, (obj, field))
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         self._clocks.lock(actor, lock, shared)
 
+    @override
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
         self._clocks.unlock(actor, lock, shared)
 
+    @override
     def woke(self, actor: Actor, woken: Actor) -> None:
         self._clocks.hand(actor, woken)
 
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         self._clocks.start(actor, child)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.later.chain_nodes import ChainNodes
 from ksmactors.machine import Machine
@@ -63,6 +65,7 @@ class Knob(Watcher):
                 "node_on_migrate_nodes", f"{changed[0]}, and {node} is still on migrate_nodes", about=(node,)
             )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the node has its place by a rule that holds no longer: another value of the knobs than when it got
         there."""

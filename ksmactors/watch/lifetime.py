@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem
 from ksmactors.later.chain_nodes import Chain
@@ -34,6 +36,7 @@ class Lifetime(Watcher):
     name: ClassVar[str] = "lifetime"
     summary: ClassVar[str] = "nothing is used after its free, nothing leaks (O1)"
 
+    @override
     def at_exit(self) -> None:
         kernel = self.kernel
         for node in kernel.nodes:
@@ -77,6 +80,7 @@ class Lifetime(Watcher):
         dups = sum(len(entry.dups) for entry in entries if isinstance(entry, Chain))
         return len(self.kernel.migrate_nodes) + len(entries) + dups
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """What is alive, less what is known to hold it: who takes a hold gives it back, or puts it in its place."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import KSM_RUN_MERGE
@@ -40,10 +42,12 @@ class Liveness(Watcher):
     name: ClassVar[str] = "liveness"
     summary: ClassVar[str] = "ksmd does not sleep while there is something to scan"
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether ksmd sleeps with something to do: for good since the step after which nobody woke it."""
         return Probe(lambda: asleep_with_work(self.kernel))
 
+    @override
     def at_rest(self) -> None:
         if asleep_with_work(self.kernel):
             names = ", ".join(slot.mm.name for slot in self.kernel.mm_slots_hash.values() if slot.mm is not None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from typing_extensions import override
+
 
 class Edge(NamedTuple):
     """A lock of class `taken` was acquired while one of class `held` was held.
@@ -20,6 +22,7 @@ class Edge(NamedTuple):
     actor: str
     seed: int = -1
 
+    @override
     def __str__(self) -> str:
         seed = f", seed {self.seed}" if self.seed >= 0 else ""
         return f"{self.held} ({self.held_in}) -> {self.taken} ({self.taken_in}) by {self.actor}{seed}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.observer import Observer
@@ -66,6 +68,7 @@ class LockOrder(Watcher, Observer):
         self._taken_in: dict[tuple[int, object], str] = {}
         machine.conductor.observe(self)
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         if not tried:
             if actor.place in NEVER_WAITS and isinstance(lock, Frame):

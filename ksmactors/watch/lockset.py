@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
@@ -80,14 +82,17 @@ class Lockset(Watcher, Observer):
         machine.conductor.observe(self)
         machine.kernel.declare_fields()
 
+    @override
     def accessed(self, actor: Actor, op: Operation) -> None:
         if actor.doing not in MARKED:
             self._access(actor, *op)
 
+    @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if kind < ACQUIRE and (field, actor.place) not in EXEMPT:
             self._access(actor, kind, obj, field)
 
+    @override
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if field not in EITHER_LOCK and not isinstance(obj, MmSlot) and not may_be_unlocked(actor.place, field):
             self._access(actor, kind, obj, field)
@@ -123,10 +128,12 @@ class Lockset(Watcher, Observer):
             held.add(self.kernel.ksm_thread_mutex)
         return frozenset(held)
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         if shared:
             self._shared.setdefault(actor.number, []).append(lock)
 
+    @override
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
         if shared:
             self._shared[actor.number].remove(lock)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
@@ -68,13 +70,16 @@ class MigrationEntries(Watcher):
                     names=(("place", mm.number, address),),
                 )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the migration that is to end it will find the entry: from when it did not, it was stranded."""
         pfn = number_of(finding, "pfn")
         return stranded(self.kernel, pfn) if pfn is not None else None
 
+    @override
     def at_quiescence(self) -> None:
         self._check()
 
+    @override
     def at_exit(self) -> None:
         self._check()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
@@ -109,6 +111,7 @@ class MlockKept(Watcher):
             names=(("place", one.mm.number, one.address),),
         )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the place maps the new page, which is not Mlocked; or whether the old page is Mlocked although no
         VM_LOCKED vma maps it."""

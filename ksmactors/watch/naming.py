@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, StableNode
 from ksmactors.later.chain_nodes import Chain, DupNode
@@ -79,6 +81,7 @@ class Naming(Watcher):
             message = f"{node} has {items} rmap_items, but rmap_hlist_len {node.rmap_hlist_len}"
             raise self.convicts("bad_hlist", message, where=UNLOCK, about=(node,))
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the node's page names it, and whether its items do; or whether the frame names a node that is alive.
         A lock that would excuse it for now is not looked at: what is mended before its release was not broken for good.
@@ -132,6 +135,7 @@ class Naming(Watcher):
                 about=(node, pte.frame),
             )
 
+    @override
     def at_quiescence(self) -> None:
         """Nobody is in the middle of anything: every frame in use is asked, whoever maps it."""
         for frame in self._frames():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE
@@ -73,6 +75,7 @@ class OfflineFrames(Watcher):
                 about=(frame,),
             )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the node names an absent frame when the notifier is done; or whether the frame is in use although it
         is absent."""

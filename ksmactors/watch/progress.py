@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import StepLimit
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import Actor
@@ -74,6 +76,7 @@ class Progress(Watcher):
     def _scan_ended(self, seqnr: int, rmap_items: int) -> None:
         self._idle_scans += 1
 
+    @override
     def at_step_limit(self, limit: StepLimit) -> None:
         conductor = self.kernel.conductor
         many = max(conductor.max_steps // SHARE, ENOUGH)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import StableNode
@@ -55,6 +57,7 @@ class Pruning(Watcher):
                     about=(node,),
                 )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether a scan found the node on the list without a page, and left it there: the unstable trees are reset
         after the pruning."""

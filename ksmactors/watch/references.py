@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
@@ -64,6 +66,7 @@ class References(Watcher):
                 )
         self._touched.clear()
 
+    @override
     def at_quiescence(self) -> None:
         kernel = self.kernel
         waiting = Counter(frame.pfn for frame in kernel.batched_pages())
@@ -88,6 +91,7 @@ class References(Watcher):
                 message = f"{slot} is named by {entries[slot.number]} entries, but its count is {slot.count}"
                 raise self.convicts("wrong_swap_count", message, about=(slot,))
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """What an actor takes is its own until it gives it back: counts that nobody gives back stand out."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
@@ -171,6 +173,7 @@ class Refinement(Watcher):
             return "is no KSM page"
         return "" if self.model.merge((mm.number, address), others) else "differs from what it wrote"
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether those who share the frame may; whether an entry is writable though its frame is shared."""
         pfn, place = number_of(finding, "pfn"), place_of(finding)
@@ -185,6 +188,7 @@ class Refinement(Watcher):
         pte = mm.ptes.get(address) if mm is not None else None
         return pte is not None and pte.write and len(self._sharers.get(pte.frame.pfn, ())) > 1
 
+    @override
     def at_quiescence(self) -> None:
         self._judge()
         for pfn, sharers in self._sharers.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.address_space import AddressSpace
@@ -38,6 +40,7 @@ class ReverseMapping(Watcher):
     name: ClassVar[str] = "rmap"
     summary: ClassVar[str] = "every mapping of a page can be found by reverse mapping"
 
+    @override
     def at_quiescence(self) -> None:
         found: dict[int, set[tuple[int, int]]] = {}
         for mm in self.kernel.address_spaces:
@@ -77,6 +80,7 @@ class ReverseMapping(Watcher):
             names=(("place", mm.number, address),),
         )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether what is mapped at the place is found there, whichever page it is by then."""
         place, pfn, kernel = place_of(finding), number_of(finding, "pfn"), self.kernel

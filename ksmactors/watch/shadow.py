@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
@@ -158,6 +160,7 @@ class ShadowMemory(Watcher):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
+    @override
     def at_quiescence(self) -> None:
         for mm in self.kernel.address_spaces:
             for address, pte in mm.ptes.items():
@@ -191,6 +194,7 @@ class ShadowMemory(Watcher):
                 names=(("place", mm.number, address),),
             )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the process would read what it last wrote, wherever its page is by then; of a page that is pinned
         there, whether what the device does to it would be what the process does."""

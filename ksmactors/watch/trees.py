@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.rbtree import RbNode
@@ -61,6 +63,7 @@ class Trees(Watcher):
             if not node.migrating or node.rb_tree is not None:
                 raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not", node)
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """The tree, looked at in the same way after each step; an unstable one counts for as long as it is in use."""
         kernel, number = self.kernel, number_of(finding, "node")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
 from ksmactors.machine import Machine
@@ -91,6 +93,7 @@ class Unmerged(Watcher):
                         names=(("place", mm.number, address),),
                     )
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether a KSM page is mapped where unmerging does not come to any more, or has been mapped behind it."""
         place = place_of(finding)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
@@ -36,6 +38,7 @@ class Warnings(Watcher):
         known = KNOWN if function == "remove_stable_node" else ""
         raise self.convicts("kernel_warning", message + known, where=function, about=(self.kernel.warned_of,))
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether a page whose node is to be removed is mapped where unmerging does not come to any more."""
         pfn = number_of(finding, "pfn")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
@@ -63,6 +65,7 @@ class Writable(Watcher):
         for (_, address), writer in self._writers.get(pfn, {}).items():
             raise self._writable(writer, address, page)
 
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the entry is writable and maps a KSM page."""
         place = place_of(finding)

@@ -228,7 +228,9 @@ def test_the_table_has_every_command() -> None:
     everything = {0, FOUND, USAGE, CRASHED, INCONCLUSIVE, INTERRUPTED}
     assert all(has[name] == everything for name in ("run", "stress", "explore", "replay"))
     assert has["shrink"] == everything - {0}
-    assert all({0, USAGE, INTERRUPTED} <= has[name] for name in ("analyze", "corpus", "conform", "estimate", "list", "docs"))
+    assert all(
+        {0, USAGE, INTERRUPTED} <= has[name] for name in ("analyze", "corpus", "conform", "estimate", "list", "docs")
+    )
     assert all(FOUND in has[name] for name in ("analyze", "corpus", "conform"))
 
 

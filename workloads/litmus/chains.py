@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 from workloads.litmus.nodes import ByNode
 
@@ -17,6 +19,7 @@ class ChainMeetsExit(ByNode):
 
     name = "litmus.chain_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await limit_sharing(scene)
         a = await scene.process("A", 7)
@@ -34,6 +37,7 @@ class ChainMeetsReclaim(Litmus):
 
     name = "litmus.chain_meets_reclaim"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         await limit_sharing(scene)

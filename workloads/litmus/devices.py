@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.devices import IoPin
 
@@ -15,6 +17,7 @@ class MergeMeetsDma(Litmus):
     name = "litmus.merge_meets_dma"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("B", 7, 7)
         await scene.scan(2)
@@ -38,6 +41,7 @@ class SwappedMergeMeetsDma(MergeMeetsDma):
 
     name = "litmus.swapped_merge_meets_dma"
 
+    @override
     async def _after_pin(self, scene: Scene, a: Proc) -> None:
         scene.start_swap()
         await scene.to_swap_cache(a, 0)
@@ -50,6 +54,7 @@ class WritebackMeetsMerge(Litmus):
     name = "litmus.writeback_meets_merge"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         b = await scene.process("B", 8)
         a = await scene.process("A", 8)

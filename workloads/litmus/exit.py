@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.watch.rmap import ReverseMapping
@@ -20,6 +22,7 @@ class ScanMeetsExit(Litmus):
 
     name = "litmus.scan_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A")
         await scene.meet({"ksmd": scene.scan(), "exit/A": self._read_and_exit(scene, a)})
@@ -34,6 +37,7 @@ class UnmergeMeetsExit(Litmus):
 
     name = "litmus.unmerge_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7, 7)
         await scene.scan(2)
@@ -45,6 +49,7 @@ class RemovalMeetsExit(Litmus):
 
     name = "litmus.removal_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7, 9)
         await scene.process("B", 7)
@@ -58,6 +63,7 @@ class SearchMeetsExit(ByNode):
 
     name = "litmus.search_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -76,6 +82,7 @@ class SwapInMeetsExit(Litmus):
 
     name = "litmus.swap_in_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)

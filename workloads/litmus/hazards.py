@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
@@ -16,6 +18,7 @@ class CollisionMeetsMigration(ByNode):
 
     name = "litmus.collision_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -33,6 +36,7 @@ class SearchMeetsMigrations(Litmus):
 
     name = "litmus.search_meets_migrations"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         b = await scene.process("B", 7)
@@ -59,6 +63,7 @@ class ScanMeetsSwitchBack(ByNode):
 
     name = "litmus.scan_meets_switch_back"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 2, nid=1)
         await scene.process("B", 1, 3, nid=1)
@@ -77,6 +82,7 @@ class ScanMeetsFailedUnmerge(Litmus):
 
     name = "litmus.scan_meets_failed_unmerge"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("A", 1, 2, 2, 3)
         await scene.scan()
@@ -92,6 +98,7 @@ class FreedNodeMeetsWrite(Litmus):
 
     name = "litmus.freed_node_meets_write"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("D", 4)
         a = await scene.process("A", 7, 9)
@@ -112,6 +119,7 @@ class AdviceMeetsScan(Litmus):
 
     name = "litmus.advice_meets_scan"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7, 7)
         await scene.fork(a, "B")
@@ -125,6 +133,7 @@ class FullPageMeetsMigration(ByNode):
 
     name = "litmus.full_page_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await limit_sharing(scene)
         a = await scene.process("A", 7, 7)
@@ -139,6 +148,7 @@ class MergeMeetsReclaimOfFreed(Litmus):
 
     name = "litmus.merge_meets_reclaim_of_freed"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 
 
@@ -10,6 +12,7 @@ class ScanMeetsHotplug(Litmus):
 
     name = "litmus.scan_meets_hotplug"
 
+    @override
     async def run(self, scene: Scene) -> None:
         for name in ("A", "B"):
             await scene.process(name, 7)

@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from contextlib import closing
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import EAGAIN, PAGE_SIZE
@@ -90,6 +92,7 @@ class GetPageMeetsMigration(Litmus):
     lock = Int(0, "whether it is to lock the page", high=1)
     swap_cache = Int(0, "whether the page is in the swap cache, and nowhere mapped", high=1)
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         node = node_of(scene, a)
@@ -120,6 +123,7 @@ class TakingOffMeetsMigration(Litmus):
 
     swap_cache = Int(0, "whether the page is in the swap cache, and nowhere mapped", high=1)
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         item = item_of(scene, a)
@@ -143,6 +147,7 @@ class VisitMeetsMigration(Litmus):
 
     name = "litmus.visit_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         await scene.process("C", 7)
@@ -155,6 +160,7 @@ class ReturnMeetsMigration(ByNode):
 
     name = "litmus.return_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         await meet_locked_move(scene, a, "ksmd", scene.batch(1))
@@ -165,6 +171,7 @@ class PairMeetsMigration(Litmus):
 
     name = "litmus.pair_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("A", 7)
         b = await scene.process("B", 7)
@@ -179,6 +186,7 @@ class BreakingMeetsMigration(Litmus):
 
     name = "litmus.breaking_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         await meet_locked_move(scene, a, "unmerged/sysfs", scene.set("run", 2))
@@ -189,6 +197,7 @@ class BreakingMeetsUnmapping(Litmus):
 
     name = "litmus.breaking_meets_unmapping"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
         a = await merged(scene)
@@ -209,6 +218,7 @@ class BreakingMeetsFault(Litmus):
 
     name = "litmus.breaking_meets_fault"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
         a = await merged(scene)
@@ -221,6 +231,7 @@ class PruningMeetsExit(ByNode):
 
     name = "litmus.pruning_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         node = node_of(scene, a)
@@ -240,6 +251,7 @@ class MovingMeetsMigration(Litmus):
 
     name = "litmus.moving_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await merged(scene)
         await meet_locked_move(scene, a, "thread/A", scene.kernel.mremap(a.mm, a.start, PAGE_SIZE))

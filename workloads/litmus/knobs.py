@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 
 
@@ -10,6 +12,7 @@ class ScanMeetsSwitch(Litmus):
 
     name = "litmus.scan_meets_switch"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 8)
@@ -25,6 +28,7 @@ class PassingMeetsSwitch(Litmus):
 
     name = "litmus.passing_meets_switch"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         b = await scene.process("B", 7)

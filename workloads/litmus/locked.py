@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -12,6 +14,7 @@ class LockedMergeMeetsReclaim(Litmus):
     name = "litmus.locked_merge_meets_reclaim"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         await scene.process("B", 7, 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -11,6 +13,7 @@ class MergeMeetsFork(Litmus):
 
     name = "litmus.merge_meets_fork"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         b = await scene.process("B", 7)
@@ -27,6 +30,7 @@ class InsertionMeetsWrite(Litmus):
 
     name = "litmus.insertion_meets_write"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("C", 5)
         await scene.process("D", 5)
@@ -44,6 +48,7 @@ class MergeMeetsRemap(Litmus):
 
     name = "litmus.merge_meets_remap"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)

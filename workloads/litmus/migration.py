@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
@@ -31,6 +33,7 @@ class ScanMeetsMigration(Litmus):
 
     name = "litmus.scan_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -46,6 +49,7 @@ class SearchMeetsMigration(Litmus):
 
     swap_cache = Int(0, "whether the KSM page is in the swap cache, and nowhere mapped", high=1)
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -64,6 +68,7 @@ class RemovalMeetsMigration(Litmus):
 
     swap_cache = Int(0, "whether the KSM page is in the swap cache", high=1)
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7, 9)
         await scene.process("B", 7)
@@ -78,6 +83,7 @@ class FirstMergeMeetsMigration(Litmus):
 
     name = "litmus.first_merge_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("A", 7)
         b = await scene.process("B", 7)
@@ -91,6 +97,7 @@ class UnmergeMeetsMigration(Litmus):
 
     name = "litmus.unmerge_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -104,6 +111,7 @@ class UnstableMeetsMigration(Litmus):
 
     name = "litmus.unstable_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 5)
         await scene.process("B", 7)
@@ -118,6 +126,7 @@ class MremapMeetsMigration(Litmus):
 
     name = "litmus.mremap_meets_migration"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.parameters import Int
 
@@ -17,6 +19,7 @@ class MovedPageMeetsExit(ByNode):
 
     name = "litmus.moved_page_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         b = await scene.process("B", 7)
@@ -31,6 +34,7 @@ class MovedPageIsMet(ByNode):
 
     name = "litmus.moved_page_is_met"
 
+    @override
     async def run(self, scene: Scene) -> None:
         c = await scene.process("C", 3)
         a = await scene.process("A", 7)
@@ -45,6 +49,7 @@ class MovedPageFindsEqual(ByNode):
 
     name = "litmus.moved_page_finds_equal"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -58,6 +63,7 @@ class CollisionMeetsExit(ByNode):
 
     name = "litmus.collision_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7)
         await scene.process("B", 7)
@@ -75,6 +81,7 @@ class MovedPageInSwap(ByNode):
 
     name = "litmus.moved_page_in_swap"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         others = [await scene.process("C", 3), await scene.process("D", 4)]
@@ -111,6 +118,7 @@ class ExiledNodeMeetsExit(ByNode):
 
     name = "litmus.exiled_node_meets_exit"
 
+    @override
     async def run(self, scene: Scene) -> None:
         d = await exile(scene)
         await scene.meet({"ksmd": scene.scan(), "exit/D": scene.exit(d)})
@@ -121,6 +129,7 @@ class ExiledNodeMeetsSwitch(ByNode):
 
     name = "litmus.exiled_node_meets_switch"
 
+    @override
     async def run(self, scene: Scene) -> None:
         d = await exile(scene)
         await scene.batch(2)
@@ -132,6 +141,7 @@ class ExiledNodeMeetsHotplug(ByNode):
 
     name = "litmus.exiled_node_meets_hotplug"
 
+    @override
     async def run(self, scene: Scene) -> None:
         d = await exile(scene)
         gone = scene.kernel.memory_block(scene.frame(d, 0).pfn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import MADV_MERGEABLE, PAGE_SIZE
 
@@ -12,6 +14,7 @@ class RegistrationMeetsExit(Litmus):
     name = "litmus.registration_meets_exit"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.set("sleep_millisecs", 0)
         a = await scene.process("A")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 
 SCANS_BEFORE = 13
@@ -14,6 +16,7 @@ class StartMeetsScans(Litmus):
     name = "litmus.start_meets_scans"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("A", 7)
         b = await scene.process("B")

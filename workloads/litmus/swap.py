@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
 from workloads.litmus.exit import look_for_lost_mappings
@@ -15,6 +17,7 @@ class MergeMeetsWrite(Litmus):
 
     name = "litmus.merge_meets_write"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         b = await scene.process("B", 7)
@@ -40,6 +43,7 @@ class MergeOfFreedMeetsWrite(Litmus):
 
     name = "litmus.merge_of_freed_meets_write"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         b = await scene.process("B", 7)
@@ -58,6 +62,7 @@ class RemovalMeetsReclaim(Litmus):
 
     name = "litmus.removal_meets_reclaim"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7, 9)
@@ -72,6 +77,7 @@ class AdviceMeetsReclaim(Litmus):
 
     name = "litmus.advice_meets_reclaim"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)
@@ -87,6 +93,7 @@ class MremapMeetsReclaim(Litmus):
 
     name = "litmus.mremap_meets_reclaim"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 from workloads.litmus.migration import unmap_to_swap_cache
 
@@ -11,6 +13,7 @@ class UnmergeMeetsSwapoff(Litmus):
 
     name = "litmus.unmerge_meets_swapoff"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)

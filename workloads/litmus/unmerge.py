@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.parameters import Int
 
@@ -18,6 +20,7 @@ class UnmergeMeetsReclaim(Litmus):
 
     name = "litmus.unmerge_meets_reclaim"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7, nid=1)
@@ -35,6 +38,7 @@ class UnmergeMeetsFork(Litmus):
 
     name = "litmus.unmerge_meets_fork"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("A", 7)
         b = await scene.process("B", 7)
@@ -47,6 +51,7 @@ class UnmergeMeetsFault(Litmus):
 
     name = "litmus.unmerge_meets_fault"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)
@@ -63,6 +68,7 @@ class SwitchMeetsFault(Litmus):
 
     home = Int(0, "node of the page that is touched; another KSM page is on node 1", high=1)
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         touched = [await scene.process(name, 7, nid=self.home) for name in ("A", "B")]
@@ -80,6 +86,7 @@ class SpoiltPageMeetsFault(Litmus):
 
     name = "litmus.spoilt_page_meets_fault"
 
+    @override
     async def run(self, scene: Scene) -> None:
         scene.start_swap()
         a = await scene.process("A", 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
@@ -27,6 +29,7 @@ class InsertionMeetsReuse(Litmus):
     name = "litmus.insertion_meets_reuse"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         kernel = scene.kernel
         mapped = [await scene.process("A", 50), await scene.process("B", 50, 40, 40, 60, 60)]
@@ -76,6 +79,7 @@ class SearchMeetsWrite(Litmus):
     name = "litmus.search_meets_write"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         for token, names in ((5, "AB"), (3, "CD"), (7, "GH")):
             await shared(scene, token, *names)
@@ -98,6 +102,7 @@ class InsertionMeetsEntryWrite(Litmus):
     name = "litmus.insertion_meets_entry_write"
     least_nodes = 1
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.process("E", 5)
         d = await scene.process("D", 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.litmus import Litmus, Scene
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -11,6 +13,7 @@ class ZeroPageMeetsMunmap(Litmus):
 
     name = "litmus.zero_page_meets_munmap"
 
+    @override
     async def run(self, scene: Scene) -> None:
         await scene.set("use_zero_pages", 1)
         a = await scene.process("A", 0, 9)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 
 
 class NoWriteBarrier(Ksm):
     """The stores of a migration may be seen in any order: smp_wmb does nothing (S5b, in weak memory)."""
 
+    @override
     def smp_wmb(self) -> None:
         pass
 
@@ -17,6 +20,7 @@ class NoWriteBarrier(Ksm):
 class NoReadBarrier(Ksm):
     """kpfn may be read again before the mapping was looked at: smp_rmb does nothing (S5b, in weak memory)."""
 
+    @override
     def smp_rmb(self) -> None:
         pass
 

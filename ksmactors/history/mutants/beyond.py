@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
@@ -20,6 +22,7 @@ from ksmactors.mm.swap_device import SwapSlot
 class NeverWoken(Ksm):
     """A registration on an empty list wakes nobody (X1a)."""
 
+    @override
     def wake_ksmd(self) -> None:
         pass
 
@@ -27,6 +30,7 @@ class NeverWoken(Ksm):
 class AlwaysWoken(Ksm):
     """Every registration wakes ksmd, whether the list was empty or not (X1b)."""
 
+    @override
     def _needs_wakeup(self, was_empty: bool) -> bool:
         return True
 
@@ -34,6 +38,7 @@ class AlwaysWoken(Ksm):
 class SkipsNeverRunOut(SmartScan):
     """A skipped item is to be skipped as often afterwards as before (X2a)."""
 
+    @override
     async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
         skipped = await super().should_skip_rmap_item(page, item)
         if skipped and isinstance(item, AgedItem):
@@ -44,6 +49,7 @@ class SkipsNeverRunOut(SmartScan):
 class EverySecondScan(SmartScan):
     """Old pages are looked at in every second scan, all in the same ones (X2b)."""
 
+    @override
     def skips_after(self, age: int, scan: int) -> int:
         return 1 - scan % 2
 
@@ -51,6 +57,7 @@ class EverySecondScan(SmartScan):
 class ChecksumNotKept(Ksm):
     """The checksum of a page that has changed is not stored (X3a)."""
 
+    @override
     async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
         before = item.oldchecksum
         changed = await super()._checksum_changed(item, page)
@@ -61,6 +68,7 @@ class ChecksumNotKept(Ksm):
 class FirstSightSuffices(Ksm):
     """A page that ksmd sees for the first time need not stay as it is for a scan (X3b)."""
 
+    @override
     async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
         new = not item.oldchecksum
         return await super()._checksum_changed(item, page) and not new
@@ -73,6 +81,7 @@ class PlaceRemembered(Ksm):
         super().__init__(*args, **kwargs)
         self._ended: tuple[Frame, Place] | None = None
 
+    @override
     async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         if not prune and self._ended is not None and self._ended[0] is page:
             return self._ended[1]
@@ -85,6 +94,7 @@ class PlaceRemembered(Ksm):
 class ReadOnce(Ksm):
     """A search compares with what the page in hand was at the root, whatever is written to it meanwhile (X4b)."""
 
+    @override
     async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         content = await page.read_content()
         entry, parent, left = root.root, None, False
@@ -104,6 +114,7 @@ class ReadOnce(Ksm):
 class SearchedOnce(Ksm):
     """A page that was in the unstable tree in the last scan is not looked for in the stable one (X9a)."""
 
+    @override
     async def stable_tree_search(self, page: Frame) -> Frame | None:
         item = self._visited
         if item is None or item.flag != UNSTABLE_FLAG or page.is_ksm:
@@ -111,6 +122,7 @@ class SearchedOnce(Ksm):
         changed = item.oldchecksum != (await page.read_content()).checksum
         return await super().stable_tree_search(page) if changed else None
 
+    @override
     async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
         self._visited = item
         try:
@@ -124,6 +136,7 @@ class SearchedOnce(Ksm):
 class EntriesRemembered(Ksm):
     """A search of the unstable tree goes by what its entries were when they were linked (X9b)."""
 
+    @override
     async def unstable_tree_search_insert(self, item: RmapItem, page: Frame) -> tuple[RmapItem, Frame] | None:
         nid = self.get_kpfn_nid(page.pfn)
         root = self.root_unstable_tree[nid]
@@ -153,6 +166,7 @@ class EntriesRemembered(Ksm):
 class LockNotHandedOver(Ksm):
     """A KSM page that takes the place of a locked page is not locked (X5a)."""
 
+    @override
     async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
         return page
 
@@ -160,9 +174,11 @@ class LockNotHandedOver(Ksm):
 class FlagIgnored(Ksm):
     """Reclaim does not go by the flag of a locked page, only by the vmas that it comes to (X5b)."""
 
+    @override
     def inactive_pages(self, nid: int) -> list[Frame]:
         return self.movable_frames(nid)
 
+    @override
     async def shrink_locked_page(self, page: Frame) -> str:
         mlocked = page.mlocked
         if mlocked:
@@ -176,6 +192,7 @@ class FlagIgnored(Ksm):
 class ReferencesIgnored(Ksm):
     """ksmd does not ask whether somebody else holds a reference on a page that it merges (X6a)."""
 
+    @override
     async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
         await super()._has_other_references(page, swapped)
         return False
@@ -184,6 +201,7 @@ class ReferencesIgnored(Ksm):
 class ReferencesAskedTwice(Ksm):
     """ksmd asks once more whether somebody else holds a reference on a page (X6b)."""
 
+    @override
     async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
         first = await super()._has_other_references(page, swapped)
         return first or await super()._has_other_references(page, swapped)
@@ -192,6 +210,7 @@ class ReferencesAskedTwice(Ksm):
 class CleanAfterWriteback(Ksm):
     """A page is clean when the swap device has written it, whatever has become of it meanwhile (X7a)."""
 
+    @override
     async def end_page_writeback(self, page: Frame, slot: SwapSlot) -> None:
         await super().end_page_writeback(page, slot)
         page.dirty = False
@@ -200,6 +219,7 @@ class CleanAfterWriteback(Ksm):
 class ReadAtOnce(Ksm):
     """The swap device reads a page soon after its write was submitted, always (X7b)."""
 
+    @override
     def swap_read_moment(self) -> int:
         return SWAP_IO_MOMENTS - 1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.address_space import Vma
@@ -12,6 +14,7 @@ from ksmactors.mm.address_space import Vma
 class NobodyWaits(Ksm):
     """The OFFLINE bit is set, and those who take ksm_thread_mutex take no notice of it (R5')."""
 
+    @override
     async def wait_while_offlining(self) -> None:
         return
 
@@ -19,6 +22,7 @@ class NobodyWaits(Ksm):
 class AnonVmaBeforeRemoval(Ksm):
     """The anon_vma of an rmap_item is stored while the item is still in the unstable tree (R6)."""
 
+    @override
     async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
         self._store_anon_vma(item, vma)
         await self.remove_rmap_item_from_tree(item)
@@ -27,6 +31,7 @@ class AnonVmaBeforeRemoval(Ksm):
 class UnstableRootLeftBehind(Ksm):
     """The root of the unstable tree is not moved over when roots for all nodes are allocated (R7)."""
 
+    @override
     def alloc_roots(self) -> bool:
         first = not self.roots_allocated
         allocated = super().alloc_roots()

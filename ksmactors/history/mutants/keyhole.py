@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
@@ -15,6 +17,7 @@ from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 class NoRecheckAfterLock(Ksm):
     """A page that has been waited for is taken without a look at its mapping (S3a)."""
 
+    @override
     async def _lock_if_of(self, page: Frame, node: StableNode) -> bool:
         await page.lock()
         return True
@@ -23,6 +26,7 @@ class NoRecheckAfterLock(Ksm):
 class RemovalUnlocked(Ksm):
     """An rmap_item is taken off its node's hlist without the page lock (S3b)."""
 
+    @override
     async def _leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         assert node is not None, "a stable item's head is set, and only the unstable tree overwrites it"
@@ -37,6 +41,7 @@ class RemovalUnlocked(Ksm):
 class LockedDescent(Ksm):
     """The page of each entry on the way down is locked (S3c)."""
 
+    @override
     async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
         page = await self.get_ksm_page(entry, lock=True)
         if page is not None:
@@ -47,6 +52,7 @@ class LockedDescent(Ksm):
 class NoKpfnRecheck(Ksm):
     """A stable node is stale at the first mismatch: kpfn is not read again (S5a)."""
 
+    @override
     async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
         return False
 
@@ -54,6 +60,7 @@ class NoKpfnRecheck(Ksm):
 class NoRecheckAfterReference(Ksm):
     """A page is the node's if it was before the reference was taken: GK5 is left out (S5-R5)."""
 
+    @override
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
         if await page.read_mapping() is not node.mapping:
             return False
@@ -65,6 +72,7 @@ class NoRecheckAfterReference(Ksm):
 class RecheckOnce(Ksm):
     """A page that is to be locked is looked at once more when it is, and not when it has been referenced (S5-R5R6)."""
 
+    @override
     async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
         if not lock:
             return await super()._take_if_of(page, node, lock)
@@ -78,6 +86,7 @@ class RecheckOnce(Ksm):
 class MappingBeforeKpfn(Ksm):
     """The old page forgets the stable node before the node learns of the new page (S5b)."""
 
+    @override
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         node = newpage.stable_node
         if isinstance(node, StableNode):
@@ -89,6 +98,7 @@ class MappingBeforeKpfn(Ksm):
 class FrozenIsStale(Ksm):
     """A page without references is free, and its node stale, wherever the references are (S5c)."""
 
+    @override
     async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
         return False
 
@@ -96,6 +106,7 @@ class FrozenIsStale(Ksm):
 class OldMappingKept(Ksm):
     """The old page goes on naming the stable node until the migration is over (S5d)."""
 
+    @override
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         node = newpage.stable_node
         if isinstance(node, StableNode):
@@ -106,6 +117,7 @@ class OldMappingKept(Ksm):
 class NoLockCycle(Ksm):
     """The page of an equal entry is used as it was found, without a cycle of its lock (S5e)."""
 
+    @override
     async def _second_look(self, node: StableNode) -> Frame | None:
         return await self.get_ksm_page(node, lock=False)
 
@@ -114,6 +126,7 @@ class SwapCacheBeforeKpfn(Ksm):
     """The old page leaves the swap cache first of all: before the copy, before the stable node learns of the new one
     (S5f)."""
 
+    @override
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         if page.swap is not None:
             await self.clear_page_swap_cache(page)
@@ -123,6 +136,7 @@ class SwapCacheBeforeKpfn(Ksm):
 class AppendUnlocked(Ksm):
     """An rmap_item is put on the hlist of the page it was merged into without the page lock (S5g)."""
 
+    @override
     async def _append_to_page(self, item: RmapItem, kpage: Frame) -> None:
         await self.stable_tree_append(item, await self.page_stable_node(kpage))
 
@@ -130,6 +144,7 @@ class AppendUnlocked(Ksm):
 class LockedIsGone(Ksm):
     """A search that meets a page that somebody has locked gives up (S5h)."""
 
+    @override
     async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
         kpfn, *_ = await self._read_kpfn(entry)
         if self.pfn_to_page(kpfn).owner is not None:

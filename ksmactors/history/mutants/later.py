@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
@@ -26,6 +28,7 @@ class CleanIsDropped(Ksm):
         self._lazily_freed: set[int] = set()
         """Frame numbers, from the page's way into the swap cache to the end of its round."""
 
+    @override
     async def add_to_swap(self, page: Frame) -> bool:
         dirty = page.dirty
         added = await super().add_to_swap(page)
@@ -34,6 +37,7 @@ class CleanIsDropped(Ksm):
             self._lazily_freed.add(page.pfn)
         return added
 
+    @override
     async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
         mm, slot = vma.mm, page.swap
         going = await super().try_to_unmap_one(page, vma, address, reclaim)
@@ -45,6 +49,7 @@ class CleanIsDropped(Ksm):
             await mm.page_table_lock.unlock()
         return going
 
+    @override
     async def shrink_locked_page(self, page: Frame) -> str:
         outcome = await super().shrink_locked_page(page)
         self._lazily_freed.discard(page.pfn)
@@ -54,6 +59,7 @@ class CleanIsDropped(Ksm):
 class RootFirst(Ksm):
     """The anon_vma of a page of the swap cache is asked for its root, whether anybody keeps it or not (G11)."""
 
+    @override
     async def may_be_mapped_as_it_is(self, page: Frame, vma: Vma, address: int) -> bool:
         mapping = await page.read_mapping()
         if isinstance(mapping, AnonVma):
@@ -68,15 +74,18 @@ class CollapsedChainKept(Chains):
         super().__init__(*args, **kwargs)
         self._come_to: StableNode | None = None
 
+    @override
     async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
         self._come_to = entry
         return await super()._look(root, entry, prune)
 
+    @override
     async def _equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
         return await super()._equal_in_stable_tree(root, self._come_to or entry, page, page_node)
 
+    @override
     async def _replace_dup(self, dup: DupNode, page: Frame, page_node: StableNode | None) -> Frame | None:
         if self._come_to is not None:
             self._come_to.must_be_alive()
@@ -86,6 +95,7 @@ class CollapsedChainKept(Chains):
 class VmaUnlocked(ZeroPages):
     """A page of zeros is merged with the zero page in a vma that was looked up, and is used, without mmap_sem (N3)."""
 
+    @override
     async def try_to_merge_with_zero_page(self, item: RmapItem, page: Frame) -> bool:
         if not self.ksm_use_zero_pages or item.oldchecksum != self.contents.zero.checksum:
             return False
@@ -96,6 +106,7 @@ class VmaUnlocked(ZeroPages):
 class VmaBeforeExit(Ksm):
     """Unmerging looks for the first vma of an address space before it asks whether the last user has gone (N8)."""
 
+    @override
     def _first_vma(self, mm: AddressSpace) -> Vma | None:
         return self._find_vma(mm, 0)
 
@@ -103,6 +114,7 @@ class VmaBeforeExit(Ksm):
 class NamedBeforeChain(Chains):
     """A page names its new stable node before there is the chain that the node needs (N9)."""
 
+    @override
     async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
         node = self.alloc_stable_node()
         if node is None:

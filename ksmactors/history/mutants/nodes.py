@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.index import ContentTree, Place
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
@@ -13,6 +15,7 @@ from ksmactors.mm.frame import Frame
 class RootByKpfn(Ksm):
     """A stable node is erased from the tree of the node that its page is on by now, not from the one it is in (S6a)."""
 
+    @override
     async def remove_node_from_stable_tree(self, node: StableNode) -> None:
         if not node.migrating:
             node.nid = self.get_kpfn_nid(node.kpfn)
@@ -22,6 +25,7 @@ class RootByKpfn(Ksm):
 class MisplacedIsFound(Ksm):
     """A search takes an equal page although it has been migrated to another node (S6b)."""
 
+    @override
     def _is_misplaced(self, node: StableNode) -> bool:
         return False
 
@@ -29,6 +33,7 @@ class MisplacedIsFound(Ksm):
 class NoPruning(Ksm):
     """A scan starts without a look at what is on migrate_nodes (S6c)."""
 
+    @override
     async def _prune_migrate_nodes(self) -> None:
         pass
 
@@ -36,6 +41,7 @@ class NoPruning(Ksm):
 class ListLeft(Ksm):
     """The switch of merge_across_nodes and run=2 remove what is in the trees, and forget migrate_nodes (S6d)."""
 
+    @override
     async def _remove_migrate_nodes(self) -> int:
         return 0
 
@@ -43,6 +49,7 @@ class ListLeft(Ksm):
 class ListUnchecked(Ksm):
     """When memory has gone offline the trees are checked, and migrate_nodes is forgotten (S6e)."""
 
+    @override
     async def _check_migrate_nodes(self, pfns: range) -> None:
         pass
 
@@ -50,6 +57,7 @@ class ListUnchecked(Ksm):
 class NoSecondSearch(Ksm):
     """A moved node is linked below the equal entry, which has turned out stale, without a new search (S6f)."""
 
+    @override
     async def _equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
@@ -62,6 +70,7 @@ class NoSecondSearch(Ksm):
 class NeverSettled(Ksm):
     """ksmd searches the stable tree for each merged page that it comes to, its place being right or not (S6g)."""
 
+    @override
     def _is_settled(self, item: RmapItem, node: StableNode) -> bool:
         return False
 
@@ -70,6 +79,7 @@ class ExileWithoutErase(Ksm):
     """A misplaced node that ksmd comes to goes on migrate_nodes while it is linked in its tree (S6h at CM2a; a search
     that replaces a misplaced entry does it right)."""
 
+    @override
     async def _exile_visited(self, node: StableNode) -> None:
         await self.stable_node_to_migrate_nodes(node)
         self.emit_misplaced(node)
@@ -78,6 +88,7 @@ class ExileWithoutErase(Ksm):
 class NeverBack(Ksm):
     """A moved node is never put into the tree of the node it came to (S6i)."""
 
+    @override
     async def _take_place(
         self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
@@ -87,6 +98,7 @@ class NeverBack(Ksm):
 class OldNid(Ksm):
     """A moved node that is linked in another tree keeps the index of the one it was in (S6j)."""
 
+    @override
     async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
         await self.stable_node_from_migrate_nodes(page_node)
 
@@ -94,6 +106,7 @@ class OldNid(Ksm):
 class LinkBeforeUnlist(Ksm):
     """A moved node is linked in a tree while it is on migrate_nodes; nobody takes it off before (S6k)."""
 
+    @override
     async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
         page_node.nid = root.nid
 
@@ -101,6 +114,7 @@ class LinkBeforeUnlist(Ksm):
 class ReplacedIsNowhere(Ksm):
     """A misplaced entry is taken out of its tree, and not put on migrate_nodes (S6l)."""
 
+    @override
     async def _exile_replaced(self, entry: StableNode) -> None:
         pass
 
@@ -108,6 +122,7 @@ class ReplacedIsNowhere(Ksm):
 class MisplacedStays(Ksm):
     """A misplaced entry that a search has met stays in its tree, if the page in hand has no node (S6m)."""
 
+    @override
     async def _replace_misplaced(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
@@ -119,6 +134,7 @@ class MisplacedStays(Ksm):
 class MergedUnvisited(Ksm):
     """ksmd passes by what is merged already, as before the series: it never sees that a page was moved (S6n)."""
 
+    @override
     async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
         if page.is_ksm and item.flag == STABLE_FLAG:
             return

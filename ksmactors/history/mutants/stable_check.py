@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.hotplug import MEM_OFFLINE
@@ -12,6 +14,7 @@ from ksmactors.mm.hotplug import MEM_OFFLINE
 class StepAfterFree(Ksm):
     """The check goes on with the successor of the entry that it has just freed (S2a)."""
 
+    @override
     async def _check_one_of(self, nid: int, pfns: range) -> bool:
         root = self.root_stable_tree[nid]
         node = root.first()
@@ -24,6 +27,7 @@ class StepAfterFree(Ksm):
 class NoPruningAtOffline(Ksm):
     """Stable nodes whose frames have been taken away stay in their trees (S2b)."""
 
+    @override
     async def ksm_memory_callback(self, action: str, pfns: range) -> None:
         if action != MEM_OFFLINE:
             await super().ksm_memory_callback(action, pfns)
@@ -35,6 +39,7 @@ class NoPruningAtOffline(Ksm):
 class CheckByKeyhole(Ksm):
     """The check asks get_ksm_page whether an entry is stale, as everybody else does (S2d)."""
 
+    @override
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
         kpfn, *_ = await self._read_kpfn(node)
         if kpfn not in pfns:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import MmSlot
 from ksmactors.mm.frame import Frame
@@ -12,6 +14,7 @@ from ksmactors.mm.frame import Frame
 class NoRemoval(Ksm):
     """Neither run=2 nor the switch of merge_across_nodes removes the stable nodes that are left (S4a)."""
 
+    @override
     async def remove_all_stable_nodes(self) -> int:
         return 0
 
@@ -19,6 +22,7 @@ class NoRemoval(Ksm):
 class BehindCursor(Ksm):
     """Who registers while run is 2 goes behind the cursor, like at any other time (S4b)."""
 
+    @override
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
         await super().insert_slot(slot, at_end=False)
 
@@ -26,6 +30,7 @@ class BehindCursor(Ksm):
 class NoCopyWhileUnmerging(Ksm):
     """A KSM page of the swap cache is mapped as it is although run is 2 (S4c)."""
 
+    @override
     async def _is_unmerging(self) -> bool:
         return False
 
@@ -33,6 +38,7 @@ class NoCopyWhileUnmerging(Ksm):
 class CopyUnread(Ksm):
     """A page that could not be read from swap is copied like any other, and the copy passes for good (S4d)."""
 
+    @override
     def _is_unread(self, page: Frame) -> bool:
         return False
 
@@ -40,6 +46,7 @@ class CopyUnread(Ksm):
 class RemoveMapped(Ksm):
     """A stable node is removed although its page is mapped (S4e)."""
 
+    @override
     def _is_still_mapped(self, page: Frame) -> bool:
         return False
 
@@ -47,6 +54,7 @@ class RemoveMapped(Ksm):
 class MappingKept(Ksm):
     """The page of a stable node that is removed goes on naming it (S4f)."""
 
+    @override
     async def _take_node_away(self, page: Frame) -> None:
         pass
 
@@ -54,6 +62,7 @@ class MappingKept(Ksm):
 class NoNextTree(Ksm):
     """The first node that cannot be removed ends the removal of all, instead of that of its tree (S4g)."""
 
+    @override
     async def remove_all_stable_nodes(self) -> int:
         for root in self.root_stable_tree[: self.ksm_nr_node_ids]:
             failed = await self._remove_tree(root)

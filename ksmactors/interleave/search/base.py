@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final, TypeAlias
 
+from typing_extensions import override
+
 from ksmactors.errors import NotDeterministic, ScheduleFormatError
 from ksmactors.interleave.actor import ACQUIRE, KIND_NAMES, Actor, Operation
 from ksmactors.interleave.labels import label_of
@@ -113,6 +115,7 @@ class Search(Strategy):
         self._place = 0
         self._forced = 0
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._place = 0
@@ -125,6 +128,7 @@ class Search(Strategy):
 
     # -- one schedule -----------------------------------------------------------------------------------------
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         place = self._place
         if place < self._forced:
@@ -262,6 +266,7 @@ class _SearchTape(Tape):
         super().__init__(seed)
         self._search = search
 
+    @override
     def draw(self, label: str, n: int) -> int:
         value = self._search.draw(label, n)
         if value is None:

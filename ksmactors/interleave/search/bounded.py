@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
@@ -39,11 +41,13 @@ class Bounded(Search):
         self._spent = 0
         self._over = False
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._spent = 0
         self._moved = {0}
 
+    @override
     def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
         enabled = mask_of([actor for actor in ready if not (self.patient and futile(actor))]) or mask_of(ready)
         begins = current is not None and current.number not in self._moved  # nobody has chosen it, so far
@@ -55,20 +59,24 @@ class Bounded(Search):
             others = 0
         return Turn(mask_of(ready), enabled, chosen, self.signs(ready), todo=others, free=free)
 
+    @override
     def taken(self, turn: Turn, place: int) -> None:
         self._moved.add(turn.chosen)
         self._spent += not turn.free and turn.done != 0  # the first branch is to go on
 
     @property
+    @override
     def reached(self) -> int | None:
         if not self._over:
             return self.bound - 1
         return None if self.preemptions == UNBOUNDED else self.preemptions
 
     @property
+    @override
     def fresh(self) -> bool:
         return self._spent == self.bound or self.bound == self.first
 
+    @override
     def advance(self) -> bool:
         if super().advance():
             return True
@@ -79,9 +87,11 @@ class Bounded(Search):
         self.left_out = False
         return True
 
+    @override
     def state(self) -> dict[str, Any]:
         return {**super().state(), "bound": self.bound, "left_out": self.left_out}
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         bound, left_out = state.get("bound"), state.get("left_out")

@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import CutShort
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, WRITE, Actor, Operation
 from ksmactors.interleave.labels import label_of
@@ -59,6 +61,7 @@ class Dpor(Search):
         self.observer = _Ears(self)
         self._cut = False
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._cut = False
@@ -75,11 +78,13 @@ class Dpor(Search):
         self._happened = Happened(patient=self.patient)
 
     @property
+    @override
     def fresh(self) -> bool:
         return not self._cut
 
     # -- choices ----------------------------------------------------------------------------------------------
 
+    @override
     def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
         enabled = mask_of([actor for actor in ready if not self._held_up(actor)]) or mask_of(ready)
         awake = enabled & ~self._asleep
@@ -98,6 +103,7 @@ class Dpor(Search):
         above = awake >> current.number + 1 << current.number + 1
         return ((above or awake) & -(above or awake)).bit_length() - 1
 
+    @override
     def taken(self, turn: Turn, place: int) -> None:
         self._asleep = (turn.asleep | turn.done) & ~(1 << turn.chosen)
         self._effects = turn.effects
@@ -131,6 +137,7 @@ class Dpor(Search):
         if not self._sole:
             self._happened.took(actor.number, lock)
 
+    @override
     def yielded(self, actor: Actor) -> None:
         number = actor.number
         tried = self._tried.pop(number, [])
@@ -245,6 +252,7 @@ class Dpor(Search):
         else:
             turn.todo |= initials & -initials
 
+    @override
     def advance(self) -> bool:
         stage = self.stage
         last = stage.turn
@@ -284,20 +292,26 @@ class _Ears(Observer):
     def __init__(self, search: Dpor) -> None:
         self._search = search
 
+    @override
     def did(self, actor: Actor, op: Operation) -> None:
         self._search.did(actor, op)
 
+    @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         self._search.touched(actor, kind, obj, field)
 
+    @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
         self._search.acquired(actor, lock)
 
+    @override
     def woke(self, actor: Actor, woken: Actor) -> None:
         self._search.woke(actor, woken)
 
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         self._search.spawned(actor, child)
 
+    @override
     def ended(self, actor: Actor) -> None:
         self._search.died(actor)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy, below, octaves
 from ksmactors.parameters import Int
@@ -25,12 +27,14 @@ class Burst(Strategy):
     summary: ClassVar[str] = "a random actor at a time, each for a random run of steps"
     octaves = Int(0, f"octaves of the runs' lengths: with 4, up to 15 choices; 0 draws 1 to {OCTAVES}", high=30)
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._runner = -1
         self._left = 0
         self._highest = (self.octaves or 1 + below(rng, OCTAVES)) - 1
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if self._left > 0 and current is not None and current.number == self._runner:
             self._left -= 1
@@ -40,8 +44,10 @@ class Burst(Strategy):
         self._left = octaves(self.rng, self._highest) - 1
         return chosen
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         return self._left + 1 if current.number == self._runner else 1
 
+    @override
     def stayed(self, points: int) -> None:
         self._left -= points

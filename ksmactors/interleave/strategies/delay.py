@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import UNREACHED, below, distinct, length
 from ksmactors.interleave.strategies.default_order import DefaultOrder
@@ -30,12 +32,14 @@ class Delay(DefaultOrder):
     delays = Int(0, f"departures from the default order; 0 draws 1 to {DELAYS} for each schedule")
     steps = Int(0, "choices in a schedule, as far as known; 0 takes what a calibration schedule has")
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         delays = self.delays or 1 + below(rng, DELAYS)
         self._places = distinct(rng, delays, length(rng, self.steps, self.profile))
         self._taken = 0
 
+    @override
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         self._taken += 1
         chosen = super().decide(ready, current)
@@ -44,8 +48,10 @@ class Delay(DefaultOrder):
         self._places.pop()
         return next((actor for actor in ready if actor.number > chosen.number), ready[0])
 
+    @override
     def ahead(self, ready: Sequence[Actor], current: Actor) -> int:
         return self._places[-1] - self._taken if self._places else UNREACHED
 
+    @override
     def stayed(self, points: int) -> None:
         self._taken += points

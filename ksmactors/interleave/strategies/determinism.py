@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import told
@@ -33,21 +35,26 @@ class Determinism(Wrapper):
             raise UsageError(f"strategy determinism: {self.of} learns from each schedule, so no two are the same")
         self._played: list[list[str]] = []
 
+    @override
     def rehearsal(self, seed: int) -> Sequence[int]:
         return (seed,)
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._played.append([])
 
+    @override
     def concluded(self) -> Mapping[str, int]:
         if len(self._played) > 1 and len(self._played[1]) < len(self._played[0]):
             self._compare(THE_END)
         return super().concluded()
 
+    @override
     def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
         self._compare(f"{chosen.name} of " + ", ".join(f"{actor.name} ({told(actor.op)})" for actor in ready))
 
+    @override
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
         self._compare(f"{current.name} of " + ", ".join(actor.name for actor in ready) + f", {points} times")
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError, unknown
 from ksmactors.interleave.actor import DONE, YIELD, Actor, Operation, running_functions
 from ksmactors.interleave.reports import name_of
@@ -91,6 +93,7 @@ class Directed(Strategy):
         self._going = ""
         self._halted: set[str] = set()
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if not any(actor.name == step.actor for step in self._steps for actor in ready):
             return self._default(ready, current)  # the scene is being set, or is over

@@ -10,6 +10,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy, below
 
@@ -28,11 +30,13 @@ class Fair(Strategy):
         """`horizon`, before the suffix."""
         return 1
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if self.stage.step > self.fair_after:
             return ready[below(self.rng, len(ready))]
         return self.decide(ready, current)
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         left = self.fair_after + 1 - self.stage.step
         return min(self.ahead(ready, current), left) if left > 0 else 1

@@ -16,6 +16,8 @@ from itertools import islice
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import kinds, told
 from ksmactors.interleave.schedule import Departure
@@ -44,11 +46,13 @@ class Follow(Strategy):
         super().__init__()
         self._departures, self._slack = departures, slack
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._left = {name: deque(group) for name, group in _by_actor(self._departures).items()}
         self._late: dict[str, int] = {}
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         default = ready[0] if current is None else current
         turn = self.stage.turn
@@ -85,6 +89,7 @@ class Follow(Strategy):
             return kinds((doing,)) == kinds((departure.doing,))
         return abs(at - departure.at) <= self._slack and doing == departure.doing
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         points = UNREACHED
         at = self._at(current)

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor, Operation, races
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.strategies.base import below
@@ -44,15 +46,18 @@ class Guided(Delegating):
         self.kept: list[list[int]] = []
         self._orderings: set[Ordering] = set()
 
+    @override
     def rehearsal(self, seed: int) -> Sequence[int]:
         size = self.family * self.every
         return range(seed // size * size + seed % self.every, seed, self.every)
 
+    @override
     def concluded(self) -> Mapping[str, int]:
         if self._new:
             self.kept.append(self._tape)
         return {}
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._new = 0
@@ -61,6 +66,7 @@ class Guided(Delegating):
         self._tape = taken.drawn
         self.inner.begin(taken)
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         chosen = self.inner.choose(ready, current)
         op = chosen.op
@@ -97,6 +103,7 @@ class _Tape(Random):
         self._rng, self._first = rng, first
         self.drawn: list[int] = []
 
+    @override
     def getrandbits(self, k: int) -> int:
         place = len(self.drawn)
         value = self._first[place] if place < len(self._first) else self._rng.getrandbits(self.bits)

@@ -15,6 +15,8 @@ from random import Random
 from types import FrameType
 from typing import ClassVar, Final, Protocol
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor, Operation, running_frames
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
@@ -108,6 +110,7 @@ class Holding(Delegating):
         self.refuse: Callable[[Hold, str], None] = _ignore
         """Called with a hold that was come to where sleeping is not allowed, and the reason."""
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self.inner.begin(rng)
@@ -123,6 +126,7 @@ class Holding(Delegating):
         """Forget the holds of an actor that were not met."""
         self.pending.pop(task, None)
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if current is not None and self.pending.get(current.name):
             self._look(current)
@@ -133,6 +137,7 @@ class Holding(Delegating):
             return free[0] if free else ready[0]
         return self.inner.choose(free, current if current in free else None)
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         if self.awaited is not None or self.held or any(self.pending.values()):
             return 1

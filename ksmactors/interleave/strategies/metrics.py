@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.wrapper import Wrapper
 
@@ -16,12 +18,14 @@ class Metrics(Wrapper):
     name: ClassVar[str] = "metrics"
     summary: ClassVar[str] = "another strategy, counted: how often it switches, preempts, keeps somebody waiting"
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._switches = self._preemptions = self._ready_actors = self._patience = 0
         self._holder = -1
         self._waited: dict[int, int] = {}
 
+    @override
     def concluded(self) -> Mapping[str, int]:
         """Of the schedule.
 
@@ -37,11 +41,13 @@ class Metrics(Wrapper):
             "patience": self._patience,
         }
 
+    @override
     def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
         self._switches += chosen.number != self._holder
         self._preemptions += current is not None and chosen is not current
         self._count(ready, chosen, 1)
 
+    @override
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
         self._count(ready, current, points)
 

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import UNREACHED, below, distinct, length
 from ksmactors.interleave.strategies.fair import Fair
@@ -38,6 +40,7 @@ class Pct(Fair):
     depth = Int(0, f"ordering constraints of the bug looked for; 0 draws 1 to {DEPTHS} for each schedule")
     steps = Int(0, "choices in a schedule, as far as known; 0 takes what a calibration schedule has")
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         depth = self.depth or 1 + below(rng, DEPTHS)
@@ -46,6 +49,7 @@ class Pct(Fair):
         self._priorities: dict[int, int] = {}
         self._floor = 0
 
+    @override
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         self._taken += 1
         chosen = self._highest(ready)
@@ -55,15 +59,18 @@ class Pct(Fair):
             chosen = self._highest(ready)
         return chosen
 
+    @override
     def ahead(self, ready: Sequence[Actor], current: Actor) -> int:
         # An actor without a priority draws it in `decide`, where the ready set is the one that counts.
         if any(actor.number not in self._priorities for actor in ready) or self._highest(ready) is not current:
             return 1
         return self._changes[-1] - self._taken if self._changes else UNREACHED
 
+    @override
     def stayed(self, points: int) -> None:
         self._taken += points
 
+    @override
     def yielded(self, actor: Actor) -> None:
         self._demote(actor)
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy, below
 from ksmactors.interleave.strategies.delegating import Delegating
@@ -33,6 +35,7 @@ class Portfolio(Fair, Delegating):
     summary: ClassVar[str] = "draws for each schedule: " + ", ".join(f"{cls.name} {share} %" for share, cls in SHARES)
     wants_profile = True
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         tickets = [cls for share, cls in SHARES for _ in range(share)]
@@ -40,8 +43,10 @@ class Portfolio(Fair, Delegating):
         self.inner.profile = self.profile
         self.inner.begin(rng)
 
+    @override
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         return self.inner.choose(ready, current)
 
+    @override
     def ahead(self, ready: Sequence[Actor], current: Actor) -> int:
         return self.inner.horizon(ready, current)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import ACQUIRE, Actor, Operation, races
 from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.strategies.base import Strategy
@@ -28,10 +30,12 @@ class Pos(Strategy):
     name: ClassVar[str] = "pos"
     summary: ClassVar[str] = "partial order sampling: a random priority for each pending operation"
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._drawn: dict[int, tuple[Operation, int]] = {}
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         drawn = self._drawn
         chosen, highest = ready[0], -1

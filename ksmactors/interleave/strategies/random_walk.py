@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy, below
 
@@ -19,5 +21,6 @@ class RandomWalk(Strategy):
     name: ClassVar[str] = "random"
     summary: ClassVar[str] = "each ready actor equally likely at every choice"
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         return ready[below(self.rng, len(ready))]

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError
 from ksmactors.files import append
 from ksmactors.interleave.actor import Actor
@@ -24,10 +26,12 @@ class Recording(Wrapper):
     summary: ClassVar[str] = "another strategy, with every choice written to a file in plain words"
     to = FilePath(None, "the file that they are added to; none if not given")
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self.lines: list[str] = []
 
+    @override
     def concluded(self) -> Mapping[str, int]:
         if self.to is not None:
             try:
@@ -36,9 +40,11 @@ class Recording(Wrapper):
                 raise UsageError(f"strategy recording: {self.to} cannot be written ({error.strerror})") from None
         return super().concluded()
 
+    @override
     def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
         others = "; ".join(f"{actor.name} {told(actor.op)}" for actor in ready if actor is not chosen)
         self.lines.append(f"step {self.stage.step}: {chosen.name} {told(chosen.op)}, not {others}")
 
+    @override
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
         self.lines.append(f"step {self.stage.step}: {current.name} has gone on for {points} choices")

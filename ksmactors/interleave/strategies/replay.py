@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import ReplayDiverged
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.schedule import Schedule, numbers
@@ -55,6 +57,7 @@ class ReplayTape(Tape):
         super().__init__(0)
         self._recorded = schedule.draws
 
+    @override
     def draw(self, label: str, n: int) -> int:
         place = len(self.draws)
         value = 0
@@ -82,6 +85,7 @@ class Replay(Strategy):
         self.thorough = bool(schedule.header.get("thorough"))
         self._runs = [*schedule.runs, (0, 0, UNREACHED)]
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._run = 0
@@ -89,6 +93,7 @@ class Replay(Strategy):
         self._taken = 0
 
     @property
+    @override
     def fair(self) -> bool:  # type: ignore[override]  # what comes after the recording is in the default order
         return not self._ended
 
@@ -97,6 +102,7 @@ class Replay(Strategy):
         """Recorded choices that were not asked for: not 0 after a run that ended before its recording."""
         return 0 if self._ended else sum(points for _, _, points in self._runs[self._run : -1]) - self._used
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         mask, chosen, _ = self._runs[self._run]
         if self._ended:
@@ -107,6 +113,7 @@ class Replay(Strategy):
         self.stayed(1)
         return next(actor for actor in ready if actor.number == chosen)
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         mask, chosen, points = self._runs[self._run]
         if self._ended:
@@ -115,6 +122,7 @@ class Replay(Strategy):
             return 1
         return points - self._used + 1
 
+    @override
     def stayed(self, points: int) -> None:
         self._taken += points
         self._used += points

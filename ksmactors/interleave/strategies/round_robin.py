@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.parameters import Int
@@ -18,11 +20,13 @@ class RoundRobin(Strategy):
     summary: ClassVar[str] = "each ready actor in turn, for a fixed number of points"
     quantum = Int(1, "points that an actor gets before it is the next one's turn", low=1)
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._last = -1
         self._used = 0
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if current is not None and current.number == self._last and self._used + 1 < self.quantum:
             self._used += 1
@@ -31,8 +35,10 @@ class RoundRobin(Strategy):
         self._last, self._used = chosen.number, 0
         return chosen
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         return self.quantum - self._used if current.number == self._last else 1
 
+    @override
     def stayed(self, points: int) -> None:
         self._used += points

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import below, octaves
 from ksmactors.interleave.strategies.fair import Fair
@@ -23,12 +25,14 @@ class Starvation(Fair):
     summary: ClassVar[str] = "a random walk with windows, of any length, in which some actors get nothing"
     octaves = Int(12, "windows have lengths of so many octaves: with 12, up to 4095 choices", low=1, high=30)
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._starved: dict[int, bool] = {}
         self._window = bool(below(rng, 2))
         self._left = octaves(rng, self.octaves - 1)
 
+    @override
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if self._left <= 0:
             self._starved.clear()
@@ -38,11 +42,13 @@ class Starvation(Fair):
         fed = self._fed(ready)
         return fed[below(self.rng, len(fed))]
 
+    @override
     def ahead(self, ready: Sequence[Actor], current: Actor) -> int:
         if self._left > 0 and self._fed(ready) == [current]:
             return self._left + 1
         return 1
 
+    @override
     def stayed(self, points: int) -> None:
         self._left -= points
 

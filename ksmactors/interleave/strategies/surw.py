@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Final
 
+from typing_extensions import override
+
 from ksmactors.errors import UsageError
 from ksmactors.interleave.actor import ACQUIRE, Actor, Operation
 from ksmactors.interleave.labels import kinds, label_of, matches
@@ -38,6 +40,7 @@ class Surw(Strategy):
     on = Str("", "what is interesting, such as page_lock or stable_tree/1 (joined by +); by default it is drawn")
     across = Str("actors", "what is drawn is shared by different ones of these", choices=("actors", "cpus", "nodes"))
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._names, counts = self._interesting()
@@ -47,6 +50,7 @@ class Surw(Strategy):
         self._drawn: dict[int, tuple[Operation, int, bool]] = {}
         self._matters: dict[str, bool] = {}
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if len(self.stage.actors) > len(self._budget):
             self._meet()
@@ -84,6 +88,7 @@ class Surw(Strategy):
             best, best_priority, matters = actor, known[1], known[2]
         return best, matters
 
+    @override
     def yielded(self, actor: Actor) -> None:
         # It waits for what another one does, who may be held back for it to be next.
         self._forget()

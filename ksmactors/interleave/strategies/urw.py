@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.profile import Budget
 from ksmactors.interleave.strategies.base import Strategy, below
@@ -27,11 +29,13 @@ class Urw(Strategy):
     summary: ClassVar[str] = "each ready actor as likely as it has operations left: all interleavings alike"
     wants_profile = True
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._budget = Budget(self.profile.events, self.profile.parents)
         self._done: dict[int, int] = {}
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         budget = self._budget
         for actor in self.stage.actors[len(budget) :]:

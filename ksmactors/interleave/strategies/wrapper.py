@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from typing_extensions import override
+
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.delegating import Delegating
 from ksmactors.parameters import Str
@@ -30,27 +32,33 @@ class Wrapper(Delegating):
         self._ready: Sequence[Actor] = ()
         self._current: Actor | None = None
 
+    @override
     def rehearsal(self, seed: int) -> Sequence[int]:
         return self.inner.rehearsal(seed)
 
+    @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         if self.wants_profile:
             self.inner.profile = self.profile
         self.inner.begin(rng)
 
+    @override
     def concluded(self) -> Mapping[str, int]:
         return self.inner.concluded()
 
+    @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         chosen = self.inner.choose(ready, current)
         self.chose(ready, current, chosen)
         return chosen
 
+    @override
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
         self._ready, self._current = tuple(ready), current
         return self.inner.horizon(ready, current)
 
+    @override
     def stayed(self, points: int) -> None:
         if self._current is not None:
             self.kept(self._ready, self._current, points)
