@@ -28,8 +28,8 @@ from typing_extensions import override
 
 from ksmactors.errors import UsageError, WorkloadCrashed
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.locks import WaitQueue
-from ksmactors.interleave.meeting import meet
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace

@@ -31,9 +31,9 @@ from typing_extensions import override
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE, running_functions
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
-from ksmactors.interleave.meeting import meet
 from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import Program, Setting, guarded
 

@@ -31,9 +31,9 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.actors.crew import Crew
 from ksmactors.actors.devices import Pin
 from ksmactors.actors.hotplug import Offline, Online
+from ksmactors.actors.kthreads import Crew
 from ksmactors.actors.process import Process, Thread
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.errors import WorkloadCrashed

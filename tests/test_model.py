@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import trio
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.events import catalogue as ev
 from ksmactors.model import Int, Model, Table
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 
 class Drawn(Model):

@@ -255,7 +255,7 @@ class TestByModule:
 
 def test_a_witness_that_is_none() -> None:
     """A plug-in registered as a witness that is no Watcher is refused in one line, by name."""
-    from ksmactors.campaign import extensions
+    from ksmactors.run import extensions
 
     with pytest.raises(UsageError, match=r"witness odd: .* is no subclass of ksmactors\.watch\.base\.Watcher"):
         extensions._watcher(plugins.Plugin("odd", dict, "somewhere 1.0"))

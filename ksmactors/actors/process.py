@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from errno import EFAULT, EINTR, EIO, ENODEV, ENOMEM, ESRCH
 from typing import Any
 
-from ksmactors.actors.crew import Crew
 from ksmactors.actors.devices import Pin
 from ksmactors.actors.faults import FaultRequest
+from ksmactors.actors.kthreads import Crew
 from ksmactors.actors.migration import MoveRequest
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.actors.unmerge import Sweep

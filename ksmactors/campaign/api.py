@@ -11,16 +11,16 @@ import anyio
 
 from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, exploring, make_search
 from ksmactors.campaign.findings import prepare
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.resuming import perform
+from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
-from ksmactors.campaign.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
-from ksmactors.campaign.tally import Tally
+from ksmactors.campaign.summary import Tally
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import Recorded, by_names, recorded
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.program import Program
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
 
 
 def stress(

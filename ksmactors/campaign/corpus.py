@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import DEFAULT_KERNEL, Subject, make_subject
 from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import DEFAULT_KERNEL, Subject, make_subject
 from ksmactors.watch import WATCHERS
 
 HOPELESS: Final = 3

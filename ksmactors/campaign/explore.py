@@ -18,16 +18,16 @@ from typing import Any, Final
 import trio
 from typing_extensions import override
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.verdicts import Bounded, Exhausted, Inconclusive
 from ksmactors.errors import CutShort, UsageError
 from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
-from ksmactors.interleave.troupe import Troupe, open_troupe
+from ksmactors.interleave.task_pool import Troupe, open_troupe
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
 
 SEED: Final = 0
 """What the explored schedules are recorded with: nothing is drawn but what has too many values to enumerate."""

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import orjson
 
-from ksmactors.campaign.outcome import Outcome, campaign_hash
-from ksmactors.campaign.tally import Found
-from ksmactors.campaign.trust import needs_trust
+from ksmactors.campaign.summary import Found
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, make_private, read_bounded, write_new
-from ksmactors.interleave.schedule import PREFIX, looks_like_schedule
+from ksmactors.interleave.schedule_string import PREFIX, looks_like_schedule
+from ksmactors.run.outcome import Outcome, campaign_hash
+from ksmactors.run.trust import needs_trust
 
 FORMAT: Final = 1
 """Version of the finding file; a reader refuses another one."""

@@ -14,22 +14,22 @@ from pathlib import Path
 
 import trio
 
-from ksmactors.campaign.circles import circles_closed_by
-from ksmactors.campaign.extensions import need_strategy
 from ksmactors.campaign.findings import kept, replay_command
-from ksmactors.campaign.header import SEED_LIMIT
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject
-from ksmactors.campaign.tally import Found, Tally
+from ksmactors.campaign.lock_cycles import circles_closed_by
+from ksmactors.campaign.summary import Found, Tally
 from ksmactors.diagnose.explain import explain
 from ksmactors.errors import UsageError
 from ksmactors.events.logs import LogWriter
-from ksmactors.interleave.schedule import Schedule
+from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.registry import dealt, parse
-from ksmactors.interleave.troupe import Troupe, open_troupe
+from ksmactors.interleave.task_pool import Troupe, open_troupe
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.extensions import need_strategy
+from ksmactors.run.header import SEED_LIMIT
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)

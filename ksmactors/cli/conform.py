@@ -16,20 +16,20 @@ import click
 import orjson
 
 from ksmactors import interruption
-from ksmactors.campaign.extensions import need
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.cli.conform_around import perform_around
 from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
-from ksmactors.conformance.comparing import VERDICTS, Comparison, compare
+from ksmactors.conformance.compare import VERDICTS, Comparison, compare
 from ksmactors.conformance.emulator import Performance, Setting
-from ksmactors.conformance.hunting import Hunt, Kept
+from ksmactors.conformance.fuzz import Hunt, Kept
 from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.live import Live
 from ksmactors.conformance.recording import scenario_files
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.events.terminal import color_allowed
+from ksmactors.run.extensions import need
 
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 

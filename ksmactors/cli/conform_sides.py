@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.cli.screen import echo
-from ksmactors.conformance.comparing import MEMORY_WATCHERS, Side, is_memory_error
+from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
 from ksmactors.conformance.emulator import Performance, Setting, perform
-from ksmactors.conformance.hunting import Hunt
+from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
 from ksmactors.conformance.recording import Recording, read_recording, recording_for

@@ -14,13 +14,13 @@ import orjson
 
 from ksmactors import interruption
 from ksmactors.campaign.corpus import Row, Search, measure
-from ksmactors.campaign.extensions import need_strategy
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
 from ksmactors.interleave.strategies.registry import parse
+from ksmactors.run.extensions import need_strategy
 
 STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
 

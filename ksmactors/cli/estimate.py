@@ -15,12 +15,12 @@ from ksmactors import interruption
 from ksmactors.cli.options import Seconds, output_options
 from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
-from ksmactors.estimate.spread import POLICIES
+from ksmactors.estimate.placement import POLICIES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ksmactors.estimate.census import Progress
+    from ksmactors.estimate.page_index import Progress
 
 UNFOLDED: Final = 10_000
 """Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
@@ -96,9 +96,9 @@ def estimate(
     The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown. A file's last
     bytes that are no whole page are left out with a warning.
     """
-    from ksmactors.estimate.answer import Answer, Question
-    from ksmactors.estimate.gather import Gathering, Request
+    from ksmactors.estimate.estimate_result import Answer, Question
     from ksmactors.estimate.protocol import Knobs
+    from ksmactors.estimate.reader import Gathering, Request
 
     knobs = Knobs.of_kernel(kernel, max_page_sharing=max_page_sharing, use_zero_pages=use_zero_pages)
     request = Request(files, pids, core, nodes, spread, interval)

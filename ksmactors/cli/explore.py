@@ -12,9 +12,8 @@ import click
 
 from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, Exploration, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.resuming import perform
-from ksmactors.campaign.subject import make_subject, split_params
-from ksmactors.campaign.tally import Tally
+from ksmactors.campaign.state_file import perform
+from ksmactors.campaign.summary import Tally
 from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
 from ksmactors.cli.report import (
     json_object,
@@ -26,6 +25,7 @@ from ksmactors.cli.report import (
 )
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
+from ksmactors.run.subject import make_subject, split_params
 
 
 @click.command()

@@ -70,8 +70,8 @@ def _workloads() -> tuple[list[Row], list[str]]:
 
 
 def _strategies() -> tuple[list[Row], list[str]]:
-    from ksmactors.campaign.extensions import origins, register_all
     from ksmactors.interleave.strategies.registry import STRATEGIES
+    from ksmactors.run.extensions import origins, register_all
 
     problems = register_all("strategies")
     known = origins("strategies")
@@ -83,9 +83,9 @@ def _strategies() -> tuple[list[Row], list[str]]:
 
 def _variants() -> tuple[list[Row], list[str]]:
     """Variants in the order of the registry; then the commits that can be undone, which are variants by their kind."""
-    from ksmactors.campaign.extensions import origins, register_all
     from ksmactors.history import COMMITS
     from ksmactors.kernels import KERNELS, VARIANTS, kind_of
+    from ksmactors.run.extensions import origins, register_all
 
     problems = register_all("variants")
     known = origins("variants")
@@ -108,7 +108,7 @@ def _variants() -> tuple[list[Row], list[str]]:
 
 
 def _watchers() -> tuple[list[Row], list[str]]:
-    from ksmactors.campaign.extensions import origins, register_all
+    from ksmactors.run.extensions import origins, register_all
     from ksmactors.watch import WATCHERS
 
     problems = register_all("watchers")

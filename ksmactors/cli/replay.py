@@ -10,15 +10,15 @@ import click
 
 from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
-from ksmactors.campaign.outcome import Outcome, Verdict
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.tally import Found
+from ksmactors.campaign.summary import Found
 from ksmactors.cli.options import log_option, output_options, trust_option
 from ksmactors.cli.report import print_found, warn_of_removed
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
+from ksmactors.run.outcome import Outcome, Verdict
 
 
 @click.command()

@@ -10,14 +10,14 @@ from typing import Any, Final, TextIO
 import orjson
 
 from ksmactors import plugins
-from ksmactors.campaign.outcome import Explanation, Verdict
-from ksmactors.campaign.subject import Subject
-from ksmactors.campaign.tally import Found, Tally
+from ksmactors.campaign.summary import Found, Tally
 from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WitnessFailed
 from ksmactors.escaping import escaped
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import Removed, removed_layers
+from ksmactors.run.outcome import Explanation, Verdict
+from ksmactors.run.subject import Subject
 
 COMMAND: Final = "replay: "
 """What the line with the command begins with that replays a finding."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.header import SEED_LIMIT
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject, split_params
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import warn_of_removed
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
+from ksmactors.run.header import SEED_LIMIT
+from ksmactors.run.subject import make_subject, split_params
 
 
 @click.command()

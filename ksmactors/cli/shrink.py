@@ -12,7 +12,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
-from ksmactors.campaign.tally import Tally
+from ksmactors.campaign.summary import Tally
 from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
@@ -21,7 +21,7 @@ from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.scenario_text import write_scenario
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.files import write_new
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.strategies.replay_by_name import Follow
 
 
 @click.command()

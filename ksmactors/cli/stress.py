@@ -14,8 +14,7 @@ import click
 from ksmactors import interruption, plugins
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
-from ksmactors.campaign.subject import deal_params, make_subject, split_params
-from ksmactors.campaign.tally import Found, Tally
+from ksmactors.campaign.summary import Found, Tally
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import (
     json_object,
@@ -29,6 +28,7 @@ from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED
 from ksmactors.events.logs import open_log
+from ksmactors.run.subject import deal_params, make_subject, split_params
 from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"

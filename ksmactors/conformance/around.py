@@ -12,9 +12,9 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.background import everybody
+from ksmactors.conformance.emulator_driver import Performer
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.performer import Performer
-from ksmactors.conformance.reporting import WHOLE_SCAN, Batch
+from ksmactors.conformance.transcript import WHOLE_SCAN, Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.machine import Machine
 from ksmactors.workload import SETTLING_SCANS

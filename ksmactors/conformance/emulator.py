@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.conformance.around import AroundPerformer
+from ksmactors.conformance.emulator_driver import Performer
+from ksmactors.conformance.ksmd_stepper import MAX_STEPS, MILLISECOND_NS, Unhurried
 from ksmactors.conformance.language import Scenario
-from ksmactors.conformance.performer import Performer
-from ksmactors.conformance.stepping import MAX_STEPS, MILLISECOND_NS, Unhurried
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor

@@ -7,11 +7,11 @@ from abc import abstractmethod
 from typing_extensions import override
 
 from ksmactors.conformance.background import KSMD, Task, Tasks
+from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import KERNEL_TASKS, Operation
 from ksmactors.conformance.memory import MemoryOperations
 from ksmactors.conformance.places import places
-from ksmactors.conformance.reporting import WHOLE_SCAN, Batch, Stop
-from ksmactors.conformance.stepping import Stepper
+from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, Stop
 
 
 class Interleaved(MemoryOperations):

@@ -15,14 +15,14 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.census import PageName, group_of, partition
 from ksmactors.conformance.emulator import Performance
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_memory import LiveMemory
 from ksmactors.conformance.live_pages import Pages
 from ksmactors.conformance.live_world import World
-from ksmactors.conformance.reporting import Batch, status_word
+from ksmactors.conformance.page_map import PageName, group_of, partition
+from ksmactors.conformance.transcript import Batch, status_word
 from ksmactors.errors import EmulatorBug, UsageError
 
 INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "settle"})

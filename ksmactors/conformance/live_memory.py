@@ -7,12 +7,12 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.census import Region
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.live_pages import Pages
 from ksmactors.conformance.live_world import LiveProcess, World
 from ksmactors.conformance.named_memory import NamedMemory
-from ksmactors.conformance.reporting import bare_word, result_word
+from ksmactors.conformance.page_map import Region
+from ksmactors.conformance.transcript import bare_word, result_word
 
 ADVICE: Final = {"dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21}
 """MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, as <asm-generic/mman-common.h> has

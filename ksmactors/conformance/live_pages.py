@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ksmactors.conformance.census import Sight
+from ksmactors.conformance.page_map import Sight
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE
 

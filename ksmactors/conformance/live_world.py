@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ksmactors.conformance.census import PageName, Region, Sight
 from ksmactors.conformance.live_ksm import Disturbed
 from ksmactors.conformance.live_pages import Pages
+from ksmactors.conformance.page_map import PageName, Region, Sight
 from ksmactors.mm.const import PAGE_SIZE
 
 ARENA: Final = 1 << 38

@@ -7,10 +7,10 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.census import Census, Process, Region
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.named_memory import NamedMemory
-from ksmactors.conformance.reporting import bare_word, result_word
+from ksmactors.conformance.page_map import Census, Process, Region
+from ksmactors.conformance.transcript import bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import (

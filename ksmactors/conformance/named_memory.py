@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Generic, NoReturn, Protocol, TypeVar
 
-from ksmactors.conformance.census import Region
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.reporting import Reporter
+from ksmactors.conformance.page_map import Region
+from ksmactors.conformance.transcript import Reporter
 from ksmactors.mm.const import PAGE_SIZE
 
 

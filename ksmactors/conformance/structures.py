@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ksmactors.conformance.census import Census
+from ksmactors.conformance.page_map import Census
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import FREED, RmapItem, StableNode
 from ksmactors.later.chain_nodes import Chain

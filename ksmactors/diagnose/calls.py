@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from ksmactors.conformance.places import Visits, places
 from ksmactors.interleave.actor import YIELD, Actor, running_frames
-from ksmactors.interleave.schedule import Departure
+from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.base import Stage
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame

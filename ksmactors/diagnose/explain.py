@@ -13,9 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from typing_extensions import override
 
-from ksmactors.campaign.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject
 from ksmactors.diagnose.culprit import Culprit, Functions, Stretch, names
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
@@ -24,9 +21,12 @@ from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operat
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
-from ksmactors.interleave.schedule import decode
+from ksmactors.interleave.schedule_string import decode
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
+from ksmactors.run.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
 
 REACH: Final = 4_000
 """Operations before a finding among which the two that met are looked for; the latest pair is the one wanted."""

@@ -16,9 +16,9 @@ from typing import Final, TypeAlias
 from ksmactors.diagnose.reordering import fewer_switches
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES, changed_subject, elsewhere, own_numbers
 from ksmactors.diagnose.trying import Candidate, Trials
-from ksmactors.interleave.schedule import Departure
+from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.delay import Delay
-from ksmactors.interleave.strategies.follow import SLACK
+from ksmactors.interleave.strategies.replay_by_name import SLACK
 from ksmactors.parameters import Int
 
 PAIRWISE_DEPARTURES_MAX: Final = 10

@@ -17,7 +17,7 @@ from typing_extensions import override
 from ksmactors.diagnose.trying import Trials
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.search.happened import Happened, touches
+from ksmactors.interleave.search.execution_order import Happened, touches
 from ksmactors.interleave.strategies.base import Strategy
 
 ROUNDS_MAX: Final = 6

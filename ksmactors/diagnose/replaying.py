@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ksmactors.campaign.ceilings import ceiling
 from ksmactors.campaign.findings import read
-from ksmactors.campaign.header import checked_header
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, subject_from_header
-from ksmactors.campaign.trust import Surroundings, Tell, settle
-from ksmactors.interleave.schedule import Schedule, decode, looks_like_schedule
-from ksmactors.interleave.strategies.follow import SLACK, Follow
+from ksmactors.interleave.schedule_string import Schedule, decode, looks_like_schedule
 from ksmactors.interleave.strategies.replay import steps_max
+from ksmactors.interleave.strategies.replay_by_name import SLACK, Follow
+from ksmactors.run.ceilings import ceiling
+from ksmactors.run.header import checked_header
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, subject_from_header
+from ksmactors.run.trust import Surroundings, Tell, settle
 
 Draws = dict[str, list[int]]
 """What was drawn, by label and in order."""

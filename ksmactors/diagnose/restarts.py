@@ -13,12 +13,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from ksmactors.campaign.subject import Subject, make_subject
 from ksmactors.diagnose.trying import Trials
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.portfolio import Portfolio
 from ksmactors.parameters import Int, parameters_of
+from ksmactors.run.subject import Subject, make_subject
 
 READABLE_DEPARTURES: Final = 25
 """Departures up to which a story can be read. With more, other schedules that find the same are looked for."""

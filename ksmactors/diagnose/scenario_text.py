@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject
 from ksmactors.conformance.emulator import Around, Setting, perform
 from ksmactors.conformance.forms import KERNEL_TASKS, OWN_TASKS
+from ksmactors.conformance.ksmd_stepper import REST, START
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.places import atomic, places
-from ksmactors.conformance.stepping import REST, START
 from ksmactors.diagnose.call_lines import CallLines, Inexpressible
 from ksmactors.diagnose.calls import VISIT, Call, CallRecorder
 from ksmactors.diagnose.replaying import by_label
 from ksmactors.errors import Finding, KsmActorsError
-from ksmactors.interleave.schedule import Departure, decode
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.schedule_string import Departure, decode
+from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
 
 NEAR: Final = 60
 """How many operations of a call before or after a switch a place may be that stands for it."""

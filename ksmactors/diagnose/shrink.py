@@ -15,22 +15,22 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject
 from ksmactors.diagnose import passes
 from ksmactors.diagnose.replaying import Recorded, by_names
 from ksmactors.diagnose.story import Chronicle
 from ksmactors.diagnose.trying import Candidate, Stop, Trials
 from ksmactors.errors import NotShownAgain, UsageError
-from ksmactors.interleave.schedule import Departure, Schedule, decode, departures
+from ksmactors.interleave.schedule_string import Departure, Schedule, decode, departures
 from ksmactors.interleave.strategies.burst import Burst
 from ksmactors.interleave.strategies.delay import Delay
-from ksmactors.interleave.strategies.follow import Follow
 from ksmactors.interleave.strategies.portfolio import SHARES, Portfolio
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.interleave.strategies.urw import Urw
 from ksmactors.interleave.tape import ActorTape, draws_of_actors
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
 
 T = TypeVar("T")
 

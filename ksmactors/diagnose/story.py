@@ -8,14 +8,14 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.campaign.outcome import Defect
 from ksmactors.interleave.actor import READ, WRITE, YIELD, Actor, Operation
 from ksmactors.interleave.labels import label_of, told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
-from ksmactors.interleave.schedule import Departure
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.schedule_string import Departure
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.ksm.structs import RmapItem
+from ksmactors.run.outcome import Defect
 
 LINES: Final = 12
 """Turns that are told: the last ones, those around the departures, and the latest that change what it is about, or what

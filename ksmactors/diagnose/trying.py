@@ -17,18 +17,18 @@ from typing import ClassVar, Final
 
 from typing_extensions import override
 
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject
 from ksmactors.errors import CutShort
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.schedule import Departure, departures
+from ksmactors.interleave.schedule_string import Departure, departures
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.interleave.tape import ActorTape, DrawsOfActors, Tape, draws_of_actors
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
 from ksmactors.watch import WATCHERS
 
 STEP_BUDGET_FACTOR: Final = 4

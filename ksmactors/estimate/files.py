@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.census import BATCH_PAGES, Census, Progress, Region, Source
 from ksmactors.estimate.elf import Core, is_core, read_core
-from ksmactors.estimate.spread import Spread
+from ksmactors.estimate.page_index import BATCH_PAGES, Census, Progress, Region, Source
+from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
 
 

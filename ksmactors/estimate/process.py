@@ -17,7 +17,8 @@ from time import monotonic, sleep
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.census import BATCH_PAGES, Census, Progress, Region, Source, Span
+from ksmactors.estimate.page_index import BATCH_PAGES, Census, Progress, Region, Source, Span
+from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.procfs import (
     EXCLUSIVE,
     FILE,
@@ -30,7 +31,6 @@ from ksmactors.estimate.procfs import (
     ProcessGone,
     ProcessMemory,
 )  # fmt: skip
-from ksmactors.estimate.spread import Spread
 from ksmactors.mm.const import PAGE_SIZE
 
 ZEROS: Final = bytes(PAGE_SIZE)

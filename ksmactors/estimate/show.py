@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ksmactors.estimate.answer import Answer
-from ksmactors.estimate.census import Owner, SharedContent
+from ksmactors.estimate.estimate_result import Answer
+from ksmactors.estimate.page_index import Owner, SharedContent
 from ksmactors.mm.const import PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from ksmactors.interleave import reports
 from ksmactors.interleave.actor import DONE, Actor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
-from ksmactors.interleave.troupe import Troupe, open_troupe
+from ksmactors.interleave.task_pool import Troupe, open_troupe
 from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, STEP_NS, ScheduleOver, Turns
 
 __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]

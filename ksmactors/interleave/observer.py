@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
-from ksmactors.interleave.stay import STAY
+from ksmactors.interleave.no_switch import STAY
 
 if TYPE_CHECKING:
     from ksmactors.interleave.turns import Turns

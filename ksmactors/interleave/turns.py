@@ -24,8 +24,8 @@ from sortedcontainers import SortedList
 from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Operation
+from ksmactors.interleave.no_switch import STAY
 from ksmactors.interleave.observer import Audience, Observer
-from ksmactors.interleave.stay import STAY
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Departed, Tape
 

@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
-from ksmactors.ksm.declared import Declared, declaring_kernel
 from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.instrumented import Declared, declaring_kernel
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping

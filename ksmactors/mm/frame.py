@@ -14,8 +14,8 @@ from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.flag import Flag
 from ksmactors.interleave.locks import contended
+from ksmactors.interleave.observed import Flag
 from ksmactors.mm.content import Content
 from ksmactors.mm.reports import lifetime
 

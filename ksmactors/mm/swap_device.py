@@ -9,8 +9,8 @@ from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.flag import Flag
 from ksmactors.interleave.locks import SpinLock, WaitQueue
+from ksmactors.interleave.observed import Flag
 from ksmactors.mm.content import Content
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import Final
 from ksmactors.errors import Finding, StepLimit, WitnessFailed, WorkloadCrashed
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, culprit
+from ksmactors.watch.convergence import Eventual
 from ksmactors.watch.counters import Counters
-from ksmactors.watch.economy import Economy
-from ksmactors.watch.eventual import Eventual
 from ksmactors.watch.happens_before import HappensBefore
 from ksmactors.watch.hlist import Hlist
 from ksmactors.watch.knob import Knob
@@ -38,6 +37,7 @@ from ksmactors.watch.shadow import ShadowMemory
 from ksmactors.watch.trees import Trees
 from ksmactors.watch.unmerge import Unmerged
 from ksmactors.watch.warning import Warnings
+from ksmactors.watch.wasted_work import Economy
 from ksmactors.watch.writable import Writable
 
 __all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "judged", "lock_edges"]

@@ -13,7 +13,7 @@ from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, frame_at
 from ksmactors.watch.clocks import Clocks
-from ksmactors.watch.marked import MARKED, Order, may_be_unlocked
+from ksmactors.watch.marked_accesses import MARKED, Order, may_be_unlocked
 
 _MARKS = {name: order for name, (order, _) in MARKED.items()}
 _ALLOCATOR = "allocator"

@@ -15,7 +15,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.happens_before import named
-from ksmactors.watch.marked import MARKED, may_be_unlocked
+from ksmactors.watch.marked_accesses import MARKED, may_be_unlocked
 
 NO_LOCKS: Final[frozenset[object]] = frozenset()
 

@@ -12,8 +12,8 @@ import trio
 
 from ksmactors.actors.process import Process
 from ksmactors.errors import KsmActorsError
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor, ScheduleOver
-from ksmactors.interleave.meeting import meet
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng

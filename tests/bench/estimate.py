@@ -14,9 +14,9 @@ from typing import Any
 
 from ksmactors.conformance.live_ksm import PROC, LiveKsm
 from ksmactors.errors import KsmActorsError
-from ksmactors.estimate.answer import Answer, Question
-from ksmactors.estimate.gather import Gathering, Request
+from ksmactors.estimate.estimate_result import Answer, Question
 from ksmactors.estimate.protocol import Knobs
+from ksmactors.estimate.reader import Gathering, Request
 from ksmactors.mm.const import PAGE_SIZE
 from tests.bench.measure import cpu_seconds
 

@@ -27,11 +27,7 @@ import trio
 
 import ksmactors
 from ksmactors.campaign.corpus import show, signature_of, subject_of
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
-from ksmactors.campaign.tally import Found
+from ksmactors.campaign.summary import Found
 from ksmactors.cli.report import described
 from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
@@ -41,6 +37,10 @@ from ksmactors.history.mutants import MUTANTS
 from ksmactors.injection import describe_injection
 from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, make_subject
 from tests.helpers import broken
 
 LITMUS_SCHEDULES = 60

@@ -23,11 +23,11 @@ from typing import Any, Final
 
 import trio
 
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject
-from ksmactors.interleave.troupe import open_troupe
+from ksmactors.interleave.task_pool import open_troupe
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 from tests.bench.shapes import SHAPES, Shape, World
 
 RATED: Final = ("lost", "starve_20", "reorder_3", "twostage")

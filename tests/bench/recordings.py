@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import trio
 
-from ksmactors.conformance.comparing import Comparison, Side, compare
+from ksmactors.conformance.compare import Comparison, Side, compare
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording

@@ -23,16 +23,16 @@ from typing import Any, Final
 import trio
 
 from ksmactors.campaign.corpus import FAR_APART, signature_of, subject_of
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES
 from ksmactors.diagnose.shrink import MAX_SCHEDULES, shrink
 from ksmactors.errors import KsmActorsError, UsageError
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES as CORPUS
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, make_subject
 
 SCHEDULES_ALLOWED: Final = 300
 SECONDS_ALLOWED: Final = 60

@@ -9,12 +9,12 @@ import trio
 import trio.testing
 
 from ksmactors.campaign.explore import Budget, exploring, make_search
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.observer import Observer
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 
 class Expires(Observer):

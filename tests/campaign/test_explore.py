@@ -12,13 +12,13 @@ import pytest
 
 import ksmactors
 from ksmactors.campaign.explore import MAX_STEPS, Budget, Exploration, exploring, make_search
-from ksmactors.campaign.resuming import perform, state_file
-from ksmactors.campaign.subject import make_subject
-from ksmactors.campaign.tally import Tally
+from ksmactors.campaign.state_file import perform, state_file
+from ksmactors.campaign.summary import Tally
 from ksmactors.campaign.verdicts import Bounded, Convicted, Exhausted, Inconclusive, Sampled
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.model import Int, Model, Table
 from ksmactors.parameters import Bool
+from ksmactors.run.subject import make_subject
 from workloads.classic import Abba, Lost, Reorder3, Reorder10, Starve, TwoStage
 
 

@@ -14,12 +14,12 @@ import trio
 
 from ksmactors.campaign.explore import Budget, exploring, make_search
 from ksmactors.campaign.findings import default_directory, kept, prepare, read, save
-from ksmactors.campaign.outcome import Outcome
-from ksmactors.campaign.resuming import perform, state_file
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
+from ksmactors.campaign.state_file import perform, state_file
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.interleave.strategies.registry import parse
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 

@@ -10,10 +10,10 @@ import trio
 
 import ksmactors
 from ksmactors.campaign.findings import default_directory, prepare, read
-from ksmactors.campaign.outcome import Verdict
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
-from ksmactors.campaign.subject import deal_params, make_subject, split_params
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.subject import deal_params, make_subject, split_params
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 

@@ -21,12 +21,12 @@ import pytest
 from ksmactors.analysis.reading import LogReader
 from ksmactors.campaign import corpus
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject
 from ksmactors.cli import COMMANDS, cli, main
-from ksmactors.conformance.comparing import Comparison
+from ksmactors.conformance.compare import Comparison
 from ksmactors.conformance.emulator import Performance
 from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
+from ksmactors.run.subject import make_subject
 from tests.fuzz import signals
 
 PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
@@ -148,7 +148,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def _named(schedule: str, known: dict[str, str]) -> str:
     """The schedule of a program as one of the program that is interrupted."""
-    from ksmactors.interleave.schedule import Schedule, decode, encode
+    from ksmactors.interleave.schedule_string import Schedule, decode, encode
 
     then = decode(schedule)
     header = then.header | {"workload": known["Interrupted"]}

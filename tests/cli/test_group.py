@@ -9,9 +9,9 @@ from importlib import import_module
 import click
 import pytest
 
-from ksmactors.campaign.subject import watchers_of
 from ksmactors.cli import COMMANDS, cli, main
 from ksmactors.errors import EmulatorBug, StepLimit, UsageError
+from ksmactors.run.subject import watchers_of
 
 HEAVY = ("trio", "anyio", "structlog", "rich", "duckdb")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ksmactors.cli import main
-from ksmactors.interleave.schedule import decode, encode
+from ksmactors.interleave.schedule_string import decode, encode
 
 Capsys = pytest.CaptureFixture[str]
 

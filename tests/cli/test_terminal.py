@@ -13,9 +13,9 @@ import ksmactors
 from ksmactors.cli.report import COMMAND, INDENT, _folded
 from ksmactors.escaping import escaped, escaped_lines
 from ksmactors.events.terminal import PersonForm
-from ksmactors.interleave.schedule import Schedule, decode, encode
-from tests.campaign.test_header import changed
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
 from tests.helpers.terminal import on_terminal
+from tests.run.test_header import changed
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\x08\x7f\x85"
 """An OSC, a CSI in seven and in eight bits, bidirectional controls, a backspace, DEL and NEL."""

@@ -10,8 +10,8 @@ import pytest
 from ksmactors.cli import conform_sides, main
 from ksmactors.conformance import emulator
 from ksmactors.conformance.emulator import Performance, Setting
+from ksmactors.conformance.emulator_driver import OPERATIONS
 from ksmactors.conformance.language import Scenario
-from ksmactors.conformance.performer import OPERATIONS
 from ksmactors.errors import Finding, StepLimit
 
 HERE = Path(__file__).parent

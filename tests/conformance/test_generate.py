@@ -11,11 +11,11 @@ import orjson
 import pytest
 
 from ksmactors.cli import conform_sides, main
-from ksmactors.conformance.comparing import Comparison, Side, compare
+from ksmactors.conformance.compare import Comparison, Side, compare
 from ksmactors.conformance.contents import Contents, wrong_checks
 from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.generate import generate
-from ksmactors.conformance.hunting import Hunt
 from ksmactors.conformance.language import Scenario, parse, read_scenario
 from ksmactors.conformance.shrink import shrink
 from ksmactors.errors import Finding

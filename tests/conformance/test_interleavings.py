@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ksmactors.conformance.comparing import Side, compare
+from ksmactors.conformance.compare import Side, compare
 from ksmactors.conformance.emulator import Performance, Setting, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording

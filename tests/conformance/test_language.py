@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ksmactors.conformance.emulator_driver import OPERATIONS
 from ksmactors.conformance.language import FORMS, Comment, Operation, parse, read_scenario
-from ksmactors.conformance.performer import OPERATIONS
 from ksmactors.errors import USAGE, ScenarioError
 
 START = "proc A\nmap A r 4 node 1\n"

@@ -19,14 +19,14 @@ import pytest
 from ksmactors.cli import conform as command
 from ksmactors.cli import main
 from ksmactors.conformance import live_guard
-from ksmactors.conformance.census import Region
 from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.emulator_driver import OPERATIONS as EMULATED
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.live import INTERLEAVED, NOT_LIVE, OPERATIONS, memory_nodes
 from ksmactors.conformance.live_ksm import NEEDED, Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_pages import CALLS, Pages
 from ksmactors.conformance.live_world import World
-from ksmactors.conformance.performer import OPERATIONS as EMULATED
+from ksmactors.conformance.page_map import Region
 from ksmactors.conformance.recording import read_recording
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE

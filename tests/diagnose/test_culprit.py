@@ -8,15 +8,15 @@ import pytest
 import trio
 
 from ksmactors.campaign.corpus import show, subject_of
-from ksmactors.campaign.outcome import Break, Explanation, Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
-from ksmactors.campaign.tally import Found
+from ksmactors.campaign.summary import Found
 from ksmactors.cli.report import described
 from ksmactors.diagnose.explain import explain
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.run.outcome import Break, Explanation, Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, make_subject
 from tests.helpers import broken
 
 SCHEDULES = 20

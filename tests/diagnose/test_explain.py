@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from ksmactors.campaign.corpus import show, subject_of
-from ksmactors.campaign.outcome import Explanation, Outcome
 from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
+from ksmactors.run.outcome import Explanation, Outcome
 
 
 def explained(case: Case) -> tuple[Outcome, Explanation | None]:

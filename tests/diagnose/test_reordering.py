@@ -8,16 +8,16 @@ from functools import partial
 import trio
 
 from ksmactors.campaign.corpus import signature_of
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.diagnose.reordering import Order, fewer_switches
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.shrink import _seen_again
 from ksmactors.diagnose.trying import Trials
-from ksmactors.interleave.schedule import Departure
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.schedule_string import Departure
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.model import Model, Table
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 ROUNDS = 12
 """Writes of each actor to something of its own, at each of which a random schedule may switch."""

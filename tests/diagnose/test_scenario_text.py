@@ -9,13 +9,13 @@ import trio
 
 from ksmactors.campaign.corpus import show, subject_of
 from ksmactors.campaign.findings import save
-from ksmactors.campaign.outcome import Outcome
 from ksmactors.cli import main
 from ksmactors.conformance.places import places
 from ksmactors.diagnose.scenario_text import Written, write_scenario
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
-from ksmactors.interleave.schedule import decode
+from ksmactors.interleave.schedule_string import decode
+from ksmactors.run.outcome import Outcome
 
 BY_NAME = {case.name: case for case in (CASES.values() if isinstance(CASES, dict) else CASES)}
 

@@ -14,22 +14,22 @@ import trio
 import ksmactors
 from ksmactors.campaign.corpus import signature_of
 from ksmactors.campaign.findings import save
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
 from ksmactors.diagnose import trying
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES
 from ksmactors.diagnose.shrink import Shrunk, shrink
 from ksmactors.errors import NotShownAgain, UsageError
 from ksmactors.history.cases import CASES
-from ksmactors.interleave.schedule import decode, departures, encode
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.schedule_string import decode, departures, encode
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.interleave.tape import ActorTape, Tape, draws_of_actors
 from ksmactors.model import Int, Model, Table
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, make_subject
 from workloads.classic import Lost
 
 

@@ -6,12 +6,12 @@ from functools import partial
 
 import trio
 
-from ksmactors.campaign.outcome import Defect, Outcome
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.diagnose.story import DEEDS, LINES, Chronicle
-from ksmactors.interleave.schedule import Departure
+from ksmactors.interleave.schedule_string import Departure
 from ksmactors.model import Int, Model, Table
+from ksmactors.run.outcome import Defect, Outcome
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 
 class Meets(Model):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ksmactors.estimate.answer import Answer, Question
-from ksmactors.estimate.census import Progress
-from ksmactors.estimate.gather import Gathering, Request
+from ksmactors.estimate.estimate_result import Answer, Question
+from ksmactors.estimate.page_index import Progress
 from ksmactors.estimate.protocol import Knobs
+from ksmactors.estimate.reader import Gathering, Request
 from ksmactors.mm.const import PAGE_SIZE
 
 

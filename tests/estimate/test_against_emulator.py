@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from ksmactors.estimate.census import Census, Region
+from ksmactors.estimate.page_index import Census, Region
 from ksmactors.estimate.protocol import Counters, Knobs, batches, converge
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate import emulated

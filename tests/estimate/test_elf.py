@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.census import Census
 from ksmactors.estimate.elf import PT_NOTE, is_core, read_core
 from ksmactors.estimate.files import FileReader
-from ksmactors.estimate.spread import Spread
+from ksmactors.estimate.page_index import Census
+from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages, read, silent
 from tests.estimate.cores import Load, core

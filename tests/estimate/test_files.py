@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.census import BATCH_PAGES
-from ksmactors.estimate.gather import Request
+from ksmactors.estimate.page_index import BATCH_PAGES
 from ksmactors.estimate.protocol import Counters
+from ksmactors.estimate.reader import Request
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages, read
 

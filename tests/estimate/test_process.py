@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ksmactors.estimate.census import BATCH_PAGES, Census, Progress
+from ksmactors.estimate.page_index import BATCH_PAGES, Census, Progress
+from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.process import ProcessReader
 from ksmactors.estimate.procfs import (
     EXCLUSIVE,
@@ -24,7 +25,6 @@ from ksmactors.estimate.procfs import (
     NodeOfFrame,
     ProcessMemory,
 )  # fmt: skip
-from ksmactors.estimate.spread import Spread
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import page, pages, read, silent
 

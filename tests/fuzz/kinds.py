@@ -20,13 +20,13 @@ import anyio
 from ksmactors.analysis.reading import LogReader
 from ksmactors.campaign.findings import slug
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.language import parse, read_scenario
 from ksmactors.errors import USAGE, KsmActorsError
-from ksmactors.estimate.gather import Gathering, Request
+from ksmactors.estimate.reader import Gathering, Request
 from ksmactors.events.logs import open_log
-from ksmactors.interleave.schedule import PREFIX, Schedule, decode, encode
+from ksmactors.interleave.schedule_string import PREFIX, Schedule, decode, encode
+from ksmactors.run.subject import make_subject
 from tests.estimate.cores import Load, core
 from tests.fuzz.commanding import Broken, performed
 from tests.fuzz.hostile import TEXTS, deep, doubled_key, hostile_header

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ksmactors.campaign.explore import MAX_STEPS, Budget, Exploration, exploring
-from ksmactors.campaign.resuming import perform
-from ksmactors.campaign.subject import make_subject
+from ksmactors.campaign.state_file import perform
 from ksmactors.interleave.search.base import Search
+from ksmactors.run.subject import make_subject
 
 WEAK = "weak-memory"
 BY_NODE, LOCK, CACHED = {"merge_across_nodes": 0}, {"lock": 1}, {"swap_cache": 1}

@@ -11,16 +11,16 @@ import trio
 
 from ksmactors.errors import CutShort, Finding, StepLimit
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor, Operation
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
 from ksmactors.interleave.mailbox import Mailbox
-from ksmactors.interleave.meeting import meet
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.search.base import Search
-from ksmactors.interleave.search.happened import Happened, touches
+from ksmactors.interleave.search.execution_order import Happened, touches
 from ksmactors.interleave.tape import strategy_rng
-from ksmactors.interleave.troupe import open_troupe
+from ksmactors.interleave.task_pool import open_troupe
 
 Play = Callable[[Conductor], Coroutine[Any, Any, object]]
 """The first actor of a schedule; what it returns is how the schedule ended."""

@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import trio
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.profile import Profile
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.model import Variable
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 Perform = Callable[..., Conductor]
 

@@ -9,8 +9,8 @@ import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.meeting import meet
 from ksmactors.interleave.search.bounded import Bounded
 from tests.helpers.searching import searched
 

@@ -9,9 +9,9 @@ import pytest
 
 from ksmactors.errors import Finding, NotDeterministic
 from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
-from ksmactors.interleave.meeting import meet
 from ksmactors.interleave.search.bounded import UNBOUNDED, Bounded
 from ksmactors.interleave.search.dpor import TIMED, Dpor
 from tests.helpers.searching import Searched, Traces, played, random_program, searched

@@ -7,11 +7,11 @@ from random import Random
 import pytest
 import trio
 
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject
 from ksmactors.interleave.strategies.guided import Guided
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 from tests.helpers.strategies import outcome
 
 

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from ksmactors.errors import ScheduleFormatError
-from ksmactors.interleave.schedule import (
+from ksmactors.interleave.schedule_string import (
     ACTORS_MAX,
     EXPANSION_MAX,
     MASK_BYTES_MAX,
@@ -22,7 +22,7 @@ from ksmactors.interleave.schedule import (
     encode,
     header_of,
 )
-from tests.interleave.test_schedule import SAMPLE, string_of
+from tests.interleave.test_schedule_string import SAMPLE, string_of
 
 MEMORY_MAX = 64 << 20
 """Bytes that may be used to find out that a string makes no sense."""

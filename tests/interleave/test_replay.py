@@ -10,7 +10,7 @@ from ksmactors.errors import Finding, ReplayDiverged
 from ksmactors.interleave.actor import WRITE
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
-from ksmactors.interleave.schedule import Schedule, decode, encode
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
 from ksmactors.interleave.strategies.registry import STRATEGIES
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
 from ksmactors.interleave.tape import Tape

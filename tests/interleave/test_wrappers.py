@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.metrics import Metrics
 from ksmactors.interleave.strategies.recording import Recording
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.model import Model, Table
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 from tests.helpers.strategies import outcome, preemptions, turns, turns_without_yields
 
 Perform = Callable[..., Conductor]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE
 from ksmactors.mm.const import MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 from tests.helpers.directed import Proc, Stage, about_to, perform
 
 WORKLOAD = """

@@ -9,9 +9,9 @@ import trio
 
 from ksmactors.campaign.api import stress
 from ksmactors.interleave.actor import READ, WRITE
+from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import SpinLock
-from ksmactors.interleave.meeting import meet
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.mm.store_buffer import StoreBuffer

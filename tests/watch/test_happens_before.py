@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
@@ -17,7 +15,9 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.marked import MARKED
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
+from ksmactors.watch.marked_accesses import MARKED
 from tests.helpers import plays
 from tests.helpers.directed import Play, Stage, about_to, perform
 

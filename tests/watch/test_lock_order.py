@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import Finding
 from ksmactors.interleave.locks import Mutex, SpinLock
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
+from ksmactors.run.subject import make_subject
 from ksmactors.watch.lock_graph import Edge, LockGraph
 from ksmactors.watch.lock_order import lock_class
 from ksmactors.workload import Host, Workload

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import ScenarioError, UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.plugins import load_workload
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 BUILT_IN = [
     "exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet",
@@ -77,8 +77,8 @@ def test_equal_seeds_give_equal_runs(run: Run, name: str) -> None:
 
 SCRIPT = """
 import sys, trio
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 for name in sys.argv[1:]:
     print(trio.run(run_schedule, make_subject(name), 7, "random").digest.hex())
 """

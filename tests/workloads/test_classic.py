@@ -12,14 +12,14 @@ from typing import ClassVar
 import pytest
 import trio
 
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
 from ksmactors.errors import UsageError
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.schedule import decode
+from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.plugins import load_workload, names
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, make_subject
 
 FAILING = {
     "lost": (["worker/1", "worker/2"], "model/lost_update@run"),
@@ -142,8 +142,8 @@ def test_equal_seeds_give_equal_runs() -> None:
 
 SCRIPT = """
 import sys, trio
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 for name in sys.argv[1:]:
     print(trio.run(run_schedule, make_subject(f"classic.{name}"), 7, "pos").digest.hex())
 """

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from ksmactors import workload
-from ksmactors.campaign.outcome import Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.events import catalogue as ev
 from ksmactors.plugins import load_workload
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 
 def test_the_documented_example_runs(tmp_path: Path) -> None:

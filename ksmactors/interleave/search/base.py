@@ -14,7 +14,7 @@ from ksmactors.interleave.actor import ACQUIRE, KIND_NAMES, Actor, Operation
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import Mutex, SpinLock
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.schedule import ACTORS_MAX, numbers
+from ksmactors.interleave.schedule_string import ACTORS_MAX, numbers
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.parameters import Int, parameters_of

@@ -29,13 +29,13 @@ from typing_extensions import override
 
 from ksmactors.errors import CutShort
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, WRITE, Actor, Operation
+from ksmactors.interleave.concurrent import Gathering
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import WaitQueue
-from ksmactors.interleave.meeting import Gathering
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.schedule import numbers
+from ksmactors.interleave.schedule_string import numbers
 from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
-from ksmactors.interleave.search.happened import LOOKING, Happened, Touch, dependent, touches
+from ksmactors.interleave.search.execution_order import LOOKING, Happened, Touch, dependent, touches
 from ksmactors.interleave.turns import Turns
 from ksmactors.parameters import Bool, Int
 

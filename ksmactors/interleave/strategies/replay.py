@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from ksmactors.errors import ReplayDiverged
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.schedule import Schedule, numbers
+from ksmactors.interleave.schedule_string import Schedule, numbers
 from ksmactors.interleave.strategies.base import Stage, Strategy
 from ksmactors.interleave.tape import Tape
 

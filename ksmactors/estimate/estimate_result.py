@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ksmactors.estimate.census import Census, SharedContent, Source
+from ksmactors.estimate.page_index import Census, SharedContent, Source
 from ksmactors.estimate.protocol import Counters, Knobs, batches, converge
 
 OWNERS: Final = 8

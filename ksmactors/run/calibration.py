@@ -11,11 +11,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from ksmactors.campaign.subject import Subject
 from ksmactors.interleave.profile import Profile
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.strategies.round_robin import RoundRobin
+from ksmactors.run.subject import Subject
 
 CALIBRATION_STEPS: Final = 200_000
 """Steps after which a calibration is given up; what it has counted until then is the profile."""

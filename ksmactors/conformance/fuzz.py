@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from ksmactors.conformance.comparing import Comparison, Side, compare
+from ksmactors.conformance.compare import Comparison, Side, compare
 from ksmactors.conformance.generate import generate
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.shrink import TRIES_MAX, shrink

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmactors.errors import ScheduleFormatError
-from ksmactors.interleave.schedule import (
+from ksmactors.interleave.schedule_string import (
     PREFIX,
     Departure,
     Schedule,

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import trio
 
-from ksmactors.campaign.header import checked_header
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.cli import main
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import ScheduleFormatError, UsageError
-from ksmactors.interleave.schedule import Schedule, decode, encode
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
+from ksmactors.run.header import checked_header
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 DEEP: list[Any] = []
 for _ in range(500):

@@ -8,12 +8,12 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.background import Tasks
-from ksmactors.conformance.census import Census
 from ksmactors.conformance.interleaved import Interleaved
+from ksmactors.conformance.ksmd_stepper import MILLISECOND_NS, REST, Stepper
 from ksmactors.conformance.language import Operation, Scenario
-from ksmactors.conformance.reporting import Stop, bare_word, errno_name, status_word
-from ksmactors.conformance.stepping import MILLISECOND_NS, REST, Stepper
+from ksmactors.conformance.page_map import Census
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
+from ksmactors.conformance.transcript import Stop, bare_word, errno_name, status_word
 from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.machine import Machine

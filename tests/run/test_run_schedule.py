@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from ksmactors.campaign.api import stress
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
-from ksmactors.interleave.schedule import Schedule, decode, encode
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
 from ksmactors.model import Model, Table
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
-PROGRAMS = Path(__file__).with_name("programs.py")
+PROGRAMS = Path(__file__).parents[1] / "campaign" / "programs.py"
 
 
 async def one(name: str, seed: int = 3, strategy: str = "random", **more: Any) -> Outcome:

@@ -12,10 +12,10 @@ from typing import Any, Final
 from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.findings import replay_command, slug
-from ksmactors.campaign.outcome import Break, Defect, Explanation, Outcome, Step, Verdict
-from ksmactors.campaign.tally import Found, Tally, counted
+from ksmactors.campaign.summary import Found, Tally, counted
 from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_bounded, write_atomically
+from ksmactors.run.outcome import Break, Defect, Explanation, Outcome, Step, Verdict
 
 FORMAT: Final = 1
 """Version of the state file; a reader refuses another one."""

@@ -6,14 +6,14 @@ import pytest
 import trio
 
 from ksmactors.campaign.api import replay
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.injection import KINDS, Rate, describe_injection, parse_injection
 from ksmactors.machine import Machine
 from ksmactors.mm.alloc import never
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 PLAYGROUND = {
     "alloc_roots": "hot_remove:HotRemove", "alloc_swap_slot": "swap_pressure:SwapPressure",

@@ -7,15 +7,15 @@ import json
 import pytest
 import trio
 
-from ksmactors.campaign.ceilings import PARAMETER_MAX, STEPS_MAX, ceiling, steps_said
-from ksmactors.campaign.outcome import Outcome, Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
-from ksmactors.campaign.trust import needs_trust
 from ksmactors.cli import main
 from ksmactors.diagnose.replaying import recorded
-from ksmactors.interleave.schedule import Schedule, decode, encode
-from tests.campaign.test_header import changed
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
+from ksmactors.run.ceilings import PARAMETER_MAX, STEPS_MAX, ceiling, steps_said
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
+from ksmactors.run.trust import needs_trust
+from tests.run.test_header import changed
 
 STEPS_SAID = steps_said(2)
 

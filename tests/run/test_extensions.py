@@ -10,16 +10,16 @@ import pytest
 import trio
 
 from ksmactors import kernels, plugins
-from ksmactors.campaign import extensions
-from ksmactors.campaign.outcome import Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject, watchers_of
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies import registry
 from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
+from ksmactors.run import extensions
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject, watchers_of
 from ksmactors.watch import BUILT_IN, WATCHERS
 from ksmactors.watch.base import Watcher
 
@@ -151,7 +151,7 @@ def test_a_variant_that_raises_is_blamed(installed: Installed) -> None:
 def test_all_are_those_of_ksmactors(monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody else has registered watches when it is named, alone or beside all; never because it was before."""
     monkeypatch.setitem(WATCHERS, "mine", WATCHERS["shadow"])
-    monkeypatch.setattr("ksmactors.campaign.subject.need", lambda *_: None)
+    monkeypatch.setattr("ksmactors.run.subject.need", lambda *_: None)
 
     assert watchers_of("all") == BUILT_IN
     assert watchers_of("all,mine") == (*BUILT_IN, "mine")

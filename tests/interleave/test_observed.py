@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.interleave.actor import RELEASE, YIELD, Actor
-from ksmactors.interleave.flag import Flag
+from ksmactors.interleave.observed import Flag
 from ksmactors.interleave.observer import Observer
 from tests.helpers.directed import Stage, perform
 

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from ksmactors import plugins
-from ksmactors.campaign.ceilings import excess
-from ksmactors.campaign.extensions import need_strategy
-from ksmactors.campaign.header import Header, checked_header, is_text
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_start
-from ksmactors.interleave.schedule import header_of
+from ksmactors.interleave.schedule_string import header_of
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.directed import Directed
-from ksmactors.interleave.strategies.follow import Follow
 from ksmactors.interleave.strategies.registry import STRATEGIES, nested, parse, renamed, values_of
 from ksmactors.interleave.strategies.replay import Replay
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.parameters import FilePath, checked, parameters_of
+from ksmactors.run.ceilings import excess
+from ksmactors.run.extensions import need_strategy
+from ksmactors.run.header import Header, checked_header, is_text
 
 HASHED_MAX: Final = 64 * MIB
 """Bytes at the start of a file that its hash is over."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.census import Census, Progress, Source
 from ksmactors.estimate.files import FileReader
+from ksmactors.estimate.page_index import Census, Progress, Source
+from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.process import ProcessReader, machine_page_size
 from ksmactors.estimate.procfs import NodeOfFrame
-from ksmactors.estimate.spread import Spread
 from ksmactors.mm.const import PAGE_SIZE
 
 DEFAULT_NODES: Final = 2

@@ -9,12 +9,12 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors.campaign.outcome import Outcome, Verdict, campaign_hash
-from ksmactors.campaign.subject import Subject
 from ksmactors.campaign.verdicts import Bounded, Convicted, Exhausted, Inconclusive, Judgement, Sampled
 from ksmactors.errors import INTERNAL
 from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.run.outcome import Outcome, Verdict, campaign_hash
+from ksmactors.run.subject import Subject
 from ksmactors.watch.lock_graph import LockGraph
 
 _CODES: Final = range(len(CATALOGUE))

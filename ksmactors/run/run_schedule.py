@@ -14,10 +14,6 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import plugins, watch
-from ksmactors.campaign.ceilings import must_say
-from ksmactors.campaign.outcome import ENDED, Defect, Outcome, Verdict
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.subject import Subject
 from ksmactors.errors import (
     CutShort,
     Finding,
@@ -37,15 +33,19 @@ from ksmactors.events.trace import Record, Trace
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.schedule import Schedule, encode, recorded
+from ksmactors.interleave.schedule_string import Schedule, encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import renamed
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_max
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
-from ksmactors.interleave.troupe import Troupe
+from ksmactors.interleave.task_pool import Troupe
 from ksmactors.machine import Machine
 from ksmactors.program import Setting, crash_of_variant
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.ceilings import must_say
+from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
+from ksmactors.run.subject import Subject
 
 STORY: Final = 30
 """Events that are told before a finding: about what fits a screen."""

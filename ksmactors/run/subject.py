@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ksmactors import plugins
-from ksmactors.campaign.extensions import names as names_of
-from ksmactors.campaign.extensions import need
-from ksmactors.campaign.header import NODES_MAX, STEPS_LIMIT, Header, is_text
-from ksmactors.campaign.trust import Source, absolute_params, sources_of
 from ksmactors.errors import UsageError, unknown
 from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
@@ -18,6 +14,10 @@ from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
 from ksmactors.kernels import VARIANTS, kernel_class
 from ksmactors.parameters import parameters_of
 from ksmactors.program import Program
+from ksmactors.run.extensions import names as names_of
+from ksmactors.run.extensions import need
+from ksmactors.run.header import NODES_MAX, STEPS_LIMIT, Header, is_text
+from ksmactors.run.trust import Source, absolute_params, sources_of
 from ksmactors.watch import BUILT_IN, WATCHERS
 
 DEFAULT_KERNEL: Final = "series"

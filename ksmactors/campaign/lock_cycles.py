@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ksmactors.campaign.outcome import Defect, Outcome, Verdict
-from ksmactors.campaign.tally import Found, Tally
+from ksmactors.campaign.summary import Found, Tally
+from ksmactors.run.outcome import Defect, Outcome, Verdict
 from ksmactors.watch.lock_graph import describe, signature
 from ksmactors.watch.lock_order import LockOrder
 

@@ -12,7 +12,7 @@ from ksmactors.actors.faults import FaultRequest, PageFaultHandler
 from ksmactors.actors.hotplug import HotplugOperator, Offline, Online
 from ksmactors.actors.ksmd import Ksmd
 from ksmactors.actors.migration import MigrationDaemon, MoveRequest
-from ksmactors.actors.misfortune import Misfortune
+from ksmactors.actors.nemesis import Misfortune
 from ksmactors.actors.reclaim import Reclaimer, Writeback
 from ksmactors.actors.unmerge import KnobWrite, Sweep, UnmergeWorker
 from ksmactors.interleave.locks import WaitQueue

@@ -13,15 +13,15 @@ import pytest
 
 import ksmactors
 from ksmactors import kernels
-from ksmactors.campaign.outcome import Verdict
-from ksmactors.campaign.trust import FILE_MAX, needs_trust
 from ksmactors.cli import main
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import PluginError, UsageError
-from ksmactors.interleave.schedule import Schedule, decode, encode
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
 from ksmactors.interleave.strategies import registry
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.trust import FILE_MAX, needs_trust
 from ksmactors.watch import WATCHERS
-from tests.campaign.test_header import changed
+from tests.run.test_header import changed
 
 MINE = '''
 """Code of a user: one class of each kind."""

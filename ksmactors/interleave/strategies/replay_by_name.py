@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import kinds, told
-from ksmactors.interleave.schedule import Departure
+from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.base import UNREACHED, Strategy
 
 SLACK: Final = 8

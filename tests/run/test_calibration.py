@@ -7,10 +7,10 @@ from typing import Any
 
 import trio
 
-from ksmactors.campaign.preparing import Preparing
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
-from ksmactors.interleave.schedule import decode
+from ksmactors.interleave.schedule_string import decode
+from ksmactors.run.calibration import Preparing
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 from tests.helpers.strategies import outcome
 
 

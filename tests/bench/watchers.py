@@ -8,8 +8,8 @@ from typing import Any
 import trio
 
 from ksmactors import plugins
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import Subject, make_subject
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject, make_subject
 from ksmactors.watch import WATCHERS
 from tests.bench.measure import cpu_seconds, medians
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from ksmactors.campaign.trust import Source
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, KsmActorsError
+from ksmactors.run.trust import Source
 from ksmactors.watch.lock_graph import Edge
 
 

@@ -8,7 +8,7 @@ import trio
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
-from ksmactors.interleave.troupe import Troupe, open_troupe
+from ksmactors.interleave.task_pool import Troupe, open_troupe
 
 
 def conductor(seed: int = 0) -> Conductor:

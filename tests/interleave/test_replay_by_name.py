@@ -9,8 +9,8 @@ import pytest
 from ksmactors.interleave.actor import WRITE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
-from ksmactors.interleave.schedule import Departure, departures
-from ksmactors.interleave.strategies.follow import Follow
+from ksmactors.interleave.schedule_string import Departure, departures
+from ksmactors.interleave.strategies.replay_by_name import Follow
 from ksmactors.interleave.tape import Tape
 
 Perform = Callable[..., Conductor]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ksmactors.campaign.header import Header
 from ksmactors.interleave.strategies.replay import steps_believed
+from ksmactors.run.header import Header
 
 STEPS_MAX: Final = 50_000
 """Steps of a replay, on a machine of few nodes: a few seconds. Built-in workloads take up to 10,000."""

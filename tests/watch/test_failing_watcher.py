@@ -9,13 +9,13 @@ from typing import ClassVar
 import pytest
 
 from ksmactors import watch
-from ksmactors.campaign.outcome import Verdict
-from ksmactors.campaign.schedule import run_schedule
-from ksmactors.campaign.subject import make_subject
 from ksmactors.errors import StepLimit, WitnessFailed
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 
 class Clumsy(watch.Watcher):

@@ -9,11 +9,11 @@ import pytest
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import READ, WRITE, Actor
 from ksmactors.interleave.observer import Observer
-from ksmactors.ksm.declared import FIELDS, KERNEL_FIELDS
+from ksmactors.ksm.instrumented import FIELDS, KERNEL_FIELDS
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import Vma
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.marked import UNLOCKED
+from ksmactors.watch.marked_accesses import UNLOCKED
 from tests.helpers.directed import Play, Stage, perform
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.reporting import Batch
+from ksmactors.conformance.transcript import Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.base import Strategy
