@@ -117,7 +117,7 @@ class Injector:
         self.active = False
         self.start()
 
-    def strikes(self, kind: str) -> bool:
+    def fires(self, kind: str) -> bool:
         """Whether a fault of this kind happens here and now, to the actor that has the turn."""
         if not self.active or not self.happens(kind):
             return False

@@ -72,7 +72,7 @@ class Machine:
         self.kernel.swap.synchronous = synchronous_swap
         self.injector = Injector(conductor, trace, inject or {})
         if inject:
-            self.kernel.inject = self.injector.strikes
+            self.kernel.inject = self.injector.fires
         self.watchers: list[AttachedWatcher] = []
         conductor.contention = self._contended
 

@@ -33,7 +33,7 @@ from typing_extensions import override
 
 from ksmactors.actors.devices import Pin
 from ksmactors.actors.hotplug import Offline, Online
-from ksmactors.actors.kthreads import Crew
+from ksmactors.actors.kthreads import Kthreads
 from ksmactors.actors.process import Process, Thread
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.errors import WorkloadCrashed
@@ -103,7 +103,7 @@ class Host:
         self.machine = machine
         self.processes: dict[str, Process] = {}
         self.marks: dict[str, int] = {}
-        self._crew: Crew
+        self._crew: Kthreads
         self._name = ""
 
     # -- what workloads call --------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Host:
                 are raised as they are.
         """
         self._name = workload.name
-        self._crew = Crew(self.machine, balance_us=workload.balance_us)
+        self._crew = Kthreads(self.machine, balance_us=workload.balance_us)
         if workload.reclaim_us:
             self._crew.start_reclaim(workload.reclaim_us)
         await self._boot(workload)

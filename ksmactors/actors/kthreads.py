@@ -12,7 +12,7 @@ from ksmactors.actors.faults import FaultRequest, PageFaultHandler
 from ksmactors.actors.hotplug import HotplugOperator, Offline, Online
 from ksmactors.actors.ksmd import Ksmd
 from ksmactors.actors.migration import MigrationDaemon, MoveRequest
-from ksmactors.actors.nemesis import Misfortune
+from ksmactors.actors.nemesis import Nemesis
 from ksmactors.actors.reclaim import Reclaimer, Writeback
 from ksmactors.actors.unmerge import KnobWrite, Sweep, UnmergeWorker
 from ksmactors.interleave.locks import WaitQueue
@@ -20,13 +20,13 @@ from ksmactors.machine import Machine
 from ksmactors.mm.devices import IoPin
 
 
-class Crew:
+class Kthreads:
     """The actors of one machine. Page-fault handlers, sweepers, reclaimers and the
     hotplug operator come up when they are first needed."""
 
     def __init__(self, machine: Machine, *, balance_us: int) -> None:
         self.machine = machine
-        self.misfortune = Misfortune(machine)
+        self.nemesis = Nemesis(machine)
         self.ksmd = Ksmd(machine)
         self.migrationd = [MigrationDaemon(machine, nid, period_us=balance_us) for nid in range(machine.nodes)]
         self.unmerged = UnmergeWorker(machine, "sysfs", cpu=3)

@@ -18,7 +18,7 @@ FROZEN_US: Final = 4_000
 """How long a frozen task does not move, at most: longer than most schedules take otherwise."""
 
 
-class Misfortune:
+class Nemesis:
     """Decides for each call of a process whether somebody is going to be killed or frozen, when, and who.
 
     `kill` and `freeze` are bodies of actors, one for each stroke of misfortune.
@@ -28,7 +28,7 @@ class Misfortune:
         self.conductor, self.injector = machine.conductor, machine.injector
         self.strokes = 0
 
-    def strikes(self, kind: str) -> bool:
+    def fires(self, kind: str) -> bool:
         """Whether the call that begins now brings about a misfortune of a kind ("kill" or "freeze")."""
         if not self.injector.active or not self.injector.happens(kind):
             return False

@@ -14,7 +14,7 @@ from typing import Any
 
 from ksmactors.actors.devices import Pin
 from ksmactors.actors.faults import FaultRequest
-from ksmactors.actors.kthreads import Crew
+from ksmactors.actors.kthreads import Kthreads
 from ksmactors.actors.migration import MoveRequest
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.actors.unmerge import Sweep
@@ -39,7 +39,7 @@ class Thread:
     async def join(self) -> None:
         """Wait until it has ended."""
         while not self.ended:
-            await self.process.crew.thread_ended.wait()
+            await self.process.kthreads.thread_ended.wait()
 
 
 class Process:
@@ -49,12 +49,14 @@ class Process:
     within their region. Every call may be interleaved with everything else, at each of its steps.
     """
 
-    def __init__(self, crew: Crew, guard: Guard, family: dict[str, Process], mm: AddressSpace, node: int) -> None:
-        self.crew, self.mm, self.node = crew, mm, node
+    def __init__(
+        self, kthreads: Kthreads, guard: Guard, family: dict[str, Process], mm: AddressSpace, node: int
+    ) -> None:
+        self.kthreads, self.mm, self.node = kthreads, mm, node
         self.exited = False
         self._guard = guard
         self._family = family
-        self._kernel = crew.machine.kernel
+        self._kernel = kthreads.machine.kernel
         self._spawned = 0
         self._callers: list[Actor] = []
         self._killed = False
@@ -62,7 +64,7 @@ class Process:
         self._left_behind: set[int] = set()
         """By number, the actors of its threads, and of those that an exec has ended."""
         self._pins: list[Pin] = []
-        self._calm = WaitQueue(crew.machine.conductor, f"calls of {mm.name} to end")
+        self._calm = WaitQueue(kthreads.machine.conductor, f"calls of {mm.name} to end")
         family[mm.name] = self
 
     @property
@@ -77,9 +79,9 @@ class Process:
         self._must_run()
         thread = Thread(self, f"{self.name}.{self._spawned}")
         self._spawned += 1
-        self.crew.threads_alive += 1
-        thread.actor = self.crew.machine.conductor.spawn(
-            thread.name, self._live(thread, body, args), cpu=self.crew.next_cpu(self.node), node=self.node
+        self.kthreads.threads_alive += 1
+        thread.actor = self.kthreads.machine.conductor.spawn(
+            thread.name, self._live(thread, body, args), cpu=self.kthreads.next_cpu(self.node), node=self.node
         )
         self._threads.add(thread.actor.number)
         return thread
@@ -91,14 +93,14 @@ class Process:
             if thread.actor.number not in self._left_behind:
                 await self.exit()  # nobody handled the signal
         thread.ended = True
-        self.crew.thread_has_ended()
+        self.kthreads.thread_has_ended()
 
     # -- memory ---------------------------------------------------------------------------------------------------
 
     async def map(self, pages: int, *, node: int | None = None) -> Region:
         """mmap: private anonymous memory above all other, its pages preferably from `node` (default: the process's)."""
         nid = self.node if node is None else node
-        if pages < 1 or not 0 <= nid < self.crew.machine.nodes:
+        if pages < 1 or not 0 <= nid < self.kthreads.machine.nodes:
             raise ValueError(f"{self.name}: cannot map {pages} pages on node {nid}")
         with self._call():
             start = await self._kernel.mmap(self.mm, pages, nid)
@@ -129,7 +131,7 @@ class Process:
         """madvise(MADV_UNMERGEABLE), carried out by the process's own unmerge worker."""
         start, length = region.span(first, end)
         with self._call():
-            return await self.crew.sweep(Sweep(self.mm, start, length))
+            return await self.kthreads.sweep(Sweep(self.mm, start, length))
 
     async def dontneed(self, region: Region, first: int = 0, end: int | None = None) -> int:
         """madvise(MADV_DONTNEED): the pages are zero when next touched."""
@@ -171,13 +173,13 @@ class Process:
         address = region.address(index)
         if self.exited:
             return -ESRCH
-        if not 0 <= nid < self.crew.machine.nodes:
+        if not 0 <= nid < self.kthreads.machine.nodes:
             return -ENODEV
-        return await self.crew.move(MoveRequest(self.mm, address, nid, move_all))
+        return await self.kthreads.move(MoveRequest(self.mm, address, nid, move_all))
 
     async def swapout(self, region: Region, first: int = 0, end: int | None = None) -> int:
         """madvise(MADV_PAGEOUT): pages that nobody else maps go to swap. -EINVAL on kernels that do not know it."""
-        self.crew.start_reclaim(0)
+        self.kthreads.start_reclaim(0)
         return await self._madvise(region, first, end, MADV_PAGEOUT)
 
     def node_of(self, region: Region, index: int) -> int | None:
@@ -211,7 +213,7 @@ class Process:
                 raise ProcessExited(f"{self.name} was killed")
             pin = Pin(region, index, io.page, io)
             self._pins.append(pin)
-            self.crew.start_io(self.name, io)
+            self.kthreads.start_io(self.name, io)
         return pin
 
     async def unpin(self, pin: Pin) -> None:
@@ -240,7 +242,7 @@ class Process:
             raise ValueError(f"there is a process {name} already")
         with self._call():
             mm = await self._kernel.fork(self.mm, name)
-        return mm if isinstance(mm, int) else Process(self.crew, self._guard, self._family, mm, self.node)
+        return mm if isinstance(mm, int) else Process(self.kthreads, self._guard, self._family, mm, self.node)
 
     async def exec(self) -> int:
         """execve: 0 and a new, empty address space, or -ENOMEM and all is as before.
@@ -249,7 +251,7 @@ class Process:
         ended.
         """
         self._must_run()
-        turn = self.crew.machine.conductor.turn
+        turn = self.kthreads.machine.conductor.turn
         mm = await self._kernel.exec_mm(self.mm)
         if isinstance(mm, int):
             return mm
@@ -296,20 +298,20 @@ class Process:
     def _must_run(self) -> None:
         if self.exited:
             raise ProcessExited(f"{self.name} has exited")
-        if self.crew.machine.conductor.turn.number in self._left_behind:
+        if self.kthreads.machine.conductor.turn.number in self._left_behind:
             raise ProcessExited(f"{self.name} has become another program")
 
     def _interrupt(self) -> None:
         for actor in self._callers:
             actor.signal_pending = True
-        self.crew.interrupt_sweep(self.name)
+        self.kthreads.interrupt_sweep(self.name)
 
     @contextmanager
     def _call(self) -> Iterator[None]:
         """Keep the address space for as long as a call of the process is under way."""
         self._must_run()
-        self._tempt_fate()
-        conductor, mm = self.crew.machine.conductor, self.mm
+        self._maybe_inject()
+        conductor, mm = self.kthreads.machine.conductor, self.mm
         turn = conductor.turn
         self._callers.append(turn)
         try:
@@ -321,12 +323,12 @@ class Process:
             if not self._callers:
                 self._calm.wake_all()
 
-    def _tempt_fate(self) -> None:
-        misfortune = self.crew.misfortune
-        if misfortune.strikes("kill"):
-            self.crew.spawn(f"killer/{misfortune.strokes}", misfortune.kill, self.name, self.kill)
-        if misfortune.strikes("freeze"):
-            self.crew.spawn(f"freezer/{misfortune.strokes}", misfortune.freeze)
+    def _maybe_inject(self) -> None:
+        nemesis = self.kthreads.nemesis
+        if nemesis.fires("kill"):
+            self.kthreads.spawn(f"killer/{nemesis.strokes}", nemesis.kill, self.name, self.kill)
+        if nemesis.fires("freeze"):
+            self.kthreads.spawn(f"freezer/{nemesis.strokes}", nemesis.freeze)
 
     async def _madvise(self, region: Region, first: int, end: int | None, advice: int) -> int:
         start, length = region.span(first, end)
@@ -334,7 +336,7 @@ class Process:
             return await self._kernel.madvise(self.mm, start, length, advice)
 
     async def _fault(self, address: int, write: bool) -> None:
-        self._fail(await self.crew.fault(FaultRequest(self.mm, address, write)), address)
+        self._fail(await self.kthreads.fault(FaultRequest(self.mm, address, write)), address)
         if self._killed:
             raise ProcessExited(f"{self.name} was killed")
 

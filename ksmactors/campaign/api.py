@@ -13,7 +13,7 @@ from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, explori
 from ksmactors.campaign.findings import prepare
 from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
-from ksmactors.campaign.summary import Tally
+from ksmactors.campaign.summary import Summary
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import Recorded, by_names, recorded
 from ksmactors.errors import UsageError
@@ -37,7 +37,7 @@ def stress(
     max_steps: int | None = None,
     inject: str = "",
     out: Path | None = None,
-) -> Tally:
+) -> Summary:
     """Run many schedules of a workload and return what they add up to.
 
     Args:
@@ -93,7 +93,7 @@ def explore(
     inject: str = "",
     out: Path | None = None,
     resume: bool = False,
-) -> Tally:
+) -> Summary:
     """Go through all schedules of a workload that can differ, and return what they add up to.
 
     Args:

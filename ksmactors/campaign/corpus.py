@@ -9,13 +9,13 @@ from typing import Any, Final
 from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import DEFAULT_KERNEL, Subject, make_subject
 from ksmactors.watch import WATCHERS
 
-HOPELESS: Final = 3
+FRUITLESS_MAX: Final = 3
 """Campaigns without success after which a strategy is not asked again."""
 
 FAR_APART: Final = 1_000_000
@@ -91,19 +91,19 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
     Another finding on the way does not count, and ends nothing. Only the witnesses of the case watch: they do not
-    change what is played, and the others take time. If none of the first HOPELESS campaigns finds it, the others are
+    change what is played, and the others take time. If none of the first FRUITLESS_MAX campaigns finds it, the others are
     not run.
     """
     watchers = sorted({signature.partition("/")[0] for signature in (case.signature, *case.also)} & WATCHERS.keys())
-    subject, preparing = subject_of(case, watch=",".join(watchers) or "none"), Preparing(run_schedule)
+    subject, calibration = subject_of(case, watch=",".join(watchers) or "none"), Calibration(run_schedule)
     found: list[int | None] = []
     for campaign in range(campaigns):
-        if campaign == HOPELESS and not any(found):
+        if campaign == FRUITLESS_MAX and not any(found):
             break
         seeds = range(campaign * FAR_APART, campaign * FAR_APART + budget)
         found.append(None)
         for count, seed in enumerate(seeds, 1):
-            outcome = await run_schedule(subject, seed, strategy, preparing=preparing)
+            outcome = await run_schedule(subject, seed, strategy, calibration=calibration)
             if case.explains(signature_of(outcome)):
                 found[-1] = count
                 break

@@ -24,7 +24,7 @@ from ksmactors.errors import CutShort, UsageError
 from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
-from ksmactors.interleave.task_pool import Troupe, open_troupe
+from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -107,9 +107,9 @@ class Exploration(Campaign):
         before = self.runs
         started = kept_at = now = self.clock()
         with self._deadline(), suppress(KeyboardInterrupt):  # after the last schedule nothing is left to interrupt
-            async with open_troupe() as troupe:
+            async with open_task_pool() as task_pool:
                 while not self.over and not self._spent(now - started, before):
-                    if not await self._step(troupe):
+                    if not await self._step(task_pool):
                         break
                     if self.tally.crash is not None:
                         break
@@ -156,11 +156,11 @@ class Exploration(Campaign):
             or (budget.stop_at_first and bool(self.tally.found))
         )
 
-    async def _step(self, troupe: Troupe) -> bool:
+    async def _step(self, task_pool: TaskPool) -> bool:
         """One schedule; False if it was interrupted, or the time was over before its end."""
         search, outcome, done = self.search, None, True
         try:
-            outcome = await self._run_search(troupe)
+            outcome = await self._run_search(task_pool)
         except* KeyboardInterrupt:
             done = False
             self.interrupted_at = SEED
@@ -177,12 +177,12 @@ class Exploration(Campaign):
         self.over = not search.advance()
         return True
 
-    async def _run_search(self, troupe: Troupe) -> Outcome | None:
+    async def _run_search(self, task_pool: TaskPool) -> Outcome | None:
         """The schedule that the search has set up; None if it was cut short."""
         search, plan = self.search, self.plan
         try:
             return await run_schedule(
-                plan.subjects[0], SEED, plan.strategy, deciding=search, troupe=troupe, log=plan.log,
+                plan.subjects[0], SEED, plan.strategy, deciding=search, task_pool=task_pool, log=plan.log,
                 observing=search.observer,
                 index=self.tally.schedules, known=self.tally.found,
             )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.findings import replay_command, slug
-from ksmactors.campaign.summary import Found, Tally, counted
+from ksmactors.campaign.summary import Found, Summary, counted
 from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_bounded, write_atomically
 from ksmactors.run.outcome import Break, Defect, Explanation, Outcome, Step, Verdict
@@ -114,7 +114,7 @@ def restore(exploration: Exploration, path: Path) -> None:
         exploration.search.restore(state["search"])
         exploration.again = counted(state["again"])
         exploration.digests = bytearray.fromhex(state["digests"])
-        exploration.tally = Tally.restored(state["tally"], bytes(exploration.digests))
+        exploration.tally = Summary.restored(state["tally"], bytes(exploration.digests))
         for kept in state["found"]:
             found = _found(kept)
             assert found.outcome.defect is not None

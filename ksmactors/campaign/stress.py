@@ -15,16 +15,16 @@ from pathlib import Path
 import trio
 
 from ksmactors.campaign.findings import kept, replay_command
-from ksmactors.campaign.lock_cycles import circles_closed_by
-from ksmactors.campaign.summary import Found, Tally
+from ksmactors.campaign.lock_cycles import cycles_closed_by
+from ksmactors.campaign.summary import Found, Summary
 from ksmactors.diagnose.explain import explain
 from ksmactors.errors import UsageError
 from ksmactors.events.logs import LogWriter
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.registry import dealt, parse
-from ksmactors.interleave.task_pool import Troupe, open_troupe
-from ksmactors.run.calibration import Preparing
+from ksmactors.interleave.task_pool import TaskPool, open_task_pool
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.extensions import need_strategy
 from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.outcome import Outcome
@@ -70,10 +70,10 @@ class Campaign:
     """
 
     plan: Plan
-    tally: Tally = field(default_factory=Tally)
+    tally: Summary = field(default_factory=Summary)
     on_found: Callable[[Found], None] = lambda _: None
-    on_schedule: Callable[[Tally], None] = lambda _: None
-    preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
+    on_schedule: Callable[[Summary], None] = lambda _: None
+    calibration: Calibration = field(default_factory=lambda: Calibration(run_schedule))
     last: Outcome | None = None
     interrupted_at: int | None = None
     stop_at_first: bool = False
@@ -98,12 +98,12 @@ class Campaign:
         A crashed workload ends the campaign.
         """
         with suppress(KeyboardInterrupt):  # after the last schedule: there is nothing left to interrupt
-            async with open_troupe() as troupe:
-                await self._run_all(troupe)
+            async with open_task_pool() as task_pool:
+                await self._run_all(task_pool)
 
-    async def _run_all(self, troupe: Troupe) -> None:
+    async def _run_all(self, task_pool: TaskPool) -> None:
         for index, seed in enumerate(self.plan.seeds):
-            outcome = await self._run_one(troupe, index, seed)
+            outcome = await self._run_one(task_pool, index, seed)
             if outcome is None:
                 self.interrupted_at = seed
                 return
@@ -117,15 +117,15 @@ class Campaign:
                 self.stopped_at = seed + 1 if seed + 1 < self.plan.seeds.stop else None
                 return
 
-    async def _run_one(self, troupe: Troupe, index: int, seed: int) -> Outcome | None:
+    async def _run_one(self, task_pool: TaskPool, index: int, seed: int) -> Outcome | None:
         """One schedule; None if it was interrupted."""
         plan = self.plan
         outcome = None
         try:
             outcome = await run_schedule(
                 plan.subject_of(seed), seed, dealt(plan.strategy, len(plan.subjects)),
-                preparing=self.preparing, replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
-                troupe=troupe, known=self.tally.found,
+                calibration=self.calibration, replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
+                task_pool=task_pool, known=self.tally.found,
             )  # fmt: skip
         except* KeyboardInterrupt:
             pass
@@ -139,9 +139,9 @@ class Campaign:
             tally.keep(found)
             if tally.crash is None:  # a crash is told at the end, with its traceback
                 self.on_found(found)
-        for circle in circles_closed_by(outcome, tally):
-            tally.keep(circle)
-            self.on_found(circle)
+        for cycle in cycles_closed_by(outcome, tally):
+            tally.keep(cycle)
+            self.on_found(cycle)
         self.on_schedule(tally)
 
     async def _explained(self, outcome: Outcome) -> Outcome:

@@ -49,7 +49,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class Tally:
+class Summary:
     """The sums of a campaign so far.
 
     `found` has the findings by signature, `crash` the schedule in which code raised, `given_up` the first that ran
@@ -106,7 +106,7 @@ class Tally:
         }
 
     @classmethod
-    def restored(cls, state: dict[str, Any], digests: bytes) -> Tally:
+    def restored(cls, state: dict[str, Any], digests: bytes) -> Summary:
         """The tally that `state` was taken of; `digests` are those of its schedules, in order.
 
         Raises:

@@ -22,7 +22,7 @@ from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_job
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, Comparison, compare
-from ksmactors.conformance.emulator import Performance, Setting
+from ksmactors.conformance.emulator import Setting, Transcript
 from ksmactors.conformance.fuzz import Hunt, Kept
 from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.live import Live
@@ -186,7 +186,7 @@ async def _perform_all(jobs: Sequence[Job], outcomes: _Outcomes, printer: _Print
     """Perform all scenarios in one trio run; each one's results or diff are printed as they come."""
     for job in jobs:
         if job.not_run:
-            comparison = Comparison(job.scenario, None, Performance(job.scenario, ()), not_run=job.not_run)
+            comparison = Comparison(job.scenario, None, Transcript(job.scenario, ()), not_run=job.not_run)
         else:
             comparison = await compare(job.scenario, job.expected, job.performed)
         outcomes.add(comparison, job.setting)

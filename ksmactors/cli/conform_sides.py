@@ -10,7 +10,7 @@ from typing import Final
 
 from ksmactors.cli.screen import echo
 from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
-from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
@@ -51,20 +51,20 @@ def _this_machine(live: Live) -> Side:
     watchers = tuple(name for name in WATCHERS if name in MEMORY_WATCHERS)
     guard = Setting(_kernel_like(live) or OLDEST_LIVE, live.nodes, watchers=watchers)
 
-    async def performed(scenario: Scenario) -> Performance:
+    async def performed(scenario: Scenario) -> Transcript:
         if not live.lacks(scenario):
             failure = (await perform(scenario, guard)).failure
             if is_memory_error(failure):
                 reason = f"is refused on this machine: {guard.kernel} ends in a memory error on the emulator: {failure}"
-                return Performance(scenario, (), missing=reason)
+                return Transcript(scenario, (), missing=reason)
         return live.perform(scenario)
 
     return Side(f"Linux {live.release}", performed, live=True)
 
 
 def _recorded(recording: Recording) -> Side:
-    async def performed(scenario: Scenario) -> Performance:
-        return Performance(scenario, recording.lines)
+    async def performed(scenario: Scenario) -> Transcript:
+        return Transcript(scenario, recording.lines)
 
     return Side(str(recording.path), performed)
 

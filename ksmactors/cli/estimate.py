@@ -96,15 +96,15 @@ def estimate(
     The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown. A file's last
     bytes that are no whole page are left out with a warning.
     """
-    from ksmactors.estimate.estimate_result import Answer, Question
+    from ksmactors.estimate.estimate_result import EstimateResult, EstimateSettings
     from ksmactors.estimate.protocol import Knobs
-    from ksmactors.estimate.reader import Gathering, Request
+    from ksmactors.estimate.reader import Reader, Request
 
     knobs = Knobs.of_kernel(kernel, max_page_sharing=max_page_sharing, use_zero_pages=use_zero_pages)
     request = Request(files, pids, core, nodes, spread, interval)
     interruption.work_begins()
     with _interruptible() as signals, _progress_bar(signals, color, wanted=not quiet) as progress:
-        gathering = Gathering(request, progress)
+        gathering = Reader(request, progress)
         try:
             gathering.read()
         except Interruption:
@@ -112,10 +112,12 @@ def estimate(
     for problem in (*gathering.warnings, *gathering.problems):
         notice(problem)
     if gathering.census.pages:
-        question = Question(
+        question = EstimateSettings(
             kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs
         )
-        answer = Answer.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])
+        answer = EstimateResult.of(
+            question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems]
+        )
         _print(answer, as_json=as_json, quiet=quiet, color=color)
     elif not gathering.problems:
         raise UsageError("estimate: there is no page that KSM would look at in what was named")

@@ -13,7 +13,7 @@ import click
 from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, Exploration, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform
-from ksmactors.campaign.summary import Tally
+from ksmactors.campaign.summary import Summary
 from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
 from ksmactors.cli.report import (
     json_object,
@@ -123,7 +123,7 @@ def _progress(exploration: Exploration, *, quiet: bool, color: str) -> Iterator[
         return
     with console(sys.stderr, color).status("") as line:
 
-        def show(tally: Tally) -> None:
+        def show(tally: Summary) -> None:
             line.update(f"findings: {len(tally.found)}; {exploration.progress()}")
 
         exploration.on_schedule = show

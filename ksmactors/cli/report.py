@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 import orjson
 
 from ksmactors import plugins
-from ksmactors.campaign.summary import Found, Tally
+from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WitnessFailed
 from ksmactors.escaping import escaped
@@ -29,7 +29,7 @@ ALIKE: Final = 3
 """Cases of the corpus that a finding is said to look like, with their titles."""
 
 
-def json_object(subjects: Sequence[Subject], strategy: str, tally: Tally, seconds: float, **more: Any) -> str:
+def json_object(subjects: Sequence[Subject], strategy: str, tally: Summary, seconds: float, **more: Any) -> str:
     """The object that `run`, `stress`, `explore` and `replay` print with `--json`."""
     first = subjects[0]
     content = {
@@ -58,7 +58,7 @@ def warn_of_removed(subject: Subject) -> None:
         notice(str(one))
 
 
-def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> None:
+def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -> None:
     """The table at the end of a campaign, and each finding with how to see it again."""
     from rich.table import Table
 
@@ -90,13 +90,13 @@ def print_table(tally: Tally, seconds: float, *, stream: TextIO, color: str) -> 
     )
 
 
-def print_never_reached(tally: Tally, subjects: Sequence[Subject], *, stream: TextIO) -> None:
+def print_never_reached(tally: Summary, subjects: Sequence[Subject], *, stream: TextIO) -> None:
     """The marks that should have been reached: nothing can be said about what lies behind them."""
     for mark in tally.never_reached(subjects):
         echo(f"never reached: {mark}", file=stream)
 
 
-def print_defects(tally: Tally, *, stream: TextIO, color: str) -> None:
+def print_defects(tally: Summary, *, stream: TextIO, color: str) -> None:
     """All findings, and the first schedule that ran out of steps."""
     for found in (*tally.found.values(), tally.given_up):
         if found is not None:

@@ -12,7 +12,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
-from ksmactors.campaign.summary import Tally
+from ksmactors.campaign.summary import Summary
 from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
@@ -21,7 +21,7 @@ from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.scenario_text import write_scenario
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.files import write_new
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 
 
 @click.command()
@@ -88,7 +88,7 @@ def shrink(
     shrunk = replace(done[0], stopped_by=shrinking.INTERRUPT) if interrupted else done[0]
     seconds = perf_counter() - started
     found = kept(shrunk.outcome, directory)
-    tally = Tally()
+    tally = Summary()
     tally.add(shrunk.outcome)
     tally.keep(found)
     if shrunk.interrupted:
@@ -101,7 +101,7 @@ def shrink(
     if tally.crash is not None:
         report_crash(tally.crash)
     if as_json:
-        echo_json(json_object([shrunk.subject], Follow.name, tally, seconds, **shrinking.as_json(shrunk)))
+        echo_json(json_object([shrunk.subject], ReplayByName.name, tally, seconds, **shrinking.as_json(shrunk)))
         return status
     print_found(found, stream=sys.stdout, color=color)
     echo(_summary(shrunk))

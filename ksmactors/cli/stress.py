@@ -14,7 +14,7 @@ import click
 from ksmactors import interruption, plugins
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
-from ksmactors.campaign.summary import Found, Tally
+from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.report import (
     json_object,
@@ -140,7 +140,7 @@ def _progress(campaign: Campaign, *, quiet: bool, color: str) -> Iterator[None]:
     with Progress(*columns, console=out, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("no finding", total=len(campaign.plan.seeds))
 
-        def show(tally: Tally) -> None:
+        def show(tally: Summary) -> None:
             findings = f"findings: {len(tally.found)}" if tally.found else "no finding"
             bar.update(task, completed=tally.schedules, description=findings)
 

@@ -12,7 +12,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.background import everybody
-from ksmactors.conformance.emulator_driver import Performer
+from ksmactors.conformance.emulator_driver import EmulatorDriver
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.transcript import WHOLE_SCAN, Batch
 from ksmactors.interleave.actor import Actor
@@ -23,7 +23,7 @@ LOOKING: Final = frozenset({"counters", "frames", "trees", "shared", "procstat",
 """Operations that only look; what they would say depends on what was drawn."""
 
 
-class AroundPerformer(Performer):
+class AroundDriver(EmulatorDriver):
     """Performs a scenario without waiting for what is not held. Afterwards the watchers are asked for their verdict."""
 
     machine: Machine

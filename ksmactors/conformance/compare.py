@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeGuard
 
 from ksmactors.conformance.contents import wrong_checks
-from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.recording import compared, differences
 from ksmactors.errors import Finding, StepLimit
@@ -25,7 +25,7 @@ class Side(NamedTuple):
     cannot show KSM's own structures, and has as many nodes as the machine."""
 
     name: str
-    perform: Callable[[Scenario], Awaitable[Performance]]
+    perform: Callable[[Scenario], Awaitable[Transcript]]
     live: bool = False
 
 
@@ -35,8 +35,8 @@ class Comparison:
     did not answer what was written; `note` is something to be said beside the verdict."""
 
     scenario: Scenario
-    expected: Performance | None
-    performed: Performance
+    expected: Transcript | None
+    performed: Transcript
     diff: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     not_run: str = ""
@@ -106,7 +106,7 @@ async def _compare_once(
     names = (expected.name if expected is not None else "", performed.name)
     first = None if expected is None else await expected.perform(scenario)
     if first is not None and (first.missing or first.failure is not None):
-        return Comparison(scenario, first, Performance(scenario, ()), not_run=first.missing)
+        return Comparison(scenario, first, Transcript(scenario, ()), not_run=first.missing)
     second = await performed.perform(scenario)
     if is_memory_error(second.failure) and first is not None and not second.missing:
         return _compare_stopped(Comparison(scenario, first, second), names)

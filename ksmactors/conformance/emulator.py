@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ksmactors.conformance.around import AroundPerformer
-from ksmactors.conformance.emulator_driver import Performer
-from ksmactors.conformance.ksmd_stepper import MAX_STEPS, MILLISECOND_NS, Unhurried
+from ksmactors.conformance.around import AroundDriver
+from ksmactors.conformance.emulator_driver import EmulatorDriver
+from ksmactors.conformance.ksmd_stepper import MAX_STEPS, MILLISECOND_NS, RunUntilBlocked
 from ksmactors.conformance.language import Scenario
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
@@ -17,7 +17,7 @@ from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
-from ksmactors.watch import attach, judged
+from ksmactors.watch import attach, classified
 
 AROUND_MAX_STEPS: Final = 5_000_000
 """Steps after which a schedule around a scenario is given up: it may spin."""
@@ -46,7 +46,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
+class Transcript:
     """What became of a scenario: its result lines; `missing` says what this version does not emulate (then the
     lines end with the recorded form of a skip, or there are none); `failure` is what a schedule can end with."""
 
@@ -64,7 +64,7 @@ class Around:
     seed: int
 
 
-async def perform(scenario: Scenario, setting: Setting, around: Around | None = None) -> Performance:
+async def perform(scenario: Scenario, setting: Setting, around: Around | None = None) -> Transcript:
     """Perform a scenario on a fresh machine. To be awaited in trio, outside of any other schedule.
 
     With `around` its results say nothing, since they depend on what is drawn; how it ends does.
@@ -74,46 +74,46 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
         UsageError: the setting names no kernel or variant.
     """
     seed = 0 if around is None else around.seed
-    tape, strategy = Tape(seed), Holding(Unhurried() if around is None else parse(around.strategy))
+    tape, strategy = Tape(seed), Holding(RunUntilBlocked() if around is None else parse(around.strategy))
     strategy.begin(strategy_rng(seed))
     conductor = Conductor(strategy, tape, max_steps=MAX_STEPS if around is None else AROUND_MAX_STEPS)
-    performer: Performer | None = None
+    driver: EmulatorDriver | None = None
 
     async def run() -> None:
         """What the first actor does: what a machine does when it comes up is done by an actor, too."""
-        nonlocal performer
+        nonlocal driver
         machine = Machine(
             conductor, Trace(conductor), nodes=setting.nodes, kernel=setting.kernel,
             without=setting.without, with_=setting.with_, synchronous_swap=True,
         )  # fmt: skip
         attach(machine, setting.watchers)
-        performer = (Performer if around is None else AroundPerformer)(scenario, machine, setting.label, strategy)
+        driver = (EmulatorDriver if around is None else AroundDriver)(scenario, machine, setting.label, strategy)
         if setting.walking:
             conductor.spawn("bystander", _stand_by(conductor), daemon=True)
             await conductor.sleep(MILLISECOND_NS)
-        await performer.run()
+        await driver.run()
 
     try:
         await conductor.run("scenario", run)
     except (Finding, StepLimit) as failure:
-        _refuse_waiting(performer, failure)
-        return Performance(scenario, () if performer is None else tuple(performer.lines), failure=failure)
+        _refuse_waiting(driver, failure)
+        return Transcript(scenario, () if driver is None else tuple(driver.lines), failure=failure)
     except Exception as raised:
-        lines = performer.lines if performer is not None else []
-        error = judged(performer.machine if performer is not None else None, raised)
+        lines = driver.lines if driver is not None else []
+        error = classified(driver.machine if driver is not None else None, raised)
         error.add_note(f"in scenario {scenario.origin}, after {lines[-1]!r}" if lines else scenario.origin)
         raise error from error.__cause__
-    assert performer is not None, "the schedule has come to its end"
-    return Performance(scenario, tuple(performer.lines), missing=performer.missing)
+    assert driver is not None, "the schedule has come to its end"
+    return Transcript(scenario, tuple(driver.lines), missing=driver.missing)
 
 
-def _refuse_waiting(performer: Performer | None, failure: Finding | StepLimit) -> None:
+def _refuse_waiting(driver: EmulatorDriver | None, failure: Finding | StepLimit) -> None:
     """An operation that is not in the background and waits for a held task would wait for ever."""
-    if not isinstance(failure, Finding) or failure.watcher != "deadlock" or performer is None:
+    if not isinstance(failure, Finding) or failure.watcher != "deadlock" or driver is None:
         return
-    if performer.tasks.holding.held:
-        text = f"it needs what a held task has ({failure.message}); start it with: bg {performer.current.text}"
-        raise performer.refused(performer.current, text) from failure
+    if driver.tasks.holding.held:
+        text = f"it needs what a held task has ({failure.message}); start it with: bg {driver.current.text}"
+        raise driver.refused(driver.current, text) from failure
 
 
 async def _stand_by(conductor: Conductor) -> None:

@@ -11,7 +11,7 @@ from ksmactors.conformance.background import Tasks
 from ksmactors.conformance.interleaved import Interleaved
 from ksmactors.conformance.ksmd_stepper import MILLISECOND_NS, REST, Stepper
 from ksmactors.conformance.language import Operation, Scenario
-from ksmactors.conformance.page_map import Census
+from ksmactors.conformance.page_map import PageMap
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
 from ksmactors.conformance.transcript import Stop, bare_word, errno_name, status_word
 from ksmactors.interleave.strategies.holding import Holding
@@ -23,14 +23,14 @@ RECLAIMS: Final = 8
 """How often an operation `reclaim` asks for its bytes: a page that was accessed lately takes more than one."""
 
 
-class Performer(Interleaved):
+class EmulatorDriver(Interleaved):
     """The actor of one scenario. Each method that performs an operation returns its result lines."""
 
     def __init__(self, scenario: Scenario, machine: Machine, kernel_label: str, holding: Holding) -> None:
         super().__init__(scenario, kernel_label, machine.nodes)
         self.machine = machine
         self.conductor, self.kernel = machine.conductor, machine.kernel
-        self.census = Census(self.kernel)
+        self.census = PageMap(self.kernel)
         self.inside = Structures(self.kernel, self.census)
         self.ksmd = Stepper(self.kernel, self.conductor)
         self.tasks = Tasks(machine.conductor, holding, self.kernel.kernel_name)
@@ -182,60 +182,60 @@ class Performer(Interleaved):
         self.traced.append(name if error is None else f"{name} error {error}")
 
 
-OPERATIONS: Final[dict[str, Callable[[Performer, Operation], Awaitable[list[str]]]]] = {
-    "requires": Performer._do_requires,
-    "proc": Performer._do_proc,
-    "fork": Performer._do_fork,
-    "exit": Performer._do_exit,
-    "exec": Performer._do_exec,
-    "map": Performer._do_map,
-    "fill": Performer._do_fill,
-    "fillrange": Performer._do_fill,
-    "fillseq": Performer._do_fill,
-    "check": Performer._do_check,
-    "checkrange": Performer._do_check,
-    "checkseq": Performer._do_check,
-    "read": Performer._do_read,
-    "mergeable": Performer._do_madvise,
-    "unmergeable": Performer._do_madvise,
-    "dontneed": Performer._do_madvise,
-    "swapout": Performer._do_madvise,
-    "free": Performer._do_madvise,
-    "munmap": Performer._do_munmap,
-    "mlock": Performer._do_mlock,
-    "munlock": Performer._do_mlock,
-    "prctl": Performer._do_prctl,
-    "pin": Performer._do_pin,
-    "unpin": Performer._do_unpin,
-    "process_vm_readv": Performer._do_process_vm_readv,
-    "reclaim": Performer._do_reclaim,
-    "offline": Performer._do_offline,
-    "online": Performer._do_online,
-    "set": Performer._do_set,
-    "get": Performer._do_get,
-    "step": Performer._do_step,
-    "scan": Performer._do_scan,
-    "trace": Performer._do_trace,
-    "tracescan": Performer._do_trace,
-    "counters": Performer._do_counters,
-    "frames": Performer._do_frames,
-    "trees": Performer._do_trees,
-    "shared": Performer._do_shared,
-    "procstat": Performer._do_procstat,
-    "migrate": Performer._do_migrate,
-    "migrate1": Performer._do_migrate,
-    "where": Performer._do_where,
-    "mremap": Performer._do_mremap,
-    "ktrace": Performer._do_ktrace,
-    "drain": Performer._do_drain,
-    "device": Performer._do_device,
-    "sleep": Performer._do_sleep,
-    "hold": Performer._do_hold,
-    "bg": Performer._do_bg,
-    "release": Performer._do_release,
-    "disarm": Performer._do_disarm,
-    "signal": Performer._do_signal,
-    "settle": Performer._do_settle,
+OPERATIONS: Final[dict[str, Callable[[EmulatorDriver, Operation], Awaitable[list[str]]]]] = {
+    "requires": EmulatorDriver._do_requires,
+    "proc": EmulatorDriver._do_proc,
+    "fork": EmulatorDriver._do_fork,
+    "exit": EmulatorDriver._do_exit,
+    "exec": EmulatorDriver._do_exec,
+    "map": EmulatorDriver._do_map,
+    "fill": EmulatorDriver._do_fill,
+    "fillrange": EmulatorDriver._do_fill,
+    "fillseq": EmulatorDriver._do_fill,
+    "check": EmulatorDriver._do_check,
+    "checkrange": EmulatorDriver._do_check,
+    "checkseq": EmulatorDriver._do_check,
+    "read": EmulatorDriver._do_read,
+    "mergeable": EmulatorDriver._do_madvise,
+    "unmergeable": EmulatorDriver._do_madvise,
+    "dontneed": EmulatorDriver._do_madvise,
+    "swapout": EmulatorDriver._do_madvise,
+    "free": EmulatorDriver._do_madvise,
+    "munmap": EmulatorDriver._do_munmap,
+    "mlock": EmulatorDriver._do_mlock,
+    "munlock": EmulatorDriver._do_mlock,
+    "prctl": EmulatorDriver._do_prctl,
+    "pin": EmulatorDriver._do_pin,
+    "unpin": EmulatorDriver._do_unpin,
+    "process_vm_readv": EmulatorDriver._do_process_vm_readv,
+    "reclaim": EmulatorDriver._do_reclaim,
+    "offline": EmulatorDriver._do_offline,
+    "online": EmulatorDriver._do_online,
+    "set": EmulatorDriver._do_set,
+    "get": EmulatorDriver._do_get,
+    "step": EmulatorDriver._do_step,
+    "scan": EmulatorDriver._do_scan,
+    "trace": EmulatorDriver._do_trace,
+    "tracescan": EmulatorDriver._do_trace,
+    "counters": EmulatorDriver._do_counters,
+    "frames": EmulatorDriver._do_frames,
+    "trees": EmulatorDriver._do_trees,
+    "shared": EmulatorDriver._do_shared,
+    "procstat": EmulatorDriver._do_procstat,
+    "migrate": EmulatorDriver._do_migrate,
+    "migrate1": EmulatorDriver._do_migrate,
+    "where": EmulatorDriver._do_where,
+    "mremap": EmulatorDriver._do_mremap,
+    "ktrace": EmulatorDriver._do_ktrace,
+    "drain": EmulatorDriver._do_drain,
+    "device": EmulatorDriver._do_device,
+    "sleep": EmulatorDriver._do_sleep,
+    "hold": EmulatorDriver._do_hold,
+    "bg": EmulatorDriver._do_bg,
+    "release": EmulatorDriver._do_release,
+    "disarm": EmulatorDriver._do_disarm,
+    "signal": EmulatorDriver._do_signal,
+    "settle": EmulatorDriver._do_settle,
 }
 """Who performs which operation."""
 

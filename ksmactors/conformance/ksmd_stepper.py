@@ -39,7 +39,7 @@ MAX_STEPS: Final = 1 << 40
 """A scenario is as long as its author made it; the budget of a schedule is no measure for it."""
 
 
-class Unhurried(Strategy):
+class RunUntilBlocked(Strategy):
     """The turn stays with its holder; when that one cannot go on, the lowest-numbered ready actor has it."""
 
     name: ClassVar[str] = "unhurried"

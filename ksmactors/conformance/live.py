@@ -15,7 +15,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_memory import LiveMemory
@@ -94,10 +94,10 @@ class Live:
         finally:
             self.pages.close()
 
-    def perform(self, scenario: Scenario) -> Performance:
+    def perform(self, scenario: Scenario) -> Transcript:
         """Perform a scenario; within `taken`. What could not be run, or was disturbed, is `missing`."""
         if missing := self.lacks(scenario):
-            return Performance(scenario, tuple(_skipped(scenario)), missing=missing)
+            return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
         world = World(self.pages)
         performer = LivePerformer(scenario, self, world)
         missing = in_use()
@@ -110,7 +110,7 @@ class Live:
             world.end()
         if missing := missing or in_use():
             missing = f"was not run undisturbed: {missing}"
-        return Performance(scenario, tuple(performer.lines), missing=missing)
+        return Transcript(scenario, tuple(performer.lines), missing=missing)
 
     def lacks(self, scenario: Scenario) -> str:
         """What this machine does not have of what a scenario needs; empty if it has all."""

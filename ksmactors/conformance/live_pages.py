@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ksmactors.conformance.page_map import Sight
+from ksmactors.conformance.page_map import PageState
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -91,7 +91,7 @@ class Pages:
             name = errno.errorcode[drained]
             raise UsageError(f"--live: move_pages is refused here ({name}); it needs CONFIG_MIGRATION")
 
-    def sights(self, pid: int, addresses: Sequence[int]) -> list[Sight]:
+    def sights(self, pid: int, addresses: Sequence[int]) -> list[PageState]:
         """What a process has at each address."""
         with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
             entries = [
@@ -100,16 +100,18 @@ class Pages:
             ]
         present = [address for address, entry in zip(addresses, entries, strict=True) if entry & PAGEMAP_PRESENT]
         nodes = dict(zip(present, self.nodes(pid, present), strict=True))
-        return [self._sight(entry, nodes.get(address, -1)) for address, entry in zip(addresses, entries, strict=True)]
+        return [
+            self._page_state(entry, nodes.get(address, -1)) for address, entry in zip(addresses, entries, strict=True)
+        ]
 
-    def _sight(self, entry: int, nid: int) -> Sight:
+    def _page_state(self, entry: int, nid: int) -> PageState:
         if not entry & PAGEMAP_PRESENT:
-            return Sight("swap" if entry & PAGEMAP_SWAP else "none")
+            return PageState("swap" if entry & PAGEMAP_SWAP else "none")
         pfn = entry & PAGEMAP_PFN
         flags = int.from_bytes(os.pread(self._flags, 8, pfn * 8), "little")
         if flags & KPF_ZERO_PAGE:
-            return Sight("zero")
-        return Sight("ksm" if flags & KPF_KSM else "anon", pfn, nid)
+            return PageState("zero")
+        return PageState("ksm" if flags & KPF_KSM else "anon", pfn, nid)
 
     def nodes(self, pid: int, addresses: Sequence[int]) -> list[int]:
         """The node of each page, or a negative errno."""

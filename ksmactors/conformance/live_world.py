@@ -13,7 +13,7 @@ from typing import Final
 
 from ksmactors.conformance.live_ksm import Disturbed
 from ksmactors.conformance.live_pages import Pages
-from ksmactors.conformance.page_map import PageName, Region, Sight
+from ksmactors.conformance.page_map import PageName, PageState, Region
 from ksmactors.mm.const import PAGE_SIZE
 
 ARENA: Final = 1 << 38
@@ -155,7 +155,7 @@ class World:
             with suppress(Disturbed):
                 self.living.popitem()[1].exit()
 
-    def sights(self) -> Iterator[tuple[PageName, Sight]]:
+    def sights(self) -> Iterator[tuple[PageName, PageState]]:
         """Every mapped page, and what is there."""
         for process in self.living.values():
             names = list(process.pages())

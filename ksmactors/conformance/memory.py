@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.named_memory import NamedMemory
-from ksmactors.conformance.page_map import Census, Process, Region
+from ksmactors.conformance.page_map import PageMap, Process, Region
 from ksmactors.conformance.transcript import bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
@@ -37,7 +37,7 @@ class MemoryOperations(NamedMemory[Process]):
     """The operations of processes on their own memory. Each returns its result lines."""
 
     kernel: Ksm
-    census: Census
+    census: PageMap
     pins: dict[tuple[str, int], list[Frame]]
     """The pages that are pinned, by process and index."""
 

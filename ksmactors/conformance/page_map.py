@@ -29,7 +29,7 @@ class PageName(NamedTuple):
         return f"{self.process}.{self.region}.{self.page}"
 
 
-class Sight(NamedTuple):
+class PageState(NamedTuple):
     """What is at an address: `kind` is ksm, anon, zero, none, swap, or moving (a migration entry); `pfn` and `nid`
     are -1 without a frame."""
 
@@ -75,7 +75,7 @@ class Process:
         raise LookupError(f"no region of {self.name} was ever at address {address:#x}")
 
 
-class Census:
+class PageMap:
     """The processes of one run of a scenario, in the order of their creation."""
 
     def __init__(self, kernel: Ksm) -> None:
@@ -103,22 +103,22 @@ class Census:
         """The process that an address space belongs, or belonged, to; None while its fork is under way."""
         return next((process for process in self._all if process.mm is mm), None)
 
-    def pages(self) -> Iterator[tuple[PageName, Sight]]:
+    def pages(self) -> Iterator[tuple[PageName, PageState]]:
         """Every mapped page of the living, and what is there."""
         for process in self.living:
             for vma in process.mm.vmas.values():
                 for address in range(vma.start, vma.end, PAGE_SIZE):
-                    yield process.page(address), self._sight(process, address)
+                    yield process.page(address), self._page_state(process, address)
 
-    def _sight(self, process: Process, address: int) -> Sight:
+    def _page_state(self, process: Process, address: int) -> PageState:
         pte = self.kernel.page_at(process.mm, address)
         if pte is None:
-            return Sight("swap" if address in process.mm.swap_ptes else "none")
+            return PageState("swap" if address in process.mm.swap_ptes else "none")
         if pte.migration:
-            return Sight("moving")
+            return PageState("moving")
         if pte.frame is self.kernel.zero_page:
-            return Sight("zero")
-        return Sight("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid)
+            return PageState("zero")
+        return PageState("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid)
 
     def frames(self) -> list[str]:
         """Who shares a frame with whom: the lines of the operation `frames`."""
@@ -129,9 +129,9 @@ class Census:
         return group_of(process.page(address), self.pages())
 
 
-def partition(pages: Iterable[tuple[PageName, Sight]]) -> list[str]:
+def partition(pages: Iterable[tuple[PageName, PageState]]) -> list[str]:
     """Who shares a frame with whom, of all mapped pages: the lines of the operation `frames`."""
-    frames: dict[int, tuple[Sight, list[PageName]]] = {}
+    frames: dict[int, tuple[PageState, list[PageName]]] = {}
     elsewhere: dict[str, list[PageName]] = {"zero": [], "none": [], "swap": [], "moving": []}
     for name, sight in pages:
         if sight.kind in elsewhere:
@@ -150,7 +150,7 @@ def partition(pages: Iterable[tuple[PageName, Sight]]) -> list[str]:
     return lines
 
 
-def group_of(page: PageName, pages: Iterable[tuple[PageName, Sight]]) -> str:
+def group_of(page: PageName, pages: Iterable[tuple[PageName, PageState]]) -> str:
     """The group that one of the pages is in, as in `partition`."""
     seen = list(pages)
     sight = dict(seen)[page]

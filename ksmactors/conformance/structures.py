@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ksmactors.conformance.page_map import Census
+from ksmactors.conformance.page_map import PageMap
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import FREED, RmapItem, StableNode
 from ksmactors.later.chain_nodes import Chain
@@ -47,7 +47,7 @@ def counts_scanned(kernel: Ksm) -> bool:
 class Structures:
     """Looks at KSM's structures without disturbing them: no locks, no points."""
 
-    def __init__(self, kernel: Ksm, census: Census) -> None:
+    def __init__(self, kernel: Ksm, census: PageMap) -> None:
         self.kernel, self.census = kernel, census
 
     def scan_order(self) -> list[str]:

@@ -14,7 +14,7 @@ from ksmactors.conformance.places import Visits, places
 from ksmactors.interleave.actor import YIELD, Actor, running_frames
 from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.base import Stage
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
@@ -80,7 +80,7 @@ class Moment:
     what: str
 
 
-class CallRecorder(Follow):
+class CallRecorder(ReplayByName):
     """Follows departures exactly, and records calls and places until a step is reached."""
 
     def __init__(self, departures: Sequence[Departure], until: int) -> None:

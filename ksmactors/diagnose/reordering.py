@@ -17,7 +17,7 @@ from typing_extensions import override
 from ksmactors.diagnose.trying import Trials
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.search.execution_order import Happened, touches
+from ksmactors.interleave.search.execution_order import ExecutionOrder, touches
 from ksmactors.interleave.strategies.base import Strategy
 
 ROUNDS_MAX: Final = 6
@@ -53,7 +53,7 @@ class Order(_Counting):
     def __init__(self) -> None:
         self.names: list[str] = []
         self.clocks: dict[str, list[list[int]]] = {}
-        self._happened = Happened(patient=False)
+        self._happened = ExecutionOrder(patient=False)
 
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from ksmactors.campaign.findings import read
 from ksmactors.interleave.schedule_string import Schedule, decode, looks_like_schedule
 from ksmactors.interleave.strategies.replay import steps_max
-from ksmactors.interleave.strategies.replay_by_name import SLACK, Follow
+from ksmactors.interleave.strategies.replay_by_name import SLACK, ReplayByName
 from ksmactors.run.ceilings import ceiling
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, Verdict
@@ -125,8 +125,10 @@ async def by_names(then: Recorded) -> Outcome:
         if left <= 0:
             break
         subject = replace(then.subject, max_steps=min(then.subject.max_steps, longest, left))
-        following = Follow(then.schedule.departures, slack=slack)
-        outcome = await run_schedule(subject, then.seed, Follow.name, deciding=following, draws=by_label(then.schedule))
+        following = ReplayByName(then.schedule.departures, slack=slack)
+        outcome = await run_schedule(
+            subject, then.seed, ReplayByName.name, deciding=following, draws=by_label(then.schedule)
+        )
         left -= outcome.steps
         if outcome.verdict is Verdict.FINDING and (best is None or _signature(outcome) == then.signature):
             best = outcome

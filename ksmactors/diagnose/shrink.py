@@ -17,7 +17,7 @@ import trio
 
 from ksmactors.diagnose import passes
 from ksmactors.diagnose.replaying import Recorded, by_names
-from ksmactors.diagnose.story import Chronicle
+from ksmactors.diagnose.story import ScheduleNarrator
 from ksmactors.diagnose.trying import Candidate, Stop, Trials
 from ksmactors.errors import NotShownAgain, UsageError
 from ksmactors.interleave.schedule_string import Departure, Schedule, decode, departures
@@ -25,7 +25,7 @@ from ksmactors.interleave.strategies.burst import Burst
 from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.portfolio import SHARES, Portfolio
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.strategies.urw import Urw
 from ksmactors.interleave.tape import ActorTape, draws_of_actors
 from ksmactors.run.outcome import Outcome, Verdict
@@ -200,9 +200,9 @@ async def _verify(trials: Trials) -> None:
 
 async def _story(trials: Trials) -> tuple[str, ...]:
     """The smallest schedule, followed once more and described; empty if its departures alone do not lead there."""
-    chronicle, best = Chronicle(), trials.best
+    chronicle, best = ScheduleNarrator(), trials.best
     outcome = await run_schedule(
-        best.subject, trials.seed, Follow.name,
+        best.subject, trials.seed, ReplayByName.name,
         deciding=chronicle.follower(best.departures), tape=ActorTape(best.draws), observing=chronicle,
     )  # fmt: skip
     if outcome.defect is None or outcome.defect.signature != trials.signature:

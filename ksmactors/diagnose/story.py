@@ -13,7 +13,7 @@ from ksmactors.interleave.labels import label_of, told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule_string import Departure
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.run.outcome import Defect
 
@@ -24,7 +24,7 @@ those around the departures touch."""
 LAST: Final = 2
 """Turns at the end that are always told."""
 
-DEEDS: Final = 5
+OPERATIONS_MAX: Final = 5
 """Operations told in a line: the last ones of the turn."""
 
 COUNTERS: Final = ("refcount", "lru", "lru_add_pvec", "free_list")
@@ -41,16 +41,16 @@ class _Turn:
     departs: bool = False
 
 
-class Chronicle(Observer):
+class ScheduleNarrator(Observer):
     """Keeps what each actor does, turn by turn, in a schedule that `follower` decides."""
 
     def __init__(self) -> None:
         self._turns: list[_Turn] = []
         self._ended: list[Actor] = []
 
-    def follower(self, departures: Sequence[Departure]) -> Follow:
+    def follower(self, departures: Sequence[Departure]) -> ReplayByName:
         """Follows departures exactly, and tells this chronicle of them."""
-        return _Telling(departures, self)
+        return _NarratingReplay(departures, self)
 
     def departed(self) -> None:
         """The turn passes on where by default it would not, or not to that actor."""
@@ -122,10 +122,10 @@ class Chronicle(Observer):
                 yield place
 
 
-class _Telling(Follow):
+class _NarratingReplay(ReplayByName):
     """Follows exactly, and tells a chronicle."""
 
-    def __init__(self, departures: Sequence[Departure], chronicle: Chronicle) -> None:
+    def __init__(self, departures: Sequence[Departure], chronicle: ScheduleNarrator) -> None:
         super().__init__(departures, slack=0)
         self._chronicle = chronicle
 
@@ -161,8 +161,8 @@ def _shared(turns: Sequence[_Turn]) -> set[str]:
 
 def _told_turn(turn: _Turn, matters: set[str], concerned: Sequence[object]) -> str:
     worth = [op for op in turn.done if _is_one(op[1], concerned) or label_of(op) in matters]
-    deeds = list(dict.fromkeys(told(op) for op in worth if not label_of(op).startswith(COUNTERS)))
-    if len(deeds) > DEEDS:
-        deeds = ["...", *deeds[-DEEDS:]]
-    parts = [*deeds, *([turn.end] if turn.end else [])]
+    operations = list(dict.fromkeys(told(op) for op in worth if not label_of(op).startswith(COUNTERS)))
+    if len(operations) > OPERATIONS_MAX:
+        operations = ["...", *operations[-OPERATIONS_MAX:]]
+    parts = [*operations, *([turn.end] if turn.end else [])]
     return f"{turn.actor.name} {', '.join(parts) or 'goes on'}"

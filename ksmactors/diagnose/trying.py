@@ -23,9 +23,9 @@ from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule_string import Departure, departures
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.tape import ActorTape, DrawsOfActors, Tape, draws_of_actors
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -131,7 +131,7 @@ class Trials:
     _asked: Candidate = field(init=False)
     """What was tried when `best` happened."""
     _quicks: dict[object, Subject] = field(default_factory=dict)
-    _preparing: Preparing = field(default_factory=lambda: Preparing(run_schedule))
+    _preparing: Calibration = field(default_factory=lambda: Calibration(run_schedule))
 
     def __post_init__(self) -> None:
         self.started = monotonic()
@@ -254,8 +254,10 @@ class Trials:
         self, candidate: Candidate, subject: Subject, *, told: bool = False, observing: Observer | None = None
     ) -> tuple[Outcome, Tape]:
         tape = ActorTape(candidate.draws)
-        following = Follow(candidate.departures, slack=candidate.slack)
-        return await self._run(subject, self.seed, Follow.name, tape, following, told=told, observing=observing), tape
+        following = ReplayByName(candidate.departures, slack=candidate.slack)
+        return await self._run(
+            subject, self.seed, ReplayByName.name, tape, following, told=told, observing=observing
+        ), tape
 
     async def _run(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ksmactors.estimate.page_index import Census, SharedContent, Source
+from ksmactors.estimate.page_index import PageIndex, SharedContent, Source
 from ksmactors.estimate.protocol import Counters, Knobs, batches, converge
 
 OWNERS: Final = 8
@@ -15,7 +15,7 @@ OWNERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EstimateSettings:
     """What is asked about the pages.
 
     `spread` is the policy that says on which node a page is; `pages_to_scan`, `sleep_millisecs`: the knobs.
@@ -31,13 +31,13 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EstimateResult:
     """What KSM would do with the pages of a census.
 
     `across[k]`: with merge_across_nodes k. `contents`, `pages_by_node`: of pages that hold still.
     """
 
-    question: Question
+    question: EstimateSettings
     pages: int
     zero_pages: int
     contents: int
@@ -48,7 +48,9 @@ class Answer:
     problems: tuple[str, ...]
 
     @classmethod
-    def of(cls, question: Question, census: Census, sources: Sequence[Source], problems: Sequence[str]) -> Answer:
+    def of(
+        cls, question: EstimateSettings, census: PageIndex, sources: Sequence[Source], problems: Sequence[str]
+    ) -> EstimateResult:
         """Count."""
         knobs, volatile, zero_pages = question.knobs, census.volatile, census.zero_pages
         zeros = not knobs.use_zero_pages

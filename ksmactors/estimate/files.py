@@ -14,7 +14,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import Core, is_core, read_core
-from ksmactors.estimate.page_index import BATCH_PAGES, Census, Progress, Region, Source
+from ksmactors.estimate.page_index import BATCH_PAGES, PageIndex, Progress, Region, Source
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -23,7 +23,7 @@ class FileReader:
     """Reads files into a census. What was not there becomes a line in `problems`; the rest is read. What is no page,
     so that nothing is missing, becomes a line in `warnings`."""
 
-    def __init__(self, census: Census, spread: Spread, problems: list[str], progress: Progress) -> None:
+    def __init__(self, census: PageIndex, spread: Spread, problems: list[str], progress: Progress) -> None:
         self.problems: Final = problems
         self.warnings: Final[list[str]] = []
         self._census = census

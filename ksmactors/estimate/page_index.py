@@ -120,7 +120,7 @@ class Span:
         return (self._first + place for place, found in enumerate(self._found) if not found)
 
 
-class Census:
+class PageIndex:
     """All pages seen, in the order in which ksmd would come to them."""
 
     def __init__(self, nodes: int) -> None:

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.page_index import BATCH_PAGES, Census, Progress, Region, Source, Span
+from ksmactors.estimate.page_index import BATCH_PAGES, PageIndex, Progress, Region, Source, Span
 from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.procfs import (
     EXCLUSIVE,
@@ -63,7 +63,7 @@ class ProcessReader:
     """Reads live processes into a census. What cannot be read to its end becomes a line in `problems`."""
 
     def __init__(
-        self, census: Census, spread: Spread, problems: list[str], sources: list[Source], progress: Progress, *,
+        self, census: PageIndex, spread: Spread, problems: list[str], sources: list[Source], progress: Progress, *,
         interval_s: float, node_of_frame: NodeOfFrame, open_memory: Callable[[int], ProcessMemory] = ProcessMemory,
     ) -> None:  # fmt: skip
         self.problems: Final = problems

@@ -8,7 +8,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.files import FileReader
-from ksmactors.estimate.page_index import Census, Progress, Source
+from ksmactors.estimate.page_index import PageIndex, Progress, Source
 from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.process import ProcessReader, machine_page_size
 from ksmactors.estimate.procfs import NodeOfFrame
@@ -51,13 +51,13 @@ class Request:
         return Spread(policy, nodes), machine
 
 
-class Gathering:
+class Reader:
     """The reading of a request. What has been read so far is always in `census`, `sources` and `problems`."""
 
     def __init__(self, request: Request, progress: Progress) -> None:
         self.request: Final = request
         self.spread, machine = request.settled()
-        self.census: Final = Census(self.spread.nodes)
+        self.census: Final = PageIndex(self.spread.nodes)
         self.problems: Final[list[str]] = []
         self.sources: Final[list[Source]] = []
         self._files = FileReader(self.census, self.spread, self.problems, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ksmactors.estimate.estimate_result import Answer
+from ksmactors.estimate.estimate_result import EstimateResult
 from ksmactors.estimate.page_index import Owner, SharedContent
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -18,7 +18,7 @@ OWNERS: Final = 3
 UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def show(answer: Answer, console: Console, *, quiet: bool = False) -> None:
+def show(answer: EstimateResult, console: Console, *, quiet: bool = False) -> None:
     """Print the counters side by side, the most shared contents, and which setting wins. `quiet`: counters only."""
     if not quiet:
         _what_was_read(answer, console)
@@ -52,7 +52,7 @@ def duration(milliseconds: int) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
 
 
-def _what_was_read(answer: Answer, console: Console) -> None:
+def _what_was_read(answer: EstimateResult, console: Console) -> None:
     for source in answer.sources:
         left_out = "; ".join(f"{pages:,} {why}" for why, pages in source.left_out.items())
         line = f"{source.name}: {source.kind}, {_pages(source.pages)}"
@@ -66,7 +66,7 @@ def _what_was_read(answer: Answer, console: Console) -> None:
     console.print(f"{total}; {answer.contents:,} different contents; {asked}\n", soft_wrap=True)
 
 
-def _counters(answer: Answer) -> Table:
+def _counters(answer: EstimateResult) -> Table:
     table = _table("merge_across_nodes", "0", "1")
     first, second = answer.across
     names = ["pages_shared", "pages_sharing", "pages_unshared", "pages_volatile"]
@@ -79,7 +79,7 @@ def _counters(answer: Answer) -> Table:
     return table
 
 
-def _contents(answer: Answer) -> Table:
+def _contents(answer: EstimateResult) -> Table:
     table = _table("Most shared", "pages", *(f"on node {nid}" for nid in _shown_nodes(answer)))
     table.add_column("whose")
     for content in answer.shared:
@@ -88,7 +88,7 @@ def _contents(answer: Answer) -> Table:
     return table
 
 
-def _shown_nodes(answer: Answer) -> range:
+def _shown_nodes(answer: EstimateResult) -> range:
     """A column a node, where that is not too many."""
     return range(answer.question.nodes) if 1 < answer.question.nodes <= 4 else range(0)
 
@@ -109,7 +109,7 @@ def _owner(owner: Owner) -> str:
     return f"{region.source}{mapping} {owner.first:#x}" + (f" and {owner.pages - 1:,} more" if owner.pages > 1 else "")
 
 
-def _verdict(answer: Answer) -> str:
+def _verdict(answer: EstimateResult) -> str:
     first, second = answer.across
     if not second.saved_bytes:
         return "No two pages that hold still are equal: KSM would save nothing here."

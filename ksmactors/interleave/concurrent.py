@@ -10,7 +10,7 @@ from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import WaitQueue
 
 
-class Gathering(WaitQueue):
+class JoinQueue(WaitQueue):
     """Where somebody waits until all of some actors, the `members`, have ended; the last of them wakes it."""
 
     __slots__ = ("members",)
@@ -35,7 +35,7 @@ async def meet(
     All are about to do their first operation before the first of them does it, and the caller is blocked meanwhile.
     Each is on a CPU of its own. `around` makes of a part what is awaited in its place.
     """
-    ended = Gathering(conductor, "the parts to end")
+    ended = JoinQueue(conductor, "the parts to end")
     results: dict[str, Any] = {}
 
     async def play(name: str, part: Part) -> None:

@@ -1,6 +1,6 @@
 """The conductor: gives the turn to one actor at a time, and runs a schedule from its first actor to its last.
 
-Actors are played by trio tasks (`troupe`), but only the one that has the turn is ever runnable; the others wait in
+Actors are played by trio tasks (`task_pool`), but only the one that has the turn is ever runnable; the others wait in
 `trio.lowlevel.wait_task_rescheduled`. So the order in which trio runs a batch of tasks cannot matter, and the same
 choices give the same run on any machine. The actor that gives the turn away picks its successor and wakes it itself.
 
@@ -24,7 +24,7 @@ from ksmactors.interleave import reports
 from ksmactors.interleave.actor import DONE, Actor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
-from ksmactors.interleave.task_pool import Troupe, open_troupe
+from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, STEP_NS, ScheduleOver, Turns
 
 __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]
@@ -41,7 +41,7 @@ class Conductor(Turns):
         super().__init__(strategy, tape, max_steps=max_steps)
         self._foreground = 0
         self._handing = False
-        self._troupe: Troupe | None = None
+        self._task_pool: TaskPool | None = None
         self._waiting: trio.lowlevel.Task | None = None
         self._ungiven = False
         """Whether an actor has been chosen that has not been woken yet."""
@@ -55,7 +55,7 @@ class Conductor(Turns):
     @property
     def spent(self) -> int:
         """What counts against the step limit: points passed, or sleeps if there were more."""
-        return max(self.step, self._naps)
+        return max(self.step, self._timers_set)
 
     # -- the life of a schedule ---------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class Conductor(Turns):
         if self.over:
             coro.close()
             raise ScheduleOver
-        if self._troupe is None:
+        if self._task_pool is None:
             coro.close()
             raise EmulatorBug("spawn before run")
         actor = Actor(len(self.actors), name, cpu, node, daemon, coro)
@@ -79,7 +79,9 @@ class Conductor(Turns):
         self._make_ready(actor)
         return actor
 
-    async def run(self, name: str, main: Callable[[], Coroutine[Any, Any, None]], troupe: Troupe | None = None) -> None:
+    async def run(
+        self, name: str, main: Callable[[], Coroutine[Any, Any, None]], task_pool: TaskPool | None = None
+    ) -> None:
         """Run a schedule whose first actor is `main`; raise what an actor raised, if one did.
 
         Args:
@@ -90,18 +92,18 @@ class Conductor(Turns):
         Raises:
             trio.Cancelled: a cancel scope around the caller was cancelled before the schedule came to its end.
         """
-        if troupe is None:
-            async with open_troupe() as troupe:
-                return await self.run(name, main, troupe)
+        if task_pool is None:
+            async with open_task_pool() as task_pool:
+                return await self.run(name, main, task_pool)
         await trio.lowlevel.checkpoint_if_cancelled()  # a schedule of one actor has no other checkpoint
-        self._troupe = troupe
+        self._task_pool = task_pool
         try:
             await self._play(self.spawn(name, main()))
             if not self.over:
                 self._waiting = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(partial(self._cut_off, None))
         finally:
-            self._troupe = None
+            self._task_pool = None
             for actor in self.actors:
                 with suppress(Exception, ScheduleOver):  # the verdict is in; cleaning up cannot change it
                     actor.coroutine.close()
@@ -201,8 +203,8 @@ class Conductor(Turns):
         self._ungiven = False
         if actor.task is not None:
             trio.lowlevel.reschedule(actor.task)
-        elif self._troupe is not None:
-            self._troupe.play(partial(self._play, actor))
+        elif self._task_pool is not None:
+            self._task_pool.play(partial(self._play, actor))
 
     def _cut_off(self, actor: Actor | None, _: object = None) -> trio.lowlevel.Abort:
         """Somebody outside cancels the schedule, and with it the task of a parked actor, or the one that waits."""

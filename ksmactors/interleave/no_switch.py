@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Generator, Iterator
 from typing import Final
 
 
-class _Stay:
+class _NoSwitch:
     __slots__ = ()
     _exhausted: Final[Iterator[None]] = iter(())
 
@@ -18,4 +18,4 @@ class _Stay:
         return self._exhausted  # type: ignore[return-value]  # an exhausted iterator is all that await needs
 
 
-STAY: Final[Awaitable[None]] = _Stay()
+NO_SWITCH: Final[Awaitable[None]] = _NoSwitch()

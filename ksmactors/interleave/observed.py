@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Flagged(Protocol):
+class HasConductor(Protocol):
     """An object with flags."""
 
     @property
@@ -20,7 +20,7 @@ class Flagged(Protocol):
         """Where it lives."""
 
 
-class Flag(Generic[T]):
+class ObservedField(Generic[T]):
     """A flag bit of an object, or a word that is written whole: those who observe are told of every look and change.
 
     It passes no point, so it belongs to the operation that was declared last, and it orders nobody: who changes it and
@@ -33,18 +33,18 @@ class Flag(Generic[T]):
         self.name, self.slot = name, f"_{name}"
 
     @overload
-    def __get__(self, obj: None, owner: type[object]) -> Flag[T]: ...
+    def __get__(self, obj: None, owner: type[object]) -> ObservedField[T]: ...
 
     @overload
-    def __get__(self, obj: Flagged, owner: type[object]) -> T: ...
+    def __get__(self, obj: HasConductor, owner: type[object]) -> T: ...
 
-    def __get__(self, obj: Flagged | None, owner: type[object]) -> Flag[T] | T:
+    def __get__(self, obj: HasConductor | None, owner: type[object]) -> ObservedField[T] | T:
         if obj is None:
             return self
         obj.conductor.touch(YIELD, obj, self.name)
         value: T = getattr(obj, self.slot)
         return value
 
-    def __set__(self, obj: Flagged, value: T) -> None:
+    def __set__(self, obj: HasConductor, value: T) -> None:
         obj.conductor.touch(RELEASE, obj, self.name)
         setattr(obj, self.slot, value)

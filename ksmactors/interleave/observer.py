@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
-from ksmactors.interleave.no_switch import STAY
+from ksmactors.interleave.no_switch import NO_SWITCH
 
 if TYPE_CHECKING:
     from ksmactors.interleave.turns import Turns
@@ -129,7 +129,7 @@ class _Point(Protocol):
     def __call__(self, kind: int, obj: object, field: object = ...) -> Awaitable[None]: ...
 
 
-class Audience(Observer):
+class ObserverHub(Observer):
     """All observers of one schedule, as the conductor and the locks see them: one to talk to."""
 
     def __init__(self, turns: Turns) -> None:
@@ -271,7 +271,7 @@ class Audience(Observer):
             left = turns._left - 1
             turns._left = left
             me.step = turns._goal - left
-            return STAY if left > 0 else turns._decide(op)
+            return NO_SWITCH if left > 0 else turns._decide(op)
 
         return point
 

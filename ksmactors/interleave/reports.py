@@ -9,7 +9,7 @@ from ksmactors.interleave.actor import Actor, running_functions
 from ksmactors.places import is_authors, is_library
 
 
-def circle(me: Actor) -> list[Actor]:
+def wait_cycle(me: Actor) -> list[Actor]:
     """The actors that wait for each other in a circle that `me` has just closed; empty if there is none.
 
     Looked for whenever somebody blocks, because daemons that go on would hide a deadlock of the others for ever.

@@ -16,8 +16,8 @@ import trio
 Part = Callable[[], Awaitable[None]]
 
 
-class Troupe:
-    """Tasks of one nursery that play parts. Made by `open_troupe`."""
+class TaskPool:
+    """Tasks of one nursery that play parts. Made by `open_task_pool`."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -44,13 +44,13 @@ def _let_go(_: Any) -> trio.lowlevel.Abort:
 
 
 @asynccontextmanager
-async def open_troupe() -> AsyncIterator[Troupe]:
+async def open_task_pool() -> AsyncIterator[TaskPool]:
     """A troupe for a block; what the block raises comes out as it is, not in a group."""
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             try:
-                yield Troupe(nursery)
+                yield TaskPool(nursery)
             except BaseException as error:
                 failure = error
             nursery.cancel_scope.cancel()

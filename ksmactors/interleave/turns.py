@@ -24,8 +24,8 @@ from sortedcontainers import SortedList
 from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Operation
-from ksmactors.interleave.no_switch import STAY
-from ksmactors.interleave.observer import Audience, Observer
+from ksmactors.interleave.no_switch import NO_SWITCH
+from ksmactors.interleave.observer import Observer, ObserverHub
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Departed, Tape
 
@@ -77,8 +77,8 @@ class Turns(ABC):
         self._armed = 1
         self._jumped_ns = 0
         self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
-        self._naps = 0
-        self.audience: Audience | None = None
+        self._timers_set = 0
+        self.audience: ObserverHub | None = None
         """Those who observe; None if nobody does."""
 
     # -- what everybody may ask ---------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Turns(ABC):
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of everything that is done from now on, see `interleave.observer`."""
         if self.audience is None:
-            self.audience = Audience(self)
+            self.audience = ObserverHub(self)
             if self.turn is not None and self.turn.op is not NOTHING:
                 self.turn.op = DONE  # what it has done before is nobody's business
         self.audience.join(observer)
@@ -162,7 +162,7 @@ class Turns(ABC):
         left = self._left - 1
         self._left = left
         if left > 0:
-            return STAY
+            return NO_SWITCH
         return self._decide((kind, obj, field))
 
     def _decide(self, op: Operation) -> Awaitable[None]:
@@ -180,7 +180,7 @@ class Turns(ABC):
             if chosen is not me:
                 return self._pass(chosen)
         self._arm()
-        return STAY
+        return NO_SWITCH
 
     async def relax(self, obj: object = None) -> None:
         """cpu_relax, in a loop that waits for what another actor is about to do: let somebody else move."""
@@ -196,7 +196,7 @@ class Turns(ABC):
             raise self._failed(self._no_end(me))
         self._wake_due()
         if len(self.ready) == 1 and self._sleepers:
-            self._jump()
+            self._advance_clock()
         if len(self.ready) == 1:
             self._arm()
             return
@@ -229,7 +229,7 @@ class Turns(ABC):
         me.waiting_on = on
         me.op = (ACQUIRE, on, "")
         self._settle(self._armed - self._left)
-        stuck = reports.circle(me)
+        stuck = reports.wait_cycle(me)
         if stuck:
             raise self._deadlocked(stuck)
         self._remove(me)
@@ -257,19 +257,19 @@ class Turns(ABC):
         if ns <= 0:
             await self.relax()
             return
-        self._naps += 1
-        if self._naps > self.limit:  # who sleeps in a loop and is alone takes no steps
+        self._timers_set += 1
+        if self._timers_set > self.limit:  # who sleeps in a loop and is alone takes no steps
             raise self._failed(self._no_end(self.turn))
-        self._sleepers.add(nap := (self.now + ns, self._naps, self.turn))
-        await self.block(nap)
+        self._sleepers.add(timer := (self.now + ns, self._timers_set, self.turn))
+        await self.block(timer)
 
     def freeze(self, actor: Actor, ns: int) -> None:
         """Let a ready actor, other than the one that has the turn, not move for so long, whatever it holds."""
         self._settle(self._armed - self._left)
-        self._naps += 1
-        self._sleepers.add(nap := (self.now + ns, self._naps, actor))
+        self._timers_set += 1
+        self._sleepers.add(timer := (self.now + ns, self._timers_set, actor))
         self._remove(actor)
-        actor.waiting_on = nap
+        actor.waiting_on = timer
         self._ask_at_next_point()
 
     def suspend(self, actor: Actor, on: object) -> None:
@@ -286,10 +286,10 @@ class Turns(ABC):
 
     def wake_sleeper(self, actor: Actor) -> bool:
         """End an actor's sleep early; False if it does not sleep."""
-        nap = actor.waiting_on
-        if not isinstance(nap, tuple):
+        timer = actor.waiting_on
+        if not isinstance(timer, tuple):
             return False
-        self._sleepers.remove(nap)
+        self._sleepers.remove(timer)
         self.wake(actor)
         return True
 
@@ -342,7 +342,7 @@ class Turns(ABC):
         while not self.ready:
             if not self._sleepers:
                 raise self._deadlocked([a for a in self.actors if a.waiting_on is not None and not reports.idle(a)])
-            self._jump()
+            self._advance_clock()
         return self._choose(None) if len(self.ready) > 1 else self.ready[0]
 
     def _take_turn(self, chosen: Actor) -> None:
@@ -360,7 +360,7 @@ class Turns(ABC):
             ahead = 1 if self.opening else self.strategy.horizon(self.ready, self.turn)
             if ahead < points:
                 points = ahead
-        if self._naps and self._sleepers:
+        if self._timers_set and self._sleepers:
             points = min(points, -((self.now - self._sleepers[0][0]) // STEP_NS))  # rounded up
         if points < 1:
             points = 1
@@ -389,9 +389,9 @@ class Turns(ABC):
         self._mask &= ~(1 << actor.number)
 
     def _wake_due(self) -> None:
-        while self._naps and self._sleepers and self._sleepers[0][0] <= self.now:
+        while self._timers_set and self._sleepers and self._sleepers[0][0] <= self.now:
             self._add(self._sleepers.pop(0)[2])
 
-    def _jump(self) -> None:
+    def _advance_clock(self) -> None:
         self._jumped_ns += max(0, self._sleepers[0][0] - self.now)
         self._wake_due()

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
-from ksmactors.ksm.instrumented import Declared, declaring_kernel
+from ksmactors.ksm.instrumented import Instrumented, instrumented_kernel
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping
@@ -57,7 +57,7 @@ class KsmCore(Hotplug):
         """Pages that ksmd has come to; v3.9 does not count them, its recordings do."""
         self.ksmd_actor: Actor | None = None
         self.kthread_should_stop = False
-        self._declared: Declared | None = None
+        self._declared: Instrumented | None = None
         self.warned_of: object = None
         """For observers: what the kernel's last warning is about."""
         self.items_allocated = 0
@@ -82,7 +82,7 @@ class KsmCore(Hotplug):
             return None
         self.items_allocated += 1
         self.ksm_rmap_items += 1
-        return self.as_declared(self.new_rmap_item(self.items_allocated, mm, address))
+        return self.as_instrumented(self.new_rmap_item(self.items_allocated, mm, address))
 
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
         """The structure itself, with the fields that this kernel has."""
@@ -100,7 +100,7 @@ class KsmCore(Hotplug):
             return None
         self.nodes_allocated += 1
         number = self.nodes_allocated
-        return self.as_declared(self.node_from_slab(number) or self.new_stable_node(number))
+        return self.as_instrumented(self.node_from_slab(number) or self.new_stable_node(number))
 
     def node_from_slab(self, number: int) -> StableNode | None:
         """The structure that a new node is to be, where another one was; None: memory that was never used."""
@@ -188,13 +188,13 @@ class KsmCore(Hotplug):
         """From now on the structures tell those who observe of every access (see `declared`)."""
         if self._declared is not None:
             return
-        declared = self._declared = Declared(self.conductor, type(self))
+        declared = self._declared = Instrumented(self.conductor, type(self))
         for structure in (self.ksm_scan, self.ksm_mm_head, *self.root_stable_tree, *self.root_unstable_tree):
             declared.of(structure)
         plain: type = type(self)
-        self.__class__ = declaring_kernel(plain)
+        self.__class__ = instrumented_kernel(plain)
 
-    def as_declared(self, structure: T) -> T:
+    def as_instrumented(self, structure: T) -> T:
         """A new structure, which declares its fields if somebody has asked for that."""
         return structure if self._declared is None else self._declared.of(structure)
 

@@ -37,7 +37,7 @@ class EntryPoints(Scanning):
 
     def alloc_mm_slot(self, mm: AddressSpace) -> MmSlot | None:
         """A new slot; None when there is no memory (never, without fault injection)."""
-        return None if self.inject("alloc_mm_slot") else self.as_declared(MmSlot(mm))
+        return None if self.inject("alloc_mm_slot") else self.as_instrumented(MmSlot(mm))
 
     async def ksm_enter(self, mm: AddressSpace) -> int:
         """__ksm_enter: put an address space just behind the cursor, or at the very end while run is 2: 0 or -ENOMEM.

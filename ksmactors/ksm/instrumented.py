@@ -45,7 +45,7 @@ KERNEL_FIELDS: Final = (
 """The same of the global variables of mm/ksm.c, which are the kernel's."""
 
 
-class Declared:
+class Instrumented:
     """Makes objects declare their fields, for one schedule.
 
     An access is told if a function of the kernel makes it, itself or through a method of the structure: who only looks
@@ -79,7 +79,7 @@ class Declared:
 
 
 @cache
-def declaring_kernel(kernel: type) -> type:
+def instrumented_kernel(kernel: type) -> type:
     """A kernel whose global variables tell of every access: for its `__class__`. It knows itself where it runs."""
     body = {}
     for name in KERNEL_FIELDS:

@@ -13,7 +13,7 @@ from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
 
 
-class Look(NamedTuple):
+class Visit(NamedTuple):
     """What a walk found at an entry: the entry as it is now, and a page with a reference whose content stands for the
     entry; None: the entry was stale, and is gone."""
 
@@ -24,9 +24,9 @@ class Look(NamedTuple):
 class Trees(Merging):
     """Both kinds of tree, partitioned by node when merge_across_nodes is 0. All under ksm_thread_mutex."""
 
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         """ST3a: the page of one entry on a walk. `prune` is for kernels whose entries are more than one node."""
-        return Look(entry, await self.get_ksm_page(entry, lock=False))
+        return Visit(entry, await self.get_ksm_page(entry, lock=False))
 
     async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         """Descend to the content of `page`, visiting each entry's page; ends at a stale entry, which is freed."""

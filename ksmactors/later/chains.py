@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import StableNode
-from ksmactors.ksm.trees import Look
+from ksmactors.ksm.trees import Visit
 from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.mm.const import EBUSY
 from ksmactors.mm.frame import Frame
@@ -42,13 +42,13 @@ class Chains(ChainNodes):
     # -- looking at an entry ----------------------------------------------------------------------------------------
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         if isinstance(entry, Chain):
             choice = await self.stable_node_dup(root, entry, self._prune_now(entry, prune))
         else:
             choice = Choice(self._choose_plain(dup_of(entry)), entry, await self.get_ksm_page(entry, lock=False))
         self._chosen = choice.dup
-        return Look(choice.entry, choice.page)
+        return Visit(choice.entry, choice.page)
 
     def _choose_plain(self, node: DupNode) -> DupNode | None:
         """What a look at a plain node finds to share with."""

@@ -15,7 +15,7 @@ from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import contended
-from ksmactors.interleave.observed import Flag
+from ksmactors.interleave.observed import ObservedField
 from ksmactors.mm.content import Content
 from ksmactors.mm.reports import lifetime
 
@@ -57,7 +57,7 @@ class Frame:
     the frame is given out, when the last reference goes, and when its memory comes or goes; how many references there
     are in between is another field."""
 
-    dirty = Flag[bool]()
+    dirty = ObservedField[bool]()
     """PageDirty: the swap device does not have what is in the page."""
 
     def __init__(self, conductor: Conductor, node: Node, pfn: int, content: Content) -> None:

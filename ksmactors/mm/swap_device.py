@@ -10,7 +10,7 @@ from typing_extensions import override
 from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import SpinLock, WaitQueue
-from ksmactors.interleave.observed import Flag
+from ksmactors.interleave.observed import ObservedField
 from ksmactors.mm.content import Content
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class SwapSlot:
 
     __slots__ = ("_uptodate", "_writeback", "bad", "cached", "conductor", "content", "count", "number", "page")
 
-    writeback = Flag[bool]()
-    uptodate = Flag[bool]()
+    writeback = ObservedField[bool]()
+    uptodate = ObservedField[bool]()
 
     def __init__(self, conductor: Conductor, number: int) -> None:
         self.conductor, self.number = conductor, number

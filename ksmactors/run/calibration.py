@@ -25,19 +25,19 @@ Play: TypeAlias = Callable[..., Awaitable[object]]
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def _output_discarded() -> Iterator[None]:
     """What a workload prints in a schedule that nobody asked for is not shown."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
         yield
 
 
 @dataclass(slots=True)
-class Preparing:
+class Calibration:
     """Makes strategies ready to play. What it keeps belongs to one campaign, and could be made again at any time."""
 
     play: Play
     _profiles: list[tuple[Subject, Profile]] = field(default_factory=list)
-    _rehearsed: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
+    _warmed_up: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
 
     async def strategy(self, subject: Subject, seed: int, text: str) -> Strategy:
         """An object that plays the schedule of a seed next, and whatever it asks for has been done.
@@ -48,15 +48,15 @@ class Preparing:
         deciding = parse(text)
         if deciding.wants_profile:
             deciding.profile = await self.profile(subject)
-        wanted, played = list(deciding.rehearsal(seed)), []
+        wanted, played = list(deciding.warmup_seeds(seed)), []
         if wanted:
-            known, rehearsed, before = self._rehearsed.get((subject.name, text), (subject, deciding, []))
+            known, rehearsed, before = self._warmed_up.get((subject.name, text), (subject, deciding, []))
             if known is subject and before == wanted[: len(before)]:
                 deciding, played = rehearsed, before
         for earlier in wanted[len(played) :]:
-            with _unheard():
+            with _output_discarded():
                 await self.play(subject, earlier, text, deciding=deciding)
-        self._rehearsed[subject.name, text] = subject, deciding, [*wanted, seed]
+        self._warmed_up[subject.name, text] = subject, deciding, [*wanted, seed]
         return deciding
 
     async def profile(self, subject: Subject) -> Profile:
@@ -69,7 +69,7 @@ class Preparing:
                 return profile
         profile = Profile()
         quiet = replace(subject, watchers=(), max_steps=CALIBRATION_STEPS)
-        with _unheard():
+        with _output_discarded():
             await self.play(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
         self._profiles.append((subject, profile))
         return profile

@@ -39,10 +39,10 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import renamed
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_max
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
-from ksmactors.interleave.task_pool import Troupe
+from ksmactors.interleave.task_pool import TaskPool
 from ksmactors.machine import Machine
 from ksmactors.program import Setting, crash_of_variant
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
@@ -50,7 +50,7 @@ from ksmactors.run.subject import Subject
 STORY: Final = 30
 """Events that are told before a finding: about what fits a screen."""
 
-LOUD: Final = tuple(event.level != "debug" for event in ev.CATALOGUE)
+SHOWN_BY_DEFAULT: Final = tuple(event.level != "debug" for event in ev.CATALOGUE)
 """By code, whether an event belongs into a story: an event of level debug does not."""
 
 
@@ -63,10 +63,10 @@ async def run_schedule(
     deciding: Strategy | None = None,
     draws: Mapping[str, Sequence[int]] | None = None,
     tape: Tape | None = None,
-    preparing: Preparing | None = None,
+    calibration: Calibration | None = None,
     observing: Observer | None = None,
     on_machine: Callable[[Machine], None] | None = None,
-    troupe: Troupe | None = None,
+    task_pool: TaskPool | None = None,
     log: LogWriter | None = None,
     index: int = 0,
     keep: bool = False,
@@ -100,7 +100,7 @@ async def run_schedule(
     if replayed is not None:
         deciding = Replay(replayed)
     if deciding is None:
-        deciding = await (preparing or Preparing(run_schedule)).strategy(subject, seed, strategy)
+        deciding = await (calibration or Calibration(run_schedule)).strategy(subject, seed, strategy)
     if tape is None:
         tape = _tape(seed, replayed, deciding, draws)
     one = _Run(subject, seed, strategy, deciding, tape)
@@ -111,13 +111,13 @@ async def run_schedule(
     one.on_machine = on_machine
     one.attach_log(log, index)
     try:
-        await one.conductor.run("host", one.main, troupe)
+        await one.conductor.run("host", one.main, task_pool)
     except (UsageError, CutShort, NotDeterministic):
         raise
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
     except BaseException as error:  # whatever an actor raised is told with the schedule that led there, sys.exit too
-        return one.outcome(watch.judged(one.machine, _as_exception(error)), keep, known)
+        return one.outcome(watch.classified(one.machine, _as_exception(error)), keep, known)
     return one.outcome(one.shortfall(), keep, known)
 
 
@@ -256,7 +256,7 @@ class _Run:
     def _story(self) -> tuple[str, ...]:
         """The last events in a person's form, those of level debug left out."""
         form, actors = PersonForm(), self.conductor.actors
-        told = [record for record in self.trace.recent() if LOUD[record[0]]][-STORY:]
+        told = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
         return tuple(form.line(*_rendered(record, actors)) for record in told)
 
 

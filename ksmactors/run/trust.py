@@ -21,7 +21,7 @@ from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.directed import Directed
 from ksmactors.interleave.strategies.registry import STRATEGIES, nested, parse, renamed, values_of
 from ksmactors.interleave.strategies.replay import Replay
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.parameters import FilePath, checked, parameters_of
 from ksmactors.run.ceilings import excess
 from ksmactors.run.extensions import need_strategy
@@ -39,7 +39,7 @@ SOURCES_MAX: Final = 1000
 Tell = Callable[[str], None]
 """Takes one line about what is done on behalf of a finding."""
 
-WITHOUT_CHOICE: Final = frozenset({Replay.name, Follow.name, Directed.name, *SEARCHES})
+WITHOUT_CHOICE: Final = frozenset({Replay.name, ReplayByName.name, Directed.name, *SEARCHES})
 """What a schedule may be recorded under that is no strategy to ask for."""
 
 

@@ -69,7 +69,7 @@ def lock_edges(machine: Machine | None) -> tuple[Edge, ...]:
     return tuple(edge for one in watchers if isinstance(one, LockOrder) for edge in one.graph.edges.values())
 
 
-def judged(machine: Machine | None, error: Exception) -> Exception:
+def classified(machine: Machine | None, error: Exception) -> Exception:
     """What a schedule ends with in which `error` was raised.
 
     That is the error itself; but a finding if the steps have run out and a witness knows why, and WitnessFailed if it

@@ -57,7 +57,7 @@ class Watcher:
         where it shows."""
         return None
 
-    def convicts(
+    def finding(
         self,
         kind: str,
         message: str,

@@ -147,7 +147,7 @@ class Eventual(Watcher):
             for name, address in self._again:
                 pte = mm.ptes.get(address) if mm.name == name and mm.users else None
                 if pte is not None and pte.frame.content not in pinned:
-                    raise self.convicts(
+                    raise self.finding(
                         "merged_for_ever",
                         f"the page of {name} at {address:#x} was merged and broken in each of the last two scans: "
                         "an equal page keeps it from the tree (S6m), or is a KSM page already (H7, H0)",
@@ -226,7 +226,7 @@ class Eventual(Watcher):
     def _apart(self, kind: str, pages: Pages, why: str, *, where: str = "cmp_and_merge_page") -> Exception:
         which = ", ".join(f"pfn {page.pfn} on node {page.nid}" for page, _ in pages)
         frames = tuple(page for page, _ in pages)
-        return self.convicts(kind, f"equal pages stay apart: {which}; {why}", where=where, about=frames)
+        return self.finding(kind, f"equal pages stay apart: {which}; {why}", where=where, about=frames)
 
     @override
     def probe(self, finding: Finding) -> Probe | None:

@@ -103,7 +103,7 @@ class Counters(Watcher):
     def _compare(self, counted: dict[str, tuple[int, int]]) -> None:
         for name, (shown, recount) in counted.items():
             if shown != recount:
-                raise self.convicts(
+                raise self.finding(
                     f"wrong_{name}",
                     f"{name} is {shown}, a recount gives {recount}",
                     where=UNLOCK,

@@ -159,7 +159,7 @@ class HappensBefore(Watcher, Observer):
     def _race(self, actor: Actor, kind: int, what: tuple[object, object], other: Access, before: int) -> Exception:
         number, _, place, step, locks = other
         name = self.machine.conductor.actors[number].name
-        finding = self.convicts(
+        finding = self.finding(
             "data_race",
             f"{actor.name} {_VERBS[kind]} {named(*what)} in {actor.place} at step {actor.step}{_with(actor.locks)}, "
             f"and nothing orders that after step {step}, where {name} {_VERBS[before]} it in {place}"

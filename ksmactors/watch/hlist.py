@@ -49,7 +49,7 @@ class Hlist(Watcher):
     def _changes(self, node: StableNode) -> None:
         if self._nobodys(node):
             return
-        raise self.convicts(
+        raise self.finding(
             "changed_unlocked",
             f"{self.kernel.conductor.turn.name} changes the hlist of {node} without the lock of its page",
             other=node.moved_by,
@@ -59,7 +59,7 @@ class Hlist(Watcher):
     def _freed(self, node: StableNode) -> None:
         if isinstance(node, Chain) or node.first is None or self._nobodys(node):
             return
-        raise self.convicts(
+        raise self.finding(
             "freed_live",
             f"{node} was freed with its rmap_items although pfn {node.kpfn} is its page, and unlocked",
             other=node.moved_by,

@@ -57,11 +57,9 @@ class Knob(Watcher):
         kernel = self.kernel
         for root in kernel.root_stable_tree:
             for entry in root:
-                raise self.convicts(
-                    "node_in_tree", f"{changed[0]}, and {entry} is still in {root.name}", about=(entry,)
-                )
+                raise self.finding("node_in_tree", f"{changed[0]}, and {entry} is still in {root.name}", about=(entry,))
         for node in kernel.migrate_nodes:
-            raise self.convicts(
+            raise self.finding(
                 "node_on_migrate_nodes", f"{changed[0]}, and {node} is still on migrate_nodes", about=(node,)
             )
 

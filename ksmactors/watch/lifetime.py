@@ -42,7 +42,7 @@ class Lifetime(Watcher):
         for node in kernel.nodes:
             for frame in node.frames:
                 if frame.refcount and frame is not kernel.zero_page:
-                    raise self.convicts(
+                    raise self.finding(
                         "leaked_frame",
                         f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
                         "and all processes have exited",
@@ -50,26 +50,26 @@ class Lifetime(Watcher):
                     )
         if kernel.swap.used:
             message = f"{len(kernel.swap.used)} swap slots are left"
-            raise self.convicts("leaked_swap_slot", message, about=tuple(kernel.swap.used.values())[:1])
+            raise self.finding("leaked_swap_slot", message, about=tuple(kernel.swap.used.values())[:1])
         if kernel.ksm_rmap_items or kernel.mm_slots_hash:
-            raise self.convicts(
+            raise self.finding(
                 "leaked_rmap_item",
                 f"{kernel.ksm_rmap_items} rmap_items and {len(kernel.mm_slots_hash)} mm_slots are left",
             )
         for mm in kernel.address_spaces:
             if mm.alive:
                 message = f"mm {mm.name} has {mm.users} users and {mm.count} holds left"
-                raise self.convicts("leaked_mm", message, about=(mm,))
+                raise self.finding("leaked_mm", message, about=(mm,))
         for anon_vma in kernel.anon_vmas:
             if anon_vma.alive:
-                raise self.convicts(
+                raise self.finding(
                     "leaked_anon_vma",
                     f"anon_vma {anon_vma.number} has {anon_vma.refcount} references left",
                     about=(anon_vma,),
                 )
         placed = self._placed_nodes()
         if kernel.nodes_allocated - kernel.nodes_freed != placed:
-            raise self.convicts(
+            raise self.finding(
                 "leaked_stable_node",
                 f"{kernel.nodes_allocated - kernel.nodes_freed} stable nodes are alive, {placed} are in a tree or on "
                 "migrate_nodes",

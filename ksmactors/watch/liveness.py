@@ -51,7 +51,7 @@ class Liveness(Watcher):
     def at_rest(self) -> None:
         if asleep_with_work(self.kernel):
             names = ", ".join(slot.mm.name for slot in self.kernel.mm_slots_hash.values() if slot.mm is not None)
-            raise self.convicts(
+            raise self.finding(
                 "asleep_with_work",
                 f"ksmd sleeps on ksm_thread_wait although run is 1 and there is something to scan: {names}",
                 where="ksm_scan_thread",

@@ -46,7 +46,7 @@ class Locality(Watcher):
         nid, other = pfn // kernel.frames_per_node, kpfn // kernel.frames_per_node
         if err or kernel.ksm_merge_across_nodes or nid == other:
             return
-        raise self.convicts(
+        raise self.finding(
             "merged_across_nodes",
             f"{mm} had pfn {pfn} on node {nid}, and now maps the KSM page pfn {kpfn} on node {other}",
             where="replace_page",

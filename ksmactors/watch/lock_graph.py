@@ -45,7 +45,7 @@ class LockGraph:
     def merge(self, edges: Iterable[Edge], seed: int) -> list[list[Edge]]:
         """Add the edges of a schedule: the circles that they close."""
         new = [edge for edge in edges if (edge.held, edge.taken) not in self.edges]
-        return [circle for edge in new if (circle := self.add(edge._replace(seed=seed)))]
+        return [cycle for edge in new if (cycle := self.add(edge._replace(seed=seed)))]
 
     def _reaches(self, start: str, goal: str) -> bool:
         return start == goal or bool(self._path(start, goal))
@@ -64,16 +64,16 @@ class LockGraph:
         return []
 
 
-def describe(circle: list[Edge]) -> str:
+def describe(cycle: list[Edge]) -> str:
     """A circle as a message."""
-    return f"locks are taken in a circle, though nobody is caught in it here: {'; '.join(map(str, circle))}"
+    return f"locks are taken in a circle, though nobody is caught in it here: {'; '.join(map(str, cycle))}"
 
 
-def where(circle: list[Edge]) -> str:
+def where(cycle: list[Edge]) -> str:
     """The functions in which a circle's locks are taken: the same wherever one starts."""
-    return "+".join(sorted({edge.taken_in for edge in circle}))
+    return "+".join(sorted({edge.taken_in for edge in cycle}))
 
 
-def signature(watcher: str, circle: list[Edge]) -> str:
+def signature(watcher: str, cycle: list[Edge]) -> str:
     """The signature of the finding about a circle."""
-    return f"{watcher}/lock_order_cycle@{where(circle)}"
+    return f"{watcher}/lock_order_cycle@{where(cycle)}"

@@ -91,9 +91,9 @@ class LockOrder(Watcher, Observer):
             if held == taken:
                 self._same_class(actor, other, lock)
                 continue
-            circle = self.graph.add(Edge(held, taken, self._taken_in[actor.number, other], place, actor.name))
-            if circle:
-                raise self.convicts("lock_order_cycle", describe(circle), where=where(circle))
+            cycle = self.graph.add(Edge(held, taken, self._taken_in[actor.number, other], place, actor.name))
+            if cycle:
+                raise self.finding("lock_order_cycle", describe(cycle), where=where(cycle))
 
     def _same_class(self, actor: Actor, other: object, lock: object) -> None:
         taken = self._class(lock)
@@ -110,7 +110,7 @@ class LockOrder(Watcher, Observer):
         return known
 
     def _breach(self, actor: Actor, other: object, lock: object, kind: str, why: str) -> Finding:
-        return self.convicts(
+        return self.finding(
             kind,
             f"{actor.name} takes {name_of(lock)} in {actor.place} while it holds {name_of(other)} from "
             f"{self._taken_in[actor.number, other]} ({why})",
@@ -119,7 +119,7 @@ class LockOrder(Watcher, Observer):
 
     def _waits_to_merge(self, actor: Actor, lock: object) -> Finding:
         message = f"{actor.name} waits for {name_of(lock)} in {actor.place}: a busy page is for another time (L2)"
-        return self.convicts("waits_to_merge", message, where=actor.place)
+        return self.finding("waits_to_merge", message, where=actor.place)
 
 
 def lock_class(lock: object) -> str:

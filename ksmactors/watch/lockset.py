@@ -145,7 +145,7 @@ class Lockset(Watcher, Observer):
     def _unprotected(self, actor: Actor, obj: object, field: object, known: Field) -> Exception:
         number, place, step = known.last
         before = f"step {step}, by {self.machine.conductor.actors[number].name} in {place}" if place else "the first"
-        finding = self.convicts(
+        finding = self.finding(
             "no_common_lock",
             f"{actor.name} touches {named(obj, field)} in {actor.place} at step {actor.step}, and holds none of the "
             f"locks that all accesses have had in common up to {before}",

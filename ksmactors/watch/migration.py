@@ -62,7 +62,7 @@ class MigrationEntries(Watcher):
     def _check(self) -> None:
         for (_, address), (mm, page) in self._entries.items():
             if page.owner is None:
-                raise self.convicts(
+                raise self.finding(
                     "stranded_entry",
                     f"{mm.name} has a migration entry at {address:#x} for pfn {page.pfn}, whose migration has ended",
                     where="remove_migration_ptes",

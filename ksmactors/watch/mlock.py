@@ -77,7 +77,7 @@ class MlockKept(Watcher):
         if pte.frame.is_ksm:
             self._under_way[mm.number, address] = HandOver(mm, address, before.frame, pte.frame, pte.frame.mlocked)
         elif not pte.frame.mlocked:
-            raise self.convicts(
+            raise self.finding(
                 "copy_not_locked",
                 f"{mm.name} has locked {address:#x}, but the copy that it gets, pfn {pte.frame.pfn}, is not Mlocked",
                 about=(before.frame, pte.frame),
@@ -103,7 +103,7 @@ class MlockKept(Watcher):
         kind, wrong = "old_page_kept", f"pfn {one.page.pfn}, which was there, is Mlocked as before"
         if not one.marked:
             kind, wrong = "not_handed_over", f"pfn {one.kpage.pfn}, which took the place of a locked page, is not"
-        raise self.convicts(
+        raise self.finding(
             kind,
             f"{one.mm.name} has locked {one.address:#x}, but {wrong}",
             where="try_to_merge_one_page",

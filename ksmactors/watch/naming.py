@@ -66,7 +66,7 @@ class Naming(Watcher):
         for frame in naming:
             if frame.refcount > 0 and frame.owner is None:
                 message = f"pfn {frame.pfn} names {node}, whose kpfn is {node.kpfn}"
-                raise self.convicts("not_mutual", message, where=UNLOCK, other=node.moved_by, about=(node,))
+                raise self.finding("not_mutual", message, where=UNLOCK, other=node.moved_by, about=(node,))
         if not naming:
             self._cleared.add(node.number)  # a stale node stays one: nobody finds it to make a page name it
 
@@ -75,11 +75,11 @@ class Naming(Watcher):
         while item is not None:
             if item.flag != STABLE_FLAG or item.head is not node:
                 message = f"{item} on the hlist of {node} names {item.head}, flag {item.flag:#x}"
-                raise self.convicts("bad_hlist", message, where=UNLOCK, about=(node,))
+                raise self.finding("bad_hlist", message, where=UNLOCK, about=(node,))
             items, item = items + 1, item.hnext
         if isinstance(node, DupNode) and node.rmap_hlist_len != items:
             message = f"{node} has {items} rmap_items, but rmap_hlist_len {node.rmap_hlist_len}"
-            raise self.convicts("bad_hlist", message, where=UNLOCK, about=(node,))
+            raise self.finding("bad_hlist", message, where=UNLOCK, about=(node,))
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
@@ -116,7 +116,7 @@ class Naming(Watcher):
             return
         for page in self._frames():
             if page.mapping is node.mapping and page.refcount > 0:
-                raise self.convicts(
+                raise self.finding(
                     "freed_while_named",
                     f"{node} was freed while pfn {page.pfn}, with {page.mapcount} mappings, names it",
                     other=node.moved_by,
@@ -128,7 +128,7 @@ class Naming(Watcher):
             return
         node = pte.frame.stable_node
         if isinstance(node, StableNode) and not node.alive:
-            raise self.convicts(
+            raise self.finding(
                 "maps_freed_node",
                 f"{mm.name} maps pfn {pte.frame.pfn} at {address:#x}, which names {node}: that one has been freed",
                 other=node.moved_by,
@@ -142,4 +142,4 @@ class Naming(Watcher):
             node = frame.stable_node
             if frame.refcount > 0 and isinstance(node, StableNode) and not node.alive:
                 message = f"pfn {frame.pfn}, with {frame.refcount} references, names {node}: that one has been freed"
-                raise self.convicts("maps_freed_node", message, where="none", other=node.moved_by, about=(node, frame))
+                raise self.finding("maps_freed_node", message, where="none", other=node.moved_by, about=(node, frame))

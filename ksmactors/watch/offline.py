@@ -56,7 +56,7 @@ class OfflineFrames(Watcher):
         absent = self.kernel.absent_ranges()
         for node in placed_nodes(self.kernel):
             if any(node.kpfn in pfns for pfns in absent):
-                raise self.convicts(
+                raise self.finding(
                     "node_of_absent_frame",
                     f"{node} names a frame that is offline",
                     where="ksm_check_stable_tree",
@@ -68,7 +68,7 @@ class OfflineFrames(Watcher):
             return
         node = self.kernel.nodes[pfn // self.kernel.frames_per_node]
         for frame in node.in_use(range(pfn, pfn + pages)):
-            raise self.convicts(
+            raise self.finding(
                 "used_while_absent",
                 f"pfn {frame.pfn} has {frame.refcount} references when its memory comes back",
                 where="online_pages",

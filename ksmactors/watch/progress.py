@@ -17,13 +17,13 @@ FUTILE: Final = frozenset(
 ) | {ev.LOCK_WAIT, ev.MIGRATION_ENTRY_WAIT, ev.BREAK_KSM, ev.CALC_CHECKSUM, ev.KSM_START_SCAN, ev.KSM_STOP_SCAN}
 """Events that somebody may go on causing without getting anywhere: attempts, waits, and scans that change nothing."""
 
-SHARE: Final = 2
+STEPS_SHARE: Final = 2
 """What part of all steps must be in vain: one half."""
 
 IDLE_SCANS: Final = 10
 """So many full scans on end that change nothing are no progress: the first may still be on their way through memory."""
 
-ENOUGH: Final = 100_000
+STEPS_MIN: Final = 100_000
 """Fewer steps than this prove nothing: fork copies a large process without a word."""
 
 
@@ -79,12 +79,12 @@ class Progress(Watcher):
     @override
     def at_step_limit(self, limit: StepLimit) -> None:
         conductor = self.kernel.conductor
-        many = max(conductor.max_steps // SHARE, ENOUGH)
+        many = max(conductor.max_steps // STEPS_SHARE, STEPS_MIN)
         silent = conductor.step - self._step
         scanning = self._idle_scans < IDLE_SCANS and self.kernel.pages_scanned - self._scanned >= silent // PAGE_STEPS
         if silent >= many and not scanning:
             names = ", ".join(actor.name for actor in conductor.ready)
-            raise self.convicts(
+            raise self.finding(
                 "livelock",
                 f"nothing but attempts for {silent} steps, by {names}",
                 where=kernel_function_of(limit),
@@ -92,7 +92,7 @@ class Progress(Watcher):
         turns = conductor.tape.turns[-many:]
         for actor in conductor.ready if len(turns) == many and conductor.strategy.fair else ():
             if self._starved(actor, turns):
-                raise self.convicts(
+                raise self.finding(
                     "starvation",
                     f"{actor.name} was ready at each of the last {many} choices, and never chosen",
                     where=conductor.places.get(actor.number, "none"),

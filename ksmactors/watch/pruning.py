@@ -50,7 +50,7 @@ class Pruning(Watcher):
         doomed, self._doomed = self._doomed, []
         for node in doomed:
             if node.alive and node.migrating:
-                raise self.convicts(
+                raise self.finding(
                     "stale_node_kept",
                     f"{node} was on migrate_nodes without a page when the scan started, and still is",
                     where="scan_get_next_rmap_item",

@@ -58,7 +58,7 @@ class References(Watcher):
     def _at_unlock(self) -> None:
         for frame in self._touched.values():
             if 0 <= frame.refcount < frame.mapcount:
-                raise self.convicts(
+                raise self.finding(
                     "too_few_references",
                     f"pfn {frame.pfn}: {frame.refcount} references, {frame.mapcount} mappings",
                     where=UNLOCK,
@@ -78,7 +78,7 @@ class References(Watcher):
                 mapped, cached = ptes[frame.pfn], frame.swap is not None
                 if frame.mapcount != mapped or frame.refcount != mapped + cached + waiting[frame.pfn]:
                     where = "in the swap cache" if cached else "in no cache"
-                    raise self.convicts(
+                    raise self.finding(
                         "wrong_count",
                         f"pfn {frame.pfn} is mapped by {mapped} entries and {where}, but has mapcount {frame.mapcount} "
                         f"and {frame.refcount} references",
@@ -89,7 +89,7 @@ class References(Watcher):
         for slot in kernel.swap.used.values():
             if slot.count != entries[slot.number]:
                 message = f"{slot} is named by {entries[slot.number]} entries, but its count is {slot.count}"
-                raise self.convicts("wrong_swap_count", message, about=(slot,))
+                raise self.finding("wrong_swap_count", message, about=(slot,))
 
     @override
     def probe(self, finding: Finding) -> Probe | None:

@@ -68,7 +68,7 @@ class Refinement(Watcher):
         self.model.write((mm.number, address), page.content)
         for number, other in self._sharers.get(page.pfn, {}):
             if (number, other) != (mm.number, address):
-                raise self.convicts(
+                raise self.finding(
                     "shared_write",
                     f"{mm.name} writes pfn {page.pfn} at {address:#x}, which is mapped at {other:#x} by another",
                     about=(page,),
@@ -145,7 +145,7 @@ class Refinement(Watcher):
         else:
             return
         message = f"{mm} has had pfn {pfn} become a KSM page, which {wrong}"
-        raise self.convicts("unlawful_merge", message, where="try_to_merge_with_ksm_page")
+        raise self.finding("unlawful_merge", message, where="try_to_merge_with_ksm_page")
 
     def _judge(self) -> None:
         """Whether the entry that was changed last may map what it maps."""
@@ -162,7 +162,7 @@ class Refinement(Watcher):
                 wrong = ""
         if wrong:
             message = f"{mm.name} has come to share pfn {page.pfn} at {address:#x}, which {wrong}"
-            raise self.convicts("unlawful_merge", message, about=(page,))
+            raise self.finding("unlawful_merge", message, about=(page,))
 
     def _merge(self, mm: AddressSpace, address: int, page: Frame, others: list[Place]) -> str:
         """KSM must have had a page join others; if it must not, why."""
@@ -195,6 +195,6 @@ class Refinement(Watcher):
             page = self.kernel.pfn_to_page(pfn)
             if page is not self.kernel.zero_page and not self.model.one_version(sharers):
                 names = " and ".join(mm.name for mm in sharers.values())
-                raise self.convicts(
+                raise self.finding(
                     "wrong_partition", f"{names} share pfn {pfn}, and must not", where="quiescence", about=(page,)
                 )

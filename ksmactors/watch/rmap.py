@@ -53,7 +53,7 @@ class ReverseMapping(Watcher):
                     found[page.pfn] = self._walk(page)
                 if (mm.number, address) not in found[page.pfn]:
                     kind = "lost_mapping" if page.stable_node is not None else "half_ksm_page"
-                    raise self.convicts(
+                    raise self.finding(
                         kind,
                         f"{mm.name} maps the KSM page pfn {page.pfn} on node {page.nid} at {address:#x}, where reverse "
                         f"mapping does not find it: {self._why(mm, address, page)}",
@@ -72,7 +72,7 @@ class ReverseMapping(Watcher):
             and any(vma.mm is mm and vma.address_of(page.index) == address for vma in anon_vma.vmas)
         ):
             return
-        raise self.convicts(
+        raise self.finding(
             "lost_anon_mapping",
             f"{mm.name} maps pfn {page.pfn} at {address:#x}, where its anon_vma does not lead",
             where="rmap_walk",

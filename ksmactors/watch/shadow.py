@@ -130,14 +130,14 @@ class ShadowMemory(Watcher):
     def stored(self, pin: IoPin) -> None:
         page = pin.page
         if page.is_ksm:
-            raise self.convicts(
+            raise self.finding(
                 "store_to_ksm_page",
                 f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and which is a KSM page by now",
                 about=(page,),
                 names=(_place_of_pin(pin),),
             )
         if self._pins[pin] is Ownership.OWN and not self._is_there(pin):
-            raise self.convicts(
+            raise self.finding(
                 "lost_write",
                 f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and does not map at "
                 f"{pin.address:#x} any more: the store is lost",
@@ -150,7 +150,7 @@ class ShadowMemory(Watcher):
     def fetched(self, pin: IoPin) -> None:
         expected = self._shadow.get((pin.mm.number, pin.address), self._zero)
         if self._pins[pin] is Ownership.OWN and pin.page.content is not expected:
-            raise self.convicts(
+            raise self.finding(
                 "stale_read",
                 f"a device reads {pin.page.content} from pfn {pin.page.pfn}, which {pin.mm.name} has pinned, but the "
                 f"process last wrote {expected} at {pin.address:#x}",
@@ -176,7 +176,7 @@ class ShadowMemory(Watcher):
         content = slot.page.content if slot.page is not None and slot.uptodate else slot.content
         expected = self._shadow.get((mm.number, address), self._zero)
         if content is not expected:
-            raise self.convicts(
+            raise self.finding(
                 "lost_write",
                 f"{mm.name} would read {content} from {slot} at {address:#x}, but last wrote {expected}",
                 about=(slot,),
@@ -186,7 +186,7 @@ class ShadowMemory(Watcher):
     def _check(self, mm: AddressSpace, address: int, page: Frame) -> None:
         expected = self._shadow.get((mm.number, address), self._zero)
         if page.content is not expected:
-            raise self.convicts(
+            raise self.finding(
                 "lost_write",
                 f"{mm.name} reads {page.content} at {address:#x} (pfn {page.pfn}), but last wrote {expected}",
                 other=page.writer,

@@ -91,7 +91,7 @@ class Trees(Watcher):
         return Probe(wrong)
 
     def _unsound(self, kind: str, message: str, root: object) -> Finding:
-        return self.convicts(kind, message, where=UNLOCK, about=(root,))
+        return self.finding(kind, message, where=UNLOCK, about=(root,))
 
     def _red_black(self, root: ContentTree[StableNode] | ContentTree[RmapItem]) -> None:
         if root.root is not None and (root.root.rb_red or root.root.rb_parent is not None):

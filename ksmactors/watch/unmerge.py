@@ -68,7 +68,7 @@ class Unmerged(Watcher):
     def _counters(self) -> None:
         kernel = self.kernel
         if kernel.ksm_rmap_items:
-            raise self.convicts("items_left", f"{kernel.ksm_rmap_items} rmap_items are left after run=2")
+            raise self.finding("items_left", f"{kernel.ksm_rmap_items} rmap_items are left after run=2")
         left = {
             "pages_shared": kernel.ksm_pages_shared,
             "pages_sharing": kernel.ksm_pages_sharing,
@@ -77,7 +77,7 @@ class Unmerged(Watcher):
         }
         for name, value in left.items():
             if value:
-                raise self.convicts("wrong_counter", f"{name} is {value} after run=2")
+                raise self.finding("wrong_counter", f"{name} is {value} after run=2")
 
     def _entries(self) -> None:
         for mm in self.kernel.address_spaces:
@@ -86,7 +86,7 @@ class Unmerged(Watcher):
             for address, pte in mm.ptes.items():
                 vma = mm.vma_at(address) if pte.frame.is_ksm else None
                 if vma is not None and vma.mergeable:
-                    raise self.convicts(
+                    raise self.finding(
                         "ksm_page_left",
                         f"{mm.name} maps the KSM page pfn {pte.frame.pfn} at {address:#x} after run=2",
                         about=(pte.frame, mm),
@@ -107,4 +107,4 @@ class Unmerged(Watcher):
         excused = {node.nid for node in self._refused if not node.migrating}
         trees = (entry for root in kernel.root_stable_tree if root.nid not in excused for entry in root)
         for entry in (*trees, *(node for node in kernel.migrate_nodes if node not in self._refused)):
-            raise self.convicts("node_left", f"{entry} is left after run=2, and nobody maps its page", about=(entry,))
+            raise self.finding("node_left", f"{entry} is left after run=2, and nobody maps its page", about=(entry,))

@@ -36,7 +36,7 @@ class Warnings(Watcher):
 
     def _warned(self, function: str, message: str) -> None:
         known = KNOWN if function == "remove_stable_node" else ""
-        raise self.convicts("kernel_warning", message + known, where=function, about=(self.kernel.warned_of,))
+        raise self.finding("kernel_warning", message + known, where=function, about=(self.kernel.warned_of,))
 
     @override
     def probe(self, finding: Finding) -> Probe | None:

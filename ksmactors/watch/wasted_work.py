@@ -52,7 +52,7 @@ class Economy(Watcher):
 
     def _checked(self, node: StableNode) -> None:
         if node.nid < self._tree:
-            raise self.convicts(
+            raise self.finding(
                 "tree_revisited",
                 f"tree {node.nid} is looked through again because of what was removed from tree {self._tree}",
                 where="ksm_check_stable_tree",
@@ -72,7 +72,7 @@ class Economy(Watcher):
         mm, address, in_hand = self._in_hand
         page, moved = frame_at(self.kernel, in_hand), frame_at(self.kernel, pfn)
         if page is not None and moved is not None and page.content is not moved.content:
-            raise self.convicts(
+            raise self.finding(
                 "search_given_up",
                 f"the search for the page of {mm} at {address:#x} ended at pfn {pfn} on node {nid}, "
                 "which is not equal to it",

@@ -77,7 +77,7 @@ class Writable(Watcher):
         return pte is not None and pte.write and not pte.migration and pte.frame.is_ksm
 
     def _writable(self, mm: AddressSpace, address: int, page: Frame) -> Exception:
-        return self.convicts(
+        return self.finding(
             "writable_ksm_page",
             f"{mm.name} maps the KSM page pfn {page.pfn} writable at {address:#x}",
             about=(page,),

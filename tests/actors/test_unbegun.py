@@ -66,9 +66,9 @@ def test_killers_and_freezers(perform: Perform) -> None:
 
     async def play(host: Host) -> None:
         process: Process = host.process("A", node=0)
-        crew = process.crew
-        crew.spawn("killer/1", crew.misfortune.kill, "A", process.kill)
-        crew.spawn("freezer/1", crew.misfortune.freeze)
+        kthreads = process.kthreads
+        kthreads.spawn("killer/1", kthreads.nemesis.kill, "A", process.kill)
+        kthreads.spawn("freezer/1", kthreads.nemesis.freeze)
         raise Enough
 
     silent(lambda: perform(play, strategy=Kept()))

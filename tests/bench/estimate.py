@@ -14,9 +14,9 @@ from typing import Any
 
 from ksmactors.conformance.live_ksm import PROC, LiveKsm
 from ksmactors.errors import KsmActorsError
-from ksmactors.estimate.estimate_result import Answer, Question
+from ksmactors.estimate.estimate_result import EstimateResult, EstimateSettings
 from ksmactors.estimate.protocol import Knobs
-from ksmactors.estimate.reader import Gathering, Request
+from ksmactors.estimate.reader import Reader, Request
 from ksmactors.mm.const import PAGE_SIZE
 from tests.bench.measure import cpu_seconds
 
@@ -43,12 +43,12 @@ def write_pages(path: Path) -> None:
             file.write(b"".join(((number * GOLDEN) % (1 << 64)).to_bytes(8, "big") + body for number in numbers))
 
 
-def estimate(path: Path) -> Answer:
+def estimate(path: Path) -> EstimateResult:
     """All of the work of `ksmactors estimate FILE` but the printing."""
-    gathering = Gathering(Request([str(path)], []), lambda *_: None)
+    gathering = Reader(Request([str(path)], []), lambda *_: None)
     gathering.read()
-    question = Question("series", 2, "interleave", 10, 100, 20, Knobs())
-    return Answer.of(question, gathering.census, gathering.sources, gathering.problems)
+    question = EstimateSettings("series", 2, "interleave", 10, 100, 20, Knobs())
+    return EstimateResult.of(question, gathering.census, gathering.sources, gathering.problems)
 
 
 def bytes_a_page(path: Path) -> float:

@@ -37,7 +37,7 @@ from ksmactors.history.mutants import MUTANTS
 from ksmactors.injection import describe_injection
 from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
@@ -138,9 +138,9 @@ def big_subjects(case: Case) -> Iterator[Subject]:
 async def first_found(subject: Subject, schedules: int, variant: str = "") -> Outcome | None:
     """The first schedule of the default strategy that finds anything but what is found in the same way without the
     variant: some kernels have defects of their own."""
-    preparing, known = Preparing(run_schedule), await own_defects(subject, schedules, variant)
+    calibration, known = Calibration(run_schedule), await own_defects(subject, schedules, variant)
     for seed in range(schedules):
-        outcome = await run_schedule(subject, seed, "portfolio", preparing=preparing, keep=True)
+        outcome = await run_schedule(subject, seed, "portfolio", calibration=calibration, keep=True)
         if outcome.verdict is Verdict.FINDING and signature_of(outcome) not in known:
             return outcome
     return None
@@ -155,9 +155,9 @@ async def own_defects(subject: Subject, schedules: int, variant: str) -> set[str
         subject.name, params=dict(subject.params), kernel=subject.kernel, without=without, with_=with_,
         inject=describe_injection(dict(subject.inject)),
     )  # fmt: skip
-    preparing, found = Preparing(run_schedule), set()
+    calibration, found = Calibration(run_schedule), set()
     for seed in range(schedules * AS_OFTEN):
-        found.add(signature_of(await run_schedule(plain, seed, "portfolio", preparing=preparing, known=found)))
+        found.add(signature_of(await run_schedule(plain, seed, "portfolio", calibration=calibration, known=found)))
     return found
 
 
@@ -166,19 +166,19 @@ async def rows_of(variant: str) -> list[Row]:
     rows, wanted = [], to_be_named(layer_of(variant))
     for case in cases_with(variant):
         shown = (await show(case)).outcome
-        rows.append(await judged(variant, f"case {case.name}", shown, subject_of(case), wanted))
+        rows.append(await classified(variant, f"case {case.name}", shown, subject_of(case), wanted))
         subject = subject_of(case)
         found = await first_found(subject, LITMUS_SCHEDULES, variant)
         if found is not None:
-            rows.append(await judged(variant, subject.name, found, subject, wanted))
+            rows.append(await classified(variant, subject.name, found, subject, wanted))
     for subject in big_subjects(cases_with(variant)[0]):
         found = await first_found(subject, BIG_SCHEDULES, variant)
         if found is not None:
-            rows.append(await judged(variant, subject.name, found, subject, wanted))
+            rows.append(await classified(variant, subject.name, found, subject, wanted))
     return rows
 
 
-async def judged(variant: str, run: str, outcome: Outcome, subject: Subject, wanted: set[str]) -> Row:
+async def classified(variant: str, run: str, outcome: Outcome, subject: Subject, wanted: set[str]) -> Row:
     """One finding, explained, and whether it names what it should."""
     explained = await explain(outcome, subject)
     lines = tuple(described(Found(explained))[:LINES])
@@ -215,7 +215,7 @@ async def others() -> list[Row]:
             subject = make_subject(workload, params=params, with_=(name,))
             found = await first_found(subject, BIG_SCHEDULES)
             if found is not None:
-                rows.append(await judged(cls.__name__, workload, found, subject, to_be_named(cls)))
+                rows.append(await classified(cls.__name__, workload, found, subject, to_be_named(cls)))
     return rows
 
 

@@ -24,8 +24,8 @@ from typing import Any, Final
 import trio
 
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.interleave.task_pool import open_troupe
-from ksmactors.run.calibration import Preparing
+from ksmactors.interleave.task_pool import open_task_pool
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 from tests.bench.shapes import SHAPES, Shape, World
@@ -256,11 +256,11 @@ def _campaign_rate(strategy: str, model: str) -> float:
 
 def _search(strategy: str, model: str, seed: int, budget: int) -> tuple[int, bool]:
     async def look() -> tuple[int, bool]:
-        subject, preparing = _SUBJECTS[model], Preparing(run_schedule)
-        async with open_troupe() as troupe:
+        subject, calibration = _SUBJECTS[model], Calibration(run_schedule)
+        async with open_task_pool() as task_pool:
             for count in range(1, budget + 1):
                 outcome = await run_schedule(
-                    subject, seed + count, strategy, preparing=preparing, troupe=troupe, known=_ALL
+                    subject, seed + count, strategy, calibration=calibration, task_pool=task_pool, known=_ALL
                 )
                 if outcome.defect is not None:
                     return count, True

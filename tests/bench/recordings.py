@@ -18,7 +18,7 @@ from typing import Any, Final
 import trio
 
 from ksmactors.conformance.compare import Comparison, Side, compare
-from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording
 from ksmactors.errors import UsageError
@@ -38,10 +38,10 @@ async def compared(kind: str, name: str, setting: Setting) -> Comparison:
     """A recording of the setting's kernel beside what the emulator does."""
     recording = read_recording(recording_file(kind, setting.kernel, name))
 
-    async def recorded(scenario: Scenario) -> Performance:
-        return Performance(scenario, recording.lines)
+    async def recorded(scenario: Scenario) -> Transcript:
+        return Transcript(scenario, recording.lines)
 
-    async def performed(scenario: Scenario) -> Performance:
+    async def performed(scenario: Scenario) -> Transcript:
         return await perform(scenario, replace(setting, nodes=recording.nodes))
 
     scenario = read_scenario(scenario_file(kind, setting.kernel, name))

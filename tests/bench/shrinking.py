@@ -29,7 +29,7 @@ from ksmactors.diagnose.shrink import MAX_SCHEDULES, shrink
 from ksmactors.errors import KsmActorsError, UsageError
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES as CORPUS
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
@@ -65,9 +65,9 @@ def subjects(case: Case) -> Iterator[tuple[Subject, int]]:
 
 async def first_found(case: Case, subject: Subject, schedules: int) -> Outcome | None:
     """The first schedule of the default strategy that finds something: on a case's own litmus test, the case."""
-    preparing = Preparing(run_schedule)
+    calibration = Calibration(run_schedule)
     for seed in range(FAR_APART, FAR_APART + schedules):
-        outcome = await run_schedule(subject, seed, "portfolio", preparing=preparing, keep=True)
+        outcome = await run_schedule(subject, seed, "portfolio", calibration=calibration, keep=True)
         own = subject.name not in BIG
         if outcome.verdict is Verdict.FINDING and (not own or case.explains(signature_of(outcome))):
             return outcome

@@ -13,7 +13,7 @@ import pytest
 import ksmactors
 from ksmactors.campaign.explore import MAX_STEPS, Budget, Exploration, exploring, make_search
 from ksmactors.campaign.state_file import perform, state_file
-from ksmactors.campaign.summary import Tally
+from ksmactors.campaign.summary import Summary
 from ksmactors.campaign.verdicts import Bounded, Convicted, Exhausted, Inconclusive, Sampled
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.model import Int, Model, Table
@@ -151,7 +151,7 @@ def test_the_state_is_kept_now_and_then(tmp_path: Path) -> None:
     path = state_file(exploration)
     assert path is not None
 
-    def on_schedule(tally: Tally) -> None:
+    def on_schedule(tally: Summary) -> None:
         if path.exists():
             kept.append(orjson.loads(path.read_bytes()))
 

@@ -23,7 +23,7 @@ from ksmactors.campaign import corpus
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli import COMMANDS, cli, main
 from ksmactors.conformance.compare import Comparison
-from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
 from ksmactors.run.subject import make_subject
@@ -169,7 +169,7 @@ async def _unseen(measure: Any, *args: Any, on_row: Callable[[corpus.Row], None]
 
 
 async def _not_run(scenario: Scenario, *_: Any) -> Comparison:
-    return Comparison(scenario, None, Performance(scenario, ()), not_run="needs more")
+    return Comparison(scenario, None, Transcript(scenario, ()), not_run="needs more")
 
 
 def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ksmactors.cli import conform_sides, main
 from ksmactors.conformance import emulator
-from ksmactors.conformance.emulator import Performance, Setting
+from ksmactors.conformance.emulator import Setting, Transcript
 from ksmactors.conformance.emulator_driver import OPERATIONS
 from ksmactors.conformance.language import Scenario
 from ksmactors.errors import Finding, StepLimit
@@ -152,9 +152,9 @@ def test_a_scenario_that_fails_does_not_take_the_others_down(
     """A finding is a finding, a livelock is inconclusive; the next scenario is performed all the same."""
     real = emulator.perform
 
-    async def perform(scenario: Scenario, setting: Setting) -> Performance:
+    async def perform(scenario: Scenario, setting: Setting) -> Transcript:
         if scenario.name == "01_merge2":
-            return Performance(scenario, ("= half",), failure=failure)
+            return Transcript(scenario, ("= half",), failure=failure)
         return await real(scenario, setting)
 
     monkeypatch.setattr(conform_sides, "perform", perform)
@@ -182,7 +182,7 @@ def test_an_interrupt_keeps_what_was_done(capsys: pytest.CaptureFixture[str], mo
     """Ctrl-C in the second scenario: the first one's verdict is reported, the status is 130."""
     real = emulator.perform
 
-    async def perform(scenario: Scenario, setting: Setting) -> Performance:
+    async def perform(scenario: Scenario, setting: Setting) -> Transcript:
         if scenario.name != "01_merge2":
             raise KeyboardInterrupt
         return await real(scenario, setting)

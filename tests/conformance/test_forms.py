@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.language import parse
 from ksmactors.errors import ScenarioError, UsageError
 
@@ -20,7 +20,7 @@ mergeable B r
 """
 
 
-async def performed(text: str, setting: Setting | None = None) -> Performance:
+async def performed(text: str, setting: Setting | None = None) -> Transcript:
     return await perform(parse(text, name="small"), setting or Setting("v3.9"))
 
 

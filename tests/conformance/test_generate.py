@@ -13,7 +13,7 @@ import pytest
 from ksmactors.cli import conform_sides, main
 from ksmactors.conformance.compare import Comparison, Side, compare
 from ksmactors.conformance.contents import Contents, wrong_checks
-from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.generate import generate
 from ksmactors.conformance.language import Scenario, parse, read_scenario
@@ -144,13 +144,13 @@ async def test_shrinking_stops_when_it_was_tried_often_enough() -> None:
 def differs_after(name: str) -> Side:
     """A side that has every counter wrong once an operation of that name has been performed."""
 
-    async def wrong(scenario: Scenario) -> Performance:
+    async def wrong(scenario: Scenario) -> Transcript:
         performance = await perform(scenario, Setting("v3.9", 1))
         lines, seen = [], False
         for line in performance.lines:
             seen = seen or line.startswith(f"> {name} ")
             lines.append(line.replace("shared=", "shared=1") if seen else line)
-        return Performance(scenario, tuple(lines))
+        return Transcript(scenario, tuple(lines))
 
     return Side("wrong", wrong)
 
@@ -201,11 +201,11 @@ async def test_a_live_kernel_has_a_second_try() -> None:
     scenario = parse("proc A\ncounters\n")
     said = ["= counters shared=1", "= counters shared=2", "= counters shared=1", "= counters shared=1"]
 
-    async def unsteady(scenario: Scenario) -> Performance:
-        return Performance(scenario, ("> proc A", "= ok", "> counters", said.pop()))
+    async def unsteady(scenario: Scenario) -> Transcript:
+        return Transcript(scenario, ("> proc A", "= ok", "> counters", said.pop()))
 
-    async def steady(scenario: Scenario) -> Performance:
-        return Performance(scenario, ("> proc A", "= ok", "> counters", "= counters shared=2"))
+    async def steady(scenario: Scenario) -> Transcript:
+        return Transcript(scenario, ("> proc A", "= ok", "> counters", "= counters shared=2"))
 
     live, emulated = Side("live", unsteady, live=True), Side("emulated", steady)
     assert (await compare(scenario, live, emulated)).verdict == "different"
@@ -219,7 +219,7 @@ async def test_a_live_kernel_has_a_second_try() -> None:
 async def test_a_crash_keeps_its_scenario(tmp_path: Path) -> None:
     """The file is named with the traceback."""
 
-    async def crash(scenario: Scenario) -> Performance:
+    async def crash(scenario: Scenario) -> Transcript:
         raise RuntimeError("boom")
 
     with pytest.raises(RuntimeError) as caught:
@@ -251,10 +251,10 @@ def test_a_difference_is_reported_with_its_files(
 ) -> None:
     """Status 1, the diff on standard output, and on standard error where it is and how long."""
 
-    async def wrong(scenario: Scenario, setting: Setting) -> Performance:
+    async def wrong(scenario: Scenario, setting: Setting) -> Transcript:
         if setting.walking and kind == "finding":
-            return Performance(scenario, (), failure=Finding("deadlock", "deadlock", "f", "nobody can move"))
-        return Performance(scenario, ("> proc A", "= ok" if setting.walking else "= no"))
+            return Transcript(scenario, (), failure=Finding("deadlock", "deadlock", "f", "nobody can move"))
+        return Transcript(scenario, ("> proc A", "= ok" if setting.walking else "= no"))
 
     monkeypatch.setattr(conform_sides, "perform", wrong)
     assert main(["conform", "--random", "1", "--out", str(tmp_path)]) == 1

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from ksmactors.cli import main
-from ksmactors.conformance.emulator import Around, Performance, Setting, perform
+from ksmactors.conformance.emulator import Around, Setting, Transcript, perform
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.places import atomic, inlined, places
 from ksmactors.errors import USAGE, ScenarioError
@@ -34,7 +34,7 @@ scan 2
 """A and B share a page, on any kernel after two scans."""
 
 
-async def performed(text: str, kernel: str = "v6.12") -> Performance:
+async def performed(text: str, kernel: str = "v6.12") -> Transcript:
     return await perform(parse(SHARED + text, name="holds"), Setting(kernel))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ksmactors.conformance.compare import Side, compare
-from ksmactors.conformance.emulator import Performance, Setting, perform
+from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording
 from tests.conformance.recorded import LUCK, recording_file, recordings, scenario_file
@@ -37,10 +37,10 @@ async def test_a_kernel_does_what_it_did(kind: str, kernel: str, name: str) -> N
     recording = read_recording(recording_file(kind, kernel, name))
     assert recording.kernel_name == kernel
 
-    async def recorded(scenario: Scenario) -> Performance:
-        return Performance(scenario, recording.lines)
+    async def recorded(scenario: Scenario) -> Transcript:
+        return Transcript(scenario, recording.lines)
 
-    async def performed(scenario: Scenario) -> Performance:
+    async def performed(scenario: Scenario) -> Transcript:
         return await perform(scenario, Setting(kernel, recording.nodes))
 
     scenario = read_scenario(scenario_file(kind, kernel, name))

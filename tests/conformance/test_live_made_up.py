@@ -19,7 +19,7 @@ import pytest
 from ksmactors.cli import conform as command
 from ksmactors.cli import main
 from ksmactors.conformance import live_guard
-from ksmactors.conformance.emulator import Performance
+from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.emulator_driver import OPERATIONS as EMULATED
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.live import INTERLEAVED, NOT_LIVE, OPERATIONS, memory_nodes
@@ -295,12 +295,12 @@ class MadeUp:
     def lacks(self, scenario: Scenario) -> str:
         return "" if scenario.name in self.performed else "needs something else"
 
-    def perform(self, scenario: Scenario) -> Performance:
+    def perform(self, scenario: Scenario) -> Transcript:
         if missing := self.lacks(scenario):
-            return Performance(scenario, (), missing=missing)
+            return Transcript(scenario, (), missing=missing)
         lines = read_recording(HERE / "results" / "v6.18" / "01_merge2.out").lines
         kept = (line for line in lines if not line.startswith("=     "))
-        return Performance(scenario, tuple(line.replace("> proc A", self.first_line) for line in kept))
+        return Transcript(scenario, tuple(line.replace("> proc A", self.first_line) for line in kept))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.shrink import _seen_again
 from ksmactors.diagnose.trying import Trials
 from ksmactors.interleave.schedule_string import Departure
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.model import Model, Table
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -79,7 +79,7 @@ def test_an_order_counts_what_happened_before() -> None:
     """What an actor reads happens after the write of another, and not after what that one does later."""
     order = Order()
     subject = make_subject(Apart)
-    trio.run(partial(run_schedule, subject, 0, "default", deciding=Follow((), slack=0), observing=order))
+    trio.run(partial(run_schedule, subject, 0, "default", deciding=ReplayByName((), slack=0), observing=order))
     one, two = order.names.index("one"), order.names.index("two")
     wants = [clock[one] for clock in order.clocks["two"]]
     own = [clock[two] for clock in order.clocks["two"]]

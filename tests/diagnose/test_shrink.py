@@ -23,10 +23,10 @@ from ksmactors.history.cases import CASES
 from ksmactors.interleave.schedule_string import decode, departures, encode
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.tape import ActorTape, Tape, draws_of_actors
 from ksmactors.model import Int, Model, Table
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
@@ -117,12 +117,12 @@ class Fickle(Lost):
 
 def first_found(subject: Subject, strategy: str = "random", *, prepared: bool = False, signature: str = "") -> Outcome:
     """The first schedule that finds something, or that signature; `prepared`: with a profile, as in a campaign."""
-    preparing = Preparing(run_schedule)
+    calibration = Calibration(run_schedule)
 
     async def search() -> Outcome:
         for seed in range(200):
             deciding = None if prepared else parse(strategy)
-            outcome = await run_schedule(subject, seed, strategy, deciding=deciding, preparing=preparing)
+            outcome = await run_schedule(subject, seed, strategy, deciding=deciding, calibration=calibration)
             if outcome.verdict is Verdict.FINDING and signature in ("", signature_of(outcome)):
                 return outcome
         raise AssertionError("not found")
@@ -226,7 +226,7 @@ def test_all_departures_of_a_big_finding_lead_to_it_again() -> None:
     assert len(given) > 200
     assert max(one.stuck for one in given) > 1
     tapes.append(ActorTape(draws_of_actors(tapes[0])))
-    again = trio.run(partial(run_schedule, subject, 0, "", deciding=Follow(given, slack=0), tape=tapes[1]))
+    again = trio.run(partial(run_schedule, subject, 0, "", deciding=ReplayByName(given, slack=0), tape=tapes[1]))
     assert tapes[1].turns == tapes[0].turns
     assert signature_of(again) == signature_of(found)
 

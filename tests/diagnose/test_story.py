@@ -6,7 +6,7 @@ from functools import partial
 
 import trio
 
-from ksmactors.diagnose.story import DEEDS, LINES, Chronicle
+from ksmactors.diagnose.story import LINES, OPERATIONS_MAX, ScheduleNarrator
 from ksmactors.interleave.schedule_string import Departure
 from ksmactors.model import Int, Model, Table
 from ksmactors.run.outcome import Defect, Outcome
@@ -47,7 +47,7 @@ class Meets(Model):
 
 def told(departures: list[Departure], *, about: tuple[object, ...] = (), **params: int) -> tuple[str, ...]:
     """The story of a schedule."""
-    chronicle = Chronicle()
+    chronicle = ScheduleNarrator()
     outcome: Outcome = trio.run(partial(
         run_schedule, make_subject(Meets, params=params), 0, "follow",
         deciding=chronicle.follower(departures), draws={}, observing=chronicle,
@@ -95,7 +95,7 @@ def test_it_stays_short() -> None:
     assert any("is stopped before it takes m" in line for line in story)
     long = next(line for line in story if line.startswith("writer") or ") writer" in line)
     assert "..., " in long
-    assert long.count("writes ") <= DEEDS
+    assert long.count("writes ") <= OPERATIONS_MAX
 
 
 def test_the_default_order_has_a_story_too() -> None:
@@ -122,7 +122,7 @@ def test_what_it_is_about_is_told() -> None:
             await table.meet({"first": writes(), **{f"other/{k}": nothing() for k in range(30)}})
 
     def story(about: list[object]) -> str:
-        chronicle = Chronicle()
+        chronicle = ScheduleNarrator()
         trio.run(partial(
             run_schedule, make_subject(Looks), 0, "follow", deciding=chronicle.follower([]), observing=chronicle
         ))  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ksmactors.estimate.estimate_result import Answer, Question
+from ksmactors.estimate.estimate_result import EstimateResult, EstimateSettings
 from ksmactors.estimate.page_index import Progress
 from ksmactors.estimate.protocol import Knobs
-from ksmactors.estimate.reader import Gathering, Request
+from ksmactors.estimate.reader import Reader, Request
 from ksmactors.mm.const import PAGE_SIZE
 
 
@@ -28,9 +28,9 @@ def silent(label: str, done: int, total: int | None) -> None:
 def read(
     *paths: object, pids: Sequence[int] = (), core: bool = False, nodes: int | None = None, spread: str | None = None,
     progress: Progress = silent,
-) -> Answer:  # fmt: skip
+) -> EstimateResult:  # fmt: skip
     """What the estimate says of files and processes."""
-    gathering = Gathering(Request([str(path) for path in paths], pids, core, nodes, spread), progress)
+    gathering = Reader(Request([str(path) for path in paths], pids, core, nodes, spread), progress)
     gathering.read()
-    question = Question("series", gathering.spread.nodes, gathering.spread.policy, 10, 100, 20, Knobs())
-    return Answer.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])
+    question = EstimateSettings("series", gathering.spread.nodes, gathering.spread.policy, 10, 100, 20, Knobs())
+    return EstimateResult.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from ksmactors.estimate.page_index import Census, Region
+from ksmactors.estimate.page_index import PageIndex, Region
 from ksmactors.estimate.protocol import Counters, Knobs, batches, converge
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate import emulated
@@ -24,7 +24,7 @@ def page(token: int) -> bytes:
 
 def estimated(areas: Sequence[Area], *, nodes: int, merge_across_nodes: int, knobs: Knobs = PLAIN) -> Counters:
     """What the estimate says of pages, as it says it of files and processes."""
-    census = Census(nodes)
+    census = PageIndex(nodes)
     volatile = 0
     for number, area in enumerate(areas):
         census.add_region(Region(f"p{number}", number, "", 0))

@@ -12,7 +12,7 @@ import pytest
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import PT_NOTE, is_core, read_core
 from ksmactors.estimate.files import FileReader
-from ksmactors.estimate.page_index import Census
+from ksmactors.estimate.page_index import PageIndex
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages, read, silent
@@ -112,7 +112,7 @@ def test_damage(path: Path) -> None:
     """Whatever bytes of the headers are damaged: pages or a line, and no other error."""
     random = Random(1)
     intact = core(LOADS, files=FILES)
-    census = Census(1)
+    census = PageIndex(1)
     reader = FileReader(census, Spread("interleave", 1), [], silent)
     refused = 0
     for _ in range(80):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ksmactors.estimate.page_index import BATCH_PAGES, Census, Progress
+from ksmactors.estimate.page_index import BATCH_PAGES, PageIndex, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.process import ProcessReader
 from ksmactors.estimate.procfs import (
@@ -69,7 +69,7 @@ class Reading:
         self, proc: FakeProc, *, nodes: int = 1, progress: Progress = silent, interval_s: float = 0,
         node_of_frame: NodeOfFrame | None = None,
     ) -> None:  # fmt: skip
-        self.census = Census(nodes)
+        self.census = PageIndex(nodes)
         self.problems: list[str] = []
         self.sources: list[Any] = []
         ProcessReader(

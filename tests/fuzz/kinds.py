@@ -23,7 +23,7 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.language import parse, read_scenario
 from ksmactors.errors import USAGE, KsmActorsError
-from ksmactors.estimate.reader import Gathering, Request
+from ksmactors.estimate.reader import Reader, Request
 from ksmactors.events.logs import open_log
 from ksmactors.interleave.schedule_string import PREFIX, Schedule, decode, encode
 from ksmactors.run.subject import make_subject
@@ -252,7 +252,7 @@ class Cores(Kind):
     def read(self, path: Path, data: bytes) -> bool:
         if zlib.crc32(data) % 32 == 0:
             return performed(["estimate", str(path), *FORMS[zlib.crc32(data) // 32 % len(FORMS)]]) != USAGE
-        gathering = Gathering(Request([str(path)], []), lambda *_: None)
+        gathering = Reader(Request([str(path)], []), lambda *_: None)
         gathering.read()
         return True
 

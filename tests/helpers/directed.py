@@ -194,7 +194,7 @@ def perform(
     try:
         trio.run(conductor.run, "test", lambda: play(stage))
     except StepLimit as limit:
-        raise watch.judged(machine, limit) from None
+        raise watch.classified(machine, limit) from None
     finally:
         for puppet in stage.puppets:  # the schedule may have ended before one of them began
             puppet.coroutine.close()

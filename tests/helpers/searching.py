@@ -18,9 +18,9 @@ from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
 from ksmactors.interleave.mailbox import Mailbox
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.search.base import Search
-from ksmactors.interleave.search.execution_order import Happened, touches
+from ksmactors.interleave.search.execution_order import ExecutionOrder, touches
 from ksmactors.interleave.tape import strategy_rng
-from ksmactors.interleave.task_pool import open_troupe
+from ksmactors.interleave.task_pool import open_task_pool
 
 Play = Callable[[Conductor], Coroutine[Any, Any, object]]
 """The first actor of a schedule; what it returns is how the schedule ended."""
@@ -46,7 +46,7 @@ class Traces(Observer):
 
     def begin(self) -> None:
         """A new schedule."""
-        self._happened = Happened(patient=False)
+        self._happened = ExecutionOrder(patient=False)
         self._labels: list[str] = []
 
     def end(self) -> None:
@@ -70,7 +70,7 @@ def searched(
     came = Searched()
 
     async def campaign() -> None:
-        async with open_troupe() as troupe:
+        async with open_task_pool() as task_pool:
             while True:
                 search.begin(strategy_rng(0))
                 conductor = Conductor(search, search.tape(0), max_steps=max_steps)
@@ -85,7 +85,7 @@ def searched(
                     ends.append(await play(conductor))
 
                 try:
-                    await conductor.run("main", main, troupe)
+                    await conductor.run("main", main, task_pool)
                 except CutShort:
                     pass
                 except Finding as finding:

@@ -11,7 +11,7 @@ from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.profile import Profile
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.model import Variable
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
@@ -76,18 +76,18 @@ def outcome(model: str, strategy: str, seed: int, **options: object) -> Outcome:
 
 def profile(workload: str, **options: object) -> Profile:
     """What a calibration schedule of a workload counts."""
-    return trio.run(Preparing(run_schedule).profile, make_subject(workload, **options))
+    return trio.run(Calibration(run_schedule).profile, make_subject(workload, **options))
 
 
 def mean_until_found(strategy: str, model: str, trials: int = 20, budget: int = 1_000) -> float:
     """Mean number of schedules until a classic model's defect shows, over so many campaigns with seeds of their own."""
 
     async def search() -> int:
-        subject, preparing = make_subject(f"classic.{model}"), Preparing(run_schedule)
+        subject, calibration = make_subject(f"classic.{model}"), Calibration(run_schedule)
         total = 0
         for first in range(0, trials * SEEDS_EACH, SEEDS_EACH):
             for seed in range(first, first + budget):
-                came = await run_schedule(subject, seed, strategy, preparing=preparing)
+                came = await run_schedule(subject, seed, strategy, calibration=calibration)
                 total += 1
                 if came.verdict is Verdict.FINDING:
                     break

@@ -183,13 +183,13 @@ class TestTime:
         """Sleepers wake by time; those of the same time are ready together, and who goes first is a choice."""
         seen: list[str] = []
 
-        async def nap(conductor: Conductor, name: str, ns: int) -> None:
+        async def timer(conductor: Conductor, name: str, ns: int) -> None:
             await conductor.sleep(ns)
             seen.append(f"{name}@{conductor.now}")
 
         async def play(conductor: Conductor) -> None:
             for name, ns in (("late", 90_000), ("one", 50_000), ("two", 50_000)):
-                conductor.spawn(name, nap(conductor, name, ns))
+                conductor.spawn(name, timer(conductor, name, ns))
 
         conductor = perform(play)
 
@@ -227,12 +227,12 @@ class TestTime:
         """A sleep can be ended early, once; who does not sleep cannot be woken."""
         woke: list[int] = []
 
-        async def nap(conductor: Conductor) -> None:
+        async def timer(conductor: Conductor) -> None:
             await conductor.sleep(1_000_000)
             woke.append(conductor.now)
 
         async def play(conductor: Conductor) -> None:
-            sleeper = conductor.spawn("nap", nap(conductor))
+            sleeper = conductor.spawn("nap", timer(conductor))
             assert not conductor.wake_sleeper(sleeper)
             await conductor.sleep(5_000)
             assert conductor.wake_sleeper(sleeper)
@@ -259,12 +259,12 @@ class TestTime:
         """Who spins while all others sleep lets time jump to the first of them."""
         seen: list[str] = []
 
-        async def nap(conductor: Conductor) -> None:
+        async def timer(conductor: Conductor) -> None:
             await conductor.sleep(1_000_000)
             seen.append("up")
 
         async def play(conductor: Conductor) -> None:
-            conductor.spawn("nap", nap(conductor))
+            conductor.spawn("nap", timer(conductor))
             while not seen:
                 await conductor.relax()
             assert conductor.step < 10

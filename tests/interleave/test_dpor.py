@@ -186,13 +186,13 @@ def test_sleeping_among_others_is_no_proof() -> None:
     """When a sleeper wakes depends on steps that the search takes for independent, and the search says so."""
 
     async def play(conductor: Conductor) -> object:
-        async def nap() -> None:
+        async def timer() -> None:
             await conductor.sleep(5_000)
 
         async def work() -> None:
             await conductor.point(WRITE, "x")
 
-        await meet(conductor, {"nap": nap(), "work": work()})
+        await meet(conductor, {"nap": timer(), "work": work()})
         return None
 
     search = Dpor()

@@ -9,7 +9,7 @@ import trio
 
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.interleave.strategies.guided import Guided
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 from tests.helpers.strategies import outcome
@@ -45,9 +45,9 @@ class TestFamilies:
 
     def test_whom_it_learns_from(self) -> None:
         """A schedule learns from the smaller seeds of its family and workload, and from nothing else."""
-        assert list(Guided(family=10).rehearsal(23)) == [20, 21, 22]
-        assert list(Guided(family=10).rehearsal(20)) == []
-        assert list(Guided(family=5, every=3).rehearsal(24)) == [15, 18, 21]
+        assert list(Guided(family=10).warmup_seeds(23)) == [20, 21, 22]
+        assert list(Guided(family=10).warmup_seeds(20)) == []
+        assert list(Guided(family=5, every=3).warmup_seeds(24)) == [15, 18, 21]
 
     @pytest.mark.slow
     def test_learning_changes_schedules(self) -> None:
@@ -61,8 +61,8 @@ class TestFamilies:
 
 class TestTapes:
     def rehearsed(self, seeds: int) -> Guided:
-        subject, preparing = make_subject("classic.reorder_10"), Preparing(run_schedule)
-        guided = trio.run(preparing.strategy, subject, seeds, "guided")
+        subject, calibration = make_subject("classic.reorder_10"), Calibration(run_schedule)
+        guided = trio.run(calibration.strategy, subject, seeds, "guided")
         assert isinstance(guided, Guided)
         return guided
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmactors.interleave.actor import RELEASE, YIELD, Actor
-from ksmactors.interleave.observed import Flag
+from ksmactors.interleave.observed import ObservedField
 from ksmactors.interleave.observer import Observer
 from tests.helpers.directed import Stage, perform
 
@@ -36,7 +36,7 @@ def test_the_class_has_the_flag_itself() -> None:
     """Asked of the class, it is the descriptor."""
 
     class Lamp:
-        lit = Flag[bool]()
+        lit = ObservedField[bool]()
 
-    assert isinstance(Lamp.lit, Flag)
+    assert isinstance(Lamp.lit, ObservedField)
     assert (Lamp.lit.name, Lamp.lit.slot) == ("lit", "_lit")

@@ -10,7 +10,7 @@ from ksmactors.interleave.actor import WRITE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.interleave.schedule_string import Departure, departures
-from ksmactors.interleave.strategies.replay_by_name import Follow
+from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.tape import Tape
 
 Perform = Callable[..., Conductor]
@@ -43,7 +43,7 @@ def steps(order: list[str], *, before: Sequence[str] = (), count: int = 4) -> Ca
 def followed(perform: Perform, given: Sequence[Departure], slack: int = 0, before: Sequence[str] = ()) -> str:
     """Who moved, in order."""
     order: list[str] = []
-    perform(steps(order, before=before), strategy=Follow(given, slack=slack), tape=Tape(0))
+    perform(steps(order, before=before), strategy=ReplayByName(given, slack=slack), tape=Tape(0))
     return "".join(one[0] for one in order)
 
 
@@ -90,7 +90,7 @@ def test_who_was_late_once_is_late_again(perform: Perform) -> None:
     """An actor that came late to a place is expected to be as late at the next: slack does not add up."""
     place = next(at for at in range(6) if followed(perform, [AT_X2._replace(at=at)]) == "aaccccaabbbb")
     first, second = AT_X2._replace(at=place, to="b"), Departure("a", "writes x3", "c", place + 1, stuck=0)
-    late = [Follow([first, second], slack=2)]
+    late = [ReplayByName([first, second], slack=2)]
     order: list[str] = []
 
     async def play(conductor: Conductor) -> None:
@@ -123,7 +123,7 @@ def test_departures_that_never_come_are_passed_over(perform: Perform) -> None:
     assert followed(perform, [never] * 20 + [departure]) == "aaccccaabbbb"  # what others do not come to is theirs
 
 
-class AskedAlways(Follow):
+class AskedAlways(ReplayByName):
     """Is asked at each point."""
 
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
@@ -161,7 +161,7 @@ def test_who_is_stuck_at_one_point_again_and_again(perform: Perform) -> None:
         tape, again = Tape(seed), Tape(seed)
         perform(contended, seed=seed, strategy="random", tape=tape)
         several += sum(one.stuck > 1 for one in tape.departures)
-        perform(contended, strategy=Follow(departures(tape), slack=0), tape=again)
+        perform(contended, strategy=ReplayByName(departures(tape), slack=0), tape=again)
         assert again.turns == tape.turns
     assert several > 20
 
@@ -192,7 +192,7 @@ def test_unasked_it_goes_the_same_way(perform: Perform, slack: int) -> None:
         perform(busy, seed=seed, strategy="random", tape=tape)
         given = departures(tape)[::3]
         tapes = [Tape(seed), Tape(seed)]
-        perform(busy, strategy=Follow(given, slack=slack), tape=tapes[0])
+        perform(busy, strategy=ReplayByName(given, slack=slack), tape=tapes[0])
         perform(busy, strategy=AskedAlways(given, slack=slack), tape=tapes[1])
         assert tapes[0].turns == tapes[1].turns
         taken += len(tapes[0].departures)
@@ -204,5 +204,5 @@ def test_all_departures_are_the_schedule(perform: Perform) -> None:
     for seed in range(10):
         tape, again = Tape(seed), Tape(seed)
         perform(busy, seed=seed, strategy="random", tape=tape)
-        perform(busy, strategy=Follow(departures(tape), slack=0), tape=again)
+        perform(busy, strategy=ReplayByName(departures(tape), slack=0), tape=again)
         assert again.turns == tape.turns

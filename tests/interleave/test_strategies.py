@@ -18,7 +18,7 @@ from tests.helpers.strategies import turns, turns_without_yields
 
 Perform = Callable[..., Conductor]
 
-FORGETFUL = [name for name in STRATEGIES if not parse(name).rehearsal(1)]
+FORGETFUL = [name for name in STRATEGIES if not parse(name).warmup_seeds(1)]
 """Those that learn nothing from one schedule to the next, and compare none with another."""
 
 DRAWING = [name for name in STRATEGIES if name not in ("round_robin", "default", "delay")]

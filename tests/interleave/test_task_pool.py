@@ -8,7 +8,7 @@ import trio
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
-from ksmactors.interleave.task_pool import Troupe, open_troupe
+from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 
 
 def conductor(seed: int = 0) -> Conductor:
@@ -43,11 +43,13 @@ def test_tasks_are_used_again() -> None:
     tasks: set[trio.lowlevel.Task] = set()
 
     async def main() -> None:
-        async with open_troupe() as troupe:
+        async with open_task_pool() as task_pool:
             for seed in range(30):
                 one = conductor(seed)
                 try:
-                    await one.run("main", lambda one=one, seed=seed: crowd(one, tasks, failing=seed % 3 == 0), troupe)  # type: ignore[misc]
+                    await one.run(
+                        "main", lambda one=one, seed=seed: crowd(one, tasks, failing=seed % 3 == 0), task_pool
+                    )  # type: ignore[misc]
                 except ZeroDivisionError:
                     assert seed % 3 == 0
 
@@ -61,8 +63,8 @@ def test_a_schedule_is_the_same_whoever_plays() -> None:
 
     async def main() -> list[list[tuple[int, int]]]:
         turns = []
-        async with open_troupe() as troupe:
-            for seed, players in ((1, troupe), (7, troupe), (7, None)):
+        async with open_task_pool() as task_pool:
+            for seed, players in ((1, task_pool), (7, task_pool), (7, None)):
                 one = conductor(seed)
                 await one.run("main", lambda one=one: crowd(one, set()), players)  # type: ignore[misc]
                 turns.append(one.tape.turns)
@@ -80,8 +82,8 @@ def test_what_the_block_raises() -> None:
     one = conductor()
 
     async def main() -> None:
-        async with open_troupe() as troupe:
-            await one.run("main", lambda: crowd(one, set()), troupe)
+        async with open_task_pool() as task_pool:
+            await one.run("main", lambda: crowd(one, set()), task_pool)
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
@@ -93,17 +95,17 @@ def test_a_part_is_played_once_and_soon() -> None:
     played: list[str] = []
 
     async def main() -> None:
-        async with open_troupe() as troupe:
+        async with open_task_pool() as task_pool:
             for name in "abc":
-                _give(troupe, played, name)
+                _give(task_pool, played, name)
                 await trio.testing.wait_all_tasks_blocked()
             assert played == ["a", "b", "c"]
 
     trio.run(main)
 
 
-def _give(troupe: Troupe, played: list[str], name: str) -> None:
+def _give(task_pool: TaskPool, played: list[str], name: str) -> None:
     async def part() -> None:
         played.append(name)
 
-    troupe.play(part)
+    task_pool.play(part)

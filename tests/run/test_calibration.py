@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from ksmactors.interleave.schedule_string import decode
-from ksmactors.run.calibration import Preparing
+from ksmactors.run.calibration import Calibration
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 from tests.helpers.strategies import outcome
@@ -30,9 +30,9 @@ def prepared(strategy: str, *seeds: int) -> list[tuple[int, str]]:
     plays = Plays()
 
     async def campaign() -> None:
-        subject, preparing = make_subject("classic.lost"), Preparing(plays)
+        subject, calibration = make_subject("classic.lost"), Calibration(plays)
         for seed in seeds:
-            deciding = await preparing.strategy(subject, seed, strategy)
+            deciding = await calibration.strategy(subject, seed, strategy)
             await run_schedule(subject, seed, strategy, deciding=deciding)
 
     trio.run(campaign)
@@ -67,9 +67,9 @@ def test_a_seed_has_one_schedule() -> None:
     """With or without what a campaign keeps, and whoever watches, a seed has the same schedule."""
 
     async def last() -> bytes:
-        subject, preparing = make_subject("classic.reorder_10", watch="none"), Preparing(run_schedule)
+        subject, calibration = make_subject("classic.reorder_10", watch="none"), Calibration(run_schedule)
         for seed in range(6):
-            came = await run_schedule(subject, seed, "portfolio", preparing=preparing)
+            came = await run_schedule(subject, seed, "portfolio", calibration=calibration)
         return came.shape
 
     assert outcome("reorder_10", "portfolio", 5).shape == trio.run(last)
@@ -82,7 +82,7 @@ def test_a_replay_needs_neither() -> None:
     now = trio.run(
         lambda: run_schedule(
             make_subject("classic.reorder_10"), 7, "guided",
-            replayed=decode(then.schedule), preparing=Preparing(plays),
+            replayed=decode(then.schedule), calibration=Calibration(plays),
         )
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
-from ksmactors.ksm.trees import Look
+from ksmactors.ksm.trees import Visit
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 
 
@@ -42,11 +42,11 @@ class LockedDescent(Ksm):
     """The page of each entry on the way down is locked (S3c)."""
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         page = await self.get_ksm_page(entry, lock=True)
         if page is not None:
             await page.unlock()
-        return Look(entry, page)
+        return Visit(entry, page)
 
 
 class NoKpfnRecheck(Ksm):
@@ -145,10 +145,10 @@ class LockedIsGone(Ksm):
     """A search that meets a page that somebody has locked gives up (S5h)."""
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         kpfn, *_ = await self._read_kpfn(entry)
         if self.pfn_to_page(kpfn).owner is not None:
-            return Look(entry, None)
+            return Visit(entry, None)
         return await super()._look(root, entry, prune)
 
 

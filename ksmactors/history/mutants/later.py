@@ -9,7 +9,7 @@ from typing_extensions import override
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
-from ksmactors.ksm.trees import Look
+from ksmactors.ksm.trees import Visit
 from ksmactors.later.chain_nodes import DupNode, dup_of
 from ksmactors.later.chains import Chains
 from ksmactors.later.node_reused import NodeReused
@@ -75,7 +75,7 @@ class CollapsedChainKept(Chains):
         self._come_to: StableNode | None = None
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Look:
+    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         self._come_to = entry
         return await super()._look(root, entry, prune)
 

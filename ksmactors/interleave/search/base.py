@@ -282,7 +282,7 @@ def mask_of(actors: Sequence[Actor]) -> int:
     return mask
 
 
-def futile(actor: Actor) -> bool:
+def would_block(actor: Actor) -> bool:
     """Whether the actor is about to take a lock that another one has: it would only get in the queue.
 
     In whichever order those who wait get into the queue, each order in which they get the lock afterwards is one that

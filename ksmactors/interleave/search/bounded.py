@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
+from ksmactors.interleave.search.base import Search, Turn, mask_of, would_block
 from ksmactors.parameters import Bool, Int
 
 UNBOUNDED: Final = 1 << 30
@@ -49,7 +49,7 @@ class Bounded(Search):
 
     @override
     def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
-        enabled = mask_of([actor for actor in ready if not (self.patient and futile(actor))]) or mask_of(ready)
+        enabled = mask_of([actor for actor in ready if not (self.patient and would_block(actor))]) or mask_of(ready)
         begins = current is not None and current.number not in self._moved  # nobody has chosen it, so far
         free = current is None or begins or not enabled >> current.number & 1
         chosen = (enabled & -enabled).bit_length() - 1 if current is None or free else current.number

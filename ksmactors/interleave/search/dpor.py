@@ -29,13 +29,13 @@ from typing_extensions import override
 
 from ksmactors.errors import CutShort
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, WRITE, Actor, Operation
-from ksmactors.interleave.concurrent import Gathering
+from ksmactors.interleave.concurrent import JoinQueue
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule_string import numbers
-from ksmactors.interleave.search.base import Search, Turn, futile, mask_of
-from ksmactors.interleave.search.execution_order import LOOKING, Happened, Touch, dependent, touches
+from ksmactors.interleave.search.base import Search, Turn, mask_of, would_block
+from ksmactors.interleave.search.execution_order import LOOKING, ExecutionOrder, Touch, dependent, touches
 from ksmactors.interleave.turns import Turns
 from ksmactors.parameters import Bool, Int
 
@@ -58,7 +58,7 @@ class Dpor(Search):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        self.observer = _Ears(self)
+        self.observer = _DporObserver(self)
         self._cut = False
 
     @override
@@ -75,7 +75,7 @@ class Dpor(Search):
         self._chosen_at = self._doing = -1
         self._rivals: list[int] = []
         self._aside: set[int] = set()
-        self._happened = Happened(patient=self.patient)
+        self._happened = ExecutionOrder(patient=self.patient)
 
     @property
     @override
@@ -110,7 +110,7 @@ class Dpor(Search):
         self._chosen_at = place
 
     def _held_up(self, actor: Actor) -> bool:
-        return actor.number in self._spinning or (self.patient and futile(actor))
+        return actor.number in self._spinning or (self.patient and would_block(actor))
 
     # -- what happens, as told by the ears --------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Dpor(Search):
     def woke(self, actor: Actor, woken: Actor) -> None:
         """An actor has woken another one."""
         waited = woken.waiting_on
-        if isinstance(waited, Gathering):
+        if isinstance(waited, JoinQueue):
             for member in waited.members:
                 self._happened.after(woken.number, member.number)
         self._happened.after(woken.number, actor.number)
@@ -164,7 +164,7 @@ class Dpor(Search):
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         """An actor has touched something else as a part of what it did last."""
-        if self._cut or self._doing != actor.number or isinstance(obj, Gathering):  # `woke` knows of its order
+        if self._cut or self._doing != actor.number or isinstance(obj, JoinQueue):  # `woke` knows of its order
             return
         what: tuple[Touch, ...] = ((obj, field, kind not in LOOKING),)
         if self._asleep:
@@ -286,7 +286,7 @@ def _meets(what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
     )
 
 
-class _Ears(Observer):
+class _DporObserver(Observer):
     """Listens for the search, which as a strategy has other things to be told by these names."""
 
     def __init__(self, search: Dpor) -> None:

@@ -54,7 +54,7 @@ class _History:
         self.looks: dict[int, int] = {}
 
 
-class Happened:
+class ExecutionOrder:
     """The operations of one schedule in order, each with its clock.
 
     An operation goes by its index. `actors` has who did it, `nodes` the place in the search's path at which that one

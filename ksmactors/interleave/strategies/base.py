@@ -41,7 +41,7 @@ class Strategy(ABC):
     Python version. It may look at an actor's `number`, `name` and `op` (its pending operation), and at whether a lock
     that it is about to take is held (`locks.would_wait`), and at nothing else: what it looked at must be the same in a
     replay. What it remembers of one schedule must not reach into the next: a schedule is a function of workload and
-    seed. Two things it may ask for, which keep it one: a `profile` of what is run, and a `rehearsal`.
+    seed. Two things it may ask for, which keep it one: a `profile` of what is run, and a `warmup_seeds`.
 
     Parameters are declared as class attributes (`ksmactors.parameters`), and given to the constructor by name.
 
@@ -71,7 +71,7 @@ class Strategy(ABC):
         """Start a new schedule; `rng` is seeded for it."""
         self.rng = rng
 
-    def rehearsal(self, seed: int) -> Sequence[int]:
+    def warmup_seeds(self, seed: int) -> Sequence[int]:
         """The seeds whose schedules a new object must play, in this order, before it plays that of `seed`.
 
         What it learns from those it may use: the schedule of a seed is a function of the seed all the same. A

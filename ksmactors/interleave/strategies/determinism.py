@@ -31,12 +31,12 @@ class Determinism(Wrapper):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        if self.inner.rehearsal(1):
+        if self.inner.warmup_seeds(1):
             raise UsageError(f"strategy determinism: {self.of} learns from each schedule, so no two are the same")
         self._played: list[list[str]] = []
 
     @override
-    def rehearsal(self, seed: int) -> Sequence[int]:
+    def warmup_seeds(self, seed: int) -> Sequence[int]:
         return (seed,)
 
     @override

@@ -47,7 +47,7 @@ class Guided(Delegating):
         self._orderings: set[Ordering] = set()
 
     @override
-    def rehearsal(self, seed: int) -> Sequence[int]:
+    def warmup_seeds(self, seed: int) -> Sequence[int]:
         size = self.family * self.every
         return range(seed // size * size + seed % self.every, seed, self.every)
 

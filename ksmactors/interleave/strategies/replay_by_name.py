@@ -30,7 +30,7 @@ AHEAD: Final = 4
 """Departures of an actor that are looked for at once: the place of the next one may never come."""
 
 
-class Follow(Strategy):
+class ReplayByName(Strategy):
     """Follows departures.
 
     Args:

@@ -33,8 +33,8 @@ class Wrapper(Delegating):
         self._current: Actor | None = None
 
     @override
-    def rehearsal(self, seed: int) -> Sequence[int]:
-        return self.inner.rehearsal(seed)
+    def warmup_seeds(self, seed: int) -> Sequence[int]:
+        return self.inner.warmup_seeds(seed)
 
     @override
     def begin(self, rng: Random) -> None:
