@@ -224,7 +224,7 @@ class Right(Ksm):
         return self._own()
 
     @staticmethod
-    def _is_unread(page: Frame) -> bool:
+    def swap_page_is_unread(page: Frame) -> bool:
         return page.dirty
 
     def _own(self) -> int:
@@ -282,7 +282,7 @@ def test_a_misspelt_helper_is_refused(registered: None) -> None:
         async def _leave_stable_nod(self) -> None:
             """Nobody calls it."""
 
-    with pytest.raises(UsageError, match="function _leave_stable_nod, but _leave_stable_node is nearly the same"):
+    with pytest.raises(UsageError, match="function _leave_stable_nod, but leave_stable_node is nearly the same"):
         kernels.register("mine", Misspelt, origin="here 1.0")
 
 
@@ -302,16 +302,16 @@ def test_commits_override_what_exists(slug: str) -> None:
 class Careless(Ksm):
     """Overrides what kpfn-aba overrides, and calls nothing."""
 
-    async def _take_if_of(self, page: Frame, node: Any, lock: bool) -> bool:
+    async def get_page_if_of_node(self, page: Frame, node: Any, lock: bool) -> bool:
         return True
 
 
 class Careful(Ksm):
     """Calls on, one function within another."""
 
-    async def _take_if_of(self, page: Frame, node: Any, lock: bool) -> bool:
+    async def get_page_if_of_node(self, page: Frame, node: Any, lock: bool) -> bool:
         async def below() -> bool:
-            return await super(Careful, self)._take_if_of(page, node, lock)
+            return await super(Careful, self).get_page_if_of_node(page, node, lock)
 
         return await below()
 
@@ -319,14 +319,14 @@ class Careful(Ksm):
 class ByName(Ksm):
     """Calls on without super()."""
 
-    async def _take_if_of(self, page: Frame, node: Any, lock: bool) -> bool:
-        return await Ksm._take_if_of(self, page, node, lock)
+    async def get_page_if_of_node(self, page: Frame, node: Any, lock: bool) -> bool:
+        return await Ksm.get_page_if_of_node(self, page, node, lock)
 
 
 class OfAnotherFunction(Ksm):
     """Calls on to something else."""
 
-    async def _take_if_of(self, page: Frame, node: Any, lock: bool) -> bool:
+    async def get_page_if_of_node(self, page: Frame, node: Any, lock: bool) -> bool:
         return super()._glance(node) is not None
 
 
@@ -338,7 +338,7 @@ def test_what_a_variant_removes_unasked(registered: None, layer: type[Ksm], remo
     kernels.register("mine", layer, origin="here 1.0")
     told = [str(one) for one in kernels.removed_layers(kernel="series", with_=["mine"])]
     assert told == [
-        "mine overrides _take_if_of without calling super(), so this also removes kpfn-aba there"
+        "mine overrides get_page_if_of_node without calling super(), so this also removes kpfn-aba there"
     ] * removes  # fmt: skip
     assert kernels.removed_layers(kernel="v3.9", with_=["mine"]) == []
     assert kernels.removed_layers(kernel="series", without=["kpfn-aba"], with_=["mine"]) == []
@@ -351,7 +351,7 @@ def test_it_is_said_and_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "so this also removes kpfn-aba there\n" in capsys.readouterr().err
     assert main(["run", "classic.lost", "--with", "mine", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["also_removes"] == [
-        {"variant": "mine", "function": "_take_if_of", "layer": "kpfn-aba"}
+        {"variant": "mine", "function": "get_page_if_of_node", "layer": "kpfn-aba"}
     ]
 
 

@@ -27,5 +27,5 @@ class BeforeAllocateRoots(Ksm):
         self.ksm_nr_node_ids = len(self.nodes)
 
     @override
-    def _set_merge_across_nodes(self, value: int) -> None:
+    def set_merge_across_nodes(self, value: int) -> None:
         self.ksm_merge_across_nodes = value

@@ -35,8 +35,8 @@ class BeforeEnableKsmPageMigration(Ksm):
         self._offlining: Actor | None = None
 
     @override
-    async def _page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
-        page = await super()._page_to_move(mm, address)
+    async def page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
+        page = await super().page_to_move(mm, address)
         if page is not None and page.is_ksm:
             await page.put()
             return None
@@ -49,9 +49,9 @@ class BeforeEnableKsmPageMigration(Ksm):
         self._offlining = None
 
     @override
-    async def _move_locked(self, page: Frame, new: Frame, force: bool) -> int:
+    async def move_locked(self, page: Frame, new: Frame, force: bool) -> int:
         if page.is_ksm and self._offlining is not self.conductor.turn:
             return -EBUSY
         if page.is_ksm and page.swap is None:
             return -EAGAIN
-        return await super()._move_locked(page, new, force)
+        return await super().move_locked(page, new, force)

@@ -25,5 +25,5 @@ class BeforeFollMigration(Ksm):
     """
 
     @override
-    async def _page_to_break(self, mm: AddressSpace, address: int) -> Frame | None:
+    async def page_to_break(self, mm: AddressSpace, address: int) -> Frame | None:
         return await self.follow_page(mm, address)

@@ -32,20 +32,20 @@ class BeforeKsmPageMigration(Ksm):
     """
 
     @override
-    async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
+    async def page_has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
         return False
 
     @override
-    async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
+    async def get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
         return False
 
     @override
-    async def _second_look(self, node: StableNode) -> Frame | None:
+    async def second_look(self, node: StableNode) -> Frame | None:
         return await self.get_ksm_page(node, lock=False)
 
     @override
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         node = newpage.stable_node
         if isinstance(node, StableNode):
-            await self._write_kpfn(node, newpage.pfn)
+            await self.write_kpfn(node, newpage.pfn)
             self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)

@@ -35,7 +35,7 @@ class BeforeMergeAcrossNodesMigration(Ksm):
         await self._merge_or_insert(item, page, kpage, None)
 
     @override
-    def _is_misplaced(self, node: StableNode) -> bool:
+    def is_misplaced(self, node: StableNode) -> bool:
         return False
 
     @override

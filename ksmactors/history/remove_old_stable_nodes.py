@@ -36,9 +36,9 @@ class BeforeRemoveOldStableNodes(Ksm):
         await super().insert_slot(slot, at_end=False)
 
     @override
-    async def _ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
+    async def ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
         return True
 
     @override
-    def _is_unread(self, page: Frame) -> bool:
+    def swap_page_is_unread(self, page: Frame) -> bool:
         return False

@@ -20,13 +20,13 @@ class BeforeReorganizeCheck(Ksm):
     """
 
     @override
-    async def _check_trees(self, pfns: range) -> None:
+    async def check_trees(self, pfns: range) -> None:
         while await self._remove_first(pfns):
             pass
 
     async def _remove_first(self, pfns: range) -> bool:
         """Remove the first node, in the order of trees and contents, whose page was in the range; False: none was."""
         for nid in range(self.ksm_nr_node_ids):
-            if await self._check_one_of(nid, pfns):
+            if await self.check_one_of(nid, pfns):
                 return True
         return False

@@ -46,7 +46,7 @@ class BeforeShrinkRmapItem(Ksm):
         return RoomyItem(number, mm, address)
 
     @override
-    async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
+    async def take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
         self._store_anon_vma(item, vma)
 
     @override

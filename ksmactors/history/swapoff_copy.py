@@ -23,5 +23,5 @@ class BeforeSwapoffCopy(Ksm):
     """
 
     @override
-    async def _page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:
+    async def page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:
         return swapcache

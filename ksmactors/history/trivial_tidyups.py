@@ -25,8 +25,8 @@ class BeforeTrivialTidyups(Ksm):
     """
 
     @override
-    async def _add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
-        await self._stable_tree_link(root, node, place, kpage.content)
+    async def add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
+        await self.stable_tree_link(root, node, place, kpage.content)
         node.kpfn = kpage.pfn
         node.nid = root.nid
         await kpage.set_mapping(node.mapping)

@@ -22,8 +22,8 @@ class BeforeUnstableNid(Ksm):
     """
 
     @override
-    async def _look_unstable(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
-        tree_page = await super()._look_unstable(entry, page, nid)
+    async def visit_unstable_entry(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
+        tree_page = await super().visit_unstable_entry(entry, page, nid)
         if tree_page is None or self.get_kpfn_nid(tree_page.pfn) == nid:
             return tree_page
         self.race(ev.RACE_UNSTABLE_MOVED, "unknown", tree_page, tree="unstable", tree_nid=nid)

@@ -14,6 +14,7 @@ from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.hotplug import Hotplug
 from ksmactors.mm.reports import misuse
+from ksmactors.seams import seam
 
 T = TypeVar("T")
 
@@ -70,12 +71,14 @@ class KsmCore(Hotplug):
         return range(len(self.nodes))
 
     @property
+    @seam
     def pages_volatile(self) -> int:
         """rmap_items in neither tree; the kernel shows a negative number as 0."""
         return max(0, self.ksm_rmap_items - self.ksm_pages_shared - self.ksm_pages_sharing - self.ksm_pages_unshared)
 
     # -- allocation -------------------------------------------------------------------------------------------
 
+    @seam
     def alloc_rmap_item(self, mm: AddressSpace, address: int) -> RmapItem | None:
         """A new, volatile item; None when there is no memory (never, without fault injection)."""
         if self.inject("alloc_rmap_item"):
@@ -84,16 +87,19 @@ class KsmCore(Hotplug):
         self.ksm_rmap_items += 1
         return self.as_instrumented(self.new_rmap_item(self.items_allocated, mm, address))
 
+    @seam
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:
         """The structure itself, with the fields that this kernel has."""
         return RmapItem(number, mm, address)
 
+    @seam
     def free_rmap_item(self, item: RmapItem) -> None:
         """Free an item that is on no list and in no tree."""
         item.must_be_alive()
         self.ksm_rmap_items -= 1
         item.flag = FREED
 
+    @seam
     def alloc_stable_node(self) -> StableNode | None:
         """A new node, in no tree; None when there is no memory (never, without fault injection)."""
         if self.inject("alloc_stable_node"):
@@ -102,17 +108,21 @@ class KsmCore(Hotplug):
         number = self.nodes_allocated
         return self.as_instrumented(self.node_from_slab(number) or self.new_stable_node(number))
 
+    @seam
     def node_from_slab(self, number: int) -> StableNode | None:
         """The structure that a new node is to be, where another one was; None: memory that was never used."""
         return None
 
+    @seam
     def new_stable_node(self, number: int) -> StableNode:
         """The structure itself, with the fields that this kernel has."""
         return StableNode(number)
 
+    @seam
     def chain_from_slab(self, chain: StableNode) -> None:
         """A chain, where there are any, has got memory from the slab of the stable nodes."""
 
+    @seam
     def free_stable_node(self, node: StableNode) -> None:
         """Free a node that is in no tree and on no list."""
         node.must_be_alive()
@@ -121,6 +131,7 @@ class KsmCore(Hotplug):
         self.nodes_freed += 1
         self._tell("freed", node)
 
+    @seam
     def free_mm_slot(self, slot: MmSlot) -> None:
         """Free a slot that has left hash and list."""
         slot.must_be_alive()
@@ -128,12 +139,14 @@ class KsmCore(Hotplug):
 
     # -- helpers ------------------------------------------------------------------------------------------------
 
+    @seam
     def ksm_test_exit(self, mm: AddressSpace) -> bool:
         """Whether the last user of the page tables has gone. Tested after each acquisition of mmap_sem."""
         mm.must_be_alive()
         self.conductor.touch(YIELD, mm, "users")
         return mm.users == 0
 
+    @seam
     def get_kpfn_nid(self, kpfn: int) -> int:
         """Index of the tree for a frame number: its node, or 0 while merging across nodes."""
         return 0 if self.ksm_merge_across_nodes else kpfn // self.frames_per_node
@@ -143,11 +156,13 @@ class KsmCore(Hotplug):
         self.conductor.touch(READ, mm, "vmas")
         return mm.find_vma(address)
 
+    @seam
     async def read_ksm_run(self) -> int:
         """An unlocked read of ksm_run."""
         await self.conductor.point(READ, self, "ksm_run")
         return self.ksm_run
 
+    @seam
     async def page_stable_node(self, page: Frame) -> StableNode | None:
         """The node that a page's mapping names at this instant, or None."""
         mapping = await page.read_mapping()
@@ -156,6 +171,7 @@ class KsmCore(Hotplug):
 
     # -- migrate_nodes ------------------------------------------------------------------------------------------
 
+    @seam
     async def stable_node_to_migrate_nodes(self, node: StableNode) -> None:
         """list_add at the front; the node has left its tree, whose links lie where the list's are."""
         await self.conductor.point(WRITE, self, "migrate_nodes")
@@ -164,6 +180,7 @@ class KsmCore(Hotplug):
         node.migrating = True
         self.migrate_nodes.insert(0, node)
 
+    @seam
     async def stable_node_from_migrate_nodes(self, node: StableNode) -> None:
         """list_del, before the node is linked into a tree or freed."""
         await self.conductor.point(WRITE, self, "migrate_nodes")
@@ -172,12 +189,14 @@ class KsmCore(Hotplug):
         node.migrating = False
         self.migrate_nodes.remove(node)
 
+    @seam
     async def stable_tree_erase(self, node: StableNode) -> None:
         """rb_erase from the tree whose index was stored at insertion, wherever the page is by now."""
         root = self.root_stable_tree[node.nid]
         await self.conductor.point(WRITE, root)
         root.unlink(node, self.ksm_epoch)
 
+    @seam
     def nodes_of(self, root: ContentTree[StableNode]) -> Iterator[StableNode]:
         """The stable nodes of a tree in the order of their content, for observers."""
         return iter(root)
@@ -214,6 +233,7 @@ class KsmCore(Hotplug):
                 return False
         return True
 
+    @seam
     def ksmd_should_run(self) -> bool:
         """Whether there is anything to do: run is 1 and somebody is registered. An unlocked look."""
         self.conductor.touch(YIELD, self, "ksm_run")

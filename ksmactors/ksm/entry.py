@@ -12,6 +12,7 @@ from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import ENOMEM, MADV_MERGEABLE
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 from ksmactors.mm.hooks import RmapOne
+from ksmactors.seams import part, seam
 
 
 class EntryPoints(Scanning):
@@ -35,10 +36,12 @@ class EntryPoints(Scanning):
                 return failed, True
         return 0, False
 
+    @seam
     def alloc_mm_slot(self, mm: AddressSpace) -> MmSlot | None:
         """A new slot; None when there is no memory (never, without fault injection)."""
         return None if self.inject("alloc_mm_slot") else self.as_instrumented(MmSlot(mm))
 
+    @seam
     async def ksm_enter(self, mm: AddressSpace) -> int:
         """__ksm_enter: put an address space just behind the cursor, or at the very end while run is 2: 0 or -ENOMEM.
 
@@ -51,7 +54,7 @@ class EntryPoints(Scanning):
         self.conductor.touch(YIELD, self.ksm_mm_head, "")
         needs_wakeup = self._nobody_registered()
         await self.ksm_mmlist_lock.lock()
-        needs_wakeup = self._needs_wakeup(needs_wakeup)
+        needs_wakeup = self.needs_wakeup(needs_wakeup)
         self.conductor.touch(READ, self.ksm_scan, "mm_slot")
         at_end = bool(await self.read_ksm_run() & KSM_RUN_UNMERGE)
         await self.insert_slot(slot, at_end=at_end)
@@ -67,18 +70,21 @@ class EntryPoints(Scanning):
         """Whether the list of address spaces is empty: ksmd may have gone to sleep because of that."""
         return self.ksm_mm_head.next is self.ksm_mm_head
 
-    def _needs_wakeup(self, was_empty: bool) -> bool:
+    @part
+    def needs_wakeup(self, was_empty: bool) -> bool:
         """Whether a registration wakes ksmd. ksm_mmlist_lock is held; `was_empty` is what an unlocked look at the list
         has shown before, which is all that v3.9 goes by."""
         return was_empty
 
+    @seam
     def wake_ksmd(self) -> None:
         """The end of a registration on an empty list."""
         self.ksm_thread_wait.wake_all()
 
+    @seam
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:
         """Hash a slot and put it in its place on the list. ksm_mmlist_lock."""
-        await self._mm_list_add(slot, self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
+        await self.mm_list_add(slot, self.ksm_mm_head if at_end else self.ksm_scan.mm_slot)
 
     @override
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
@@ -102,9 +108,9 @@ class EntryPoints(Scanning):
         if slot is not None and self.ksm_scan.mm_slot is not slot:
             easy_to_free = slot.rmap_list is None
             if easy_to_free:
-                await self._mm_list_del(slot)
+                await self.mm_list_del(slot)
             else:
-                await self._mm_list_move(slot, self.ksm_scan.mm_slot)
+                await self.mm_list_move(slot, self.ksm_scan.mm_slot)
         await self.ksm_mmlist_lock.unlock()
         if easy_to_free and slot is not None:
             self.free_mm_slot(slot)
@@ -131,6 +137,7 @@ class EntryPoints(Scanning):
                 if await self._walk_item(item, rmap_one, search_new_forks):
                     return
 
+    @seam
     def vmas_of_item(self, item: RmapItem) -> list[Vma]:
         """The vmas that a walk for an item asks its anon_vma for. Its lock is held."""
         return item.anon_vma.vmas
@@ -163,7 +170,7 @@ class EntryPoints(Scanning):
         """
         if await self.may_be_mapped_as_it_is(page, vma, address):
             return page
-        if self._is_unread(page):
+        if self.swap_page_is_unread(page):
             return page
         new = await self.alloc_page(vma.nid)
         if new is not None:
@@ -172,11 +179,12 @@ class EntryPoints(Scanning):
             await new.lock()
         return new
 
+    @seam
     async def may_be_mapped_as_it_is(self, page: Frame, vma: Vma, address: int) -> bool:
         """Whether a page of the swap cache needs no copy to be mapped in a vma. The page is locked."""
         mapping = await page.read_mapping()
         if isinstance(mapping, KsmMapping):
-            return await self._ksm_page_may_be_mapped(mapping)
+            return await self.ksm_page_may_be_mapped(mapping)
         if mapping is None:
             return True
         if vma.anon_vma is None or mapping.root is not vma.anon_vma.root:
@@ -184,15 +192,18 @@ class EntryPoints(Scanning):
         self.conductor.touch(READ, page, "index")
         return page.index == vma.index_of(address)
 
-    async def _ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
+    @part
+    async def ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
         """Whether a KSM page of the swap cache may be mapped as one again: if it has a node, and nobody unmerges."""
-        return mapping.stable_node is not None and not await self._is_unmerging()
+        return mapping.stable_node is not None and not await self.is_unmerging()
 
-    async def _is_unmerging(self) -> bool:
+    @part
+    async def is_unmerging(self) -> bool:
         """Whether a KSM page may not be mapped again because run is 2."""
         return bool(await self.read_ksm_run() & KSM_RUN_UNMERGE)
 
-    def _is_unread(self, page: Frame) -> bool:
+    @part
+    def swap_page_is_unread(self, page: Frame) -> bool:
         """Whether a page of the swap cache could not be read from the device: it is not uptodate."""
         slot = page.swap
         return slot is not None and not slot.uptodate
@@ -203,7 +214,7 @@ class EntryPoints(Scanning):
         node = newpage.stable_node
         if not isinstance(node, StableNode):
             return
-        await self._write_kpfn(node, newpage.pfn)  # W3
+        await self.write_kpfn(node, newpage.pfn)  # W3
         self.smp_wmb()  # W4
         await oldpage.set_mapping(KSM_WITHOUT_NODE)  # W5
         self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)

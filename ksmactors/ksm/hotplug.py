@@ -11,6 +11,7 @@ from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
 from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
+from ksmactors.seams import part, seam
 
 
 class KsmHotplug(Keyhole):
@@ -20,6 +21,7 @@ class KsmHotplug(Keyhole):
         super().__init__(*args, **kwargs)
         self.ksm_offlining: Final = WaitQueue(self.conductor, "the end of offlining")
 
+    @seam
     async def wait_while_offlining(self) -> None:
         """Let ksm_thread_mutex go while memory is being taken offline: called by all who take it for the trees."""
         while self.ksm_run & KSM_RUN_OFFLINE:
@@ -50,27 +52,31 @@ class KsmHotplug(Keyhole):
 
     async def _store_offline_bit(self, bit: int) -> None:
         await self.ksm_thread_mutex.lock()
-        await self._write_ksm_run(self.ksm_run & ~KSM_RUN_OFFLINE | bit)
+        await self.write_ksm_run(self.ksm_run & ~KSM_RUN_OFFLINE | bit)
         await self.ksm_thread_mutex.unlock()
 
+    @seam
     async def ksm_check_stable_tree(self, pfns: range) -> None:
         """Remove all nodes whose page was in a range that is gone. Not by get_ksm_page: there is nothing to look at."""
-        await self._check_trees(pfns)
-        await self._check_migrate_nodes(pfns)
+        await self.check_trees(pfns)
+        await self.check_migrate_nodes(pfns)
 
-    async def _check_trees(self, pfns: range) -> None:
+    @part
+    async def check_trees(self, pfns: range) -> None:
         """One tree after the other; a tree in which a node had to be removed is started again."""
         for nid in range(self.ksm_nr_node_ids):
-            while await self._check_one_of(nid, pfns):
+            while await self.check_one_of(nid, pfns):
                 pass
 
-    async def _check_migrate_nodes(self, pfns: range) -> None:
+    @part
+    async def check_migrate_nodes(self, pfns: range) -> None:
         """The same for the nodes that are in no tree."""
         for node in list(self.migrate_nodes):
-            if (await self._read_kpfn(node))[0] in pfns:
+            if (await self.read_kpfn(node))[0] in pfns:
                 await self.remove_node_from_stable_tree(node)
 
-    async def _check_one_of(self, nid: int, pfns: range) -> bool:
+    @part
+    async def check_one_of(self, nid: int, pfns: range) -> bool:
         """Look at the entries of a tree in order, until one had to be removed; False: none had to."""
         root = self.root_stable_tree[nid]
         node = root.first()
@@ -80,10 +86,11 @@ class KsmHotplug(Keyhole):
             node = root.next(node)
         return False
 
+    @seam
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
         """Remove an entry of a tree if its page was in the range; True: the tree has changed, start it again."""
         self._tell("checked", node)
-        if (await self._read_kpfn(node))[0] not in pfns:
+        if (await self.read_kpfn(node))[0] not in pfns:
             return False
         await self.remove_node_from_stable_tree(node)
         return True

@@ -12,21 +12,25 @@ from ksmactors.interleave.actor import READ, RELEASE
 from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import part, seam
 
 
 class Keyhole(SharedState):
     """get_ksm_page and the removal of nodes and items."""
 
-    async def _read_kpfn(self, node: StableNode) -> tuple[int, ...]:
+    @part
+    async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
         """GK1 and GK2, and the re-read of GK7: what tells whether the node's page has moved, kpfn first."""
         await self.conductor.point(READ, node, "kpfn")
         node.must_be_alive()
-        return self._kpfn_of(node)
+        return self.kpfn_of_node(node)
 
-    def _kpfn_of(self, node: StableNode) -> tuple[int, ...]:
+    @part
+    def kpfn_of_node(self, node: StableNode) -> tuple[int, ...]:
         """What is compared, at this instant."""
         return (node.kpfn,)
 
+    @seam
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
         """The page of a stable node with a reference, and locked if wanted.
 
@@ -36,11 +40,11 @@ class Keyhole(SharedState):
         lock. Source: get_ksm_page(), v3.9 (steps GK1 to GK7).
         """
         while True:
-            seen = await self._read_kpfn(node)  # GK1
+            seen = await self.read_kpfn(node)  # GK1
             page = self.pfn_to_page(seen[0])
-            if await self._take_if_of(page, node, lock):
+            if await self.get_page_if_of_node(page, node, lock):
                 return page
-            if await self._has_moved(node, seen):
+            if await self.page_has_moved(node, seen):
                 self.race(ev.RACE_PAGE_MIGRATED, self.actor_name(node.moved_by), page, tree="stable", tree_nid=node.nid)
                 continue
             gone = page.writer if node.kpfn == page.pfn else node.moved_by  # who freed the page, or moved it after all
@@ -48,24 +52,27 @@ class Keyhole(SharedState):
             await self.remove_node_from_stable_tree(node)
             return None
 
-    async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
+    @part
+    async def page_has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
         """GK7, the stale check: whether the node's page is another one than was `seen` at GK1."""
         self.smp_rmb()
-        return await self._read_kpfn(node) != seen
+        return await self.read_kpfn(node) != seen
 
-    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+    @part
+    async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
         """GK3 to GK6: a reference (and the lock) on `page` if it is the node's before and after each step."""
         expected = node.mapping
         if await page.read_mapping() is not expected:  # GK3
             return False
-        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):  # GK4
+        if not await page.get_unless_zero() and not await self.get_when_unfrozen(page, node):  # GK4
             return False
         if await page.read_mapping() is not expected:  # GK5: it may have been freed and reused before GK4
             await page.put()
             return False
-        return not lock or await self._lock_if_of(page, node)
+        return not lock or await self.lock_page_if_of_node(page, node)
 
-    async def _lock_if_of(self, page: Frame, node: StableNode) -> bool:
+    @part
+    async def lock_page_if_of_node(self, page: Frame, node: StableNode) -> bool:
         """GK6: the lock of `page` if it is the node's then, too; else the reference is dropped."""
         await page.lock()
         if await page.read_mapping() is not node.mapping:  # a migration may have ended while we waited
@@ -74,7 +81,8 @@ class Keyhole(SharedState):
             return False
         return True
 
-    async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
+    @part
+    async def get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
         """GK4, the spin: a page of the swap cache without references is frozen, by a migration or by reclaim, for a
         moment. False: it has left the cache, and is (about to be) free or has been migrated."""
         spins = 0
@@ -87,6 +95,7 @@ class Keyhole(SharedState):
                 return True
         return False
 
+    @seam
     async def remove_node_from_stable_tree(self, node: StableNode) -> None:
         """Free a node and make its items volatile. ksm_thread_mutex; and the page lock, or the node is stale.
 
@@ -112,9 +121,11 @@ class Keyhole(SharedState):
         item.flag = 0
         self.item_left_node(item)
 
+    @seam
     def item_left_node(self, item: RmapItem) -> None:
         """An item is no longer on its node's hlist. v3.9 does nothing more: `head` keeps naming the node (K1)."""
 
+    @seam
     async def remove_rmap_item_from_tree(self, item: RmapItem) -> None:
         """Make an item volatile: off its node's hlist, or out of the unstable tree. ksm_thread_mutex.
 
@@ -123,7 +134,7 @@ class Keyhole(SharedState):
         item.must_be_alive()
         self.conductor.touch(RELEASE, item, "flag")  # orders nobody, but says that it matters who comes first
         if item.flag == STABLE_FLAG:
-            await self._leave_stable_node(item)
+            await self.leave_stable_node(item)
         elif item.flag == UNSTABLE_FLAG:
             age = (self.ksm_scan.seqnr - item.seqnr) & SEQNR_MASK
             if age > 1:
@@ -133,22 +144,25 @@ class Keyhole(SharedState):
             self.ksm_pages_unshared -= 1
             item.flag = 0
 
-    async def _leave_stable_node(self, item: RmapItem) -> None:
+    @part
+    async def leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         assert node is not None, "a stable item's head is set, and only the unstable tree overwrites it"
         page = await self.get_ksm_page(node, lock=True)
         if page is None:
             return
-        await self._hlist_del(node, item)
+        await self.hlist_del(node, item)
         await page.unlock()
         await page.put()
         self._make_volatile(item, last=node.first is None)
         self.emit(ev.KSM_REMOVE_RMAP_ITEM, page.pfn, item.number, item.mm.name)
 
+    @seam
     async def unstable_tree_erase(self, item: RmapItem) -> None:
         """rb_erase of an item that went into the unstable tree in this scan."""
-        await self._unstable_tree_unlink(self.root_unstable_tree[item.nid], item)
+        await self.unstable_tree_unlink(self.root_unstable_tree[item.nid], item)
 
+    @seam
     async def remove_trailing_rmap_items(self, link: MmSlot | RmapItem) -> None:
         """Free all items from a link cell to the end of the list."""
         while link.rmap_list is not None:

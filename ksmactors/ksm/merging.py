@@ -10,11 +10,13 @@ from ksmactors.ksm.unmerging import Unmerging
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EFAULT
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
+from ksmactors.seams import part, seam
 
 
 class Merging(Unmerging):
     """write_protect_page, replace_page and what tries them."""
 
+    @seam
     async def write_protect_page(self, vma: Vma, page: Frame) -> tuple[int, Pte | None]:
         """Make the entry that maps an ordinary page read-only and clean: (0, the entry) or (-EFAULT, None).
 
@@ -29,10 +31,10 @@ class Merging(Unmerging):
         if pte is None:
             self.pte_changed(mm, page)
             return -EFAULT, None
-        if self._must_be_cleaned(pte):
+        if self.must_be_cleaned(pte):
             taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
             swapped = page.swap is not None
-            if await self._has_other_references(page, swapped):
+            if await self.has_other_references(page, swapped):
                 await self.set_pte(mm, address, taken)
                 await mm.page_table_lock.unlock()
                 self.race(ev.RACE_PAGE_PINNED, self.actor_name(page.getter), page)
@@ -44,14 +46,17 @@ class Merging(Unmerging):
         await mm.page_table_lock.unlock()
         return 0, pte
 
-    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
+    @part
+    async def has_other_references(self, page: Frame, swapped: bool) -> bool:
         """Whether somebody but the entries, the swap cache and ksmd has a reference on a page: I/O may be going on."""
         return page.page_mapcount() + 1 + swapped != await page.count()
 
-    def _must_be_cleaned(self, pte: Pte) -> bool:
+    @part
+    def must_be_cleaned(self, pte: Pte) -> bool:
         """Whether an entry is not read-only and clean yet. Its dirty bit would be lost with the mapping."""
         return pte.write or pte.dirty
 
+    @seam
     async def replace_page(self, vma: Vma, page: Frame, kpage: Frame, expected: Pte) -> int:
         """Map `kpage` where `page` is mapped, if the entry is still the one expected: 0 or -EFAULT.
 
@@ -62,6 +67,7 @@ class Merging(Unmerging):
             return -EFAULT
         return await self.replace_page_at(vma, address, page, kpage, expected)
 
+    @seam
     async def replace_page_at(self, vma: Vma, address: int, page: Frame, kpage: Frame, expected: Pte) -> int:
         """The part of replace_page under the page table lock."""
         mm = vma.mm
@@ -70,7 +76,7 @@ class Merging(Unmerging):
             await mm.page_table_lock.unlock()
             self.pte_changed(mm, page)
             return -EFAULT
-        await self.set_pte(mm, address, await self._map_kpage(mm, kpage))
+        await self.set_pte(mm, address, await self.map_kpage(mm, kpage))
         self.page_remove_rmap(page)
         if not page.page_mapcount():
             await self.try_to_free_swap(page)
@@ -78,12 +84,14 @@ class Merging(Unmerging):
         await mm.page_table_lock.unlock()
         return 0
 
-    async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+    @part
+    async def map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
         """The entry that is to map a KSM page, which gets a reference and a mapping for it."""
         await kpage.get()
         kpage.change_mapcount(1)
         return Pte(kpage)
 
+    @seam
     async def try_to_merge_one_page(self, vma: Vma, page: Frame, kpage: Frame | None) -> int:
         """Merge a page into a KSM page, or make it one (kpage None): 0 or -EFAULT.
 
@@ -112,6 +120,7 @@ class Merging(Unmerging):
         await page.unlock()
         return result
 
+    @seam
     async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
         """A locked page of a VM_LOCKED vma has been replaced: its lock in memory goes over to the KSM page. Returns the
         page that is locked now; may block for the lock of `kpage`."""
@@ -123,6 +132,7 @@ class Merging(Unmerging):
         await self.mlock_vma_page(kpage)
         return kpage
 
+    @seam
     async def trylock_to_merge(self, page: Frame) -> bool:
         """trylock_page of a page to be merged away: a busy one is for another time."""
         if await self.trylock_page(page):
@@ -131,10 +141,12 @@ class Merging(Unmerging):
         self.race(ev.RACE_TRYLOCK_LOST, owner.name if owner is not None else "unknown", page)
         return False
 
+    @seam
     async def upgrade_page(self, page: Frame) -> None:
         """Make a locked, write-protected page a KSM page; it has no node yet."""
         await page.set_mapping(KSM_WITHOUT_NODE)
 
+    @seam
     async def try_to_merge_with_ksm_page(self, item: RmapItem, page: Frame, kpage: Frame | None) -> int:
         """TK1 to TK6: merge the page of an item: 0, and the item holds an anon_vma reference; or -EFAULT.
 
@@ -147,7 +159,7 @@ class Merging(Unmerging):
         if vma is not None:
             result = await self.try_to_merge_one_page(vma, page, kpage)
         if result == 0 and vma is not None:
-            await self._take_anon_vma(item, vma)
+            await self.take_anon_vma(item, vma)
         await mm.up_read()
         if kpage is None:
             self.emit(ev.KSM_MERGE_ONE_PAGE, page.pfn, item.number, mm.name, result)
@@ -155,7 +167,8 @@ class Merging(Unmerging):
             self.emit(ev.KSM_MERGE_WITH_KSM_PAGE, kpage.pfn, page.pfn, item.number, mm.name, result)
         return result
 
-    async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
+    @part
+    async def take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
         """TK5. anon_vma lies over nid: first out of the unstable tree."""
         await self.remove_rmap_item_from_tree(item)
         self._store_anon_vma(item, vma)
@@ -166,6 +179,7 @@ class Merging(Unmerging):
             raise Finding("lifetime", "null_dereference", "try_to_merge_with_ksm_page", f"{item}: no anon_vma")
         item.anon_vma = vma.anon_vma.get()
 
+    @seam
     def find_vma_to_merge(self, item: RmapItem) -> Vma | None:
         """TK2, TK3: any vma at the item's address, its advice not asked for (H6)."""
         if self.ksm_test_exit(item.mm):
@@ -177,6 +191,7 @@ class Merging(Unmerging):
             self.race(ev.RACE_VMA_GONE, item.mm.name, None)
         return vma
 
+    @seam
     async def try_to_merge_two_pages(
         self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame
     ) -> Frame | None:

@@ -13,6 +13,7 @@ from ksmactors.ksm.trees import Trees
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import part, seam
 
 NS_PER_MS: Final = 1_000_000
 
@@ -20,15 +21,16 @@ NS_PER_MS: Final = 1_000_000
 class Scanning(Trees):
     """cmp_and_merge_page, scan_get_next_rmap_item, ksm_do_scan, ksm_scan_thread."""
 
+    @seam
     async def cmp_and_merge_page(self, page: Frame, item: RmapItem) -> None:
         """Try to merge one page that ksmd has come to; steps CM1 to CM12. ksm_thread_mutex, a reference on the page."""
         node = await self.page_stable_node(page)  # CM1
         if node is not None:
-            if not node.migrating and self.get_kpfn_nid((await self._read_kpfn(node))[0]) != node.nid:  # CM2a
-                await self._exile_visited(node)
-            if self._is_settled(item, node):  # CM2b
+            if not node.migrating and self.get_kpfn_nid((await self.read_kpfn(node))[0]) != node.nid:  # CM2a
+                await self.move_visited_to_migrate_nodes(node)
+            if self.item_is_settled(item, node):  # CM2b
                 return
-        elif await self._done_before_search(item, page):
+        elif await self.done_before_search(item, page):
             return
         kpage = await self.stable_tree_search(page)  # CM3
         if kpage is page and item.head is node:  # CM4
@@ -42,43 +44,50 @@ class Scanning(Trees):
         if kpage is not None:
             await self.merge_with_found(item, page, kpage, node)
             return
-        if await self._done_after_search(item, page):  # CM8
+        if await self.done_after_search(item, page):  # CM8
             return
         found = await self.unstable_tree_search_insert(item, page)  # CM9
         if found is not None:
             await self.merge_two(item, page, *found)
 
-    async def _exile_visited(self, node: StableNode) -> None:
+    @part
+    async def move_visited_to_migrate_nodes(self, node: StableNode) -> None:
         """CM2a: the page that ksmd has come to has left the node of its tree."""
         await self.stable_tree_erase(node)
         await self.stable_node_to_migrate_nodes(node)
         self.emit_misplaced(node)
 
-    def _is_settled(self, item: RmapItem, node: StableNode) -> bool:
+    @part
+    def item_is_settled(self, item: RmapItem, node: StableNode) -> bool:
         """CM2b: whether an item is where it should be: nothing is to be done for a page that is merged already."""
         return not node.migrating and item.head is node
 
+    @seam
     async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
         """CM7: the stable tree has an equal page. A failure ends the visit, too. `node` is the page's own, if any."""
         if await self.try_to_merge_with_ksm_page(item, page, kpage) == 0:  # CM7a
-            await self._append_to_page(item, kpage)
+            await self.append_to_page(item, kpage)
         await kpage.put()  # CM7c
 
-    async def _append_to_page(self, item: RmapItem, kpage: Frame) -> None:
+    @part
+    async def append_to_page(self, item: RmapItem, kpage: Frame) -> None:
         """CM7b: put an item whose page has been merged on the hlist of the KSM page's node. May block for the lock."""
         await kpage.lock()
         await self.stable_tree_append(item, await self.page_stable_node(kpage))
         await kpage.unlock()
 
-    async def _done_before_search(self, item: RmapItem, page: Frame) -> bool:
+    @part
+    async def done_before_search(self, item: RmapItem, page: Frame) -> bool:
         """Whether the visit of an ordinary page ends before the stable tree is searched: never in v3.9."""
         return False
 
-    async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
+    @part
+    async def done_after_search(self, item: RmapItem, page: Frame) -> bool:
         """Whether the visit of a page that the stable tree does not have ends before the unstable one is searched."""
-        return await self._checksum_changed(item, page)
+        return await self.checksum_changed(item, page)
 
-    async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+    @part
+    async def checksum_changed(self, item: RmapItem, page: Frame) -> bool:
         checksum = (await page.read_content()).checksum
         changed = item.oldchecksum != checksum
         self.emit(ev.CALC_CHECKSUM, item.mm.name, item.address, page.pfn, changed)
@@ -88,6 +97,7 @@ class Scanning(Trees):
             item.oldchecksum = checksum
         return changed
 
+    @seam
     async def merge_two(self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame) -> None:
         """CM10 to CM12: make a KSM page of two equal pages, then its node. Drops the reference on `tree_page`."""
         kpage = await self.try_to_merge_two_pages(item, page, tree_item, tree_page)  # CM10
@@ -106,6 +116,7 @@ class Scanning(Trees):
 
     # -- the cursor -------------------------------------------------------------------------------------------------
 
+    @seam
     async def get_next_rmap_item(self, mm: AddressSpace, link: MmSlot | RmapItem, address: int) -> RmapItem | None:
         """The item for an address, from the cursor's link on: found, or made. Items passed over are freed.
 
@@ -127,12 +138,13 @@ class Scanning(Trees):
             link.rmap_list = new
         return new
 
-    async def _start_scan(self) -> bool:
+    @part
+    async def start_scan(self) -> bool:
         """SC2: the cursor is at the head: drain, prune, reset, go to the first slot; False if there is none left."""
         self.emit(ev.KSM_START_SCAN, self.ksm_scan.seqnr, self.ksm_rmap_items)
         await self.lru_add_drain_all()
         if not self.ksm_merge_across_nodes:
-            await self._prune_migrate_nodes()
+            await self.prune_migrate_nodes()
         self.reset_unstable_roots()
         if self.undisturbed:
             self.refresh_stable_index()
@@ -140,27 +152,31 @@ class Scanning(Trees):
         self.conductor.touch(WRITE, self.ksm_scan, "mm_slot")
         slot = self.ksm_scan.mm_slot = self.ksm_mm_head.next
         await self.ksm_mmlist_lock.unlock()
-        if self._nobody_left(slot):
+        if self.no_mm_left(slot):
             return False
         self._enter_slot(slot)
         return True
 
-    def _nobody_left(self, first: MmSlot) -> bool:
+    @part
+    def no_mm_left(self, first: MmSlot) -> bool:
         """SC2e: whether the last address space has left the list since SC1 looked at it."""
         return first is self.ksm_mm_head
 
-    async def _prune_migrate_nodes(self) -> None:
+    @part
+    async def prune_migrate_nodes(self) -> None:
         """SC2b: no search meets what is on the list; a look at each node frees those whose page has gone."""
         for node in list(self.migrate_nodes):
             page = await self.get_ksm_page(node, lock=False)
             if page is not None:
                 await page.put()
 
+    @seam
     def reset_unstable_roots(self) -> None:
         """SC2c: throw the unstable trees away, those in use (H2)."""
         for root in self.root_unstable_tree[: self.ksm_nr_node_ids]:
             self.reset_unstable_root(root)
 
+    @seam
     def reset_unstable_root(self, root: ContentTree[RmapItem]) -> None:
         """Empty one unstable tree; its items keep their links and flags until each is visited."""
         root.reset()
@@ -171,15 +187,16 @@ class Scanning(Trees):
         self.ksm_scan.address = 0
         self.ksm_scan.rmap_list = slot
 
+    @seam
     async def scan_get_next_rmap_item(self) -> tuple[RmapItem, Frame] | None:
         """The next page in the scan with its item and a reference; None at the end of a full scan, or of memory.
 
         ksm_thread_mutex. Steps SC1 to SC9; goes on through address spaces until it has a page.
         """
         scan = self.ksm_scan
-        if await self._mm_list_empty():  # SC1
+        if await self.mm_list_empty():  # SC1
             return None
-        if scan.mm_slot is self.ksm_mm_head and not await self._start_scan():
+        if scan.mm_slot is self.ksm_mm_head and not await self.start_scan():
             return None
         while True:
             slot = scan.mm_slot
@@ -190,7 +207,7 @@ class Scanning(Trees):
             await mm.down_read()  # SC3
             vma = None if self.ksm_test_exit(mm) else self._find_vma(mm, scan.address)
             while vma is not None:  # SC4
-                page = await self._next_page_in(vma) if vma.mergeable else None
+                page = await self.next_page_in(vma) if vma.mergeable else None
                 if page is None:
                     vma = mm.find_vma(vma.end)
                     continue
@@ -210,7 +227,8 @@ class Scanning(Trees):
         self.emit(ev.KSM_STOP_SCAN, scan.seqnr, self.ksm_rmap_items)
         return None
 
-    async def _next_page_in(self, vma: Vma) -> Frame | None:
+    @part
+    async def next_page_in(self, vma: Vma) -> Frame | None:
         """SC4a, b, d: the next anonymous page from the cursor's address on, which is left at it."""
         scan = self.ksm_scan
         scan.address = max(scan.address, vma.start)
@@ -240,12 +258,14 @@ class Scanning(Trees):
             await page.put()
         return item
 
+    @seam
     async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:
         """Whether this scan leaves a page out: never in v3.9."""
         return False
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
+    @seam
     async def ksm_do_scan(self, pages: int) -> None:
         """Scan up to so many pages, or to the end of the full scan. ksm_thread_mutex."""
         for _ in range(pages):
@@ -258,11 +278,13 @@ class Scanning(Trees):
             await page.put()
             self.count_scanned(visited=True)
 
+    @seam
     def count_scanned(self, *, visited: bool) -> None:
         """A page is about to be `visited`, or has been: where it is counted."""
         if not visited:
             self.pages_scanned += 1
 
+    @seam
     async def ksm_scan_thread(self) -> None:
         """The body of ksmd: a batch under ksm_thread_mutex, then a sleep. Returns only after `kthread_stop`.
 

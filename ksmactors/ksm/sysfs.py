@@ -12,6 +12,7 @@ from ksmactors.ksm.entry import EntryPoints
 from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KSM_RUN_UNMERGE
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EACCES, EBUSY, EINVAL, ENOENT, ENOMEM, ERANGE
+from ksmactors.seams import part, seam
 
 UINT_MAX: Final = (1 << 32) - 1
 ULONG_MAX: Final = (1 << 64) - 1
@@ -41,6 +42,7 @@ def decimal(text: str) -> int:
 class Sysfs(EntryPoints):
     """The files of the group "ksm". Writers of `run` and `merge_across_nodes` take ksm_thread_mutex."""
 
+    @seam
     def sysfs_files(self) -> dict[str, bool]:
         """The files of this kernel, in the order of its attribute list, and whether each can be written."""
         return {
@@ -55,6 +57,7 @@ class Sysfs(EntryPoints):
             "merge_across_nodes": True,
         }
 
+    @seam
     def sysfs_values(self) -> dict[str, Callable[[], int | str]]:
         """How each file is shown."""
         return {
@@ -69,14 +72,17 @@ class Sysfs(EntryPoints):
             "merge_across_nodes": lambda: self.ksm_merge_across_nodes,
         }
 
+    @seam
     def ksm_stat(self, mm: AddressSpace) -> dict[str, int | str]:
         """What /proc/PID/ksm_stat shows of a process: no such file in v3.9."""
         return {}
 
+    @seam
     def sysfs_show(self, knob: str) -> str:
         """What reading a file gives, without the newline. KeyError: there is no such file. No lock is taken."""
         return str(self.sysfs_values()[knob]())
 
+    @seam
     async def sysfs_store(self, knob: str, text: str) -> int:
         """Write a file: 0, or -ENOENT (no such file), -EACCES (read-only), -EINVAL, -ERANGE, -EBUSY, -ENOMEM."""
         writable = self.sysfs_files().get(knob)
@@ -89,6 +95,7 @@ class Sysfs(EntryPoints):
         self.emit(ev.SYSFS_WRITE, knob, text, result)
         return result
 
+    @seam
     async def knob_store(self, knob: str, text: str) -> int:
         """The store function of a writable file."""
         value = kstrtoul(text)
@@ -105,6 +112,7 @@ class Sysfs(EntryPoints):
             self.ksm_thread_sleep_millisecs = value
         return 0
 
+    @seam
     async def run_store(self, value: int) -> int:
         """run: 0 stops ksmd, 1 starts it, 2 stops it and unmerges everything. Equal to what it is: nothing at all."""
         if not KSM_RUN_STOP <= value <= KSM_RUN_UNMERGE:
@@ -113,7 +121,7 @@ class Sysfs(EntryPoints):
         await self.wait_while_offlining()
         result = 0
         if self.ksm_run != value:
-            await self._write_ksm_run(value)
+            await self.write_ksm_run(value)
             if value == KSM_RUN_UNMERGE:
                 result = await self.unmerge_and_remove_all_rmap_items()
                 if result:
@@ -124,6 +132,7 @@ class Sysfs(EntryPoints):
             self.ksm_thread_wait.wake_all()
         return result
 
+    @seam
     async def merge_across_nodes_store(self, value: int) -> int:
         """merge_across_nodes: can change only while nothing is shared and no stable node is left; else -EBUSY."""
         if value < 0:
@@ -139,15 +148,17 @@ class Sysfs(EntryPoints):
             elif not self.alloc_roots():
                 result = -ENOMEM
             else:
-                self._set_merge_across_nodes(value)
+                self.set_merge_across_nodes(value)
         await self.ksm_thread_mutex.unlock()
         return result
 
-    def _set_merge_across_nodes(self, value: int) -> None:
+    @part
+    def set_merge_across_nodes(self, value: int) -> None:
         """The knob, and how many of the trees are in use from now on."""
         self.ksm_merge_across_nodes = value
         self.ksm_nr_node_ids = 1 if value else len(self.nodes)
 
+    @seam
     def alloc_roots(self) -> bool:
         """Tree roots for all nodes, once and for all; False: no memory (never, without fault injection)."""
         self.roots_allocated = self.roots_allocated or not self.inject("alloc_roots")

@@ -11,6 +11,7 @@ from ksmactors.ksm.merging import Merging
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import part, seam
 
 
 class Visit(NamedTuple):
@@ -24,17 +25,19 @@ class Visit(NamedTuple):
 class Trees(Merging):
     """Both kinds of tree, partitioned by node when merge_across_nodes is 0. All under ksm_thread_mutex."""
 
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
+    @part
+    async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         """ST3a: the page of one entry on a walk. `prune` is for kernels whose entries are more than one node."""
         return Visit(entry, await self.get_ksm_page(entry, lock=False))
 
+    @seam
     async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
         """Descend to the content of `page`, visiting each entry's page; ends at a stale entry, which is freed."""
         if self.undisturbed and root.usable(self.ksm_epoch):
             return root.find(page.content)
         entry, parent, left = root.root, None, False
         while entry is not None:
-            entry, tree_page = await self._look(root, entry, prune)
+            entry, tree_page = await self.visit_stable_entry(root, entry, prune)
             if tree_page is None:
                 return Place(None, None, False, stale=True)
             order = memcmp_pages(await page.read_content(), await tree_page.read_content())
@@ -45,6 +48,7 @@ class Trees(Merging):
             entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of StableNodes
         return Place(None, parent, left)
 
+    @seam
     def refresh_stable_index(self) -> None:
         """Start the stable trees' indices anew if no entry is stale; else walk until the stale ones are pruned."""
         for root in self.root_stable_tree:
@@ -58,6 +62,7 @@ class Trees(Merging):
             if fresh:
                 root.start_index(self.ksm_epoch)
 
+    @seam
     async def stable_tree_search(self, page: Frame) -> Frame | None:
         """The KSM page equal to `page`, with a reference; or `page` itself if it is one already and has its place.
 
@@ -76,36 +81,40 @@ class Trees(Merging):
             if place.stale:
                 return None
             if place.entry is None:
-                return await self._take_place(root, place, page, page_node)
+                return await self.take_tree_position(root, place, page, page_node)
             entry = place.entry
             assert isinstance(entry, StableNode), "a tree of StableNodes"
-            found, kpage = await self._equal_in_stable_tree(root, entry, page, page_node)
-            if found or self._stale_ends_search(page_node):
+            found, kpage = await self.equal_in_stable_tree(root, entry, page, page_node)
+            if found or self.stale_ends_search(page_node):
                 return kpage
 
-    def _stale_ends_search(self, page_node: StableNode | None) -> bool:
+    @part
+    def stale_ends_search(self, page_node: StableNode | None) -> bool:
         """ST3d: whether an equal entry that turns out stale at the second look ends the search (K3)."""
         return page_node is None
 
-    async def _equal_in_stable_tree(
+    @part
+    async def equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
         """ST3d to ST6 for an equal entry: (True, the search's result), or (False, None) if it is stale by now."""
-        tree_page = await self._second_look(entry)
+        tree_page = await self.second_look(entry)
         if tree_page is None:
             return False, None
-        if self._is_misplaced(entry):
+        if self.is_misplaced(entry):
             await tree_page.put()
-            return True, await self._replace_misplaced(root, entry, page, page_node)
+            return True, await self.replace_misplaced(root, entry, page, page_node)
         if page_node is not None:
             self.emit_collided(root, page, page_node, tree_page)
         return True, tree_page
 
-    def _is_misplaced(self, node: StableNode) -> bool:
+    @part
+    def is_misplaced(self, node: StableNode) -> bool:
         """Whether a node's page has left the node of the tree that it is linked in. Its page's lock was cycled."""
         return self.get_kpfn_nid(node.kpfn) != node.nid
 
-    async def _second_look(self, node: StableNode) -> Frame | None:
+    @part
+    async def second_look(self, node: StableNode) -> Frame | None:
         """ST3d: a node's page once more, with a reference; None if it is stale.
 
         Its lock is taken and released: then no migration of it is half done.
@@ -122,19 +131,21 @@ class Trees(Merging):
         self.emit(ev.NODE_COLLIDED, page_node.number, page.pfn, root.nid, tree_page.pfn)
         self.race(ev.RACE_NODE_COLLIDED, self.actor_name(page_node.moved_by), page, tree="stable", tree_nid=root.nid)
 
-    async def _take_place(
+    @part
+    async def take_tree_position(
         self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         """ST4, ST5: no equal entry; a moved node is linked where the search fell off."""
         if page_node is None:
             return None
-        await self._leave_migrate_nodes(page_node, root)
-        await self._stable_tree_link(root, page_node, place, page.content)
+        await self.leave_migrate_nodes(page_node, root)
+        await self.stable_tree_link(root, page_node, place, page.content)
         self.emit_reslotted(page_node)
         await page.get()
         return page
 
-    async def _replace_misplaced(
+    @part
+    async def replace_misplaced(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         """ST6: the equal entry's page has left this node: the entry goes to migrate_nodes.
@@ -144,22 +155,24 @@ class Trees(Merging):
         self.race_misplaced(entry)
         result = None
         if page_node is not None:
-            await self._leave_migrate_nodes(page_node, root)
-            await self._stable_tree_replace(root, entry, page_node)
+            await self.leave_migrate_nodes(page_node, root)
+            await self.stable_tree_replace(root, entry, page_node)
             self.emit_reslotted(page_node)
             await page.get()
             result = page
         else:
             await self.stable_tree_erase(entry)
-        await self._exile_replaced(entry)
+        await self.move_replaced_to_migrate_nodes(entry)
         return result
 
-    async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
+    @part
+    async def leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
         """A moved node is about to be linked in a tree: first off the list, whose links lie where the tree's are."""
         await self.stable_node_from_migrate_nodes(page_node)
         page_node.nid = root.nid
 
-    async def _exile_replaced(self, entry: StableNode) -> None:
+    @part
+    async def move_replaced_to_migrate_nodes(self, entry: StableNode) -> None:
         """The end of ST6: an entry that has left its tree."""
         await self.stable_node_to_migrate_nodes(entry)
         self.emit_misplaced(entry)
@@ -179,6 +192,7 @@ class Trees(Merging):
         """A node has been taken out of the tree `node.nid` because its page is on another node."""
         self.emit(ev.NODE_MISPLACED, node.number, node.kpfn, node.nid, node.kpfn // self.frames_per_node)
 
+    @seam
     async def stable_tree_insert(self, kpage: Frame) -> StableNode | None:
         """A new node for a locked KSM page without one; None if an equal page got there first, or an entry was stale.
 
@@ -191,26 +205,28 @@ class Trees(Merging):
             return None
         if place.entry is not None:
             assert isinstance(place.entry, StableNode), "a tree of StableNodes"
-            return await self._insert_equal(root, place.entry, kpage)
+            return await self.insert_equal(root, place.entry, kpage)
         node = self.alloc_stable_node()
         if node is None:
             return None
-        await self._add_new_node(root, node, place, kpage)
+        await self.add_new_node(root, node, place, kpage)
         self.emit_inserted(node)
         return node
 
-    async def _add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
+    @part
+    async def add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
         """Fill a new node, have its page name it, then link it where the search ended."""
         node.kpfn = kpage.pfn
         node.nid = root.nid
         await kpage.set_mapping(node.mapping)
-        await self._stable_tree_link(root, node, place, kpage.content)
+        await self.stable_tree_link(root, node, place, kpage.content)
 
     def emit_inserted(self, node: StableNode) -> None:
         """A new stable node is in its tree."""
         self.emit(ev.STABLE_TREE_INSERT, node.number, node.kpfn, node.nid)
 
-    async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
+    @part
+    async def insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
         """An equal page is in the tree already: there is no second one (v3.9)."""
         self.emit_insert_lost(root, kpage)
         return None
@@ -219,13 +235,14 @@ class Trees(Merging):
         """Somebody or something has kept a new KSM page out of the tree."""
         self.race(ev.RACE_INSERT_LOST, "unknown", kpage, tree="stable", tree_nid=root.nid)
 
+    @seam
     async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
         """Put an item on a node's hlist. The KSM page is locked; the item holds an anon_vma reference."""
         if node is None:  # S5e: the page was migrated after the search had found it
             about = (item, *(pte.frame for pte in (item.mm.ptes.get(item.address),) if pte is not None))
             message = f"{item} is appended to no node"
             raise Finding("lifetime", "null_dereference", "stable_tree_append", message, about=about)
-        await self._hlist_add_head(node, item)
+        await self.hlist_add_head(node, item)
         if item.hnext is not None:
             self.ksm_pages_sharing += 1
         else:
@@ -234,6 +251,7 @@ class Trees(Merging):
 
     # -- unstable -------------------------------------------------------------------------------------------------
 
+    @seam
     async def unstable_tree_search_insert(self, item: RmapItem, page: Frame) -> tuple[RmapItem, Frame] | None:
         """An equal page in the unstable tree, as (its item, it with a reference); else the item is inserted: None.
 
@@ -250,7 +268,7 @@ class Trees(Merging):
         else:
             entry, parent, left = root.root, None, False
             while entry is not None:
-                tree_page = await self._look_unstable(entry, page, nid)
+                tree_page = await self.visit_unstable_entry(entry, page, nid)
                 if tree_page is None:
                     return None
                 order = memcmp_pages(await page.read_content(), await tree_page.read_content())
@@ -260,16 +278,17 @@ class Trees(Merging):
                 parent, left = entry, order < 0
                 entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
             place = Place(None, parent, left)
-        await self._unstable_tree_link(root, item, place, page.content)
+        await self.unstable_tree_link(root, item, place, page.content)
         self.ksm_pages_unshared += 1
         self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
         return None
 
     async def _equal_unstable(self, entry: RmapItem, page: Frame, nid: int) -> tuple[RmapItem, Frame] | None:
-        tree_page = await self._look_unstable(entry, page, nid)
+        tree_page = await self.visit_unstable_entry(entry, page, nid)
         return await self._if_on_node(entry, tree_page, nid) if tree_page is not None else None
 
-    async def _look_unstable(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
+    @part
+    async def visit_unstable_entry(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
         """The page of one entry on the way, with a reference; None: it is gone, or is `page`, and the search ends."""
         tree_page = await self.get_mergeable_page(entry)
         if tree_page is None:

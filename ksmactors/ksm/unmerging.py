@@ -12,11 +12,13 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import EBUSY, ENOMEM, ERESTARTSYS, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
+from ksmactors.seams import part, seam
 
 
 class Unmerging(KsmHotplug):
     """Unmerging touches page table entries only; items and trees catch up at ksmd's next pass."""
 
+    @seam
     async def break_ksm(self, vma: Vma, address: int) -> int:
         """Make sure that no KSM page is mapped at an address: 0 or -ENOMEM. mmap_sem is held.
 
@@ -24,7 +26,7 @@ class Unmerging(KsmHotplug):
         """
         mm = vma.mm
         while True:
-            page = await self._page_to_break(mm, address)
+            page = await self.page_to_break(mm, address)
             if page is None:
                 return 0
             result = VM_FAULT_WRITE  # somebody else broke it, or it never was one
@@ -37,10 +39,12 @@ class Unmerging(KsmHotplug):
             if result & VM_FAULT_WRITE:
                 return 0
 
-    async def _page_to_break(self, mm: AddressSpace, address: int) -> Frame | None:
+    @part
+    async def page_to_break(self, mm: AddressSpace, address: int) -> Frame | None:
         """The page at an address with a reference, a page under migration when it has come to its place; or None."""
         return await self.follow_page(mm, address, migration=True)
 
+    @seam
     def find_mergeable_vma(self, mm: AddressSpace, address: int) -> Vma | None:
         """The vma at an address if ksmd may merge there. mmap_sem is held."""
         if self.ksm_test_exit(mm):
@@ -51,6 +55,7 @@ class Unmerging(KsmHotplug):
             return None
         return vma
 
+    @seam
     async def break_cow(self, item: RmapItem) -> None:
         """Undo a merge that could not be completed: give the mapping a page of its own. ksm_thread_mutex.
 
@@ -65,6 +70,7 @@ class Unmerging(KsmHotplug):
             await self.break_ksm(vma, item.address)
         await mm.up_read()
 
+    @seam
     async def get_mergeable_page(self, item: RmapItem) -> Frame | None:
         """The page of an item in the unstable tree, with a reference; None if it is not there or not mergeable now."""
         item.must_be_alive()
@@ -81,6 +87,7 @@ class Unmerging(KsmHotplug):
         await mm.up_read()
         return page
 
+    @seam
     async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
         """Break the KSM pages in [start, end) of a vma: 0 or the first error, -ERESTARTSYS if a signal waits for the
         caller. mmap_sem is held."""
@@ -95,41 +102,46 @@ class Unmerging(KsmHotplug):
                 return failed
         return 0
 
+    @seam
     async def remove_stable_node(self, node: StableNode) -> int:
         """Remove a node whose page is not mapped any more: 0, or -EBUSY (and a warning) if it is. ksm_thread_mutex."""
         page = await self.get_ksm_page(node, lock=True)
         if page is None:
             return 0
         result = -EBUSY
-        if self._is_still_mapped(page):
+        if self.is_still_mapped(page):
             self._tell("kept", node)
             self.warn_still_mapped(page)
         else:
-            await self._take_node_away(page)
+            await self.detach_stable_node(page)
             await self.remove_node_from_stable_tree(node)
             result = 0
         await page.unlock()
         await page.put()
         return result
 
-    def _is_still_mapped(self, page: Frame) -> bool:
+    @part
+    def is_still_mapped(self, page: Frame) -> bool:
         """page_mapped(): then the node must stay."""
         return page.page_mapcount() > 0
 
-    async def _take_node_away(self, page: Frame) -> None:
+    @part
+    async def detach_stable_node(self, page: Frame) -> None:
         """An unmapped page that is alive (in swap, or held by somebody) forgets its node. The page is locked."""
         await page.set_mapping(KSM_WITHOUT_NODE)
 
+    @seam
     def warn_still_mapped(self, page: Frame) -> None:
         """WARN_ON_ONCE(page_mapped(page)): v3.9 thinks this cannot be."""
         self.warn("remove_stable_node", f"pfn {page.pfn} is still mapped {page.mapcount} times", page)
 
+    @seam
     async def remove_all_stable_nodes(self) -> int:
         """Remove all nodes, in trees and on migrate_nodes: 0, or -EBUSY if one could not be. ksm_thread_mutex."""
         result = 0
         for nid in range(self.ksm_nr_node_ids):
             result = await self._remove_tree(self.root_stable_tree[nid]) or result
-        return await self._remove_migrate_nodes() or result
+        return await self.remove_migrate_nodes() or result
 
     async def _remove_tree(self, root: ContentTree[StableNode]) -> int:
         """Remove the nodes of one tree, up to the first that cannot be: 0 or -EBUSY."""
@@ -138,7 +150,8 @@ class Unmerging(KsmHotplug):
                 return -EBUSY
         return 0
 
-    async def _remove_migrate_nodes(self) -> int:
+    @part
+    async def remove_migrate_nodes(self) -> int:
         """Remove the nodes on migrate_nodes, all that can be: 0 or -EBUSY."""
         result = 0
         for node in list(self.migrate_nodes):
@@ -146,6 +159,7 @@ class Unmerging(KsmHotplug):
                 result = -EBUSY
         return result
 
+    @seam
     async def unmerge_and_remove_all_rmap_items(self) -> int:
         """run=2: 0, or the first error; then the address spaces not reached keep what they have. ksm_thread_mutex."""
         scan = self.ksm_scan
@@ -174,7 +188,7 @@ class Unmerging(KsmHotplug):
         return 0
 
     async def _unmerge_mm(self, mm: AddressSpace) -> int:
-        vma = self._first_vma(mm)
+        vma = self.first_vma_to_unmerge(mm)
         while vma is not None and not self.ksm_test_exit(mm):
             if vma.mergeable and vma.anon_vma is not None:
                 failed = await self.unmerge_ksm_pages(vma, vma.start, vma.end)
@@ -183,10 +197,12 @@ class Unmerging(KsmHotplug):
             vma = mm.find_vma(vma.end)
         return 0
 
-    def _first_vma(self, mm: AddressSpace) -> Vma | None:
+    @part
+    def first_vma_to_unmerge(self, mm: AddressSpace) -> Vma | None:
         """Where the way through an address space begins; None if its last user has gone: exit tears the vmas down."""
         return None if self.ksm_test_exit(mm) else self._find_vma(mm, 0)
 
+    @seam
     async def leave_mm(self, mm: AddressSpace, gone: Callable[[AddressSpace], bool]) -> None:
         """Put the cursor on the next slot, drop the slot just left if it is `gone`, release mmap_sem.
 
@@ -201,7 +217,7 @@ class Unmerging(KsmHotplug):
         if not gone(mm):
             await self.unlock_left_mm(mm)
             return
-        await self._mm_list_del(slot)
+        await self.mm_list_del(slot)
         await self.ksm_mmlist_lock.unlock()
         self.free_mm_slot(slot)
         self.forget_registration(mm)
@@ -209,11 +225,13 @@ class Unmerging(KsmHotplug):
         self.emit(ev.KSM_EXIT, mm.name)
         self.mmdrop(mm)
 
+    @seam
     def forget_registration(self, mm: AddressSpace) -> None:
         """ksmd has dropped an address space: MMF_VM_MERGEABLE is cleared."""
         self.conductor.touch(RELEASE, mm, "registered")
         mm.registered = False
 
+    @seam
     async def unlock_left_mm(self, mm: AddressSpace) -> None:
         """The end of `leave_mm` for a slot that stays."""
         await self.ksm_mmlist_lock.unlock()

@@ -14,6 +14,7 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.kstrtox import unsigned
 from ksmactors.mm.const import EINVAL
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 MODES: Final = ("none", "scan-time")
 
@@ -57,9 +58,9 @@ class Advisor(Ksm):
         self._cpu_ns += self.conductor.now - started
 
     @override
-    async def _start_scan(self) -> bool:
+    async def start_scan(self) -> bool:
         self._scan_started_ns = self.conductor.now
-        return await super()._start_scan()
+        return await super().start_scan()
 
     @override
     async def scan_get_next_rmap_item(self) -> tuple[RmapItem, Frame] | None:
@@ -69,6 +70,7 @@ class Advisor(Ksm):
             self.scan_time_advisor()
         return found
 
+    @seam
     def scan_time_advisor(self) -> None:
         """Compute pages_to_scan anew. All divisions are whole-number; what is divided by later is at least 1."""
         scan_time = max(1, (self.conductor.now - self._scan_started_ns) // NS_PER_S)
@@ -120,6 +122,7 @@ class Advisor(Ksm):
             return -EINVAL
         return await super().knob_store(knob, text)
 
+    @seam
     async def advisor_mode_store(self, mode: str) -> int:
         """advisor_mode: a switch to scan-time starts with the least pages, a switch back with the usual 100."""
         if mode not in MODES:

@@ -11,6 +11,7 @@ from ksmactors.later.pin_counted import PinCounted
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.seams import seam
 
 Place = tuple[int, int]
 """The number of a mm, and an address."""
@@ -71,19 +72,21 @@ class AnonExclusive(PinCounted):
         self.conductor.touch(YIELD, page, "anon_exclusive")
         return page.pfn in self._anon_exclusive and not page.is_ksm
 
+    @seam
     def set_page_anon_exclusive(self, page: Frame) -> None:
         """SetPageAnonExclusive."""
         self.conductor.touch(RELEASE, page, "anon_exclusive")
         self._anon_exclusive.add(page.pfn)
 
+    @seam
     def clear_page_anon_exclusive(self, page: Frame) -> None:
         """ClearPageAnonExclusive."""
         self.conductor.touch(RELEASE, page, "anon_exclusive")
         self._anon_exclusive.discard(page.pfn)
 
     @override
-    def _freed(self, frame: Frame) -> None:
-        super()._freed(frame)
+    def frame_freed(self, frame: Frame) -> None:
+        super().frame_freed(frame)
         self._anon_exclusive.discard(frame.pfn)
 
     @override
@@ -174,13 +177,13 @@ class AnonExclusive(PinCounted):
         return await super().copy_one_pte(mm, oldmm, vma, address)
 
     @override
-    def _must_be_cleaned(self, pte: Pte) -> bool:
-        return super()._must_be_cleaned(pte) or self.page_anon_exclusive(pte.frame)
+    def must_be_cleaned(self, pte: Pte) -> bool:
+        return super().must_be_cleaned(pte) or self.page_anon_exclusive(pte.frame)
 
     @override
-    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
+    async def has_other_references(self, page: Frame, swapped: bool) -> bool:
         """Where there are none, the entry is out, and the mark is taken off (page_try_share_anon_rmap)."""
-        if await super()._has_other_references(page, swapped):
+        if await super().has_other_references(page, swapped):
             return True
         self.clear_page_anon_exclusive(page)
         return False

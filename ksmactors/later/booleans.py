@@ -8,11 +8,13 @@ from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import EINVAL
+from ksmactors.seams import seam
 
 
 class Booleans(Ksm):
     """What the files of use_zero_pages and smart_scan are read with; no file of v3.9 is."""
 
+    @seam
     def kstrtobool(self, text: str) -> int:
         """Parse a boolean: 1, y, t, on are 1; 0, n, f, off are 0; capitals too. Only the first one or two characters
         count. Anything else: -EINVAL."""

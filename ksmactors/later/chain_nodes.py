@@ -15,6 +15,7 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.ksm.sysfs import UINT_MAX
 from ksmactors.later.kstrtox import kstrtoint, unsigned
 from ksmactors.mm.const import EBUSY, EINVAL
+from ksmactors.seams import seam
 
 
 class DupNode(StableNode):
@@ -81,6 +82,7 @@ class ChainNodes(Ksm):
     def new_stable_node(self, number: int) -> StableNode:
         return DupNode(number)
 
+    @seam
     def new_stable_node_chain(self) -> Chain | None:
         """A new chain; None when there is no memory (never, without fault injection)."""
         if self.inject("alloc_stable_node_chain"):
@@ -90,6 +92,7 @@ class ChainNodes(Ksm):
         self.chain_from_slab(chain)
         return chain
 
+    @seam
     def is_page_sharing_candidate(self, node: DupNode, offset: int = 0) -> bool:
         """Whether `offset` items more leave room for one; never on an empty node."""
         return node.rmap_hlist_len > 0 and node.rmap_hlist_len + offset < self.ksm_max_page_sharing
@@ -116,6 +119,7 @@ class ChainNodes(Ksm):
         dup.chain = None
         self.stable_node_dups -= 1
 
+    @seam
     async def stable_node_chain_add_dup(self, node: DupNode, chain: Chain) -> None:
         """Put a node that is in no tree to the front of a chain."""
         await self.conductor.point(WRITE, chain, "hlist")
@@ -126,6 +130,7 @@ class ChainNodes(Ksm):
         self.stable_node_dups += 1
         self.emit(ev.STABLE_NODE_CHAIN_ADD_DUP, node.number, node.kpfn, chain.number)
 
+    @seam
     async def alloc_stable_node_chain(self, root: ContentTree[StableNode], node: DupNode) -> Chain | None:
         """A chain takes the place of a plain node, which becomes its first dup.
 
@@ -148,6 +153,7 @@ class ChainNodes(Ksm):
         await self._replace_entry(root, chain, dup)
         self._free_chain(chain)
 
+    @seam
     async def free_stable_node_chain(self, root: ContentTree[StableNode], chain: Chain) -> None:
         """An empty chain leaves the tree."""
         await self.conductor.point(WRITE, root)
@@ -209,6 +215,7 @@ class ChainNodes(Ksm):
             return min(value, 0)
         return await super().knob_store(knob, text)
 
+    @seam
     async def max_page_sharing_store(self, text: str) -> int:
         """max_page_sharing: can change only while nothing is shared and no stable node is left; else -EBUSY."""
         failed, value = kstrtoint(text)

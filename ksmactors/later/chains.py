@@ -12,6 +12,7 @@ from ksmactors.ksm.trees import Visit
 from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.mm.const import EBUSY
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import part, seam
 
 NS_PER_MS = 1_000_000
 
@@ -42,15 +43,16 @@ class Chains(ChainNodes):
     # -- looking at an entry ----------------------------------------------------------------------------------------
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
+    async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         if isinstance(entry, Chain):
             choice = await self.stable_node_dup(root, entry, self._prune_now(entry, prune))
         else:
-            choice = Choice(self._choose_plain(dup_of(entry)), entry, await self.get_ksm_page(entry, lock=False))
+            choice = Choice(self.choose_plain(dup_of(entry)), entry, await self.get_ksm_page(entry, lock=False))
         self._chosen = choice.dup
         return Visit(choice.entry, choice.page)
 
-    def _choose_plain(self, node: DupNode) -> DupNode | None:
+    @part
+    def choose_plain(self, node: DupNode) -> DupNode | None:
         """What a look at a plain node finds to share with."""
         return node if self.is_page_sharing_candidate(node) else None
 
@@ -62,6 +64,7 @@ class Chains(ChainNodes):
         chain.chain_prune_time = now
         return True
 
+    @seam
     async def stable_node_dup(self, root: ContentTree[StableNode], chain: Chain, prune: bool) -> Choice:
         """Choose the usable dup with most items, the first of equals; without pruning, the first usable one.
 
@@ -108,22 +111,22 @@ class Chains(ChainNodes):
     # -- stable_tree_search -----------------------------------------------------------------------------------------
 
     @override
-    async def _equal_in_stable_tree(
+    async def equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
-        dup = self._chosen if isinstance(entry, Chain) else self._choose_plain(dup_of(entry))
+        dup = self._chosen if isinstance(entry, Chain) else self.choose_plain(dup_of(entry))
         if page_node is not None and page.page_mapcount() > 1:
             return True, await self._keep_both(root, entry, page, dup_of(page_node))
         if dup is None or not self.is_page_sharing_candidate(dup):
             return True, None
-        tree_page = await self._second_look(dup)
+        tree_page = await self.second_look(dup)
         if tree_page is None:
             return False, None
         if self.get_kpfn_nid(dup.kpfn) != dup.nid:
             await tree_page.put()
             if dup is entry:
-                return True, await self._replace_misplaced(root, entry, page, page_node)
-            return True, await self._replace_dup(dup, page, page_node)
+                return True, await self.replace_misplaced(root, entry, page, page_node)
+            return True, await self.replace_dup(dup, page, page_node)
         if page_node is not None:
             self.emit_collided(root, page, page_node, tree_page)
         return True, tree_page
@@ -147,7 +150,8 @@ class Chains(ChainNodes):
         await self.stable_node_chain_add_dup(page_node, chain)
         self.emit_reslotted(page_node)
 
-    async def _replace_dup(self, dup: DupNode, page: Frame, page_node: StableNode | None) -> Frame | None:
+    @part
+    async def replace_dup(self, dup: DupNode, page: Frame, page_node: StableNode | None) -> Frame | None:
         """ST6 on a chain: its dup has left this node; a moved node in hand takes its place on the chain."""
         self.race_misplaced(dup)
         chain = dup.chain
@@ -181,7 +185,7 @@ class Chains(ChainNodes):
     # -- stable_tree_insert -----------------------------------------------------------------------------------------
 
     @override
-    async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
+    async def insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
         """The new node becomes a dup beside the equal ones; None: no memory. The page's mapping is set last."""
         node = self.alloc_stable_node()
         if node is None:
@@ -223,7 +227,7 @@ class ChainsAnyDup(Chains):
     """
 
     @override
-    def _choose_plain(self, node: DupNode) -> DupNode | None:
+    def choose_plain(self, node: DupNode) -> DupNode | None:
         return node
 
     @override

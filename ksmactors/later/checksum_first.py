@@ -18,10 +18,10 @@ class ChecksumFirst(Ksm):
     """
 
     @override
-    async def _done_before_search(self, item: RmapItem, page: Frame) -> bool:
+    async def done_before_search(self, item: RmapItem, page: Frame) -> bool:
         await self.remove_rmap_item_from_tree(item)
-        return await super()._done_after_search(item, page)
+        return await super().done_after_search(item, page)
 
     @override
-    async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
+    async def done_after_search(self, item: RmapItem, page: Frame) -> bool:
         return False

@@ -9,6 +9,7 @@ from ksmactors.later.anon_exclusive import AnonExclusive
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import ENOMEM
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 
 class ForkCopiesPinned(AnonExclusive):
@@ -46,6 +47,7 @@ class ForkCopiesPinned(AnonExclusive):
             return None
         return pte.frame if self.page_maybe_dma_pinned(pte.frame) else None
 
+    @seam
     async def copy_present_page(self, mm: AddressSpace, address: int, new: Frame, page: Frame) -> None:
         """Give the child `new` as its own copy of `page`. Both page table locks are held."""
         vma = mm.vma_at(address)

@@ -18,8 +18,8 @@ class HeadCleared(Ksm):
     """
 
     @override
-    async def _leave_stable_node(self, item: RmapItem) -> None:
+    async def leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
-        await super()._leave_stable_node(item)
+        await super().leave_stable_node(item)
         if node is not None and node.alive:
             item.head = None

@@ -24,15 +24,15 @@ class KpfnAba(Ksm):
     """
 
     @override
-    def _kpfn_of(self, node: StableNode) -> tuple[int, ...]:
-        return (*super()._kpfn_of(node), node.moves)
+    def kpfn_of_node(self, node: StableNode) -> tuple[int, ...]:
+        return (*super().kpfn_of_node(node), node.moves)
 
     @override
-    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+    async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
         seen = self._glance(node)
-        if not await super()._take_if_of(page, node, lock):
+        if not await super().get_page_if_of_node(page, node, lock):
             return False
-        if lock or self._glance(node) == seen or (await self._read_kpfn(node))[0] == page.pfn:
+        if lock or self._glance(node) == seen or (await self.read_kpfn(node))[0] == page.pfn:
             return True  # who has the lock has waited for the end of the migration
         await page.put()
         return False
@@ -40,4 +40,4 @@ class KpfnAba(Ksm):
     def _glance(self, node: StableNode) -> tuple[int, ...]:
         """Where the node's page is, as a part of what was done last."""
         self.conductor.touch(YIELD, node, "kpfn")
-        return self._kpfn_of(node)
+        return self.kpfn_of_node(node)

@@ -26,7 +26,7 @@ class KsmIntoKsm(Ksm):
             await super().merge_with_found(item, page, kpage, node)
             return
         if await self._move_mapping(item, page, kpage) == 0:
-            await self._append_to_page(item, kpage)
+            await self.append_to_page(item, kpage)
         else:
             await self._back_to_node(item, page, node)
         await kpage.put()

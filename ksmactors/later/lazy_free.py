@@ -119,8 +119,8 @@ class LazyFree(Ksm):
         return page.pfn in self._lazily_freed
 
     @override
-    def _freed(self, frame: Frame) -> None:
-        super()._freed(frame)
+    def frame_freed(self, frame: Frame) -> None:
+        super().frame_freed(frame)
         self._lazily_freed.discard(frame.pfn)
 
     @override

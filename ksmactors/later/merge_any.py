@@ -9,6 +9,7 @@ from typing_extensions import override
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE
+from ksmactors.seams import seam
 
 
 class MergeAny(Ksm):
@@ -21,6 +22,7 @@ class MergeAny(Ksm):
         super().__init__(*args, **kwargs)
         self._merging_any: set[int] = set()
 
+    @seam
     def merges_any(self, mm: AddressSpace) -> bool:
         """Whether all that the process maps is to be merged (PR_GET_MEMORY_MERGE)."""
         return mm.number in self._merging_any
@@ -39,6 +41,7 @@ class MergeAny(Ksm):
         await mm.up_write()
         return failed
 
+    @seam
     async def ksm_enable_merge_any(self, mm: AddressSpace) -> int:
         if not mm.registered:
             failed = await self.ksm_enter(mm)
@@ -47,6 +50,7 @@ class MergeAny(Ksm):
         self._merging_any.add(mm.number)
         return await self._advise_all(mm, MADV_MERGEABLE)
 
+    @seam
     async def ksm_disable_merge_any(self, mm: AddressSpace) -> int:
         failed = await self._advise_all(mm, MADV_UNMERGEABLE)
         if failed:

@@ -21,10 +21,10 @@ class MovedJoinsChain(Chains):
     """
 
     @override
-    async def _equal_in_stable_tree(
+    async def equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
-        dup = self._chosen if isinstance(entry, Chain) else self._choose_plain(dup_of(entry))
+        dup = self._chosen if isinstance(entry, Chain) else self.choose_plain(dup_of(entry))
         if page_node is not None and (dup is None or not self.is_page_sharing_candidate(dup)):
             return True, await self._keep_both(root, entry, page, dup_of(page_node))
-        return await super()._equal_in_stable_tree(root, entry, page, page_node)
+        return await super().equal_in_stable_tree(root, entry, page, page_node)

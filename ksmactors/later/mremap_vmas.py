@@ -17,17 +17,17 @@ class MremapVmas(Ksm):
     """
 
     @override
-    async def _move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
+    async def move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
         vmas = self.vmas_in(mm, start, end)
         if len(vmas) < 2:
-            return await super()._move_vma(mm, start, end)
+            return await super().move_vma(mm, start, end)
         if vmas[0].start > start:
             return -EFAULT
         target = mm.top
         spans = [(max(vma.start, start), min(vma.end, end)) for vma in vmas]
         for low, high in spans:
             mm.top = target + low - start
-            moved = await super()._move_vma(mm, low, high)
+            moved = await super().move_vma(mm, low, high)
             if moved < 0:
                 return moved
         return target

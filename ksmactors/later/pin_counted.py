@@ -9,6 +9,7 @@ from typing_extensions import override
 from ksmactors.interleave.actor import YIELD
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 GUP_PIN_COUNTING_BIAS: Final = 1 << 10
 """How many references a pin is."""
@@ -33,6 +34,7 @@ class PinCounted(Ksm):
     async def unpin_user_page(self, page: Frame) -> None:
         await page.put(GUP_PIN_COUNTING_BIAS)
 
+    @seam
     def page_maybe_dma_pinned(self, page: Frame) -> bool:
         """Whether a page may be pinned: or so many have plain references on it."""
         self.conductor.touch(YIELD, page, "refcount")

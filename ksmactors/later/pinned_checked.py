@@ -21,5 +21,5 @@ class PinnedChecked(Ksm):
     """
 
     @override
-    def _must_be_cleaned(self, pte: Pte) -> bool:
-        return super()._must_be_cleaned(pte) or pte.frame.page_mapcount() == 1
+    def must_be_cleaned(self, pte: Pte) -> bool:
+        return super().must_be_cleaned(pte) or pte.frame.page_mapcount() == 1

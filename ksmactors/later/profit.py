@@ -10,6 +10,7 @@ from typing_extensions import override
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.seams import seam
 
 RMAP_ITEM_BYTES: Final = 64
 """sizeof(struct ksm_rmap_item) on a 64-bit machine with NUMA."""
@@ -18,6 +19,7 @@ RMAP_ITEM_BYTES: Final = 64
 class Profit(Ksm):
     """What merging saves, less what the rmap_items cost, is shown in bytes; it can be negative."""
 
+    @seam
     def general_profit(self) -> int:
         """Bytes saved by shared pages and KSM's zero pages, less the rmap_items."""
         zero_pages = self.ksm_zero_pages if isinstance(self, ZeroCounted) else 0

@@ -19,7 +19,7 @@ class RangeWalk(Ksm):
     """
 
     @override
-    async def _next_page_in(self, vma: Vma) -> Frame | None:
+    async def next_page_in(self, vma: Vma) -> Frame | None:
         scan, mm = self.ksm_scan, vma.mm
         scan.address = max(scan.address, vma.start)
         if vma.anon_vma is None or scan.address >= vma.end:

@@ -26,5 +26,5 @@ class RestartOnStale(Ksm):
                 return place
 
     @override
-    def _stale_ends_search(self, page_node: StableNode | None) -> bool:
+    def stale_ends_search(self, page_node: StableNode | None) -> bool:
         return False

@@ -12,6 +12,7 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.booleans import Booleans
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 AGE_MAX: Final = 255
 DEFAULT_AGE: Final = 3
@@ -75,10 +76,12 @@ class SmartScan(Booleans):
         await self.remove_rmap_item_from_tree(item)
         return True
 
+    @seam
     def skips_after(self, age: int, scan: int) -> int:
         """How many visits to skip after the one in scan number `scan`, to an item of this age."""
         return skip_age(age)
 
+    @seam
     def skip_state(self, item: RmapItem) -> tuple[int, int]:
         """For observers: an item's age, and how often it is still to be skipped."""
         assert isinstance(item, AgedItem), "every rmap_item of this kernel has an age"

@@ -10,6 +10,7 @@ from typing_extensions import override
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
+from ksmactors.seams import seam
 
 Listener = Callable[[str, int | None], None]
 """Called with a tracepoint's name, and its error (None if it has none)."""
@@ -27,6 +28,7 @@ class Tracepoints(Ksm):
         super().__init__(*args, **kwargs)
         self._listeners: list[Listener] = []
 
+    @seam
     def register_trace(self, listener: Listener) -> None:
         """From now on, tell `listener` of every tracepoint that is passed."""
         if not self._listeners:

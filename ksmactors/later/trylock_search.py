@@ -22,7 +22,7 @@ class TrylockSearch(Ksm):
     """
 
     @override
-    async def _second_look(self, node: StableNode) -> Frame | None:
+    async def second_look(self, node: StableNode) -> Frame | None:
         while True:
             page = await self.get_ksm_page(node, lock=False)
             if page is None:

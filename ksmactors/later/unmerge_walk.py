@@ -38,7 +38,7 @@ class UnmergeWalk(UnshareFault):
                 return found
             address = found
             pte = vma.mm.ptes.get(address)
-            if pte is None or not self._placed_by_ksm(pte):
+            if pte is None or not self.placed_by_ksm(pte):
                 continue  # somebody else was faster
             if pte.migration:
                 await self.migration_entry_wait(vma.mm, address)
@@ -73,7 +73,7 @@ class UnmergeWalk(UnshareFault):
 
     def _is_to_be_broken(self, mm: AddressSpace, address: int) -> bool:
         pte = mm.ptes.get(address)
-        return pte is not None and self._placed_by_ksm(pte)
+        return pte is not None and self.placed_by_ksm(pte)
 
 
 def _has_page_table(mm: AddressSpace, address: int) -> bool:

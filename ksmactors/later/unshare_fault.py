@@ -9,6 +9,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.unsharing import handle_unshare_fault
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import ENOMEM, VM_FAULT_OOM
+from ksmactors.seams import part
 
 
 class UnshareFault(Ksm):
@@ -36,9 +37,10 @@ class UnshareFault(Ksm):
         await mm.page_table_lock.lock()
         pte = mm.ptes.get(address)
         await mm.page_table_lock.unlock()
-        return pte if pte is not None and self._placed_by_ksm(pte) else None
+        return pte if pte is not None and self.placed_by_ksm(pte) else None
 
-    def _placed_by_ksm(self, pte: Pte) -> bool:
+    @part
+    def placed_by_ksm(self, pte: Pte) -> bool:
         """Whether an entry, or the migration entry in its place, maps a KSM page."""
         return pte.frame.is_ksm
 

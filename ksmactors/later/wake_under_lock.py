@@ -17,5 +17,5 @@ class WakeUnderLock(Ksm):
     """
 
     @override
-    def _needs_wakeup(self, was_empty: bool) -> bool:
+    def needs_wakeup(self, was_empty: bool) -> bool:
         return self._nobody_registered()

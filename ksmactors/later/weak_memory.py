@@ -78,13 +78,13 @@ class WeakMemory(Ksm):
         self.stores.read_barrier()
 
     @override
-    async def _read_kpfn(self, node: StableNode) -> tuple[int, ...]:
-        return self.stores.load(node, "kpfn", await super()._read_kpfn(node))
+    async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
+        return self.stores.load(node, "kpfn", await super().read_kpfn(node))
 
     @override
-    async def _write_kpfn(self, node: StableNode, kpfn: int) -> None:
-        old = self._kpfn_of(node)
-        await super()._write_kpfn(node, kpfn)
+    async def write_kpfn(self, node: StableNode, kpfn: int) -> None:
+        old = self.kpfn_of_node(node)
+        await super().write_kpfn(node, kpfn)
         self.stores.stored(node, "kpfn", old)
 
     @override

@@ -12,6 +12,7 @@ from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 
 class ZeroCounted(UnshareFault, ZeroPages):
@@ -27,17 +28,18 @@ class ZeroCounted(UnshareFault, ZeroPages):
         self.mm_zero_pages: Counter[int] = Counter()
         """Of each address space, by its number."""
 
+    @seam
     def is_ksm_zero_pte(self, pte: Pte | None) -> bool:
         """Whether an entry maps the zero page because KSM has put it there."""
         return pte is not None and pte.dirty and pte.frame is self.zero_page
 
     @override
-    def _placed_by_ksm(self, pte: Pte) -> bool:
-        return self.is_ksm_zero_pte(pte) or super()._placed_by_ksm(pte)
+    def placed_by_ksm(self, pte: Pte) -> bool:
+        return self.is_ksm_zero_pte(pte) or super().placed_by_ksm(pte)
 
     @override
-    async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
-        pte = await super()._map_kpage(mm, kpage)
+    async def map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+        pte = await super().map_kpage(mm, kpage)
         if kpage is not self.zero_page:
             return pte
         self.ksm_zero_pages += 1

@@ -13,6 +13,7 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.booleans import Booleans
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 
 class ZeroPages(Booleans):
@@ -28,9 +29,10 @@ class ZeroPages(Booleans):
         self.ksm_use_zero_pages = 0
 
     @override
-    async def _done_after_search(self, item: RmapItem, page: Frame) -> bool:
-        return await super()._done_after_search(item, page) or await self.try_to_merge_with_zero_page(item, page)
+    async def done_after_search(self, item: RmapItem, page: Frame) -> bool:
+        return await super().done_after_search(item, page) or await self.try_to_merge_with_zero_page(item, page)
 
+    @seam
     async def try_to_merge_with_zero_page(self, item: RmapItem, page: Frame) -> bool:
         """Replace a page of zeros, whose checksum has just been looked at; False: it is something else, go on."""
         if not self.ksm_use_zero_pages or item.oldchecksum != self.contents.zero.checksum:
@@ -46,9 +48,9 @@ class ZeroPages(Booleans):
         return result == 0
 
     @override
-    async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+    async def map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
         """The zero page is mapped without reference and without being counted."""
-        return Pte(kpage) if kpage is self.zero_page else await super()._map_kpage(mm, kpage)
+        return Pte(kpage) if kpage is self.zero_page else await super().map_kpage(mm, kpage)
 
     @override
     def sysfs_files(self) -> dict[str, bool]:

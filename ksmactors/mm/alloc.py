@@ -15,6 +15,7 @@ from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import KsmHooks, MemoryObserver, PteListener
 from ksmactors.mm.node import Node
 from ksmactors.mm.reports import kernel_function, lifetime
+from ksmactors.seams import part, seam
 
 DEFAULT_FRAMES_PER_NODE: Final = 1_000_000
 """Frames come into being when they are used, so a large node costs nothing. A round number shows in each frame
@@ -53,7 +54,7 @@ class Allocation(KsmHooks):
         self.ksm_epoch = 0
         self.nodes = [
             Node(
-                conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self._freed,
+                conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self.frame_freed,
                 self.frame_class,
             )
             for nid in range(nodes)
@@ -64,6 +65,7 @@ class Allocation(KsmHooks):
             raise UsageError("a node needs at least one frame")
         self.zero_page: Final = zero_page
 
+    @seam
     async def alloc_page(self, nid: int, *, exactly: bool = False) -> Frame | None:
         """alloc_page_vma: a frame of zeros with one reference, from `nid` or, unless `exactly`, the next nodes.
 
@@ -80,6 +82,7 @@ class Allocation(KsmHooks):
                 return frame
         return None
 
+    @seam
     async def trylock_page(self, page: Frame) -> bool:
         """trylock_page; somebody else may have had the lock for just that instant."""
         return not self.inject("trylock") and await page.trylock()
@@ -93,7 +96,8 @@ class Allocation(KsmHooks):
         self.conductor.touch(YIELD, frame, frame.vital)
         return frame
 
-    def _freed(self, frame: Frame) -> None:
+    @part
+    def frame_freed(self, frame: Frame) -> None:
         if frame.mapcount:
             plural = "" if frame.mapcount == 1 else "s"
             raise self.freed_in_use(frame, "mapped", f"with {frame.mapcount} mapping{plural}")

@@ -9,6 +9,7 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.mlock import Mlock
+from ksmactors.seams import seam
 
 
 class IoPin:
@@ -45,6 +46,7 @@ class Devices(Mlock):
         super().__init__(*args, **kwargs)
         self.device_observers: list[DeviceObserver] = []
 
+    @seam
     async def start_io(self, mm: AddressSpace, address: int, write: bool, *, dma: bool = False) -> IoPin | int:
         """Take one page for a device that reads it or (`write`) writes it; or a negative errno, as get_user_pages.
 
@@ -59,6 +61,7 @@ class Devices(Mlock):
             observer.pinned(pin)
         return pin
 
+    @seam
     async def device_write(self, pin: IoPin, content: Content) -> bool:
         """The device stores to the page. False: the I/O had ended by then, and nothing was done."""
         page = pin.page
@@ -74,6 +77,7 @@ class Devices(Mlock):
             observer.stored(pin)
         return True
 
+    @seam
     async def device_read(self, pin: IoPin) -> Content | None:
         """What the device reads. None: the I/O had ended by then."""
         page = pin.page
@@ -86,6 +90,7 @@ class Devices(Mlock):
             observer.fetched(pin)
         return page.content
 
+    @seam
     async def end_io(self, pin: IoPin) -> None:
         """The end of the I/O: a page that was written is marked dirty (set_page_dirty_lock), the reference dropped."""
         pin.active = False

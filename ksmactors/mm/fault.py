@@ -9,6 +9,7 @@ from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, V
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.rmap import Rmap
 from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.seams import seam
 
 
 def fault_errno(result: int) -> int:
@@ -21,6 +22,7 @@ def fault_errno(result: int) -> int:
 class Faults(Rmap):
     """handle_mm_fault and what it calls. Faults of one address space run concurrently: mmap_sem is shared."""
 
+    @seam
     async def fault(self, mm: AddressSpace, address: int, write: bool) -> int:
         """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV), -EIO (SIGBUS: the
         page could not be read back from swap) or -ENOMEM."""
@@ -33,6 +35,7 @@ class Faults(Rmap):
             return -EFAULT
         return fault_errno(result)
 
+    @seam
     async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
         """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
         write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
@@ -57,10 +60,12 @@ class Faults(Rmap):
         await mm.up_read()
         return result
 
+    @seam
     async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
         """The fault of get_user_pages at a page that it could not follow: VM_FAULT_ bits. mmap_sem is held."""
         return await self.handle_mm_fault(mm, vma, address, write)
 
+    @seam
     async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
         """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.7 there is no difference.
 
@@ -69,10 +74,12 @@ class Faults(Rmap):
         """
         return await self.get_user_pages(mm, address, write, pin=True)
 
+    @seam
     async def unpin_user_page(self, page: Frame) -> None:
         """End a pin that `pin_user_pages` has made."""
         await page.put()
 
+    @seam
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
         vma.must_be_alive()
@@ -91,6 +98,7 @@ class Faults(Rmap):
         await mm.page_table_lock.unlock()
         return 0
 
+    @seam
     async def do_anonymous_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """First touch: the zero page for a read, a new page of the region's node for a write."""
         if not write:
@@ -117,6 +125,7 @@ class Faults(Rmap):
 
     # -- swap ---------------------------------------------------------------------------------------------------
 
+    @seam
     async def do_swap_page(self, mm: AddressSpace, vma: Vma, address: int, slot: SwapSlot, write: bool) -> int:
         """Bring a page back that is in the swap cache or on the device: VM_FAULT_ bits, 0 if the entry changed.
 
@@ -146,6 +155,7 @@ class Faults(Rmap):
             return result
         return result | await self.do_wp_page(mm, vma, address, pte)
 
+    @seam
     async def map_swapped_page(
         self, vma: Vma, address: int, slot: SwapSlot, page: Frame, swapcache: Frame, write: bool
     ) -> tuple[int, Pte | None]:
@@ -186,19 +196,23 @@ class Faults(Rmap):
             await page.put()
         return result, pte
 
+    @seam
     async def is_swapped_exclusive(self, mm: AddressSpace, address: int, page: Frame, write: bool) -> bool:
         """Whether a page that is to be mapped in the place of a swap entry is this process's alone: only asked for a
         write, in v3.9. Page and page table are locked."""
         return write and await self.reuse_swap_page(page)
 
+    @seam
     def pte_none(self, mm: AddressSpace, address: int) -> bool:
         """Whether there is no entry at an address. The page table lock is held."""
         return address not in mm.ptes and address not in mm.swap_ptes
 
+    @seam
     def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
         """Whether `page` may still be mapped: the entry names the same slot as before. The page table lock is held."""
         return mm.swap_ptes.get(address) is slot
 
+    @seam
     async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
         """A write to a read-only entry: make it writable in place, or copy. The page table lock is held on entry,
         released on return.
@@ -218,6 +232,7 @@ class Faults(Rmap):
                 return await self.wp_page_reuse(mm, address, entry)
         return await self.wp_page_copy(mm, vma, address, entry)
 
+    @seam
     async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
         """Whether a write fault may keep an ordinary page, which is locked then. None: the entry has changed while the
         page lock was waited for, and the page table lock is released."""
@@ -239,6 +254,7 @@ class Faults(Rmap):
         await page.unlock()
         return False
 
+    @seam
     async def wp_page_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> int:
         """The other half of do_wp_page: the page, which only this entry maps, becomes writable where it is. The page
         table lock is released."""
@@ -249,6 +265,7 @@ class Faults(Rmap):
         await mm.page_table_lock.unlock()
         return VM_FAULT_WRITE
 
+    @seam
     async def wp_page_copy(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte, *, write: bool = True) -> int:
         """The copying half of do_wp_page: the copy comes from the region's node, and is mapped for a write unless not
         wanted. The page table lock is held on entry, released on return."""
@@ -289,5 +306,6 @@ class Faults(Rmap):
             await old.put()
         return result
 
+    @seam
     async def page_was_copied(self, old: Frame) -> None:
         """A write fault has mapped a copy in the place of a page, which still has the reference of that mapping."""

@@ -9,6 +9,7 @@ from ksmactors.errors import EmulatorBug
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EINVAL
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 RmapOne = Callable[[Vma, int], Awaitable[bool]]
 """Called by a reverse mapping walk for each (vma, address) that may map the page; True ends the walk."""
@@ -43,50 +44,63 @@ class KsmHooks:
 
     kernel_name = "v3.9 without KSM"
 
+    @seam
     def smp_wmb(self) -> None:
         """Write barrier: nobody sees a later store of the caller's without its earlier ones. Nothing to do where stores
         are seen in order; `later/weak_memory.py` is where they are not."""
 
+    @seam
     def smp_rmb(self) -> None:
         """Read barrier: a later load of the caller's sees what was stored before what an earlier one has seen."""
 
+    @seam
     async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
         """madvise for MADV_MERGEABLE and MADV_UNMERGEABLE: (0 or -errno, whether VM_MERGEABLE is to be set)."""
         return -EINVAL, vma.mergeable
 
+    @seam
     def ksm_new_vma(self, mm: AddressSpace) -> bool:
         """Whether a new mapping of an address space is mergeable without having been advised."""
         return False
 
+    @seam
     async def ksm_process_mmap(self, mm: AddressSpace) -> int:
         """Tell KSM of a new mapping, whose vma is there: 0 or -errno. mmap_sem is held for write."""
         return 0
 
+    @seam
     async def ksm_execve(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the address space of a new program, if it is to be: 0 or -errno."""
         return 0
 
+    @seam
     async def prctl_set_memory_merge(self, mm: AddressSpace, on: bool) -> int:
         """prctl(PR_SET_MEMORY_MERGE): 0 or -errno; unknown before v6.4."""
         return -EINVAL
 
+    @seam
     async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Register the child of a registered parent: 0 or -errno."""
         return 0
 
+    @seam
     async def ksm_exit(self, mm: AddressSpace) -> None:
         """Forget an address space whose last user has gone."""
 
+    @seam
     async def ksm_might_need_to_copy(self, page: Frame, vma: Vma, address: int) -> Frame | None:
         """The page to map in the place of a locked page of the swap cache: itself or a locked copy; None: no memory."""
         return page
 
+    @seam
     async def ksm_memory_callback(self, action: str, pfns: range) -> None:
         """The memory hotplug notifier: "going_offline", "offline" (the frames are away) or "cancel_offline"."""
 
+    @seam
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         """Tell the stable node of a migrated page; both pages are locked."""
 
+    @seam
     async def rmap_walk_ksm(self, page: Frame, rmap_one: RmapOne) -> None:
         """Visit every place that may map a KSM page, which is locked."""
         raise EmulatorBug("there are no KSM pages without KSM")

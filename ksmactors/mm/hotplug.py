@@ -10,6 +10,7 @@ from ksmactors.mm.const import EBUSY, EINVAL
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.node import Node
 from ksmactors.mm.swapoff import Swapoff
+from ksmactors.seams import seam
 
 MEM_GOING_OFFLINE: Final = "going_offline"
 MEM_OFFLINE: Final = "offline"
@@ -38,6 +39,7 @@ class Hotplug(Swapoff):
         start = pfn - pfn % self.frames_per_node
         return range(start, start + self.frames_per_node)
 
+    @seam
     async def offline_pages(self, pfns: range) -> int:
         """Take a range of frames of one node offline: 0, -EINVAL (no such range, or a part is offline already),
         -EBUSY (a page could not be moved away; nothing has changed then); later kernels -EINTR in its place.
@@ -82,14 +84,17 @@ class Hotplug(Swapoff):
         node.put_back(pfns)
         return failed
 
+    @seam
     def gives_up_offlining(self, passes: int, elapsed: int) -> int:
         """Why offlining is to end after so many passes and nanoseconds, as -errno; 0: it goes on."""
         return -EBUSY if passes >= OFFLINE_PASSES else 0
 
+    @seam
     def pause_of_offlining(self, passes: int) -> int:
         """How many nanoseconds it waits after so many passes."""
         return PASS_NS
 
+    @seam
     async def migrate_away(self, page: Frame) -> None:
         """do_migrate_range for one page: to the next node that has room, its own last; errors are for the next pass."""
         if not await page.get_unless_zero():
@@ -99,6 +104,7 @@ class Hotplug(Swapoff):
         if isolated:
             await self.migrate_pages(page, (page.nid + 1) % len(self.nodes), exactly=False)
 
+    @seam
     async def online_pages(self, pfns: range) -> int:
         """Bring back a range that was taken offline as a whole: 0 or -EINVAL."""
         await self.memory_hotplug_lock.lock()

@@ -14,6 +14,7 @@ from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
 from ksmactors.mm.fault import Faults
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import part, seam
 
 PASSES: Final = 10
 """migrate_pages tries so often; it blocks on the page lock from the fourth pass on."""
@@ -32,6 +33,7 @@ class Migration(Faults):
             self.conductor.touch(YIELD, frame, "refcount")
         return [frame for frame in frames if frame.lru and frame.refcount > 0]
 
+    @seam
     async def move_pages(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
         """Move the page at an address to a node, as move_pages(2) does for one page.
 
@@ -47,13 +49,14 @@ class Migration(Faults):
         await mm.up_read()
         return status
 
+    @seam
     async def add_page_for_migration(
         self, mm: AddressSpace, address: int, nid: int, move_all: bool
     ) -> tuple[int, Frame | None]:
         """The page at an address, isolated to be moved to a node; or None, and the status. mmap_sem is held."""
         if mm.vma_at(address) is None:
             return -ENOENT, None
-        page = await self._page_to_move(mm, address)
+        page = await self.page_to_move(mm, address)
         if page is None:
             return self.no_page_to_move(mm, address), None
         status = page.nid
@@ -67,10 +70,12 @@ class Migration(Faults):
         await page.put()
         return status, page if isolated else None
 
+    @seam
     async def do_move_page(self, page: Frame, nid: int) -> int:
         """Migrate an isolated page: the node it is on now, or -errno."""
         return await self.migrate_pages(page, nid) or nid
 
+    @seam
     def do_pages_stat(self, mm: AddressSpace, address: int) -> int:
         """What move_pages(2) without nodes stores for an address: the node its page is on, or -errno."""
         pte = mm.ptes.get(address)
@@ -78,18 +83,22 @@ class Migration(Faults):
             return self.no_page_to_move(mm, address)
         return pte.frame.nid
 
-    async def _page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
+    @part
+    async def page_to_move(self, mm: AddressSpace, address: int) -> Frame | None:
         """The page at an address with a reference, or None if there is none that move_pages may have."""
         return await self.follow_page(mm, address)
 
+    @seam
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         """The status of an address at which no page is present."""
         return -ENOENT
 
+    @seam
     def move_pages_answer(self, status: int) -> tuple[int, int | None]:
         """What move_pages(2) for one page returns to its caller, and the status it stores there, if any."""
         return 0, status
 
+    @seam
     async def migrate_frame(self, page: Frame, nid: int) -> int:
         """Move a frame's page to a node as compaction does, holding no lock: 0 or -errno."""
         if not await page.get_unless_zero():
@@ -98,6 +107,7 @@ class Migration(Faults):
         await page.put()
         return await self.migrate_pages(page, nid) if isolated else -EBUSY
 
+    @seam
     async def isolate_lru_page(self, page: Frame) -> bool:
         """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
         await self.conductor.point(WRITE, page, "lru")
@@ -108,6 +118,7 @@ class Migration(Faults):
         page.refcount += 1
         return True
 
+    @seam
     async def putback_lru_page(self, page: Frame) -> None:
         """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
 
@@ -117,6 +128,7 @@ class Migration(Faults):
         self.lru_cache_add(page)
         await page.put()
 
+    @seam
     async def migrate_pages(self, page: Frame, nid: int, *, exactly: bool = True) -> int:
         """Migrate an isolated page to a node, or unless `exactly` to the next that has room: 0, -ENOMEM, or -EAGAIN
         after ten passes. Drops the isolation."""
@@ -129,6 +141,7 @@ class Migration(Faults):
         await self.putback_lru_page(page)
         return -EAGAIN
 
+    @seam
     async def unmap_and_move(self, page: Frame, nid: int, *, force: bool, exactly: bool) -> int:
         """One try. On anything but -EAGAIN the page is off the caller's hands."""
         new = await self.alloc_page(nid, exactly=exactly)
@@ -155,6 +168,7 @@ class Migration(Faults):
             await new.put()
         return result
 
+    @seam
     async def unmap_and_move_locked(self, page: Frame, new: Frame, force: bool) -> int:
         """__unmap_and_move: lock, unmap, move or restore, unlock: 0 or -EAGAIN."""
         if not await self.trylock_page(page):
@@ -163,11 +177,12 @@ class Migration(Faults):
             if not force:
                 return -EAGAIN
             await page.lock()
-        result = await self._move_locked(page, new, force)
+        result = await self.move_locked(page, new, force)
         await page.unlock()
         return result
 
-    async def _move_locked(self, page: Frame, new: Frame, force: bool) -> int:
+    @part
+    async def move_locked(self, page: Frame, new: Frame, force: bool) -> int:
         """The part of __unmap_and_move under the page lock: 0 or -EAGAIN."""
         if (slot := page.swap) is not None and slot.writeback:
             if not force:
@@ -195,6 +210,7 @@ class Migration(Faults):
             anon_vma.put()
         return result
 
+    @seam
     async def move_to_new_page(self, new: Frame, page: Frame, *, remap: bool) -> int:
         """Make `new` the page that `page` was: 0, or -EAGAIN with nothing changed. `page` is locked, unmapped; `remap`
         says whether entries are to be restored."""
@@ -214,6 +230,7 @@ class Migration(Faults):
         await new.unlock()
         return result
 
+    @seam
     async def migrate_page_move_mapping(self, new: Frame, page: Frame) -> int:
         """Check that nobody holds a reference but the isolation, and the swap cache: 0 or -EAGAIN.
 
@@ -241,10 +258,12 @@ class Migration(Faults):
         await self.swap.tree_lock.unlock()
         return 0 if frozen else -EAGAIN
 
+    @seam
     async def no_turning_back(self, new: Frame, page: Frame) -> None:
         """The references have been found to be those expected: `new` becomes the page. In v3.9 it has the mapping by
         now (W0)."""
 
+    @seam
     async def migrate_page_copy(self, new: Frame, page: Frame) -> None:
         """W2 to W6: content and flags, then the stable node."""
         await self._copy_content(new, page)
@@ -254,6 +273,7 @@ class Migration(Faults):
         """copy_highpage."""
         await new.write_content(await page.read_content())
 
+    @seam
     async def migrate_page_states(self, new: Frame, page: Frame) -> None:
         """The part of migrate_page_copy after the content: flags, the stable node (W3 to W5), the cache (W6)."""
         self.smp_wmb()  # SetPageUptodate has one: who sees the flag sees the content, and what was stored before
@@ -262,11 +282,13 @@ class Migration(Faults):
         if page.swap is not None:
             await self.clear_page_swap_cache(page)
 
+    @seam
     async def clear_page_swap_cache(self, page: Frame) -> None:
         """W6: the old page forgets that it was in the swap cache; a reader of kpfn may spin until it does."""
         await self.conductor.point(WRITE, page, "swap_cache")
         del page.node.swap_cache[page.pfn]
 
+    @seam
     async def remove_migration_ptes(self, old: Frame, new: Frame) -> None:
         """Replace the migration entries that name `old` by entries that map `new` (or `old`, to undo)."""
 
@@ -276,6 +298,7 @@ class Migration(Faults):
 
         await self.rmap_walk(new, restore_one, mapped=False)
 
+    @seam
     async def remove_migration_pte(self, new: Frame, vma: Vma, address: int, old: Frame) -> None:
         """Restore one entry, if there is a migration entry that names the old page."""
         mm = vma.mm
@@ -287,6 +310,7 @@ class Migration(Faults):
             await self.set_pte(mm, address, Pte(new, write=pte.write))
         await mm.page_table_lock.unlock()
 
+    @seam
     def page_add_migrated_rmap(self, new: Frame, vma: Vma) -> None:
         """A page gets a mapping in the place of a migration entry. It is locked, and so is the page table.
 

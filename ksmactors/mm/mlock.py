@@ -5,11 +5,13 @@ from __future__ import annotations
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import EAGAIN, ENOMEM, PAGE_SIZE
 from ksmactors.mm.reclaim import Reclaim
+from ksmactors.seams import seam
 
 
 class Mlock(Reclaim):
     """The walks of mlock and munlock over page tables. What a single page goes through is with reverse mapping."""
 
+    @seam
     async def mlock_vma_pages_range(self, mm: AddressSpace, start: int, end: int) -> int:
         """__mm_populate: fault in, as for a write, and mark the pages of the VM_LOCKED vmas in a range: 0, -EAGAIN (no
         memory) or -ENOMEM (nothing mapped any more, or unreadable).
@@ -30,6 +32,7 @@ class Mlock(Reclaim):
             await page.put()
         return 0
 
+    @seam
     async def munlock_vma_pages_range(self, vma: Vma, start: int, end: int) -> None:
         """Clear VM_LOCKED and take the mark off the pages of a part of a vma that nothing else locks.
 

@@ -17,6 +17,7 @@ from ksmactors.mm.const import (
     PAGE_SIZE,
 )
 from ksmactors.mm.devices import Devices
+from ksmactors.seams import part, seam
 
 ADVICE_NAMES = {
     MADV_DONTNEED: "MADV_DONTNEED",
@@ -28,6 +29,7 @@ ADVICE_NAMES = {
 class Mappings(Devices):
     """System calls on ranges of an address space. Errors are negative errnos, as in the kernel."""
 
+    @seam
     async def mmap(self, mm: AddressSpace, pages: int, nid: int, address: int | None = None) -> int:
         """Map private anonymous memory whose pages come from node `nid`.
 
@@ -59,6 +61,7 @@ class Mappings(Devices):
         vma.mm.vmas[vma.start] = vma
         vma.mm.top = max(vma.mm.top, vma.end + PAGE_SIZE)
 
+    @seam
     async def munmap(self, mm: AddressSpace, start: int, length: int) -> int:
         """Unmap [start, start + length): 0, -EINVAL for an unaligned or empty range, -ENOMEM (nothing was unmapped)."""
         if start % PAGE_SIZE or length <= 0:
@@ -68,6 +71,7 @@ class Mappings(Devices):
         await mm.up_write()
         return failed
 
+    @seam
     async def do_munmap(self, mm: AddressSpace, start: int, end: int) -> int:
         """munmap with mmap_sem held for write: split at the ends, detach, zap, leave the anon_vmas: 0 or -ENOMEM."""
         doomed = []
@@ -99,6 +103,7 @@ class Mappings(Devices):
             vma = mm.find_vma(vma.end)
         return vmas
 
+    @seam
     async def split_vma(self, vma: Vma, address: int) -> Vma | None:
         """Split a vma in two at an address inside; returns the upper half, None for want of memory."""
         upper = Vma(vma.mm, address, vma.end, vma.index_of(address), vma.nid, mergeable=vma.mergeable)
@@ -110,6 +115,7 @@ class Mappings(Devices):
         self._insert(upper)
         return upper
 
+    @seam
     async def merge_vma(self, vma: Vma) -> None:
         """Join a vma with the neighbours it continues: same advice, policy, anon_vma and page indices."""
         mm = vma.mm
@@ -122,6 +128,7 @@ class Mappings(Devices):
                 await self.unlink_anon_vmas(upper)
                 upper.alive = False
 
+    @seam
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
         """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE and MADV_DONTNEED.
 
@@ -159,6 +166,7 @@ class Mappings(Devices):
         self.emit(ev.MADVISE, mm.name, start, (end - start) // PAGE_SIZE, ADVICE_NAMES[advice], result)
         return result
 
+    @seam
     async def madvise_behavior(self, vma: Vma, start: int, end: int, advice: int) -> int:
         """Change the advice of [start, end), a part of one vma; -ENOMEM is reported as -EAGAIN."""
         failed, mergeable = await self.ksm_madvise(vma, start, end, advice)
@@ -174,6 +182,7 @@ class Mappings(Devices):
         await self.merge_vma(part)
         return 0
 
+    @seam
     async def mlock(self, mm: AddressSpace, start: int, length: int, *, on: bool = True) -> int:
         """mlock(2), or munlock(2) unless `on`: 0, -EINVAL, -ENOMEM (part of the range is not mapped, or no memory for
         vmas), -EAGAIN (no memory for pages). Source: do_mlock(), mlock_fixup(), v3.9."""
@@ -212,6 +221,7 @@ class Mappings(Devices):
         await self.merge_vma(part)
         return 0
 
+    @seam
     async def mremap(self, mm: AddressSpace, start: int, length: int) -> int:
         """Move a mapping to the next free place above everything: its new address, or -EINVAL, -EFAULT, -ENOMEM.
 
@@ -222,16 +232,17 @@ class Mappings(Devices):
         if start % PAGE_SIZE or length <= 0:
             return -EINVAL
         await mm.down_write()
-        result = await self._move_vma(mm, start, start + length)
+        result = await self.move_vma(mm, start, start + length)
         self.emit(ev.MREMAP, mm.name, start, max(result, 0), min(result, 0))
         await mm.up_write()
         return result
 
-    async def _move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
+    @part
+    async def move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
         vma = mm.vma_at(start)
         if vma is None or vma.end < end:
             return -EFAULT
-        failed = await self._unmerge_to_move(vma, start, end)
+        failed = await self.unmerge_to_move(vma, start, end)
         if failed:
             return failed
         target = mm.top
@@ -258,7 +269,8 @@ class Mappings(Devices):
         await self.do_munmap(mm, start, end)
         return target
 
-    async def _unmerge_to_move(self, vma: Vma, start: int, end: int) -> int:
+    @part
+    async def unmerge_to_move(self, vma: Vma, start: int, end: int) -> int:
         """What an rmap_item knows the address of cannot be moved as it is: 0 or -errno. mmap_sem is held for write."""
         failed, _ = await self.ksm_madvise(vma, start, end, MADV_UNMERGEABLE)
         return failed if vma.mergeable else 0

@@ -12,6 +12,7 @@ from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.pagevec import Pagevecs
 from ksmactors.mm.reports import misuse
+from ksmactors.seams import seam
 
 
 class PageTables(Pagevecs):
@@ -24,6 +25,7 @@ class PageTables(Pagevecs):
         """The entry at an address, for observers: no point, no lock."""
         return mm.ptes.get(address)
 
+    @seam
     async def set_pte(self, mm: AddressSpace, address: int, pte: Pte | None) -> Pte | None:
         """ptep_clear_flush and set_pte_at in one: the entry before, with the dirty bit it had at that instant.
 
@@ -41,6 +43,7 @@ class PageTables(Pagevecs):
             listener(mm, address, before, pte)
         return before
 
+    @seam
     async def ptep_set_wrprotect(self, mm: AddressSpace, address: int) -> Pte:
         """Take the write permission of a present entry away; returns the entry as it is now."""
         await self.conductor.point(WRITE, mm, address)
@@ -50,6 +53,7 @@ class PageTables(Pagevecs):
             listener(mm, address, before, pte)
         return pte
 
+    @seam
     async def follow_page(
         self, mm: AddressSpace, address: int, *,
         migration: bool = False, write: bool = False, zero: bool = False, pin: bool = False,
@@ -77,15 +81,18 @@ class PageTables(Pagevecs):
                 return None
             await self.migration_entry_wait(mm, address)
 
+    @seam
     def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
         """Whether get_user_pages may have the page of a present entry as it is; if not, it is faulted in. The page
         table lock is held."""
         return pte.write or not write
 
+    @seam
     async def try_grab_page(self, page: Frame, *, pin: bool) -> None:
         """Take a reference on a mapped page; before v5.7 a pin is one like any other."""
         await page.get()
 
+    @seam
     async def page_check_address(self, page: Frame, mm: AddressSpace, address: int) -> Pte | None:
         """The entry at an address if it is present and maps `page`: then the page table lock is held on return."""
         await mm.page_table_lock.lock()
@@ -95,6 +102,7 @@ class PageTables(Pagevecs):
         await mm.page_table_lock.unlock()
         return None
 
+    @seam
     def migration_entry_to_page(self, pte: Pte) -> Frame:
         """The page that a migration entry names. It is locked for as long as the entry exists, or the entry has been
         left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
@@ -103,6 +111,7 @@ class PageTables(Pagevecs):
             raise misuse("stranded_migration_entry", message, pte.frame)
         return pte.frame
 
+    @seam
     async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:
         """Wait until the page that a migration entry names is unlocked (v3.9). The caller looks again.
 
@@ -125,6 +134,7 @@ class PageTables(Pagevecs):
 
     # -- what a CPU does ----------------------------------------------------------------------------------------
 
+    @seam
     async def user_read(self, mm: AddressSpace, address: int) -> Content | None:
         """Read the page at an address as a thread does; None if that takes a page fault."""
         await self.conductor.point(READ, mm, address)
@@ -140,6 +150,7 @@ class PageTables(Pagevecs):
             observer.read(mm, address, pte.frame)
         return pte.frame.content
 
+    @seam
     async def user_write(self, mm: AddressSpace, address: int, content: Content) -> bool:
         """Overwrite the page at an address as a thread does; False if that takes a page fault.
 

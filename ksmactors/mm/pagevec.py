@@ -9,6 +9,7 @@ from typing import Any, Final
 from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
 from ksmactors.mm.alloc import Allocation
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import seam
 
 PAGEVEC_SIZE: Final = 14
 
@@ -24,6 +25,7 @@ class Pagevecs(Allocation):
         self.lru_add_pvecs: Final[dict[int, list[Frame]]] = {}
         """By CPU, the pages that wait; a CPU without any is not in it."""
 
+    @seam
     def lru_cache_add(self, page: Frame) -> None:
         """Put a page of the caller's in this CPU's batch; the fourteenth empties it. No batch for mlocked ones."""
         self.conductor.touch(RELEASE, page, "lru")  # zone->lru_lock, as soon as the batch goes there
@@ -38,10 +40,12 @@ class Pagevecs(Allocation):
         if len(waiting) == PAGEVEC_SIZE:
             self.lru_add_drain()
 
+    @seam
     def lru_add_drain(self) -> None:
         """Put what is in this CPU's batch on the LRU lists, and free what only the batch has kept."""
         self._drain(self.conductor.turn.cpu)
 
+    @seam
     async def lru_add_drain_all(self) -> None:
         """The same on every CPU, one after the other, by somebody who runs there; waits until it is done."""
         self.conductor.touch(YIELD, self, "lru_add_pvecs")
@@ -49,6 +53,7 @@ class Pagevecs(Allocation):
             await self.conductor.point(WRITE, self, ("lru_add_pvec", cpu))
             self._drain(cpu)
 
+    @seam
     def batched_pages(self) -> Iterator[Frame]:
         """Every page that a batch has a reference on, once for each."""
         return chain.from_iterable(self.lru_add_pvecs.values())

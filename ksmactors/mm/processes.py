@@ -10,6 +10,7 @@ from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import ENOMEM, PAGE_SIZE
 from ksmactors.mm.mmap import Mappings
 from ksmactors.mm.reports import lifetime
+from ksmactors.seams import seam
 
 FIRST_ADDRESS: Final = 0x10000
 """Where the first mapping of a process goes: not at 0, which stands for "nothing yet" in KSM's cursor."""
@@ -23,18 +24,21 @@ class Processes(Mappings):
         self.address_spaces: list[AddressSpace] = []
         """All that were ever made, for observers."""
 
+    @seam
     def mm_alloc(self, name: str) -> AddressSpace:
         """A new, empty address space with one user."""
         mm = AddressSpace(self.conductor, len(self.address_spaces) + 1, name, FIRST_ADDRESS)
         self.address_spaces.append(mm)
         return mm
 
+    @seam
     def mmget(self, mm: AddressSpace) -> None:
         """One more user of the page tables (a second thread)."""
         if mm.users == 0:
             raise lifetime("mm", f"mm {mm.name} gets a user after its last one left", mm)
         mm.users += 1
 
+    @seam
     async def fork(self, oldmm: AddressSpace, name: str) -> AddressSpace | int:
         """dup_mm: a child's address space, or -ENOMEM; on an error what was copied is torn down again."""
         if self.inject("alloc_mm"):
@@ -48,6 +52,7 @@ class Processes(Mappings):
         self.emit(ev.FORK, oldmm.name, mm.name)
         return mm
 
+    @seam
     async def dup_mmap(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
         """Copy vmas and page tables. KSM hears of the child first: its mmap_sem is held until it is complete."""
         await oldmm.down_write()
@@ -69,6 +74,7 @@ class Processes(Mappings):
         await oldmm.up_write()
         return failed
 
+    @seam
     async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> int:
         """Copy the entries of one vma: 0 or -ENOMEM. Of a vma without an anon_vma nothing is copied: a fault finds the
         same zero page again."""
@@ -89,6 +95,7 @@ class Processes(Mappings):
         await mm.page_table_lock.unlock()
         return failed
 
+    @seam
     async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
         """Copy the entry at an address of a vma of `oldmm`, if there is one: 0 or -ENOMEM. A writable one becomes
         read-only on both sides, swap and migration entries are copied. Both page table locks are held."""
@@ -108,6 +115,7 @@ class Processes(Mappings):
             pte.frame.change_mapcount(1)
         await self.set_pte(mm, address, pte)
 
+    @seam
     async def exec_mm(self, oldmm: AddressSpace) -> AddressSpace | int:
         """bprm_mm_init: the address space of a new program, under the name of the old one; -ENOMEM. The caller puts the
         old one."""
@@ -120,6 +128,7 @@ class Processes(Mappings):
             return failed
         return mm
 
+    @seam
     async def mmput(self, mm: AddressSpace) -> None:
         """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""
         if mm.users == 0:
@@ -133,6 +142,7 @@ class Processes(Mappings):
             await self.exit_mmap(mm)
             self.mmdrop(mm)
 
+    @seam
     async def exit_mmap(self, mm: AddressSpace) -> None:
         """Empty all entries and leave all anon_vmas. Nobody is expected in the page tables any more: no mmap_sem."""
         self.conductor.touch(WRITE, mm, "vmas")
@@ -145,6 +155,7 @@ class Processes(Mappings):
         mm.vmas.clear()
         self.emit(ev.EXIT_MMAP, mm.name)
 
+    @seam
     def mmdrop(self, mm: AddressSpace) -> None:
         """Drop a hold on the struct; the last one frees it."""
         mm.must_be_alive()

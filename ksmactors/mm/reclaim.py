@@ -9,6 +9,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.migrate import Migration
+from ksmactors.seams import seam
 
 PRIORITIES: Final = 12
 """Passes over all pages before reclaim gives up (DEF_PRIORITY)."""
@@ -25,10 +26,12 @@ FREED: Final = "freed"
 class Reclaim(Migration):
     """shrink_page_list and what calls it. Takes page locks by trylock only, so it may be called with any lock held."""
 
+    @seam
     def inactive_pages(self, nid: int) -> list[Frame]:
         """The frames of a node that reclaim could isolate, by frame number: not those that are mlocked."""
         return [page for page in self.movable_frames(nid) if not page.mlocked]
 
+    @seam
     async def try_to_free_pages(self, nids: Sequence[int], pages: int) -> int:
         """Reclaim so many pages of some nodes, waiting for writes between passes; returns how many were freed."""
         freed = 0
@@ -46,11 +49,13 @@ class Reclaim(Migration):
                 await self.conductor.sleep(CONGESTION_WAIT_NS)
         return freed
 
+    @seam
     async def shrink_list(self, candidates: Sequence[Frame]) -> int:
         """Isolate some pages from the LRU and try to reclaim them; returns how many were freed."""
         self.aging = True
         return await self.shrink_page_list(await self.isolate_lru_pages(candidates))
 
+    @seam
     async def isolate_lru_pages(self, candidates: Sequence[Frame]) -> list[Frame]:
         """Take pages off the LRU, each with a reference; those that are gone or isolated are left out."""
         isolated = []
@@ -62,6 +67,7 @@ class Reclaim(Migration):
                 isolated.append(page)
         return isolated
 
+    @seam
     async def shrink_page_list(self, pages: Sequence[Frame]) -> int:
         """Try to reclaim isolated pages; the others go back to the LRU. Returns how many were freed.
 
@@ -81,12 +87,14 @@ class Reclaim(Migration):
             await self.putback_inactive_page(page)
         return len(reclaimed)
 
+    @seam
     async def putback_inactive_page(self, page: Frame) -> None:
         """Give an isolated page back to the LRU at once: reclaim holds the list's own lock anyway."""
         await self.conductor.point(WRITE, page, "lru")
         page.lru = True
         await page.put()
 
+    @seam
     async def shrink_page(self, page: Frame) -> str:
         """One page's round: what became of it, "freed" if its references are frozen for good."""
         if not await self.trylock_page(page):
@@ -96,6 +104,7 @@ class Reclaim(Migration):
             await page.unlock()
         return outcome
 
+    @seam
     async def shrink_locked_page(self, page: Frame) -> str:
         """The part of a round that is done under the page lock; pageout unlocks the page."""
         slot = page.swap
@@ -124,6 +133,7 @@ class Reclaim(Migration):
                 return "in use"
         return FREED if await self.remove_mapping(page) else "in use"
 
+    @seam
     async def remove_mapping(self, page: Frame) -> bool:
         """__remove_mapping: freeze the references of a clean page and take it out of the swap cache, all under
         tree_lock. False: somebody has a reference, or has written to it."""

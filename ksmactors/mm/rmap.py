@@ -12,6 +12,7 @@ from ksmactors.mm.frame import Frame
 from ksmactors.mm.hooks import RmapOne
 from ksmactors.mm.swap import Swap
 from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.seams import seam
 
 
 class Rmap(Swap):
@@ -27,6 +28,7 @@ class Rmap(Swap):
         self.anon_vmas.append(anon_vma)
         return anon_vma
 
+    @seam
     def anon_vma_prepare(self, vma: Vma) -> bool:
         """Give a vma its anon_vma before its first page; False: no memory. Nobody else sees it before the page table
         entry does."""
@@ -37,6 +39,7 @@ class Rmap(Swap):
             self._link(vma, vma.anon_vma)
         return True
 
+    @seam
     async def anon_vma_clone(self, vma: Vma, source: Vma) -> bool:
         """Link a copy of a vma to all the anon_vmas of its source, under their root's lock; False: no memory."""
         if source.anon_vma is None:
@@ -50,6 +53,7 @@ class Rmap(Swap):
         await source.anon_vma.rwsem.up_write()
         return True
 
+    @seam
     async def anon_vma_fork(self, vma: Vma, parent: Vma) -> bool:
         """Link a child's vma to its parent's anon_vmas, and to one of its own for the pages it will get; False: no
         memory, nothing is linked."""
@@ -64,6 +68,7 @@ class Rmap(Swap):
         await vma.anon_vma.rwsem.up_write()
         return True
 
+    @seam
     async def unlink_anon_vmas(self, vma: Vma) -> None:
         """Take a vma that goes away out of its anon_vmas; the last one to leave drops their first reference."""
         if vma.anon_vma is None:
@@ -85,6 +90,7 @@ class Rmap(Swap):
 
     # -- mappings of a page -------------------------------------------------------------------------------------
 
+    @seam
     def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
         """A new page gets its first mapping: it belongs to the vma's anon_vma from now on."""
         self._page_set_anon_rmap(page, vma, address, exclusive=True)
@@ -93,6 +99,7 @@ class Rmap(Swap):
             page.node.mark_mlocked(page, True)
         self.lru_cache_add(page)
 
+    @seam
     def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
         """A page from the swap cache gets a mapping. One that has no mapping yet, fresh from the device, belongs to
         the vma's anon_vma from now on, or to its root if others may map it, too; a KSM page stays what it is."""
@@ -100,10 +107,12 @@ class Rmap(Swap):
         if not page.is_anon:
             self._page_set_anon_rmap(page, vma, address, exclusive=exclusive)
 
+    @seam
     def page_move_anon_rmap(self, page: Frame, vma: Vma) -> None:
         """A locked page that only this vma maps belongs to its anon_vma from now on."""
         page.mapping = vma.anon_vma
 
+    @seam
     def page_anon_exclusive(self, page: Frame) -> bool:
         """PageAnonExclusive: whether an anonymous page is known to be one process's alone. Never, before v5.19."""
         return False
@@ -121,6 +130,7 @@ class Rmap(Swap):
         self.conductor.touch(READ, page, "index")
         return vma.address_of(page.index)
 
+    @seam
     def page_remove_rmap(self, page: Frame) -> None:
         """A page loses a mapping; with the last one it is mlocked no more.
 
@@ -130,6 +140,7 @@ class Rmap(Swap):
         if not page.page_mapcount():
             page.node.mark_mlocked(page, False)
 
+    @seam
     def page_address_in_vma(self, page: Frame, vma: Vma) -> int | None:
         """Where an ordinary anonymous page would be mapped in a vma, or None for "not here".
 
@@ -141,6 +152,7 @@ class Rmap(Swap):
             return None
         return self._vma_address(page, vma)
 
+    @seam
     async def rmap_walk(self, page: Frame, rmap_one: RmapOne, *, mapped: bool = True) -> None:
         """Call `rmap_one(vma, address)` for each place that may map the page, until one says True.
 
@@ -166,6 +178,7 @@ class Rmap(Swap):
                 break
         await anon_vma.rwsem.up_read()
 
+    @seam
     async def try_to_unmap(self, page: Frame, *, reclaim: bool = False) -> None:
         """Replace the entries that map the locked page: by swap entries if it is in the swap cache, else by migration
         entries (TTU_MIGRATION). With `reclaim` (TTU_UNMAP) an entry that was accessed lately, or is in a VM_LOCKED vma,
@@ -179,6 +192,7 @@ class Rmap(Swap):
 
         await self.rmap_walk(page, unmap_one)
 
+    @seam
     async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
         """Unmap the page at one place, if it is mapped there; False: it was accessed lately or is locked there, or may
         not be unmapped, and stays (SWAP_FAIL, SWAP_MLOCK)."""
@@ -208,15 +222,18 @@ class Rmap(Swap):
         await mm.page_table_lock.unlock()
         return True
 
+    @seam
     def may_be_unmapped(self, page: Frame) -> bool:
         """Whether an entry that maps a page may be replaced by a swap or migration entry: always, before v5.19. The
         page table lock is held."""
         return True
 
+    @seam
     def slot_of_unmapped(self, page: Frame, reclaim: bool) -> SwapSlot | None:
         """The slot that entries which have mapped a page are to name; None: they become migration entries."""
         return page.swap
 
+    @seam
     def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
         """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""
         self.conductor.touch(RELEASE, mm, ("young", address))
@@ -224,6 +241,7 @@ class Rmap(Swap):
         mm.young.discard(address)
         return young
 
+    @seam
     async def page_referenced(self, page: Frame) -> int:
         """Through how many entries the locked page was accessed since somebody last asked; 0 if one of them is in a
         VM_LOCKED vma, so that reclaim goes on to unmap it and finds out."""
@@ -243,11 +261,13 @@ class Rmap(Swap):
 
     # -- mlock --------------------------------------------------------------------------------------------------
 
+    @seam
     async def mlock_vma_page(self, page: Frame) -> None:
         """Mark a locked page as Mlocked, which takes it off reclaim's lists."""
         await self.conductor.point(WRITE, page, "mlocked")
         page.node.mark_mlocked(page, True)
 
+    @seam
     async def munlock_vma_page(self, page: Frame) -> None:
         """Take the mark off a locked page, unless another VM_LOCKED vma turns out to map it (try_to_munlock)."""
         await self.conductor.point(WRITE, page, "mlocked")
@@ -264,6 +284,7 @@ class Rmap(Swap):
         if page.page_mapcount() > 1:
             await self.rmap_walk(page, munlock_one)
 
+    @seam
     async def mlock_if_locked(self, page: Frame, vma: Vma) -> bool:
         """Mark a page that was met in a VM_LOCKED vma, if that can be made sure: mmap_sem is tried only, since the page
         lock is held. False: it could not, or the vma is not locked any more."""
@@ -276,6 +297,7 @@ class Rmap(Swap):
         await mm.up_read()
         return locked
 
+    @seam
     async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
         """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
         self.lru_add_drain()
@@ -301,6 +323,7 @@ class Rmap(Swap):
             await self.free_swap_cache(page)
             await page.put()
 
+    @seam
     async def zap_swap_pte(self, mm: AddressSpace, address: int) -> None:
         """Empty a swap entry. The page table lock is held."""
         slot = mm.swap_ptes[address]

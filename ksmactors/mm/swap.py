@@ -17,6 +17,7 @@ from ksmactors.mm.frame import Frame
 from ksmactors.mm.page_table import PageTables
 from ksmactors.mm.reports import misuse
 from ksmactors.mm.swap_device import SwapDevice, SwapSlot
+from ksmactors.seams import seam
 
 SWAP_IO_NS: Final = 20_000
 """What a read or a write takes: some steps of everybody else's, far less than a batch of ksmd."""
@@ -35,6 +36,7 @@ class Swap(PageTables):
 
     # -- entries ------------------------------------------------------------------------------------------------
 
+    @seam
     async def set_swap_pte(self, mm: AddressSpace, address: int, slot: SwapSlot | None) -> Pte | None:
         """Put a swap entry, or nothing, in the place of whatever is there; returns the present entry before, with the
         dirty bit it had at that instant. The page table lock is held."""
@@ -48,11 +50,13 @@ class Swap(PageTables):
             listener(mm, address, before, None)
         return before
 
+    @seam
     async def swap_duplicate(self, slot: SwapSlot) -> None:
         """One more entry names the slot."""
         await self.conductor.point(WRITE, slot, "count")
         slot.count += 1
 
+    @seam
     async def swap_free(self, slot: SwapSlot) -> int:
         """An entry names the slot no more; the last one frees it, unless the cache needs it. How many are left."""
         await self.conductor.point(WRITE, slot, "count")
@@ -67,6 +71,7 @@ class Swap(PageTables):
         self.conductor.touch(YIELD, slot, "count")
         return slot.count
 
+    @seam
     async def page_swapcount(self, page: Frame) -> int:
         """How many swap entries name the slot of a page; 0 if it is in no cache. The page is locked."""
         slot = page.swap
@@ -77,6 +82,7 @@ class Swap(PageTables):
 
     # -- the cache ----------------------------------------------------------------------------------------------
 
+    @seam
     async def add_to_swap(self, page: Frame) -> bool:
         """Give a locked page a slot and put it in the swap cache, dirty; False if the device is full."""
         slot = None if self.inject("alloc_swap_slot") else self.swap.take()
@@ -86,6 +92,7 @@ class Swap(PageTables):
         page.dirty = True
         return True
 
+    @seam
     async def add_to_swap_cache(self, page: Frame, slot: SwapSlot) -> None:
         """__add_to_swap_cache: a reference, the flag, the place in the radix tree. The page is locked."""
         await page.get()
@@ -106,12 +113,14 @@ class Swap(PageTables):
         slot.page = None
         return slot
 
+    @seam
     async def swapcache_free(self, slot: SwapSlot) -> None:
         """The cache needs the slot no more (SWAP_HAS_CACHE is cleared)."""
         await self.conductor.point(WRITE, slot, "count")
         slot.cached = False
         self.swap.give_back_unused(slot)
 
+    @seam
     async def delete_from_swap_cache(self, page: Frame) -> None:
         """Take a locked page out of the swap cache; the caller has a reference of its own."""
         await self.swap.tree_lock.lock()
@@ -120,6 +129,7 @@ class Swap(PageTables):
         await self.swapcache_free(slot)
         await page.put()
 
+    @seam
     async def try_to_free_swap(self, page: Frame) -> bool:
         """Take a locked page out of the swap cache if no swap entry needs it there, nor a write under way."""
         slot = page.swap
@@ -129,6 +139,7 @@ class Swap(PageTables):
         page.dirty = True
         return True
 
+    @seam
     async def free_swap_cache(self, page: Frame) -> None:
         """The same for a page that has just lost a mapping, if it was the last and nobody holds the lock."""
         self.conductor.touch(YIELD, page, "swap_cache")
@@ -136,6 +147,7 @@ class Swap(PageTables):
             await self.try_to_free_swap(page)
             await page.unlock()
 
+    @seam
     async def free_swap_and_cache(self, slot: SwapSlot) -> None:
         """A swap entry goes; if it was the last, its page leaves the cache. The page table lock is held."""
         if await self.swap_free(slot) or not slot.cached:
@@ -152,6 +164,7 @@ class Swap(PageTables):
             await page.unlock()
         await page.put()
 
+    @seam
     async def lookup_swap_cache(self, slot: SwapSlot) -> Frame | None:
         """The page that is cached for a slot, with a reference; spins while its references are frozen."""
         while True:
@@ -166,6 +179,7 @@ class Swap(PageTables):
                 return page
             await page.put()
 
+    @seam
     async def reuse_swap_page(self, page: Frame) -> bool:
         """Whether a write fault may keep the locked page for itself: never a KSM page (v3.9).
 
@@ -184,6 +198,7 @@ class Swap(PageTables):
 
     # -- the device ---------------------------------------------------------------------------------------------
 
+    @seam
     async def read_swap_cache(self, slot: SwapSlot, nid: int) -> Frame | None:
         """read_swap_cache_async and the end of its read: the page of a slot, with a reference.
 
@@ -214,6 +229,7 @@ class Swap(PageTables):
             await new.put()
         return found
 
+    @seam
     async def swap_readpage(self, page: Frame, slot: SwapSlot) -> None:
         """Read a locked page from the device and unlock it; after an error it is not uptodate."""
         if not self.swap.synchronous:
@@ -223,6 +239,7 @@ class Swap(PageTables):
         self.emit(ev.SWAP_READPAGE, slot.number, page.pfn, page.nid, not slot.uptodate)
         await page.unlock()
 
+    @seam
     async def swap_writepage(self, page: Frame) -> None:
         """Write a locked page, or start to, as the device does it; or free its slot if no entry needs it. Unlocks the
         page."""
@@ -239,12 +256,14 @@ class Swap(PageTables):
             self.swap.submitted.wake_all()
         await page.unlock()
 
+    @seam
     async def wait_on_page_writeback(self, page: Frame) -> None:
         """Wait until a page is not being written. The caller holds a reference."""
         await self.conductor.point(READ, page, "writeback")
         while (slot := page.swap) is not None and slot.writeback:
             await self.swap.written.wait()
 
+    @seam
     async def end_swap_writes(self) -> None:
         """The body of the device: writes one page after the other. Never returns."""
         device = self.swap
@@ -269,11 +288,13 @@ class Swap(PageTables):
         slot.content = await page.read_content()
         self.emit(ev.SWAP_WRITEPAGE, slot.number, page.pfn, page.nid)
 
+    @seam
     def swap_read_moment(self) -> int:
         """When the device reads a page that it writes, drawn: 0 is just before the end of the write, each one more the
         same time earlier."""
         return self.conductor.draw("swap.read_early", SWAP_IO_MOMENTS)
 
+    @seam
     async def end_page_writeback(self, page: Frame, slot: SwapSlot) -> None:
         """A page has been written: it is under writeback no more."""
         await self.conductor.point(WRITE, page, "writeback")

@@ -9,11 +9,13 @@ from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.processes import Processes
 from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.seams import part, seam
 
 
 class Swapoff(Processes):
     """try_to_unuse and what it calls."""
 
+    @seam
     async def swapoff(self) -> int:
         """Bring back all pages that are on the device: 0, -ENOMEM, or -EINVAL if that is under way already.
 
@@ -36,6 +38,7 @@ class Swapoff(Processes):
                 return failed
         return 0
 
+    @seam
     async def try_to_unuse(self, slot: SwapSlot) -> int:
         """One round for one slot: 0 (it may still be in use) or -ENOMEM."""
         page = await self.read_swap_cache(slot, 0)
@@ -66,6 +69,7 @@ class Swapoff(Processes):
         await page.put()
         return result
 
+    @seam
     async def unuse_mm(self, mm: AddressSpace, slot: SwapSlot, page: Frame) -> int:
         """Replace the entries of one address space that name the slot: 0 or -ENOMEM. The page is locked; its lock is
         let go while mmap_sem is waited for, which comes first in the order of locks."""
@@ -83,6 +87,7 @@ class Swapoff(Processes):
         await page.lock()
         return result
 
+    @seam
     async def unuse_vma(self, vma: Vma, slot: SwapSlot, page: Frame) -> int:
         """The same for one vma; an ordinary page is looked for only where it belongs."""
         addresses = range(vma.start, vma.end, PAGE_SIZE)
@@ -98,13 +103,14 @@ class Swapoff(Processes):
                     return failed
         return 0
 
+    @seam
     async def unuse_pte(self, vma: Vma, address: int, slot: SwapSlot, swapcache: Frame) -> int:
         """Map the page, or a copy of it, read-only in the place of one swap entry: 0 or -errno.
 
         As in v3.9, nobody looks whether the page could be read.
         """
         mm = vma.mm
-        page = await self._page_to_unuse(swapcache, vma, address)
+        page = await self.page_to_unuse(swapcache, vma, address)
         if page is None:
             return -ENOMEM
         await mm.page_table_lock.lock()
@@ -126,6 +132,7 @@ class Swapoff(Processes):
                 await page.put()
         return 0
 
-    async def _page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:
+    @part
+    async def page_to_unuse(self, swapcache: Frame, vma: Vma, address: int) -> Frame | None:
         """The page to map for a locked page of the swap cache: itself or a locked copy; None: no memory."""
         return await self.ksm_might_need_to_copy(swapcache, vma, address)

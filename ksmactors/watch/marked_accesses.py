@@ -65,11 +65,11 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
     "lookup_swap_cache": (Order.NONE, "a radix tree lookup under RCU, whose result is checked after the reference"),
     "alloc_page": (Order.BOTH, "zone->lock"),
     # -- mm/ksm.c
-    "_read_kpfn": (Order.ACQUIRE, "GK1 with its data dependency (GK2), and the re-read after the read barrier (GK7)"),
-    "_write_kpfn": (Order.RELEASE, "W3: the copy is visible before it (SetPageUptodate has a write barrier)"),
+    "read_kpfn": (Order.ACQUIRE, "GK1 with its data dependency (GK2), and the re-read after the read barrier (GK7)"),
+    "write_kpfn": (Order.RELEASE, "W3: the copy is visible before it (SetPageUptodate has a write barrier)"),
     "read_ksm_run": (Order.NONE, "a plain read that is repeated under ksm_thread_mutex"),
-    "_write_ksm_run": (Order.NONE, "under ksm_thread_mutex; readers without it look again"),
-    "_mm_list_empty": (Order.NONE, "list_empty before anything is locked: it may be wrong, and the next look is not"),
+    "write_ksm_run": (Order.NONE, "under ksm_thread_mutex; readers without it look again"),
+    "mm_list_empty": (Order.NONE, "list_empty before anything is locked: it may be wrong, and the next look is not"),
     "knob_store": (Order.NONE, "a store of one word; ksmd takes whatever it reads"),
     # -- what is no part of the kernel
     "send": (Order.RELEASE, "a request reaches its actor with all that was done before"),

@@ -218,12 +218,12 @@ class ForgetfulTree(ContentTree[Any]):
 class UnlinksUnlocked(Ksm):
     """N7: an item leaves its node without the page lock."""
 
-    async def _leave_stable_node(self, item: RmapItem) -> None:
+    async def leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         assert node is not None
         page = await self.get_ksm_page(node, lock=False)
         if page is not None:
-            await self._hlist_del(node, item)
+            await self.hlist_del(node, item)
             await page.put()
             self._make_volatile(item, last=node.first is None)
 
@@ -283,7 +283,7 @@ class ChecksFromTheFirstTree(Ksm):
     """S2c: after each removal the check starts from the first tree again."""
 
     async def ksm_check_stable_tree(self, pfns: range) -> None:
-        while any([await self._check_one_of(nid, pfns) for nid in range(self.ksm_nr_node_ids)]):
+        while any([await self.check_one_of(nid, pfns) for nid in range(self.ksm_nr_node_ids)]):
             pass
 
 
@@ -291,8 +291,8 @@ class StaleAtFirstMismatch(Ksm):
     """S5a."""
 
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
-        page = self.pfn_to_page((await self._read_kpfn(node))[0])
-        if await self._take_if_of(page, node, lock):
+        page = self.pfn_to_page((await self.read_kpfn(node))[0])
+        if await self.get_page_if_of_node(page, node, lock):
             return page
         await self.remove_node_from_stable_tree(node)
         return None
@@ -351,10 +351,10 @@ class HoldsAFrame(Ksm):
 
 
 class LinksUnderAnotherNid(Ksm):
-    async def _unstable_tree_link(
+    async def unstable_tree_link(
         self, root: ContentTree[RmapItem], item: RmapItem, place: Place, content: Content
     ) -> None:
-        await super()._unstable_tree_link(root, item, place, content)
+        await super().unstable_tree_link(root, item, place, content)
         item.nid = 1 - root.nid
 
 
@@ -378,7 +378,7 @@ class StopsAtTheFirstMapped(Ksm):
         for nid in range(self.ksm_nr_node_ids):
             if await self._remove_tree(self.root_stable_tree[nid]):
                 return -EBUSY
-        return await self._remove_migrate_nodes()
+        return await self.remove_migrate_nodes()
 
 
 class NobodyWaits(Ksm):

@@ -251,7 +251,7 @@ async def moved_page_is_met_by_one_that_is_replaced(s: Stage) -> None:
     await s.batch(1)
     await s.migrate(a, 0, 1)
     ksmd = s.start("ksmd", s.batch(1))
-    await s.until(ksmd, about_to(inside="_checksum_changed"))
+    await s.until(ksmd, about_to(inside="checksum_changed"))
     await s.write(b, 0, 6)
     await s.finish(ksmd)
 

@@ -64,23 +64,23 @@ class TestWhatThereIs:
     @pytest.mark.parametrize(
         ("slug", "functions"),
         [
-            ("trivial-tidyups", {"_add_new_node"}),
-            ("reorganize-check-stable-tree", {"_check_trees", "_remove_first"}),
+            ("trivial-tidyups", {"add_new_node"}),
+            ("reorganize-check-stable-tree", {"check_trees", "_remove_first"}),
             ("get-ksm-page-locked", {"get_ksm_page"}),
             (
                 "remove-old-stable-nodes",
-                {"remove_all_stable_nodes", "insert_slot", "_ksm_page_may_be_mapped", "_is_unread"},
+                {"remove_all_stable_nodes", "insert_slot", "ksm_page_may_be_mapped", "swap_page_is_unread"},
             ),
-            ("ksm-page-migration", {"_has_moved", "_get_when_unfrozen", "_second_look", "ksm_migrate_page"}),
-            ("merge-across-nodes-migration", {"cmp_and_merge_page", "_is_misplaced", "stable_tree_erase"}),
-            ("enable-ksm-page-migration", {"__init__", "_page_to_move", "migrate_away", "_move_locked"}),
+            ("ksm-page-migration", {"page_has_moved", "get_when_unfrozen", "second_look", "ksm_migrate_page"}),
+            ("merge-across-nodes-migration", {"cmp_and_merge_page", "is_misplaced", "stable_tree_erase"}),
+            ("enable-ksm-page-migration", {"__init__", "page_to_move", "migrate_away", "move_locked"}),
             ("stop-hotremove-lockdep-warning", {"__init__", "ksm_memory_callback"}),
-            ("treat-unstable-nid", {"_look_unstable"}),
-            ("shrink-rmap-item", {"new_rmap_item", "_take_anon_vma", "try_to_merge_with_ksm_page"}),
-            ("foll-migration", {"_page_to_break"}),
-            ("swapoff-might-need-to-copy", {"_page_to_unuse"}),
+            ("treat-unstable-nid", {"visit_unstable_entry"}),
+            ("shrink-rmap-item", {"new_rmap_item", "take_anon_vma", "try_to_merge_with_ksm_page"}),
+            ("foll-migration", {"page_to_break"}),
+            ("swapoff-might-need-to-copy", {"page_to_unuse"}),
             ("cleanup-swapcache", set()),
-            ("allocate-roots", {"__init__", "_set_merge_across_nodes"}),
+            ("allocate-roots", {"__init__", "set_merge_across_nodes"}),
         ],
     )
     def test_a_layer_overrides_what_its_commit_changed(self, slug: str, functions: set[str]) -> None:
@@ -253,11 +253,11 @@ class TestBefore:
         seen: list[bool] = []
 
         class Spy(Ksm):
-            async def _stable_tree_link(
+            async def stable_tree_link(
                 self, root: ContentTree[StableNode], node: StableNode, place: Place, content: Content
             ) -> None:
                 seen.append(bool(node.kpfn))
-                await super()._stable_tree_link(root, node, place, content)
+                await super().stable_tree_link(root, node, place, content)
 
         async def play(s: Stage) -> None:
             for name in "AB":

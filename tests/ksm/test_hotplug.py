@@ -238,7 +238,7 @@ class ForgetsTheList(Ksm):
 
     async def ksm_check_stable_tree(self, pfns: range) -> None:
         for nid in range(self.ksm_nr_node_ids):
-            while await self._check_one_of(nid, pfns):
+            while await self.check_one_of(nid, pfns):
                 pass
 
 

@@ -191,7 +191,7 @@ async def looked_up_while_frozen(s: Stage) -> None:
     await s.until(migration, lambda _op, _functions: frame.refcount < 0)
     await s.process("C", 1)
     ksmd = s.start("ksmd", s.scan(2))
-    await s.until(ksmd, lambda _op, functions: "_get_when_unfrozen" in functions or not stable_nodes(s))
+    await s.until(ksmd, lambda _op, functions: "get_when_unfrozen" in functions or not stable_nodes(s))
     await s.finish(migration)
     await s.finish(ksmd)
     assert await s.read(a, 0) is s.kernel.contents.token(1)
@@ -242,7 +242,7 @@ async def looked_up_while_reclaimed(s: Stage) -> None:
 class ZeroIsStale(Ksm):
     """S5c: a page without references is taken for gone, frozen or not."""
 
-    async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
+    async def get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
         return False
 
 

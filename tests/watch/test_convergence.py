@@ -94,9 +94,9 @@ def test_one_checksum_that_is_never_right() -> None:
     """It is convicted beside pages that do merge in the last scans but one."""
 
     class OfBOnly(ChecksumNotKept):
-        async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+        async def checksum_changed(self, item: RmapItem, page: Frame) -> bool:
             here = super() if item.mm.name in "BD" else super(ChecksumNotKept, self)
-            return await here._checksum_changed(item, page)
+            return await here.checksum_changed(item, page)
 
     async def play(s: Stage) -> None:
         for name, token in zip("ABCDE", (2, 1, 2, 1, 2), strict=True):

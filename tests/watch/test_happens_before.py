@@ -220,10 +220,10 @@ def test_left_and_taken_up() -> None:
 class UnlinksUnlocked(Ksm):
     """Takes an item off its node's hlist without the lock of the page."""
 
-    async def _leave_stable_node(self, item: RmapItem) -> None:
+    async def leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         assert isinstance(node, StableNode)
-        await self._hlist_del(node, item)
+        await self.hlist_del(node, item)
         self._make_volatile(item, last=node.first is None)
 
 

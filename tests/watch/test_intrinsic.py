@@ -147,8 +147,8 @@ class PutsTwice(Ksm):
 
 class StaleAtFirstMismatch(Ksm):
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
-        page = self.pfn_to_page((await self._read_kpfn(node))[0])
-        if await self._take_if_of(page, node, lock):
+        page = self.pfn_to_page((await self.read_kpfn(node))[0])
+        if await self.get_page_if_of_node(page, node, lock):
             return page
         await self.remove_node_from_stable_tree(node)
         return None
@@ -166,15 +166,15 @@ class StoresInTheWrongOrder(Ksm):
 
 
 class NoCheckAfterLocking(Ksm):
-    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
-        taken = await super()._take_if_of(page, node, False)
+    async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
+        taken = await super().get_page_if_of_node(page, node, False)
         if taken and lock:
             await page.lock()
         return taken
 
 
 class NoLockWhenLeaving(Ksm):
-    async def _leave_stable_node(self, item: RmapItem) -> None:
+    async def leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         assert node is not None
         page = await self.get_ksm_page(node, lock=False)
@@ -239,7 +239,7 @@ class TakenOffTwice(Ksm):
 
 
 class ReplacesTheErased(Ksm):
-    async def _replace_misplaced(
+    async def replace_misplaced(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         root.unlink(entry, self.ksm_epoch)
@@ -248,10 +248,10 @@ class ReplacesTheErased(Ksm):
 
 
 class LinksTwice(Ksm):
-    async def _take_place(
+    async def take_tree_position(
         self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
-        taken = await super()._take_place(root, place, page, page_node)
+        taken = await super().take_tree_position(root, place, page, page_node)
         if page_node is not None:
             root.link(page_node, place, page.content, self.ksm_epoch)
         return taken

@@ -81,9 +81,9 @@ class WritesThrough(Ksm):
 class MapsAnother(Ksm):
     """Maps whatever KSM page it comes across first."""
 
-    async def _map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+    async def map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
         others = [frame for frame in self.nodes[0].frames if frame.is_ksm and frame.mapcount]
-        return await super()._map_kpage(mm, others[0] if others else kpage)
+        return await super().map_kpage(mm, others[0] if others else kpage)
 
 
 async def merged_and_written(s: Stage) -> None:

@@ -19,16 +19,16 @@ class EqualPageKept(Ksm):
     """The reference on the equal page is kept when a stable node cannot be inserted because of it (F1)."""
 
     @override
-    async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
+    async def insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
         await self.get_ksm_page(entry, lock=False)
-        return await super()._insert_equal(root, entry, kpage)
+        return await super().insert_equal(root, entry, kpage)
 
 
 class MovedAsMerged(Ksm):
     """mremap moves a mapping of a KSM page as it is, instead of breaking it first (F2)."""
 
     @override
-    async def _unmerge_to_move(self, vma: Vma, start: int, end: int) -> int:
+    async def unmerge_to_move(self, vma: Vma, start: int, end: int) -> int:
         return 0
 
 
@@ -36,7 +36,7 @@ class OnlyWritable(Ksm):
     """A page is write-protected only if its entry is writable: one that is just dirty stays so (F3)."""
 
     @override
-    def _must_be_cleaned(self, pte: Pte) -> bool:
+    def must_be_cleaned(self, pte: Pte) -> bool:
         return pte.write
 
 
@@ -54,7 +54,7 @@ class EmptyListScanned(Ksm):
     """The first slot of the list is scanned, whether the list has one or only its head (F5)."""
 
     @override
-    def _nobody_left(self, first: MmSlot) -> bool:
+    def no_mm_left(self, first: MmSlot) -> bool:
         return False
 
 

@@ -31,7 +31,7 @@ class AlwaysWoken(Ksm):
     """Every registration wakes ksmd, whether the list was empty or not (X1b)."""
 
     @override
-    def _needs_wakeup(self, was_empty: bool) -> bool:
+    def needs_wakeup(self, was_empty: bool) -> bool:
         return True
 
 
@@ -58,9 +58,9 @@ class ChecksumNotKept(Ksm):
     """The checksum of a page that has changed is not stored (X3a)."""
 
     @override
-    async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+    async def checksum_changed(self, item: RmapItem, page: Frame) -> bool:
         before = item.oldchecksum
-        changed = await super()._checksum_changed(item, page)
+        changed = await super().checksum_changed(item, page)
         item.oldchecksum = before
         return changed
 
@@ -69,9 +69,9 @@ class FirstSightSuffices(Ksm):
     """A page that ksmd sees for the first time need not stay as it is for a scan (X3b)."""
 
     @override
-    async def _checksum_changed(self, item: RmapItem, page: Frame) -> bool:
+    async def checksum_changed(self, item: RmapItem, page: Frame) -> bool:
         new = not item.oldchecksum
-        return await super()._checksum_changed(item, page) and not new
+        return await super().checksum_changed(item, page) and not new
 
 
 class PlaceRemembered(Ksm):
@@ -99,7 +99,7 @@ class ReadOnce(Ksm):
         content = await page.read_content()
         entry, parent, left = root.root, None, False
         while entry is not None:
-            entry, tree_page = await self._look(root, entry, prune)
+            entry, tree_page = await self.visit_stable_entry(root, entry, prune)
             if tree_page is None:
                 return Place(None, None, False, stale=True)
             order = memcmp_pages(content, await tree_page.read_content())
@@ -142,7 +142,7 @@ class EntriesRemembered(Ksm):
         root = self.root_unstable_tree[nid]
         entry, parent, left = root.root, None, False
         while entry is not None:
-            tree_page = await self._look_unstable(entry, page, nid)
+            tree_page = await self.visit_unstable_entry(entry, page, nid)
             if tree_page is None:
                 return None
             was = self._linked.get(entry.number) or await tree_page.read_content()
@@ -153,7 +153,7 @@ class EntriesRemembered(Ksm):
             parent, left = entry, order < 0
             entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
         self._linked[item.number] = page.content
-        await self._unstable_tree_link(root, item, Place(None, parent, left), page.content)
+        await self.unstable_tree_link(root, item, Place(None, parent, left), page.content)
         self.ksm_pages_unshared += 1
         self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
         return None
@@ -193,8 +193,8 @@ class ReferencesIgnored(Ksm):
     """ksmd does not ask whether somebody else holds a reference on a page that it merges (X6a)."""
 
     @override
-    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
-        await super()._has_other_references(page, swapped)
+    async def has_other_references(self, page: Frame, swapped: bool) -> bool:
+        await super().has_other_references(page, swapped)
         return False
 
 
@@ -202,9 +202,9 @@ class ReferencesAskedTwice(Ksm):
     """ksmd asks once more whether somebody else holds a reference on a page (X6b)."""
 
     @override
-    async def _has_other_references(self, page: Frame, swapped: bool) -> bool:
-        first = await super()._has_other_references(page, swapped)
-        return first or await super()._has_other_references(page, swapped)
+    async def has_other_references(self, page: Frame, swapped: bool) -> bool:
+        first = await super().has_other_references(page, swapped)
+        return first or await super().has_other_references(page, swapped)
 
 
 class CleanAfterWriteback(Ksm):

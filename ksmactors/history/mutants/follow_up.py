@@ -23,7 +23,7 @@ class AnonVmaBeforeRemoval(Ksm):
     """The anon_vma of an rmap_item is stored while the item is still in the unstable tree (R6)."""
 
     @override
-    async def _take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
+    async def take_anon_vma(self, item: RmapItem, vma: Vma) -> None:
         self._store_anon_vma(item, vma)
         await self.remove_rmap_item_from_tree(item)
 

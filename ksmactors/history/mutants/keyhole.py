@@ -18,7 +18,7 @@ class NoRecheckAfterLock(Ksm):
     """A page that has been waited for is taken without a look at its mapping (S3a)."""
 
     @override
-    async def _lock_if_of(self, page: Frame, node: StableNode) -> bool:
+    async def lock_page_if_of_node(self, page: Frame, node: StableNode) -> bool:
         await page.lock()
         return True
 
@@ -27,13 +27,13 @@ class RemovalUnlocked(Ksm):
     """An rmap_item is taken off its node's hlist without the page lock (S3b)."""
 
     @override
-    async def _leave_stable_node(self, item: RmapItem) -> None:
+    async def leave_stable_node(self, item: RmapItem) -> None:
         node = item.head
         assert node is not None, "a stable item's head is set, and only the unstable tree overwrites it"
         page = await self.get_ksm_page(node, lock=False)
         if page is None:
             return
-        await self._hlist_del(node, item)
+        await self.hlist_del(node, item)
         await page.put()
         self._make_volatile(item, last=node.first is None)
 
@@ -42,7 +42,7 @@ class LockedDescent(Ksm):
     """The page of each entry on the way down is locked (S3c)."""
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
+    async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         page = await self.get_ksm_page(entry, lock=True)
         if page is not None:
             await page.unlock()
@@ -53,7 +53,7 @@ class NoKpfnRecheck(Ksm):
     """A stable node is stale at the first mismatch: kpfn is not read again (S5a)."""
 
     @override
-    async def _has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
+    async def page_has_moved(self, node: StableNode, seen: tuple[int, ...]) -> bool:
         return False
 
 
@@ -61,26 +61,26 @@ class NoRecheckAfterReference(Ksm):
     """A page is the node's if it was before the reference was taken: GK5 is left out (S5-R5)."""
 
     @override
-    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+    async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
         if await page.read_mapping() is not node.mapping:
             return False
-        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):
+        if not await page.get_unless_zero() and not await self.get_when_unfrozen(page, node):
             return False
-        return not lock or await self._lock_if_of(page, node)
+        return not lock or await self.lock_page_if_of_node(page, node)
 
 
 class RecheckOnce(Ksm):
     """A page that is to be locked is looked at once more when it is, and not when it has been referenced (S5-R5R6)."""
 
     @override
-    async def _take_if_of(self, page: Frame, node: StableNode, lock: bool) -> bool:
+    async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
         if not lock:
-            return await super()._take_if_of(page, node, lock)
+            return await super().get_page_if_of_node(page, node, lock)
         if await page.read_mapping() is not node.mapping:
             return False
-        if not await page.get_unless_zero() and not await self._get_when_unfrozen(page, node):
+        if not await page.get_unless_zero() and not await self.get_when_unfrozen(page, node):
             return False
-        return await self._lock_if_of(page, node)
+        return await self.lock_page_if_of_node(page, node)
 
 
 class MappingBeforeKpfn(Ksm):
@@ -91,7 +91,7 @@ class MappingBeforeKpfn(Ksm):
         node = newpage.stable_node
         if isinstance(node, StableNode):
             await oldpage.set_mapping(KSM_WITHOUT_NODE)
-            await self._write_kpfn(node, newpage.pfn)
+            await self.write_kpfn(node, newpage.pfn)
             self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)
 
 
@@ -99,7 +99,7 @@ class FrozenIsStale(Ksm):
     """A page without references is free, and its node stale, wherever the references are (S5c)."""
 
     @override
-    async def _get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
+    async def get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
         return False
 
 
@@ -110,7 +110,7 @@ class OldMappingKept(Ksm):
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
         node = newpage.stable_node
         if isinstance(node, StableNode):
-            await self._write_kpfn(node, newpage.pfn)
+            await self.write_kpfn(node, newpage.pfn)
             self.emit(ev.KSM_MIGRATE_PAGE, node.number, newpage.pfn, oldpage.pfn, newpage.nid, node.nid)
 
 
@@ -118,7 +118,7 @@ class NoLockCycle(Ksm):
     """The page of an equal entry is used as it was found, without a cycle of its lock (S5e)."""
 
     @override
-    async def _second_look(self, node: StableNode) -> Frame | None:
+    async def second_look(self, node: StableNode) -> Frame | None:
         return await self.get_ksm_page(node, lock=False)
 
 
@@ -137,7 +137,7 @@ class AppendUnlocked(Ksm):
     """An rmap_item is put on the hlist of the page it was merged into without the page lock (S5g)."""
 
     @override
-    async def _append_to_page(self, item: RmapItem, kpage: Frame) -> None:
+    async def append_to_page(self, item: RmapItem, kpage: Frame) -> None:
         await self.stable_tree_append(item, await self.page_stable_node(kpage))
 
 
@@ -145,11 +145,11 @@ class LockedIsGone(Ksm):
     """A search that meets a page that somebody has locked gives up (S5h)."""
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
-        kpfn, *_ = await self._read_kpfn(entry)
+    async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
+        kpfn, *_ = await self.read_kpfn(entry)
         if self.pfn_to_page(kpfn).owner is not None:
             return Visit(entry, None)
-        return await super()._look(root, entry, prune)
+        return await super().visit_stable_entry(root, entry, prune)
 
 
 KEYHOLE: Final[dict[str, type[Ksm]]] = {

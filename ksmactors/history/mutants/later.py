@@ -75,21 +75,21 @@ class CollapsedChainKept(Chains):
         self._come_to: StableNode | None = None
 
     @override
-    async def _look(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
+    async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         self._come_to = entry
-        return await super()._look(root, entry, prune)
+        return await super().visit_stable_entry(root, entry, prune)
 
     @override
-    async def _equal_in_stable_tree(
+    async def equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
-        return await super()._equal_in_stable_tree(root, self._come_to or entry, page, page_node)
+        return await super().equal_in_stable_tree(root, self._come_to or entry, page, page_node)
 
     @override
-    async def _replace_dup(self, dup: DupNode, page: Frame, page_node: StableNode | None) -> Frame | None:
+    async def replace_dup(self, dup: DupNode, page: Frame, page_node: StableNode | None) -> Frame | None:
         if self._come_to is not None:
             self._come_to.must_be_alive()
-        return await super()._replace_dup(dup, page, page_node)
+        return await super().replace_dup(dup, page, page_node)
 
 
 class VmaUnlocked(ZeroPages):
@@ -107,7 +107,7 @@ class VmaBeforeExit(Ksm):
     """Unmerging looks for the first vma of an address space before it asks whether the last user has gone (N8)."""
 
     @override
-    def _first_vma(self, mm: AddressSpace) -> Vma | None:
+    def first_vma_to_unmerge(self, mm: AddressSpace) -> Vma | None:
         return self._find_vma(mm, 0)
 
 
@@ -115,7 +115,7 @@ class NamedBeforeChain(Chains):
     """A page names its new stable node before there is the chain that the node needs (N9)."""
 
     @override
-    async def _insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
+    async def insert_equal(self, root: ContentTree[StableNode], entry: StableNode, kpage: Frame) -> StableNode | None:
         node = self.alloc_stable_node()
         if node is None:
             return None

@@ -26,7 +26,7 @@ class MisplacedIsFound(Ksm):
     """A search takes an equal page although it has been migrated to another node (S6b)."""
 
     @override
-    def _is_misplaced(self, node: StableNode) -> bool:
+    def is_misplaced(self, node: StableNode) -> bool:
         return False
 
 
@@ -34,7 +34,7 @@ class NoPruning(Ksm):
     """A scan starts without a look at what is on migrate_nodes (S6c)."""
 
     @override
-    async def _prune_migrate_nodes(self) -> None:
+    async def prune_migrate_nodes(self) -> None:
         pass
 
 
@@ -42,7 +42,7 @@ class ListLeft(Ksm):
     """The switch of merge_across_nodes and run=2 remove what is in the trees, and forget migrate_nodes (S6d)."""
 
     @override
-    async def _remove_migrate_nodes(self) -> int:
+    async def remove_migrate_nodes(self) -> int:
         return 0
 
 
@@ -50,7 +50,7 @@ class ListUnchecked(Ksm):
     """When memory has gone offline the trees are checked, and migrate_nodes is forgotten (S6e)."""
 
     @override
-    async def _check_migrate_nodes(self, pfns: range) -> None:
+    async def check_migrate_nodes(self, pfns: range) -> None:
         pass
 
 
@@ -58,20 +58,20 @@ class NoSecondSearch(Ksm):
     """A moved node is linked below the equal entry, which has turned out stale, without a new search (S6f)."""
 
     @override
-    async def _equal_in_stable_tree(
+    async def equal_in_stable_tree(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> tuple[bool, Frame | None]:
-        found, kpage = await super()._equal_in_stable_tree(root, entry, page, page_node)
+        found, kpage = await super().equal_in_stable_tree(root, entry, page, page_node)
         if found or page_node is None:
             return found, kpage
-        return True, await self._take_place(root, Place(None, entry, False), page, page_node)
+        return True, await self.take_tree_position(root, Place(None, entry, False), page, page_node)
 
 
 class NeverSettled(Ksm):
     """ksmd searches the stable tree for each merged page that it comes to, its place being right or not (S6g)."""
 
     @override
-    def _is_settled(self, item: RmapItem, node: StableNode) -> bool:
+    def item_is_settled(self, item: RmapItem, node: StableNode) -> bool:
         return False
 
 
@@ -80,7 +80,7 @@ class ExileWithoutErase(Ksm):
     that replaces a misplaced entry does it right)."""
 
     @override
-    async def _exile_visited(self, node: StableNode) -> None:
+    async def move_visited_to_migrate_nodes(self, node: StableNode) -> None:
         await self.stable_node_to_migrate_nodes(node)
         self.emit_misplaced(node)
 
@@ -89,7 +89,7 @@ class NeverBack(Ksm):
     """A moved node is never put into the tree of the node it came to (S6i)."""
 
     @override
-    async def _take_place(
+    async def take_tree_position(
         self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         return None
@@ -99,7 +99,7 @@ class OldNid(Ksm):
     """A moved node that is linked in another tree keeps the index of the one it was in (S6j)."""
 
     @override
-    async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
+    async def leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
         await self.stable_node_from_migrate_nodes(page_node)
 
 
@@ -107,7 +107,7 @@ class LinkBeforeUnlist(Ksm):
     """A moved node is linked in a tree while it is on migrate_nodes; nobody takes it off before (S6k)."""
 
     @override
-    async def _leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
+    async def leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:
         page_node.nid = root.nid
 
 
@@ -115,7 +115,7 @@ class ReplacedIsNowhere(Ksm):
     """A misplaced entry is taken out of its tree, and not put on migrate_nodes (S6l)."""
 
     @override
-    async def _exile_replaced(self, entry: StableNode) -> None:
+    async def move_replaced_to_migrate_nodes(self, entry: StableNode) -> None:
         pass
 
 
@@ -123,12 +123,12 @@ class MisplacedStays(Ksm):
     """A misplaced entry that a search has met stays in its tree, if the page in hand has no node (S6m)."""
 
     @override
-    async def _replace_misplaced(
+    async def replace_misplaced(
         self, root: ContentTree[StableNode], entry: StableNode, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         if page_node is None:
             return None
-        return await super()._replace_misplaced(root, entry, page, page_node)
+        return await super().replace_misplaced(root, entry, page, page_node)
 
 
 class MergedUnvisited(Ksm):

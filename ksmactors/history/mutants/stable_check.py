@@ -15,7 +15,7 @@ class StepAfterFree(Ksm):
     """The check goes on with the successor of the entry that it has just freed (S2a)."""
 
     @override
-    async def _check_one_of(self, nid: int, pfns: range) -> bool:
+    async def check_one_of(self, nid: int, pfns: range) -> bool:
         root = self.root_stable_tree[nid]
         node = root.first()
         while node is not None:
@@ -41,7 +41,7 @@ class CheckByKeyhole(Ksm):
 
     @override
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
-        kpfn, *_ = await self._read_kpfn(node)
+        kpfn, *_ = await self.read_kpfn(node)
         if kpfn not in pfns:
             return False
         page = await self.get_ksm_page(node, lock=False)

@@ -31,7 +31,7 @@ class NoCopyWhileUnmerging(Ksm):
     """A KSM page of the swap cache is mapped as it is although run is 2 (S4c)."""
 
     @override
-    async def _is_unmerging(self) -> bool:
+    async def is_unmerging(self) -> bool:
         return False
 
 
@@ -39,7 +39,7 @@ class CopyUnread(Ksm):
     """A page that could not be read from swap is copied like any other, and the copy passes for good (S4d)."""
 
     @override
-    def _is_unread(self, page: Frame) -> bool:
+    def swap_page_is_unread(self, page: Frame) -> bool:
         return False
 
 
@@ -47,7 +47,7 @@ class RemoveMapped(Ksm):
     """A stable node is removed although its page is mapped (S4e)."""
 
     @override
-    def _is_still_mapped(self, page: Frame) -> bool:
+    def is_still_mapped(self, page: Frame) -> bool:
         return False
 
 
@@ -55,7 +55,7 @@ class MappingKept(Ksm):
     """The page of a stable node that is removed goes on naming it (S4f)."""
 
     @override
-    async def _take_node_away(self, page: Frame) -> None:
+    async def detach_stable_node(self, page: Frame) -> None:
         pass
 
 
@@ -68,7 +68,7 @@ class NoNextTree(Ksm):
             failed = await self._remove_tree(root)
             if failed:
                 return failed
-        return await self._remove_migrate_nodes()
+        return await self.remove_migrate_nodes()
 
 
 UNMERGE: Final[dict[str, type[Ksm]]] = {
