@@ -107,28 +107,28 @@ class EmulatorBug(KsmActorsError):
     """This should not happen: the emulator contradicts itself. Please report it with the replay command."""
 
 
-class WitnessFailed(KsmActorsError):
-    """A witness raised what is no finding: its own fault, and no verdict about the schedule. The cause is what it
-    raised; `witness` is its name."""
+class WatcherFailed(KsmActorsError):
+    """A watcher raised what is no finding: its own fault, and no verdict about the schedule. The cause is what it
+    raised; `watcher` is its name."""
 
-    def __init__(self, witness: str, raised: str) -> None:
-        self.witness, self.raised = witness, raised
-        super().__init__(f"the witness {witness} failed: {raised}; leave it out with --watch, and please report it")
+    def __init__(self, watcher: str, raised: str) -> None:
+        self.watcher, self.raised = watcher, raised
+        super().__init__(f"the watcher {watcher} failed: {raised}; leave it out with --watch, and please report it")
 
     @override
-    def __reduce__(self) -> tuple[type[WitnessFailed], tuple[str, str]]:
-        return type(self), (self.witness, self.raised)
+    def __reduce__(self) -> tuple[type[WatcherFailed], tuple[str, str]]:
+        return type(self), (self.watcher, self.raised)
 
 
 class Finding(KsmActorsError):
-    """A witness convicts: something happened that the protocol must never let happen.
+    """A watcher reports: something happened that the protocol must never let happen.
 
-    `watcher` is the witness, `kind` the defect in a few words joined by underscores, `where` the kernel
+    `watcher` is the watcher, `kind` the defect in a few words joined by underscores, `where` the kernel
     function in which it shows. These three make the signature, which is the same for the same defect
     however it was reached; `message` tells this instance. `other` is the number of the second actor
     involved and `other_step` its step, or -1. `about` are the objects concerned (a node, a page, ...), as far as
-    the witness can say; they live in the machine, and do not outlive it. `met` are the two accesses that met, earlier
-    first, if the witness knows them: each the number of its actor, its step, its function, the operation (kind, object,
+    the watcher can say; they live in the machine, and do not outlive it. `met` are the two accesses that met, earlier
+    first, if the watcher knows them: each the number of its actor, its step, its function, the operation (kind, object,
     field) and the locks held. `names` are further things that it is about, by names that are the same in every replay
     (see `watch.probe`).
     """

@@ -14,7 +14,7 @@
             await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
 All but `meet` is done by the host, alone: it leaves no choice to anybody. So a schedule has the choices of the
-meeting and no others, and the meeting can be enumerated. After `run` the witnesses are asked as after any workload.
+meeting and no others, and the meeting can be enumerated. After `run` the watchers are asked as after any workload.
 Processes have one region each; contents are small numbers (`token`), equal numbers are equal pages.
 """
 
@@ -37,13 +37,10 @@ from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.parameters import Int
-from ksmactors.program import Program, Setting, guarded
+from ksmactors.program import SETTLING_SCANS, Program, Setting, guarded
 
 FULL_SCAN: Final = 1 << 30
 """Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""
-
-SETTLING_SCANS: Final = 3
-"""Full scans before the witnesses look, as in `workload`."""
 
 
 T = TypeVar("T")
@@ -246,14 +243,14 @@ class Scene:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     async def quiesce(self) -> None:
-        """Some full scans with nobody else about, then the witnesses' verdict."""
+        """Some full scans with nobody else about, then the watchers' verdict."""
         await self.kernel.lru_add_drain_all()
         await self.scan(SETTLING_SCANS)
         for watcher in self.machine.watchers:
             watcher.at_quiescence()
 
     async def farewell(self) -> None:
-        """All processes exit, ksmd lets go of them, then the witnesses' verdict."""
+        """All processes exit, ksmd lets go of them, then the watchers' verdict."""
         for mm in self.kernel.address_spaces:
             if mm.users:
                 await self.kernel.mmput(mm)

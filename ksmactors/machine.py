@@ -17,7 +17,7 @@ from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
 
 
 class AttachedWatcher(Protocol):
-    """What the machine knows of a witness: when it is asked for its verdict."""
+    """What the machine knows of a watcher: when it is asked for its verdict."""
 
     def at_rest(self) -> None:
         """The workload's code has ended."""

@@ -23,6 +23,10 @@ from ksmactors.machine import Machine
 from ksmactors.parameters import Parameter, checked, parameters_of
 from ksmactors.places import OURS, author_place, innermost
 
+SETTLING_SCANS: Final = 3
+"""Full scans that ksmd makes alone before the watchers look. The first sees the contents, the second finds what has not
+changed, the third joins what the second missed (spec 5)."""
+
 T = TypeVar("T")
 
 _PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
@@ -34,7 +38,7 @@ _EMULATOR: Final = tuple(f"{OURS}{part}{os.sep}" for part in _PARTS)
 class Setting:
     """What one schedule takes place in: who decides who moves, where events are recorded, and how to get a machine.
 
-    `machine` builds the machine that was asked for, its witnesses attached. To be called once, by a program that
+    `machine` builds the machine that was asked for, its watchers attached. To be called once, by a program that
     needs one.
     """
 

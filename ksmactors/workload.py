@@ -18,7 +18,7 @@
                 await process.write(region, i, 7)
 
 Before `run` starts, the machine's own actors are there (ksmd, migration daemons, unmerge worker, admin), knobs are
-set and ksmd scans. When it returns, the host waits for all threads, lets ksmd come to rest, asks the witnesses,
+set and ksmd scans. When it returns, the host waits for all threads, lets ksmd come to rest, asks the watchers,
 and ends what is left of the processes. Nothing may be awaited that does not come from here, and whatever is to
 be random is drawn from `host.draw`: then the same seed gives the same run, on any machine.
 """
@@ -38,23 +38,18 @@ from ksmactors.actors.process import Process, Thread
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
 from ksmactors.errors import WorkloadCrashed
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
 from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
-from ksmactors.program import Program, Setting, guarded
+from ksmactors.program import SETTLING_SCANS, Program, Setting, guarded
 
 __all__ = [
     "Bool", "BusError", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Pin",
     "Process", "ProcessExited", "Region", "SegmentationFault", "Str", "Thread", "Workload",
 ]  # fmt: skip
 
-US: Final = 1_000
-"""Nanoseconds in a microsecond."""
-
-SETTLING_SCANS: Final = 3
-"""Full scans that ksmd makes alone before the witnesses look: one sees the contents, one finds what has not
-changed, one joins what the second missed."""
 
 POLL_US: Final = 100
 """How often the host looks whether ksmd has come to rest, in virtual microseconds: a few pages' worth of scanning."""
@@ -91,7 +86,7 @@ class Workload(Program):
 
 
 class Host:
-    """The machine as a workload sees it; and the course of a schedule from boot to the last witness.
+    """The machine as a workload sees it; and the course of a schedule from boot to the last watcher.
 
     Attributes:
         machine: the emulated machine, for workloads that look under the hood.
@@ -124,7 +119,7 @@ class Host:
         and when ksmd is alone and has ended a batch: whoever sleeps long lets it end one, not many."""
         if not isinstance(us, int) or us < 0:
             raise ValueError(f"sleep({us!r}): microseconds are a whole number, 0 or more")
-        await self.machine.conductor.sleep(us * US)
+        await self.machine.conductor.sleep(us * NS_PER_US)
 
     def process(self, name: str, *, node: int = 0) -> Process:
         """A new process whose threads run on, and whose pages come from, `node` (modulo the machine's nodes)."""
@@ -185,7 +180,7 @@ class Host:
     # -- the course of a schedule ---------------------------------------------------------------------------------
 
     async def main(self, workload: Workload) -> None:
-        """One schedule of a workload, from boot to the last witness. The first actor of the conductor runs it.
+        """One schedule of a workload, from boot to the last watcher. The first actor of the conductor runs it.
 
         Raises:
             WorkloadCrashed: its code raised (the cause is its exception). Findings and errors of the emulator

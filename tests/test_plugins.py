@@ -253,9 +253,9 @@ class TestByModule:
             load_workload("workloads.vm_fleet:Fleet")
 
 
-def test_a_witness_that_is_none() -> None:
-    """A plug-in registered as a witness that is no Watcher is refused in one line, by name."""
+def test_a_watcher_that_is_none() -> None:
+    """A plug-in registered as a watcher that is no Watcher is refused in one line, by name."""
     from ksmactors.run import extensions
 
-    with pytest.raises(UsageError, match=r"witness odd: .* is no subclass of ksmactors\.watch\.base\.Watcher"):
+    with pytest.raises(UsageError, match=r"watcher odd: .* is no subclass of ksmactors\.watch\.base\.Watcher"):
         extensions._watcher(plugins.Plugin("odd", dict, "somewhere 1.0"))

@@ -149,7 +149,7 @@ class _Play:
         elif name.startswith("fill"):
             for page in range(first, end):
                 await process.write(region, page, operation.token + (page - first if name == "fillseq" else 0))
-        else:  # check* and read: whether it reads what it wrote is for the witnesses to say
+        else:  # check* and read: whether it reads what it wrote is for the watchers to say
             for page in range(first, end):
                 await process.read(region, page)
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.actors.region import Region
+from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.machine import Machine
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
-
-US: Final = 1_000
-"""Nanoseconds in a microsecond."""
 
 TRANSFERS: Final = 3
 """Most accesses of a device to one pinned page."""
@@ -46,7 +44,7 @@ class Dma:
     async def run(self) -> None:
         """The body of the actor."""
         for _ in range(1 + self.conductor.draw("dma.transfers", TRANSFERS)):
-            await self.conductor.sleep((1 + self.conductor.draw("dma.pause", PAUSE_US)) * US)
+            await self.conductor.sleep((1 + self.conductor.draw("dma.pause", PAUSE_US)) * NS_PER_US)
             if not self.io.active:
                 return
             if self.io.write:

@@ -8,12 +8,10 @@ from typing import Final, NamedTuple
 from typing_extensions import override
 
 from ksmactors.actors.base import CPUS_PER_NODE, Server
+from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.interleave.mailbox import Call
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
-
-US: Final = 1_000
-"""Nanoseconds in a microsecond."""
 
 HOME_ODDS: Final = 4
 """One page in so many is moved within its node, as compaction does; the others to another node, as balancing does."""
@@ -94,5 +92,5 @@ class MigrationDaemon(Server):
 
     async def _nap(self) -> None:
         self._napping = True
-        await self.conductor.sleep((1 + self.conductor.draw("migrationd.sleep", 2 * self.period_us)) * US)
+        await self.conductor.sleep((1 + self.conductor.draw("migrationd.sleep", 2 * self.period_us)) * NS_PER_US)
         self._napping = False

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.machine import Machine
-
-US: Final = 1_000
-"""Nanoseconds in a microsecond."""
 
 DELAY_US: Final = 400
 """Within how many virtual microseconds after the call that brought it about it strikes: a step takes one, so it may
@@ -49,7 +47,7 @@ class Nemesis:
         if victims:
             victim = victims[conductor.draw("freeze.victim", len(victims))]
             self.injector.tell("freeze", victim.name)
-            conductor.freeze(victim, (1 + conductor.draw("freeze.time", FROZEN_US)) * US)
+            conductor.freeze(victim, (1 + conductor.draw("freeze.time", FROZEN_US)) * NS_PER_US)
 
     async def _wait(self) -> None:
-        await self.conductor.sleep((1 + self.conductor.draw("misfortune.delay", DELAY_US)) * US)
+        await self.conductor.sleep((1 + self.conductor.draw("misfortune.delay", DELAY_US)) * NS_PER_US)

@@ -7,11 +7,9 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.actors.base import CPUS_PER_NODE, Daemon, Server
+from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.interleave.mailbox import Call
 from ksmactors.machine import Machine
-
-US: Final = 1_000
-"""Nanoseconds in a microsecond."""
 
 CLUSTER: Final = 4
 """Most pages that a round of its own takes: workloads have few pages."""
@@ -83,5 +81,5 @@ class Reclaimer(Server):
 
     async def _nap(self) -> None:
         self._napping = True
-        await self.conductor.sleep((1 + self.conductor.draw("kswapd.sleep", 2 * self.period_us)) * US)
+        await self.conductor.sleep((1 + self.conductor.draw("kswapd.sleep", 2 * self.period_us)) * NS_PER_US)
         self._napping = False

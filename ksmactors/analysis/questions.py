@@ -152,7 +152,7 @@ class Found:
 
 
 def findings(logs: Logs) -> list[Found]:
-    """What witnesses found, one row a signature, in the order of first appearance."""
+    """What watchers found, one row a signature, in the order of first appearance."""
     rows = logs.rows(f"""
         SELECT signature, arg_min((watcher, kind, message), (file, line)), count(DISTINCT {_SCHEDULE}),
                min((file, line)) AS first, arg_min((run, seed, schedule, step), (file, line))

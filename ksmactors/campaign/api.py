@@ -49,7 +49,7 @@ def stress(
 
     Returns:
         The sums: `.verdict`, `.found` (by signature), `.races`, `.digest`, `.schedules` and more. If the workload, a
-        variant or a witness raised, the campaign ended there: `.crash` is that schedule, else None; and `.given_up` is
+        variant or a watcher raised, the campaign ended there: `.crash` is that schedule, else None; and `.given_up` is
         the first that ran out of steps. Both leave `.found` alone, so look at `.verdict`.
 
     Raises:

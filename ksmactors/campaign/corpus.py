@@ -90,7 +90,7 @@ class Search:
 async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> Search:
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
-    Another finding on the way does not count, and ends nothing. Only the witnesses of the case watch: they do not
+    Another finding on the way does not count, and ends nothing. Only the watchers of the case watch: they do not
     change what is played, and the others take time. If none of the first FRUITLESS_MAX campaigns finds it, the others are
     not run.
     """

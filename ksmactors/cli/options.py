@@ -50,7 +50,7 @@ _SUBJECT: Final = (
     ),
     click.option(
         "--watch", default="all", show_default=True, metavar="NAME,...|all|none",
-        help="Witnesses; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them. A "
+        help="Watchers; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them. A "
         "NAME may also be path/to/file.py:Class or package.module:Class.",
     ),
     click.option(
@@ -71,7 +71,7 @@ _OUTPUT: Final = (
 
 
 def subject_options(command: Command) -> Command:
-    """What is run: the workload's parameters, the machine, the kernel, the witnesses."""
+    """What is run: the workload's parameters, the machine, the kernel, the watchers."""
     return _apply(command, _SUBJECT)
 
 

@@ -12,7 +12,7 @@ import orjson
 from ksmactors import plugins
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.screen import console, echo, notice
-from ksmactors.errors import WitnessFailed
+from ksmactors.errors import WatcherFailed
 from ksmactors.escaping import escaped
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import Removed, removed_layers
@@ -167,7 +167,7 @@ def report_crash(crash: Found) -> None:
     notice(defect.message)
     if crash.problem:
         notice(crash.problem)
-    if outcome.verdict is Verdict.BROKEN and not isinstance(outcome.error, WitnessFailed):  # which says whose it is
+    if outcome.verdict is Verdict.BROKEN and not isinstance(outcome.error, WatcherFailed):  # which says whose it is
         notice(f"this is a defect of ksmactors; please report it, with: {crash.replay}")
     elif crash.replay:
         echo(f"replay: {crash.replay}", err=True)

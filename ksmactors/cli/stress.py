@@ -32,7 +32,7 @@ from ksmactors.run.subject import deal_params, make_subject, split_params
 from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"
-"""Fifty schedules for each built-in workload: about half a minute on a current core, all witnesses watching."""
+"""Fifty schedules for each built-in workload: about half a minute on a current core, all watchers watching."""
 
 
 @click.command()

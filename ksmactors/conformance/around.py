@@ -17,7 +17,7 @@ from ksmactors.conformance.language import Operation
 from ksmactors.conformance.transcript import WHOLE_SCAN, Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.machine import Machine
-from ksmactors.workload import SETTLING_SCANS
+from ksmactors.program import SETTLING_SCANS
 
 LOOKING: Final = frozenset({"counters", "frames", "trees", "shared", "procstat", "where", "get", "ktrace"})
 """Operations that only look; what they would say depends on what was drawn."""

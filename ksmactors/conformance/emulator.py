@@ -7,11 +7,12 @@ from typing import Final
 
 from ksmactors.conformance.around import AroundDriver
 from ksmactors.conformance.emulator_driver import EmulatorDriver
-from ksmactors.conformance.ksmd_stepper import MAX_STEPS, MILLISECOND_NS, RunUntilBlocked
+from ksmactors.conformance.ksmd_stepper import MAX_STEPS, RunUntilBlocked
 from ksmactors.conformance.language import Scenario
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.locks import Mutex
 from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.interleave.strategies.registry import parse
@@ -90,7 +91,7 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
         driver = (EmulatorDriver if around is None else AroundDriver)(scenario, machine, setting.label, strategy)
         if setting.walking:
             conductor.spawn("bystander", _stand_by(conductor), daemon=True)
-            await conductor.sleep(MILLISECOND_NS)
+            await conductor.sleep(NS_PER_MS)
         await driver.run()
 
     try:

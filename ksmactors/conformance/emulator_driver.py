@@ -9,11 +9,12 @@ from typing_extensions import override
 
 from ksmactors.conformance.background import Tasks
 from ksmactors.conformance.interleaved import Interleaved
-from ksmactors.conformance.ksmd_stepper import MILLISECOND_NS, REST, Stepper
+from ksmactors.conformance.ksmd_stepper import REST, Stepper
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.page_map import PageMap
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
 from ksmactors.conformance.transcript import Stop, bare_word, errno_name, status_word
+from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.machine import Machine
@@ -138,7 +139,7 @@ class EmulatorDriver(Interleaved):
         return [self.kernel.sysfs_show(operation.word) if known else "absent"]
 
     async def _do_sleep(self, operation: Operation) -> list[str]:
-        await self.conductor.sleep(operation.number * MILLISECOND_NS)
+        await self.conductor.sleep(operation.number * NS_PER_MS)
         return ["ok"]
 
     async def _do_device(self, operation: Operation) -> list[str]:

@@ -16,10 +16,9 @@ from typing_extensions import override
 from ksmactors.conformance.transcript import Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.ksm.kernel import Ksm
-
-MILLISECOND_NS: Final = 1_000_000
 
 REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
 """The knobs that belong to the stepping, and what they are between two steps."""
@@ -78,7 +77,7 @@ class Stepper:
 
     async def rest(self) -> None:
         """Let ksmd run, if it can, until it sleeps again."""
-        await self.conductor.sleep(MILLISECOND_NS)
+        await self.conductor.sleep(NS_PER_MS)
 
     @property
     def resting(self) -> bool:

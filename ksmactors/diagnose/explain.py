@@ -162,19 +162,19 @@ def _step(stretch: Stretch) -> Step:
 
 
 def _functions(defect: Defect, known: Sequence[_Access], done: Sequence[_Access]) -> tuple[str, ...]:
-    """The function each actor was in: as the witness says, or where it was; or, if it had come to its end, where it was
+    """The function each actor was in: as the watcher says, or where it was; or, if it had come to its end, where it was
     when they met, or last."""
-    by_witness = {access.actor.name: access.function for access in known}
+    by_watcher = {access.actor.name: access.function for access in known}
     latest = {access.actor.name: access.function for access in done}
     first, *others = zip(defect.actors, defect.functions, strict=True)
     return (
-        by_witness.get(*first),
-        *(by_witness.get(name, latest.get(name, at) if at == ENDED else at) for name, at in others),
+        by_watcher.get(*first),
+        *(by_watcher.get(name, latest.get(name, at) if at == ENDED else at) for name, at in others),
     )
 
 
 def _known(accesses: _Accesses, finding: Finding) -> tuple[_Access, ...]:
-    """The two accesses that the witness itself says have met."""
+    """The two accesses that the watcher itself says have met."""
     return tuple(
         _Access(accesses.actors[number], op, step, place, locks) for number, step, place, op, locks in finding.met
     )

@@ -87,8 +87,8 @@ WORKLOAD_MARK: Final = _event(
     Field("mark", "str", "", "the workload's own name for it"),
 )  # fmt: skip
 FINDING: Final = _event(
-    "finding.found", "error", "A witness convicts.",
-    Field("watcher", "str", "", "the witness"), Field("kind", "str", "", "the defect"),
+    "finding.found", "error", "A watcher reports.",
+    Field("watcher", "str", "", "the watcher"), Field("kind", "str", "", "the defect"),
     Field("signature", "str", "", "equal for equal defects"), Field("message", "str", "", "this instance"),
 )  # fmt: skip
 KSM_WARN: Final = _event(

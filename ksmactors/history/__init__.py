@@ -3,7 +3,7 @@
 `--without SLUG` undoes a commit: its layer overrides just the functions that the commit changed with what they did
 before. `mutants/` holds smaller layers (a missing re-check, a skipped lock) that are no commit of their own, and
 `cases/` the corpus: for each known defect the variant that has it, a workload small enough to read that reaches it, the
-witness that must convict it, and a directed schedule that shows it in one run.
+watcher that must report it, and a directed schedule that shows it in one run.
 """
 
 from __future__ import annotations

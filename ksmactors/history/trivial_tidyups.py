@@ -20,7 +20,7 @@ class BeforeTrivialTidyups(Ksm):
     What a user saw: nothing, with either order. Trees are walked under ksm_thread_mutex, which ksmd holds; whoever
     comes by way of the page, to migrate or to reclaim it, waits for its lock, which ksmd holds as well. Only who walks
     a tree without the mutex could meet the half-made node, and the one who does, the check after memory has gone
-    offline, does it when ksmd is shut out. Hence a control: if a witness convicts this, the witness or the locks of the
+    offline, does it when ksmd is shut out. Hence a control: if a watcher reports this, the watcher or the locks of the
     emulator are wrong.
     """
 

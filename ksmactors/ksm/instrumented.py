@@ -49,7 +49,7 @@ class Instrumented:
     """Makes objects declare their fields, for one schedule.
 
     An access is told if a function of the kernel makes it, itself or through a method of the structure: who only looks
-    on (a witness, a test, a report) is no actor.
+    on (a watcher, a test, a report) is no actor.
     """
 
     def __init__(self, turns: Turns, kernel: type) -> None:
@@ -107,7 +107,7 @@ _METHODS: Final = frozenset(base.__module__ for cls in FIELDS for base in cls.__
 """Where the structures' own methods are."""
 
 _ASIDES: Final = frozenset({"must_be_alive", "nodes_of"})
-"""What asks for the emulator or its witnesses, not for the kernel."""
+"""What asks for the emulator or its watchers, not for the kernel."""
 
 
 @cache

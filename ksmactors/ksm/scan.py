@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE, YIELD
+from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
 from ksmactors.ksm.trees import Trees
@@ -14,8 +13,6 @@ from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.seams import part, seam
-
-NS_PER_MS: Final = 1_000_000
 
 
 class Scanning(Trees):

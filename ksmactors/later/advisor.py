@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.durations import NS_PER_MS, NS_PER_S
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.kstrtox import unsigned
@@ -18,8 +19,6 @@ from ksmactors.seams import seam
 
 MODES: Final = ("none", "scan-time")
 
-NS_PER_MS: Final = 1_000_000
-NS_PER_S: Final = 1_000_000_000
 
 DEFAULT_PAGES_TO_SCAN: Final = 100
 MIN_CPU: Final = 10

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import override
 
+from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.structs import StableNode
 from ksmactors.ksm.trees import Visit
@@ -13,8 +14,6 @@ from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.mm.const import EBUSY
 from ksmactors.mm.frame import Frame
 from ksmactors.seams import part, seam
-
-NS_PER_MS = 1_000_000
 
 
 class Choice(NamedTuple):

@@ -62,7 +62,7 @@ class Calibration:
     async def profile(self, subject: Subject) -> Profile:
         """What is counted in one schedule of a subject in the default order.
 
-        Neither the witnesses nor the step limit that were asked for matter to it, so neither do they to any choice.
+        Neither the watchers nor the step limit that were asked for matter to it, so neither do they to any choice.
         """
         for known, profile in self._profiles:
             if known is subject:

@@ -217,7 +217,7 @@ class Outcome:
     `counts` has how often each event happened, by its code. `digest` is a hash over every event, `shape` one over
     the turns alone: two schedules with the same shape are one interleaving. `schedule` is the string that replays
     it, and is empty unless something went wrong or it was asked for. `marks` has how often each mark was passed,
-    `lock_edges` which class of locks was taken under which, if a witness has looked at that. `metrics` is what
+    `lock_edges` which class of locks was taken under which, if a watcher has looked at that. `metrics` is what
     the strategy has counted. `sources` are the files that it was run with.
     """
 

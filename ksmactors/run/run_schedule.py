@@ -23,7 +23,7 @@ from ksmactors.errors import (
     ReplayDiverged,
     StepLimit,
     UsageError,
-    WitnessFailed,
+    WatcherFailed,
     WorkloadCrashed,
 )
 from ksmactors.events import catalogue as ev
@@ -296,8 +296,8 @@ def _told(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
     """(watcher, kind, message): who says so, what it is, and this instance of it."""
     if isinstance(error, Finding):
         return error.watcher, error.kind, error.message
-    if isinstance(error, WitnessFailed):
-        return error.witness, verdict.value, str(error)
+    if isinstance(error, WatcherFailed):
+        return error.watcher, verdict.value, str(error)
     message = str(error) if isinstance(error, KsmActorsError) else f"{type(error).__name__}: {error}"
     return "run", verdict.value, message
 
@@ -306,7 +306,7 @@ def _where(error: Exception) -> str:
     """The function in which it shows."""
     if isinstance(error, Finding):
         return error.where
-    cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WitnessFailed)) and error.__cause__ else error
+    cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
     frames = [frame.f_code for frame, _ in walk_tb(cause.__traceback__)]
     names = [code.co_name for code in frames if not code.co_filename.startswith(_MACHINERY)]
     return names[-1] if names else ""

@@ -1,4 +1,4 @@
-"""What is run, without the choices: workload and parameters, machine, kernel, witnesses."""
+"""What is run, without the choices: workload and parameters, machine, kernel, watchers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def make_subject(
         kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
 
     Raises:
-        UsageError: the workload, a parameter, the kernel, a variant, a witness or a kind of fault does not exist; the
+        UsageError: the workload, a parameter, the kernel, a variant, a watcher or a kind of fault does not exist; the
             message lists what does.
     """
     given = dict(params or {})
@@ -133,20 +133,20 @@ def subject_from_header(header: Header) -> Subject:
 
 
 def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the witnesses that `--watch` stands for: `none`, or a list, in which `all` are those that come with
+    """The names of the watchers that `--watch` stands for: `none`, or a list, in which `all` are those that come with
     ksmactors."""
     if watch == "none":
         return ()
     names = [name.strip() for name in watch.split(",")] if isinstance(watch, str) else list(watch)
     names = [plugins.absolute(name) for name in names]
     if "none" in names:
-        raise UsageError(f"--watch {','.join(names)}: none stands alone; give it, or names of witnesses")
+        raise UsageError(f"--watch {','.join(names)}: none stands alone; give it, or names of watchers")
     if "all" in names:
         names = [*BUILT_IN, *(name for name in names if name != "all")]
     for name in names:
         need("watchers", name)
         if name not in WATCHERS:
-            raise UsageError(unknown("witness", name, [*names_of("watchers"), "all", "none"]))
+            raise UsageError(unknown("watcher", name, [*names_of("watchers"), "all", "none"]))
     return tuple(name for name in WATCHERS if name in names)
 
 

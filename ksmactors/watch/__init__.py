@@ -1,4 +1,4 @@
-"""Witnesses: each listens to one promise of the protocol, and convicts when it is broken.
+"""Watchers: each listens to one promise of the protocol, and reports when it is broken.
 
 They only listen: none passes a point, takes a lock or changes a choice, so that a schedule is the same with all of
 them and with none. The use of freed objects, a misused link and a deadlock are found by the operations themselves
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ksmactors.errors import Finding, StepLimit, WitnessFailed, WorkloadCrashed
+from ksmactors.errors import Finding, StepLimit, WatcherFailed, WorkloadCrashed
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, culprit
 from ksmactors.watch.convergence import Eventual
@@ -50,21 +50,21 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
         Refinement, LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
-"""The witnesses by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""
+"""The watchers by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""
 
 BUILT_IN: Final = tuple(WATCHERS)
 """Those that come with ksmactors."""
 
 
 def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:
-    """Have the named witnesses watch a machine from now on. KeyError: there is no such witness."""
+    """Have the named watchers watch a machine from now on. KeyError: there is no such watcher."""
     watchers = [WATCHERS[name](machine) for name in names]
     machine.watchers.extend(watchers)
     return watchers
 
 
 def lock_edges(machine: Machine | None) -> tuple[Edge, ...]:
-    """Which classes of locks were taken under which, as far as a witness has looked at that."""
+    """Which classes of locks were taken under which, as far as a watcher has looked at that."""
     watchers = machine.watchers if machine is not None else ()
     return tuple(edge for one in watchers if isinstance(one, LockOrder) for edge in one.graph.edges.values())
 
@@ -72,19 +72,19 @@ def lock_edges(machine: Machine | None) -> tuple[Edge, ...]:
 def classified(machine: Machine | None, error: Exception) -> Exception:
     """What a schedule ends with in which `error` was raised.
 
-    That is the error itself; but a finding if the steps have run out and a witness knows why, and WitnessFailed if it
-    is a witness that raised what is no finding.
+    That is the error itself; but a finding if the steps have run out and a watcher knows why, and WatcherFailed if it
+    is a watcher that raised what is no finding.
     """
     if isinstance(error, StepLimit) and machine is not None:
         try:
             for watcher in machine.watchers:
                 watcher.at_step_limit(error)
-        except Exception as told:  # a finding, or the witness's fault
+        except Exception as told:  # a finding, or the watcher's fault
             error = told
     guilty = None if isinstance(error, Finding) else culprit(error)
     if guilty is None:
         return error
     cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ is not None else error
-    failed = WitnessFailed(guilty.name, f"{type(cause).__name__}: {cause}")
+    failed = WatcherFailed(guilty.name, f"{type(cause).__name__}: {cause}")
     failed.__cause__ = cause
     return failed

@@ -1,4 +1,4 @@
-"""What a witness is, and what all of them ask of a kernel without disturbing it."""
+"""What a watcher is, and what all of them ask of a kernel without disturbing it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ UNLOCK: Final = "mutex_unlock"
 
 
 class Watcher:
-    """Watches one machine for one schedule: subscribe in `__init__`, raise `self.convicts(...)` when it is time.
+    """Watches one machine for one schedule: subscribe in `__init__`, raise `self.finding(...)` when it is time.
 
-    A witness only listens: it passes no point, takes no lock, draws nothing, emits no event and changes nothing that
+    A watcher only listens: it passes no point, takes no lock, draws nothing, emits no event and changes nothing that
     the kernel reads. What it can listen to: events (`machine.trace.listen`), releases of ksm_thread_mutex
     (`ksm_thread_mutex.before_unlock`), what processes do to their memory (`kernel.observers`), what devices do to
     pinned pages (`kernel.device_observers`), every change of a page table entry (`kernel.pte_listeners`) or of the
@@ -70,7 +70,7 @@ class Watcher:
         """The finding; `where` is the kernel function it shows in, the running one if not given; `other` the number of
         the second actor; `about` the objects concerned; `names` what else is, by names that replays have in common."""
         if other >= len(self.machine.conductor.actors):
-            raise ValueError(f"convicts(other={other}): there is no actor of that number")
+            raise ValueError(f"finding(other={other}): there is no actor of that number")
         return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about, names=names)
 
 
@@ -111,7 +111,7 @@ def kernel_function_of(error: BaseException) -> str:
 
 
 def culprit(error: BaseException) -> Watcher | None:
-    """The witness in whose code an exception was raised, or its cause; None: it was nobody's fault of them."""
+    """The watcher in whose code an exception was raised, or its cause; None: it was nobody's fault of them."""
     for raised in (error, error.__cause__):
         for frame, _ in walk_tb(raised.__traceback__ if raised is not None else None):
             owner = frame.f_locals.get("self")

@@ -68,7 +68,7 @@ class Eventual(Watcher):
     KSM pages that are dups of one chain, as max_page_sharing and a migration make them; and a single ordinary page
     beside KSM pages that have no room.
 
-    What it means when it convicts. Memory is not saved that could be, for ever. `ksm_pages_unmerged`: a KSM page that
+    What a finding means. Memory is not saved that could be, for ever. `ksm_pages_unmerged`: a KSM page that
     was migrated has met an equal one; on v3.9 that is H0 (write_protect_page refuses every KSM page), on later
     kernels too if it is mapped once. `half_ksm_page`: a KSM page without a node is never merged, H7 on v3.9 and
     later. `pages_unmerged`: an ordinary page; K1 and K3 do not explain it, since a scan that meets a stale node

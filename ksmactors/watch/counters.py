@@ -30,9 +30,9 @@ class Counters(Watcher):
     goes offline, when nodes are removed without the mutex. So they are recounted whenever it is released. The kernel
     itself reads them without a lock at any time, and may show what never was.
 
-    What it means when it convicts. An administrator is told of savings that are not there, and merge_across_nodes is
+    What a finding means. An administrator is told of savings that are not there, and merge_across_nodes is
     EBUSY for ever, or not when it should be. Cases: the symptoms of S5a (two mappings too few) and of many others whose
-    own witness is quicker; a mutant that counts on the wrong side of a test.
+    own watcher is quicker; a mutant that counts on the wrong side of a test.
     """
 
     name: ClassVar[str] = "counters"

@@ -43,13 +43,13 @@ class HappensBefore(Watcher, Observer):
     it, sends it a message, or leaves by an atomic with release semantics what the other takes up by one with acquire
     semantics. Two accesses that such a chain connects come in this order in *every* schedule that has the same chain;
     two that none connects would, in another schedule, come in the other order or at the same time on two CPUs, even if
-    here they were far apart. So this witness convicts without the harm having happened. Each actor has a vector clock
+    here they were far apart. So this watcher reports without the harm having happened. Each actor has a vector clock
     and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
 
     What is looked at: fields whose operations pass a point, those that are touched as a part of one, and the structures
     and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What the kernel lets
     race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page flags are atomics
-    that order nobody. What this witness cannot see: two accesses that a lock has happened to order this time
+    that order nobody. What this watcher cannot see: two accesses that a lock has happened to order this time
     (`lockset` looks at that).
     """
 

@@ -28,7 +28,7 @@ class Hlist(Watcher):
     frame is absent, or names something else, or has no references and is not frozen in the swap cache; that is so for
     good. Between W3 and W5 two frames name the node: the one that counts is kpfn's.
 
-    What it means when it convicts. `changed_unlocked`: a walker may stand on the item that has just been unlinked, or
+    What a finding means. `changed_unlocked`: a walker may stand on the item that has just been unlinked, or
     miss one, and leave a migration entry behind for ever. Nothing need have happened in this very schedule: S3a, S3b,
     N7, S5g (there the damage shows on a weakly ordered machine only, or as a mapping that is missed once).
     `freed_live`: the node was freed with its items while its page is still its own (S5a, S5c, S5f; H1 on v3.9 and

@@ -28,7 +28,7 @@ class Knob(Watcher):
     When one looks. Before the mutex is released for the first time after the value has changed. All trees are looked
     at: those that the new value uses and those that only the old one did.
 
-    What it means when it convicts. The node is in the wrong tree, or in one that no loop visits any more: it is never
+    What a finding means. The node is in the wrong tree, or in one that no loop visits any more: it is never
     pruned, memory hot-remove does not see it, and the next switch walks into it when its page, or its frame, is gone.
     Cases: S4a (and in the other direction S4a'), S6d (migrate_nodes forgotten).
     """

@@ -28,9 +28,9 @@ class Lifetime(Watcher):
     When one must not look. Leaks are a matter of the very end: a frame may wait in a pagevec, an item for ksmd's next
     visit, a slot for the cursor.
 
-    What it means when it convicts. A use after free is an oops, or another object's data: S2a, S4f, S5a to S5f, S6a,
+    What a finding means. A use after free is an oops, or another object's data: S2a, S4f, S5a to S5f, S6a,
     N9, G5 (K2 on v3.9), G11; H2 and H6 are found where they end, in the same way. A leak: F1, S6c without its own
-    witness.
+    watcher.
     """
 
     name: ClassVar[str] = "lifetime"

@@ -35,7 +35,7 @@ class Liveness(Watcher):
     about to wake. A ksmd between two batches sleeps with a timeout, and is not asked; nor is one that an offlining
     keeps waiting.
 
-    What it means when it convicts. Nothing is merged any more, and no address space that has exited is let go, until
+    What a finding means. Nothing is merged any more, and no address space that has exited is let go, until
     somebody writes `run` again: X1.
     """
 

@@ -26,7 +26,7 @@ class Locality(Watcher):
     tracking: the frame numbers of the two pages say it all. A page that is found to be the KSM page already (forked) is
     trivially local. The zero page of later kernels is right on every node; it is no KSM page.
 
-    What it means when it convicts. The knob does not do what it says; nothing is lost. Cases: S6b (no look at the
+    What a finding means. The knob does not do what it says; nothing is lost. Cases: S6b (no look at the
     misplacement), S5e with knob 0 (no lock cycle before that look), R3 done wrong (the node of the unstable page not
     compared at all).
 

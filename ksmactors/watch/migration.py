@@ -32,10 +32,10 @@ class MigrationEntries(Watcher):
     ksm_thread_mutex: the entries that exist are kept in an index, and there are hardly ever more than a few. There is
     no time at which one must not: the lock is taken before, and released after.
 
-    What it means when it convicts. The process that owns the entry hits the BUG_ON or hangs at its next access, fork
+    What a finding means. The process that owns the entry hits the BUG_ON or hangs at its next access, fork
     or exit. Cases: S3b and N7 (an item leaves the hlist in the middle of a migration), R1 with mremap (the entry was
     moved to where the walk does not look), and any mutant whose walk back differs from its walk there. Whoever meets
-    the entry first finds it, too (`structure/stranded_migration_entry`); this witness needs nobody to come past.
+    the entry first finds it, too (`structure/stranded_migration_entry`); this watcher needs nobody to come past.
     """
 
     name: ClassVar[str] = "migration"

@@ -49,7 +49,7 @@ class MlockKept(Watcher):
     for reclaim to mark, munlock may not find the other vma, and a migration loses the flag before v4.4
     (a mistake of v3.7's), which the next reclaim puts right.
 
-    What it means when it convicts. `not_handed_over`: the KSM page can be reclaimed until somebody comes to its locked
+    What a finding means. `not_handed_over`: the KSM page can be reclaimed until somebody comes to its locked
     mapping. `old_page_kept`: the old page stays in memory for ever, if a process that has not locked it maps it.
     `copy_not_locked`: the copy can be reclaimed.
     """

@@ -36,7 +36,7 @@ class Naming(Watcher):
     A frame without references that names a freed node is one that is just being freed (reclaim clears the mapping a
     batch later); nobody reaches it.
 
-    What it means when it convicts. `not_mutual`: a page is in use whose node does not know of it, and the next
+    What a finding means. `not_mutual`: a page is in use whose node does not know of it, and the next
     search frees that node. `freed_while_named`: it has happened, and the next reverse mapping uses freed memory: S4e,
     S4f, S5a to S5c, S5f, N9, and H1 on v3.9 and all later kernels. `maps_freed_node`: the same, seen when an entry is
     restored. `bad_hlist`: a walker stands on an item that is not this node's: S3a, S5g.

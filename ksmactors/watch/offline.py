@@ -30,7 +30,7 @@ class OfflineFrames(Watcher):
     is found by the operation that does it (`lifetime/use_after_free_frame`). What has kept a pointer to the frame is
     found when the memory comes back: its frames must be as they went, free.
 
-    What it means when it convicts. The next search, or the next scan start, asks for a struct page that is not there:
+    What a finding means. The next search, or the next scan start, asks for a struct page that is not there:
     an oops, on a real machine some time later. Cases: S2a (the check goes on from a freed entry, and misses the
     rest), S2b (no check), S6e (migrate_nodes forgotten), R5' (the tree changed while it was checked).
     """

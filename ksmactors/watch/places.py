@@ -12,10 +12,10 @@ from ksmactors.watch.base import mappers_of
 
 
 class Places:
-    """For a witness that must know who finds what a device stores.
+    """For a watcher that must know who finds what a device stores.
 
     An entry may be empty for a moment: ksmd takes it out, counts references, and puts it back. A store meanwhile is
-    seen by whoever has that entry again. The witness says when a process has really given an entry up (`forget`).
+    seen by whoever has that entry again. The watcher says when a process has really given an entry up (`forget`).
 
     And a page may have left the swap cache while its entry still names the slot: a write fault that keeps the page
     takes it out of the cache first, and maps it then, under the page lock and the page table lock.

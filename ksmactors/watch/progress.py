@@ -41,7 +41,7 @@ class Progress(Watcher):
 
     What is found elsewhere. A circle of actors that wait for locks is found when it closes, with nobody watching
     (`deadlock`), and so is a schedule in which nobody is ready and nobody sleeps. The order of locks is the lock-order
-    graph's. This witness is for those who move.
+    graph's. This watcher is for those who move.
 
     When one looks. When a schedule has used up its steps (`--max-steps`). One that ends has shown that everybody got
     on, whatever took how long on the way, so there is nothing to measure before. The measure is half of all steps,
@@ -52,14 +52,14 @@ class Progress(Watcher):
     who never yields. (Of a search, or of the default order, nobody is asked: they are fair to nobody.) If neither can
     be shown, the schedule just was too long, and stays inconclusive.
 
-    What it means when it convicts. `livelock`: in the function the last actor goes round, and nothing that anybody
+    What a finding means. `livelock`: in the function the last actor goes round, and nothing that anybody
     may do ends it: GK4 without its test of the swap cache, a retry whose condition nobody changes any more.
     `starvation`: the function is the one in which the starved actor waits for its turn. Not found here: pages that
-    are merged and broken again in every scan (S6m); that is progress of a kind, and `eventual` convicts it.
+    are merged and broken again in every scan (S6m); that is progress of a kind, and `eventual` reports it.
     """
 
     name: ClassVar[str] = "progress"
-    summary: ClassVar[str] = "no livelock, no starvation (O15; deadlock is found without a witness)"
+    summary: ClassVar[str] = "no livelock, no starvation (O15; deadlock is found without a watcher)"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)

@@ -24,11 +24,11 @@ class Pruning(Watcher):
 
     When one looks. A page may go at any instant, so "every node on the list has a live page" is never true for long:
     the next exit may be between the look at the first node and that at the last. But a stale node stays stale. So the
-    witness notes at the very start of a scan which nodes on the list are stale already, and when ksm_thread_mutex is
+    watcher notes at the very start of a scan which nodes on the list are stale already, and when ksm_thread_mutex is
     released next, which is after the pruning, each of them must have been freed. With merge_across_nodes=1 there is
     nothing on the list (that is O12's).
 
-    What it means when it convicts. A leak: S6c. And with it S6e: memory hot-remove takes the frame away, and who prunes
+    What a finding means. A leak: S6c. And with it S6e: memory hot-remove takes the frame away, and who prunes
     later touches a struct page that is not there.
     """
 

@@ -34,7 +34,7 @@ class References(Watcher):
     time. A frame that is freed while it is mapped is found at its free, with nobody watching
     (`references/freed_while_mapped`).
 
-    What it means when it convicts. `too_few_references`: the next who puts the page frees it under somebody's feet.
+    What a finding means. `too_few_references`: the next who puts the page frees it under somebody's feet.
     `wrong_count`: a leak, or a page that can never be merged, moved or freed again: F1, S5e with the reference
     dropped twice, `merge_with_found` on a path that forgets to put. `wrong_swap_count`: a slot that leaks, or is
     reused too early.

@@ -36,7 +36,7 @@ class Refinement(Watcher):
     page is written, nobody else may map its frame. And at quiescence the whole partition is looked at. The zero page
     belongs to everybody, and is asked only, where it takes the place of another, whether it is what was written.
 
-    What it means when it convicts. `unlawful_merge`: a page has joined others although they differ, it was not advised,
+    What a finding means. `unlawful_merge`: a page has joined others although they differ, it was not advised,
     or the frame is no KSM page (the comparison was made too early, or of the wrong page).
     `shared_write`: a write goes to a frame that somebody else maps: a break was forgotten, or an entry left writable.
     `wrong_partition`: what was lawful is so no more, and nobody has taken it apart. The shadow memory sees the

@@ -30,7 +30,7 @@ class ReverseMapping(Watcher):
     items, and when those go, not before ksmd has come to the child. So the question is asked after ksmd has passed
     everything several times with nobody in its way; what it has not mended by then, it never will.
 
-    What it means when it convicts. `lost_mapping`: on v3.9, and on later kernels where they still have it, a merge of a
+    What a finding means. `lost_mapping`: on v3.9, and on later kernels where they still have it, a merge of a
     moved KSM page into an equal one has failed (H0), the item names the node that it has left (K1) or a stale entry
     ended the search (K3); where ksmd may not merge, the page came back from swap (H4b, H8), or two processes that share
     pages by fork differ in their advice. Mutants: S5a, S6i, R2. `half_ksm_page`: a page that was upgraded and got no

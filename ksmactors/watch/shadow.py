@@ -63,7 +63,7 @@ class ShadowMemory(Watcher):
     the old page. (So it is in v3.9; a process that does direct I/O must not fork.) Where the kernel knows pages that
     are exclusive to a process (v5.19), the pin of one is held to all this, read-only or not, and fork copies it.
 
-    What it means when it convicts. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
+    What a finding means. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
     known hazard of v3.9 does this.
     """
 

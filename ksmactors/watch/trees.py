@@ -36,7 +36,7 @@ class Trees(Watcher):
     its links dangle, and in one that this scan did not reset (H2). The order of an unstable tree is not asked for: its
     pages may be written at any time. An entry whose page is gone has no content to compare; it is passed over.
 
-    What it means when it convicts. The next search walks into a wrong subtree, or into freed memory. Cases: S2a, S6a,
+    What a finding means. The next search walks into a wrong subtree, or into freed memory. Cases: S2a, S6a,
     S6f, S6h, S6j to S6l, H3, R6, R7. Much of that is found earlier by the operation that does it (`structure/...`:
     an erasure of what is no member), so what is left for this one is what links and erases in silence.
     """

@@ -34,9 +34,9 @@ class Unmerged(Watcher):
     come since. A node that was refused because its page is mapped excuses itself and the others of its tree: v3.9
     then does not look at the rest of that one. That the page is mapped is a defect of its own where it is one (H4b:
     a fault in a vma that has lost its advice; H8; a fork that shares a page across two advices), and `rmap`
-    convicts it, as the page cannot be found by reverse mapping there.
+    reports it, as the page cannot be found by reverse mapping there.
 
-    What it means when it convicts. `ksm_page_left`: a page that no rmap_item will ever tell of; the knob is EBUSY for
+    What a finding means. `ksm_page_left`: a page that no rmap_item will ever tell of; the knob is EBUSY for
     as long as it is mapped: S4b, S4c, R1, R2; on v3.9 and later, H4: the fault or fork read `run` just before 2 was
     stored, and mapped the page after unmerging had passed. `node_left`: S4a, S6d. `items_left`, `wrong_counter`: the
     walk has left somebody out.

@@ -30,7 +30,7 @@ class Economy(Watcher):
 
     Not formulated here: that sharing must not drop because of a mere migration (S6i). While a node is being moved from
     tree to tree its items come and go, on the right kernel too, and what has not come back when all is quiet is a
-    mapping that reverse mapping does not find: the witness `rmap` convicts it. And that pages wait for no long lock
+    mapping that reverse mapping does not find: the watcher `rmap` reports it. And that pages wait for no long lock
     (S3c, S5h, G8) is a matter of time, which is virtual here.
 
     No probe. Both promises are about a step: a visit of a tree, the end of a search. It is found in the step that

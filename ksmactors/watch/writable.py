@@ -31,7 +31,7 @@ class Writable(Watcher):
     page, since that changes no entry. A migration entry remembers a write bit, too, but maps nothing. There is no
     time at which one must not.
 
-    What it means when it convicts. Somebody's memory is about to change because another process writes: F3's
+    What a finding means. Somebody's memory is about to change because another process writes: F3's
     relatives, N1 (the merge goes on although write protection failed), N6 as an injection (a write fault reuses a KSM
     page that is mapped once, without the freeze that made that safe).
     """

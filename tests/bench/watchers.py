@@ -1,4 +1,4 @@
-"""What watching costs: schedules a second with no witness, with each, with groups of them, and with all."""
+"""What watching costs: schedules a second with no watcher, with each, with groups of them, and with all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def seconds(played: list[Subject]) -> float:
 
 
 def witnesses_case() -> dict[str, Any]:
-    """What each costs, in schedules without any witness: 1 is nothing, 2 twice the time."""
+    """What each costs, in schedules without any watcher: 1 is nothing, 2 twice the time."""
     oracles = [name for name in WATCHERS if name not in DETECTORS]
     watched: dict[str, Sequence[str]] = {"none": (), "oracles": oracles, "detectors": DETECTORS, "all": list(WATCHERS)}
     watched |= {name: (name,) for name in WATCHERS}
@@ -58,4 +58,4 @@ def witnesses_case() -> dict[str, Any]:
     }
 
 
-CASES = {"witnesses": witnesses_case}
+CASES = {"watchers": witnesses_case}

@@ -91,7 +91,7 @@ def test_a_finding_and_all_that_there_is() -> None:
 
 @pytest.mark.parametrize("model", [Lost, Abba, Starve, TwoStage])
 def test_the_small_classics_are_convicted(model: type[Model]) -> None:
-    """Each of the two-actor classics is explored to its end, and convicted on the way."""
+    """Each of the two-actor classics is explored to its end, and reported on the way."""
     tally = ksmactors.explore(model)
     assert (tally.verdict, tally.searched) == ("finding", Exhausted())
 

@@ -20,7 +20,7 @@ def test_a_proof_within_its_bounds() -> None:
 
 
 def test_without_its_commit_it_is_found(tmp_path: Path) -> None:
-    """Without the commit that mends it the same kind of test is convicted, and the finding replays event by event,
+    """Without the commit that mends it the same kind of test is reported, and the finding replays event by event,
     although the search has had every step taken that is otherwise cut short."""
     tally = ksmactors.explore(
         ScanMeetsHotplug,

@@ -105,8 +105,8 @@ def test_bad_input_is_one_clear_line(args: list[str], said: str, capsys: pytest.
     assert captured.out == ""
 
 
-def test_witnesses_may_be_listed_with_spaces() -> None:
-    """White space around the names in a list of witnesses does not matter."""
+def test_watchers_may_be_listed_with_spaces() -> None:
+    """White space around the names in a list of watchers does not matter."""
     assert watchers_of("naming, rmap ") == watchers_of("naming,rmap") == ("naming", "rmap")
 
 

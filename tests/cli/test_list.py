@@ -53,8 +53,8 @@ def test_every_event_is_listed_with_its_fields(capsys: Capsys) -> None:
 
 
 def test_commits_say_what_shows_them(capsys: Capsys) -> None:
-    """Each commit comes with subject, date, the workloads that show that it is missing and who convicts them, in
-    the order of the commits; the workloads and the witnesses exist."""
+    """Each commit comes with subject, date, the workloads that show that it is missing and who reports them, in
+    the order of the commits; the workloads and the watchers exist."""
     assert main(["list", "commits", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     workloads = set(plugins.names("workloads"))

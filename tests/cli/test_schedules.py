@@ -283,8 +283,8 @@ def test_quiet_says_nothing_when_nothing_is_found(capsys: Capsys) -> None:
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_a_witness_that_fails_is_no_defect_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
-    """A witness that raises is named, with its traceback and the replay command, status 3; ksmactors is not blamed."""
+def test_a_watcher_that_fails_is_no_defect_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    """A watcher that raises is named, with its traceback and the replay command, status 3; ksmactors is not blamed."""
 
     class Raising(Watcher):
         name = "raising"
@@ -297,7 +297,7 @@ def test_a_witness_that_fails_is_no_defect_of_ours(monkeypatch: pytest.MonkeyPat
     assert main(["stress", "litmus.get_page_meets_migration", "--seeds", "1", "-q", "--watch", "raising"]) == 3
     err = capsys.readouterr().err
     assert "Traceback" in err
-    assert "the witness raising failed: KeyError: 'oops'" in err
+    assert "the watcher raising failed: KeyError: 'oops'" in err
     assert "replay: ksmactors replay " in err
     assert "this is a defect of ksmactors" not in err
 

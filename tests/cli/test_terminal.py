@@ -50,7 +50,7 @@ class Crash(Workload):
 
 class Never(Watcher):
     name = "n" + EVIL
-    summary = "convicts always"
+    summary = "reports always"
 
     def at_quiescence(self) -> None:
         raise Finding(self.name, EVIL, EVIL, EVIL)

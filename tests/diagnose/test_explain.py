@@ -48,7 +48,7 @@ def test_the_two_steps_that_met() -> None:
     ],
 )
 def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) -> None:
-    """Those of the story, in the order in which they did it: by what the witness knows, or by what it is about."""
+    """Those of the story, in the order in which they did it: by what the watcher knows, or by what it is about."""
     outcome, explanation = explained(CASES[case])
 
     assert explanation is not None

@@ -182,8 +182,8 @@ def test_shrinking_is_deterministic(found: Outcome) -> None:
     assert (one.outcome.schedule, one.tried, one.story) == (other.outcome.schedule, other.tried, other.story)
 
 
-def test_witnesses_and_step_limit_stay_as_they_were(found: Outcome) -> None:
-    """It is tried with one witness and few steps, but what is left is recorded with all, as at first."""
+def test_watchers_and_step_limit_stay_as_they_were(found: Outcome) -> None:
+    """It is tried with one watcher and few steps, but what is left is recorded with all, as at first."""
     before, after = decode(found.schedule).header, decode(shrunk(found).outcome.schedule).header
     assert (after["watch"], after["max_steps"]) == (before["watch"], before["max_steps"])
 

@@ -1,4 +1,4 @@
-"""Kernels that break one promise each: what the witnesses are tested by, see `plays`."""
+"""Kernels that break one promise each: what the watchers are tested by, see `plays`."""
 
 from __future__ import annotations
 

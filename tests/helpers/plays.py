@@ -1,4 +1,4 @@
-"""Programs in which the promises of the protocol matter: what the witnesses are tested by, see `broken`."""
+"""Programs in which the promises of the protocol matter: what the watchers are tested by, see `broken`."""
 
 from __future__ import annotations
 

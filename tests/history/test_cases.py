@@ -15,7 +15,7 @@ CONTROLS = [case for case in CASES.values() if not case.watcher]
 
 @pytest.mark.parametrize("case", POSITIVE, ids=lambda case: case.name)
 def test_the_directed_schedule_shows_it(case: Case) -> None:
-    """A case's directed schedule follows its script until the witness named convicts."""
+    """A case's directed schedule follows its script until the watcher named reports."""
     shown = trio.run(show, case)
 
     assert signature_of(shown.outcome) == case.signature
@@ -31,7 +31,7 @@ def test_the_fixed_kernel_is_silent(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CONTROLS, ids=lambda case: case.name)
 def test_a_control_is_silent(case: Case) -> None:
-    """What is no defect convicts nobody, although its schedule is followed to the end; and the case says why."""
+    """What is no defect reports nobody, although its schedule is followed to the end; and the case says why."""
     shown = trio.run(show, case)
 
     assert signature_of(shown.outcome) == ""

@@ -93,7 +93,7 @@ class TestWhatThereIs:
 
     @pytest.mark.parametrize("slug", COMMITS)
     def test_each_has_cases(self, slug: str) -> None:
-        """There is a case in which of all commits just this one is undone; and one that a witness convicts, if it mends
+        """There is a case in which of all commits just this one is undone; and one that a watcher reports, if it mends
         a bug."""
         those = cases_of(COMMITS[slug])
 
@@ -193,7 +193,7 @@ async def ordinary_life(s: Stage) -> None:
 )
 def test_all_sets_of_the_six_live(without: tuple[str, ...], kernel: str) -> None:
     """Without any of the 64 sets of the six commits a kernel scans, unmerges and changes the knob, as long as nobody
-    migrates or swaps; and all witnesses find that right."""
+    migrates or swaps; and all watchers find that right."""
     perform(ordinary_life, kernel=kernel, without=without)
 
 

@@ -69,7 +69,7 @@ def test_contention_is_told(perform: Perform) -> None:
 
 @pytest.mark.parametrize("kind", [Mutex, SpinLock])
 def test_unlock_by_another(perform: Perform, kind: type[Mutex | SpinLock]) -> None:
-    """Who unlocks what another holds is convicted, with the function that does it and the name of the holder."""
+    """Who unlocks what another holds is reported, with the function that does it and the name of the holder."""
 
     async def careless(conductor: Conductor) -> None:
         lock = kind(conductor, "L")
@@ -85,7 +85,7 @@ def test_unlock_by_another(perform: Perform, kind: type[Mutex | SpinLock]) -> No
 
 @pytest.mark.parametrize("kind", [Mutex, SpinLock])
 def test_unlock_of_a_free_one(perform: Perform, kind: type[Mutex | SpinLock]) -> None:
-    """Who unlocks what nobody holds is convicted, too."""
+    """Who unlocks what nobody holds is reported, too."""
 
     async def careless(conductor: Conductor) -> None:
         lock = kind(conductor, "L")
@@ -100,7 +100,7 @@ def test_unlock_of_a_free_one(perform: Perform, kind: type[Mutex | SpinLock]) ->
 
 
 def test_sleeping_under_a_spinlock(perform: Perform) -> None:
-    """Who sleeps while it holds a spinlock is convicted, with the function that does it."""
+    """Who sleeps while it holds a spinlock is reported, with the function that does it."""
 
     async def careless(conductor: Conductor) -> None:
         lock = SpinLock(conductor, "anon_vma->lock")
@@ -235,7 +235,7 @@ class TestRwSem:
             perform(play)
 
     def test_giving_back_what_is_not_held(self, perform: Perform) -> None:
-        """Who releases a semaphore in another way than it holds it is convicted."""
+        """Who releases a semaphore in another way than it holds it is reported."""
 
         async def read_as_write(conductor: Conductor) -> None:
             sem = RwSem(conductor, "sem")

@@ -18,7 +18,7 @@ from ksmactors.interleave.observer import Observer
 Perform = Callable[..., Conductor]
 
 
-class Witness(Observer):
+class Watcher(Observer):
     """Writes down what it is told."""
 
     def __init__(self) -> None:
@@ -74,10 +74,10 @@ async def puts(conductor: Conductor, log: list[str], count: int) -> None:
 def test_order_of_execution(perform: Perform, strategy: str, seed: int) -> None:
     """Operations are told in the order in which they were done, none is left out, whoever moves when."""
     log: list[str] = []
-    witness = Witness()
+    watcher = Watcher()
 
     async def play(conductor: Conductor) -> None:
-        conductor.observe(witness)
+        conductor.observe(watcher)
         for name in "abc":
             conductor.spawn(name, puts(conductor, log, 6))
         await puts(conductor, log, 6)
@@ -85,7 +85,7 @@ def test_order_of_execution(perform: Perform, strategy: str, seed: int) -> None:
 
     perform(play, strategy=strategy, seed=seed)
 
-    told = [f"{name}{field}" for _, name, kind, field in witness.only("did") if kind == WRITE]
+    told = [f"{name}{field}" for _, name, kind, field in watcher.only("did") if kind == WRITE]
     assert told == log
     assert len(told) == 24
 
@@ -99,7 +99,7 @@ def test_nothing_changes(perform: Perform, strategy: str) -> None:
 
         async def play(conductor: Conductor) -> None:
             if observe:
-                conductor.observe(Witness())
+                conductor.observe(Watcher())
             mutex = Mutex(conductor, "mutex")
             for name in "abc":
                 conductor.spawn(name, careful(conductor, mutex, log))
@@ -120,10 +120,10 @@ async def careful(conductor: Conductor, mutex: Mutex, log: list[str]) -> None:
 
 def test_locks(perform: Perform) -> None:
     """Who gets a lock and who gives it back is told for every kind: shared or not, tried or waited for."""
-    witness = Witness()
+    watcher = Watcher()
 
     async def play(conductor: Conductor) -> None:
-        conductor.observe(witness)
+        conductor.observe(watcher)
         mutex, spin, sem = Mutex(conductor, "mutex"), SpinLock(conductor, "spin"), RwSem(conductor, "sem")
         await mutex.lock()
         await spin.lock()
@@ -136,7 +136,7 @@ def test_locks(perform: Perform) -> None:
         await sem.down_write()
         assert not await sem.down_read_trylock()
         await sem.up_write()
-        seen = [(call, lock.name, *rest) for call, _, lock, *rest in witness.only("acquired", "released")]
+        seen = [(call, lock.name, *rest) for call, _, lock, *rest in watcher.only("acquired", "released")]
         assert seen == [
             ("acquired", "mutex", False, False), ("acquired", "spin", False, False),
             ("released", "spin", False), ("released", "mutex", False),
@@ -150,12 +150,12 @@ def test_locks(perform: Perform) -> None:
 
 def test_a_lock_that_is_waited_for(perform: Perform) -> None:
     """Two attempts are told for it, and one acquisition, after the release and the wake-up that led to it."""
-    witness = Witness()
+    watcher = Watcher()
 
     async def play(conductor: Conductor) -> None:
         mutex = Mutex(conductor, "mutex")
         await mutex.lock()
-        conductor.observe(witness)
+        conductor.observe(watcher)
         conductor.spawn("waiter", mutex.lock())
         await conductor.relax()
         await conductor.relax()
@@ -164,7 +164,7 @@ def test_a_lock_that_is_waited_for(perform: Perform) -> None:
 
     perform(play)
 
-    story = [(one[0], one[1]) for one in witness.told if one[0] != "did" or one[2] in (ACQUIRE, RELEASE)]
+    story = [(one[0], one[1]) for one in watcher.told if one[0] != "did" or one[2] in (ACQUIRE, RELEASE)]
     assert story == [
         ("spawned", "main"), ("did", "waiter"), ("did", "main"), ("released", "main"), ("woke", "main"),
         ("did", "waiter"), ("acquired", "waiter"), ("ended", "waiter"), ("ended", "main"),
@@ -173,10 +173,10 @@ def test_a_lock_that_is_waited_for(perform: Perform) -> None:
 
 def test_messages_and_events(perform: Perform) -> None:
     """Who wakes whom, by a message or an event, is told after what the waker did before."""
-    witness = Witness()
+    watcher = Watcher()
 
     async def play(conductor: Conductor) -> None:
-        conductor.observe(witness)
+        conductor.observe(watcher)
         box: Mailbox[int] = Mailbox(conductor, "box")
         queue = WaitQueue(conductor, "queue")
         conductor.spawn("reader", receive(box))
@@ -191,22 +191,22 @@ def test_messages_and_events(perform: Perform) -> None:
 
     perform(play)
 
-    kinds = [one for one in witness.told if one[0] == "woke" or one[:3] == ("did", "main", WRITE)]
+    kinds = [one for one in watcher.told if one[0] == "woke" or one[:3] == ("did", "main", WRITE)]
     assert kinds == [("did", "main", WRITE, ""), ("woke", "main", "reader"), ("woke", "main", "sleeper")]
 
 
 def test_spinning_is_told(perform: Perform) -> None:
     """A relax is told as YIELD once it is over."""
-    witness = Witness()
+    watcher = Watcher()
 
     async def play(conductor: Conductor) -> None:
-        conductor.observe(witness)
+        conductor.observe(watcher)
         await conductor.relax()
-        await conductor.point(READ, witness, "field")
+        await conductor.point(READ, watcher, "field")
 
     perform(play)
 
-    assert witness.only("did") == [("did", "main", YIELD, ""), ("did", "main", READ, "field")]
+    assert watcher.only("did") == [("did", "main", YIELD, ""), ("did", "main", READ, "field")]
 
 
 def test_who_where_and_with_what(perform: Perform) -> None:

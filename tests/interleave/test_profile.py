@@ -78,7 +78,7 @@ class TestProfile:
         assert counted.parents == {"writer": "host", "reader": "host"}
         assert counted.total == sum(counted.events.values())
 
-    def test_witnesses_and_limits_do_not_matter(self) -> None:
+    def test_watchers_and_limits_do_not_matter(self) -> None:
         """The profile of a subject is the same whoever watches and wherever its schedules are given up."""
         assert profile("classic.reorder_3", watch="none", max_steps=7) == profile("classic.reorder_3")
 

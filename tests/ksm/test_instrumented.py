@@ -135,7 +135,7 @@ def heard(play: Play) -> Heard:
 
 def test_the_kernel_is_told_of_and_nobody_else() -> None:
     """An access is told by the kernel function that made it, be it through a property or a method of the structure;
-    what a test or a witness looks at is not."""
+    what a test or a watcher looks at is not."""
 
     async def play(s: Stage) -> None:
         assert s.kernel.ksm_scan.seqnr >= 0

@@ -80,7 +80,7 @@ def test_reclaim_cannot_unmap_a_pinned_page(kernel: str) -> None:
 
 def test_a_device_that_is_left_behind_is_found() -> None:
     """An exclusive page that is copied for a write, though it is pinned to be read, leaves its device with the old one:
-    the shadow watcher convicts that, and nothing else above."""
+    the shadow watcher reports that, and nothing else above."""
 
     class Copies(Ksm):
         async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:

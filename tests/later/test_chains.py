@@ -37,7 +37,7 @@ async def tight(s: Stage, limit: int = 2, *, prune: bool = True) -> None:
 
 @pytest.mark.parametrize("kernel", LATER)
 def test_equal_pages_stand_in_a_chain(kernel: str) -> None:
-    """Six equal pages at a limit of 2 are three frames on one chain, and the witnesses agree with every step."""
+    """Six equal pages at a limit of 2 are three frames on one chain, and the watchers agree with every step."""
 
     async def play(s: Stage) -> None:
         await tight(s)

@@ -75,7 +75,7 @@ def test_frozen_references() -> None:
 
 
 def test_page_lock() -> None:
-    """lock_page blocks while another holds the lock, trylock_page does not; who unlocks without it is convicted."""
+    """lock_page blocks while another holds the lock, trylock_page does not; who unlocks without it is reported."""
 
     async def play(s: Stage) -> None:
         frame = await s.kernel.alloc_page(0)
@@ -152,7 +152,7 @@ def test_last_freed_is_first_reused() -> None:
 
 
 def test_freeing_a_mapped_page() -> None:
-    """The last reference of a frame goes while a page table entry still maps it: found with no witness watching."""
+    """The last reference of a frame goes while a page table entry still maps it: found with no watcher watching."""
 
     async def play(s: Stage) -> None:
         a = await s.process("A", 1)

@@ -97,7 +97,7 @@ class CopiesNothing(Ksm):
 
 
 def test_the_model_can_fail() -> None:
-    """A migration that copies nothing is noticed by the model, with no witness watching."""
+    """A migration that copies nothing is noticed by the model, with no watcher watching."""
     steps: list[Step] = [("map", 0, 4), ("write", 0, 1), ("migrate", 0, 1), ("read", 0, 1)]
     with pytest.raises(AssertionError):
         sequentially(steps, 1, layer=CopiesNothing, watchers=())

@@ -362,7 +362,7 @@ class FreesWithoutFreezing(Ksm):
     ],
 )
 def test_what_is_broken_is_convicted(signature: str, layer: type[Ksm], play: Play) -> None:
-    """A kernel without one of the protections loses or frees what somebody needs, and a witness says so."""
+    """A kernel without one of the protections loses or frees what somebody needs, and a watcher says so."""
     with pytest.raises(Finding) as found:
         perform(play, layer=layer)
     assert found.value.signature == signature

@@ -33,7 +33,7 @@ def test_a_round_of_reclaim(synchronous: bool) -> None:
 
 
 def test_what_was_written_comes_back() -> None:
-    """A read of such a device finds what was written, on the region's node, and every witness is content."""
+    """A read of such a device finds what was written, on the region's node, and every watcher is content."""
 
     async def play(s: Stage) -> None:
         s.kernel.swap.synchronous = True

@@ -1,4 +1,4 @@
-"""Strategies, variants and witnesses of plug-ins: what is registered, what is refused, and what stands in the way."""
+"""Strategies, variants and watchers of plug-ins: what is registered, what is refused, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Meanders(RandomWalk):
 
 class Idle(Watcher):
     name = "idle"
-    summary = "convicts nobody"
+    summary = "reports nobody"
 
 
 class Nameless(Watcher):
@@ -96,8 +96,8 @@ def test_a_variant_named_like_a_commit_does_not_hide_it(installed: Installed) ->
 
 
 @pytest.mark.parametrize(("cls", "why"), [(Nameless, "Nameless has no name and no summary"), (Idle, "the name 'idle'")])
-def test_a_witness_must_say_what_it_is(installed: Installed, cls: type, why: str) -> None:
-    """Refused where it is registered, not where it would convict; listing goes on without it."""
+def test_a_watcher_must_say_what_it_is(installed: Installed, cls: type, why: str) -> None:
+    """Refused where it is registered, not where it would report; listing goes on without it."""
     installed.add("watchers", "other", cls)
 
     with pytest.raises(UsageError, match=why):
@@ -128,7 +128,7 @@ def test_unknown_names_list_what_plugins_have(installed: Installed) -> None:
     installed.add("variants", "quick", Quick)
     installed.add("strategies", "meanders", Meanders)
 
-    with pytest.raises(UsageError, match=r"no witness 'idl' \(did you mean idle"):
+    with pytest.raises(UsageError, match=r"no watcher 'idl' \(did you mean idle"):
         make_subject("exit_race", watch="idl")
     with pytest.raises(UsageError, match=r"no variant 'quik' \(did you mean quick"):
         make_subject("exit_race", with_=("quik",))

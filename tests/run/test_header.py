@@ -66,7 +66,7 @@ REFUSED = [
     ({"with": ["x"] * 2000}, "with must be a list of at most 1000 names"),
     ({"with": DEEP}, "with must be a list of at most 1000 names, not a list"),
     ({"watch": "all"}, "watch must be a list of at most 1000 names, not 'all'"),
-    ({"watch": ["nosuch"]}, "no witness 'nosuch'"),
+    ({"watch": ["nosuch"]}, "no watcher 'nosuch'"),
     ({"inject": 7}, "inject must be a text, not 7"),
     ({"inject": "kill=2/1"}, "--inject kill=2/1"),
     ({"strategy": "nosuch"}, "no strategy 'nosuch'"),

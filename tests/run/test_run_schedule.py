@@ -82,8 +82,8 @@ async def test_a_schedule_does_not_depend_on_what_ran_before_it() -> None:
     assert (await run_schedule(make_subject("fork_storm"), 1, "portfolio")).digest == first.digest
 
 
-async def test_witnesses_change_no_choice() -> None:
-    """A schedule is the same with all witnesses and with none."""
+async def test_watchers_change_no_choice() -> None:
+    """A schedule is the same with all watchers and with none."""
     assert (await one("numa_pingpong", watch="all")).digest == (await one("numa_pingpong", watch="none")).digest
 
 

@@ -51,10 +51,10 @@ class Pages(Workload):
 
 
 class Never(Watcher):
-    """convicts always"""
+    """reports always"""
 
     name = "never"
-    summary = "convicts always"
+    summary = "reports always"
 
     def at_quiescence(self) -> None:
         raise Finding(self.name, "was_quiet", "nowhere", "it was quiet")

@@ -1,4 +1,4 @@
-"""Clauses of the oracles that only one kind of defect breaks: each convicts by itself, and acquits the right kernel."""
+"""Clauses of the oracles that only one kind of defect breaks: each reports by itself, and acquits the right kernel."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ CONVICTED: tuple[tuple[str, type[Ksm], Play, int], ...] = (
 
 @pytest.mark.parametrize(("signature", "layer", "play", "nodes"), CONVICTED, ids=[one[0] for one in CONVICTED])
 def test_convicts(signature: str, layer: type[Ksm], play: Play, nodes: int) -> None:
-    """The witness alone convicts the broken kernel."""
+    """The watcher alone reports the broken kernel."""
     with pytest.raises(Finding) as found:
         perform(play, layer=layer, watchers=(signature.partition("/")[0],), nodes=nodes)
     assert found.value.signature == signature
@@ -113,7 +113,7 @@ def test_convicts(signature: str, layer: type[Ksm], play: Play, nodes: int) -> N
 
 @pytest.mark.parametrize(("play", "nodes"), [one[2:] for one in CONVICTED], ids=[one[0] for one in CONVICTED])
 def test_acquits(play: Play, nodes: int) -> None:
-    """All witnesses together are silent about the same program on the right kernel."""
+    """All watchers together are silent about the same program on the right kernel."""
     perform(play, nodes=nodes)
 
 
@@ -135,7 +135,7 @@ async def exited(s: Stage) -> None:
 
 @pytest.mark.parametrize("how", [unmapped, joined, exited])
 def test_a_vma_that_is_gone(how: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever goes on with a vma that was unmapped, joined to another or torn down is convicted, watched or not."""
+    """Whoever goes on with a vma that was unmapped, joined to another or torn down is reported, watched or not."""
     made: list[Vma] = []
     init = Vma.__init__
 

@@ -78,7 +78,7 @@ def test_nodes_keep_their_pages_apart() -> None:
 
 
 def test_a_checksum_that_is_never_right_is_no_change() -> None:
-    """Pages that do not change, but for ksmd always do, stay apart: that is convicted, although no scan is idle."""
+    """Pages that do not change, but for ksmd always do, stay apart: that is reported, although no scan is idle."""
 
     async def play(s: Stage) -> None:
         await s.process("A", 1)
@@ -91,7 +91,7 @@ def test_a_checksum_that_is_never_right_is_no_change() -> None:
 
 
 def test_one_checksum_that_is_never_right() -> None:
-    """It is convicted beside pages that do merge in the last scans but one."""
+    """It is reported beside pages that do merge in the last scans but one."""
 
     class OfBOnly(ChecksumNotKept):
         async def checksum_changed(self, item: RmapItem, page: Frame) -> bool:
@@ -151,7 +151,7 @@ async def come_late(s: Stage) -> None:
 
 @pytest.mark.parametrize("kernel", ["v6.12", "v6.18", "v7.3"])
 def test_pages_that_smart_scan_keeps_apart(kernel: str) -> None:
-    """They are convicted; with a repair of ours, with smart_scan at 0 and on older kernels they merge."""
+    """They are reported; with a repair of ours, with smart_scan at 0 and on older kernels they merge."""
     with pytest.raises(Finding) as found:
         perform(come_late, kernel=kernel)
     assert found.value.signature == "eventual/skipped_in_turns@should_skip_rmap_item"

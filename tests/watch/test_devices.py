@@ -253,7 +253,7 @@ def test_the_swap_device_reads_at_a_drawn_moment(early: int, read: int) -> None:
 
 
 def test_a_page_that_is_being_written_cannot_leave_the_cache() -> None:
-    """Reclaim that drops a page before the device has written it is convicted, with nobody watching."""
+    """Reclaim that drops a page before the device has written it is reported, with nobody watching."""
 
     class DropsAtOnce(Ksm):
         async def shrink_locked_page(self, page: Frame) -> str:

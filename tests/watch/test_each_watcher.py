@@ -1,4 +1,4 @@
-"""Each witness, watching alone, convicts a kernel that breaks its promise, and acquits the same program on an unbroken
+"""Each watcher, watching alone, reports a kernel that breaks its promise, and acquits the same program on an unbroken
 one. Without any one of them a test fails here."""
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
     "economy": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline, "tree_revisited@ksm_check_stable_tree"),
     "warning": (broken.CountsScansTwice, life, "kernel_warning@remove_rmap_item_from_tree"),
 }  # fmt: skip
-"""By witness: a broken kernel, a program, and what is found."""
+"""By watcher: a broken kernel, a program, and what is found."""
 
 ELSEWHERE = frozenset({"happens_before", "lockset", "lock_order", "refinement", "mlock"})
-"""Witnesses of more than one promise, which have tests of their own."""
+"""Watchers of more than one promise, which have tests of their own."""
 
 MAX_STEPS = 3_000
 """Steps for a short program, with which even a livelock is found in no time."""
@@ -51,12 +51,12 @@ MAX_STEPS = 3_000
 
 @pytest.fixture(autouse=True)
 def _few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "ENOUGH", MAX_STEPS // 3)
+    monkeypatch.setattr(progress, "STEPS_MIN", MAX_STEPS // 3)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_convicts_alone(name: str) -> None:
-    """The witness convicts the broken kernel with nobody else watching."""
+    """The watcher reports the broken kernel with nobody else watching."""
     layer, play, what = CASES[name]
     with pytest.raises(Finding) as found:
         perform(play, layer=layer, watchers=(name,), max_steps=MAX_STEPS)
@@ -65,10 +65,10 @@ def test_convicts_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_acquits(name: str) -> None:
-    """The witness is silent about the same program on the unbroken kernel."""
+    """The watcher is silent about the same program on the unbroken kernel."""
     perform(CASES[name][1], watchers=(name,))
 
 
 def test_none_is_missing() -> None:
-    """Every built-in witness has its case, here or in a module of its own."""
+    """Every built-in watcher has its case, here or in a module of its own."""
     assert set(CASES) == set(watch.WATCHERS) - ELSEWHERE

@@ -1,4 +1,4 @@
-"""A witness that raises something else than a finding is to blame for it itself."""
+"""A watcher that raises something else than a finding is to blame for it itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from ksmactors import watch
-from ksmactors.errors import StepLimit, WitnessFailed
+from ksmactors.errors import StepLimit, WatcherFailed
 from ksmactors.events import catalogue as ev
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
@@ -61,7 +61,7 @@ def _clumsy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("at", ["event", "entry", "unlock", "quiescence", "exit", "limit"])
 async def test_is_named(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whenever a witness fails, the schedule is broken (status 3), no finding: the message names the witness and what
+    """Whenever a watcher fails, the schedule is broken (status 3), no finding: the message names the watcher and what
     it raised, the traceback is there, and so is the schedule string."""
     monkeypatch.setattr(Clumsy, "at", at)
     subject = make_subject("fork_storm", watch="clumsy", max_steps=100 if at == "limit" else None)
@@ -70,25 +70,25 @@ async def test_is_named(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.verdict.exit_status == 3
     assert outcome.defect is not None
     assert outcome.defect.watcher == "clumsy"
-    assert outcome.defect.message.startswith(f"the witness clumsy failed: KeyError: '{at}'")
+    assert outcome.defect.message.startswith(f"the watcher clumsy failed: KeyError: '{at}'")
     assert "in _fail" in outcome.defect.traceback
     assert outcome.schedule
 
 
 async def test_without_it_all_is_well() -> None:
-    """The same schedule without the clumsy witness has its verdict."""
+    """The same schedule without the clumsy watcher has its verdict."""
     assert (await run_schedule(make_subject("fork_storm"), 0, "random")).verdict is Verdict.OK
 
 
 def test_goes_from_process_to_process() -> None:
     """The error survives the way back from a worker."""
-    error = pickle.loads(pickle.dumps(WitnessFailed("clumsy", "KeyError: 1")))
-    assert (error.witness, error.raised) == ("clumsy", "KeyError: 1")
+    error = pickle.loads(pickle.dumps(WatcherFailed("clumsy", "KeyError: 1")))
+    assert (error.watcher, error.raised) == ("clumsy", "KeyError: 1")
     assert error.exit_status == 3
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`stress` ends with status 3 and names the witness, and what follows from it."""
+    """`stress` ends with status 3 and names the watcher, and what follows from it."""
     from ksmactors.cli import main
 
     Clumsy.at = "quiescence"
@@ -98,4 +98,4 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         Clumsy.at = ""
     shown = capsys.readouterr()
     assert status == 3
-    assert "the witness clumsy failed: KeyError: 'quiescence'; leave it out" in shown.out + shown.err
+    assert "the watcher clumsy failed: KeyError: 'quiescence'; leave it out" in shown.out + shown.err

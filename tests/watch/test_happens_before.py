@@ -28,7 +28,7 @@ def watched(play: Play, *, layer: type[Ksm] | None = None) -> Stage:
     return perform(play, layer=layer, watchers=["happens_before"])
 
 
-def convicted(play: Play, *, layer: type[Ksm] | None = None) -> Finding:
+def reported(play: Play, *, layer: type[Ksm] | None = None) -> Finding:
     with pytest.raises(Finding) as found:
         watched(play, layer=layer)
     assert found.value.kind == "data_race"
@@ -60,7 +60,7 @@ def test_unordered(first: int, second: int) -> None:
         what = Shared()
         await both(s, touch(s, what, first), touch(s, what, second))
 
-    finding = convicted(play)
+    finding = reported(play)
 
     verbs = ("reads", "writes")
     assert finding.signature == "happens_before/data_race@live"
@@ -100,7 +100,7 @@ def test_locks_order() -> None:
         await play(s, (Mutex(s.conductor, "mutex"), Mutex(s.conductor, "other")))
 
     watched(one)
-    assert "(holds mutex)" in convicted(two).message
+    assert "(holds mutex)" in reported(two).message
 
 
 def test_readers_do_not_order_each_other() -> None:
@@ -125,7 +125,7 @@ def test_readers_do_not_order_each_other() -> None:
         await both(s, shared(sem, touch(s, what, READ)), alone(sem, touch(s, what, WRITE)))
         await both(s, shared(sem, touch(s, what, READ)), shared(sem, touch(s, what, READ)))
 
-    convicted(two_readers)
+    reported(two_readers)
     watched(a_writer)
 
 
@@ -195,7 +195,7 @@ def test_a_reference_orders() -> None:
         await both(s, puts(s, page, what), counts())
 
     watched(used_again)
-    convicted(counted)
+    reported(counted)
 
 
 def test_left_and_taken_up() -> None:
@@ -281,7 +281,7 @@ RACES: dict[str, tuple[type[Ksm], Play]] = {
 def test_forgotten_locks(where: str) -> None:
     """A kernel that forgets a lock has a race."""
     layer, play = RACES[where]
-    assert convicted(play, layer=layer).where == where
+    assert reported(play, layer=layer).where == where
 
 
 @pytest.mark.parametrize("play", [play for _, play in RACES.values()], ids=lambda play: play.__name__)

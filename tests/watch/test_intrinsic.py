@@ -1,4 +1,4 @@
-"""What the operations find by themselves, with no witness watching: uses after free, misused links, deadlocks."""
+"""What the operations find by themselves, with no watcher watching: uses after free, misused links, deadlocks."""
 
 from __future__ import annotations
 
@@ -310,14 +310,14 @@ CONVICTED: list[tuple[str, type[Ksm], Play]] = [
     ("deadlock/deadlock@ksm_madvise+scan_get_next_rmap_item", AdviceTakesTheMutex, advice_during_a_scan),
     ("lock_order/sleeping_under_spinlock@ksm_exit", ExitSleepsUnderTheListLock, exit_during_a_scan),
 ]
-"""A signature, a kernel that an operation convicts by it, and in which program."""
+"""A signature, a kernel that an operation reports by it, and in which program."""
 
 PROGRAMS = sorted({program for _, _, program in CONVICTED}, key=lambda program: program.__name__)
 
 
 @pytest.mark.parametrize(("signature", "layer", "program"), CONVICTED)
 def test_convicts_unwatched(signature: str, layer: type[Ksm], program: Play) -> None:
-    """The operation that meets the damage reports it although no witness watches."""
+    """The operation that meets the damage reports it although no watcher watches."""
     with pytest.raises(Finding) as found:
         perform(program, layer=layer, watchers=())
     assert found.value.signature == signature
@@ -325,5 +325,5 @@ def test_convicts_unwatched(signature: str, layer: type[Ksm], program: Play) -> 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_silent(program: Play) -> None:
-    """The same programs pass on the unbroken kernel, with all witnesses watching."""
+    """The same programs pass on the unbroken kernel, with all watchers watching."""
     perform(program)

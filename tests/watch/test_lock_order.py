@@ -23,7 +23,7 @@ def watched(play: Play, *, layer: type[Ksm] | None = None) -> Stage:
     return perform(play, layer=layer, watchers=["lock_order"])
 
 
-def convicted(play: Play, *, layer: type[Ksm] | None = None) -> Finding:
+def reported(play: Play, *, layer: type[Ksm] | None = None) -> Finding:
     with pytest.raises(Finding) as found:
         watched(play, layer=layer)
     return found.value
@@ -37,14 +37,14 @@ async def nest(locks: Sequence[Mutex | SpinLock]) -> None:
 
 
 def test_a_circle_that_catches_nobody() -> None:
-    """Two locks that are taken in both orders, one after the other, are convicted; both places are named."""
+    """Two locks that are taken in both orders, one after the other, are reported; both places are named."""
 
     async def play(s: Stage) -> None:
         a, b = Mutex(s.conductor, "a"), Mutex(s.conductor, "b")
         await s.finish(s.start("one", nest([a, b])))
         await s.finish(s.start("two", nest([b, a])))
 
-    finding = convicted(play)
+    finding = reported(play)
 
     assert finding.signature == "lock_order/lock_order_cycle@nest"
     assert "b (nest) -> a (nest) by two; a (nest) -> b (nest) by one" in finding.message
@@ -58,7 +58,7 @@ def test_a_circle_of_three() -> None:
         for pair in ([a, b], [b, c], [c, a]):
             await nest(pair)
 
-    assert convicted(play).kind == "lock_order_cycle"
+    assert reported(play).kind == "lock_order_cycle"
 
 
 def test_one_order_for_all() -> None:
@@ -95,7 +95,7 @@ def test_a_trylock_waits_for_nobody() -> None:
         await tries(s, mutex)
 
     watched(lambda s: tries(s, None))
-    assert convicted(under_what_was_tried).kind == "lock_order_cycle"
+    assert reported(under_what_was_tried).kind == "lock_order_cycle"
 
 
 def test_classes() -> None:
@@ -168,8 +168,8 @@ async def twins(s: Stage) -> None:
     ],
 )
 def test_rules(layer: type[Ksm], signature: str) -> None:
-    """Each rule convicts a kernel that breaks it, in the one function that does, although nobody is caught."""
-    assert convicted(twins, layer=layer).signature == signature
+    """Each rule reports a kernel that breaks it, in the one function that does, although nobody is caught."""
+    assert reported(twins, layer=layer).signature == signature
 
 
 def test_the_right_kernel() -> None:
@@ -187,8 +187,8 @@ def test_a_second_mmap_sem() -> None:
         await a.mm.down_read()
         await b.mm.down_read()
 
-    assert convicted(lambda s: play(s, True)).kind == "second_mmap_sem"
-    assert convicted(lambda s: play(s, False)).kind == "nested_mmap_sem"
+    assert reported(lambda s: play(s, True)).kind == "second_mmap_sem"
+    assert reported(lambda s: play(s, False)).kind == "nested_mmap_sem"
 
 
 def test_two_page_locks() -> None:
@@ -207,7 +207,7 @@ def test_two_page_locks() -> None:
         await s.frame(a, 1).lock()
 
     watched(fresh)
-    assert convicted(known).kind == "nested_page_lock"
+    assert reported(known).kind == "nested_page_lock"
 
 
 def test_the_leaf() -> None:
@@ -218,7 +218,7 @@ def test_the_leaf() -> None:
         await s.kernel.ksm_mmlist_lock.lock()
         await a.mm.page_table_lock.lock()
 
-    assert convicted(play).kind == "lock_under_leaf"
+    assert reported(play).kind == "lock_under_leaf"
 
 
 class Halves(Workload):

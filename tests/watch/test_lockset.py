@@ -20,7 +20,7 @@ def watched(play: Play, *, layer: type[Ksm] | None = None, kernel: str = "series
     return perform(play, layer=layer, kernel=kernel, watchers=["lockset"])
 
 
-def convicted(play: Play, *, layer: type[Ksm] | None = None) -> Finding:
+def reported(play: Play, *, layer: type[Ksm] | None = None) -> Finding:
     with pytest.raises(Finding) as found:
         watched(play, layer=layer)
     assert found.value.kind == "no_common_lock"
@@ -64,7 +64,7 @@ def test_a_common_lock() -> None:
 
 
 def test_no_common_lock() -> None:
-    """Three accesses, each two of which have a lock in common, and all three none: convicted, with the one before."""
+    """Three accesses, each two of which have a lock in common, and all three none: reported, with the one before."""
 
     async def play(s: Stage) -> None:
         what, a, b, c = Shared(), *(Mutex(s.conductor, name) for name in "abc")
@@ -73,7 +73,7 @@ def test_no_common_lock() -> None:
             touch(s, what, WRITE, a, c),
         )  # fmt: skip
 
-    finding = convicted(play)
+    finding = reported(play)
 
     assert finding.signature == "lockset/no_common_lock@live"
     assert "actor3 touches page of the notebook" in finding.message
@@ -81,7 +81,7 @@ def test_no_common_lock() -> None:
 
 
 def test_where_clocks_are_blind() -> None:
-    """A field without a lock is convicted, too, where a wake-up orders the accesses this time."""
+    """A field without a lock is reported, too, where a wake-up orders the accesses this time."""
 
     async def play(s: Stage) -> None:
         what, queue = Shared(), WaitQueue(s.conductor, "queue")
@@ -96,7 +96,7 @@ def test_where_clocks_are_blind() -> None:
         queue.wake_all()
         await s.finish(waiter)
 
-    convicted(play)
+    reported(play)
 
 
 def test_setting_up() -> None:
@@ -130,7 +130,7 @@ def test_a_shared_hold_is_for_reading() -> None:
         await sem.up_write()
 
     watched(lambda s: play(s, READ))
-    convicted(lambda s: play(s, WRITE))
+    reported(lambda s: play(s, WRITE))
 
 
 def test_a_frame_starts_anew() -> None:
@@ -154,7 +154,7 @@ def test_a_frame_starts_anew() -> None:
         await in_turn(s, use())
 
     watched(lambda s: play(s, True))
-    convicted(lambda s: play(s, False))
+    reported(lambda s: play(s, False))
 
 
 class UnlinksUnlocked(Ksm):
@@ -194,9 +194,9 @@ CASES: dict[str, tuple[type[Ksm], Play]] = {
 
 @pytest.mark.parametrize("where", CASES)
 def test_forgotten_locks(where: str) -> None:
-    """A kernel that forgets a lock is convicted."""
+    """A kernel that forgets a lock is reported."""
     layer, play = CASES[where]
-    assert convicted(play, layer=layer).where == where
+    assert reported(play, layer=layer).where == where
 
 
 PROGRAMS = (

@@ -1,4 +1,4 @@
-"""What is locked in memory: hand-overs and copies that the witness convicts, and such as only look like it."""
+"""What is locked in memory: hand-overs and copies that the watcher reports, and such as only look like it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class CopyUnlocked(Ksm):
     ],
 )
 def test_convicts(layer: type[Ksm], play: Play, what: str) -> None:
-    """Whoever forgets the flag where a page is replaced is convicted."""
+    """Whoever forgets the flag where a page is replaced is reported."""
     with pytest.raises(Finding) as found:
         perform(play, layer=layer, watchers=("mlock",))
     assert found.value.signature == f"mlock/{what}"

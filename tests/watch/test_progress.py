@@ -20,7 +20,7 @@ MAX_STEPS = 2 * ENOUGH
 
 @pytest.fixture(autouse=True)
 def _few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "ENOUGH", ENOUGH)
+    monkeypatch.setattr(progress, "STEPS_MIN", ENOUGH)
 
 
 class Unfair(Strategy):

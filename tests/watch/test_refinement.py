@@ -1,4 +1,4 @@
-"""The sequential model, and the witness that holds the emulator against it."""
+"""The sequential model, and the watcher that holds the emulator against it."""
 
 from __future__ import annotations
 

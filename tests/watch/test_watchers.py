@@ -1,4 +1,4 @@
-"""What each witness can convict of, and that all are silent about the same programs on an unbroken kernel."""
+"""What each watcher can report of, and that all are silent about the same programs on an unbroken kernel."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ CONVICTED: dict[str, tuple[type[Ksm], Play]] = {
     ),
     "warning/kernel_warning@remove_rmap_item_from_tree": (broken.CountsScansTwice, life),
 }  # fmt: skip
-"""By signature: a kernel that one witness convicts by it, and in which program."""
+"""By signature: a kernel that one watcher reports by it, and in which program."""
 
 PROGRAMS = sorted({program for _, program in CONVICTED.values()}, key=lambda program: program.__name__)
 
 
 @pytest.mark.parametrize("signature", CONVICTED)
 def test_convicts(signature: str) -> None:
-    """A witness, watching alone, convicts a kernel that breaks its promise, by this signature."""
+    """A watcher, watching alone, reports a kernel that breaks its promise, by this signature."""
     layer, program = CONVICTED[signature]
     with pytest.raises(Finding) as found:
         perform(program, layer=layer, watchers=[signature.partition("/")[0]])
@@ -81,7 +81,7 @@ def test_convicts(signature: str) -> None:
 @pytest.mark.parametrize("which", ["root_stable_tree", "root_unstable_tree"])
 @pytest.mark.parametrize("tree", [broken.RedTree, broken.BlackTree, broken.OrphanTree, broken.ForgetfulTree])
 def test_convicts_a_bad_tree(tree: type[ContentTree[Any]], which: str) -> None:
-    """Colours, balance, parents and membership: whichever is wrong in a tree, the tree is convicted; in an unstable one
+    """Colours, balance, parents and membership: whichever is wrong in a tree, the tree is reported; in an unstable one
     while the scan goes on that filled it."""
 
     async def play(s: Stage) -> None:
@@ -149,7 +149,7 @@ async def unstable_tree_walked_again(s: Stage) -> None:
 
 
 def test_a_dangling_root_is_convicted_by_the_walk() -> None:
-    """v3.9 lets an unstable tree of an old scan name freed items: no witness minds, until ksmd walks it (H2)."""
+    """v3.9 lets an unstable tree of an old scan name freed items: no watcher minds, until ksmd walks it (H2)."""
     perform(unstable_tree_left_behind, kernel="v3.9")
     with pytest.raises(Finding) as found:
         perform(unstable_tree_walked_again, kernel="v3.9")
@@ -158,5 +158,5 @@ def test_a_dangling_root_is_convicted_by_the_walk() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_silent(program: Play) -> None:
-    """All witnesses together are silent about the same programs on the unbroken kernel."""
+    """All watchers together are silent about the same programs on the unbroken kernel."""
     perform(program)

@@ -41,7 +41,7 @@ def run() -> Run:
 @pytest.mark.parametrize("strategy", ["random", "round_robin", "pct", "pos"])
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_nothing_is_found(run: Run, name: str, strategy: str) -> None:
-    """On the default kernel no witness convicts, under any strategy."""
+    """On the default kernel no watcher reports, under any strategy."""
     for seed in range(3):
         outcome = run(name, seed, strategy)
         assert outcome.verdict is Verdict.OK, (seed, outcome.error)

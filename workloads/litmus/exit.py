@@ -11,7 +11,7 @@ from workloads.litmus.nodes import ByNode
 
 
 def look_for_lost_mappings(scene: Scene) -> None:
-    """Ask the witness of reverse mapping now. Nobody has forked, so no mapping may be lost even for a while."""
+    """Ask the watcher of reverse mapping now. Nobody has forked, so no mapping may be lost even for a while."""
     for watcher in scene.machine.watchers:
         if isinstance(watcher, ReverseMapping):
             watcher.at_quiescence()

@@ -291,7 +291,7 @@ def would_block(actor: Actor) -> bool:
     kind, lock, _ = actor.op
     if kind != ACQUIRE or not isinstance(lock, (Mutex, SpinLock)) or lock.owner is None or lock.owner is actor:
         return False
-    return isinstance(lock, SpinLock) or not actor.spin_depth  # who would sleep with a spinlock held is convicted
+    return isinstance(lock, SpinLock) or not actor.spin_depth  # who would sleep with a spinlock held is reported
 
 
 def _restored(saved: Any) -> Node:

@@ -23,12 +23,11 @@ from typing_extensions import override
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import UNREACHED, below, distinct, length
 from ksmactors.interleave.strategies.fair import Fair
+from ksmactors.interleave.strategies.pos import PRIORITY_BITS
 from ksmactors.parameters import Int
 
 DEPTHS: Final = 3
 """Depth is drawn from 1 to this: few known bugs need more than two preemptions."""
-
-PRIORITY_BITS: Final = 32
 
 
 class Pct(Fair):

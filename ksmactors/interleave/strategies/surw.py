@@ -22,10 +22,9 @@ from ksmactors.interleave.labels import kinds, label_of, matches
 from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.profile import Budget
 from ksmactors.interleave.strategies.base import Strategy, below
+from ksmactors.interleave.strategies.pos import PRIORITY_BITS
 from ksmactors.interleave.strategies.urw import drawn
 from ksmactors.parameters import Str
-
-PRIORITY_BITS: Final = 32
 
 EVEN: Final = 4
 """In one schedule of so many each shared object is equally likely, lest the few that are always in use get them all."""
