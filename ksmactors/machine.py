@@ -13,7 +13,7 @@ from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.reports import name_of
 from ksmactors.kernels import kernel_class
-from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
+from ksmactors.mm.hardware import DEFAULT_FRAMES_PER_NODE, Hardware
 
 
 class AttachedWatcher(Protocol):
@@ -68,7 +68,7 @@ class Machine:
         self.trace = trace
         self.nodes = nodes
         cls = kernel_class(kernel=kernel, without=without, with_=with_)
-        self.kernel = cls(conductor, trace, nodes=nodes, frames_per_node=frames_per_node)
+        self.kernel = cls(Hardware(conductor, trace, nodes, frames_per_node))
         self.kernel.swap.synchronous = synchronous_swap
         self.injector = Injector(conductor, trace, inject or {})
         if inject:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.hardware import Hardware
 
 
 class BeforeAllocateRoots(Ksm):
@@ -21,8 +20,8 @@ class BeforeAllocateRoots(Ksm):
     they are not in; and H2, trees out of use that are not reset at the start of a scan.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.roots_allocated = True
         self.ksm_nr_node_ids = len(self.nodes)
 

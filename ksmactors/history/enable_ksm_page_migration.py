@@ -6,8 +6,6 @@ to migrate_pages*, took away the argument that had told hot-remove from the othe
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
@@ -15,6 +13,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EAGAIN, EBUSY
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 
 
 class BeforeEnableKsmPageMigration(Ksm):
@@ -30,8 +29,8 @@ class BeforeEnableKsmPageMigration(Ksm):
     so this is a control; what S3, S5 and S6 guard against cannot happen without this commit.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._offlining: Actor | None = None
 
     @override

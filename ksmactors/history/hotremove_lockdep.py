@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
 from ksmactors.interleave.locks import RwSem
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
 
 
@@ -25,8 +26,8 @@ class BeforeHotremoveLockdep(Ksm):
     offlining may take. The semaphore is part of this layer, since nobody else in the emulator meets it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.memory_chain: Final = RwSem(self.conductor, "memory_chain")
 
     @override

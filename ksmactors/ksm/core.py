@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
@@ -12,6 +12,7 @@ from ksmactors.ksm.instrumented import Instrumented, instrumented_kernel
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hotplug import Hotplug
 from ksmactors.mm.reports import misuse
 from ksmactors.seams import seam
@@ -32,8 +33,8 @@ class KsmCore(Hotplug):
 
     kernel_name = "v3.9"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_thread_mutex: Final = Mutex(self.conductor, "ksm_thread_mutex")
         self.ksm_mmlist_lock: Final = SpinLock(self.conductor, "ksm_mmlist_lock")
         self.ksm_thread_wait: Final = WaitQueue(self.conductor, "ksm_thread_wait", idle=True)

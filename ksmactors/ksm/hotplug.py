@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
@@ -10,6 +10,7 @@ from ksmactors.interleave.actor import YIELD
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
 from ksmactors.seams import part, seam
 
@@ -17,8 +18,8 @@ from ksmactors.seams import part, seam
 class KsmHotplug(Keyhole):
     """The OFFLINE bit of ksm_run, who waits for it, and the check of the trees that it makes safe."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_offlining: Final = WaitQueue(self.conductor, "the end of offlining")
 
     @seam

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
@@ -15,6 +15,7 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.kstrtox import unsigned
 from ksmactors.mm.const import EINVAL
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 MODES: Final = ("none", "scan-time")
@@ -35,8 +36,8 @@ class Advisor(Ksm):
     taken to be the virtual time that its batches last, what others did meanwhile included.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_advisor = MODES[0]
         self.ksm_advisor_max_cpu = 70
         self.ksm_advisor_min_pages_to_scan = 500

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
@@ -10,6 +10,7 @@ from ksmactors.interleave.actor import RELEASE, YIELD
 from ksmactors.later.pin_counted import PinCounted
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
@@ -59,8 +60,8 @@ class AnonExclusive(PinCounted):
     The mark is read and changed under the page table lock. It is kept apart from the frame, by frame number.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._anon_exclusive: set[int] = set()
         self._exclusive_entries = ExclusiveEntries()
         self.observers.append(self._exclusive_entries)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from typing_extensions import override
 
@@ -15,6 +14,7 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.ksm.sysfs import UINT_MAX
 from ksmactors.later.kstrtox import kstrtoint, unsigned
 from ksmactors.mm.const import EBUSY, EINVAL
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 
@@ -71,8 +71,8 @@ def dup_of(node: StableNode) -> DupNode:
 class ChainNodes(Ksm):
     """Everything about chains but the decisions: see `chains`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_max_page_sharing = 256
         self.ksm_stable_node_chains_prune_millisecs = 2000
         self.stable_node_chains = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from typing_extensions import override
 
@@ -13,6 +13,7 @@ from ksmactors.ksm.trees import Visit
 from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.mm.const import EBUSY
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import part, seam
 
 
@@ -35,8 +36,8 @@ class Chains(ChainNodes):
     merged, unless it is mapped just once. This is the form up to v6.10: only a usable dup is chosen.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._chosen: DupNode | None = None
 
     # -- looking at an entry ----------------------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
+from ksmactors.mm.hardware import Hardware
 
 
 class HalfKsm(Ksm):
@@ -25,8 +24,8 @@ class HalfKsm(Ksm):
     children keep a KSM page with a node, to which ksmd adds them when it comes to them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._mapping_before: AnonVma | KsmMapping | None = None
 
     @override

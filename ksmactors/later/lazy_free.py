@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, YIELD
@@ -12,6 +10,7 @@ from ksmactors.later.advised_range import advise_range
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.reclaim import FREED
 
 
@@ -58,8 +57,8 @@ class LazyFree(Ksm):
     (`one_node/lazy_free_drops_what_is_merged`).
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._lazily_freed: set[int] = set()
         """Frame numbers of the pages whose PG_swapbacked is cleared."""
         self._given_up = GivenUp()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 
@@ -18,8 +17,8 @@ class MergeAny(Ksm):
     Before, it had to advise each mapping, so programs that know nothing of KSM had nothing of it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._merging_any: set[int] = set()
 
     @seam

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 
 
 class MlockBatch(Ksm):
@@ -24,8 +25,8 @@ class MlockBatch(Ksm):
 
     MLOCK_BATCH: ClassVar[int] = 15
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.mlock_batches: Final[dict[int, list[Frame]]] = {}
         """By CPU, the pages that wait."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.later.chain_nodes import Chain, DupNode
+from ksmactors.mm.hardware import Hardware
 
 
 class NodeReused(Ksm):
@@ -18,8 +17,8 @@ class NodeReused(Ksm):
     is found at the item's, the item passes for one that is on its hlist.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._freelist: list[StableNode | None] = []
         """Free places, with the node that was there last; None: there was only ever a chain."""
         self._under_chains: dict[int, StableNode | None] = {}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.hardware import Hardware
 
 
 class PerMm(Ksm):
@@ -18,8 +18,8 @@ class PerMm(Ksm):
     A child of a fork starts with its parent's numbers, which are copied with everything else.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.mm_merging_pages: Counter[int] = Counter()
         self.mm_rmap_items: Counter[int] = Counter()
         """Both by the number of the address space."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
@@ -12,6 +12,7 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.booleans import Booleans
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 AGE_MAX: Final = 255
@@ -50,8 +51,8 @@ class SmartScan(Booleans):
     page's age grows whatever becomes of its content. So two equal pages may be looked at in turns, for ever (X2).
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_smart_scan = 1
         self.ksm_pages_skipped = 0
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 Listener = Callable[[str, int | None], None]
@@ -24,8 +24,8 @@ class Tracepoints(Ksm):
     a node that is removed, all but the last.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._listeners: list[Listener] = []
 
     @seam

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -10,6 +10,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.store_buffer import StoreBuffer
 
 
@@ -64,10 +65,10 @@ class WeakMemory(Ksm):
     schedule like any other, found or enumerated, and not luck.
     """
 
-    def __init__(self, conductor: Any, *args: Any, **kwargs: Any) -> None:
-        self.stores = StoreBuffer(conductor)
+    def __init__(self, hardware: Hardware) -> None:
+        self.stores = StoreBuffer(hardware.conductor)
         self.frame_class = type("WeakFrame", (_WeakFrame,), {"__slots__": (), "stores": self.stores})
-        super().__init__(conductor, *args, **kwargs)
+        super().__init__(hardware)
 
     @override
     def smp_wmb(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from typing_extensions import override
 
@@ -12,6 +11,7 @@ from ksmactors.later.unshare_fault import UnshareFault
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 
@@ -22,8 +22,8 @@ class ZeroCounted(UnshareFault, ZeroPages):
     page of its own again. At fork the child gets its parent's number; the sum grows only if the parent is registered.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_zero_pages = 0
         self.mm_zero_pages: Counter[int] = Counter()
         """Of each address space, by its number."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from typing_extensions import override
 
@@ -13,6 +12,7 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.later.booleans import Booleans
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 
@@ -24,8 +24,8 @@ class ZeroPages(Booleans):
     a read has made, so neither MADV_UNMERGEABLE nor run=2 gives the process a page of its own again.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.ksm_use_zero_pages = 0
 
     @override

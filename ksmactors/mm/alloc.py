@@ -7,19 +7,14 @@ from typing import Final
 
 from ksmactors.errors import Finding, UsageError
 from ksmactors.events import catalogue as ev
-from ksmactors.events.trace import Trace
 from ksmactors.interleave.actor import WRITE, YIELD
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hooks import KsmHooks, MemoryObserver, PteListener
 from ksmactors.mm.node import Node
 from ksmactors.mm.reports import kernel_function, lifetime
 from ksmactors.seams import part, seam
-
-DEFAULT_FRAMES_PER_NODE: Final = 1_000_000
-"""Frames come into being when they are used, so a large node costs nothing. A round number shows in each frame
-number which node it is on."""
 
 
 def never(kind: str) -> bool:  # noqa: ARG001  # what stands here when faults are injected wants to know
@@ -37,9 +32,10 @@ class Allocation(KsmHooks):
 
     frame_class: type[Frame] = Frame
 
-    def __init__(
-        self, conductor: Conductor, trace: Trace, *, nodes: int = 2, frames_per_node: int = DEFAULT_FRAMES_PER_NODE
-    ) -> None:
+    def __init__(self, hardware: Hardware) -> None:
+        conductor, trace, nodes, frames_per_node = (
+            hardware.conductor, hardware.trace, hardware.nodes, hardware.frames_per_node,
+        )  # fmt: skip
         if nodes < 1:
             raise UsageError(f"a machine has at least 1 node, not {nodes}")
         self.conductor = conductor

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from ksmactors.interleave.actor import READ, RELEASE, YIELD
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.mlock import Mlock
 from ksmactors.seams import seam
 
@@ -42,8 +43,8 @@ class DeviceObserver(Protocol):
 class Devices(Mlock):
     """What direct I/O does to memory. Nothing keeps the page mapped meanwhile; its reference keeps the frame."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.device_observers: list[DeviceObserver] = []
 
     @seam

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.locks import Mutex
 from ksmactors.mm.const import EBUSY, EINVAL
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.node import Node
 from ksmactors.mm.swapoff import Swapoff
 from ksmactors.seams import seam
@@ -29,8 +30,8 @@ PASS_NS: Final = 50_000
 class Hotplug(Swapoff):
     """Taking memory offline and bringing it back; frames that are away are absent: touching one is a finding."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.offline_timer_ns = OFFLINE_TIMER_NS
         self.memory_hotplug_lock: Final = Mutex(self.conductor, "memory hotplug lock")
 

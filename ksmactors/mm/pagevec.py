@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
 from ksmactors.mm.alloc import Allocation
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
 
 PAGEVEC_SIZE: Final = 14
@@ -20,8 +21,8 @@ class Pagevecs(Allocation):
     What a CPU does to its own batch nobody can interrupt; whose CPU it is, the running actor's label says.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.lru_add_pvecs: Final[dict[int, list[Frame]]] = {}
         """By CPU, the pages that wait; a CPU without any is not in it."""
 

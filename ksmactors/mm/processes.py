@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import ENOMEM, PAGE_SIZE
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.mmap import Mappings
 from ksmactors.mm.reports import lifetime
 from ksmactors.seams import seam
@@ -19,8 +20,8 @@ FIRST_ADDRESS: Final = 0x10000
 class Processes(Mappings):
     """The last floor of a kernel without KSM."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.address_spaces: list[AddressSpace] = []
         """All that were ever made, for observers."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hooks import RmapOne
 from ksmactors.mm.swap import Swap
 from ksmactors.mm.swap_device import SwapSlot
@@ -18,8 +17,8 @@ from ksmactors.seams import seam
 class Rmap(Swap):
     """anon_vmas and the walks over them. KSM pages are walked by `rmap_walk_ksm`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.anon_vmas: list[AnonVma] = []
         """All that were ever made, for observers."""
 

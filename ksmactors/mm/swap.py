@@ -7,13 +7,14 @@ present ones (`AddressSpace.swap_ptes`), so that what is in `ptes` always names 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.page_table import PageTables
 from ksmactors.mm.reports import misuse
 from ksmactors.mm.swap_device import SwapDevice, SwapSlot
@@ -30,8 +31,8 @@ SWAP_IO_MOMENTS: Final = 4
 class Swap(PageTables):
     """Slots and the swap cache. The page lock protects whether a page is in the cache, `tree_lock` the cache itself."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self.swap: Final = SwapDevice(self.conductor)
 
     # -- entries ------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.litmus import FULL_SCAN, Proc, Scene
 from ksmactors.machine import Machine
-from ksmactors.mm.alloc import DEFAULT_FRAMES_PER_NODE
+from ksmactors.mm.hardware import DEFAULT_FRAMES_PER_NODE, Hardware
 
 __all__ = ["FULL_SCAN", "Directed", "Proc", "Puppet", "Stage", "about_to", "perform"]
 
@@ -188,7 +188,7 @@ def perform(
     )  # fmt: skip
     if layer is not None:
         broken = type(layer.__name__, (layer, type(machine.kernel)), {})
-        machine.kernel = broken(conductor, machine.trace, nodes=nodes, frames_per_node=frames_per_node)
+        machine.kernel = broken(Hardware(conductor, machine.trace, nodes, frames_per_node))
     watch.attach(machine, watchers)
     stage = Stage(machine, who)
     try:

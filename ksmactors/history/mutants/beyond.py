@@ -3,7 +3,7 @@ devices."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
@@ -14,6 +14,7 @@ from ksmactors.ksm.structs import UNSTABLE_FLAG, RmapItem, StableNode
 from ksmactors.later.smart_scan import AgedItem, SmartScan
 from ksmactors.mm.content import Content, memcmp_pages
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.reclaim import FREED
 from ksmactors.mm.swap import SWAP_IO_MOMENTS
 from ksmactors.mm.swap_device import SwapSlot
@@ -77,8 +78,8 @@ class FirstSightSuffices(Ksm):
 class PlaceRemembered(Ksm):
     """A new node is linked where the search for its page ended, without another walk (X4a)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._ended: tuple[Frame, Place] | None = None
 
     @override
@@ -158,8 +159,8 @@ class EntriesRemembered(Ksm):
         self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
         return None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._linked: dict[int, Content] = {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
@@ -17,14 +17,15 @@ from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.hardware import Hardware
 
 
 class CleanIsDropped(Ksm):
     """Reclaim drops a page that comes to it for the first time and is clean wherever it is mapped, as it does from v4.5
     on for the sake of MADV_FREE (G4)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._lazily_freed: set[int] = set()
         """Frame numbers, from the page's way into the swap cache to the end of its round."""
 
@@ -70,8 +71,8 @@ class RootFirst(Ksm):
 class CollapsedChainKept(Chains):
     """A search goes on with the chain that it has come to, although the look at it has collapsed it (N2)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         self._come_to: StableNode | None = None
 
     @override
