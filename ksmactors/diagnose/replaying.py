@@ -16,6 +16,7 @@ from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, subject_from_header
 from ksmactors.run.trust import Surroundings, Tell, settle
+from ksmactors.watch import current_signature
 
 Draws = dict[str, list[int]]
 """What was drawn, by label and in order."""
@@ -100,7 +101,12 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
     if not trust:
         schedule.ceiling = ceiling(header.nodes)
     return Recorded(
-        subject_from_header(header), header.seed, header.strategy, schedule, header.digest, content.get("signature", "")
+        subject_from_header(header),
+        header.seed,
+        header.strategy,
+        schedule,
+        header.digest,
+        current_signature(content.get("signature", "")),
     )
 
 

@@ -18,7 +18,7 @@ from ksmactors.run.extensions import names as names_of
 from ksmactors.run.extensions import need
 from ksmactors.run.header import NODES_MAX, STEPS_LIMIT, Header, is_text
 from ksmactors.run.trust import Source, absolute_params, sources_of
-from ksmactors.watch import BUILT_IN, WATCHERS
+from ksmactors.watch import BUILT_IN, WATCHERS, current_name
 
 DEFAULT_KERNEL: Final = "series"
 DEFAULT_NODES: Final = 2
@@ -138,7 +138,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
     if watch == "none":
         return ()
     names = [name.strip() for name in watch.split(",")] if isinstance(watch, str) else list(watch)
-    names = [plugins.absolute(name) for name in names]
+    names = [current_name(plugins.absolute(name)) for name in names]
     if "none" in names:
         raise UsageError(f"--watch {','.join(names)}: none stands alone; give it, or names of watchers")
     if "all" in names:

@@ -13,7 +13,7 @@ from typing import Final
 from ksmactors.errors import Finding, StepLimit, WatcherFailed, WorkloadCrashed
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, culprit
-from ksmactors.watch.convergence import Eventual
+from ksmactors.watch.convergence import Convergence
 from ksmactors.watch.counters import Counters
 from ksmactors.watch.happens_before import HappensBefore
 from ksmactors.watch.hlist import Hlist
@@ -37,7 +37,7 @@ from ksmactors.watch.shadow import ShadowMemory
 from ksmactors.watch.trees import Trees
 from ksmactors.watch.unmerge import Unmerged
 from ksmactors.watch.warning import Warnings
-from ksmactors.watch.wasted_work import Economy
+from ksmactors.watch.wasted_work import WastedWork
 from ksmactors.watch.writable import Writable
 
 __all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
@@ -46,7 +46,7 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
     for cls in (
         ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MlockKept, MigrationEntries,
-        Locality, Unmerged, Knob, Pruning, ReverseMapping, Eventual, Progress, Liveness, OfflineFrames, Economy,
+        Locality, Unmerged, Knob, Pruning, ReverseMapping, Convergence, Progress, Liveness, OfflineFrames, WastedWork,
         Refinement, LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
@@ -54,6 +54,21 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
 
 BUILT_IN: Final = tuple(WATCHERS)
 """Those that come with ksmactors."""
+
+
+FORMER_NAMES: Final = {"economy": "wasted_work", "eventual": "convergence"}
+"""Names that watchers had once, with those that they have now. Commands and finding files may say either."""
+
+
+def current_name(name: str) -> str:
+    """Return the name that a watcher has now."""
+    return FORMER_NAMES.get(name, name)
+
+
+def current_signature(signature: str) -> str:
+    """Return a signature with the name that its watcher has now."""
+    watcher, slash, rest = signature.partition("/")
+    return f"{current_name(watcher)}{slash}{rest}"
 
 
 def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:

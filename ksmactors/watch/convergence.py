@@ -45,7 +45,7 @@ class Sum(NamedTuple):
     item: int
 
 
-class Eventual(Watcher):
+class Convergence(Watcher):
     """When everything has been quiet, equal pages that ksmd may merge are merged; and what it merges stays merged.
 
     What is promised. Nothing of the protocol promises a merge at a given time: a lost trylock, a stale node, a changed
@@ -81,7 +81,7 @@ class Eventual(Watcher):
     else stays apart was never put together: no step broke it, and the last visit of its pages is shown instead.
     """
 
-    name: ClassVar[str] = "eventual"
+    name: ClassVar[str] = "convergence"
     summary: ClassVar[str] = "in the end equal pages are merged, and stay so (O14)"
 
     def __init__(self, machine: Machine) -> None:

@@ -55,7 +55,7 @@ class Progress(Watcher):
     What a finding means. `livelock`: in the function the last actor goes round, and nothing that anybody
     may do ends it: GK4 without its test of the swap cache, a retry whose condition nobody changes any more.
     `starvation`: the function is the one in which the starved actor waits for its turn. Not found here: pages that
-    are merged and broken again in every scan (S6m); that is progress of a kind, and `eventual` reports it.
+    are merged and broken again in every scan (S6m); that is progress of a kind, and `convergence` reports it.
     """
 
     name: ClassVar[str] = "progress"

@@ -10,7 +10,7 @@ from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, frame_at
 
 
-class Economy(Watcher):
+class WastedWork(Watcher):
     """No tree is visited again because of another one, and no search is given up because of a page that is not equal.
 
     Two promises about cost that hold at each instant, so that no statistics are needed to break them.
@@ -37,7 +37,7 @@ class Economy(Watcher):
     breaks it, and the state is as good after it as before.
     """
 
-    name: ClassVar[str] = "economy"
+    name: ClassVar[str] = "wasted_work"
     summary: ClassVar[str] = "no tree is walked again for another's sake, no search is given up for nothing (S2c, R3)"
 
     def __init__(self, machine: Machine) -> None:

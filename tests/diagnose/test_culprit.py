@@ -112,7 +112,7 @@ def test_watchers_name_the_function_that_is_wrong(cls: type[Ksm], watch: str, fu
     ("cls", "kernel", "watch", "workload", "function"),
     [
         (broken.PrunesNothing, "series", "pruning", "numa_pingpong", "scan_get_next_rmap_item"),
-        (Ksm, "v3.9", "eventual", "numa_pingpong", "remove_migration_pte"),
+        (Ksm, "v3.9", "convergence", "numa_pingpong", "remove_migration_pte"),
     ],
 )
 def test_a_predicate_over_state_finds_the_step(

@@ -243,7 +243,7 @@ def test_a_chain_that_cannot_be_allocated_costs_nothing() -> None:
         await s.quiesce()
         await s.farewell()
 
-    watchers = [name for name in WATCHERS if name != "eventual"]  # it would say that ksmd tries for ever
+    watchers = [name for name in WATCHERS if name != "convergence"]  # it would say that ksmd tries for ever
     perform(play, kernel="v6.12", layer=NoChains, watchers=watchers)
 
 

@@ -23,7 +23,7 @@ def test_scans_of_long_ago_prove_nothing() -> None:
             await s.kernel.mmput(proc.mm)
         await s.quiesce()
 
-    perform(play, layer=InsertsNothing, watchers=("eventual",))
+    perform(play, layer=InsertsNothing, watchers=("convergence",))
 
 
 def test_a_scan_that_changed_something_leaves_it_open() -> None:
@@ -37,7 +37,7 @@ def test_a_scan_that_changed_something_leaves_it_open() -> None:
         for watcher in s.machine.watchers:
             watcher.at_quiescence()
 
-    perform(play, layer=FindsNoTwins, watchers=("eventual",))
+    perform(play, layer=FindsNoTwins, watchers=("convergence",))
 
 
 def test_pinned_pages_are_excepted() -> None:
@@ -49,7 +49,7 @@ def test_pinned_pages_are_excepted() -> None:
         await s.frame(a, 0).get()
         await s.quiesce()
 
-    perform(play, watchers=("eventual",))
+    perform(play, watchers=("convergence",))
 
 
 def test_what_is_not_mergeable_is_excepted() -> None:
@@ -62,7 +62,7 @@ def test_what_is_not_mergeable_is_excepted() -> None:
         await s.quiesce()
         assert s.kernel.page_at(a.mm, a.start + PAGE_SIZE) is not None
 
-    perform(play, watchers=("eventual",))
+    perform(play, watchers=("convergence",))
 
 
 def test_nodes_keep_their_pages_apart() -> None:
@@ -74,7 +74,7 @@ def test_nodes_keep_their_pages_apart() -> None:
         await s.process("B", 1, nid=1)
         await s.quiesce()
 
-    perform(play, layer=FindsNoTwins, watchers=("eventual",))
+    perform(play, layer=FindsNoTwins, watchers=("convergence",))
 
 
 def test_a_checksum_that_is_never_right_is_no_change() -> None:
@@ -86,8 +86,8 @@ def test_a_checksum_that_is_never_right_is_no_change() -> None:
         await s.quiesce()
 
     with pytest.raises(Finding, match="ksmd has passed them"):
-        perform(play, layer=ChecksumNotKept, watchers=("eventual",))
-    perform(play, watchers=("eventual",))
+        perform(play, layer=ChecksumNotKept, watchers=("convergence",))
+    perform(play, watchers=("convergence",))
 
 
 def test_one_checksum_that_is_never_right() -> None:
@@ -104,7 +104,7 @@ def test_one_checksum_that_is_never_right() -> None:
         await s.quiesce()
 
     with pytest.raises(Finding, match="ksmd has passed them"):
-        perform(play, layer=OfBOnly, watchers=("eventual",))
+        perform(play, layer=OfBOnly, watchers=("convergence",))
 
 
 @pytest.mark.parametrize("kernel", ["series", "v3.9", "v6.12", "v7.3"])
@@ -120,7 +120,7 @@ def test_pages_that_do_change_are_excepted(kernel: str) -> None:
         for watcher in s.machine.watchers:
             watcher.at_quiescence()
 
-    perform(play, kernel=kernel, watchers=("eventual",))
+    perform(play, kernel=kernel, watchers=("convergence",))
 
 
 @pytest.mark.parametrize("kernel", ["series", "v6.12", "v7.3"])
@@ -138,7 +138,7 @@ def test_items_that_are_made_anew_are_excepted(kernel: str) -> None:
         for watcher in s.machine.watchers:
             watcher.at_quiescence()
 
-    perform(play, kernel=kernel, watchers=("eventual",))
+    perform(play, kernel=kernel, watchers=("convergence",))
 
 
 async def come_late(s: Stage) -> None:
@@ -154,7 +154,7 @@ def test_pages_that_smart_scan_keeps_apart(kernel: str) -> None:
     """They are reported; with a repair of ours, with smart_scan at 0 and on older kernels they merge."""
     with pytest.raises(Finding) as found:
         perform(come_late, kernel=kernel)
-    assert found.value.signature == "eventual/skipped_in_turns@should_skip_rmap_item"
+    assert found.value.signature == "convergence/skipped_in_turns@should_skip_rmap_item"
     perform(come_late, kernel=kernel, with_=("skips-in-step",))
     perform(come_late, kernel="v6.1")
 
@@ -168,7 +168,7 @@ def test_pages_that_will_be_looked_at_together() -> None:
         await s.process("B", 1)
         await s.quiesce()
 
-    perform(play, kernel="v6.12", watchers=("eventual",))
-    perform(come_late, kernel="v6.12", layer=EverySecondScan, watchers=("eventual",))
+    perform(play, kernel="v6.12", watchers=("convergence",))
+    perform(come_late, kernel="v6.12", layer=EverySecondScan, watchers=("convergence",))
     with pytest.raises(Finding, match="is skipped, and not a time less"):
-        perform(come_late, kernel="v6.12", layer=SkipsNeverRunOut, watchers=("eventual",))
+        perform(come_late, kernel="v6.12", layer=SkipsNeverRunOut, watchers=("convergence",))

@@ -33,11 +33,11 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
         broken.PrunesNothing, plays.last_mapper_exits_before_its_turn, "stale_node_kept@scan_get_next_rmap_item",
     ),
     "rmap": (broken.AppendsNothing, life, "lost_mapping@rmap_walk_ksm"),
-    "eventual": (broken.FindsNoTwins, plays.twins, "pages_unmerged@cmp_and_merge_page"),
+    "convergence": (broken.FindsNoTwins, plays.twins, "pages_unmerged@cmp_and_merge_page"),
     "progress": (broken.SpinsForEver, plays.twins, "livelock@stable_tree_search"),
     "liveness": (NeverWoken, plays.registered_while_ksmd_sleeps, "asleep_with_work@ksm_scan_thread"),
     "offline": (broken.ChecksNoTrees, plays.memory_goes_offline, "node_of_absent_frame@ksm_check_stable_tree"),
-    "economy": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline, "tree_revisited@ksm_check_stable_tree"),
+    "wasted_work": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline, "tree_revisited@ksm_check_stable_tree"),
     "warning": (broken.CountsScansTwice, life, "kernel_warning@remove_rmap_item_from_tree"),
 }  # fmt: skip
 """By watcher: a broken kernel, a program, and what is found."""

@@ -52,14 +52,14 @@ CONVICTED: dict[str, tuple[type[Ksm], Play]] = {
     "rmap/lost_mapping@rmap_walk_ksm": (broken.AppendsNothing, life),
     "rmap/half_ksm_page@rmap_walk_ksm": (broken.MakesTheNodeLast, forked_while_merging),
     "rmap/lost_anon_mapping@rmap_walk": (broken.IndexByAddress, moved_and_touched_anew),
-    "eventual/pages_unmerged@cmp_and_merge_page": (broken.FindsNoTwins, plays.twins),
-    "eventual/merged_for_ever@cmp_and_merge_page": (broken.InsertsNothing, plays.twins),
-    "eventual/half_ksm_page@cmp_and_merge_page": (broken.MakesTheNodeLast, plays.forked_while_merging_beside_an_equal),
-    "eventual/ksm_pages_unmerged@cmp_and_merge_page": (broken.MergesNoKsmPages, plays.moved_to_an_equal),
+    "convergence/pages_unmerged@cmp_and_merge_page": (broken.FindsNoTwins, plays.twins),
+    "convergence/merged_for_ever@cmp_and_merge_page": (broken.InsertsNothing, plays.twins),
+    "convergence/half_ksm_page@cmp_and_merge_page": (broken.MakesTheNodeLast, plays.forked_while_merging_beside_an_equal),
+    "convergence/ksm_pages_unmerged@cmp_and_merge_page": (broken.MergesNoKsmPages, plays.moved_to_an_equal),
     "offline/node_of_absent_frame@ksm_check_stable_tree": (broken.ChecksNoTrees, plays.memory_goes_offline),
     "offline/used_while_absent@online_pages": (broken.HoldsAFrame, plays.memory_comes_back),
-    "economy/tree_revisited@ksm_check_stable_tree": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline),
-    "economy/search_given_up@unstable_tree_search_insert": (
+    "wasted_work/tree_revisited@ksm_check_stable_tree": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline),
+    "wasted_work/search_given_up@unstable_tree_search_insert": (
         broken.GivesUpEarly, plays.moved_page_in_the_unstable_tree,
     ),
     "warning/kernel_warning@remove_rmap_item_from_tree": (broken.CountsScansTwice, life),
@@ -125,7 +125,7 @@ def test_a_stale_node_in_its_tree_is_no_leak() -> None:
 
 def test_a_page_in_hand_need_not_be_mapped_any_more() -> None:
     """A search may end at a page that equals the one in hand, whatever the fault of another has mapped in its place."""
-    stage = perform(plays.moved_page_is_met_by_one_that_is_replaced, watchers=["economy"])
+    stage = perform(plays.moved_page_is_met_by_one_that_is_replaced, watchers=["wasted_work"])
     assert stage.machine.trace.counts[ev.RACE_UNSTABLE_MOVED] == 1
 
 

@@ -153,7 +153,7 @@ HAZARDS: Final = (
         watcher="rmap",
         kind="half_ksm_page",
         where="rmap_walk_ksm",
-        also=("eventual/half_ksm_page@cmp_and_merge_page", "eventual/merged_for_ever@cmp_and_merge_page"),
+        also=("convergence/half_ksm_page@cmp_and_merge_page", "convergence/merged_for_ever@cmp_and_merge_page"),
         story=(
             "ksmd has made a KSM page of B's, which is to get its node last. B forks. The merge of A's page fails, "
             "since it is pinned, so B is given a copy and all is as before; but the child keeps a KSM page that no "
