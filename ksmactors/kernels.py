@@ -23,6 +23,7 @@ from ksmactors.history import COMMITS, Commit
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later import LATER, MODES, REPAIRS, SERIES
+from ksmactors.seams import OVERRIDABLE, mark_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,40 +64,53 @@ def register(name: str, layer: object, *, origin: str) -> None:
 
 
 NEARLY: Final = 0.95
-"""How like a private function of the kernel a variant's helper may be called before it passes for a misspelling."""
+"""How like a function of the kernel the name of a variant's helper may be before it passes for a misspelling."""
 
 
 def check_overrides(name: str, layer: type[Ksm]) -> None:
-    """Refuse a layer with a public function or property that no kernel has: a misspelt override would never be called.
-    And one that would be called in another way than it is written: async where the kernel's is not, or the reverse.
+    """Refuse a variant whose overrides would never be called, or that overrides what is no seam (`seams`).
 
-    Helpers of the layer's own begin with an underscore; constants and classes in it may be called as they like.
+    Helpers of the variant begin with an underscore. Constants and classes in its body may have any name. An override
+    is async if and only if the kernel's function is.
 
     Raises:
-        UsageError: there is one; the message names the nearest function that exists.
+        UsageError: the message names the function, and the nearest one that exists.
     """
     ours: list[type[Ksm]] = [Ksm, *(variant.layer for variant in VARIANTS.values() if variant.origin == OWN)]
-    known = {function: cls for cls in ours for function in dir(cls) if not function.startswith("__")}
+    known = {function: cls for cls in reversed(ours) for function in dir(cls) if not function.startswith("__")}
+    seams = sorted(function for function, cls in known.items() if mark_of(cls, function) in OVERRIDABLE)
     for cls in layer.__mro__:
         if any(issubclass(one, cls) for one in ours):
             continue
         for function, value in vars(cls).items():
             if function.startswith("__") or not _is_function(value):
                 continue
+            where = f"variant {name}: {cls.__qualname__}.{function}"
             if function in known:
+                _check_seam(where, function, known[function])
                 _check_async(name, cls, function, known[function])
-            elif not function.startswith("_"):
-                public = sorted(one for one in known if not one.startswith("_"))
-                near = get_close_matches(function, public, n=1, cutoff=0.0)
+                continue
+            near = get_close_matches(function, seams, n=1, cutoff=0.0)[0]
+            if getattr(value, "__override__", False) or not function.startswith("_"):
                 raise UsageError(
-                    f"variant {name}: no kernel has a function {function}, so {cls.__qualname__} overrides nothing "
-                    f"(did you mean {near[0]}?); a helper of its own begins with an underscore"
+                    f"{where} overrides nothing: no kernel has a function of that name (did you mean {near}?); "
+                    "a helper of the variant begins with an underscore and has no @override"
                 )
-            elif near := get_close_matches(function, known, n=1, cutoff=NEARLY):
+            if get_close_matches(function.lstrip("_"), [one.lstrip("_") for one in known], n=1, cutoff=NEARLY):
                 raise UsageError(
-                    f"variant {name}: no kernel has a function {function}, but {near[0]} is nearly the same: if "
-                    f"{cls.__qualname__} is to override that, spell it so; a helper of its own needs another name"
+                    f"{where} is called by no kernel, but {near} is nearly the same: spell it so if it is an override, "
+                    "or give the helper another name"
                 )
+
+
+def _check_seam(where: str, function: str, of: type[Ksm]) -> None:
+    mark = mark_of(of, function)
+    if mark not in OVERRIDABLE:
+        what = "a primitive of shared state" if mark == "primitive" else "private to the emulated kernel"
+        raise UsageError(
+            f"{where}: {function} is {what}, and may not be overridden; override the kernel function that calls it "
+            "(`ksmactors list variants --json` has the seams of each)"
+        )
 
 
 def _is_function(value: object) -> bool:

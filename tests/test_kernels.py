@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from ksmactors import kernels
 from ksmactors.cli import main
@@ -17,6 +18,7 @@ from ksmactors.kernels import KERNELS, VARIANTS, kernel_class
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.frame import Frame
+from ksmactors.seams import OVERRIDABLE, mark_of
 
 
 class First(Ksm):
@@ -178,7 +180,7 @@ class MistakenStatic(Ksm):
     """Overrides a static function that does not exist."""
 
     @staticmethod
-    def free_in_use() -> None: ...
+    def ksm_tets_exit() -> None: ...
 
 
 class OwnBase:
@@ -247,7 +249,7 @@ class OfALaterKernel(VARIANTS["chains"].layer):  # type: ignore[misc]  # which c
     [
         (Mistake, "stable_tree_serach", "stable_tree_search"),
         (MistakenProperty, "page_volatile", "pages_volatile"),
-        (MistakenStatic, "free_in_use", "freed_in_use"),
+        (MistakenStatic, "ksm_tets_exit", "ksm_test_exit"),
         (MistakenBase, "unmerge_ksm_page", "unmerge_ksm_pages"),
     ],
 )
@@ -257,7 +259,8 @@ def test_a_variant_that_overrides_nothing_is_refused(
     """A function, property or static function that no kernel has is named, with the nearest one that exists."""
     with pytest.raises(UsageError) as error:
         kernels.register("mine", layer, origin="here 1.0")
-    assert str(error.value).startswith(f"variant mine: no kernel has a function {function}, so ")
+    assert str(error.value).startswith("variant mine: ")
+    assert f".{function} overrides nothing: no kernel has a function of that name" in str(error.value)
     assert f"(did you mean {near}?)" in str(error.value)
     assert "mine" not in kernels.VARIANTS
 
@@ -282,8 +285,62 @@ def test_a_misspelt_helper_is_refused(registered: None) -> None:
         async def _leave_stable_nod(self) -> None:
             """Nobody calls it."""
 
-    with pytest.raises(UsageError, match="function _leave_stable_nod, but leave_stable_node is nearly the same"):
+    with pytest.raises(
+        UsageError, match="_leave_stable_nod is called by no kernel, but leave_stable_node is nearly the same"
+    ):
         kernels.register("mine", Misspelt, origin="here 1.0")
+
+
+class OverridesPrivate(Ksm):
+    """Overrides a function that is private to the emulated kernel."""
+
+    def _nids(self) -> range:
+        return range(1)
+
+
+class OverridesPrimitive(Ksm):
+    """Overrides an operation on shared state, and loses its point."""
+
+    async def hlist_add_head(self, node: Any, item: RmapItem) -> None:
+        node.hlist_add_head(item)
+
+
+class MarkedPrivate(Ksm):
+    """Marks a helper as an override."""
+
+    @override
+    async def _settle_down(self) -> None: ...  # type: ignore[misc]  # this is the mistake
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (OverridesPrivate, "variant mine: OverridesPrivate._nids: _nids is private to the emulated kernel"),
+        (OverridesPrimitive, "hlist_add_head is a primitive of shared state, and may not be overridden"),
+        (MarkedPrivate, "MarkedPrivate._settle_down overrides nothing: no kernel has a function of that name"),
+    ],
+)
+def test_only_seams_may_be_overridden(registered: None, layer: type[Ksm], message: str) -> None:
+    """Private functions and primitives are refused, and so is @override where there is nothing to override."""
+    with pytest.raises(UsageError) as error:
+        kernels.register("mine", layer, origin="here 1.0")
+    assert message in str(error.value)
+
+
+def test_built_in_layers_override_seams_alone() -> None:
+    """What holds for plug-ins holds for the layers of the named kernels, commits undone and mutants."""
+    below = [one for one in Ksm.__mro__ if one is not object]
+    layers = [*(one.layer for one in kernels.VARIANTS.values()), *(one.layer for one in COMMITS.values())]
+    wrong = [
+        f"{cls.__qualname__}.{name}"
+        for layer in layers
+        for cls in layer.__mro__
+        if cls not in below and cls is not object
+        for name, value in vars(cls).items()
+        if not name.startswith("__") and kernels._is_function(value)
+        if any(name in vars(one) for one in below) and mark_of(Ksm, name) not in OVERRIDABLE
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("layer", [Right, OfALaterKernel])

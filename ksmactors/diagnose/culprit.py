@@ -28,6 +28,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.reports import STORES
+from ksmactors.seams import is_passed_over
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.probe import Name, Probe, address_space, name_of, names_of, of_operation, place_of
 
@@ -233,7 +234,7 @@ class Culprit(Observer):
     # -- the functions of the kernel ----------------------------------------------------------------------------------
 
     def _functions(self) -> Functions:
-        """The kernel functions that are running, helpers with an underscore passed over."""
+        """The kernel functions that are running, innermost first. Parts and primitives (`seams`) are passed over."""
         found, frame = [], _getframe(2)
         while frame is not None and frame.f_code.co_name != "_supervised":
             if self._is_kernel_function(frame):
@@ -247,7 +248,7 @@ class Culprit(Observer):
         if known is None:
             name = code.co_name
             known = self._known[code] = (
-                name[0] not in "_<"
+                not is_passed_over(name)
                 and frame.f_globals.get("__name__") in self._modules
                 and hasattr(type(self._kernel), name)
                 and name not in STORES

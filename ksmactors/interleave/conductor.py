@@ -26,6 +26,7 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, STEP_NS, ScheduleOver, Turns
+from ksmactors.seams import is_passed_over
 
 __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]
 
@@ -157,7 +158,7 @@ class Conductor(Turns):
             self._dismiss_audience()
             if failure is not None:
                 self.places = {
-                    a.number: next((name for name in reversed(names) if name[0] not in "_<"), names[-1])
+                    a.number: next((name for name in reversed(names) if not is_passed_over(name)), names[-1])
                     for a in self.actors
                     if a is not self.turn and (names := a.functions())
                 }

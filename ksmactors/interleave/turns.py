@@ -25,7 +25,8 @@ from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Operation
 from ksmactors.interleave.no_switch import NO_SWITCH
-from ksmactors.interleave.observer import Observer, ObserverHub
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.observer_hub import ObserverHub
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Departed, Tape
 

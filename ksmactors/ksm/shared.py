@@ -1,6 +1,6 @@
 """Operations on the state that the actors share: each passes its point, then acts. The algorithms call these.
 
-Their names begin with an underscore so that a finding names the kernel function that called them.
+They are primitives (`seams`): a finding names the kernel function that called them.
 """
 
 from __future__ import annotations

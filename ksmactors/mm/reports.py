@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from ksmactors.errors import Finding
+from ksmactors.seams import is_passed_over
 
 STORES: Final = frozenset({"set_pte", "set_swap_pte", "ptep_set_wrprotect"})
 """Where nobody is to blame for what is stored, but who stores it."""
@@ -19,7 +20,7 @@ def kernel_function() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_name
-        if hasattr(frame.f_locals.get("self"), "kernel_name") and name[0] not in "_<" and name not in STORES:
+        if hasattr(frame.f_locals.get("self"), "kernel_name") and not is_passed_over(name) and name not in STORES:
             return name
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
     return "none"

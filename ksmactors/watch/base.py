@@ -13,6 +13,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import kernel_function
+from ksmactors.seams import is_passed_over
 from ksmactors.watch.probe import Name, Probe, frame_at
 
 __all__ = ["UNLOCK", "Watcher", "culprit", "frame_at", "is_stale", "kernel_function_of", "placed_nodes"]
@@ -73,6 +74,9 @@ class Watcher:
             raise ValueError(f"finding(other={other}): there is no actor of that number")
         return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about, names=names)
 
+    convicts = finding
+    """The former name of `finding`, for watchers of plug-ins."""
+
 
 def mappers_of(kernel: Ksm, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
     """Where a frame is what a process would find: mapped, under migration, or in the swap cache for a swap entry."""
@@ -105,7 +109,7 @@ def kernel_function_of(error: BaseException) -> str:
     names = ["none"]
     for frame, _ in walk_tb(error.__traceback__):
         name = frame.f_code.co_name
-        if hasattr(frame.f_locals.get("self"), "kernel_name") and name[0] not in "_<":
+        if hasattr(frame.f_locals.get("self"), "kernel_name") and not is_passed_over(name):
             names.append(name)
     return names[-1]
 

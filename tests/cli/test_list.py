@@ -120,9 +120,7 @@ def test_a_variant_that_overrides_nothing(capsys: Capsys, monkeypatch: pytest.Mo
     mine = EntryPoint("mine", "tests.test_kernels:Mistake", "ksmactors.variants")
     entries = plugins._entries
     monkeypatch.setattr(plugins, "_entries", lambda group: [mine] if group == "variants" else entries(group))
-    told = (
-        "variant mine: no kernel has a function stable_tree_serach, so Mistake overrides nothing (did you mean stable_"
-    )
+    told = "variant mine: Mistake.stable_tree_serach overrides nothing: no kernel has a function of that name (did you"
     assert main(["list", "variants"]) == 0
     captured = capsys.readouterr()
     assert told in captured.err

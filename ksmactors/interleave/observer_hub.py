@@ -1,0 +1,212 @@
+"""All observers of one schedule in one object, and the point that calls it.
+
+What an observer hears, and when, is in `observer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from sys import _getframe
+from types import FrameType
+from typing import Final, Protocol, cast
+
+from typing_extensions import override
+
+from ksmactors.errors import Finding, KsmActorsError
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
+from ksmactors.interleave.no_switch import NO_SWITCH
+from ksmactors.interleave.observer import Observer, Users
+from ksmactors.seams import PASSED_OVER, is_passed_over
+
+
+class Turns(Protocol):
+    """What the hub needs of `turns.Turns`: the state of a point, and how a schedule fails."""
+
+    turn: Actor
+    _left: int
+    _goal: int
+
+    @property
+    def step(self) -> int: ...
+
+    def _decide(self, op: Operation) -> Awaitable[None]: ...
+
+    def _failed(self, failure: KsmActorsError) -> KsmActorsError: ...
+
+
+class _Point(Protocol):
+    def __call__(self, kind: int, obj: object, field: object = ...) -> Awaitable[None]: ...
+
+
+class ObserverHub(Observer):
+    """All observers of one schedule, as the conductor and the locks see them: one to talk to."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._observers: list[Observer] = []
+        self._told: set[tuple[object, object, int]] = set()
+        self._told_by: Actor | None = None
+        self._told_at = -1
+        """Which fields an actor has used at one step."""
+
+    def join(self, observer: Observer) -> None:
+        """One more listens, from the next operation on."""
+        self._observers.append(observer)
+        for name in _CALLS:
+            told = [getattr(one, name) for one in self._observers if _listens(one, name)]
+            vars(self)[f"_{name}"] = _each(told)
+
+    _did: Callable[[Actor, Operation], None]
+    _accessed: Callable[[Actor, Operation], None]
+    _touched: Callable[[Actor, int, object, object], None]
+    _field: Callable[[Actor, int, object, object], None]
+    _acquired: Callable[[Actor, object, bool, bool], None]
+    _released: Callable[[Actor, object, bool], None]
+    _woke: Callable[[Actor, Actor], None]
+    _spawned: Callable[[Actor | None, Actor], None]
+    _ended: Callable[[Actor], None]
+    _arrived: Callable[[Actor], None]
+
+    def settle(self, actor: Actor) -> None:
+        """Tell what the actor that has the turn has done, before something else is told."""
+        op = actor.op
+        if op is not DONE and op is not NOTHING:
+            actor.op = DONE
+            if op[0] < ACQUIRE:
+                self._tell(self._accessed, actor, op)
+            self._tell(self._did, actor, op)
+        self._arrived(actor)
+
+    def _tell(self, call: Callable[..., None], *what: object) -> None:
+        """A finding of an observer ends the schedule now: nothing that the actor catches can hide it."""
+        try:
+            call(*what)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        self.settle(actor)
+        caller = _getframe(2)
+        while is_passed_over(caller.f_code.co_name) and caller.f_back is not None:
+            caller = caller.f_back
+        actor.doing = actor.place = caller.f_code.co_name
+        actor.step = self._turns.step
+        try:
+            self._touched(actor, kind, obj, field)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
+
+    def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
+        """A field has been read or written: told if it was by one of these users; once, however often an operation
+        does it."""
+        turns, told, access = self._turns, self._told, (obj, field, kind)
+        actor, now = turns.turn, turns.step
+        if now != self._told_at or actor is not self._told_by:
+            self._told_by, self._told_at = actor, now
+            told.clear()
+        elif access in told:
+            return
+        place = users.place(_getframe(2))
+        if place is None:
+            return
+        told.add(access)
+        self.settle(actor)
+        actor.doing = actor.place = place
+        actor.step = now
+        try:
+            self._field(actor, kind, obj, field)
+        except Finding as finding:
+            raise turns._failed(finding) from None
+
+    @override
+    def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
+        self.settle(actor)
+        self._tell(self._acquired, actor, lock, shared, tried)
+        actor.locks += (lock,)
+
+    @override
+    def released(self, actor: Actor, lock: object, shared: bool = False) -> None:
+        self.settle(actor)
+        held = actor.locks
+        actor.locks = held[:-1] if held[-1:] == (lock,) else tuple(one for one in held if one is not lock)
+        self._tell(self._released, actor, lock, shared)
+
+    @override
+    def woke(self, actor: Actor, woken: Actor) -> None:
+        self.settle(actor)
+        self._tell(self._woke, actor, woken)
+
+    @override
+    def spawned(self, actor: Actor | None, child: Actor) -> None:
+        if actor is not None:
+            self.settle(actor)
+        self._tell(self._spawned, actor, child)
+
+    @override
+    def ended(self, actor: Actor) -> None:
+        self.settle(actor)
+        self._tell(self._ended, actor)
+
+    def point(self) -> _Point:
+        """What stands for `Turns.point` while somebody observes: the same, and it tells."""
+        turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
+        every, arrives = did is not _nobody, arrived is not _nobody
+        getframe = cast("Callable[[int], FrameType]", _getframe)
+
+        def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
+            me = turns.turn
+            op = me.op
+            if op is not DONE and op is not NOTHING:
+                me.op = DONE
+                try:
+                    if op[0] < ACQUIRE:
+                        accessed(me, op)
+                    if every:
+                        did(me, op)
+                except Finding as finding:
+                    raise turns._failed(finding) from None
+            if arrives:
+                arrived(me)
+            me.op = op = (kind, obj, field)
+            frame = getframe(1)
+            me.doing = frame.f_code.co_name
+            frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
+            place = frame.f_code.co_name
+            while place[0] == "_" or place in PASSED_OVER:
+                frame = frame.f_back  # type: ignore[assignment]
+                place = frame.f_code.co_name
+            me.place = place
+            left = turns._left - 1
+            turns._left = left
+            me.step = turns._goal - left
+            return NO_SWITCH if left > 0 else turns._decide(op)
+
+        return point
+
+
+_CALLS: Final = ("did", "accessed", "touched", "field", "acquired", "released", "woke", "spawned", "ended", "arrived")
+
+
+def _nobody(*what: object) -> None:
+    """Nobody wants to hear it."""
+
+
+def _listens(observer: Observer, name: str) -> bool:
+    return getattr(type(observer), name) is not getattr(Observer, name)
+
+
+def _each(told: list[Callable[..., None]]) -> Callable[..., None]:
+    """One function for several; a single one is itself, so that it costs no detour."""
+    if len(told) < 2:
+        return told[0] if told else _nobody
+    if len(told) > 2:
+        rest = _each(told[1:])
+        return _each([told[0], rest])
+    first, second = told
+
+    def tell(*what: object) -> None:
+        first(*what)
+        second(*what)
+
+    return tell
