@@ -16,6 +16,7 @@ ROOT = Path(ksmactors.__file__).parent
 STOREYS = (
     ("cli", "__main__"),
     ("campaign", "diagnose"),
+    ("run",),
     ("conformance",),
     ("analysis", "estimate"),
     ("plugins",),
@@ -36,6 +37,7 @@ STOREYS = (
     ("files",),
     ("places",),
     ("errors",),
+    ("seams",),
     ("interruption",),
     ("escaping",),
 )
@@ -43,7 +45,7 @@ STOREYS = (
 
 LEVEL = {part: level for level, storey in enumerate(reversed(STOREYS)) for part in storey}
 
-OUTER = frozenset({"interleave", "actors", "campaign", "diagnose", "cli", "interruption"})
+OUTER = frozenset({"interleave", "actors", "run", "campaign", "diagnose", "cli", "interruption"})
 """The only parts that may know of trio or anyio: the others await what interleave/ offers."""
 
 KERNEL = frozenset({"mm", "ksm", "history", "later"})
@@ -131,7 +133,7 @@ def test_an_import_that_goes_up_is_noticed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_who_knows_of_trio() -> None:
-    """Only interleave/, actors/, campaign/ and cli/ import trio or anyio."""
+    """Only interleave/, actors/, run/, campaign/, diagnose/ and cli/ import trio or anyio."""
     assert imported(lambda part: part not in OUTER, frozenset({"trio", "anyio"})) == []
 
 
@@ -167,3 +169,38 @@ def test_everything_says_what_it_is() -> None:
 def test_folders_are_packages() -> None:
     """Every folder with modules in it is a package."""
     assert [name_of(path) for path in modules() if not (path.parent / "__init__.py").exists()] == []
+
+
+MM_TYPES = frozenset({"address_space", "anon_vma", "frame", "node", "swap_device"})
+"""The structures of mm/ name each other, as those of the kernel do in mm_types.h: the one circle of imports."""
+
+
+def import_graph() -> dict[str, set[str]]:
+    """The modules of the package by dotted name, each with those that it imports, for types alone or not."""
+    paths = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in modules()}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        wanted = set()
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                wanted |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+        graph[name] = (wanted & paths.keys()) - {name}
+    return graph
+
+
+def reaches(graph: dict[str, set[str]], start: str) -> set[str]:
+    """All modules that one imports, directly or not."""
+    seen: set[str] = set()
+    left = [start]
+    while left:
+        for name in graph[left.pop()] - seen:
+            seen.add(name)
+            left.append(name)
+    return seen
+
+
+def test_no_circles() -> None:
+    """No module imports itself by way of others, inside of a folder or across, but for the structures of mm/."""
+    graph = import_graph()
+    circular = {name for name in graph if name in reaches(graph, name)}
+    assert circular == {f"ksmactors.mm.{name}" for name in MM_TYPES}

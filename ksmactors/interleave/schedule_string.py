@@ -45,8 +45,7 @@ TURNS_MAX: Final = 1 << 26
 """Choices in a schedule that are believed: ten times the default step limit. More is damage, and would fill memory."""
 
 TURNS_PER_STEP: Final = 4
-"""Choices in a schedule for each step of its `max_steps`, at most: one at a step, and one where an actor blocks, sleeps
-or ends."""
+"""Choices in a schedule for each step of its `max_steps`, at most: at a step, and where an actor blocks or ends."""
 
 RUNS_MAX: Final = 1 << 23
 """Runs of equal choices that are believed: more than the default step limit has steps."""
@@ -58,8 +57,7 @@ BYTES_MAX: Final = 1 << 26
 """Bytes of the unpacked stream that are believed."""
 
 EXPANSION_MAX: Final = 200
-"""Unpacked bytes for each packed one that are believed. Schedules have two or three; a livelock of two actors that move
-in turn would have a thousand, and is packed less tightly."""
+"""Unpacked bytes for each packed one that are believed. Schedules have two or three, a livelock of two actors more."""
 
 EXPANSION_FREE: Final = 1 << 16
 """Unpacked bytes that are believed however few the packed ones are."""

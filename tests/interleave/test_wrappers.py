@@ -11,7 +11,6 @@ import trio
 
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.strategies.metrics import Metrics
 from ksmactors.interleave.strategies.recording import Recording
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.model import Model, Table
@@ -33,7 +32,7 @@ class TestMetrics:
     def test_numbers(self, perform: Perform) -> None:
         """The numbers are those of the tape."""
         for inner in ("pos", "pct:depth=3,steps=12", "burst"):
-            metrics = Metrics(of=inner)
+            metrics = parse(f"metrics:of={inner}")
             recorded = turns_without_yields(perform, metrics, 5)
             numbers = metrics.concluded()
             order = [chosen for _, chosen in recorded]
@@ -46,7 +45,7 @@ class TestMetrics:
         """Under the default order the last actor waits for all the others; under round robin it waits a round."""
         waited = {}
         for inner in ("default", "round_robin"):
-            metrics = Metrics(of=inner)
+            metrics = parse(f"metrics:of={inner}")
             turns_without_yields(perform, metrics, 0, steps=20)
             waited[inner] = metrics.concluded()["patience"]
 
@@ -62,7 +61,8 @@ class TestMetrics:
 class TestRecording:
     def test_lines(self, perform: Perform) -> None:
         """Each choice is told with who was chosen, what he is about to do, and the others."""
-        recording = Recording(of="round_robin:quantum=2")
+        recording = parse("recording:of=round_robin:quantum=2")
+        assert isinstance(recording, Recording)
         turns_without_yields(perform, recording, 0, actors="ab", steps=3)
 
         assert recording.lines[-2] == "step 4: a reads a, not b reads b"

@@ -15,6 +15,7 @@ from typing_extensions import override
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import told
+from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.wrapper import Wrapper
 
 THE_END: Final = "the end"
@@ -31,9 +32,13 @@ class Determinism(Wrapper):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        if self.inner.warmup_seeds(1):
-            raise UsageError(f"strategy determinism: {self.of} learns from each schedule, so no two are the same")
         self._played: list[list[str]] = []
+
+    @override
+    def wrap(self, inner: Strategy) -> None:
+        super().wrap(inner)
+        if inner.warmup_seeds(1):
+            raise UsageError(f"strategy determinism: {self.of} learns from each schedule, so no two are the same")
 
     @override
     def warmup_seeds(self, seed: int) -> Sequence[int]:

@@ -30,6 +30,7 @@ from ksmactors.interleave.strategies.round_robin import RoundRobin
 from ksmactors.interleave.strategies.starvation import Starvation
 from ksmactors.interleave.strategies.surw import Surw
 from ksmactors.interleave.strategies.urw import Urw
+from ksmactors.interleave.strategies.wrapper import Wrapper
 from ksmactors.parameters import parameters_of
 
 _OWN: Final[tuple[type[Strategy], ...]] = (
@@ -106,7 +107,10 @@ def parse(text: str) -> Strategy:
     cls = STRATEGIES.get(name)
     if cls is None:
         raise UsageError(_unknown(name))
-    return cls(**values_of(text, rest))
+    strategy = cls(**values_of(text, rest))
+    if isinstance(strategy, Wrapper):
+        strategy.wrap(parse(strategy.of))
+    return strategy
 
 
 def dealt(text: str, workloads: int) -> str:

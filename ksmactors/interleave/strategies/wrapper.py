@@ -14,6 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
 from ksmactors.parameters import Str
 
@@ -24,13 +25,18 @@ class Wrapper(Delegating):
     of = Str("portfolio", "the strategy that decides; its text may have parameters, so this comes last")
 
     def __init__(self, **values: Any) -> None:
-        from ksmactors.interleave.strategies.registry import parse  # it knows the wrappers, too
-
         super().__init__(**values)
-        self.inner = parse(self.of)
-        self.wants_profile = self.inner.wants_profile
         self._ready: Sequence[Actor] = ()
         self._current: Actor | None = None
+
+    def wrap(self, inner: Strategy) -> None:
+        """Have `inner`, which the text `of` stands for, decide. `registry.parse` calls this before anything else.
+
+        Raises:
+            UsageError: this wrapper cannot wrap it.
+        """
+        self.inner = inner
+        self.wants_profile = inner.wants_profile
 
     @override
     def warmup_seeds(self, seed: int) -> Sequence[int]:
