@@ -90,9 +90,9 @@ class Search:
 async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> Search:
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
-    Another finding on the way does not count, and ends nothing. Only the watchers of the case watch: they do not
-    change what is played, and the others take time. If none of the first FRUITLESS_MAX campaigns finds it, the others are
-    not run.
+    Another finding on the way does not count, and ends nothing. Only the watchers of the case watch: watchers do not
+    change a schedule, and the others would take time. If none of the first FRUITLESS_MAX campaigns finds the defect,
+    the remaining ones are not run.
     """
     watchers = sorted({signature.partition("/")[0] for signature in (case.signature, *case.also)} & WATCHERS.keys())
     subject, calibration = subject_of(case, watch=",".join(watchers) or "none"), Calibration(run_schedule)

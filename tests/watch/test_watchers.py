@@ -54,7 +54,9 @@ CONVICTED: dict[str, tuple[type[Ksm], Play]] = {
     "rmap/lost_anon_mapping@rmap_walk": (broken.IndexByAddress, moved_and_touched_anew),
     "convergence/pages_unmerged@cmp_and_merge_page": (broken.FindsNoTwins, plays.twins),
     "convergence/merged_for_ever@cmp_and_merge_page": (broken.InsertsNothing, plays.twins),
-    "convergence/half_ksm_page@cmp_and_merge_page": (broken.MakesTheNodeLast, plays.forked_while_merging_beside_an_equal),
+    "convergence/half_ksm_page@cmp_and_merge_page": (
+        broken.MakesTheNodeLast, plays.forked_while_merging_beside_an_equal,
+    ),
     "convergence/ksm_pages_unmerged@cmp_and_merge_page": (broken.MergesNoKsmPages, plays.moved_to_an_equal),
     "offline/node_of_absent_frame@ksm_check_stable_tree": (broken.ChecksNoTrees, plays.memory_goes_offline),
     "offline/used_while_absent@online_pages": (broken.HoldsAFrame, plays.memory_comes_back),
