@@ -123,8 +123,8 @@ def test_register_refuses(registered: None) -> None:
 
 
 def test_every_variant_says_what_it_is() -> None:
-    """`list variants` has a line for each."""
-    assert all(variant.summary for variant in VARIANTS.values())
+    """`list variants` has a line for each that comes with ksmactors; what tests have registered may have none."""
+    assert [one.name for one in VARIANTS.values() if one.origin == kernels.OWN and not one.summary] == []
 
 
 def test_kernels_have_what_later_md_says() -> None:
