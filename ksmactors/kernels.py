@@ -109,7 +109,7 @@ def _check_seam(where: str, function: str, of: type[Ksm]) -> None:
         what = "a primitive of shared state" if mark == "primitive" else "private to the emulated kernel"
         raise UsageError(
             f"{where}: {function} is {what}, and may not be overridden; override the kernel function that calls it "
-            "(`ksmactors list variants --json` has the seams of each)"
+            "(`ksmactors docs kernel-map` says where it is)"
         )
 
 
