@@ -327,6 +327,6 @@ def _shape(turns: list[tuple[int, int]]) -> bytes:
     """A hash over the turns: equal for equal interleavings."""
     try:
         packed = orjson.dumps(turns)
-    except TypeError:  # more than 64 actors: a mask is a longer number than orjson takes
-        packed = json.dumps(turns, separators=(",", ":")).encode()
+    except TypeError:  # more than 64 actors: a mask is a longer number than orjson takes, and decimals take long, too
+        packed = ";".join(f"{mask:x},{points:x}" for mask, points in turns).encode()
     return hashlib.blake2b(packed, digest_size=8).digest()
