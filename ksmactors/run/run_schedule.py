@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from traceback import format_exception, walk_tb

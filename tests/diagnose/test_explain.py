@@ -10,7 +10,7 @@ import trio
 from ksmactors.campaign.corpus import show, subject_of
 from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
-from ksmactors.history.cases import CASES
+from ksmactors.history.cases import CASES, looks_like
 from ksmactors.run.outcome import Explanation, Outcome
 
 
@@ -122,3 +122,11 @@ def test_every_case_is_explained(case: Case) -> None:
     assert explanation is not None
     assert case.name in explanation.looks_like
     assert outcome.finding()["looks_like"] == explanation.looks_like
+
+
+def test_a_known_race_is_recognised_by_its_functions() -> None:
+    """A search that compares a page before its content is there is H1 on the kernels that have it, not on series."""
+    race = "happens_before/data_race@migrate_page_copy+stable_tree_walk"
+    assert [case.name for case in looks_like(race, "", "v6.12")] == ["H1"]
+    assert looks_like(race, "", "series") == []
+    assert looks_like("happens_before/data_race@migrate_page_copy+do_wp_page", "", "v6.12") == []

@@ -65,7 +65,8 @@ def cases_of(commit: Commit) -> list[Case]:
 
 def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
     """The cases whose finding has this signature, and in which the same function broke the same kind of thing; before
-    those that have this signature only now and then; of the same kernel first.
+    those that have this signature only now and then; of the same kernel first. A data race is recognised by its two
+    functions, which its signature has.
 
     What only an older kernel has is not looked for in the one that all of it is repaired in.
     """
@@ -73,7 +74,12 @@ def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
         case
         for case in CASES.values()
         if case.explains(signature)
-        and CULPRITS.get(case.name) == fingerprint
+        and (CULPRITS.get(case.name) == fingerprint or _is_race_of(case, signature, kernel))
         and (case.with_ or case.without or kernel != REPAIRED or case.kernel == kernel)
     )
     return sorted(alike, key=lambda case: (case.signature != signature, case.kernel != kernel))
+
+
+def _is_race_of(case: Case, signature: str, kernel: str) -> bool:
+    """Whether a signature is that of a data race which a case shows as now and then, on a kernel that may have it."""
+    return kernel != REPAIRED and signature in case.also and "/data_race@" in signature
