@@ -45,7 +45,8 @@ def _let_go(_: Any) -> trio.lowlevel.Abort:
 
 @asynccontextmanager
 async def open_task_pool() -> AsyncIterator[TaskPool]:
-    """A troupe for a block; what the block raises comes out as it is, not in a group."""
+    """A task pool for a block. What the block raises comes out as it is, not in a group. Ctrl-C in a task of the pool
+    is Ctrl-C of the block."""
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -55,7 +56,9 @@ async def open_task_pool() -> AsyncIterator[TaskPool]:
                 failure = error
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        if failure is None and group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C while the players left
+        interrupts, others = group.split(KeyboardInterrupt)
+        waiting = interrupts is not None and isinstance(failure, trio.Cancelled)
+        if waiting or (failure is None and others is None):  # the block waited for the task, or the tasks were leaving
             failure = KeyboardInterrupt()
         elif failure is None:
             raise

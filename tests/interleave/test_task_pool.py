@@ -1,4 +1,4 @@
-"""Troupes: tasks that play one part after another."""
+"""Task pools: tasks that run one part after another."""
 
 from __future__ import annotations
 
@@ -109,3 +109,18 @@ def _give(task_pool: TaskPool, played: list[str], name: str) -> None:
         played.append(name)
 
     task_pool.play(part)
+
+
+def test_an_interrupt_in_a_task_is_one_of_the_block() -> None:
+    """Ctrl-C in a task, while the block waits, comes out as KeyboardInterrupt, not as the cancellation of the block."""
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    async def block() -> None:
+        async with open_task_pool() as pool:
+            pool.play(interrupted)
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(block)
