@@ -9,6 +9,7 @@ off until nothing else can be done.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -24,7 +25,7 @@ ROUNDS_MAX: Final = 6
 """How often the order of what came of it is taken again."""
 
 
-class _Counting(Observer):
+class _Counting(Observer, ABC):
     """Hears the operations that an order is made of: accesses, attempts to take something, locks taken and given
     back."""
 
@@ -42,8 +43,9 @@ class _Counting(Observer):
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
         self._add(actor, (READ if shared else RELEASE, lock, ""))
 
+    @abstractmethod
     def _add(self, actor: Actor, op: Operation) -> None:
-        raise NotImplementedError
+        """An actor has done such an operation."""
 
 
 class Order(_Counting):

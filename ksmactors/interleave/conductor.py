@@ -88,7 +88,7 @@ class Conductor(Turns):
         Args:
             name: of the first actor, which the task that awaits this plays.
             main: makes its coroutine.
-            troupe: who plays the others; without it, one that is hired for this schedule alone.
+            task_pool: runs the other actors; without it, a pool is opened for this schedule alone.
 
         Raises:
             trio.Cancelled: a cancel scope around the caller was cancelled before the schedule came to its end.

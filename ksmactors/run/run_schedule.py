@@ -84,7 +84,7 @@ async def run_schedule(
         preparing: what the campaign keeps for the strategy named.
         observing: who is told of each operation.
         on_machine: called with the machine once its watchers are attached.
-        troupe: who plays its actors, as in `Conductor.run`.
+        task_pool: runs its actors, as in `Conductor.run`.
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
         keep: whether the outcome has the schedule string even if nothing went wrong.

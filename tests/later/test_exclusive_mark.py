@@ -7,9 +7,9 @@ import pytest
 from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.anon_exclusive import AnonExclusive
-from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Proc, Stage, perform
+from tests.later.test_layers import merged_while_pinned
 
 KERNEL = "v6.12"
 UNMARKED = ("unshare-on-pin", "fork-copies-pinned", "anon-exclusive")
@@ -26,25 +26,9 @@ async def pinned(s: Stage, proc: Proc, *, dma: bool) -> Frame:
 
 def test_ksmd_counts_the_references_of_a_marked_page() -> None:
     """A pinned page comes back from swap with a read-only, clean entry: it is not merged while it is pinned."""
-
-    async def play(s: Stage) -> None:
-        await s.process("B", 7, 7)
-        await s.scan(3)
-        a = await s.process("A", 7)
-        s.start_swap()
-        pin = await s.kernel.start_io(a.mm, a.start, True)
-        assert isinstance(pin, IoPin)
-        await s.to_swap_cache(a, 0)
-        await s.kernel.wait_on_page_writeback(pin.page)
-        await s.read(a, 0)
-        await s.scan(3)
-        await s.kernel.device_write(pin, s.kernel.contents.token(8))
-        await s.kernel.end_io(pin)
-        await s.quiesce()
-
-    perform(play, kernel=KERNEL)
+    perform(merged_while_pinned, kernel=KERNEL)
     with pytest.raises(Finding) as found:
-        perform(play, kernel=KERNEL, without=UNMARKED)
+        perform(merged_while_pinned, kernel=KERNEL, without=UNMARKED)
     assert found.value.signature == "shadow/lost_write@device_write"
 
 
