@@ -7,12 +7,12 @@ from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SIZE
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.processes import Processes
+from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import part, seam
 
 
-class Swapoff(Processes):
+class Swapoff(MmInternal):
     """try_to_unuse and what it calls."""
 
     @seam
