@@ -30,11 +30,6 @@ class Run:
 def runs(logs: Logs) -> list[Run]:
     """Which runs there are, what was run, and how it ended."""
     rows = logs.rows("""
-        WITH schedules AS (
-            SELECT file, run, seed, schedule, min(line) AS line, max(workload) AS workload, max(kernel) AS kernel,
-                   max(nodes) AS nodes, max(strategy) AS strategy, coalesce(max(steps), max(step)) AS steps,
-                   coalesce(max(choices), 0) AS choices, coalesce(max(verdict), 'unfinished') AS verdict
-            FROM events GROUP BY file, run, seed, schedule)
         SELECT file, run, max(workload), max(kernel), max(nodes), max(strategy),
                count(*), sum(steps), sum(choices), histogram(verdict)
         FROM schedules GROUP BY file, run ORDER BY file, min(line)""")

@@ -1,4 +1,4 @@
-"""Logs in DuckDB: one view, `events`, with a column for every field there is.
+"""Logs in DuckDB: the view `events`, with a column for every field there is, and those of `views`.
 
 Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the
 catalogue; a field that an event does not have is NULL. The database is a temporary file, since a table this wide
@@ -18,12 +18,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
 import orjson
 
 from ksmactors.analysis.reading import LogFile, LogReader, Loss
+from ksmactors.analysis.views import VIEWS
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
@@ -53,6 +54,11 @@ STOP_SECONDS: Final = 0.05
 
 BLOCK: Final = 1_000
 """Rows of an answer that are in memory at once."""
+
+Line: TypeAlias = dict[str, Any]
+"""An event as its line in the log has it, with `file` and the number of the `line`."""
+
+_FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
 
 T = TypeVar("T")
 
@@ -126,6 +132,8 @@ class Logs:
         for path in paths:
             self._read(path)
         self.sql("CREATE VIEW events AS SELECT * FROM lines")
+        for name, query in VIEWS.items():
+            self.sql(f"CREATE VIEW {name} AS {query}")
 
     def _read(self, path: str) -> None:
         reader = LogReader(path)
@@ -181,6 +189,14 @@ class Logs:
     def _blocks(self, result: Any) -> Iterator[list[tuple[Any, ...]]]:
         while rows := self._interruptible(lambda: result.fetchmany(BLOCK)):
             yield rows
+
+    def lines(self, condition: str = "true", *values: object) -> Iterator[Line]:
+        """The events for which a condition holds, in the order of the logs, as their lines in the log have them."""
+        stream = self.stream(f"SELECT * FROM events WHERE {condition}", *values)
+        for block in stream.blocks:
+            for values_ in block:
+                row = dict(zip(stream.columns, values_, strict=True))
+                yield {key: row[key] for key in ("file", "line", *ALWAYS, *_FIELDS.get(row["event"], ()))}
 
     def _interruptible(self, work: Callable[[], T]) -> T:
         """Have DuckDB work in a thread of its own: it does not look whether somebody pressed Ctrl-C.
