@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
-import orjson
 
 from ksmactors.analysis.reading import LogFile, LogReader, Loss
 from ksmactors.analysis.views import VIEWS
@@ -136,16 +135,17 @@ class Logs:
             self.sql(f"CREATE VIEW {name} AS {query}")
 
     def _read(self, path: str) -> None:
+        """Load a log; while DuckDB takes in one chunk of it, the next one is read."""
         reader = LogReader(path)
-        chunk = bytearray()
-        for number, event in reader.events():
-            event["line"] = number
-            chunk += orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        chunk, loading = bytearray(), self._worker.submit(lambda: None)
+        for event in reader.events():
+            chunk += event
             if len(chunk) > CHUNK:
-                self._load(path, chunk)
-                chunk.clear()
+                self._await(loading)
+                loading, chunk = self._worker.submit(self._load, path, chunk), bytearray()
+        self._await(loading)
         if chunk:
-            self._load(path, chunk)
+            self._await(self._worker.submit(self._load, path, chunk))
         file, losses = reader.result()
         self.files.append(file)
         self.losses.extend(losses)
@@ -161,11 +161,11 @@ class Logs:
         try:
             with os.fdopen(os.dup(fd), "wb") as file:
                 file.write(chunk)
-            self.sql(
+            self._database.execute(
                 f"INSERT INTO lines SELECT ?, * FROM read_json(?, format = 'newline_delimited', columns = {{{types}}}, "
                 "maximum_object_size = 16777216)",
-                escaped(path), f"/proc/self/fd/{fd}",
-            )  # fmt: skip
+                [escaped(path), f"/proc/self/fd/{fd}"],
+            )
         finally:
             os.close(fd)
 
@@ -204,8 +204,17 @@ class Logs:
         Raises:
             SqlError: DuckDB refuses, in its words.
         """
+        return self._await(self._worker.submit(work))
+
+    @staticmethod
+    def _await(work: Future[T]) -> T:
+        """What DuckDB's thread has done.
+
+        Raises:
+            SqlError: DuckDB refuses, in its words.
+        """
         try:
-            return self._worker.submit(work).result()
+            return work.result()
         except (duckdb.Error, UnicodeError, OverflowError, ValueError) as error:
             raise SqlError(f"SQL: {_one_line(str(error))}") from error
 
