@@ -20,7 +20,7 @@ import orjson
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.catalogue import CATALOGUE
-from ksmactors.events.trace import Record
+from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node", "level")
 """The keys of every line, in their order; an event's own fields follow. No event may have a field of such a name."""
@@ -39,6 +39,14 @@ class Labels(Protocol):
     def cpu(self) -> int: ...
     @property
     def node(self) -> int: ...
+
+
+class Log(Protocol):
+    """Where the events of schedules go: a `LogWriter` or an `EventList`."""
+
+    def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> Sink:
+        """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
+        ...
 
 
 class Form(Protocol):
@@ -177,6 +185,28 @@ class LogSink:
         for actor in self._actors[len(self._bound) :]:
             logger = self._base.bind(actor=actor.name, cpu=actor.cpu, node=actor.node)
             self._bound.append({level: getattr(logger, level) for level in LEVELS})
+
+
+class EventList:
+    """The events of schedules as values, each with the keys of a log line: for what is made of them in this process."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> Sink:
+        """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
+
+        def keep(records: list[Record]) -> None:
+            for code, step, now, number, *values in records:
+                level, name, fields = _RENDERED[code]
+                actor = actors[number]
+                self.events.append(
+                    {"event": name, "run": run, "seed": seed, "schedule": schedule, "step": step, "now": now,
+                     "actor": actor.name, "cpu": actor.cpu, "node": actor.node, "level": level,
+                     **dict(zip(fields, values, strict=True))}
+                )  # fmt: skip
+
+        return keep
 
 
 def open_log(path: str) -> LogWriter:
