@@ -327,6 +327,14 @@ PAGE_REFERENCES: Final = _event(
 TREE_INSERTED: Final = _event("tree.inserted", "debug", "An entry was linked into a tree.", *ENTRY)
 TREE_ERASED: Final = _event("tree.erased", "debug", "An entry was taken out of a tree.", *ENTRY)
 TREE_RESET: Final = _event("tree.reset", "debug", "An unstable tree was thrown away: a scan begins.", TREE, TREE_NID)
+KSM_COUNTERS: Final = _event(
+    "ksm.counters", "debug", "The counters of KSM changed.",
+    Field("pages_shared", "int", "pages", "stable nodes with a mapping"),
+    Field("pages_sharing", "int", "pages", "further mappings of these"),
+    Field("pages_unshared", "int", "pages", "rmap_items in unstable trees"),
+    Field("rmap_items", "int", "", "all rmap_items; what is in none of the others is volatile"),
+    Field("migrate_nodes", "int", "", "stable nodes on migrate_nodes"),
+)  # fmt: skip
 NODE_LISTED: Final = _event(
     "stable_node.listed", "debug", "A stable node came onto migrate_nodes.", NODE, KPFN, NID, TREE_NID
 )

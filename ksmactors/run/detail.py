@@ -43,10 +43,14 @@ class DetailObserver(Observer):
         """By holder and lock: since when it is held, and how long the holder had waited for it."""
         self._places: dict[Actor, str] = {}
         self._gone: Actor | None = None
+        self._kernel: dict[str, Any] | None = None
+        """The global variables of mm/ksm.c, by name: read here, no access to them is told."""
+        self._counters: tuple[int, ...] = ()
 
     def attach(self, machine: Machine) -> None:
         """Listen to changes of pages and trees too."""
         _Structures(machine.kernel, self._trace)
+        self._kernel = vars(machine.kernel)
 
     @property
     def _now(self) -> int:
@@ -61,6 +65,10 @@ class DetailObserver(Observer):
         if self._places.get(actor) != place:
             self._places[actor] = place
             self._detail(ev.FUNCTION_ENTERED, place, _told(op))
+        if self._kernel is not None:
+            self._count(self._kernel)
+        if actor in self._blocked:
+            self._awake(actor, None)
         if self._waits and actor in self._waits and self._waits[actor][0] is not obj:
             del self._waits[actor]
         if kind == WRITE and isinstance(obj, Frame):
@@ -68,6 +76,15 @@ class DetailObserver(Observer):
                 self._detail(ev.PAGE_REFERENCES, obj.pfn, obj.nid, obj.refcount, place)
             elif field == "mapping":
                 self._detail(ev.PAGE_MAPPING, obj.pfn, obj.nid, *_mapping_of(obj))
+
+    def _count(self, kernel: dict[str, Any]) -> None:
+        counters = (
+            kernel["ksm_pages_shared"], kernel["ksm_pages_sharing"], kernel["ksm_pages_unshared"],
+            kernel["ksm_rmap_items"], len(kernel["migrate_nodes"]),
+        )  # fmt: skip
+        if counters != self._counters:
+            self._counters = counters
+            self._detail(ev.KSM_COUNTERS, *counters)
 
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
