@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ksmactors.events.races import RACES, Race
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -22,13 +24,24 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of event. `level` is debug, info, warning or error."""
+    """One kind of event. `level` is debug, info, warning or error.
+
+    `derived` are the last of its `fields`: they follow from the kind and the others, so they are in log lines and not in
+    records. `race` says how.
+    """
 
     code: int
     name: str
     level: str
     summary: str
     fields: tuple[Field, ...]
+    derived: int = 0
+    race: Race | None = None
+
+    @property
+    def recorded(self) -> tuple[Field, ...]:
+        """The fields that a record has."""
+        return self.fields[: len(self.fields) - self.derived]
 
 
 CATALOGUE: Final[list[Event]] = []
@@ -52,15 +65,21 @@ def _event(name: str, level: str, summary: str, *fields: Field) -> int:
 
 
 def _race(kind: str, summary: str) -> int:
-    return _event(
-        f"race.{kind}", "info", summary,
-        Field("winner", "str", "", "the actor that got there first"),
+    race = RACES[kind]
+    said = f"{race.winner}; `unknown`: {race.unknown}" if race.unknown else race.winner
+    fields = (
+        Field("winner", "str", "", said),
         Field("loser", "str", "", "the actor that must try again or give up"),
         Field("tree", "str|null", "", "stable, unstable or null"),
         Field("tree_nid", "int", "node", "index of the tree, -1 if none"),
         Field("page_nid", "int", "node", "where the page is, -1 if unknown"),
         Field("kpfn", "int", "page frame number", "the page fought for, -1 if unknown"),
-    )  # fmt: skip
+        Field("object", "str", "", "what they met over"),
+        Field("cost", "str", "", f"`{race.cost}`: {race.meaning}"),
+    )
+    code = len(CATALOGUE)
+    CATALOGUE.append(Event(code, f"race.{kind}", "info", summary, fields, 2, race))
+    return code
 
 
 # -- the emulator's own -----------------------------------------------------------------------------------------
@@ -236,11 +255,15 @@ RACE_MIGRATION_BUSY: Final = _race(
 RACE_MIGRATION_LOCKED: Final = _race("migration_locked", "A migration found the page locked.")
 RACE_UNSTABLE_GONE: Final = _race("unstable_gone", "A page in the unstable tree was gone when a search met it.")
 RACE_UNSTABLE_MOVED: Final = _race("unstable_moved", "An equal page in the unstable tree had moved to another node.")
-RACE_NODE_MISPLACED: Final = _race("node_misplaced", "A search met an equal KSM page that had been moved away from the tree's node.")  # fmt: skip
+RACE_NODE_MISPLACED: Final = _race(
+    "node_misplaced", "A search met an equal KSM page that had been moved away from the tree's node."
+)
 RACE_NODE_COLLIDED: Final = _race("node_collided", "A moved KSM page met an equal one on its new node.")
 RACE_MM_EXITED: Final = _race("mm_exited", "An address space exited before ksmd got to its page.")
 RACE_VMA_GONE: Final = _race("vma_gone", "A mapping went, or lost its advice, before ksmd got to its page.")
-RACE_INSERT_LOST: Final = _race("insert_lost", "An equal page had come into the stable tree before a new one was inserted.")  # fmt: skip
+RACE_INSERT_LOST: Final = _race(
+    "insert_lost", "An equal page had come into the stable tree before a new one was inserted."
+)
 MLOCK: Final = _event(
     "mlock", "info", "A range is to stay in memory, or no longer.", MM, ADDRESS,
     Field("pages", "int", "pages", "how many"), Field("on", "bool", "", "mlock, not munlock"), ERR,
@@ -258,7 +281,7 @@ SHARED: Final = Field("shared", "bool", "", "taken for read, together with other
 FUNCTION: Final = Field("function", "str", "", "the kernel function it happens in, empty if none is known")
 HELD: Final = Field("held", "int", "ns", "virtual time for which it was held")
 WAITED: Final = Field("waited", "int", "ns", "virtual time for which the actor had waited for it")
-TREE: Final = Field("tree", "str", "", "stable or unstable")
+TREE: Final = Field("tree", "str|null", "", "stable or unstable")
 ENTRY: Final = (
     TREE, TREE_NID,
     Field("stable_node", "int", "", "number of the stable_node that is the entry, -1 if it is none"),

@@ -91,6 +91,8 @@ class DetailedTrace(Trace):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._all: list[Record] = []
+        self.knows_better: Callable[[Record], Record] = lambda record: record
+        """Called with each record before the sinks get it: who observes may know what the kernel cannot."""
 
     def detail(self, code: int, *fields: Any) -> None:
         """Record an event of detail for the sinks alone."""
@@ -100,7 +102,7 @@ class DetailedTrace(Trace):
 
     @override
     def emit(self, code: int, *fields: Any) -> None:
-        self._all.append((code, *self.clock.stamp(), *fields))
+        self._all.append(self.knows_better((code, *self.clock.stamp(), *fields)))
         super().emit(code, *fields)
 
     @override

@@ -6,12 +6,14 @@ schedule is the same with it and without it, and its events are in no digest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
-from ksmactors.events.trace import DetailedTrace
+from ksmactors.events.check import HEAD
+from ksmactors.events.trace import DetailedTrace, Record
 from ksmactors.interleave.actor import START, WRITE, YIELD, Actor, Operation, running_functions
 from ksmactors.interleave.labels import told
 from ksmactors.interleave.observer import Observer
@@ -24,6 +26,14 @@ from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.seams import is_passed_over
 from ksmactors.watch.probe import frame_at
+
+_BY_REFERENCE: Final = (ev.RACE_PAGE_PINNED, ev.RACE_MIGRATION_BUSY)
+"""Races whose winner the kernel takes for the actor that took the last reference, which may be the loser."""
+
+_BY_CHANGE: Final = (
+    *_BY_REFERENCE, ev.RACE_CHECKSUM_CHANGED, ev.RACE_CONTENT_CHANGED, ev.RACE_UNSTABLE_MOVED,
+)  # fmt: skip
+"""Races that somebody has won by changing the page that they name."""
 
 _NONE: Final = -1
 """Stands for the number of an object that there is not."""
@@ -43,13 +53,17 @@ class DetailObserver(Observer):
         """By holder and lock: since when it is held, and how long the holder had waited for it."""
         self._places: dict[Actor, str] = {}
         self._gone: Actor | None = None
+        self._last: dict[int, tuple[str, str]] = {}
+        """By page, the actors that changed it last: the very last, and the last other one (empty if there is none)."""
+        trace.knows_better = self._with_winner
         self._kernel: dict[str, Any] | None = None
         """The global variables of mm/ksm.c, by name: read here, no access to them is told."""
         self._counters: tuple[int, ...] = ()
 
     def attach(self, machine: Machine) -> None:
         """Listen to changes of pages and trees too."""
-        _Structures(machine.kernel, self._trace)
+        structures = _Structures(machine.kernel, self._trace)
+        structures.on_page = lambda pfn: self._changed(machine.conductor.turn, pfn)
         self._kernel = vars(machine.kernel)
 
     @property
@@ -72,10 +86,29 @@ class DetailObserver(Observer):
         if self._waits and actor in self._waits and self._waits[actor][0] is not obj:
             del self._waits[actor]
         if kind == WRITE and isinstance(obj, Frame):
+            self._changed(actor, obj.pfn)
             if field == "refcount":
                 self._detail(ev.PAGE_REFERENCES, obj.pfn, obj.nid, obj.refcount, place)
             elif field == "mapping":
                 self._detail(ev.PAGE_MAPPING, obj.pfn, obj.nid, *_mapping_of(obj))
+
+    def _changed(self, actor: Actor, pfn: int) -> None:
+        """An actor has changed a page: its references, mapping or content, or an entry that maps it."""
+        last, _ = self._last.get(pfn, ("", ""))
+        if actor.name != last:
+            self._last[pfn] = actor.name, last
+
+    def _with_winner(self, record: Record) -> Record:
+        """A race with its winner, where the kernel does not know it or takes the loser for it: the other actor that was
+        the last to change the page."""
+        code = record[0]
+        if code not in _BY_CHANGE:
+            return record
+        head, (winner, loser, *rest) = record[:HEAD], record[HEAD:]
+        if winner != "unknown" and (winner != loser or code not in _BY_REFERENCE):
+            return record
+        last, other = self._last.get(rest[-1], ("", ""))
+        return *head, (other if last == loser else last) or winner, loser, *rest
 
     def _count(self, kernel: dict[str, Any]) -> None:
         counters = (
@@ -159,6 +192,8 @@ class _Structures:
     def __init__(self, kernel: Ksm, trace: DetailedTrace) -> None:
         self._kernel = kernel
         self._detail = trace.detail
+        self.on_page: Callable[[int], None] = lambda _: None
+        """Called with each page whose mappings change."""
         kernel.pte_listeners.append(self._pte_changed)
         for news, code in (("listed", ev.NODE_LISTED), ("unlisted", ev.NODE_UNLISTED), ("freed", ev.NODE_FREED)):
             kernel.node_listeners[news].append(self._teller(code))
@@ -177,6 +212,9 @@ class _Structures:
     def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, after: Pte | None) -> None:
         was = before.frame if before is not None and not before.migration else None
         now = after.frame if after is not None and not after.migration else None
+        for page in (was, now):
+            if page is not None:
+                self.on_page(page.pfn)
         if before is not None and was is not None and was is now:
             assert after is not None
             if before.write != after.write:

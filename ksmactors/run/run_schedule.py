@@ -281,7 +281,7 @@ def _rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]
     """What the person's form takes: the level, and the keys of a log line."""
     code, step, now, number, *values = record
     event = ev.CATALOGUE[code]
-    fields = dict(zip((field.name for field in event.fields), values, strict=True))
+    fields = dict(zip((field.name for field in event.recorded), values, strict=True))
     return event.level, {"event": event.name, "step": step, "now": now, "actor": actors[number].name, **fields}
 
 
