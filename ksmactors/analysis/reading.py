@@ -45,6 +45,7 @@ _INT_END: Final = 1 << 63
 
 _FIELDS: Final[dict[str, type]] = {
     "level": str,
+    "timestamp": str,
     **{
         field.name: {"int": int, "bool": bool, "str": str, "str|null": str}[field.type]
         for event in CATALOGUE

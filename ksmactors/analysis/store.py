@@ -30,7 +30,7 @@ from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import ALWAYS
 
 _TYPES: Final = {"int": "BIGINT", "bool": "BOOLEAN", "str": "VARCHAR", "str|null": "VARCHAR"}
-_TEXT: Final = ("event", "run", "actor", "level")
+_TEXT: Final = ("event", "run", "timestamp", "actor", "level")
 
 COLUMNS: Final[dict[str, str]] = {
     **{key: "VARCHAR" if key in _TEXT else "BIGINT" for key in ALWAYS},
