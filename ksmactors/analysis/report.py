@@ -110,9 +110,14 @@ def _tables(report: Report, console: Console) -> None:
             for pair in sorted(report.race_pairs, key=_count, reverse=True)
         ],
     )  # fmt: skip
+    detailed = any(lock.held is not None for lock in report.lock_kinds)
     _table(
-        console, "Locks found taken", ("kind of lock", "times", "locks", "waiting actors"),
-        [(lock.kind, lock.waits, lock.locks, lock.waiters) for lock in report.lock_kinds],
+        console, "Locks" if detailed else "Locks found taken",
+        ("kind of lock", "found taken", "locks", "waiting actors", *(("waited, ns", "held, ns") if detailed else ())),
+        [
+            (lock.kind, lock.waits, lock.locks, lock.waiters, *((lock.waited, lock.held) if detailed else ()))
+            for lock in report.lock_kinds
+        ],
     )  # fmt: skip
     _table(
         console, "Who waited for whom", ("lock", "waiting", "holding", "times"),

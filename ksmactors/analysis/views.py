@@ -15,7 +15,7 @@ VIEWS: Final[dict[str, str]] = {
         SELECT {_WHERE}, substr(event, 6) AS kind, winner, loser, tree, tree_nid, page_nid, kpfn
         FROM events WHERE event LIKE 'race.%'""",
     "locks": f"""
-        SELECT {_WHERE}, event, lock, regexp_replace(lock, ' of .*$| \\d+$', '') AS kind, actor, holder
+        SELECT {_WHERE}, event, lock, regexp_replace(lock, ' of .*$| \\d+$', '') AS kind, actor, holder, waited, held
         FROM events WHERE lock IS NOT NULL""",
     "pages": f"""
         SELECT {_WHERE}, event, actor, coalesce(kpfn, pfn) AS pfn, coalesce(old_pfn, other_kpfn) AS old_pfn,
