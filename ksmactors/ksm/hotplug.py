@@ -11,7 +11,7 @@ from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.keyhole import Keyhole
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.memory_hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
+from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
 from ksmactors.seams import part, seam
 
 

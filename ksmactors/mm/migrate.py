@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from typing_extensions import override
-
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
+from ksmactors.mm.fault import Faults
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
-from ksmactors.mm.reports import misuse
 from ksmactors.seams import part, seam
 
 PASSES: Final = 10
@@ -25,10 +22,9 @@ PASSES: Final = 10
 FORCE_AFTER: Final = 2
 
 
-class Migration(MmInternal):
+class Migration(Faults):
     """Migration of single pages, as move_pages and compaction ask for it. Never takes ksm_thread_mutex."""
 
-    @override
     def movable_frames(self, nid: int) -> list[Frame]:
         """The frames of a node that a compaction scan would try to isolate, by frame number."""
         frames = self.nodes[nid].frames
@@ -111,7 +107,28 @@ class Migration(MmInternal):
         await page.put()
         return await self.migrate_pages(page, nid) if isolated else -EBUSY
 
-    @override
+    @seam
+    async def isolate_lru_page(self, page: Frame) -> bool:
+        """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
+        await self.conductor.point(WRITE, page, "lru")
+        if not page.lru:
+            return False
+        self.conductor.touch(RELEASE, page, "refcount")
+        page.lru = False
+        page.refcount += 1
+        return True
+
+    @seam
+    async def putback_lru_page(self, page: Frame) -> None:
+        """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
+
+        So a page that nobody else has is not freed before the batch is drained.
+        """
+        await self.conductor.point(WRITE, page, "lru")
+        self.lru_cache_add(page)
+        await page.put()
+
+    @seam
     async def migrate_pages(self, page: Frame, nid: int, *, exactly: bool = True) -> int:
         """Migrate an isolated page to a node, or unless `exactly` to the next that has room: 0, -ENOMEM, or -EAGAIN
         after ten passes. Drops the isolation."""
@@ -301,33 +318,3 @@ class Migration(MmInternal):
         reclaim that meets the page puts it right.
         """
         new.change_mapcount(1)
-
-    @override
-    def migration_entry_to_page(self, pte: Pte) -> Frame:
-        """The page that a migration entry names. It is locked for as long as the entry exists, or the entry has been
-        left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
-        if pte.frame.owner is None:
-            message = f"a migration entry names pfn {pte.frame.pfn}, which is not locked"
-            raise misuse("stranded_migration_entry", message, pte.frame)
-        return pte.frame
-
-    @override
-    async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:
-        """Wait until the page that a migration entry names is unlocked (v3.9). The caller looks again.
-
-        Takes a reference on the page for as long as it waits, which can make that migration back off.
-        """
-        await mm.page_table_lock.lock()
-        pte = mm.ptes.get(address)
-        if pte is None or not pte.migration:
-            await mm.page_table_lock.unlock()
-            return
-        page = self.migration_entry_to_page(pte)
-        self.emit(ev.MIGRATION_ENTRY_WAIT, mm.name, address, page.pfn)
-        got = await page.get_unless_zero()
-        await mm.page_table_lock.unlock()
-        if not got:
-            await self.conductor.relax(page)
-            return
-        await page.wait_unlocked()
-        await page.put()

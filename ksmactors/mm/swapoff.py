@@ -7,12 +7,12 @@ from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SIZE
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
+from ksmactors.mm.processes import Processes
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import part, seam
 
 
-class Swapoff(MmInternal):
+class Swapoff(Processes):
     """try_to_unuse and what it calls."""
 
     @seam

@@ -1,33 +1,56 @@
-"""Page allocation: the frames of all nodes, by preference and fallback (mm/page_alloc.c)."""
+"""Allocation: the machine's nodes, frames by preference and fallback (mm/page_alloc.c)."""
 
 from __future__ import annotations
 
-from typing_extensions import override
+from collections.abc import Callable
+from typing import Final
 
 from ksmactors.errors import Finding, UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE, YIELD
+from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.internal import MmInternal
+from ksmactors.mm.hooks import KsmHooks, MemoryObserver, PteListener
 from ksmactors.mm.node import Node
 from ksmactors.mm.reports import kernel_function, lifetime
-from ksmactors.seams import part
+from ksmactors.seams import part, seam
 
 
-class PageAllocator(MmInternal):
-    """alloc_page and what becomes of a frame whose last reference has gone."""
+def never(kind: str) -> bool:  # noqa: ARG001  # what stands here when faults are injected wants to know
+    """Nothing goes wrong that need not."""
+    return False
+
+
+class Allocation(KsmHooks):
+    """The bottom of the kernel: what it runs on, and its memory.
+
+    `memory_epoch` counts the changes by which a page that ksmd has looked at could look different now (writes,
+    zaps, migrations, new mappings); `ksm_epoch` those by which a stable tree could have a stale or misplaced
+    entry. While they stand still, an index by content tells what a walk of the tree would find.
+    """
 
     frame_class: type[Frame] = Frame
 
     def __init__(self, hardware: Hardware) -> None:
-        nodes, frames_per_node = hardware.nodes, hardware.frames_per_node
+        conductor, trace, nodes, frames_per_node = (
+            hardware.conductor, hardware.trace, hardware.nodes, hardware.frames_per_node,
+        )  # fmt: skip
         if nodes < 1:
             raise UsageError(f"a machine has at least 1 node, not {nodes}")
-        super().__init__(hardware)
+        self.conductor = conductor
+        self.trace = trace
+        self.emit = trace.emit
+        self.inject: Callable[[str], bool] = never
+        """Asked wherever something may fail for no reason of ours: whether it does, this time."""
+        self.contents = Contents()
+        self.observers: list[MemoryObserver] = []
+        self.pte_listeners: list[PteListener] = []
+        self.memory_epoch = 0
+        self.ksm_epoch = 0
         self.nodes = [
             Node(
-                self.conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self.frame_freed,
+                conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self.frame_freed,
                 self.frame_class,
             )
             for nid in range(nodes)
@@ -36,9 +59,9 @@ class PageAllocator(MmInternal):
         zero_page = self.nodes[0].take()
         if zero_page is None:
             raise UsageError("a node needs at least one frame")
-        self.zero_page = zero_page
+        self.zero_page: Final = zero_page
 
-    @override
+    @seam
     async def alloc_page(self, nid: int, *, exactly: bool = False) -> Frame | None:
         """alloc_page_vma: a frame of zeros with one reference, from `nid` or, unless `exactly`, the next nodes.
 
@@ -55,7 +78,7 @@ class PageAllocator(MmInternal):
                 return frame
         return None
 
-    @override
+    @seam
     async def trylock_page(self, page: Frame) -> bool:
         """trylock_page; somebody else may have had the lock for just that instant."""
         return not self.inject("trylock") and await page.trylock()

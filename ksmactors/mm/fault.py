@@ -1,24 +1,85 @@
-"""Page faults, and the walks over ranges of page tables at fork and munmap (mm/memory.c)."""
+"""Page faults: first touch, copy on write, swap-in, waiting for a migration (mm/memory.c)."""
 
 from __future__ import annotations
-
-from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
+from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
+from ksmactors.mm.rmap import Rmap
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
 
-class Memory(MmInternal):
-    """handle_mm_fault and what it calls, copy_page_range, zap_page_range. Faults of one address space run concurrently:
-    mmap_sem is shared."""
+def fault_errno(result: int) -> int:
+    """What the VM_FAULT_ bits of a fault mean to who wanted the page: 0, -EIO or -ENOMEM."""
+    if result & VM_FAULT_SIGBUS:
+        return -EIO
+    return -ENOMEM if result & VM_FAULT_OOM else 0
 
-    @override
+
+class Faults(Rmap):
+    """handle_mm_fault and what it calls. Faults of one address space run concurrently: mmap_sem is shared."""
+
+    @seam
+    async def fault(self, mm: AddressSpace, address: int, write: bool) -> int:
+        """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV), -EIO (SIGBUS: the
+        page could not be read back from swap) or -ENOMEM."""
+        await mm.down_read()
+        self.conductor.touch(READ, mm, "vmas")
+        vma = mm.vma_at(address)
+        result = await self.handle_mm_fault(mm, vma, address, write) if vma is not None else 0
+        await mm.up_read()
+        if vma is None:
+            return -EFAULT
+        return fault_errno(result)
+
+    @seam
+    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
+        """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
+        write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
+        (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
+
+        mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
+        """
+        await mm.down_read()
+        result: Frame | int = -EFAULT
+        while (vma := mm.vma_at(address)) is not None:
+            page = await self.follow_page(mm, address, write=write, zero=not write, pin=pin)
+            if page is not None:
+                result = page
+                break
+            if self.conductor.turn.signal_pending:
+                result = -ERESTARTSYS
+                break
+            error = fault_errno(await self.faultin_page(mm, vma, address, write, pin))
+            if error:
+                result = error
+                break
+        await mm.up_read()
+        return result
+
+    @seam
+    async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
+        """The fault of get_user_pages at a page that it could not follow: VM_FAULT_ bits. mmap_sem is held."""
+        return await self.handle_mm_fault(mm, vma, address, write)
+
+    @seam
+    async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
+        """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.7 there is no difference.
+
+        `unpin_user_page` ends it. What takes a plain reference only, such as vmsplice, calls `get_user_pages`, and ends
+        with a put.
+        """
+        return await self.get_user_pages(mm, address, write, pin=True)
+
+    @seam
+    async def unpin_user_page(self, page: Frame) -> None:
+        """End a pin that `pin_user_pages` has made."""
+        await page.put()
+
+    @seam
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
         vma.must_be_alive()
@@ -61,6 +122,8 @@ class Memory(MmInternal):
         self.emit(ev.DO_ANONYMOUS_PAGE, mm.name, address, page.pfn, page.nid)
         await mm.page_table_lock.unlock()
         return 0
+
+    # -- swap ---------------------------------------------------------------------------------------------------
 
     @seam
     async def do_swap_page(self, mm: AddressSpace, vma: Vma, address: int, slot: SwapSlot, write: bool) -> int:
@@ -144,7 +207,7 @@ class Memory(MmInternal):
         """Whether there is no entry at an address. The page table lock is held."""
         return address not in mm.ptes and address not in mm.swap_ptes
 
-    @override
+    @seam
     def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
         """Whether `page` may still be mapped: the entry names the same slot as before. The page table lock is held."""
         return mm.swap_ptes.get(address) is slot
@@ -246,81 +309,3 @@ class Memory(MmInternal):
     @seam
     async def page_was_copied(self, old: Frame) -> None:
         """A write fault has mapped a copy in the place of a page, which still has the reference of that mapping."""
-
-    # -- walks over ranges -----------------------------------------------------------------------------
-
-    @override
-    async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> int:
-        """Copy the entries of one vma: 0 or -ENOMEM. Of a vma without an anon_vma nothing is copied: a fault finds the
-        same zero page again."""
-        if vma.anon_vma is None:
-            return 0
-        failed = 0
-        self.memory_epoch += 1
-        await mm.page_table_lock.lock()
-        await oldmm.page_table_lock.lock()
-        for address in range(vma.start, vma.end, PAGE_SIZE):
-            failed = await self.copy_one_pte(mm, oldmm, vma, address)
-            if failed:
-                break
-            if address in mm.ptes or address in mm.swap_ptes:
-                for observer in self.observers:
-                    observer.copied(mm, oldmm, address)
-        await oldmm.page_table_lock.unlock()
-        await mm.page_table_lock.unlock()
-        return failed
-
-    @seam
-    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
-        """Copy the entry at an address of a vma of `oldmm`, if there is one: 0 or -ENOMEM. A writable one becomes
-        read-only on both sides, swap and migration entries are copied. Both page table locks are held."""
-        pte, slot = oldmm.ptes.get(address), oldmm.swap_ptes.get(address)
-        if pte is not None:
-            await self._copy_pte_of_frame(mm, oldmm, address, pte)
-        elif slot is not None:
-            await self.swap_duplicate(slot)
-            await self.set_swap_pte(mm, address, slot)
-        return 0
-
-    async def _copy_pte_of_frame(self, mm: AddressSpace, oldmm: AddressSpace, address: int, pte: Pte) -> None:
-        if pte.write:
-            pte = await self.ptep_set_wrprotect(oldmm, address)
-        if not pte.migration and pte.frame is not self.zero_page:
-            await pte.frame.get()
-            pte.frame.change_mapcount(1)
-        await self.set_pte(mm, address, pte)
-
-    @override
-    async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
-        """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
-        self.lru_add_drain()
-        gone: list[Frame] = []
-        await mm.page_table_lock.lock()
-        for address in range(start, end, step):
-            pte = mm.ptes.get(address)
-            if pte is None:
-                if address in mm.swap_ptes:
-                    await self.zap_swap_pte(mm, address)
-                continue
-            await self.set_pte(mm, address, None)
-            self.memory_epoch += 1
-            for observer in self.observers:
-                observer.zapped(mm, address)
-            if pte.migration:
-                self.migration_entry_to_page(pte)
-            elif pte.frame is not self.zero_page:
-                self.page_remove_rmap(pte.frame)
-                gone.append(pte.frame)
-        await mm.page_table_lock.unlock()
-        for page in gone:
-            await self.free_swap_cache(page)
-            await page.put()
-
-    @seam
-    async def zap_swap_pte(self, mm: AddressSpace, address: int) -> None:
-        """Empty a swap entry. The page table lock is held."""
-        slot = mm.swap_ptes[address]
-        await self.set_swap_pte(mm, address, None)
-        for observer in self.observers:
-            observer.zapped(mm, address)
-        await self.free_swap_and_cache(slot)
