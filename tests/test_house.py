@@ -41,6 +41,7 @@ STOREYS = (
     ("files",),
     ("places",),
     ("errors",),
+    ("call_stack",),
     ("seams",),
     ("interruption",),
     ("escaping",),
@@ -156,6 +157,18 @@ def test_nothing_hangs_on_addresses_or_salt() -> None:
     ]
 
     assert calls == []
+
+
+def test_call_stacks_are_walked_in_one_place() -> None:
+    """No module goes from a frame to its caller, or along a coroutine that waits, but `call_stack`."""
+    walkers = {
+        name_of(path)
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr in {"f_back", "cr_await", "tb_next"}
+    }
+
+    assert walkers == {"call_stack.py"}
 
 
 def test_modules_are_short() -> None:
