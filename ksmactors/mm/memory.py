@@ -11,7 +11,7 @@ from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAUL
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
-from ksmactors.seams import seam
+from ksmactors.seams import part, seam
 
 
 class Memory(MmCore):
@@ -151,17 +151,28 @@ class Memory(MmCore):
         A KSM page is never locked here and never reused, always copied; neither its rmap_item nor its stable node
         is told. Returns VM_FAULT_WRITE, VM_FAULT_OOM, or 0 if the entry changed meanwhile.
         """
+        self.conductor.touch(YIELD, entry.frame, "mapping")
+        own = await self.wp_page_becomes_own(mm, vma, address, entry)
+        if own is None:
+            return 0
+        return await (self.wp_page_reuse(mm, address, entry) if own else self.wp_page_copy(mm, vma, address, entry))
+
+    @part
+    async def wp_page_becomes_own(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> bool | None:
+        """Whether the page of a read-only entry is, from now on, the process's own; if not it must be copied: the zero
+        page and KSM pages always. The page table lock is held on entry and on return, unless the entry has changed
+        meanwhile (None).
+
+        What a write fault and an unsharing fault (v5.19) have in common.
+        """
         page = entry.frame
-        self.conductor.touch(YIELD, page, "mapping")
-        if page is not self.zero_page and not page.is_ksm:
-            reusable = await self.wp_can_reuse(mm, address, entry)
-            if reusable is None:
-                return 0
-            if reusable:
-                self.page_move_anon_rmap(page, vma)
-                await page.unlock()
-                return await self.wp_page_reuse(mm, address, entry)
-        return await self.wp_page_copy(mm, vma, address, entry)
+        if page is self.zero_page or page.is_ksm:
+            return False
+        reusable = await self.wp_can_reuse(mm, address, entry)
+        if reusable:
+            self.page_move_anon_rmap(page, vma)
+            await page.unlock()
+        return reusable
 
     @seam
     async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
