@@ -51,7 +51,7 @@ class Observer:
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         """`actor` reads or writes (READ, WRITE) a field that says so itself, as a part of what it did last.
 
-        Told only of structures that have been made to (see `ksm.declared`), beside and apart from `touched`: for race
+        Told only of structures that have been made to (`ksm.instrumented`), beside and apart from `touched`: for race
         detectors. A search need not hear it, as long as these find that such fields are ordered by locks.
         """
 
