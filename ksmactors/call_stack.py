@@ -3,8 +3,8 @@
 Findings, data races, recorded calls and reports of blocked actors all say where an actor is by the name of a function.
 Three questions are answered here.
 
-- Which frames? `running_frames` of the actor that has the turn, `parked_frames` of another one, `callers` of a frame,
-  `frames_of` an exception.
+- Which frames? `running_frames` of the actor that has the turn, `parked_frames` of another one, `callers` or the one
+  `caller_of` a frame, `frames_of` an exception.
 - Who is meant? `named` passes over functions that stand for their caller: private ones, parts and primitives (`seams`).
 - Which kernel function? `kernel_function` of frames, innermost first: the first that is a method of a kernel and is
   not passed over.
@@ -20,7 +20,7 @@ from traceback import walk_tb
 from types import CoroutineType, FrameType
 from typing import Final
 
-from ksmactors.seams import is_passed_over
+from ksmactors.seams import PASSED_OVER, is_passed_over
 
 ROOT: Final = "_supervised"
 """The outermost function of every actor (`interleave/conductor.py`)."""
@@ -30,6 +30,12 @@ CONDUCTOR: Final = ("ksmactors.interleave.", "trio.")
 
 NOWHERE: Final = "none"
 """The kernel function of an actor that is in none."""
+
+
+def caller_of(frame: FrameType) -> FrameType:
+    """Return the frame that a frame was called from. Every function of an actor has one: below are trio's."""
+    assert frame.f_back is not None, "an actor's functions are called by trio"
+    return frame.f_back
 
 
 def callers(frame: FrameType | None) -> Iterator[FrameType]:
@@ -76,8 +82,13 @@ def names(frames: Iterable[FrameType]) -> list[str]:
 
 def named(frame: FrameType) -> FrameType:
     """Return a frame, or the nearest caller whose function is not passed over; the outermost one if all are."""
-    while is_passed_over(frame.f_code.co_name) and frame.f_back is not None:
-        frame = frame.f_back
+    name = frame.f_code.co_name
+    while name[0] in "_<" or name in PASSED_OVER:  # `is_passed_over`, written out: it is asked at every point
+        back = frame.f_back
+        if back is None:
+            break
+        frame = back
+        name = frame.f_code.co_name
     return frame
 
 

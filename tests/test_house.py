@@ -280,3 +280,19 @@ def test_what_is_declared_crosses_files(folder: str) -> None:
         and home.get(node.attr) not in {None, ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)}
     }
     assert declared - called == set()
+
+
+PUBLIC = frozenset({"Process", "Region"})
+"""Classes of actors/ whose names authors of workloads know, and which other rooms have for what they read of a host."""
+
+
+def test_a_name_is_one_class() -> None:
+    """What the kernel, its actors and its watchers call a class, no other class of the package is called."""
+    homes: dict[str, list[str]] = {}
+    for path in modules():
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(part_of(path))
+    rooms = KERNEL | {"actors", "watch"}
+    twice = {name for name, parts in homes.items() if len(parts) > 1 and not rooms.isdisjoint(parts)}
+    assert twice <= PUBLIC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.frame import Frame
@@ -25,7 +25,9 @@ class BeforeTrivialTidyups(Ksm):
     """
 
     @override
-    async def add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
+    async def add_new_node(
+        self, root: ContentTree[StableNode], node: StableNode, place: InsertPosition, kpage: Frame
+    ) -> None:
         await self.stable_tree_link(root, node, place, kpage.content)
         node.kpfn = kpage.pfn
         node.nid = root.nid

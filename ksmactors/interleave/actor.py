@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import trio
 from typing_extensions import override
 
+from ksmactors import call_stack
 from ksmactors.call_stack import all_parked_frames, names, parked_frames
 
 READ: Final = 0
@@ -98,3 +99,7 @@ class Actor:
     def call_chain(self) -> list[FrameType]:
         """The frames of the functions that the parked actor is in, outermost first, without the conductor's own."""
         return parked_frames(self.coroutine)
+
+
+running_functions: Final = call_stack.running_functions
+"""The former place of the function, for modules that import it from here."""

@@ -21,7 +21,7 @@ from collections.abc import Container
 from types import FrameType
 from typing import Final
 
-from ksmactors.call_stack import callers, named
+from ksmactors.call_stack import caller_of, named
 from ksmactors.interleave.actor import Actor, Operation
 
 
@@ -51,7 +51,7 @@ class Observer:
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         """`actor` reads or writes (READ, WRITE) a field that says so itself, as a part of what it did last.
 
-        Told only of structures that have been made to (see `ksm.declared`), beside and apart from `touched`: for race
+        Told only of structures that have been made to (`ksm.instrumented`), beside and apart from `touched`: for race
         detectors. A search need not hear it, as long as these find that such fields are ordered by locks.
         """
 
@@ -97,13 +97,13 @@ class Users:
     def place(self, frame: FrameType) -> str | None:
         """The function for which a field is used there, or None if it does not count."""
         known = self._known
-        for one in callers(frame):
-            code = one.f_code
+        while True:
+            code = frame.f_code
             running = code.co_filename, code.co_name
-            name = known[running] if running in known else known.setdefault(running, self._stands_for(one))
+            name = known[running] if running in known else known.setdefault(running, self._stands_for(frame))
             if name != _CALLER:
-                return None if name is None else named(one).f_code.co_name
-        return None
+                return None if name is None else named(frame).f_code.co_name
+            frame = caller_of(frame)
 
     def _stands_for(self, frame: FrameType) -> str | None:
         module, name = frame.f_globals["__name__"], frame.f_code.co_name

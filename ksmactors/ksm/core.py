@@ -208,7 +208,7 @@ class KsmCore(KsmDeclarations):
     # -- what the emulator knows and the kernel does not ---------------------------------------------------------
 
     def declare_fields(self) -> None:
-        """From now on the structures tell those who observe of every access (see `declared`)."""
+        """From now on the structures tell those who observe of every access (see `instrumented`)."""
         if self._declared is not None:
             return
         declared = self._declared = Instrumented(self.conductor, type(self))

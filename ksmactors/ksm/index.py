@@ -27,7 +27,7 @@ class IndexedNode(RbNode):
 E = TypeVar("E", bound=IndexedNode)
 
 
-class Place(NamedTuple):
+class InsertPosition(NamedTuple):
     """Where a search ended: at an equal entry, or below `parent` on one side; or at a stale entry."""
 
     entry: RbNode | None
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     stale: bool = False
 
 
-NOWHERE: Final = Place(None, None, False)
+NOWHERE: Final = InsertPosition(None, None, False)
 """Where a search of an empty tree ends."""
 
 
@@ -70,7 +70,7 @@ class ContentTree(RbTree[E], Generic[E]):
         """Whether the index says what a walk would find."""
         return self._epoch == epoch
 
-    def find(self, content: Content) -> Place:
+    def find(self, content: Content) -> InsertPosition:
         """What a walk to this content would end at."""
         if self.root is None:
             return NOWHERE
@@ -79,12 +79,12 @@ class ContentTree(RbTree[E], Generic[E]):
         if position < len(index):
             above = index[position]
             if above.indexed is content:
-                return Place(above, None, False)
+                return InsertPosition(above, None, False)
             if above.rb_left is None:
-                return Place(None, above, True)
-        return Place(None, index[position - 1] if position else None, False)
+                return InsertPosition(None, above, True)
+        return InsertPosition(None, index[position - 1] if position else None, False)
 
-    def link(self, node: E, place: Place, content: Content, epoch: int) -> None:
+    def link(self, node: E, place: InsertPosition, content: Content, epoch: int) -> None:
         """Insert an entry where a search ended."""
         node.indexed = content
         self.insert(node, place.parent, place.left)  # type: ignore[arg-type]  # found in this tree

@@ -15,7 +15,7 @@ from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 from ksmactors.seams import part, seam
 
 
-class Merging(SharedState):
+class PageMerging(SharedState):
     """write_protect_page, replace_page and what tries them."""
 
     @seam

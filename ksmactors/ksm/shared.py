@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.ksm.core import KsmCore
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.structs import SEQNR_MASK, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.content import Content
 from ksmactors.mm.reports import misuse
@@ -27,7 +27,7 @@ class SharedState(KsmCore):
 
     @primitive
     async def stable_tree_link(
-        self, root: ContentTree[StableNode], node: StableNode, place: Place, content: Content
+        self, root: ContentTree[StableNode], node: StableNode, place: InsertPosition, content: Content
     ) -> None:
         """rb_link_node and rb_insert_color where a search ended."""
         await self.conductor.point(WRITE, root)
@@ -50,7 +50,7 @@ class SharedState(KsmCore):
 
     @primitive
     async def unstable_tree_link(
-        self, root: ContentTree[RmapItem], item: RmapItem, place: Place, content: Content
+        self, root: ContentTree[RmapItem], item: RmapItem, place: InsertPosition, content: Content
     ) -> None:
         """Link an item where a search ended: its nid overwrites anon_vma, its rb links overwrite head."""
         await self.conductor.point(WRITE, root)

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.content import memcmp_pages
@@ -33,7 +33,9 @@ class Trees(SharedState):
         return Visit(entry, await self.get_ksm_page(entry, lock=False))
 
     @seam
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+    async def stable_tree_walk(
+        self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True
+    ) -> InsertPosition:
         """Descend to the content of `page`, visiting each entry's page; ends at a stale entry, which is freed."""
         if self.undisturbed and root.usable(self.ksm_epoch):
             return root.find(page.content)
@@ -41,14 +43,14 @@ class Trees(SharedState):
         while entry is not None:
             entry, tree_page = await self.visit_stable_entry(root, entry, prune)
             if tree_page is None:
-                return Place(None, None, False, stale=True)
+                return InsertPosition(None, None, False, stale=True)
             order = memcmp_pages(await page.read_content(), await tree_page.read_content())
             await tree_page.put()
             if order == 0:
-                return Place(entry, None, False)
+                return InsertPosition(entry, None, False)
             parent, left = entry, order < 0
             entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of StableNodes
-        return Place(None, parent, left)
+        return InsertPosition(None, parent, left)
 
     @override
     @seam
@@ -137,7 +139,7 @@ class Trees(SharedState):
 
     @part
     async def take_tree_position(
-        self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
+        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         """ST4, ST5: no equal entry; a moved node is linked where the search fell off."""
         if page_node is None:
@@ -220,7 +222,9 @@ class Trees(SharedState):
         return node
 
     @part
-    async def add_new_node(self, root: ContentTree[StableNode], node: StableNode, place: Place, kpage: Frame) -> None:
+    async def add_new_node(
+        self, root: ContentTree[StableNode], node: StableNode, place: InsertPosition, kpage: Frame
+    ) -> None:
         """Fill a new node, have its page name it, then link it where the search ended."""
         node.kpfn = kpage.pfn
         node.nid = root.nid
@@ -285,7 +289,7 @@ class Trees(SharedState):
                 await tree_page.put()
                 parent, left = entry, order < 0
                 entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
-            place = Place(None, parent, left)
+            place = InsertPosition(None, parent, left)
         await self.unstable_tree_link(root, item, place, page.content)
         self.ksm_pages_unshared += 1
         self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.frame import Frame
@@ -19,7 +19,9 @@ class RestartOnStale(Ksm):
     """
 
     @override
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+    async def stable_tree_walk(
+        self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True
+    ) -> InsertPosition:
         while True:
             place = await super().stable_tree_walk(root, page, prune=prune)
             if not place.stale:

@@ -12,7 +12,7 @@ TOKEN_BYTES: Final = 8
 
 
 class Content:
-    """4096 bytes. Made by `Contents` only, so that equality is identity.
+    """4096 bytes. Made by `InternedContents` only, so that equality is identity.
 
     `checksum` tells whether a page was written between two looks: the number of the content, from 1. v3.9 has 32
     bits of jhash2 in this place; ours is without its collisions, and never 0, which means "not looked at yet".
@@ -29,7 +29,7 @@ class Content:
         return f"<Content {self.data[:TOKEN_BYTES].hex()}...>"
 
 
-class Contents:
+class InternedContents:
     """The contents of one machine, interned. Looking one up takes no point: contents are values, not state."""
 
     def __init__(self) -> None:

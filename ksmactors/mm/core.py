@@ -9,7 +9,7 @@ from ksmactors.errors import UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import YIELD
 from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.content import Contents
+from ksmactors.mm.content import InternedContents
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hooks import MemoryObserver, PteListener
@@ -50,7 +50,7 @@ class MmCore(MmDeclarations):
         self.emit = trace.emit
         self.inject: Callable[[str], bool] = never
         """Asked wherever something may fail for no reason of ours: whether it does, this time."""
-        self.contents = Contents()
+        self.contents = InternedContents()
         self.observers: list[MemoryObserver] = []
         self.pte_listeners: list[PteListener] = []
         self.memory_epoch = 0

@@ -14,7 +14,7 @@ from ksmactors.errors import Finding, StepLimit, WatcherFailed, WorkloadCrashed
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, culprit
 from ksmactors.watch.convergence import Convergence
-from ksmactors.watch.counters import Counters
+from ksmactors.watch.counters import CounterInvariants
 from ksmactors.watch.happens_before import HappensBefore
 from ksmactors.watch.hlist import Hlist
 from ksmactors.watch.knob import Knob
@@ -34,7 +34,7 @@ from ksmactors.watch.references import References
 from ksmactors.watch.refinement import Refinement
 from ksmactors.watch.rmap import ReverseMapping
 from ksmactors.watch.shadow import ShadowMemory
-from ksmactors.watch.trees import Trees
+from ksmactors.watch.trees import TreeInvariants
 from ksmactors.watch.unmerge import Unmerged
 from ksmactors.watch.warning import Warnings
 from ksmactors.watch.wasted_work import WastedWork
@@ -45,9 +45,9 @@ __all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
 WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
     for cls in (
-        ShadowMemory, Lifetime, Trees, Naming, References, Hlist, Counters, Writable, MlockKept, MigrationEntries,
-        Locality, Unmerged, Knob, Pruning, ReverseMapping, Convergence, Progress, Liveness, OfflineFrames, WastedWork,
-        Refinement, LockOrder, HappensBefore, Lockset, Warnings,
+        ShadowMemory, Lifetime, TreeInvariants, Naming, References, Hlist, CounterInvariants, Writable, MlockKept,
+        MigrationEntries, Locality, Unmerged, Knob, Pruning, ReverseMapping, Convergence, Progress, Liveness,
+        OfflineFrames, WastedWork, Refinement, LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
 """The watchers by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""

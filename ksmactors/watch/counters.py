@@ -15,7 +15,7 @@ from ksmactors.watch.base import UNLOCK, Watcher
 from ksmactors.watch.probe import Probe
 
 
-class Counters(Watcher):
+class CounterInvariants(Watcher):
     """pages_shared, pages_sharing, pages_unshared and the rmap_items equal a recount, whenever the mutex is released.
 
     shared counts nodes with at least one item, sharing the items beyond the first of each, unshared the items with the

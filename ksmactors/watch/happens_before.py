@@ -13,7 +13,7 @@ from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher, frame_at
 from ksmactors.watch.clocks import Clocks
-from ksmactors.watch.marked_accesses import MARKED, Order, may_be_unlocked
+from ksmactors.watch.marked_accesses import MARKED, Ordering, may_be_unlocked
 
 _MARKS = {name: order for name, (order, _) in MARKED.items()}
 _ALLOCATOR = "allocator"
@@ -26,7 +26,7 @@ Access: TypeAlias = tuple[int, int, str, int, tuple[object, ...]]
 """One access: its actor's number and epoch, and what a report says of it: place, step, locks held."""
 
 
-class Field:
+class FieldAccesses:
     """What is known of one field: its last write, and the reads since, by actor."""
 
     __slots__ = ("reads", "write")
@@ -47,10 +47,10 @@ class HappensBefore(Watcher, Observer):
     and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
 
     What is looked at: fields whose operations pass a point, those that are touched as a part of one, and the structures
-    and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.declared`). What the kernel lets
-    race on purpose, and which atomics order what, is in the tables of `marked`: map counts and page flags are atomics
-    that order nobody. What this watcher cannot see: two accesses that a lock has happened to order this time
-    (`lockset` looks at that).
+    and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.instrumented`). What the kernel
+    lets race on purpose, and which atomics order what, is in the tables of `marked_accesses`: map counts and page flags
+    are atomics that order nobody. What this watcher cannot see: two accesses that a lock has happened to order this
+    time (`lockset` looks at that).
     """
 
     name: ClassVar[str] = "happens_before"
@@ -59,7 +59,7 @@ class HappensBefore(Watcher, Observer):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._clocks = Clocks()
-        self._fields: dict[tuple[object, object], Field] = {}
+        self._fields: dict[tuple[object, object], FieldAccesses] = {}
         machine.trace.listen(ev.FREE_PAGE, self._freed)
         machine.trace.listen(ev.RACE_STALE_NODE, self._found_stale)
         machine.conductor.observe(self)
@@ -70,15 +70,15 @@ class HappensBefore(Watcher, Observer):
         order = _MARKS.get(actor.doing)
         if order is None:
             self._plain(actor, op[0], (op[1], op[2]))
-        elif order is not Order.NONE:
+        elif order is not Ordering.NONE:
             self._marked(actor, order, op)
 
-    def _marked(self, actor: Actor, order: Order, op: Operation) -> None:
+    def _marked(self, actor: Actor, order: Ordering, op: Operation) -> None:
         field = op[2]
         at = _ALLOCATOR if field == "free_list" else (op[1], "refcount" if field == "writeback" else field)
-        if order is Order.BOTH:
+        if order is Ordering.BOTH:
             self._clocks.exchange(actor, at)
-        elif order is Order.ACQUIRE:
+        elif order is Ordering.ACQUIRE:
             self._clocks.acquire(actor, at)
         else:
             self._clocks.release(actor, at)
@@ -86,7 +86,7 @@ class HappensBefore(Watcher, Observer):
     def _plain(self, actor: Actor, kind: int, what: tuple[object, object]) -> None:
         field = self._fields.get(what)
         if field is None:
-            field = self._fields[what] = Field()
+            field = self._fields[what] = FieldAccesses()
         number, clock = actor.number, self._clocks.of(actor)
         write = field.write
         if write is not None and write[0] != number and not _knows(clock, write):

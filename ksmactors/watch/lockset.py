@@ -39,7 +39,7 @@ EITHER_LOCK: Final[dict[str, str]] = {
 that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit asks under ksm_mmlist_lock."""
 
 
-class Field:
+class FieldLocks:
     """What is known of one field.
 
     `owner` is the number of the one actor that has touched it so far, -1 once there were two. Then `common` are the
@@ -65,9 +65,9 @@ class Lockset(Watcher, Observer):
     between; in turn it knows nothing of an order that is made without locks. So the fields with a discipline of their
     own have it here: a frame starts anew when it is freed; the hlist of a stable node is protected by the lock of the
     page it names *now*, held with the old frame's before a migration and the new one's after (SN5); trees,
-    migrate_nodes and what declares itself (`ksm.declared`) belong to ksm_thread_mutex, or to whoever takes memory
+    migrate_nodes and what declares itself (`ksm.instrumented`) belong to ksm_thread_mutex, or to whoever takes memory
     offline while the OFFLINE bit is set (SN3), but for what has two locks and a reader of either (`EITHER_LOCK`).
-    Accesses that are no plain ones (`marked.MARKED`) are not looked at.
+    Accesses that are no plain ones (`marked_accesses.MARKED`) are not looked at.
     """
 
     name: ClassVar[str] = "lockset"
@@ -75,7 +75,7 @@ class Lockset(Watcher, Observer):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
-        self._fields: dict[object, dict[object, Field]] = {}
+        self._fields: dict[object, dict[object, FieldLocks]] = {}
         self._shared: dict[int, list[object]] = {}
         """By number of the actor, the locks that it holds together with other readers."""
         machine.trace.listen(ev.FREE_PAGE, self._freed)
@@ -103,7 +103,7 @@ class Lockset(Watcher, Observer):
             fields = self._fields[obj] = {}
         known = fields.get(field)
         if known is None:
-            fields[field] = Field(actor.number)
+            fields[field] = FieldLocks(actor.number)
             return
         number = actor.number
         if known.owner != number:
@@ -142,7 +142,7 @@ class Lockset(Watcher, Observer):
         node = self.kernel.nodes[nid]
         self._fields.pop(node.frames[pfn - node.start_pfn], None)
 
-    def _unprotected(self, actor: Actor, obj: object, field: object, known: Field) -> Exception:
+    def _unprotected(self, actor: Actor, obj: object, field: object, known: FieldLocks) -> Exception:
         number, place, step = known.last
         before = f"step {step}, by {self.machine.conductor.actors[number].name} in {place}" if place else "the first"
         finding = self.finding(

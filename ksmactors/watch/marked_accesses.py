@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final
 
 
-class Order(Enum):
+class Ordering(Enum):
     """What an access does besides not being a race: nothing, or it hands over what its actor has done before, or takes
     what was handed over at this field, or both."""
 
@@ -22,58 +22,58 @@ class Order(Enum):
     BOTH = 3
 
 
-MARKED: Final[dict[str, tuple[Order, str]]] = {
+MARKED: Final[dict[str, tuple[Ordering, str]]] = {
     # -- struct page
-    "get": (Order.NONE, "get_page is an atomic increment that orders nothing"),
-    "get_unless_zero": (Order.ACQUIRE, "a conditional atomic is a full barrier: after put and unfreeze"),
-    "put": (Order.RELEASE, "put_page_testzero is a full barrier: who drops the last one comes after all others"),
-    "count": (Order.NONE, "page_count is an instant's reading; migration knows that it can be wrong at once (C1)"),
-    "freeze": (Order.BOTH, "a compare-and-swap under tree_lock"),
-    "unfreeze": (Order.RELEASE, "smp_mb before the store: who gets a reference sees the page as it was left"),
-    "free_frozen": (Order.RELEASE, "the frame goes back to the allocator"),
-    "read_mapping": (Order.NONE, "ACCESS_ONCE of the keyhole reader: GK3, GK5 and GK6"),
-    "page_stable_node": (Order.NONE, "ksmd's unlocked look; what it finds is looked up again through the keyhole"),
-    "set_mapping": (Order.NONE, "the other side of these looks: W0, W5 and W8 under the page lock"),
-    "in_swap_cache": (Order.NONE, "PageSwapCache tests one bit: the spin at GK4"),
-    "clear_page_swap_cache": (Order.NONE, "W6 clears one bit, after the write barrier W4"),
-    "remove_mapping": (Order.NONE, "clears the bit inside the freeze, under tree_lock"),
-    "isolate_lru_page": (Order.BOTH, "zone->lru_lock"),
-    "isolate_lru_pages": (Order.BOTH, "zone->lru_lock"),
-    "putback_lru_page": (Order.BOTH, "zone->lru_lock, or the pagevec of this CPU"),
-    "putback_inactive_page": (Order.BOTH, "zone->lru_lock"),
-    "lru_add_drain_all": (Order.BOTH, "work queued on each CPU, and waited for"),
-    "mlock_vma_page": (Order.NONE, "TestSetPageMlocked is an atomic on one bit"),
-    "munlock_vma_page": (Order.NONE, "TestClearPageMlocked is an atomic on one bit"),
-    "wait_on_page_writeback": (Order.NONE, "tests one bit, and waits for it"),
-    "end_page_writeback": (Order.RELEASE, "it has a barrier: the page is freed after its writeback"),
-    "wait_unlocked": (Order.NONE, "wait_on_page_locked tests one bit, and waits for it"),
+    "get": (Ordering.NONE, "get_page is an atomic increment that orders nothing"),
+    "get_unless_zero": (Ordering.ACQUIRE, "a conditional atomic is a full barrier: after put and unfreeze"),
+    "put": (Ordering.RELEASE, "put_page_testzero is a full barrier: who drops the last one comes after all others"),
+    "count": (Ordering.NONE, "page_count is an instant's reading; migration knows that it can be wrong at once (C1)"),
+    "freeze": (Ordering.BOTH, "a compare-and-swap under tree_lock"),
+    "unfreeze": (Ordering.RELEASE, "smp_mb before the store: who gets a reference sees the page as it was left"),
+    "free_frozen": (Ordering.RELEASE, "the frame goes back to the allocator"),
+    "read_mapping": (Ordering.NONE, "ACCESS_ONCE of the keyhole reader: GK3, GK5 and GK6"),
+    "page_stable_node": (Ordering.NONE, "ksmd's unlocked look; what it finds is looked up again through the keyhole"),
+    "set_mapping": (Ordering.NONE, "the other side of these looks: W0, W5 and W8 under the page lock"),
+    "in_swap_cache": (Ordering.NONE, "PageSwapCache tests one bit: the spin at GK4"),
+    "clear_page_swap_cache": (Ordering.NONE, "W6 clears one bit, after the write barrier W4"),
+    "remove_mapping": (Ordering.NONE, "clears the bit inside the freeze, under tree_lock"),
+    "isolate_lru_page": (Ordering.BOTH, "zone->lru_lock"),
+    "isolate_lru_pages": (Ordering.BOTH, "zone->lru_lock"),
+    "putback_lru_page": (Ordering.BOTH, "zone->lru_lock, or the pagevec of this CPU"),
+    "putback_inactive_page": (Ordering.BOTH, "zone->lru_lock"),
+    "lru_add_drain_all": (Ordering.BOTH, "work queued on each CPU, and waited for"),
+    "mlock_vma_page": (Ordering.NONE, "TestSetPageMlocked is an atomic on one bit"),
+    "munlock_vma_page": (Ordering.NONE, "TestClearPageMlocked is an atomic on one bit"),
+    "wait_on_page_writeback": (Ordering.NONE, "tests one bit, and waits for it"),
+    "end_page_writeback": (Ordering.RELEASE, "it has a barrier: the page is freed after its writeback"),
+    "wait_unlocked": (Ordering.NONE, "wait_on_page_locked tests one bit, and waits for it"),
     # -- page tables, as the CPU sees them
-    "user_read": (Order.NONE, "the CPU walks the page table by itself; a TLB flush is part of every change"),
+    "user_read": (Ordering.NONE, "the CPU walks the page table by itself; a TLB flush is part of every change"),
     "user_write": (
-        Order.NONE,
+        Ordering.NONE,
         "as user_read; what ksmd's memcmp saw of it is compared again after the write-protection",
     ),
-    "device_write": (Order.NONE, "DMA: as user_write, and whoever write-protects a page asks for references first"),
-    "device_read": (Order.NONE, "DMA: the device sees what is there"),
-    "handle_mm_fault": (Order.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
+    "device_write": (Ordering.NONE, "DMA: as user_write, and whoever write-protects a page asks for references first"),
+    "device_read": (Ordering.NONE, "DMA: the device sees what is there"),
+    "handle_mm_fault": (Ordering.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
     # -- swap slots and allocation
-    "swap_duplicate": (Order.BOTH, "swap_lock"),
-    "swap_free": (Order.BOTH, "swap_lock"),
-    "swapcache_free": (Order.BOTH, "swap_lock"),
-    "page_swapcount": (Order.BOTH, "swap_lock"),
-    "read_swap_cache": (Order.BOTH, "swapcache_prepare, under swap_lock"),
-    "lookup_swap_cache": (Order.NONE, "a radix tree lookup under RCU, whose result is checked after the reference"),
-    "alloc_page": (Order.BOTH, "zone->lock"),
+    "swap_duplicate": (Ordering.BOTH, "swap_lock"),
+    "swap_free": (Ordering.BOTH, "swap_lock"),
+    "swapcache_free": (Ordering.BOTH, "swap_lock"),
+    "page_swapcount": (Ordering.BOTH, "swap_lock"),
+    "read_swap_cache": (Ordering.BOTH, "swapcache_prepare, under swap_lock"),
+    "lookup_swap_cache": (Ordering.NONE, "a radix tree lookup under RCU, whose result is checked after the reference"),
+    "alloc_page": (Ordering.BOTH, "zone->lock"),
     # -- mm/ksm.c
-    "read_kpfn": (Order.ACQUIRE, "GK1 with its data dependency (GK2), and the re-read after the read barrier (GK7)"),
-    "write_kpfn": (Order.RELEASE, "W3: the copy is visible before it (SetPageUptodate has a write barrier)"),
-    "read_ksm_run": (Order.NONE, "a plain read that is repeated under ksm_thread_mutex"),
-    "write_ksm_run": (Order.NONE, "under ksm_thread_mutex; readers without it look again"),
-    "mm_list_empty": (Order.NONE, "list_empty before anything is locked: it may be wrong, and the next look is not"),
-    "knob_store": (Order.NONE, "a store of one word; ksmd takes whatever it reads"),
+    "read_kpfn": (Ordering.ACQUIRE, "GK1 with its data dependency (GK2), and the re-read after the read barrier (GK7)"),
+    "write_kpfn": (Ordering.RELEASE, "W3: the copy is visible before it (SetPageUptodate has a write barrier)"),
+    "read_ksm_run": (Ordering.NONE, "a plain read that is repeated under ksm_thread_mutex"),
+    "write_ksm_run": (Ordering.NONE, "under ksm_thread_mutex; readers without it look again"),
+    "mm_list_empty": (Ordering.NONE, "list_empty before anything is locked: it may be wrong, and the next look is not"),
+    "knob_store": (Ordering.NONE, "a store of one word; ksmd takes whatever it reads"),
     # -- what is no part of the kernel
-    "send": (Order.RELEASE, "a request reaches its actor with all that was done before"),
-    "receive": (Order.ACQUIRE, "the other side of send"),
+    "send": (Ordering.RELEASE, "a request reaches its actor with all that was done before"),
+    "receive": (Ordering.ACQUIRE, "the other side of send"),
 }
 """By the name of the operation: what it orders, and why it is no plain access."""
 

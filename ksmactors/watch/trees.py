@@ -17,7 +17,7 @@ from ksmactors.watch.base import UNLOCK, Watcher, frame_at
 from ksmactors.watch.probe import Probe, names_of, number_of
 
 
-class Trees(Watcher):
+class TreeInvariants(Watcher):
     """Every tree is a red-black tree of members that say so, and a stable one is strictly ordered by content.
 
     What is promised. Parents and children name each other, no red entry has a red child, all ways down are equally

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.scan import Scanning
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
@@ -114,7 +114,9 @@ class NodeWithoutNid(Ksm):
 
 
 class TurnsTheWrongWay(Ksm):
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+    async def stable_tree_walk(
+        self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True
+    ) -> InsertPosition:
         place = await super().stable_tree_walk(root, page, prune=prune)
         return place._replace(left=not place.left)
 
@@ -210,7 +212,7 @@ class OrphanTree(ContentTree[Any]):
 class ForgetfulTree(ContentTree[Any]):
     __slots__ = ()
 
-    def link(self, node: Any, place: Place, content: Any, epoch: int) -> None:
+    def link(self, node: Any, place: InsertPosition, content: Any, epoch: int) -> None:
         super().link(node, place, content, epoch)
         node.rb_tree = None
 
@@ -352,7 +354,7 @@ class HoldsAFrame(Ksm):
 
 class LinksUnderAnotherNid(Ksm):
     async def unstable_tree_link(
-        self, root: ContentTree[RmapItem], item: RmapItem, place: Place, content: Content
+        self, root: ContentTree[RmapItem], item: RmapItem, place: InsertPosition, content: Content
     ) -> None:
         await super().unstable_tree_link(root, item, place, content)
         item.nid = 1 - root.nid

@@ -21,7 +21,7 @@ from ksmactors.history import COMMITS, cases
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES, cases_of
 from ksmactors.kernels import KERNELS, VARIANTS, kernel_class
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.const import EBUSY, ENOENT
@@ -254,7 +254,7 @@ class TestBefore:
 
         class Spy(Ksm):
             async def stable_tree_link(
-                self, root: ContentTree[StableNode], node: StableNode, place: Place, content: Content
+                self, root: ContentTree[StableNode], node: StableNode, place: InsertPosition, content: Content
             ) -> None:
                 seen.append(bool(node.kpfn))
                 await super().stable_tree_link(root, node, place, content)

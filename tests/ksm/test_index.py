@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
 from tests.helpers.directed import Stage, perform
@@ -98,7 +98,7 @@ def test_the_index_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
     find = ContentTree.find
 
-    def counting(self: ContentTree[Any], content: Any) -> Place:
+    def counting(self: ContentTree[Any], content: Any) -> InsertPosition:
         used.append(self.name)
         return find(self, content)
 

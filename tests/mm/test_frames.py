@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ksmactors.errors import EmulatorBug, Finding, UsageError
 from ksmactors.interleave.actor import ACQUIRE, races
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.mm.content import Contents, memcmp_pages
+from ksmactors.mm.content import InternedContents, memcmp_pages
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 from tests.helpers.directed import Stage, about_to, perform
 
@@ -178,7 +178,7 @@ def test_impossible_machines(machine: dict[str, int]) -> None:
 @given(st.binary(min_size=1, max_size=8), st.binary(min_size=1, max_size=8))
 def test_contents_are_interned_and_ordered(one: bytes, other: bytes) -> None:
     """Equal bytes are one object, whose order is memcmp's; the checksum tells contents apart, and is never 0."""
-    contents = Contents()
+    contents = InternedContents()
     a, b = contents.of(one.ljust(PAGE_SIZE, b"\0")), contents.of(other.ljust(PAGE_SIZE, b"\0"))
     assert (a is b) == (a.data == b.data)
     assert memcmp_pages(a, b) == (a.data > b.data) - (a.data < b.data)
@@ -190,13 +190,13 @@ def test_contents_are_interned_and_ordered(one: bytes, other: bytes) -> None:
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_tokens_are_ordered(one: int, other: int) -> None:
     """Pages compare as their tokens do."""
-    contents = Contents()
+    contents = InternedContents()
     assert memcmp_pages(contents.token(one), contents.token(other)) == (one > other) - (one < other)
 
 
 def test_a_content_has_a_page_of_bytes() -> None:
     """Other lengths are refused; token 0 is zeros."""
-    contents = Contents()
+    contents = InternedContents()
     with pytest.raises(ValueError, match="4096 bytes, not 3"):
         contents.of(b"abc")
     assert contents.token(0) is contents.zero is contents.of(bytes(PAGE_SIZE))

@@ -6,7 +6,7 @@ import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, READ, WRITE
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
@@ -249,7 +249,7 @@ class ReplacesTheErased(Ksm):
 
 class LinksTwice(Ksm):
     async def take_tree_position(
-        self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
+        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         taken = await super().take_tree_position(root, place, page, page_node)
         if page_node is not None:

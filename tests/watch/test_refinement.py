@@ -8,7 +8,7 @@ from ksmactors.campaign.api import stress
 from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.content import Contents
+from ksmactors.mm.content import InternedContents
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.sharing import SharingModel
 from tests.helpers.directed import Play, Stage, perform
@@ -19,7 +19,7 @@ A, B, C = (1, 0x1000), (2, 0x1000), (3, 0x1000)
 @pytest.fixture
 def model() -> SharingModel:
     """Two pages with equal contents, and a third that differs."""
-    contents = Contents()
+    contents = InternedContents()
     model = SharingModel(contents.zero)
     model.write(A, contents.token(7))
     model.write(B, contents.token(7))

@@ -8,7 +8,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import UNSTABLE_FLAG, RmapItem, StableNode
 from ksmactors.later.smart_scan import AgedItem, SmartScan
@@ -80,10 +80,12 @@ class PlaceRemembered(Ksm):
 
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
-        self._ended: tuple[Frame, Place] | None = None
+        self._ended: tuple[Frame, InsertPosition] | None = None
 
     @override
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+    async def stable_tree_walk(
+        self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True
+    ) -> InsertPosition:
         if not prune and self._ended is not None and self._ended[0] is page:
             return self._ended[1]
         place = await super().stable_tree_walk(root, page, prune=prune)
@@ -96,20 +98,22 @@ class ReadOnce(Ksm):
     """A search compares with what the page in hand was at the root, whatever is written to it meanwhile (X4b)."""
 
     @override
-    async def stable_tree_walk(self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True) -> Place:
+    async def stable_tree_walk(
+        self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True
+    ) -> InsertPosition:
         content = await page.read_content()
         entry, parent, left = root.root, None, False
         while entry is not None:
             entry, tree_page = await self.visit_stable_entry(root, entry, prune)
             if tree_page is None:
-                return Place(None, None, False, stale=True)
+                return InsertPosition(None, None, False, stale=True)
             order = memcmp_pages(content, await tree_page.read_content())
             await tree_page.put()
             if order == 0:
-                return Place(entry, None, False)
+                return InsertPosition(entry, None, False)
             parent, left = entry, order < 0
             entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of StableNodes
-        return Place(None, parent, left)
+        return InsertPosition(None, parent, left)
 
 
 class SearchedOnce(Ksm):
@@ -154,7 +158,7 @@ class EntriesRemembered(Ksm):
             parent, left = entry, order < 0
             entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of RmapItems
         self._linked[item.number] = page.content
-        await self.unstable_tree_link(root, item, Place(None, parent, left), page.content)
+        await self.unstable_tree_link(root, item, InsertPosition(None, parent, left), page.content)
         self.ksm_pages_unshared += 1
         self.emit(ev.UNSTABLE_TREE_INSERT, item.mm.name, item.address, page.pfn, item.number, nid)
         return None

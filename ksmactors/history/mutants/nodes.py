@@ -6,7 +6,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.ksm.index import ContentTree, Place
+from ksmactors.ksm.index import ContentTree, InsertPosition
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem, StableNode
 from ksmactors.mm.frame import Frame
@@ -64,7 +64,7 @@ class NoSecondSearch(Ksm):
         found, kpage = await super().equal_in_stable_tree(root, entry, page, page_node)
         if found or page_node is None:
             return found, kpage
-        return True, await self.take_tree_position(root, Place(None, entry, False), page, page_node)
+        return True, await self.take_tree_position(root, InsertPosition(None, entry, False), page, page_node)
 
 
 class NeverSettled(Ksm):
@@ -90,7 +90,7 @@ class NeverBack(Ksm):
 
     @override
     async def take_tree_position(
-        self, root: ContentTree[StableNode], place: Place, page: Frame, page_node: StableNode | None
+        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
         return None
 
