@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.places import Visits, atomic, inlined, places
+from ksmactors.conformance.places import Visits, atomic, inlined, place_named
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
@@ -78,7 +78,7 @@ class Tasks:
     def hold(self, name: str, place: str, *, after: bool, times: int, caller: str, actor: Actor | None) -> None:
         """Hold a task when it comes to a place."""
         self.mention(name)
-        spot = Visits(places()[place], caller)
+        spot = Visits(place_named(place), caller)
         reason = "" if after or place not in atomic(self.kernel_name) else MAPPED_ATOMICALLY
         hold = Hold(name, place, spot, self.conductor.turn, after=after, times=times, atomic=reason)
         self.holding.add(hold, actor)

@@ -10,7 +10,7 @@ from ksmactors.conformance.background import KSMD, Task, Tasks
 from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import KERNEL_TASKS, Operation
 from ksmactors.conformance.memory import MemoryOperations
-from ksmactors.conformance.places import places
+from ksmactors.conformance.places import place_named
 from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, Stop
 
 
@@ -43,7 +43,7 @@ class Interleaved(MemoryOperations):
     async def _do_hold(self, operation: Operation) -> list[str]:
         place, caller = operation.word, operation.value
         for name in (place, *([caller] if caller else [])):
-            if not places()[name].on(self.kernel):
+            if not place_named(name).on(self.kernel):
                 self.lines.append(f"= skip: no function {name} here")
                 raise Stop
         task = operation.task

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, TOKEN_END
-from ksmactors.conformance.places import near, places
+from ksmactors.conformance.places import is_place, near, place_named
 from ksmactors.errors import ScenarioError, UsageError
 from ksmactors.files import MIB, read_text
 
@@ -245,11 +245,11 @@ def _must_be_one(task: str, processes: set[str]) -> None:
 
 def _place(values: dict[str, str]) -> str:
     for key, what in (("PLACE", "place"), ("FUNC", "function")):
-        if key in values and values[key] not in places():
+        if key in values and not is_place(values[key]):
             some = ", ".join(near(values[key]))
             _refuse(f"no {what} {values[key]!r}; near it: {some} (all: ksmactors/conformance/places.txt)")
     caller = values.get("FUNC")
-    if caller is not None and not places()[caller].functions:
+    if caller is not None and not place_named(caller).functions:
         _refuse(f"{caller} is a step, not a function that can call another one; write: in FUNCTION")
     return values["PLACE"]
 

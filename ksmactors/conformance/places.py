@@ -22,6 +22,17 @@ from ksmactors.ksm.kernel import Ksm
 UNNAMED: Final = "-"
 """In the column of the kernels: none has the place to be held at."""
 
+FORMER_NAMES: Final = {
+    "get_ksm_page.R1": "get_ksm_page.GK1",
+    "get_ksm_page.R3": "get_ksm_page.GK3",
+    "get_ksm_page.R4": "get_ksm_page.GK4",
+    "get_ksm_page.R5": "get_ksm_page.GK5",
+    "get_ksm_page.R6": "get_ksm_page.GK6",
+    "insert.R4": "insert.GK4",
+}
+"""Names in scenarios and recordings from before the steps of get_ksm_page were called GK1 to GK7. A scenario prints the
+name that it has."""
+
 INLINED: Final = "inlined"
 ATOMIC: Final = "atomic"
 """How the lines begin that are about one kernel."""
@@ -62,6 +73,20 @@ def places() -> Mapping[str, Place]:
     """The table, by the names of the places."""
     lines = (line for line in _lines() if not line.startswith((INLINED, ATOMIC)))
     return {place.name: place for place in map(_parsed, lines)}
+
+
+def place_named(name: str) -> Place:
+    """Return the place with this name or former name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return places()[FORMER_NAMES.get(name, name)]
+
+
+def is_place(name: str) -> bool:
+    """Whether this is the name or a former name of a place."""
+    return FORMER_NAMES.get(name, name) in places()
 
 
 def inlined(kernel: str) -> Sequence[str]:

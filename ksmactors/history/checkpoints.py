@@ -1,7 +1,7 @@
 """Places in the code by name, for directed schedules: an actor that is there is *about to* do what the name says.
 
 The names are a function of the kernel and the step in it, as `ksmactors docs protocol` numbers them:
-`get_ksm_page.R3` is the place between GK1 and GK3, which had an R for their GK when places were named.
+at `get_ksm_page.GK3` an actor has done GK1 and is about to do GK3.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 
 KEYHOLE: Final = {
-    "get_ksm_page.R1": Checkpoint(READ, StableNode, "kpfn", "get_ksm_page"),
-    "get_ksm_page.R3": Checkpoint(READ, Frame, "mapping", "get_ksm_page"),  # GK5 and GK6 are its second and third time
-    "get_ksm_page.R4": Checkpoint(WRITE, Frame, "refcount", "get_ksm_page"),
+    "get_ksm_page.GK1": Checkpoint(READ, StableNode, "kpfn", "get_ksm_page"),
+    "get_ksm_page.GK3": Checkpoint(READ, Frame, "mapping", "get_ksm_page"),  # GK5 and GK6 are its second and third time
+    "get_ksm_page.GK4": Checkpoint(WRITE, Frame, "refcount", "get_ksm_page"),
     "get_ksm_page.stale": Checkpoint(READ, StableNode, "kpfn", "page_has_moved"),
     "get_ksm_page.spin": Checkpoint(READ, Frame, "swap_cache", "get_ksm_page"),
     "get_ksm_page.lock": Checkpoint(ACQUIRE, Frame, "", "get_ksm_page"),
@@ -59,7 +59,7 @@ SCAN: Final = {
     "search.second_unlock": Checkpoint(RELEASE, Frame, "", "second_look"),
     "search.unlock": Checkpoint(RELEASE, Frame, "", "stable_tree_search"),
     "insert.content": Checkpoint(READ, Frame, "content", "stable_tree_insert"),
-    "insert.R4": Checkpoint(WRITE, Frame, "refcount", "stable_tree_insert"),
+    "insert.GK4": Checkpoint(WRITE, Frame, "refcount", "stable_tree_insert"),
     "insert.mapping": Checkpoint(WRITE, Frame, "mapping", "stable_tree_insert"),
     "insert.link": Checkpoint(WRITE, ContentTree, None, "stable_tree_insert"),
     "unstable.content": Checkpoint(READ, Frame, "content", "unstable_tree_search_insert"),

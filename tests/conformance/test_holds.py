@@ -11,7 +11,7 @@ import pytest
 from ksmactors.cli import main
 from ksmactors.conformance.emulator import Around, Setting, Transcript, perform
 from ksmactors.conformance.language import parse
-from ksmactors.conformance.places import atomic, inlined, places
+from ksmactors.conformance.places import FORMER_NAMES, atomic, inlined, place_named, places
 from ksmactors.errors import USAGE, ScenarioError
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.kernels import KERNELS, kernel_class
@@ -100,6 +100,17 @@ def test_every_place_is_somewhere(kernel: str) -> None:
 def test_the_table_has_all_checkpoints() -> None:
     """Directed schedules and scenarios have the same places."""
     assert set(CHECKPOINTS) <= set(places())
+
+
+@pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items())
+async def test_a_place_has_a_former_name(former: str, name: str) -> None:
+    """A scenario with the name that a place had once gives the recorded answers, which have that name."""
+    assert former not in places()
+    assert place_named(former) is places()[name]
+    text = "proc C\nmap C r 1\nfill C r 0 7\nmergeable C r\nscan 1\nhold ksmd at {0}\nbg step 3\nrelease ksmd\n"
+    answer = await answers(text.format(name))
+    assert await answers(text.format(former)) == [line.replace(name, former) for line in answer]
+    assert (f"= ksmd: held at {name}" in answer) == (name not in {"get_ksm_page.GK6", "insert.GK4"})
 
 
 async def test_a_kernel_without_the_place_skips() -> None:

@@ -37,9 +37,6 @@ NO_LABELS: Final = {
 }
 """What looks like a label and is none."""
 
-RENAMED: Final = {f"{place}.R{step}": f"GK{step}" for place in ("get_ksm_page", "insert") for step in range(1, 8)}
-"""Places of scenarios, which recordings on real kernels call by the former name of a step of get_ksm_page."""
-
 
 @cache
 def protocol() -> str:
@@ -90,7 +87,7 @@ def between(first: str, last: str) -> set[str]:
 
 def steps_in_places() -> set[str]:
     """The steps after which places for directed schedules are named."""
-    return {RENAMED.get(name, name.rpartition(".")[2]) for name in CHECKPOINTS}
+    return {name.rpartition(".")[2] for name in CHECKPOINTS}
 
 
 def test_each_label_is_defined_once() -> None:

@@ -24,7 +24,7 @@ BARRIERS: Final = (
             "the barrier between them ksmd may see the second store and not the first: it finds the old page without "
             "the mapping, reads kpfn again, still gets the old one, and frees a node whose page lives."
         ),
-        script=("ksmd > get_ksm_page.R3", "migrationd/1 > migrate.restore", "ksmd > end", "migrationd/1 > end"),
+        script=("ksmd > get_ksm_page.GK3", "migrationd/1 > migrate.restore", "ksmd > end", "migrationd/1 > end"),
         draws={"memory.kpfn": (1,)},
     ),
     Case(
@@ -44,7 +44,7 @@ BARRIERS: Final = (
             "without the mapping. Without a barrier its second read of kpfn may have been done before that look, and "
             "gives the old frame once more: a live node is freed."
         ),
-        script=("ksmd > get_ksm_page.R3", "migrationd/1 > end", "ksmd > end"),
+        script=("ksmd > get_ksm_page.GK3", "migrationd/1 > end", "ksmd > end"),
         draws={"memory.kpfn": (1,)},
     ),
 )

@@ -104,7 +104,7 @@ OF_THE_SERIES: Final = (
             "the one in hand when a migration has counted its references already, and merges into the frame that is "
             "left behind."
         ),
-        script=("ksmd > get_ksm_page.R3", "migrationd/1 > end", "ksmd > end"),
+        script=("ksmd > get_ksm_page.GK3", "migrationd/1 > end", "ksmd > end"),
         headline=True,
     ),
     Case(

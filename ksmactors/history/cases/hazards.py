@@ -51,9 +51,9 @@ HAZARDS: Final = (
         ),
         confirmed=SINCE_6_1,
         script=(
-            "ksmd > get_ksm_page.R3",
+            "ksmd > get_ksm_page.GK3",
             "migrationd/1 > migrate.lock x3",
-            "ksmd > get_ksm_page.R1",
+            "ksmd > get_ksm_page.GK1",
             "migrationd/1 > end",
             "ksmd > end",
         ),

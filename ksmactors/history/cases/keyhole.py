@@ -72,7 +72,7 @@ KEYHOLE: Final = (
             "compares with what is G's, and goes to the right. The new node is linked behind one of 40, and no search "
             "finds it there."
         ),
-        script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),
+        script=("ksmd > insert.GK4", "thread/G > end", "ksmd > end"),
     ),
     Case(
         name="S5-GK5GK6",
@@ -83,7 +83,7 @@ KEYHOLE: Final = (
             "As in S5-GK5: ksmd takes a reference on a frame that is G's by now. Where it wants the lock, too, it does "
             "not look before it has that."
         ),
-        script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),
+        script=("ksmd > insert.GK4", "thread/G > end", "ksmd > end"),
         silent_because=(
             "whoever locks a page that is not the node's finds out under the lock, and gives lock and reference back; "
             "that costs a wait"
@@ -107,7 +107,7 @@ KEYHOLE: Final = (
             "frame does not name the node any more, takes the node as stale and frees it, although the page lives on "
             "elsewhere and names it."
         ),
-        script=("ksmd > get_ksm_page.R3", "migrationd/1 > end", "ksmd > end"),
+        script=("ksmd > get_ksm_page.GK3", "migrationd/1 > end", "ksmd > end"),
     ),
     Case(
         name="S5b",
@@ -123,7 +123,7 @@ KEYHOLE: Final = (
             "ksmd finds the mapping gone, reads kpfn once more, finds the same number, and frees the node. The "
             "migration stores kpfn in freed memory, and the new page names a node that is no more."
         ),
-        script=("ksmd > get_ksm_page.R3", "migrationd/1 > migrate.W3", "ksmd > end", "migrationd/1 > end"),
+        script=("ksmd > get_ksm_page.GK3", "migrationd/1 > migrate.W3", "ksmd > end", "migrationd/1 > end"),
     ),
     Case(
         name="S5c",
@@ -143,7 +143,7 @@ KEYHOLE: Final = (
             "new page. ksmd comes by way of the node, gets no reference, takes the page as free and frees the node. "
             "The migration goes on and stores kpfn in freed memory."
         ),
-        script=("ksmd > get_ksm_page.R4", "migrationd/1 > migrate.freeze x3", "ksmd > end", "migrationd/1 > end"),
+        script=("ksmd > get_ksm_page.GK4", "migrationd/1 > migrate.freeze x3", "ksmd > end", "migrationd/1 > end"),
     ),
     Case(
         name="S5d",
@@ -156,7 +156,7 @@ KEYHOLE: Final = (
             "before, takes the old page for the node's, compares, and comes back for its lock."
         ),
         script=(
-            "ksmd > get_ksm_page.R3",
+            "ksmd > get_ksm_page.GK3",
             "migrationd/1 > migrate.W7",
             "ksmd > blocked",
             "migrationd/1 > end",
@@ -202,7 +202,7 @@ KEYHOLE: Final = (
             "and is about to store kpfn. ksmd finds the page outside of the cache, kpfn as it was, and frees the node."
         ),
         script=(
-            "ksmd > get_ksm_page.R4",
+            "ksmd > get_ksm_page.GK4",
             "migrationd/1 > migrate.freeze x3",
             "ksmd > get_ksm_page.spin",
             "migrationd/1 > migrate.W3",
