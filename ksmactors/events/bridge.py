@@ -1,7 +1,7 @@
 """Between the log of a schedule and what others log: `logging` records of a workload, and processors of structlog.
 
 While a schedule is logged, the records that its code gives to `logging` go into the same stream, as events
-`workload.log` at the step at which they were made. They are in no digest: what a workload says is no part of what it does.
+`workload.log` at the step at which they were made. They are in no digest: what a workload says is not what it does.
 """
 
 from __future__ import annotations
