@@ -75,7 +75,7 @@ class _Records(logging.Handler):
         except Exception as error:  # the arguments do not fit the text: logging itself would print a traceback
             message = f"{record.msg!s} ({type(error).__name__}: {error})"
         raised = record.exc_info[1] if record.exc_info else None
-        exception = None if raised is None else f"{type(raised).__name__}: {raised}"
+        exception = None if raised is None else _text(f"{type(raised).__name__}: {raised}")
         self._running.trace.detail(
             ev.WORKLOAD_LOG, _text(record.name), level_of(record.levelno), _text(message), exception
         )
