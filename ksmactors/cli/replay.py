@@ -57,7 +57,7 @@ def replay(
         return {"by_names": told(second[0])} if second else {}
 
     with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail, log_config=log_config) as writer:
-        seeds = range(then.seed, then.seed + 1)
+        seeds, detail = range(then.seed, then.seed + 1), detail and writer is not None
         plan = Plan([then.subject], seeds, then.strategy, log=writer, replayed=then.schedule, detail=detail)
         campaign = Campaign(plan)
         status = perform(campaign, as_json=as_json, quiet=quiet, color=color, more=after)

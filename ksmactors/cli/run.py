@@ -66,7 +66,7 @@ def run(
     with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail, log_config=log_config) as writer:
         plan = Plan(
             [subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True,
-            detail=detail,
+            detail=detail and writer is not None,
         )  # fmt: skip
         status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
     return writer.status(status) if writer is not None else status

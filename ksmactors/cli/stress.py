@@ -93,8 +93,8 @@ def stress(
         )
         for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
     ]
-    if log_config is not None and log is None:
-        raise UsageError("--log-config is about the log: give --log FILE too")
+    if log is None and (detail or log_config is not None):
+        raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
     processors = processors_of(log_config)
     with open_log(log, processors) if log else nullcontext() as writer:
         directory = prepare(out or default_directory())

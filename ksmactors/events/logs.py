@@ -21,7 +21,7 @@ import orjson
 
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
-from ksmactors.events.bridge import Processor, last, with_level
+from ksmactors.events.bridge import Processor, checked, last, with_level
 from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
 from ksmactors.events.trace import Record, Sink
 
@@ -140,14 +140,14 @@ class LogWriter:
         form: how an event is rendered.
         level: debug, info, warning or error; what is below is left out.
         processors: of structlog, a user's own, run on each event before it is rendered. One that returns a text or
-            bytes has rendered it; `bridge.checked` makes what they raise one line.
+            bytes has rendered it. What they raise ends the schedule as a UsageError.
     """
 
     def __init__(
         self, stream: BinaryIO, name: str, form: Form, *, level: str = "debug", processors: Sequence[Processor] = ()
     ) -> None:
         self.name = name
-        self.processors = processors
+        self.processors = checked(list(processors), f"log {name}")
         self.form, self.level = form, level
         self.lines = _Lines()
         self._stream: BinaryIO | None = stream

@@ -17,10 +17,11 @@ import pytest
 import structlog
 import trio
 
+import ksmactors
 from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.events.bridge import Processor, bound_keys, checked
-from ksmactors.events.logs import EventList, LogWriter, json_line, timestamp
+from ksmactors.events.logs import EventList, LogWriter, json_line, open_log, timestamp
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
@@ -172,6 +173,24 @@ def test_own_processors_add_change_drop_and_render() -> None:
     assert written(shout, lambda *_: b"bytes\n")[0] == b"bytes"
 
 
+def test_from_python_a_campaign_is_logged_as_from_the_command_line(tmp_path: Path) -> None:
+    """`stress` and `replay` take a log; the lines of a schedule are the same, but for its index."""
+    ours, theirs = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    with open_log(str(ours), [lambda _logger, _method, event: event]) as log:
+        ksmactors.stress("litmus.scan_meets_exit", seeds="3:4", strategy="random", log=log, detail=True)
+    command = ["stress", "litmus.scan_meets_exit", "--seeds", "3:4", "--strategy", "random", "--detail", "-q"]
+    assert main([*command, "--log", str(theirs), "--out", str(tmp_path)]) == 0
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert b"lock.acquired" in ours.read_bytes()
+
+    events = EventList()
+    outcome = run()
+    assert not outcome.schedule
+    kept = trio.run(lambda: run_schedule(make_subject("litmus.scan_meets_exit"), 3, "random", keep=True))
+    assert ksmactors.replay(kept.schedule, log=events).digest == kept.digest
+    assert sum(kept.counts) == len(events.events)
+
+
 @pytest.mark.parametrize(
     ("processor", "said"),
     [
@@ -215,8 +234,9 @@ def test_a_log_config_that_is_wrong_is_one_line(
 
 def test_stress_has_nothing_to_configure_without_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     """It says so instead of ignoring the option."""
-    assert main(["stress", "numa_pingpong", "--seeds", "1", "--log-config", "a:b"]) == 2
-    assert "--log" in capsys.readouterr().err
+    for option in (["--log-config", "a:b"], ["--detail"]):
+        assert main(["stress", "numa_pingpong", "--seeds", "1", *option]) == 2
+        assert f"{option[0]} is about the log" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
