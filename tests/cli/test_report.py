@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from ksmactors.cli import main
 from ksmactors.interleave.schedule_string import decode, encode
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -79,6 +82,18 @@ def test_a_log_becomes_a_trace_and_one_that_is_cut_off_does_too(log: Path, tmp_p
     assert main(["report", str(log), "--perfetto", str(tmp_path / "2"), "-q"]) == 0
     assert "cut off" in capsys.readouterr().err
     assert (tmp_path / "2").stat().st_size > 1000
+
+
+def test_a_replay_that_differs_is_said(tmp_path: Path, capsys: Capsys) -> None:
+    """A schedule without a finding ends with 0; with 1 if its events are others than those on record."""
+    subject = make_subject("litmus.scan_meets_exit")
+    outcome = trio.run(lambda: run_schedule(subject, 1, "random", keep=True))
+    assert main(["report", outcome.schedule, "--perfetto", str(tmp_path / "1"), "-q"]) == 0
+    schedule = decode(outcome.schedule)
+    schedule.header["digest"] = "00" * 16
+    assert main(["report", encode(schedule), "--perfetto", str(tmp_path / "2"), "-q"]) == 1
+    assert "its events differ from the recorded ones" in capsys.readouterr().err
+    assert (tmp_path / "2").stat().st_size == (tmp_path / "1").stat().st_size
 
 
 def test_a_file_that_exists_is_replaced_with_force_only(log: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -93,6 +93,9 @@ def test_the_turn_is_where_turn_passed_says() -> None:
             turn = event["next_actor"]
     reasons = {event["why"] for event in named(events, "turn.passed")}
     assert {"switched", "blocked", "ended"} <= reasons
+    waits = {event["operation"] for event in named(events, "turn.passed") if event["why"] == "blocked"}
+    assert "waits for ksm_thread_wait" in waits
+    assert not any("nothing shared" in wait for wait in waits)
 
 
 def test_locks_are_held_and_waited_for_as_long_as_is_said() -> None:
