@@ -27,7 +27,7 @@ def report_command(sources: Sequence[str], perfetto: Path | None, force: bool, t
     A FINDING is a finding file, a file that holds a schedule string, or such a string: it is replayed with all detail,
     as `replay --detail` does. A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd;
     `-` is standard input. What it shows is what was logged: give --detail where it is made. The exit status is 1 if
-    there is a finding, or a replay that differs from its recording.
+    there is a finding.
     """
     if perfetto is None:
         raise UsageError("report: say what to write: --perfetto FILE")
