@@ -15,6 +15,7 @@ ROOT = Path(ksmactors.__file__).parent
 
 STOREYS = (
     ("cli", "__main__"),
+    ("report",),
     ("campaign", "diagnose"),
     ("run",),
     ("conformance",),

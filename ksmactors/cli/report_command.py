@@ -17,11 +17,18 @@ from ksmactors.escaping import escaped
 
 @click.command("report")
 @click.argument("sources", metavar="FINDING|LOG...", nargs=-1, required=True)
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
 @click.option("--perfetto", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option(
+    "--max-schedules", type=click.IntRange(0), default=300, show_default=True, metavar="N",
+    help="With --html: the most schedules that are tried to shrink a finding; 0 shows it as recorded only.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an output file that exists.")
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="Only what went wrong.")
-def report_command(sources: Sequence[str], perfetto: Path | None, force: bool, trust: bool, quiet: bool) -> int:
+def report_command(
+    sources: Sequence[str], html: Path | None, perfetto: Path | None, max_schedules: int, force: bool, trust: bool, quiet: bool
+) -> int:
     """Make a picture of findings, or of logs.
 
     A FINDING is a finding file, a file that holds a schedule string, or such a string: it is replayed with all detail,
@@ -29,15 +36,49 @@ def report_command(sources: Sequence[str], perfetto: Path | None, force: bool, t
     `-` is standard input. What it shows is what was logged: give --detail where it is made. The exit status is 1 if
     there is a finding.
     """
-    if perfetto is None:
-        raise UsageError("report: say what to write: --perfetto FILE")
-    from ksmactors.analysis.perfetto import write_trace
-    from ksmactors.cli.report_sources import Sources, refuse_existing, write_output
+    if html is None and perfetto is None:
+        raise UsageError("report: say what to write: --html FILE or --perfetto FILE")
+    if html is not None and html == perfetto:
+        raise UsageError("report: --html and --perfetto name the same file")
+    from ksmactors.cli.report_sources import refuse_existing
 
-    refuse_existing(perfetto, "--perfetto", force=force)
+    for path, option in ((html, "--html"), (perfetto, "--perfetto")):
+        if path is not None:
+            refuse_existing(path, option, force=force)
     interruption.work_begins()
-    read = Sources(sources, trust=trust, tell=notice)
-    written = write_output(perfetto, "--perfetto", partial(write_trace, read), force=force)
+    found = False
+    if html is not None:
+        found = write_page(sources, html, trust=trust, force=force, quiet=quiet, max_schedules=max_schedules)
+    if perfetto is not None:
+        found = _write_trace(sources, perfetto, trust=trust, force=force, quiet=quiet) or found
+    return FOUND if found else 0
+
+
+def write_page(
+    sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool, max_schedules: int
+) -> bool:
+    """Write the page of findings and logs; return whether there is a finding in any.
+
+    Raises:
+        UsageError: a source cannot be read or replayed, or the file cannot be written.
+    """
+    from ksmactors.cli.report_page import PageMaker
+    from ksmactors.cli.report_sources import write_output
+
+    maker = PageMaker(sources, trust=trust, tell=notice, max_schedules=max_schedules)
+    content = maker.make()
+    write_output(path, "--html", lambda file: file.write(content), force=force)
     if not quiet:
-        notice(f"{escaped(str(perfetto))}: {written:,} events; open it at https://ui.perfetto.dev")
-    return FOUND if read.found else 0
+        notice(f"{escaped(str(path))}: {maker.events:,} events; open it in a browser")
+    return maker.found
+
+
+def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool) -> bool:
+    from ksmactors.analysis.perfetto import write_trace
+    from ksmactors.cli.report_sources import Sources, write_output
+
+    read = Sources(sources, trust=trust, tell=notice)
+    written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
+    if not quiet:
+        notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")
+    return read.found

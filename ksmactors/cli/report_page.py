@@ -1,0 +1,149 @@
+"""The page for the browser, from findings and logs: what `report --html` and `analyze --html` write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from ksmactors import interruption
+from ksmactors.analysis.opening import STDIN
+from ksmactors.analysis.reading import LogReader
+from ksmactors.cli.report_sources import is_finding
+from ksmactors.diagnose.replaying import recorded
+from ksmactors.errors import UsageError
+from ksmactors.escaping import escaped
+from ksmactors.interleave.schedule_string import looks_like_schedule
+from ksmactors.report.columns import Columns
+from ksmactors.report.findings import SCHEDULES_MAX, Examined, Replayed, examine, examined_json
+from ksmactors.report.functions import places
+from ksmactors.report.page import page
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.trust import Tell
+
+_STANDARD_INPUT: Final = "standard input"
+
+
+class PageMaker:
+    """Makes a page of findings and logs. `found` says afterwards whether there is a finding in any, `events` how many
+    events there are.
+
+    Args:
+        sources: finding files, files with a schedule string, schedule strings, and logs; `-` is a log.
+        trust: whether a finding may load code that it names, as for `replay`.
+        max_schedules: the most schedules that are tried to shrink a finding; 0: it is shown as recorded.
+        tell: told in one line each what could not be read, and what is done on behalf of a finding.
+
+    Raises:
+        UsageError: a finding cannot be replayed, a file cannot be read, or there is no event in any.
+    """
+
+    def __init__(
+        self, sources: Sequence[str], *, trust: bool, tell: Tell, max_schedules: int = SCHEDULES_MAX
+    ) -> None:
+        self._trust, self._tell_user, self._max_schedules = trust, tell, max_schedules
+        self._sources = list(dict.fromkeys(sources))
+        self._columns = Columns()
+        self._notes: list[str] = []
+        self._findings: list[dict[str, Any]] = []
+        self._extras: dict[int, dict[str, Any]] = {}
+        self._variants: dict[str, None] = {}
+        self._functions: dict[str, None] = {}
+        self.found = False
+
+    @property
+    def events(self) -> int:
+        return self._columns.events
+
+    def make(self) -> bytes:
+        """Read, replay, shrink, and return the file."""
+        for source in self._sources:
+            if is_finding(source):
+                self._take_finding(source)
+            else:
+                self._take_log(source)
+        if not self._columns.events:
+            raise UsageError("report: there is no event in what was given")
+        data = self._columns.as_json()
+        for number, extra in self._extras.items():
+            data["runs"][number] |= extra
+        left_out = sum(run["left_out"] for run in data["runs"])
+        if left_out:
+            self._tell(f"{left_out:,} of {self._columns.events:,} events are left out of the page: it would be too large")
+        title = "ksmactors: " + ", ".join(_name(source) for source in self._sources)
+        return page(escaped(title), {
+            "title": escaped(title), "made_by": f"ksmactors {version('ksmactors')}", "notes": [escaped(one) for one in self._notes],
+            "findings": self._findings, "functions": places(self._functions, list(self._variants)), **data,
+        })  # fmt: skip
+
+    def _tell(self, line: str) -> None:
+        self._notes.append(line)
+        self._tell_user(line)
+
+    def _take_finding(self, source: str) -> None:
+        then = recorded(source, trust=self._trust, tell=self._tell_user)
+        done: list[Examined] = []
+
+        async def task() -> None:
+            done.append(await examine(then, max_schedules=self._max_schedules))
+
+        interruption.run(task)
+        examined = done[0]
+        if not then.agrees(examined.recorded.outcome):
+            self._tell(then.compare(examined.recorded.outcome))
+        self.found = self.found or examined.recorded.outcome.verdict is Verdict.FINDING
+        name = _name(source)
+        content = examined_json(examined)
+        number = self._take_replay(examined.recorded, name, "as recorded")
+        if content is not None:
+            content["run"] = number
+            self._findings.append(content)
+        if examined.shrunk is not None:
+            shrunk = self._take_replay(examined.shrunk, f"{name} (shrunk)", "shrunk")
+            if content is not None and "shrunk" in content:
+                content["shrunk"]["run"] = shrunk
+
+    def _take_replay(self, replayed: Replayed, name: str, what: str) -> int:
+        self._take(({**event, "file": name} for event in replayed.events))
+        subject = replayed.recorded.subject
+        self._variants |= dict.fromkeys((*subject.without, *subject.with_))
+        first = replayed.events[0]
+        number = self._columns.run_of((name, first["run"], first["seed"], first["schedule"]))
+        self._extras[number] = {
+            "title": escaped(f"{first['run']}, seed {first['seed']}: {what}"),
+            "shapes": replayed.shapes,
+            "looks": [[step, escaped(actor), escaped(place), pfn] for step, actor, place, pfn in replayed.looks],
+        }
+        return number
+
+    def _take_log(self, source: str) -> None:
+        reader, name = LogReader(source), _name(source)
+        self._take(({**event, "file": name} for _, event in reader.events()))
+        file, losses = reader.result()
+        for loss in losses:
+            line = str(loss)
+            self._tell_user(line)
+            self._notes.append(line.replace(source, name, 1))
+        if file.lines_lost and file.events:
+            self._notes.append(f"{name}: {file.events:,} events, {file.lines_lost:,} lines that are none")
+
+    def _take(self, events: Iterator[Mapping[str, Any]]) -> None:
+        self._columns.take(map(self._noted, events))
+
+    def _noted(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Remember which kernel functions an event names, and whether it is a finding."""
+        name, function = event["event"], event.get("function")
+        if isinstance(function, str):
+            self._functions[function] = None
+        if "." not in name:
+            self._functions[name] = None
+        self.found = self.found or name == "finding.found"
+        return event
+
+
+def _name(source: str) -> str:
+    """How a page calls a source: without the folder, which is of one machine."""
+    if looks_like_schedule(source):
+        return "schedule"
+    return _STANDARD_INPUT if source == STDIN else Path(source).name
