@@ -27,14 +27,20 @@ from ksmactors.escaping import escaped
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="Only what went wrong.")
 def report_command(
-    sources: Sequence[str], html: Path | None, perfetto: Path | None, max_schedules: int, force: bool, trust: bool, quiet: bool
+    sources: Sequence[str],
+    html: Path | None,
+    perfetto: Path | None,
+    max_schedules: int,
+    force: bool,
+    trust: bool,
+    quiet: bool,
 ) -> int:
     """Make a picture of findings, or of logs.
 
     A FINDING is a finding file, a file that holds a schedule string, or such a string: it is replayed with all detail,
-    as `replay --detail` does. A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd;
-    `-` is standard input. What it shows is what was logged: give --detail where it is made. The exit status is 1 if
-    there is a finding.
+    as `replay --detail` does; for a page it is explained and shrunk, too. A LOG has JSON lines, as `--log FILE` writes
+    them, and may be packed with gzip or zstd; `-` is standard input. What it shows is what was logged: give --detail
+    where it is made. The exit status is 1 if there is a finding.
     """
     if html is None and perfetto is None:
         raise UsageError("report: say what to write: --html FILE or --perfetto FILE")

@@ -15,7 +15,7 @@ from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.interleave.schedule_string import looks_like_schedule
-from ksmactors.report.columns import Columns
+from ksmactors.report.columns import Columns, RunKey
 from ksmactors.report.findings import SCHEDULES_MAX, Examined, Replayed, examine, examined_json
 from ksmactors.report.functions import places
 from ksmactors.report.page import page
@@ -39,15 +39,14 @@ class PageMaker:
         UsageError: a finding cannot be replayed, a file cannot be read, or there is no event in any.
     """
 
-    def __init__(
-        self, sources: Sequence[str], *, trust: bool, tell: Tell, max_schedules: int = SCHEDULES_MAX
-    ) -> None:
+    def __init__(self, sources: Sequence[str], *, trust: bool, tell: Tell, max_schedules: int = SCHEDULES_MAX) -> None:
         self._trust, self._tell_user, self._max_schedules = trust, tell, max_schedules
         self._sources = list(dict.fromkeys(sources))
         self._columns = Columns()
         self._notes: list[str] = []
         self._findings: list[dict[str, Any]] = []
-        self._extras: dict[int, dict[str, Any]] = {}
+        self._extras: dict[RunKey, dict[str, Any]] = {}
+        self._runs_of: list[tuple[dict[str, Any], RunKey]] = []
         self._variants: dict[str, None] = {}
         self._functions: dict[str, None] = {}
         self.found = False
@@ -66,16 +65,23 @@ class PageMaker:
         if not self._columns.events:
             raise UsageError("report: there is no event in what was given")
         data = self._columns.as_json()
-        for number, extra in self._extras.items():
-            data["runs"][number] |= extra
-        left_out = sum(run["left_out"] for run in data["runs"])
-        if left_out:
-            self._tell(f"{left_out:,} of {self._columns.events:,} events are left out of the page: it would be too large")
+        for key, extra in self._extras.items():
+            if (number := self._columns.number_of(key)) >= 0:
+                data["runs"][number] |= extra
+        for finding, key in self._runs_of:
+            finding["run"] = self._columns.number_of(key)
+        if left_out := self._columns.left_out:
+            self._tell(f"the page would be too large: {left_out:,} of {self._columns.events:,} events are left out")
         title = "ksmactors: " + ", ".join(_name(source) for source in self._sources)
-        return page(escaped(title), {
-            "title": escaped(title), "made_by": f"ksmactors {version('ksmactors')}", "notes": [escaped(one) for one in self._notes],
-            "findings": self._findings, "functions": places(self._functions, list(self._variants)), **data,
-        })  # fmt: skip
+        content = {
+            "title": escaped(title),
+            "made_by": f"ksmactors {version('ksmactors')}",
+            "notes": [escaped(note) for note in self._notes],
+            "findings": self._findings,
+            "functions": places(self._functions, list(self._variants)),
+            **data,
+        }
+        return page(content["title"], content)
 
     def _tell(self, line: str) -> None:
         self._notes.append(line)
@@ -95,27 +101,27 @@ class PageMaker:
         self.found = self.found or examined.recorded.outcome.verdict is Verdict.FINDING
         name = _name(source)
         content = examined_json(examined)
-        number = self._take_replay(examined.recorded, name, "as recorded")
+        key = self._take_replay(examined.recorded, name, "as recorded")
         if content is not None:
-            content["run"] = number
+            self._runs_of.append((content, key))
             self._findings.append(content)
         if examined.shrunk is not None:
-            shrunk = self._take_replay(examined.shrunk, f"{name} (shrunk)", "shrunk")
+            key = self._take_replay(examined.shrunk, f"{name} (shrunk)", "shrunk")
             if content is not None and "shrunk" in content:
-                content["shrunk"]["run"] = shrunk
+                self._runs_of.append((content["shrunk"], key))
 
-    def _take_replay(self, replayed: Replayed, name: str, what: str) -> int:
-        self._take(({**event, "file": name} for event in replayed.events))
+    def _take_replay(self, replayed: Replayed, name: str, what: str) -> RunKey:
+        self._take({**event, "file": name} for event in replayed.events)
         subject = replayed.recorded.subject
         self._variants |= dict.fromkeys((*subject.without, *subject.with_))
         first = replayed.events[0]
-        number = self._columns.run_of((name, first["run"], first["seed"], first["schedule"]))
-        self._extras[number] = {
+        key = name, first["run"], first["seed"], first["schedule"]
+        self._extras[key] = {
             "title": escaped(f"{first['run']}, seed {first['seed']}: {what}"),
             "shapes": replayed.shapes,
             "looks": [[step, escaped(actor), escaped(place), pfn] for step, actor, place, pfn in replayed.looks],
         }
-        return number
+        return key
 
     def _take_log(self, source: str) -> None:
         reader, name = LogReader(source), _name(source)

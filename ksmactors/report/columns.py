@@ -10,8 +10,17 @@ from typing import Any, Final
 from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
 
-EVENTS_MAX: Final = 150_000
+EVENTS_MAX: Final = 200_000
 """Events that a page holds; what is beyond is counted. With these it stays below 8 MB."""
+
+RUNS_MAX: Final = 4_000
+"""Schedules that a page holds."""
+
+TEXTS_MAX: Final = 1_000_000
+"""Characters of different texts that a page holds; the values of events beyond these are left out."""
+
+LEFT_OUT: Final = "(left out)"
+"""Stands for a text beyond."""
 
 TEXT_MAX: Final = 500
 """Characters of one text of an event that a page holds."""
@@ -31,9 +40,8 @@ RunKey = tuple[str, str, int, int]
 
 @dataclass(slots=True)
 class _Run:
-    """One schedule: its columns, and how many of its events are held and left out."""
+    """One schedule: its columns, and how many of its events are left out."""
 
-    number: int
     kinds: list[int] = field(default_factory=list)
     actors: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -45,15 +53,6 @@ class _Run:
     last_step: int = 0
     last_time: int = 0
 
-    def drop(self) -> int:
-        """Hold none of its events any more. Returns how many there were."""
-        dropped = len(self.kinds)
-        self.left_out += dropped
-        for column in (self.kinds, self.actors, self.steps, self.times, self.values):
-            column.clear()
-        self.last_step = self.last_time = 0
-        return dropped
-
 
 class Columns:
     """Takes events, each with the keys of a log line and `file`; schedules may be mixed. `as_json` is the result."""
@@ -61,39 +60,52 @@ class Columns:
     def __init__(self, events_max: int = EVENTS_MAX) -> None:
         self._events_max = events_max
         self._runs: dict[RunKey, _Run] = {}
+        self._gone: set[RunKey] = set()
         self._texts: dict[str, int] = {}
+        self._characters = 0
         self._actors: dict[tuple[str, int, int], int] = {}
         self._kinds: dict[tuple[str, ...], int] = {}
         self._fields: dict[int, tuple[str, ...]] = {}
         self._held = 0
         self.events = 0
 
+    @property
+    def left_out(self) -> int:
+        """How many events are not held."""
+        return self.events - self._held
+
     def take(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Add events, in the order in which they happened."""
         for event in events:
             self._take(event)
 
-    def run_of(self, key: RunKey) -> int:
-        """The number of a schedule: by file, run, seed and index."""
-        return self._run(key).number
-
-    def _run(self, key: RunKey) -> _Run:
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = _Run(len(self._runs))
-        return run
+    def number_of(self, key: RunKey) -> int:
+        """The number of a schedule in the result, by file, run, seed and index; -1 if it was left out."""
+        return list(self._runs).index(key) if key in self._runs else -1
 
     def _take(self, event: Mapping[str, Any]) -> None:
-        run = self._run((event.get("file", ""), event["run"], event["seed"], event["schedule"]))
+        key = (event.get("file", ""), event["run"], event["seed"], event["schedule"])
         self.events += 1
+        if key in self._gone:
+            return
+        run = self._runs.get(key)
+        if run is None:
+            while len(self._runs) >= RUNS_MAX and self._leave_out(None):
+                pass
+            run = self._runs[key] = _Run()
         name = event["event"]
         if name.startswith("race."):
             run.races[name] += 1
         elif name == "finding.found":
             run.found = run.found or str(event.get("signature", ""))
-        if run.left_out or not self._has_room(run):
+        while self._held >= self._events_max and self._leave_out(run):
+            pass
+        if self._held >= self._events_max:
             run.left_out += 1
             return
+        self._hold(run, event)
+
+    def _hold(self, run: _Run, event: Mapping[str, Any]) -> None:
         kind = self._kind(event)
         run.kinds.append(kind)
         run.actors.append(self._actor(event))
@@ -103,15 +115,16 @@ class Columns:
         run.values.extend(self._value(event[key]) for key in self._fields[kind])
         self._held += 1
 
-    def _has_room(self, run: _Run) -> bool:
-        """Whether one more event can be held; makes room by leaving out the earliest other schedule without a finding.
-        That there is one is known at its end."""
-        while self._held >= self._events_max:
-            victim = next((one for one in self._runs.values() if one.kinds and not one.found and one is not run), None)
-            if victim is None:
-                return False
-            self._held -= victim.drop()
-        return True
+    def _leave_out(self, current: _Run | None) -> bool:
+        """Leave out the earliest other schedule without a finding; whether there was one. Findings come at the end, so
+        that the latest schedule may still have one."""
+        for key, run in self._runs.items():
+            if not run.found and run is not current:
+                self._held -= len(run.kinds)
+                self._gone.add(key)
+                del self._runs[key]
+                return True
+        return False
 
     def _kind(self, event: Mapping[str, Any]) -> int:
         fields = tuple(key for key in event if key not in _HEAD)
@@ -126,14 +139,18 @@ class Columns:
         return self._actors.setdefault((event["actor"], event["node"], event["cpu"]), len(self._actors))
 
     def _value(self, value: object) -> int | str | None:
-        """A number, true and false as they are; a text as the negative number of its entry in the table; an integer below 0 or beyond
-        what JavaScript keeps as a string."""
+        """A number, true and false as they are; a text as the negative number of its entry in the table; an integer
+        below 0, or beyond what JavaScript keeps, as a string."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
             number = int(value)
             return number if 0 <= number < _INT_EXACT else str(number)
         text = str(value)
+        if text not in self._texts:
+            self._characters += min(len(text), TEXT_MAX)
+            if self._characters > TEXTS_MAX:
+                text = LEFT_OUT
         number = self._texts.get(text, -1)
         if number < 0:
             number = self._texts[text] = len(self._texts)

@@ -109,6 +109,9 @@ function runOf(number) {
   return unpackedRuns.get(number);
 }
 
+/* Lanes that are shown at first; more can be. */
+const LANES_SHOWN = 150;
+
 /* Lanes: the actors of a schedule, by node and in order of appearance, each with its turns, holds and waits. */
 function lanesOf(run) {
   if (run.lanes) return run.lanes;
@@ -119,6 +122,7 @@ function lanesOf(run) {
   }
   const lanes = [...seen.values()];
   lanes.sort((a, b) => a.node - b.node);
+  lanes.forEach((lane, place) => { lane.hidden = place >= LANES_SHOWN; });
   const byActor = new Map(lanes.map((lane) => [lane.actor, lane]));
   const byName = new Map();
   for (const lane of lanes) if (!byName.has(lane.name)) byName.set(lane.name, lane);

@@ -269,7 +269,7 @@ function clicked(event) {
 /* -- beside the chart --------------------------------------------------------------------------------------------- */
 
 function drawLanes(run) {
-  replace("lane-list", lanesOf(run).map((lane) => {
+  replace("lane-list", lanesOf(run).slice(0, 2000).map((lane) => {
     const box = h("input", { type: "checkbox" });
     box.checked = !lane.hidden;
     box.addEventListener("change", () => { lane.hidden = !box.checked; drawTimeline(run); drawEvents(run); });
@@ -378,7 +378,7 @@ function startTimeline() {
 
 function clearFilters() {
   for (const name of ["page", "tree", "event", "text"]) document.getElementById(`filter-${name}`).value = "";
-  for (const lane of lanesOf(state.run)) lane.hidden = false;
+  lanesOf(state.run).forEach((lane, place) => { lane.hidden = place >= LANES_SHOWN; });
   readFilters();
   drawTimeline(state.run);
 }
