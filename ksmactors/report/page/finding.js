@@ -23,13 +23,16 @@ function drawFinding(run) {
     h("pre", {}, `ksmactors replay '${finding.schedule}'`));
 }
 
-/* The steps that matter: [step, what they are]. */
+/* The steps that matter, in order: [step, what they are, actor, kernel function, operation]. */
 function keySteps(finding) {
-  const steps = (finding.met || []).map((step, place) => [step.step, place ? "second" : "first", step.actor]);
-  const broke = finding.broke || {};
-  for (const [step, text] of [[broke.looked, "had looked"], [broke.by, "broke it"], [broke.came_back, "came back"]]) if (step) steps.push([step.step, text, step.actor]);
-  steps.push([finding.step, "found", finding.actors[0]]);
-  return steps;
+  const broke = finding.broke || {}, steps = [];
+  const add = (step, text) => { if (step) steps.push([step.step, text, step.actor, step.function, step.operation]); };
+  (finding.met || []).forEach((step, place) => add(step, place ? "second" : "first"));
+  add(broke.looked, "had looked");
+  add(broke.by, "broke it");
+  add(broke.came_back, "came back");
+  steps.push([finding.step, "found", finding.actors[0], finding.functions[0], ""]);
+  return steps.sort((a, b) => a[0] - b[0]);
 }
 
 /* The turns that are shown: those of the steps that matter, those beside them, those that touch the page, switches. */
@@ -38,12 +41,12 @@ function turnsThatMatter(run, finding) {
   const pages = new Set((finding.concerns || []).flatMap((text) => Array.from(text.matchAll(/\bk?pfn (\d+)/g), (found) => Number(found[1]))));
   const want = (place, weight) => { if (place >= 0 && place < turns.length) wanted.set(place, Math.max(weight, wanted.get(place) || 0)); };
   const marked = new Map();
-  for (const [step, text, actor] of keySteps(finding)) {
+  for (const [step, text, actor, ...did] of keySteps(finding)) {
     let place = turns.findIndex((turn) => turn.lane.name === actor && turn.s0 <= step && turn.s1 >= step);
     if (place < 0) place = turns.findIndex((turn) => turn.s1 >= step);
     if (place < 0) place = turns.length - 1;
     if (!marked.has(place)) marked.set(place, []);
-    marked.get(place).push([step, text]);
+    marked.get(place).push([`>> ${text}, step ${step}`, true], ...did.filter(Boolean).map((part) => [`   ${part}`, false]));
     for (const [shift, weight] of [[0, 9], [-1, 5], [1, 5], [-2, 3]]) want(place + shift, weight);
   }
   turns.forEach((turn, place) => {
@@ -83,15 +86,15 @@ function sequence(run, finding) {
   for (const place of chosen) {
     const turn = turns[place], column = names.indexOf(turn.lane.name), x = left + column * (width + 14), marks = marked.get(place) || [];
     if (before !== null && place - before.place > 1) { picture.append(s("text", { class: "dim", x: left, y: y + 12 }, `\u2026 ${place - before.place - 1} turn${place - before.place === 2 ? "" : "s"}`)); y += 20; }
-    const lines = linesOf(run, turn, pages), height = Math.max(1, lines.length + marks.length) * line + 8;
     const held = turn.lane.holds.filter((hold) => hold.from < turn.to && hold.to > turn.to).map((hold) => hold.text);
+    const lines = linesOf(run, turn, pages), height = Math.max(1, lines.length + marks.length, Math.min(4, held.length)) * line + 8;
     if (before !== null && before.column !== column) picture.append(s("path", { class: "edge", d: `M ${before.x + width / 2} ${before.bottom} V ${y - 4} H ${x + width / 2} V ${y}`, "marker-end": "none" }));
     const box = s("g", { class: "link", tabindex: 0, onclick: () => { select(turn.from); show("timeline"); } });
     box.append(s("rect", { class: marks.length ? "met" : "box", x, y, width, height, rx: 4 }));
     if (held.length) box.append(s("line", { class: "hold", x1: x + 2.5, y1: y + 2, x2: x + 2.5, y2: y + height - 2 }));
-    marks.forEach(([step, text], n) => box.append(s("text", { class: "strong", x: x + 10, y: y + 15 + n * line }, `>> ${text}, step ${step}`)));
+    marks.forEach(([text, strong], n) => box.append(s("text", { class: strong ? "strong" : "plain", x: x + 10, y: y + 15 + n * line, "xml:space": "preserve" }, short(text, 33))));
     lines.forEach((text, n) => box.append(s("text", { x: x + 10, y: y + 15 + (n + marks.length) * line }, short(text, 33))));
-    picture.append(box, s("text", { class: "dim", x: 4, y: y + 15 }, String(turn.s0)), s("text", { class: "dim", x: total - locks + 10, y: y + 15 }, short(held.join(", "), 38)));
+    picture.append(box, s("text", { class: "dim", x: 4, y: y + 15 }, String(turn.s0)), ...held.slice(0, 4).map((lock, n) => s("text", { class: "dim", x: total - locks + 10, y: y + 15 + n * line }, short(lock, 36))));
     before = { place, column, x, bottom: y + height };
     y += height + 10;
   }

@@ -88,7 +88,12 @@ function start() {
   let waiting = 0;
   window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 100); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => { for (const [, draw] of Object.values(VIEWS)) draw(state.run); });
+  window.addEventListener("beforeprint", () => {
+    document.body.classList.add("printing");  /* what is not shown has no size to draw in */
+    for (const [, draw] of Object.values(VIEWS)) draw(state.run);
+    for (const one of charts.values()) one.resize();
+  });
+  window.addEventListener("afterprint", () => { document.body.classList.remove("printing"); redraw(); });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || /^(input|select|textarea)$/i.test(event.target.tagName)) return;
     if (state.view === "trees" && (event.key === "n" || event.key === "p")) { stepTree(event.key === "n" ? 1 : -1); return; }
