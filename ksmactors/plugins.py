@@ -236,6 +236,36 @@ def _loaded(group: str, entry: EntryPoint) -> Plugin:
     return Plugin(entry.name, value, _origin(entry))
 
 
+def function_at(spec: str, title: str) -> Callable[..., Any]:
+    """A function that the user names on the command line: `package.module:function` or `path/to/file.py:function`.
+
+    Raises:
+        PluginError: its code cannot be loaded, and why.
+        UsageError: there is no such function.
+    """
+    place, _, name = spec.rpartition(":")
+    title = f"{title} {spec}"
+    if not place or not name:
+        raise UsageError(f"{title}: write package.module:function, or path/to/file.py:function")
+    path = file_of(spec)
+    module = _from_package(place, title) if path is None else _from_file(path, title)
+    value = getattr(module, name, None)
+    if not callable(value):
+        raise UsageError(f"{title}: {place} has no function {name!r}")
+    found: Callable[..., Any] = value
+    return found
+
+
+def called(spec: str, title: str) -> Any:
+    """What such a function returns, called without arguments.
+
+    Raises:
+        PluginError: it raised, and what.
+        UsageError: as for `function_at`.
+    """
+    return _guarded(function_at(spec, title), f"{title} {spec}")
+
+
 # -- path.py:Class and package.module:Class -----------------------------------------------------------------------
 
 

@@ -12,7 +12,16 @@ import pytest
 
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped, escaped_json, escaped_lines
-from ksmactors.files import append, make_private, read_bounded, read_start, read_text, write_atomically, write_new
+from ksmactors.files import (
+    append,
+    make_private,
+    read_bounded,
+    read_start,
+    read_text,
+    replacing,
+    write_atomically,
+    write_new,
+)
 
 
 def test_a_file_within_the_bound_is_read(tmp_path: Path) -> None:
@@ -178,3 +187,36 @@ def test_json_stays_the_same() -> None:
     assert json.loads(shown) == texts
     assert escaped_lines(shown) == shown
     assert "é €" in shown
+
+
+def test_a_file_in_pieces_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """One that exists is replaced with force only; a block that fails leaves the old one, and nothing beside it."""
+    path = tmp_path / "f"
+    with replacing(path, force=False) as file:
+        file.write(b"a")
+        assert not path.exists()
+        file.write(b"b")
+    assert path.read_bytes() == b"ab"
+    with pytest.raises(FileExistsError), replacing(path, force=False) as file:
+        file.write(b"c")
+    with pytest.raises(ZeroDivisionError), replacing(path, force=True) as file:
+        file.write(bytes(1 // 0))
+    assert path.read_bytes() == b"ab"
+    with replacing(path, force=True) as file:
+        file.write(b"d")
+    assert path.read_bytes() == b"d"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_pieces_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are none, it is renamed, still onto nothing that is there."""
+
+    def link(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    with replacing(tmp_path / "f", force=False) as file:
+        file.write(b"a")
+    with pytest.raises(FileExistsError), replacing(tmp_path / "f", force=False) as file:
+        file.write(b"b")
+    assert (tmp_path / "f").read_bytes() == b"a"

@@ -208,6 +208,8 @@ class _Thread:
             self.function = False
 
     def end_turn(self, at: int) -> None:
+        if self.blocked is not None:
+            at = self.blocked[0]  # since then nobody may have run: all sleep, and the clock jumps
         self.leave(at)
         if self.turn:
             self._packets.event(END, self.track, at)

@@ -18,6 +18,7 @@ from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import Recorded, by_names, recorded
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
+from ksmactors.events.logs import Log
 from ksmactors.program import Program
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
@@ -37,6 +38,8 @@ def stress(
     max_steps: int | None = None,
     inject: str = "",
     out: Path | None = None,
+    log: Log | None = None,
+    detail: bool = False,
 ) -> Summary:
     """Run many schedules of a workload and return what they add up to.
 
@@ -46,6 +49,8 @@ def stress(
         params: the workload's parameters by name.
         strategy, kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
         out: directory for finding files; None writes none.
+        log: where every event goes: what `ksmactors.events.logs.open_log` returns, or an `EventList`.
+        detail: whether the log gets events of detail too, as with `--detail`.
 
     Returns:
         The sums: `.verdict`, `.found` (by signature), `.races`, `.digest`, `.schedules` and more. If the workload, a
@@ -67,7 +72,8 @@ def stress(
         max_steps=max_steps,
         inject=inject,
     )
-    plan = Plan([subject], parse_seeds(str(seeds)), strategy, prepare(out) if out is not None else None)
+    place = prepare(out) if out is not None else None
+    plan = Plan([subject], parse_seeds(str(seeds)), strategy, place, log, detail=detail)
     campaign = Campaign(plan)
     anyio.run(campaign.run, backend="trio")
     if campaign.interrupted_at is not None:
@@ -139,7 +145,14 @@ def explore(
     return exploration.tally
 
 
-def replay(source: str | Path, *, follow_names: bool = False, trust: bool = False) -> Outcome:
+def replay(
+    source: str | Path,
+    *,
+    follow_names: bool = False,
+    trust: bool = False,
+    log: Log | None = None,
+    detail: bool = False,
+) -> Outcome:
     """Run a recorded schedule again, exactly.
 
     Args:
@@ -148,6 +161,8 @@ def replay(source: str | Path, *, follow_names: bool = False, trust: bool = Fals
             recording whose steps do not fit any more.
         trust: whether code that it names by path or module may be loaded. What is registered as a plug-in always is;
             a class that `stress` was given is named by its module. Without it, a file never runs code.
+
+        log, detail: as for `stress`; a replay by names is not logged.
 
     Returns:
         What came of it: `.verdict`, `.defect`, `.digest` and more; the verdict is DIVERGED if it went another way.
@@ -158,7 +173,8 @@ def replay(source: str | Path, *, follow_names: bool = False, trust: bool = Fals
     then = _recorded(source, trust)
     if follow_names:
         return anyio.run(by_names, then, backend="trio")
-    plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, replayed=then.schedule)
+    seeds = range(then.seed, then.seed + 1)
+    plan = Plan([then.subject], seeds, then.strategy, replayed=then.schedule, log=log, detail=detail)
     campaign = Campaign(plan)
     anyio.run(campaign.run, backend="trio")
     if campaign.last is None:

@@ -19,7 +19,7 @@ from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.diagnose.explain import explain
 from ksmactors.errors import UsageError
-from ksmactors.events.logs import LogWriter
+from ksmactors.events.logs import Log
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.registry import dealt, parse
@@ -46,7 +46,7 @@ class Plan:
     seeds: range
     strategy: str
     out: Path | None = None
-    log: LogWriter | None = None
+    log: Log | None = None
     replayed: Schedule | None = None
     keep: bool = False
     detail: bool = False

@@ -80,17 +80,37 @@ def output_options(command: Command) -> Command:
     return _apply(command, _OUTPUT)
 
 
-def log_option(command: Command) -> Command:
-    """Where every event goes as JSON lines."""
-    return click.option("--log", metavar="FILE", help="Every event as JSON lines; - is standard output.")(command)
-
-
-def detail_option(command: Command) -> Command:
-    """Whether events of detail are recorded."""
-    return click.option(
+_LOG: Final = (
+    click.option("--log", metavar="FILE", help="Every event as JSON lines; - is standard output."),
+    click.option(
+        "--log-config", metavar="MODULE:FUNCTION",
+        help="A function of yours that returns structlog processors; each event of the log, or of the screen, passes "
+        "through them first. MODULE may be path/to/file.py. Its code is run.",
+    ),
+    click.option(
         "--detail", is_flag=True,
         help="Log also locks, who blocks and who wakes whom, turns, and every change of pages and trees.",
-    )(command)  # fmt: skip
+    ),
+)  # fmt: skip
+
+
+def log_options(command: Command) -> Command:
+    """Where every event goes as JSON lines, through what, and whether events of detail are among them."""
+    return _apply(command, _LOG)
+
+
+def processors_of(log_config: str | None) -> list[Any]:
+    """The processors that `--log-config` names.
+
+    Raises:
+        UsageError: there is no such function, it raised, or it returns something else.
+    """
+    if log_config is None:
+        return []
+    from ksmactors.events.bridge import checked
+    from ksmactors.plugins import called
+
+    return checked(called(log_config, "--log-config"), f"--log-config {log_config}")
 
 
 def trust_option(command: Command) -> Command:

@@ -27,8 +27,9 @@ _SCHEDULE: Final = re.compile(rb'"schedule"\s*:\s*"')
 class Sources:
     """Findings and logs, to be iterated over: their events, in order, each with the keys of a log line and `file`.
 
-    Findings are replayed with all detail at once, so that what is wrong with them is said before anything is written;
-    logs are read as they are asked for. `found` says, once they are, whether there is a finding in any.
+    Findings are replayed with all detail at once, so that what is wrong with them is said before anything is written.
+    Logs are read as they are asked for; once they are, `found` says whether there is a finding in any, or a replay that
+    differs from its recording.
 
     Args:
         sources: finding files, files with a schedule string, schedule strings, and logs; `-` is a log.
@@ -50,6 +51,7 @@ class Sources:
                 replay = self.replays[source] = replay_in_detail(source, trust=trust, tell=tell)
                 if not replay.recorded.agrees(replay.outcome):
                     tell(replay.recorded.compare(replay.outcome))
+                    self.found = True
                 self.found = self.found or replay.outcome.verdict is Verdict.FINDING
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:

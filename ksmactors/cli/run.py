@@ -9,8 +9,7 @@ import click
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli.options import (
-    detail_option,
-    log_option,
+    log_options,
     out_option,
     output_options,
     strategy_option,
@@ -27,8 +26,7 @@ from ksmactors.run.subject import make_subject, split_params
 @click.option("--seed", type=click.IntRange(0, SEED_LIMIT - 1), default=0, show_default=True, help="Of the choices.")
 @strategy_option("portfolio")
 @subject_options
-@log_option
-@detail_option
+@log_options
 @out_option
 @output_options
 def run(
@@ -44,6 +42,7 @@ def run(
     max_steps: int | None,
     inject: str,
     log: str | None,
+    log_config: str | None,
     detail: bool,
     out: Path | None,
     as_json: bool,
@@ -64,10 +63,10 @@ def run(
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(subject)
-    with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail) as writer:
+    with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail, log_config=log_config) as writer:
         plan = Plan(
             [subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True,
-            detail=detail,
+            detail=detail and writer is not None,
         )  # fmt: skip
         status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
     return writer.status(status) if writer is not None else status

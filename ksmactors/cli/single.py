@@ -10,6 +10,7 @@ from typing import Any
 
 from ksmactors import interruption
 from ksmactors.campaign.stress import Campaign
+from ksmactors.cli.options import processors_of
 from ksmactors.cli.report import json_object, print_defects, report_crash
 from ksmactors.cli.screen import echo, echo_json
 from ksmactors.errors import INTERRUPTED, UsageError
@@ -24,13 +25,18 @@ def refuse_two_on_stdout(as_json: bool, log: str | None) -> None:
 
 
 def open_run_log(
-    log: str | None, *, shown: bool, color: str, detail: bool = False
+    log: str | None, *, shown: bool, color: str, detail: bool, log_config: str | None
 ) -> AbstractContextManager[LogWriter | None]:
     """The log of one schedule: JSON lines in a file, else a person's form on screen if it is to be shown; there events
     of level debug are shown with `detail` only."""
+    processors = processors_of(log_config)
     if log is not None:
-        return open_log(log)
-    return terminal_log(color=color, level="debug" if detail else "info") if shown else nullcontext()
+        return open_log(log, processors)
+    return (
+        terminal_log(color=color, level="debug" if detail else "info", processors=processors)
+        if shown
+        else nullcontext()
+    )
 
 
 def perform(

@@ -16,10 +16,10 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.options import (
-    detail_option,
-    log_option,
+    log_options,
     out_option,
     output_options,
+    processors_of,
     strategy_option,
     subject_options,
 )
@@ -33,7 +33,7 @@ from ksmactors.cli.report import (
 )
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
-from ksmactors.errors import INTERRUPTED
+from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
 from ksmactors.run.subject import deal_params, make_subject, split_params
 from ksmactors.workload import Workload
@@ -48,8 +48,7 @@ DEFAULT_SEEDS: Final = "550"
 @click.option("--stop-at-first", is_flag=True, help="End the campaign at the first finding.")
 @strategy_option("portfolio")
 @subject_options
-@log_option
-@detail_option
+@log_options
 @out_option
 @output_options
 def stress(
@@ -66,6 +65,7 @@ def stress(
     max_steps: int | None,
     inject: str,
     log: str | None,
+    log_config: str | None,
     detail: bool,
     out: Path | None,
     as_json: bool,
@@ -93,7 +93,10 @@ def stress(
         )
         for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
     ]
-    with open_log(log) if log else nullcontext() as writer:
+    if log is None and (detail or log_config is not None):
+        raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
+    processors = processors_of(log_config)
+    with open_log(log, processors) if log else nullcontext() as writer:
         directory = prepare(out or default_directory())
         plan = Plan(subjects, parse_seeds(seeds), strategy, directory, writer, detail=detail)
         campaign = Campaign(plan, stop_at_first=stop_at_first)

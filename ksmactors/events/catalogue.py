@@ -366,7 +366,15 @@ NODE_UNLISTED: Final = _event(
 )
 NODE_FREED: Final = _event("stable_node.freed", "debug", "A stable node was freed.", NODE, KPFN, TREE_NID)
 
-DETAIL: Final = range(_DETAIL_FROM, len(CATALOGUE))
+
+# -- beside the schedule: in no digest ----------------------------------------------------------------------------
+WORKLOAD_LOG: Final = _event(
+    "workload.log", "info", "A workload has given a record to Python's `logging`. The line's level is that of the record.",
+    Field("logger", "str", "", "name of the logger"),
+    Field("severity", "str", "", "debug, info, warning or error"),
+    Field("message", "str", "", "what it says"), Field("exception", "str|null", "", "what was raised, if it says so"),
+)  # fmt: skip
+DETAIL: Final = range(_DETAIL_FROM, WORKLOAD_LOG)
 """The codes of the events of detail."""
 
 

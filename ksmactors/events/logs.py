@@ -21,7 +21,8 @@ import orjson
 
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.bridge import Processor, checked, last, with_level
+from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
@@ -57,6 +58,8 @@ def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
     """The level and the name of a record's event, and its own fields with those that follow from them."""
     code, _, _, _, *values = record
     level, name, fields, race = _RENDERED[code]
+    if code == WORKLOAD_LOG:
+        level = values[1]
     if race is not None:
         values += race.derived(values)
     return level, name, dict(zip(fields, values, strict=True))
@@ -98,8 +101,9 @@ def terminal_json_line(_logger: Any, level: str, event: Any, /) -> bytes:
     return escaped_json(json_line(_logger, level, event).decode()).encode()
 
 
-def configure(lines: object, form: Form, level: str, **bound: object) -> Any:
-    """A structlog logger that renders with `form` into `lines`; drops what is below `level`.
+def configure(lines: object, form: Form, level: str, *, processors: Sequence[Processor] = (), **bound: object) -> Any:
+    """A structlog logger that renders with `form` into `lines`, after a user's own `processors`; drops what is below
+    `level`.
 
     All keys that every line has are bound here, in their order, since a key keeps the place it was first given.
     structlog's global configuration stays untouched: many schedules with logs of their own share a process.
@@ -108,7 +112,7 @@ def configure(lines: object, form: Form, level: str, **bound: object) -> Any:
 
     return structlog.wrap_logger(
         lines,
-        processors=[form],
+        processors=[with_level, *processors, last(form)] if processors else [form],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         context_class=dict,
         cache_logger_on_first_use=False,
@@ -135,10 +139,15 @@ class LogWriter:
         name: what it is called in messages.
         form: how an event is rendered.
         level: debug, info, warning or error; what is below is left out.
+        processors: of structlog, a user's own, run on each event before it is rendered. One that returns a text or
+            bytes has rendered it. What they raise ends the schedule as a UsageError.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, form: Form, *, level: str = "debug") -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, form: Form, *, level: str = "debug", processors: Sequence[Processor] = ()
+    ) -> None:
         self.name = name
+        self.processors = checked(list(processors), f"log {name}")
         self.form, self.level = form, level
         self.lines = _Lines()
         self._stream: BinaryIO | None = stream
@@ -202,7 +211,10 @@ class LogSink:
 
     def __init__(self, writer: LogWriter, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> None:
         self._writer, self._actors = writer, actors
-        self._base = configure(writer.lines, writer.form, writer.level, run=run, seed=seed, schedule=schedule)
+        self._base = configure(
+            writer.lines, writer.form, writer.level, processors=writer.processors,
+            run=run, seed=seed, schedule=schedule,
+        )  # fmt: skip
         self._bound: list[dict[str, Any]] = []
 
     def __call__(self, records: list[Record]) -> None:
@@ -244,13 +256,16 @@ class EventList:
         return keep
 
 
-def open_log(path: str) -> LogWriter:
-    """A log of JSON lines in a new file, or on standard output for `-`; UsageError if it cannot be written."""
+def open_log(path: str, processors: Sequence[Processor] = ()) -> LogWriter:
+    """A log of JSON lines in a new file, or on standard output for `-`; UsageError if it cannot be written.
+
+    `processors` are as for `LogWriter`.
+    """
     if path == "-":
         form = terminal_json_line if sys.stdout.isatty() else json_line
-        return LogWriter(sys.stdout.buffer, "standard output", form)
+        return LogWriter(sys.stdout.buffer, "standard output", form, processors=processors)
     try:
         stream = Path(path).open("wb")  # noqa: SIM115  # the LogWriter closes it
     except OSError as error:
         raise UsageError(f"log {path}: cannot be written: {error.strerror}") from error
-    return LogWriter(stream, path, json_line)
+    return LogWriter(stream, path, json_line, processors=processors)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, BinaryIO, Final, TextIO
 
 from ksmactors.escaping import escaped
+from ksmactors.events.bridge import Processor
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import ALWAYS, LogWriter
 
@@ -91,7 +93,11 @@ def value_text(name: str, value: object) -> str:
     return text if text.isprintable() and text and " " not in text and text != NOTHING else repr(text)
 
 
-def terminal_log(stream: BinaryIO | None = None, *, color: str = "auto", level: str = "info") -> LogWriter:
+def terminal_log(
+    stream: BinaryIO | None = None, *, color: str = "auto", level: str = "info", processors: Sequence[Processor] = ()
+) -> LogWriter:
     """A log in the person's form on `stream`, by default standard output."""
     allowed = color_allowed(sys.stdout, color)
-    return LogWriter(stream or sys.stdout.buffer, "standard output", PersonForm(color=allowed), level=level)
+    return LogWriter(
+        stream or sys.stdout.buffer, "standard output", PersonForm(color=allowed), level=level, processors=processors
+    )

@@ -14,8 +14,8 @@ from typing_extensions import override
 from ksmactors.events import catalogue as ev
 from ksmactors.events.check import HEAD
 from ksmactors.events.trace import DetailedTrace, Record
-from ksmactors.interleave.actor import START, WRITE, YIELD, Actor, Operation, running_functions
-from ksmactors.interleave.labels import told
+from ksmactors.interleave.actor import ACQUIRE, START, WRITE, YIELD, Actor, Operation, running_functions
+from ksmactors.interleave.labels import label_of, told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.index import ContentTree
@@ -283,7 +283,12 @@ def _mapping_of(page: Frame) -> tuple[str, int]:
 
 
 def _told(op: Operation) -> str:
-    return "sleeps" if isinstance(op[1], tuple) else told(op)
+    kind, obj, _ = op
+    if isinstance(obj, tuple):
+        return "sleeps"
+    if kind == ACQUIRE and not label_of(op):
+        return f"waits for {name_of(obj)}"
+    return told(op)
 
 
 def _running_function(on: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from traceback import format_exception, walk_tb
 from typing import Any, Final
@@ -105,15 +106,15 @@ async def run_schedule(
         deciding = await (calibration or Calibration(run_schedule)).strategy(subject, seed, strategy)
     if tape is None:
         tape = _tape(seed, replayed, deciding, draws)
-    one = _Run(subject, seed, strategy, deciding, tape, detail=detail)
+    one = _Run(subject, seed, strategy, deciding, tape, detail=detail, logged=log is not None)
     if replayed is not None:
         one.conductor.end_by(steps_max(replayed))
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
-    one.attach_log(log, index)
     try:
-        await one.conductor.run("host", one.main, task_pool)
+        with one.logged_to(log, index):
+            await one.conductor.run("host", one.main, task_pool)
     except (UsageError, CutShort, NotDeterministic):
         raise
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
@@ -148,19 +149,17 @@ class _Run:
     """The parts of one schedule, and what they come to."""
 
     def __init__(
-        self, subject: Subject, seed: int, strategy: str, deciding: Strategy, tape: Tape, *, detail: bool
+        self, subject: Subject, seed: int, strategy: str, deciding: Strategy, tape: Tape, *, detail: bool, logged: bool
     ) -> None:
         self.subject, self.seed, self.strategy = subject, seed, strategy
         self.deciding, self.tape = deciding, tape
         self.deciding.begin(strategy_rng(seed))
         self.conductor = Conductor(self.deciding, self.tape, max_steps=subject.max_steps)
         self.detail: DetailObserver | None = None
-        if detail:
-            self.trace: Trace = DetailedTrace(self.conductor)
+        self.trace = DetailedTrace(self.conductor) if detail or logged else Trace(self.conductor)
+        if detail and isinstance(self.trace, DetailedTrace):
             self.detail = DetailObserver(self.trace)
             self.conductor.observe(self.detail)
-        else:
-            self.trace = Trace(self.conductor)
         self.marks: dict[str, int] = {}
         self.trace.listen(ev.WORKLOAD_MARK, self._mark)
         self.machine: Machine | None = None
@@ -169,11 +168,15 @@ class _Run:
     def _mark(self, name: str) -> None:
         self.marks[name] = self.marks.get(name, 0) + 1
 
-    def attach_log(self, log: Log | None, index: int) -> None:
-        """Have every event written to `log` too."""
-        if log is not None:
-            sink = log.sink(self.conductor.actors, run=self.subject.workload.name, seed=self.seed, schedule=index)
-            self.trace.sinks.append(sink)
+    def logged_to(self, log: Log | None, index: int) -> AbstractContextManager[None]:
+        """Have every event written to `log` too, and what the workload gives to `logging`."""
+        if log is None or not isinstance(self.trace, DetailedTrace):
+            return nullcontext()
+        from ksmactors.events.bridge import taking_records
+
+        name, actors = self.subject.workload.name, self.conductor.actors
+        self.trace.sinks.append(log.sink(actors, run=name, seed=self.seed, schedule=index))
+        return taking_records(self.trace, actors, run=name, seed=self.seed, schedule=index)
 
     async def main(self) -> None:
         """What the first actor does."""
