@@ -44,6 +44,15 @@ VARIANTS: Final[dict[str, Variant]] = {}
 undone with `without`."""
 
 
+FORMER_NAMES: Final = {"s5-r5-no-recheck": "s5-no-recheck", "s5-r5-recheck-once": "s5-recheck-once"}
+"""Names that variants had once, with those that they have now. Commands and finding files may say either."""
+
+
+def current_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that variants have now."""
+    return tuple(FORMER_NAMES.get(name, name) for name in names)
+
+
 def register(name: str, layer: object, *, origin: str) -> None:
     """Add a variant; the first line of the layer's docstring is its summary.
 
@@ -197,7 +206,7 @@ def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: 
     """
     if kernel not in KERNELS:
         raise UsageError(unknown("kernel", kernel, KERNELS))
-    without, with_ = tuple(without), tuple(with_)
+    without, with_ = current_names(without), current_names(with_)
     names = _without(kernel, [name for name in without if name not in COMMITS])
     undone = [commit for slug, commit in reversed(COMMITS.items()) if slug in without]
     names = [name for name in names if not any(name in commit.repairs for commit in undone)]

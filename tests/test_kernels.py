@@ -422,7 +422,7 @@ def test_own_layers_call_on() -> None:
     }
     assert told <= {
         ("s3b-removal-unlocked", "head-cleared"), ("s3c-locked-descent", "chains"),
-        ("s5e-no-lock-cycle", "trylock-search"), ("s5-r5-no-recheck", "kpfn-aba"),
+        ("s5e-no-lock-cycle", "trylock-search"), ("s5-no-recheck", "kpfn-aba"),
         ("x4b-read-once", "restart-on-stale"),
         ("f3-only-writable", "pinned-checked"), ("f3-only-writable", "anon-exclusive"),
         ("x5a-lock-not-handed-over", "mlock-batch"), ("x1b-always-woken", "wake-under-lock"),

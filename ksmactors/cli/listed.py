@@ -5,7 +5,7 @@ Each function imports what it lists and nothing else: `list events` starts witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from inspect import cleandoc
@@ -84,7 +84,7 @@ def _strategies() -> tuple[list[Row], list[str]]:
 def _variants() -> tuple[list[Row], list[str]]:
     """Variants in the order of the registry; then the commits that can be undone, which are variants by their kind."""
     from ksmactors.history import COMMITS
-    from ksmactors.kernels import KERNELS, VARIANTS, kind_of
+    from ksmactors.kernels import FORMER_NAMES, KERNELS, VARIANTS, kind_of
     from ksmactors.run.extensions import origins, register_all
 
     problems = register_all("variants")
@@ -92,14 +92,14 @@ def _variants() -> tuple[list[Row], list[str]]:
     rows = [
         _row(
             name, variant.summary, known.get(name, ""), kind=kind_of(name),
-            kernels=[kernel for kernel, names in KERNELS.items() if name in names],
+            kernels=[kernel for kernel, names in KERNELS.items() if name in names], aliases=_former(FORMER_NAMES, name),
             option="--with", description=_description(variant.layer), functions=_functions(variant.layer),
         )
         for name, variant in VARIANTS.items()
     ]  # fmt: skip
     undone = [
         _row(
-            slug, commit.summary, kind=kind_of(slug), kernels=[],
+            slug, commit.summary, kind=kind_of(slug), kernels=[], aliases=[],
             option="--without", description=_description(commit.layer), functions=_functions(commit.layer),
         )
         for slug, commit in COMMITS.items()
@@ -109,13 +109,19 @@ def _variants() -> tuple[list[Row], list[str]]:
 
 def _watchers() -> tuple[list[Row], list[str]]:
     from ksmactors.run.extensions import origins, register_all
-    from ksmactors.watch import WATCHERS
+    from ksmactors.watch import FORMER_NAMES, WATCHERS
 
     problems = register_all("watchers")
     known = origins("watchers")
     return [
-        _row(name, cls.summary, known.get(name, ""), description=_description(cls)) for name, cls in WATCHERS.items()
+        _row(name, cls.summary, known.get(name, ""), aliases=_former(FORMER_NAMES, name), description=_description(cls))
+        for name, cls in WATCHERS.items()
     ], problems
+
+
+def _former(names: Mapping[str, str], name: str) -> list[str]:
+    """The names that this one had once."""
+    return [former for former, current in names.items() if current == name]
 
 
 def _events() -> tuple[list[Row], list[str]]:

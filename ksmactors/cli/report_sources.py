@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
+import orjson
+
 from ksmactors.analysis.opening import STDIN
 from ksmactors.analysis.reading import LogReader
 from ksmactors.diagnose.in_detail import Detailed, replay_in_detail
@@ -68,8 +70,8 @@ class Sources:
 
     def _read(self, source: str) -> Iterator[Mapping[str, Any]]:
         reader = LogReader(source)
-        for _, event in reader.events():
-            yield event
+        for line in reader.events():
+            yield orjson.loads(line)
         for loss in reader.result()[1]:
             self._tell(str(loss))
 

@@ -35,11 +35,11 @@ _RENDERED: Final = [
 ]
 
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""The moment at which every schedule begins, so that viewers of logs have dates to show."""
+EPOCH: Final = datetime(2013, 4, 29, tzinfo=UTC)
+"""The moment at which every schedule begins, so that viewers of logs have dates to show: when Linux v3.9 was released.
+There are viewers that take a date whose number of seconds is 0 for none."""
 
-
-_LAST_SECOND: Final = 253_402_300_799
+_LAST_SECOND: Final = 253_402_300_799 - int(EPOCH.timestamp())
 """That of the last date there is: sleeping is free, so a schedule can come later."""
 
 

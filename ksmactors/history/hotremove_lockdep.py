@@ -9,7 +9,7 @@ from typing_extensions import override
 from ksmactors.interleave.locks import RwSem
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
+from ksmactors.mm.memory_hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
 
 
 class BeforeHotremoveLockdep(Ksm):

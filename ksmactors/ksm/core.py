@@ -9,11 +9,11 @@ from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.instrumented import Instrumented, instrumented_kernel
+from ksmactors.ksm.internal import KsmDeclarations
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.hotplug import Hotplug
 from ksmactors.mm.reports import misuse
 from ksmactors.seams import seam
 
@@ -25,7 +25,7 @@ removed and is kept since its page is mapped; memory hot-remove is about to look
 or has left that list."""
 
 
-class KsmCore(Hotplug):
+class KsmCore(KsmDeclarations):
     """What the functions of mm/ksm.c share: locks, trees, the list of address spaces, the cursor, counters, knobs.
 
     Protected by `ksm_thread_mutex`: everything but `mm_slots_hash`, the list of slots and writes of

@@ -11,7 +11,7 @@ from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.reclaim import FREED
+from ksmactors.mm.vmscan import FREED
 
 
 class GivenUp:

@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import EINTR
-from ksmactors.mm.hotplug import PASS_NS
+from ksmactors.mm.memory_hotplug import PASS_NS
 
 
 class OfflineRetries(Ksm):

@@ -1,26 +1,59 @@
-"""Page faults: first touch, copy on write, swap-in, waiting for a migration (mm/memory.c)."""
+"""What a CPU does with memory: reads, writes, and the page faults that they take (arch/x86/mm/fault.c)."""
 
 from __future__ import annotations
 
-from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, YIELD
-from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
-from ksmactors.mm.frame import Frame
-from ksmactors.mm.rmap import Rmap
-from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
+from ksmactors.mm.address_space import AddressSpace
+from ksmactors.mm.const import EFAULT
+from ksmactors.mm.content import Content
+from ksmactors.mm.core import MmCore
+from ksmactors.mm.gup import fault_errno
 from ksmactors.seams import seam
 
 
-def fault_errno(result: int) -> int:
-    """What the VM_FAULT_ bits of a fault mean to who wanted the page: 0, -EIO or -ENOMEM."""
-    if result & VM_FAULT_SIGBUS:
-        return -EIO
-    return -ENOMEM if result & VM_FAULT_OOM else 0
+class ThreadAccesses(MmCore):
+    """Accesses of threads. One that the entry does not allow takes a fault; the thread tries again afterwards."""
 
+    @seam
+    async def user_read(self, mm: AddressSpace, address: int) -> Content | None:
+        """Read the page at an address as a thread does; None if that takes a page fault."""
+        await self.conductor.point(READ, mm, address)
+        pte = mm.ptes.get(address)
+        if pte is None or pte.migration:
+            return None
+        self.conductor.touch(YIELD, pte.frame, "content")
+        pte.frame.must_be_alive("a read by a thread")
+        if self.aging:
+            self.conductor.touch(RELEASE, mm, ("young", address))
+            mm.young.add(address)
+        for observer in self.observers:
+            observer.read(mm, address, pte.frame)
+        return pte.frame.content
 
-class Faults(Rmap):
-    """handle_mm_fault and what it calls. Faults of one address space run concurrently: mmap_sem is shared."""
+    @seam
+    async def user_write(self, mm: AddressSpace, address: int, content: Content) -> bool:
+        """Overwrite the page at an address as a thread does; False if that takes a page fault.
+
+        The check of the entry and the store are one operation: whoever write-protects an entry invalidates the
+        TLB of every CPU before it goes on.
+        """
+        await self.conductor.point(WRITE, mm, address)
+        pte = mm.ptes.get(address)
+        if pte is None or pte.migration or not pte.write:
+            return False
+        pte.frame.must_be_alive("a write by a thread")
+        self.memory_epoch += 1
+        if self.aging:
+            self.conductor.touch(RELEASE, mm, ("young", address))
+            mm.young.add(address)
+        self.conductor.touch(RELEASE, pte.frame, "content")  # orders nobody: the CPU stores when it likes
+        pte.frame.content = content
+        pte.frame.writer = self.conductor.turn.number
+        if not pte.dirty:
+            mm.ptes[address] = pte._replace(dirty=True)
+        for observer in self.observers:
+            observer.wrote(mm, address, pte.frame)
+        return True
 
     @seam
     async def fault(self, mm: AddressSpace, address: int, write: bool) -> int:
@@ -34,278 +67,3 @@ class Faults(Rmap):
         if vma is None:
             return -EFAULT
         return fault_errno(result)
-
-    @seam
-    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
-        """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
-        write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
-        (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
-
-        mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
-        """
-        await mm.down_read()
-        result: Frame | int = -EFAULT
-        while (vma := mm.vma_at(address)) is not None:
-            page = await self.follow_page(mm, address, write=write, zero=not write, pin=pin)
-            if page is not None:
-                result = page
-                break
-            if self.conductor.turn.signal_pending:
-                result = -ERESTARTSYS
-                break
-            error = fault_errno(await self.faultin_page(mm, vma, address, write, pin))
-            if error:
-                result = error
-                break
-        await mm.up_read()
-        return result
-
-    @seam
-    async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
-        """The fault of get_user_pages at a page that it could not follow: VM_FAULT_ bits. mmap_sem is held."""
-        return await self.handle_mm_fault(mm, vma, address, write)
-
-    @seam
-    async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
-        """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.7 there is no difference.
-
-        `unpin_user_page` ends it. What takes a plain reference only, such as vmsplice, calls `get_user_pages`, and ends
-        with a put.
-        """
-        return await self.get_user_pages(mm, address, write, pin=True)
-
-    @seam
-    async def unpin_user_page(self, page: Frame) -> None:
-        """End a pin that `pin_user_pages` has made."""
-        await page.put()
-
-    @seam
-    async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
-        """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
-        vma.must_be_alive()
-        await self.conductor.point(READ, mm, address)
-        entry = mm.ptes.get(address)
-        if entry is None and (slot := mm.swap_ptes.get(address)) is not None:
-            return await self.do_swap_page(mm, vma, address, slot, write)
-        if entry is None:
-            return await self.do_anonymous_page(mm, vma, address, write)
-        if entry.migration:
-            await self.migration_entry_wait(mm, address)
-            return 0
-        await mm.page_table_lock.lock()
-        if mm.ptes.get(address) == entry and write and not entry.write:
-            return await self.do_wp_page(mm, vma, address, entry)
-        await mm.page_table_lock.unlock()
-        return 0
-
-    @seam
-    async def do_anonymous_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
-        """First touch: the zero page for a read, a new page of the region's node for a write."""
-        if not write:
-            await mm.page_table_lock.lock()
-            if self.pte_none(mm, address):
-                await self.set_pte(mm, address, Pte(self.zero_page))
-            await mm.page_table_lock.unlock()
-            return 0
-        page = await self.alloc_page(vma.nid) if self.anon_vma_prepare(vma) else None
-        if page is None:
-            return VM_FAULT_OOM
-        await mm.page_table_lock.lock()
-        if not self.pte_none(mm, address):
-            self.pte_changed(mm, page)
-            await mm.page_table_lock.unlock()
-            await page.put()
-            return 0
-        self.page_add_new_anon_rmap(page, vma, address)
-        await self.set_pte(mm, address, Pte(page, write=True, dirty=True))
-        self.memory_epoch += 1
-        self.emit(ev.DO_ANONYMOUS_PAGE, mm.name, address, page.pfn, page.nid)
-        await mm.page_table_lock.unlock()
-        return 0
-
-    # -- swap ---------------------------------------------------------------------------------------------------
-
-    @seam
-    async def do_swap_page(self, mm: AddressSpace, vma: Vma, address: int, slot: SwapSlot, write: bool) -> int:
-        """Bring a page back that is in the swap cache or on the device: VM_FAULT_ bits, 0 if the entry changed.
-
-        A KSM page that is still in the cache is mapped as such, without an rmap_item, unless KSM wants a copy; what
-        was read from the device is an ordinary page of the first that faults on it. mmap_sem is held. Source:
-        do_swap_page(), v3.9.
-        """
-        swapcache = await self.lookup_swap_cache(slot)
-        if swapcache is None:
-            swapcache = await self.read_swap_cache(slot, vma.nid)
-        if swapcache is None:
-            return VM_FAULT_OOM if mm.swap_ptes.get(address) is slot else 0
-        await swapcache.lock()
-        if swapcache.swap is not slot:
-            await swapcache.unlock()
-            await swapcache.put()
-            return 0
-        page = await self.ksm_might_need_to_copy(swapcache, vma, address)
-        if page is None:
-            await swapcache.unlock()
-            await swapcache.put()
-            return VM_FAULT_OOM
-        result, pte = await self.map_swapped_page(vma, address, slot, page, swapcache, write)
-        if pte is None or not write or result & VM_FAULT_WRITE:
-            if pte is not None:
-                await mm.page_table_lock.unlock()
-            return result
-        return result | await self.do_wp_page(mm, vma, address, pte)
-
-    @seam
-    async def map_swapped_page(
-        self, vma: Vma, address: int, slot: SwapSlot, page: Frame, swapcache: Frame, write: bool
-    ) -> tuple[int, Pte | None]:
-        """The part of do_swap_page under the page table lock, which stays held if it returns the new entry.
-
-        `page` is `swapcache` or a copy of it; both are unlocked on return, and what is not mapped is put.
-        """
-        mm = vma.mm
-        await mm.page_table_lock.lock()
-        result, pte = 0, None
-        if not self.swap_pte_same(mm, address, slot, page):
-            self.pte_changed(mm, page)
-        elif page is swapcache and not slot.uptodate:
-            result = VM_FAULT_SIGBUS
-        else:
-            self.memory_epoch += 1
-            exclusive = await self.is_swapped_exclusive(mm, address, page, write)
-            writable = write and exclusive
-            if writable:
-                result = VM_FAULT_WRITE
-            pte = Pte(page, write=writable, dirty=writable)
-            await self.set_pte(mm, address, pte)
-            if page is swapcache:
-                self.page_add_anon_rmap(page, vma, address, exclusive=exclusive)
-            else:
-                self.page_add_new_anon_rmap(page, vma, address)
-            self.emit(ev.DO_SWAP_PAGE, mm.name, address, page.pfn, swapcache.pfn, page.nid)
-            await self.swap_free(slot)
-            if self.swap.full or vma.locked or page.mlocked:
-                await self.try_to_free_swap(page)
-        if pte is None:
-            await mm.page_table_lock.unlock()
-        await page.unlock()
-        if page is not swapcache:
-            await swapcache.unlock()
-            await swapcache.put()
-        if pte is None:
-            await page.put()
-        return result, pte
-
-    @seam
-    async def is_swapped_exclusive(self, mm: AddressSpace, address: int, page: Frame, write: bool) -> bool:
-        """Whether a page that is to be mapped in the place of a swap entry is this process's alone: only asked for a
-        write, in v3.9. Page and page table are locked."""
-        return write and await self.reuse_swap_page(page)
-
-    @seam
-    def pte_none(self, mm: AddressSpace, address: int) -> bool:
-        """Whether there is no entry at an address. The page table lock is held."""
-        return address not in mm.ptes and address not in mm.swap_ptes
-
-    @seam
-    def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
-        """Whether `page` may still be mapped: the entry names the same slot as before. The page table lock is held."""
-        return mm.swap_ptes.get(address) is slot
-
-    @seam
-    async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
-        """A write to a read-only entry: make it writable in place, or copy. The page table lock is held on entry,
-        released on return.
-
-        A KSM page is never locked here and never reused, always copied; neither its rmap_item nor its stable node
-        is told. Returns VM_FAULT_WRITE, VM_FAULT_OOM, or 0 if the entry changed meanwhile.
-        """
-        page = entry.frame
-        self.conductor.touch(YIELD, page, "mapping")
-        if page is not self.zero_page and not page.is_ksm:
-            reusable = await self.wp_can_reuse(mm, address, entry)
-            if reusable is None:
-                return 0
-            if reusable:
-                self.page_move_anon_rmap(page, vma)
-                await page.unlock()
-                return await self.wp_page_reuse(mm, address, entry)
-        return await self.wp_page_copy(mm, vma, address, entry)
-
-    @seam
-    async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
-        """Whether a write fault may keep an ordinary page, which is locked then. None: the entry has changed while the
-        page lock was waited for, and the page table lock is released."""
-        page = entry.frame
-        if not await self.trylock_page(page):
-            await page.get()
-            await mm.page_table_lock.unlock()
-            await page.lock()
-            await mm.page_table_lock.lock()
-            if mm.ptes.get(address) != entry:
-                self.pte_changed(mm, page)
-                await page.unlock()
-                await mm.page_table_lock.unlock()
-                await page.put()
-                return None
-            await page.put()
-        if await self.reuse_swap_page(page):
-            return True
-        await page.unlock()
-        return False
-
-    @seam
-    async def wp_page_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> int:
-        """The other half of do_wp_page: the page, which only this entry maps, becomes writable where it is. The page
-        table lock is released."""
-        page = entry.frame
-        await self.set_pte(mm, address, entry._replace(write=True, dirty=True))
-        self.memory_epoch += 1
-        self.emit(ev.DO_WP_PAGE, mm.name, address, page.pfn, page.pfn, page.nid)
-        await mm.page_table_lock.unlock()
-        return VM_FAULT_WRITE
-
-    @seam
-    async def wp_page_copy(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte, *, write: bool = True) -> int:
-        """The copying half of do_wp_page: the copy comes from the region's node, and is mapped for a write unless not
-        wanted. The page table lock is held on entry, released on return."""
-        old = entry.frame
-        counted = old is not self.zero_page
-        if counted:
-            await old.get()
-        await mm.page_table_lock.unlock()
-        new = await self.alloc_page(vma.nid) if self.anon_vma_prepare(vma) else None
-        if new is None:
-            if counted:
-                await old.put()
-            return VM_FAULT_OOM
-        await new.write_content(await old.read_content())
-        await mm.page_table_lock.lock()
-        result = 0
-        if mm.ptes.get(address) == entry:
-            self.page_add_new_anon_rmap(new, vma, address)
-            await self.set_pte(mm, address, Pte(new, write=write, dirty=write))
-            self.memory_epoch += 1
-            self.emit(ev.DO_WP_PAGE, mm.name, address, new.pfn, old.pfn, new.nid)
-            result = VM_FAULT_WRITE
-            if counted:
-                self.page_remove_rmap(old)
-        else:
-            self.pte_changed(mm, old)
-        await mm.page_table_lock.unlock()
-        if not result:
-            await new.put()
-        elif counted:
-            await self.page_was_copied(old)
-            await old.put()
-            if vma.locked:  # a vma that is not locked shall not keep the old page in memory
-                await old.lock()
-                await self.munlock_vma_page(old)
-                await old.unlock()
-        if counted:
-            await old.put()
-        return result
-
-    @seam
-    async def page_was_copied(self, old: Frame) -> None:
-        """A write fault has mapped a copy in the place of a page, which still has the reference of that mapping."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
+from ksmactors.interleave.actor import READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
-from ksmactors.mm.fault import Faults
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reports import misuse
 from ksmactors.seams import part, seam
 
 PASSES: Final = 10
@@ -22,16 +25,8 @@ PASSES: Final = 10
 FORCE_AFTER: Final = 2
 
 
-class Migration(Faults):
+class Migration(MmCore):
     """Migration of single pages, as move_pages and compaction ask for it. Never takes ksm_thread_mutex."""
-
-    def movable_frames(self, nid: int) -> list[Frame]:
-        """The frames of a node that a compaction scan would try to isolate, by frame number."""
-        frames = self.nodes[nid].frames
-        for frame in frames:
-            self.conductor.touch(YIELD, frame, "lru")
-            self.conductor.touch(YIELD, frame, "refcount")
-        return [frame for frame in frames if frame.lru and frame.refcount > 0]
 
     @seam
     async def move_pages(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
@@ -98,36 +93,7 @@ class Migration(Faults):
         """What move_pages(2) for one page returns to its caller, and the status it stores there, if any."""
         return 0, status
 
-    @seam
-    async def migrate_frame(self, page: Frame, nid: int) -> int:
-        """Move a frame's page to a node as compaction does, holding no lock: 0 or -errno."""
-        if not await page.get_unless_zero():
-            return -ENOENT
-        isolated = await self.isolate_lru_page(page)
-        await page.put()
-        return await self.migrate_pages(page, nid) if isolated else -EBUSY
-
-    @seam
-    async def isolate_lru_page(self, page: Frame) -> bool:
-        """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
-        await self.conductor.point(WRITE, page, "lru")
-        if not page.lru:
-            return False
-        self.conductor.touch(RELEASE, page, "refcount")
-        page.lru = False
-        page.refcount += 1
-        return True
-
-    @seam
-    async def putback_lru_page(self, page: Frame) -> None:
-        """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
-
-        So a page that nobody else has is not freed before the batch is drained.
-        """
-        await self.conductor.point(WRITE, page, "lru")
-        self.lru_cache_add(page)
-        await page.put()
-
+    @override
     @seam
     async def migrate_pages(self, page: Frame, nid: int, *, exactly: bool = True) -> int:
         """Migrate an isolated page to a node, or unless `exactly` to the next that has room: 0, -ENOMEM, or -EAGAIN
@@ -288,6 +254,8 @@ class Migration(Faults):
         await self.conductor.point(WRITE, page, "swap_cache")
         del page.node.swap_cache[page.pfn]
 
+    # -- migration entries --------------------------------------------------------------------------------------
+
     @seam
     async def remove_migration_ptes(self, old: Frame, new: Frame) -> None:
         """Replace the migration entries that name `old` by entries that map `new` (or `old`, to undo)."""
@@ -318,3 +286,35 @@ class Migration(Faults):
         reclaim that meets the page puts it right.
         """
         new.change_mapcount(1)
+
+    @override
+    @seam
+    def migration_entry_to_page(self, pte: Pte) -> Frame:
+        """The page that a migration entry names. It is locked for as long as the entry exists, or the entry has been
+        left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
+        if pte.frame.owner is None:
+            message = f"a migration entry names pfn {pte.frame.pfn}, which is not locked"
+            raise misuse("stranded_migration_entry", message, pte.frame)
+        return pte.frame
+
+    @override
+    @seam
+    async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:
+        """Wait until the page that a migration entry names is unlocked (v3.9). The caller looks again.
+
+        Takes a reference on the page for as long as it waits, which can make that migration back off.
+        """
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is None or not pte.migration:
+            await mm.page_table_lock.unlock()
+            return
+        page = self.migration_entry_to_page(pte)
+        self.emit(ev.MIGRATION_ENTRY_WAIT, mm.name, address, page.pfn)
+        got = await page.get_unless_zero()
+        await mm.page_table_lock.unlock()
+        if not got:
+            await self.conductor.relax(page)
+            return
+        await page.wait_unlocked()
+        await page.put()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, RELEASE, WRITE
+from typing_extensions import override
+
+from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hooks import RmapOne
-from ksmactors.mm.swap import Swap
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
 
-class Rmap(Swap):
+class Rmap(MmCore):
     """anon_vmas and the walks over them. KSM pages are walked by `rmap_walk_ksm`."""
 
     def __init__(self, hardware: Hardware) -> None:
@@ -27,6 +28,7 @@ class Rmap(Swap):
         self.anon_vmas.append(anon_vma)
         return anon_vma
 
+    @override
     @seam
     def anon_vma_prepare(self, vma: Vma) -> bool:
         """Give a vma its anon_vma before its first page; False: no memory. Nobody else sees it before the page table
@@ -38,6 +40,7 @@ class Rmap(Swap):
             self._link(vma, vma.anon_vma)
         return True
 
+    @override
     @seam
     async def anon_vma_clone(self, vma: Vma, source: Vma) -> bool:
         """Link a copy of a vma to all the anon_vmas of its source, under their root's lock; False: no memory."""
@@ -52,6 +55,7 @@ class Rmap(Swap):
         await source.anon_vma.rwsem.up_write()
         return True
 
+    @override
     @seam
     async def anon_vma_fork(self, vma: Vma, parent: Vma) -> bool:
         """Link a child's vma to its parent's anon_vmas, and to one of its own for the pages it will get; False: no
@@ -67,6 +71,7 @@ class Rmap(Swap):
         await vma.anon_vma.rwsem.up_write()
         return True
 
+    @override
     @seam
     async def unlink_anon_vmas(self, vma: Vma) -> None:
         """Take a vma that goes away out of its anon_vmas; the last one to leave drops their first reference."""
@@ -89,6 +94,7 @@ class Rmap(Swap):
 
     # -- mappings of a page -------------------------------------------------------------------------------------
 
+    @override
     @seam
     def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
         """A new page gets its first mapping: it belongs to the vma's anon_vma from now on."""
@@ -98,6 +104,7 @@ class Rmap(Swap):
             page.node.mark_mlocked(page, True)
         self.lru_cache_add(page)
 
+    @override
     @seam
     def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
         """A page from the swap cache gets a mapping. One that has no mapping yet, fresh from the device, belongs to
@@ -106,6 +113,7 @@ class Rmap(Swap):
         if not page.is_anon:
             self._page_set_anon_rmap(page, vma, address, exclusive=exclusive)
 
+    @override
     @seam
     def page_move_anon_rmap(self, page: Frame, vma: Vma) -> None:
         """A locked page that only this vma maps belongs to its anon_vma from now on."""
@@ -129,6 +137,7 @@ class Rmap(Swap):
         self.conductor.touch(READ, page, "index")
         return vma.address_of(page.index)
 
+    @override
     @seam
     def page_remove_rmap(self, page: Frame) -> None:
         """A page loses a mapping; with the last one it is mlocked no more.
@@ -139,6 +148,7 @@ class Rmap(Swap):
         if not page.page_mapcount():
             page.node.mark_mlocked(page, False)
 
+    @override
     @seam
     def page_address_in_vma(self, page: Frame, vma: Vma) -> int | None:
         """Where an ordinary anonymous page would be mapped in a vma, or None for "not here".
@@ -151,6 +161,18 @@ class Rmap(Swap):
             return None
         return self._vma_address(page, vma)
 
+    @override
+    @seam
+    async def page_check_address(self, page: Frame, mm: AddressSpace, address: int) -> Pte | None:
+        """The entry at an address if it is present and maps `page`: then the page table lock is held on return."""
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is not None and not pte.migration and pte.frame is page:
+            return pte
+        await mm.page_table_lock.unlock()
+        return None
+
+    @override
     @seam
     async def rmap_walk(self, page: Frame, rmap_one: RmapOne, *, mapped: bool = True) -> None:
         """Call `rmap_one(vma, address)` for each place that may map the page, until one says True.
@@ -177,6 +199,7 @@ class Rmap(Swap):
                 break
         await anon_vma.rwsem.up_read()
 
+    @override
     @seam
     async def try_to_unmap(self, page: Frame, *, reclaim: bool = False) -> None:
         """Replace the entries that map the locked page: by swap entries if it is in the swap cache, else by migration
@@ -232,14 +255,7 @@ class Rmap(Swap):
         """The slot that entries which have mapped a page are to name; None: they become migration entries."""
         return page.swap
 
-    @seam
-    def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
-        """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""
-        self.conductor.touch(RELEASE, mm, ("young", address))
-        young = address in mm.young
-        mm.young.discard(address)
-        return young
-
+    @override
     @seam
     async def page_referenced(self, page: Frame) -> int:
         """Through how many entries the locked page was accessed since somebody last asked; 0 if one of them is in a
@@ -257,91 +273,3 @@ class Rmap(Swap):
         if page.page_mapcount():
             await self.rmap_walk(page, referenced_one)
         return 0 if locked else referenced
-
-    # -- mlock --------------------------------------------------------------------------------------------------
-
-    @seam
-    async def mlock_vma_page(self, page: Frame) -> None:
-        """Mark a locked page as Mlocked, which takes it off reclaim's lists."""
-        await self.conductor.point(WRITE, page, "mlocked")
-        page.node.mark_mlocked(page, True)
-
-    @seam
-    async def munlock_vma_page(self, page: Frame) -> None:
-        """Take the mark off a locked page, unless another VM_LOCKED vma turns out to map it (try_to_munlock)."""
-        await self.conductor.point(WRITE, page, "mlocked")
-        if not page.mlocked:
-            return
-        page.node.mark_mlocked(page, False)
-
-        async def munlock_one(vma: Vma, address: int) -> bool:
-            if await self.page_check_address(page, vma.mm, address) is None:
-                return False
-            await vma.mm.page_table_lock.unlock()
-            return vma.locked and await self.mlock_if_locked(page, vma)
-
-        if page.page_mapcount() > 1:
-            await self.rmap_walk(page, munlock_one)
-
-    @seam
-    async def mlock_if_locked(self, page: Frame, vma: Vma) -> bool:
-        """Mark a page that was met in a VM_LOCKED vma, if that can be made sure: mmap_sem is tried only, since the page
-        lock is held. False: it could not, or the vma is not locked any more."""
-        mm = vma.mm
-        if not await mm.mmap_sem.down_read_trylock():
-            return False
-        locked = vma.locked
-        if locked:
-            await self.mlock_vma_page(page)
-        await mm.up_read()
-        return locked
-
-    @seam
-    async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
-        """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
-        self.lru_add_drain()
-        gone: list[Frame] = []
-        await mm.page_table_lock.lock()
-        for address in range(start, end, step):
-            pte = mm.ptes.get(address)
-            if pte is None:
-                if address in mm.swap_ptes:
-                    await self.zap_swap_pte(mm, address)
-                continue
-            await self.set_pte(mm, address, None)
-            self.memory_epoch += 1
-            for observer in self.observers:
-                observer.zapped(mm, address)
-            if pte.migration:
-                self.migration_entry_to_page(pte)
-            elif pte.frame is not self.zero_page:
-                self.page_remove_rmap(pte.frame)
-                gone.append(pte.frame)
-        await mm.page_table_lock.unlock()
-        for page in gone:
-            await self.free_swap_cache(page)
-            await page.put()
-
-    @seam
-    async def zap_swap_pte(self, mm: AddressSpace, address: int) -> None:
-        """Empty a swap entry. The page table lock is held."""
-        slot = mm.swap_ptes[address]
-        await self.set_swap_pte(mm, address, None)
-        for observer in self.observers:
-            observer.zapped(mm, address)
-        await self.free_swap_and_cache(slot)
-
-    def actor_name(self, number: int) -> str:
-        """The name of an actor by its number; "unknown" for -1."""
-        return self.conductor.actors[number].name if number >= 0 else "unknown"
-
-    def pte_changed(self, mm: AddressSpace, page: Frame) -> None:
-        """Record that an entry changed under a fault or a merge, and who was there first."""
-        before = mm.page_table_lock.last_owner
-        winner = before.name if before is not None else "unknown"
-        self.race(ev.RACE_PTE_CHANGED, winner, page)
-
-    def race(self, code: int, winner: str, page: Frame | None, *, tree: str | None = None, tree_nid: int = -1) -> None:
-        """Record a race that the protocol handles; the loser is the actor that has the turn."""
-        pfn, nid = (page.pfn, page.nid) if page is not None else (-1, -1)
-        self.emit(code, winner, self.conductor.turn.name, tree, tree_nid, nid, pfn)

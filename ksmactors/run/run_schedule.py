@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from traceback import format_exception, walk_tb
+from traceback import format_exception
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,7 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import plugins, watch
+from ksmactors.call_stack import frames_of
 from ksmactors.errors import (
     CutShort,
     Finding,
@@ -322,9 +323,8 @@ def _where(error: Exception) -> str:
     if isinstance(error, Finding):
         return error.where
     cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
-    frames = [frame.f_code for frame, _ in walk_tb(cause.__traceback__)]
-    names = [code.co_name for code in frames if not code.co_filename.startswith(_MACHINERY)]
-    return names[-1] if names else ""
+    inside = (frame.f_code for frame in frames_of(cause))
+    return next((code.co_name for code in inside if not code.co_filename.startswith(_MACHINERY)), "")
 
 
 _MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interleave.__file__).parent))

@@ -11,7 +11,7 @@ from ksmactors.errors import UsageError, unknown
 from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
-from ksmactors.kernels import VARIANTS, kernel_class
+from ksmactors.kernels import VARIANTS, current_names, kernel_class
 from ksmactors.parameters import parameters_of
 from ksmactors.program import Program
 from ksmactors.run.extensions import names as names_of
@@ -92,7 +92,7 @@ def make_subject(
     else:
         name = plugins.absolute(name)
         workload = plugins.load_workload(name)(**given)
-    with_ = tuple(plugins.absolute(variant) for variant in with_)
+    without, with_ = current_names(without), current_names(plugins.absolute(variant) for variant in with_)
     for variant in (*(one for one in without if not plugins.is_placed(one)), *with_):
         need("variants", variant)
     for variant in with_:

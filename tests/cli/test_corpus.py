@@ -11,7 +11,8 @@ from ksmactors.campaign.corpus import Search
 from ksmactors.cli import main
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
-from ksmactors.kernels import KERNELS
+from ksmactors.kernels import FORMER_NAMES, KERNELS, VARIANTS, kernel_class
+from ksmactors.run.subject import make_subject
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -127,3 +128,13 @@ def test_every_case_tells_its_story(case: Case) -> None:
     assert case.script
     assert bool(case.silent_because) != bool(case.watcher)
     assert bool(case.watcher) == bool(case.kind) == bool(case.where)
+
+
+def test_former_names_of_cases_and_variants_lead_to_what_they_are_called_now() -> None:
+    """What was named after the former numbers of the steps of get_ksm_page is found under both names."""
+    assert ALIASES["S5-R5"] == "S5-GK5"
+    for former, current in FORMER_NAMES.items():
+        assert former not in VARIANTS
+        assert current in VARIANTS
+        assert make_subject("fork_storm", with_=[former]).with_ == (current,)
+        assert kernel_class(with_=[former]) is kernel_class(with_=[current])

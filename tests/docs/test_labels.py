@@ -38,7 +38,7 @@ NO_LABELS: Final = {
 """What looks like a label and is none."""
 
 RENAMED: Final = {f"{place}.R{step}": f"GK{step}" for place in ("get_ksm_page", "insert") for step in range(1, 8)}
-"""Places for directed schedules that still have the former name of a step of get_ksm_page."""
+"""Places of scenarios, which recordings on real kernels call by the former name of a step of get_ksm_page."""
 
 
 @cache

@@ -124,6 +124,8 @@ def wrong_with(status: int, err: str) -> str:
 
 def many(count: int, seed: int) -> int:
     """Signal commands at random moments and print what came of it; 1 if anything was wrong."""
+    # A sweep in the background of a shell without job control has SIGINT ignored, and its commands would have, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     random = Random(seed)
     statuses: Counter[str] = Counter()
     with TemporaryDirectory(prefix="ksmactors-signals-") as name:

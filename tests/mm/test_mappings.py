@@ -14,8 +14,8 @@ from ksmactors.mm.const import (
     MADV_UNMERGEABLE,
     PAGE_SIZE,
 )
+from ksmactors.mm.fork import FIRST_ADDRESS
 from ksmactors.mm.mmap import Mappings
-from ksmactors.mm.processes import FIRST_ADDRESS
 from tests.helpers.directed import Proc, Stage, perform
 
 

@@ -11,7 +11,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.swap import SWAP_IO_MOMENTS, SWAP_IO_NS
+from ksmactors.mm.page_io import SWAP_IO_MOMENTS, SWAP_IO_NS
 from tests.helpers.directed import Play, Proc, Stage, about_to, perform
 
 KERNELS = ("series", "v3.9", "v6.1", "v6.12", "v7.3")

@@ -52,8 +52,9 @@ ALIASES: Final = {
     "D3": "R3", "D4": "R1", "D5": "R2", "D6": "R4", "D7": "R5",
     "K1": "G10", "K2": "G5", "K3": "G3", "K4": "G9", "K6": "G11",
     "H9": "unshare-on-advice", "H10": "lost-while-full",
+    "S5-R5": "S5-GK5", "S5-R5R6": "S5-GK5GK6", "S5b-R7": "S5b-GK7",
 }  # fmt: skip
-"""Cases with two names: the other one, and the one that the case goes by."""
+"""Cases with two names: the other one, or a former one, and the one that the case goes by."""
 
 
 def cases_of(commit: Commit) -> list[Case]:

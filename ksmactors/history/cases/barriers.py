@@ -28,7 +28,7 @@ BARRIERS: Final = (
         draws={"memory.kpfn": (1,)},
     ),
     Case(
-        name="S5b-R7",
+        name="S5b-GK7",
         title="no read barrier: kpfn was read again too early, before the mapping was looked at",
         workload="litmus.scan_meets_migration",
         with_=("weak-memory", "s5b-no-read-barrier"),

@@ -58,10 +58,10 @@ KEYHOLE: Final = (
         ),
     ),
     Case(
-        name="S5-R5",
+        name="S5-GK5",
         title="a walk is misled by a frame that has been freed and used again before it was referenced",
         workload="litmus.insertion_meets_reuse",
-        with_=("s5-r5-no-recheck",),
+        with_=("s5-no-recheck",),
         watcher="trees",
         kind="bad_order",
         where="mutex_unlock",
@@ -75,12 +75,12 @@ KEYHOLE: Final = (
         script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),
     ),
     Case(
-        name="S5-R5R6",
+        name="S5-GK5GK6",
         title="control: a page that is to be locked is looked at again under its lock only",
         workload="litmus.insertion_meets_reuse",
-        with_=("s5-r5-recheck-once",),
+        with_=("s5-recheck-once",),
         story=(
-            "As in S5-R5: ksmd takes a reference on a frame that is G's by now. Where it wants the lock, too, it does "
+            "As in S5-GK5: ksmd takes a reference on a frame that is G's by now. Where it wants the lock, too, it does "
             "not look before it has that."
         ),
         script=("ksmd > insert.R4", "thread/G > end", "ksmd > end"),

@@ -15,9 +15,9 @@ from ksmactors.later.smart_scan import AgedItem, SmartScan
 from ksmactors.mm.content import Content, memcmp_pages
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.reclaim import FREED
-from ksmactors.mm.swap import SWAP_IO_MOMENTS
+from ksmactors.mm.page_io import SWAP_IO_MOMENTS
 from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.mm.vmscan import FREED
 
 
 class NeverWoken(Ksm):

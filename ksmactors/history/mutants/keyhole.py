@@ -58,7 +58,7 @@ class NoKpfnRecheck(Ksm):
 
 
 class NoRecheckAfterReference(Ksm):
-    """A page is the node's if it was before the reference was taken: GK5 is left out (S5-R5)."""
+    """A page is the node's if it was before the reference was taken: GK5 is left out (S5-GK5)."""
 
     @override
     async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
@@ -70,7 +70,7 @@ class NoRecheckAfterReference(Ksm):
 
 
 class RecheckOnce(Ksm):
-    """A page that is to be locked is looked at once more when it is, and not when it has been referenced (S5-R5R6)."""
+    """A page that is to be locked is looked at once more when it is, not when it was referenced (S5-GK5GK6)."""
 
     @override
     async def get_page_if_of_node(self, page: Frame, node: StableNode, lock: bool) -> bool:
@@ -156,8 +156,8 @@ KEYHOLE: Final[dict[str, type[Ksm]]] = {
     "s3a-no-recheck-after-lock": NoRecheckAfterLock,
     "s3b-removal-unlocked": RemovalUnlocked,
     "s3c-locked-descent": LockedDescent,
-    "s5-r5-no-recheck": NoRecheckAfterReference,
-    "s5-r5-recheck-once": RecheckOnce,
+    "s5-no-recheck": NoRecheckAfterReference,
+    "s5-recheck-once": RecheckOnce,
     "s5a-no-kpfn-recheck": NoKpfnRecheck,
     "s5b-mapping-before-kpfn": MappingBeforeKpfn,
     "s5c-frozen-is-stale": FrozenIsStale,

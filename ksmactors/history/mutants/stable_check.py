@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
-from ksmactors.mm.hotplug import MEM_OFFLINE
+from ksmactors.mm.memory_hotplug import MEM_OFFLINE
 
 
 class StepAfterFree(Ksm):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE
+from ksmactors.interleave.actor import RELEASE, WRITE
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.migrate import Migration
 from ksmactors.seams import seam
 
 PRIORITIES: Final = 12
@@ -23,7 +25,7 @@ CONGESTION_WAIT_NS: Final = 1_000_000
 FREED: Final = "freed"
 
 
-class Reclaim(Migration):
+class Vmscan(MmCore):
     """shrink_page_list and what calls it. Takes page locks by trylock only, so it may be called with any lock held."""
 
     @seam
@@ -150,3 +152,28 @@ class Reclaim(Migration):
         await self.swap.tree_lock.unlock()
         await self.swapcache_free(slot)
         return True
+
+    # -- for those who move pages -------------------------------------------------------------------------------
+
+    @override
+    @seam
+    async def isolate_lru_page(self, page: Frame) -> bool:
+        """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
+        await self.conductor.point(WRITE, page, "lru")
+        if not page.lru:
+            return False
+        self.conductor.touch(RELEASE, page, "refcount")
+        page.lru = False
+        page.refcount += 1
+        return True
+
+    @override
+    @seam
+    async def putback_lru_page(self, page: Frame) -> None:
+        """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
+
+        So a page that nobody else has is not freed before the batch is drained.
+        """
+        await self.conductor.point(WRITE, page, "lru")
+        self.lru_cache_add(page)
+        await page.put()

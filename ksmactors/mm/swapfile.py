@@ -1,19 +1,114 @@
-"""swapoff (mm/swapfile.c): everything that is on the swap device comes back into memory."""
+"""Slots of the swap device, and swapoff, which brings everything back into memory (mm/swapfile.c)."""
 
 from __future__ import annotations
 
+from typing_extensions import override
+
+from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
+from ksmactors.interleave.actor import READ, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SIZE
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.processes import Processes
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import part, seam
 
 
-class Swapoff(Processes):
-    """try_to_unuse and what it calls."""
+class Swapfile(MmCore):
+    """How many entries name a slot (swap_map), when it can go, and try_to_unuse with what it calls."""
+
+    # -- slots --------------------------------------------------------------------------------------------------
+
+    @override
+    @seam
+    async def swap_duplicate(self, slot: SwapSlot) -> None:
+        """One more entry names the slot."""
+        await self.conductor.point(WRITE, slot, "count")
+        slot.count += 1
+
+    @override
+    @seam
+    async def swap_free(self, slot: SwapSlot) -> int:
+        """An entry names the slot no more; the last one frees it, unless the cache needs it. How many are left."""
+        await self.conductor.point(WRITE, slot, "count")
+        if slot.count <= 0:
+            raise EmulatorBug(f"{slot} is freed once too often")
+        slot.count -= 1
+        self.swap.give_back_unused(slot)
+        return slot.count
+
+    def swap_count(self, slot: SwapSlot) -> int:
+        """How many entries name the slot at this instant: a look at swap_map without swap_lock."""
+        self.conductor.touch(YIELD, slot, "count")
+        return slot.count
+
+    @seam
+    async def page_swapcount(self, page: Frame) -> int:
+        """How many swap entries name the slot of a page; 0 if it is in no cache. The page is locked."""
+        slot = page.swap
+        if slot is None:
+            return 0
+        await self.conductor.point(READ, slot, "count")
+        return slot.count
+
+    @override
+    @seam
+    async def swapcache_free(self, slot: SwapSlot) -> None:
+        """The cache needs the slot no more (SWAP_HAS_CACHE is cleared)."""
+        await self.conductor.point(WRITE, slot, "count")
+        slot.cached = False
+        self.swap.give_back_unused(slot)
+
+    @override
+    @seam
+    async def reuse_swap_page(self, page: Frame) -> bool:
+        """Whether a write fault may keep the locked page for itself: never a KSM page (v3.9).
+
+        Swap entries count as mappings. A page that is kept leaves the swap cache, unless it is being written.
+        """
+        self.conductor.touch(YIELD, page, "mapping")
+        if page.is_ksm:
+            return False
+        if page.page_mapcount() > 1 or page.swap is None:
+            return page.page_mapcount() <= 1
+        count = page.page_mapcount() + await self.page_swapcount(page)
+        if count == 1 and not page.swap.writeback:
+            await self.delete_from_swap_cache(page)
+            page.dirty = True
+        return count <= 1
+
+    @override
+    @seam
+    async def try_to_free_swap(self, page: Frame) -> bool:
+        """Take a locked page out of the swap cache if no swap entry needs it there, nor a write under way."""
+        slot = page.swap
+        if slot is None or slot.writeback or await self.page_swapcount(page):
+            return False
+        await self.delete_from_swap_cache(page)
+        page.dirty = True
+        return True
+
+    @override
+    @seam
+    async def free_swap_and_cache(self, slot: SwapSlot) -> None:
+        """A swap entry goes; if it was the last, its page leaves the cache. The page table lock is held."""
+        if await self.swap_free(slot) or not slot.cached:
+            return
+        page = await self.lookup_swap_cache(slot)
+        if page is None:
+            return
+        if await self.trylock_page(page):
+            # The kernel tries the lock under swap_lock; here reclaim may have unmapped the page to the slot meanwhile.
+            unused = page.swap is slot and not self.swap_count(slot) and not slot.writeback
+            if unused and (not page.page_mapcount() or self.swap.full):
+                await self.delete_from_swap_cache(page)
+                page.dirty = True
+            await page.unlock()
+        await page.put()
+
+    # -- swapoff ------------------------------------------------------------------------------------------------
 
     @seam
     async def swapoff(self) -> int:

@@ -1,20 +1,23 @@
-"""Allocation: the machine's nodes, frames by preference and fallback (mm/page_alloc.c)."""
+"""The state that the files of mm share, and small functions that the kernel has inline in its headers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from ksmactors.errors import Finding, UsageError
+from ksmactors.errors import UsageError
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE, YIELD
+from ksmactors.interleave.actor import YIELD
+from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Contents
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.hooks import KsmHooks, MemoryObserver, PteListener
+from ksmactors.mm.hooks import MemoryObserver, PteListener
+from ksmactors.mm.internal import MmDeclarations
 from ksmactors.mm.node import Node
-from ksmactors.mm.reports import kernel_function, lifetime
-from ksmactors.seams import part, seam
+from ksmactors.mm.reports import lifetime
+from ksmactors.mm.swap_device import SwapDevice
+from ksmactors.seams import seam
 
 
 def never(kind: str) -> bool:  # noqa: ARG001  # what stands here when faults are injected wants to know
@@ -22,8 +25,8 @@ def never(kind: str) -> bool:  # noqa: ARG001  # what stands here when faults ar
     return False
 
 
-class Allocation(KsmHooks):
-    """The bottom of the kernel: what it runs on, and its memory.
+class MmCore(MmDeclarations):
+    """What each file of mm builds on: the machine, its nodes, the swap device, the processes.
 
     `memory_epoch` counts the changes by which a page that ksmd has looked at could look different now (writes,
     zaps, migrations, new mappings); `ksm_epoch` those by which a stable tree could have a stale or misplaced
@@ -32,7 +35,11 @@ class Allocation(KsmHooks):
 
     frame_class: type[Frame] = Frame
 
+    aging = False
+    """Whether accessed bits are kept (`AddressSpace.young`): only once somebody reclaims, who else would look?"""
+
     def __init__(self, hardware: Hardware) -> None:
+        super().__init__(hardware)
         conductor, trace, nodes, frames_per_node = (
             hardware.conductor, hardware.trace, hardware.nodes, hardware.frames_per_node,
         )  # fmt: skip
@@ -60,23 +67,9 @@ class Allocation(KsmHooks):
         if zero_page is None:
             raise UsageError("a node needs at least one frame")
         self.zero_page: Final = zero_page
-
-    @seam
-    async def alloc_page(self, nid: int, *, exactly: bool = False) -> Frame | None:
-        """alloc_page_vma: a frame of zeros with one reference, from `nid` or, unless `exactly`, the next nodes.
-
-        Returns None when there is no memory. Others may move before.
-        """
-        self.conductor.might_sleep("memory")
-        if self.inject("alloc_page"):
-            return None
-        count = len(self.nodes)
-        for candidate in [nid] if exactly else [(nid + step) % count for step in range(count)]:
-            await self.conductor.point(WRITE, self.nodes[candidate], "free_list")
-            frame = self.nodes[candidate].take()
-            if frame is not None:
-                return frame
-        return None
+        self.swap: Final = SwapDevice(self.conductor)
+        self.address_spaces: list[AddressSpace] = []
+        """All that were ever made, for observers."""
 
     @seam
     async def trylock_page(self, page: Frame) -> bool:
@@ -92,19 +85,19 @@ class Allocation(KsmHooks):
         self.conductor.touch(YIELD, frame, frame.vital)
         return frame
 
-    @part
-    def frame_freed(self, frame: Frame) -> None:
-        if frame.mapcount:
-            plural = "" if frame.mapcount == 1 else "s"
-            raise self.freed_in_use(frame, "mapped", f"with {frame.mapcount} mapping{plural}")
-        if frame.swap is not None:
-            raise self.freed_in_use(frame, "in_swap_cache", "in the swap cache")
-        if frame.is_ksm:
-            self.ksm_epoch += 1
-        self.emit(ev.FREE_PAGE, frame.pfn, frame.nid)
+    # -- what the emulator knows and the kernel does not ------------------------------------------------------------
 
-    @staticmethod
-    def freed_in_use(frame: Frame, use: str, message: str) -> Finding:
-        """The finding for a frame whose last reference went too early."""
-        message = f"pfn {frame.pfn} is freed {message}"
-        return Finding("references", f"freed_while_{use}", kernel_function(), message, about=(frame,))
+    def actor_name(self, number: int) -> str:
+        """The name of an actor by its number; "unknown" for -1."""
+        return self.conductor.actors[number].name if number >= 0 else "unknown"
+
+    def pte_changed(self, mm: AddressSpace, page: Frame) -> None:
+        """Record that an entry changed under a fault or a merge, and who was there first."""
+        before = mm.page_table_lock.last_owner
+        winner = before.name if before is not None else "unknown"
+        self.race(ev.RACE_PTE_CHANGED, winner, page)
+
+    def race(self, code: int, winner: str, page: Frame | None, *, tree: str | None = None, tree_nid: int = -1) -> None:
+        """Record a race that the protocol handles; the loser is the actor that has the turn."""
+        pfn, nid = (page.pfn, page.nid) if page is not None else (-1, -1)
+        self.emit(code, winner, self.conductor.turn.name, tree, tree_nid, nid, pfn)
