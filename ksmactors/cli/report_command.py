@@ -48,38 +48,51 @@ def report_command(
         raise UsageError("report: --html and --perfetto name the same file")
     from ksmactors.cli.report_sources import refuse_existing
 
-    for path, option in ((html, "--html"), (perfetto, "--perfetto")):
-        if path is not None:
-            refuse_existing(path, option, force=force)
-    interruption.work_begins()
-    found = False
-    if html is not None:
-        found = write_page(sources, html, trust=trust, force=force, quiet=quiet, max_schedules=max_schedules)
     if perfetto is not None:
-        found = _write_trace(sources, perfetto, trust=trust, force=force, quiet=quiet) or found
-    return FOUND if found else 0
+        refuse_existing(perfetto, "--perfetto", force=force)
+    interruption.work_begins()
+    status = 0
+    if html is not None:
+        status = write_page(sources, html, trust=trust, force=force, quiet=quiet, max_schedules=max_schedules)
+    if perfetto is not None:
+        status = _write_trace(sources, perfetto, trust=trust, force=force, quiet=quiet) or status
+    return status
 
 
 def write_page(
-    sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool, max_schedules: int
-) -> bool:
-    """Write the page of findings and logs; return whether there is a finding in any.
+    sources: Sequence[str],
+    path: Path,
+    *,
+    force: bool,
+    quiet: bool,
+    trust: bool = False,
+    max_schedules: int = 0,
+    replaying: bool = True,
+) -> int:
+    """Write the page of findings and logs; return the exit status.
+
+    Args:
+        sources, trust, max_schedules, replaying: as for `PageMaker`.
+        path, force: where, and whether a file of that name may be replaced.
+        quiet: say only what went wrong.
 
     Raises:
         UsageError: a source cannot be read or replayed, or the file cannot be written.
     """
     from ksmactors.cli.report_page import PageMaker
-    from ksmactors.cli.report_sources import write_output
+    from ksmactors.cli.report_sources import refuse_existing, write_output
 
-    maker = PageMaker(sources, trust=trust, tell=notice, max_schedules=max_schedules)
+    refuse_existing(path, "--html", force=force)
+    interruption.work_begins()
+    maker = PageMaker(sources, trust=trust, tell=notice, max_schedules=max_schedules, replaying=replaying)
     content = maker.make()
     write_output(path, "--html", lambda file: file.write(content), force=force)
     if not quiet:
         notice(f"{escaped(str(path))}: {maker.events:,} events; open it in a browser")
-    return maker.found
+    return maker.status
 
 
-def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool) -> bool:
+def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool) -> int:
     from ksmactors.analysis.perfetto import write_trace
     from ksmactors.cli.report_sources import Sources, write_output
 
@@ -87,4 +100,4 @@ def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool
     written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
     if not quiet:
         notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")
-    return read.found
+    return FOUND if read.found else 0

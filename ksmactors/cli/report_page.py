@@ -7,12 +7,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from ksmactors import interruption
 from ksmactors.analysis.opening import STDIN
 from ksmactors.analysis.reading import LogReader
 from ksmactors.cli.report_sources import is_finding
 from ksmactors.diagnose.replaying import recorded
-from ksmactors.errors import UsageError
+from ksmactors.errors import FOUND, USAGE, UsageError
 from ksmactors.escaping import escaped
 from ksmactors.interleave.schedule_string import looks_like_schedule
 from ksmactors.report.columns import Columns, RunKey
@@ -26,22 +28,32 @@ _STANDARD_INPUT: Final = "standard input"
 
 
 class PageMaker:
-    """Makes a page of findings and logs. `found` says afterwards whether there is a finding in any, `events` how many
+    """Makes a page of findings and logs. `status` is afterwards the exit status that they ask for, `events` how many
     events there are.
 
     Args:
         sources: finding files, files with a schedule string, schedule strings, and logs; `-` is a log.
         trust: whether a finding may load code that it names, as for `replay`.
         max_schedules: the most schedules that are tried to shrink a finding; 0: it is shown as recorded.
+        replaying: whether findings are replayed; else all sources are logs.
         tell: told in one line each what could not be read, and what is done on behalf of a finding.
 
     Raises:
         UsageError: a finding cannot be replayed, a file cannot be read, or there is no event in any.
     """
 
-    def __init__(self, sources: Sequence[str], *, trust: bool, tell: Tell, max_schedules: int = SCHEDULES_MAX) -> None:
+    def __init__(
+        self,
+        sources: Sequence[str],
+        *,
+        trust: bool,
+        tell: Tell,
+        max_schedules: int = SCHEDULES_MAX,
+        replaying: bool = True,
+    ) -> None:
         self._trust, self._tell_user, self._max_schedules = trust, tell, max_schedules
         self._sources = list(dict.fromkeys(sources))
+        self._replaying = replaying
         self._columns = Columns()
         self._notes: list[str] = []
         self._findings: list[dict[str, Any]] = []
@@ -49,21 +61,27 @@ class PageMaker:
         self._runs_of: list[tuple[dict[str, Any], RunKey]] = []
         self._variants: dict[str, None] = {}
         self._functions: dict[str, None] = {}
-        self.found = False
+        self._found = False
+        self._unread = False
 
     @property
     def events(self) -> int:
         return self._columns.events
 
+    @property
+    def status(self) -> int:
+        """1 if there is a finding in any, or a replay that differs; else 2 if a log could not be read; else 0."""
+        return FOUND if self._found else USAGE if self._unread else 0
+
     def make(self) -> bytes:
         """Read, replay, shrink, and return the file."""
         for source in self._sources:
-            if is_finding(source):
+            if self._replaying and is_finding(source):
                 self._take_finding(source)
             else:
                 self._take_log(source)
         if not self._columns.events:
-            raise UsageError("report: there is no event in what was given")
+            raise UsageError("there is no event in what was given")
         data = self._columns.as_json()
         for key, extra in self._extras.items():
             if (number := self._columns.number_of(key)) >= 0:
@@ -98,7 +116,8 @@ class PageMaker:
         examined = done[0]
         if not then.agrees(examined.recorded.outcome):
             self._tell(then.compare(examined.recorded.outcome))
-        self.found = self.found or examined.recorded.outcome.verdict is Verdict.FINDING
+            self._found = True
+        self._found = self._found or examined.recorded.outcome.verdict is Verdict.FINDING
         name = _name(source)
         content = examined_json(examined)
         key = self._take_replay(examined.recorded, name, "as recorded")
@@ -125,8 +144,9 @@ class PageMaker:
 
     def _take_log(self, source: str) -> None:
         reader, name = LogReader(source), _name(source)
-        self._take(({**event, "file": name} for _, event in reader.events()))
+        self._take({**orjson.loads(line), "file": name} for line in reader.events())
         file, losses = reader.result()
+        self._unread = self._unread or not file.read
         for loss in losses:
             line = str(loss)
             self._tell_user(line)
@@ -144,7 +164,7 @@ class PageMaker:
             self._functions[function] = None
         if "." not in name:
             self._functions[name] = None
-        self.found = self.found or name == "finding.found"
+        self._found = self._found or name == "finding.found"
         return event
 
 

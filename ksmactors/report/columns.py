@@ -26,7 +26,7 @@ TEXT_MAX: Final = 500
 """Characters of one text of an event that a page holds."""
 
 _HEAD: Final = frozenset({
-    "event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level", "file",
+    "event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level", "file", "line",
 })  # fmt: skip
 """Keys of every event, which have columns of their own."""
 

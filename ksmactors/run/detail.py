@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from ksmactors.call_stack import running_functions
 from ksmactors.events import catalogue as ev
 from ksmactors.events.check import HEAD
 from ksmactors.events.trace import DetailedTrace, Record
-from ksmactors.interleave.actor import ACQUIRE, START, WRITE, YIELD, Actor, Operation, running_functions
+from ksmactors.interleave.actor import ACQUIRE, START, WRITE, YIELD, Actor, Operation
 from ksmactors.interleave.labels import label_of, told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import holders_of, name_of

@@ -120,6 +120,17 @@ def test_a_workload_that_is_not_here(finding: Path, tmp_path: Path, capsys: Caps
     assert "not_installed_here" in capsys.readouterr().err
 
 
+def test_analyze_writes_a_page_too(tmp_path: Path, capsys: Capsys) -> None:
+    """`analyze --html` makes the page of a log; it is one question among others, and replays nothing."""
+    log, out = write(tmp_path / "a.ndjson", line(1, mm="A")), tmp_path / "out.html"
+
+    assert main(["analyze", str(log), "--html", str(out), "--quiet"]) == 0
+    assert len(data_of(out)["runs"]) == 1
+    assert main(["analyze", str(log), "--html", str(out)]) == 2
+    assert main(["analyze", str(log), "--html", str(out), "--sql", "SELECT 1", "--force"]) == 2
+    assert "two questions" in capsys.readouterr().err
+
+
 def test_foreign_lines_and_a_cut_are_said_in_the_page(tmp_path: Path, capsys: Capsys) -> None:
     """Lines that are no events are counted, and shown in the page as on the terminal."""
     log = write(tmp_path / "a.ndjson", line(1, mm="A"), "Traceback: something else", line(2, mm="B"), '{"event": "ks')
