@@ -161,6 +161,7 @@ function misplacedSpans(run) {
     } else if (name === "ksm_migrate_page" || name === "stable_node.misplaced") {
       const nid = run.get(i, "nid"), tree = run.get(i, "tree_nid");
       if (nid === tree) close(node, i, "moved back");
+      else if (!isApart(run, i)) continue;
       else if (!open.has(node)) open.set(node, { node, kpfn: run.get(i, "kpfn"), nid, tree, from: i });
       else open.get(node).kpfn = run.get(i, "kpfn");
     } else close(node, i, { "stable_node.reslotted": "into its tree", "stable_node.collided": "merged away", "stable_node.freed": "freed" }[name] || "inserted");

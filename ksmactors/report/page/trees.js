@@ -46,7 +46,14 @@ function treesAt(run, moment) {
         break;
     }
   }
-  return { trees, nodes, items, listed, nids };
+  return { trees, nodes, items, listed, nids, apart: isApart(run, moment) };
+}
+
+/* Whether each node has trees of its own at a moment (merge_across_nodes is 0; it is 1 until it is written). */
+function isApart(run, moment) {
+  let value = "1";
+  for (const i of run.named("sysfs.write")) if (i <= moment && run.get(i, "knob") === "merge_across_nodes" && run.get(i, "err") === 0) value = run.get(i, "value");
+  return value === "0";
 }
 
 function nodesOf(run) {
@@ -107,7 +114,7 @@ function drawTree(run, moment, one, at, visited) {
       return place;
     };
     walk(root, 0);
-  } else names.forEach((name, n) => placed.push({ name, x: n % 12, y: Math.floor(n / 12) }));
+  } else names.forEach((name, n) => placed.push({ name, x: n % 3, y: Math.floor(n / 3) }));
   const title = `${one.name} tree of node ${one.nid}`;
   return h("div", { class: "tree" }, h("h3", {}, `${title}, ${names.length} ${names.length === 1 ? "entry" : "entries"}`), names.length ? boxes(run, placed, edges, at, one.nid, visited, title) : h("p", { class: "quiet" }, "empty"));
 }
@@ -118,7 +125,7 @@ function boxes(run, placed, edges, at, home, visited, title) {
   const picture = s("svg", { width: columns * (BOX.width + BOX.gap) + 8, height: rows * BOX.level, role: "img", "aria-label": title });
   for (const [a, b] of edges) picture.append(s("line", { class: "edge", x1: x(a) + BOX.width / 2, y1: y(a) + BOX.height, x2: x(b) + BOX.width / 2, y2: y(b) }));
   for (const one of placed) {
-    const { pfn, nid } = pageOf(at, one.name), away = home >= 0 && nid >= 0 && nid !== home, look = visited.indexOf(pfn);
+    const { pfn, nid } = pageOf(at, one.name), away = at.apart && home >= 0 && nid >= 0 && nid !== home, look = visited.indexOf(pfn);
     picture.append(s("rect", { x: x(one), y: y(one), width: BOX.width, height: BOX.height, rx: 4, fill: nodeColour(nid), stroke: colour("fore"), "stroke-width": away ? 2.5 : 1, "stroke-dasharray": away ? "4 3" : "none" }));
     if (look >= 0) picture.append(s("rect", { class: "ring", x: x(one) - 3, y: y(one) - 3, width: BOX.width + 6, height: BOX.height + 6, rx: 6 }));
     picture.append(s("text", { class: "on", x: x(one) + 5, y: y(one) + 14 }, `${one.name[0] === "n" ? "node" : "item"} ${one.name.slice(1)}${look >= 0 ? ` #${look + 1}` : ""}`));
@@ -150,7 +157,7 @@ function drawTrees(run) {
   replace("tree-look", visited.length && look ? `${look[1]} has compared ${visited.map((pfn) => `pfn ${pfn}`).join(", then ")} in this search, last in ${look[2]}` : run.looks.length ? "" : "Visits of searches and the shapes of trees are known where a finding is replayed.");
   const keys = [...at.trees.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.nid - b.nid));
   const list = [...at.listed.keys()].map((number, n) => ({ name: `n${number}`, x: n, y: 0 }));
-  const legend = h("p", {}, Array.from({ length: nodesOf(run) }, (_, nid) => [s("svg", { width: 14, height: 14 }, s("rect", { width: 14, height: 14, fill: nodeColour(nid) })), ` page on node ${nid}\u2003`]), "dashed, with !: the page is on another node than the tree's; thick frame, with #: visited by the search");
+  const legend = h("p", {}, Array.from({ length: nodesOf(run) }, (_, nid) => [s("svg", { width: 14, height: 14 }, s("rect", { width: 14, height: 14, fill: nodeColour(nid) })), ` page on node ${nid}\u2003`]), "dashed, with !: misplaced, the page is on another node than the tree's; thick frame, with #: visited by the search");
   replace("trees", h("div", {}, h("h3", {}, "colours"), legend), keys.map((one) => drawTree(run, moment, one, at, visited)),
     h("div", { class: "tree" }, h("h3", {}, `migrate_nodes, ${list.length}`), list.length ? boxes(run, list, [], at, -1, visited, "migrate_nodes") : h("p", { class: "quiet" }, "empty")));
 }
