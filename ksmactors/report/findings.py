@@ -39,12 +39,20 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A finding: as recorded, and with the fewest departures from the default order (None: could not be shrunk)."""
+    """A finding: as recorded, and with the fewest departures from the default order.
+
+    Attributes:
+        recorded: the replay of what was given.
+        shrunk, shrinking: the replay of the shrunk schedule, and how it was found; None if it could not be shrunk.
+        problem: why it could not be; or empty.
+        orders: what made the difference: sentences, each with the share of schedules that fail with it, or "".
+    """
 
     recorded: Replayed
     shrunk: Replayed | None
     shrinking: Shrunk | None
     problem: str = ""
+    orders: tuple[tuple[str, str], ...] = ()
 
 
 async def examine(
@@ -116,6 +124,8 @@ def examined_json(examined: Examined) -> dict[str, Any] | None:
     if content is None:
         return None
     content["problem"] = escaped(examined.problem)
+    orders = [{"sentence": escaped(sentence), "share": escaped(share)} for sentence, share in examined.orders]
+    content["orders"] = orders
     if examined.shrunk is not None and examined.shrinking is not None:
         shrunk = finding_json(examined.shrunk)
         if shrunk is not None:
@@ -123,6 +133,7 @@ def examined_json(examined: Examined) -> dict[str, Any] | None:
             shrunk |= {
                 "departures": [safe(departure._asdict()) for departure in result.departures], "of": result.of,
                 "tried": result.tried, "stopped_by": safe(result.stopped_by), "story": safe(list(result.story)),
+                "orders": orders,
             }  # fmt: skip
             content["shrunk"] = shrunk
     return content

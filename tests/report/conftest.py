@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,3 +77,10 @@ def opened(browser: Any) -> Iterator[Opened]:
     for context in contexts:
         context.close()
     assert said == []
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """What is embedded in a page."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])  # type: ignore[no-any-return]

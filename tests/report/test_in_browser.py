@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.report.conftest import Opened
+from ksmactors.report.page import page as make_page
+from tests.report.conftest import Opened, data_of
 
 
 def drawn(tab: Any) -> dict[str, float]:
@@ -152,6 +153,21 @@ def test_the_finding_as_a_sequence(opened: Opened, page: Path) -> None:
     assert ">> found" in text
     assert "ksm_thread_mutex" in text
     assert "ksmactors replay 'ksm" in text
+
+
+def test_what_made_the_difference_comes_first(opened: Opened, page: Path, tmp_path: Path) -> None:
+    """Necessary orders are on the first screen, with their share, and in the view of the finding."""
+    data = data_of(page)
+    order = {"sentence": "migrationd/1 freezes pfn 2 before ksmd gets pfn 2", "share": "50 of 50"}
+    data["findings"][0]["shrunk"]["orders"] = [order]
+    changed = tmp_path / "changed.html"
+    changed.write_bytes(make_page("orders", data))
+    tab = opened(changed)
+
+    assert "what made the difference:" in tab.inner_text("#verdict")
+    assert "before ksmd gets pfn 2 (50 of 50)" in tab.inner_text("#verdict")
+    tab.click("#tab-finding")
+    assert "What made the difference" in tab.inner_text("#finding")
 
 
 def test_trees_are_stepped_through(opened: Opened, page: Path) -> None:

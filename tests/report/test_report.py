@@ -13,7 +13,7 @@ from ksmactors.cli import main
 from ksmactors.report import columns
 from ksmactors.report.columns import Columns
 from ksmactors.report.page import page as make_page
-from tests.report.conftest import Opened
+from tests.report.conftest import Opened, data_of
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -30,13 +30,6 @@ def line(step: int, event: str = "ksm_enter", actor: str = "ksmd", seed: int = 1
 def write(path: Path, *lines: dict[str, Any] | str) -> Path:
     path.write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines))
     return path
-
-
-def data_of(page: Path) -> dict[str, Any]:
-    """What is embedded in a page."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])  # type: ignore[no-any-return]
 
 
 def test_the_same_to_the_byte(finding: Path, page: Path, tmp_path: Path) -> None:

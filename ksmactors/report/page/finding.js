@@ -14,7 +14,7 @@ function drawFinding(run) {
     isShrunk ? h("p", { class: "quiet" }, `${finding.tried} schedules tried${finding.stopped_by ? `, stopped by ${finding.stopped_by}` : ""}; ${finding.steps.toLocaleString("en")} steps left`) : null,
     isShrunk && finding.departures.length ? h("ol", {}, finding.departures.map((one) => h("li", {}, `${one.actor} is to do "${one.doing}" next, and ${one.to} gets the turn`))) : null,
     sequence(run, finding),
-    (finding.orders || []).length ? [h("h2", {}, "What made the difference"), h("ol", {}, finding.orders.map((order) => h("li", {}, order.sentence, order.share === null || order.share === undefined ? "" : ` (${order.share})`)))] : null,
+    (finding.orders || []).length ? [h("h2", {}, "What made the difference"), h("ol", {}, finding.orders.map((order) => h("li", {}, order.sentence, order.share ? ` (${order.share})` : "")))] : null,
     h("h2", {}, "The promise that was broken"), h("p", {}, `${finding.watcher}: ${finding.promise || finding.kind}`), h("p", {}, finding.message),
     finding.cause ? h("p", {}, finding.cause) : null, finding.found ? h("p", {}, finding.found) : null,
     finding.story && finding.story.length ? [h("h2", {}, "Turn by turn"), h("ol", {}, finding.story.map((line) => h("li", {}, line)))] : null,

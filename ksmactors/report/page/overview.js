@@ -48,7 +48,7 @@ function differenceBlock(finding, most) {
   const orders = finding.orders || [];
   if (!orders.length) return null;
   return h("div", {}, h("b", {}, "what made the difference: "),
-    h("ol", {}, orders.slice(0, most).map((order) => h("li", {}, order.sentence, order.share === null || order.share === undefined ? "" : ` (${order.share})`))));
+    h("ol", {}, orders.slice(0, most).map((order) => h("li", {}, order.sentence, order.share ? ` (${order.share})` : ""))));
 }
 
 function stepText(step) {
