@@ -19,6 +19,7 @@ ROOT = Path(ksmactors.__file__).parent
 
 STOREYS = (
     ("cli", "__main__"),
+    ("report",),
     ("campaign", "diagnose"),
     ("run",),
     ("conformance",),

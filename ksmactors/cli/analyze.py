@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of the logs. Of `sql`, `parquet`, `compare`, `text` and the rest, one at most."""
+    """What is asked of the logs. Of `sql`, `parquet`, `html`, `compare`, `text` and the rest, one at most."""
 
     sql: str | None
     unsafe: bool
     parquet: Path | None
+    html: Path | None
     compare: bool
     text: bool
     sections: tuple[str, ...]
@@ -57,8 +58,9 @@ class Asked:
             UsageError: two questions, or an option that belongs to another one.
         """
         questions = {
-            "--sql": self.sql is not None, "--parquet": self.parquet is not None, "--compare": self.compare,
-            "--text": self.text, **{f"--{name}": True for name in self.sections},
+            "--sql": self.sql is not None, "--parquet": self.parquet is not None,
+            "--html": self.html is not None, "--compare": self.compare, "--text": self.text,
+            **{f"--{name}": True for name in self.sections},
             "--page": self.page is not None and not self.text, "--actor": bool(self.actors) and not self.text,
         }  # fmt: skip
         asked = [name for name, there in questions.items() if there]
@@ -73,8 +75,8 @@ class Asked:
             raise UsageError("--schedule says in which schedule --page looks, or --text: give one of them too")
         if self.events and not self.text:
             raise UsageError("--event says which lines --text prints: give --text too")
-        if self.force and self.parquet is None:
-            raise UsageError("--force says that --parquet may replace files: give --parquet too")
+        if self.force and self.parquet is None and self.html is None:
+            raise UsageError("--force says that --parquet or --html may replace files: give one of them too")
         if self.compare and logs != 2:
             raise UsageError(f"--compare takes two logs, not {logs}")
 
@@ -97,7 +99,8 @@ class Asked:
 )  # fmt: skip
 @click.option("--compare", is_flag=True, help="Two logs: the first event that differs, and counts side by side.")
 @click.option("--parquet", type=click.Path(path_type=Path), metavar="DIR", help="Write each view as a Parquet file.")
-@click.option("--force", is_flag=True, help="With --parquet: replace files that exist.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
+@click.option("--force", is_flag=True, help="With --parquet or --html: replace files that exist.")
 @click.option("--sql", metavar="QUERY", help="Run SQL over the views (see `docs log`).")
 @click.option(
     "--sql-unsafe", "unsafe", is_flag=True,
@@ -117,6 +120,10 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     """
     question = Asked(**asked)
     question.check(len(paths))
+    if question.html is not None:
+        from ksmactors.cli.report_command import write_page
+
+        return write_page(paths, question.html, force=question.force, quiet=quiet, replaying=False)
     from ksmactors.analysis.store import Logs
 
     interruption.work_begins()

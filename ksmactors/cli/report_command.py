@@ -17,27 +17,87 @@ from ksmactors.escaping import escaped
 
 @click.command("report")
 @click.argument("sources", metavar="FINDING|LOG...", nargs=-1, required=True)
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
 @click.option("--perfetto", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option(
+    "--max-schedules", type=click.IntRange(0), default=300, show_default=True, metavar="N",
+    help="With --html: the most schedules that are tried to shrink a finding; 0 shows it as recorded only.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an output file that exists.")
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="Only what went wrong.")
-def report_command(sources: Sequence[str], perfetto: Path | None, force: bool, trust: bool, quiet: bool) -> int:
+def report_command(
+    sources: Sequence[str],
+    html: Path | None,
+    perfetto: Path | None,
+    max_schedules: int,
+    force: bool,
+    trust: bool,
+    quiet: bool,
+) -> int:
     """Make a picture of findings, or of logs.
 
     A FINDING is a finding file, a file that holds a schedule string, or such a string: it is replayed with all detail,
-    as `replay --detail` does. A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd;
-    `-` is standard input. What it shows is what was logged: give --detail where it is made. The exit status is 1 if
-    there is a finding.
+    as `replay --detail` does; for a page it is explained and shrunk, too. A LOG has JSON lines, as `--log FILE` writes
+    them, and may be packed with gzip or zstd; `-` is standard input. What it shows is what was logged: give --detail
+    where it is made. The exit status is 1 if there is a finding.
     """
-    if perfetto is None:
-        raise UsageError("report: say what to write: --perfetto FILE")
-    from ksmactors.analysis.perfetto import write_trace
-    from ksmactors.cli.report_sources import Sources, refuse_existing, write_output
+    if html is None and perfetto is None:
+        raise UsageError("report: say what to write: --html FILE or --perfetto FILE")
+    if html is not None and html == perfetto:
+        raise UsageError("report: --html and --perfetto name the same file")
+    from ksmactors.cli.report_sources import refuse_existing
 
-    refuse_existing(perfetto, "--perfetto", force=force)
+    if perfetto is not None:
+        refuse_existing(perfetto, "--perfetto", force=force)
     interruption.work_begins()
-    read = Sources(sources, trust=trust, tell=notice)
-    written = write_output(perfetto, "--perfetto", partial(write_trace, read), force=force)
+    status = 0
+    if html is not None:
+        status = write_page(sources, html, trust=trust, force=force, quiet=quiet, max_schedules=max_schedules)
+    if perfetto is not None:
+        status = _write_trace(sources, perfetto, trust=trust, force=force, quiet=quiet) or status
+    return status
+
+
+def write_page(
+    sources: Sequence[str],
+    path: Path,
+    *,
+    force: bool,
+    quiet: bool,
+    trust: bool = False,
+    max_schedules: int = 0,
+    replaying: bool = True,
+) -> int:
+    """Write the page of findings and logs; return the exit status.
+
+    Args:
+        sources, trust, max_schedules, replaying: as for `PageMaker`.
+        path, force: where, and whether a file of that name may be replaced.
+        quiet: say only what went wrong.
+
+    Raises:
+        UsageError: a source cannot be read or replayed, or the file cannot be written.
+    """
+    from ksmactors.cli.report_page import PageMaker
+    from ksmactors.cli.report_sources import refuse_existing, write_output
+
+    refuse_existing(path, "--html", force=force)
+    interruption.work_begins()
+    maker = PageMaker(sources, trust=trust, tell=notice, max_schedules=max_schedules, replaying=replaying)
+    content = maker.make()
+    write_output(path, "--html", lambda file: file.write(content), force=force)
     if not quiet:
-        notice(f"{escaped(str(perfetto))}: {written:,} events; open it at https://ui.perfetto.dev")
+        notice(f"{escaped(str(path))}: {maker.events:,} events; open it in a browser")
+    return maker.status
+
+
+def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool) -> int:
+    from ksmactors.analysis.perfetto import write_trace
+    from ksmactors.cli.report_sources import Sources, write_output
+
+    read = Sources(sources, trust=trust, tell=notice)
+    written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
+    if not quiet:
+        notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")
     return FOUND if read.found else 0

@@ -84,6 +84,15 @@ TABLE: Final = [
     ("analyze {clean} {empty}", USAGE),
     ("analyze {clean} --sql nonsense", USAGE),
     ("analyze {clean} [interrupted]", INTERRUPTED),
+    ("report {clean} --html {tmp}/clean.html", 0),
+    ("report {log} --html {tmp}/log.html", FOUND),
+    ("report {found} --html {tmp}/found.html --trust --max-schedules 5", FOUND),
+    ("report {found} --html {tmp}/untrusted.html", USAGE),
+    ("report {clean} {empty} --html {tmp}/both.html", USAGE),
+    ("report {empty} --html {tmp}/empty.html", USAGE),
+    ("report {clean}", USAGE),
+    ("report {clean} --html {clean}", USAGE),
+    ("report {clean} --html {tmp}/interrupted.html [interrupted]", INTERRUPTED),
     ("corpus S1a", 0),
     ("corpus S1a [unseen]", FOUND),
     ("corpus S99", USAGE),
@@ -178,7 +187,7 @@ def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr("ksmactors.cli.corpus.measure", partial(_unseen, corpus.measure))
     elif accident == "not run":
         monkeypatch.setattr("ksmactors.cli.conform.compare", _not_run)
-    elif command == "analyze":
+    elif command in ("analyze", "report"):
         monkeypatch.setattr(LogReader, "events", _press)
     elif command == "corpus":
         monkeypatch.setattr("ksmactors.cli.corpus.measure", _press_later)
@@ -229,9 +238,10 @@ def test_the_table_has_every_command() -> None:
     assert all(has[name] == everything for name in ("run", "stress", "explore", "replay"))
     assert has["shrink"] == everything - {0}
     assert all(
-        {0, USAGE, INTERRUPTED} <= has[name] for name in ("analyze", "corpus", "conform", "estimate", "list", "docs")
+        {0, USAGE, INTERRUPTED} <= has[name]
+        for name in ("analyze", "report", "corpus", "conform", "estimate", "list", "docs")
     )
-    assert all(FOUND in has[name] for name in ("analyze", "corpus", "conform"))
+    assert all(FOUND in has[name] for name in ("analyze", "report", "corpus", "conform"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,150 @@
+"""A finding as a page shows it: replayed with every observer on, explained, and shrunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from ksmactors.diagnose.explain import explain
+from ksmactors.diagnose.replaying import Recorded
+from ksmactors.diagnose.shrink import Shrunk, shrink
+from ksmactors.errors import KsmActorsError
+from ksmactors.escaping import escaped
+from ksmactors.events.logs import EventList
+from ksmactors.history.cases import CASES
+from ksmactors.interleave.schedule_string import decode
+from ksmactors.report.shapes import ShapeObserver
+from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.watch import WATCHERS
+
+SCHEDULES_MAX: Final = 300
+"""Schedules that are tried to shrink a finding for a page: some seconds' worth."""
+
+CASES_MAX: Final = 3
+"""Cases that a finding is said to look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A replay with all that was seen: the outcome (explained, if it is a finding), events, tree shapes and looks."""
+
+    recorded: Recorded
+    outcome: Outcome
+    events: Sequence[Mapping[str, Any]]
+    shapes: Sequence[tuple[int, str, int, str]]
+    looks: Sequence[tuple[int, str, str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A finding: as recorded, and with the fewest departures from the default order.
+
+    Attributes:
+        recorded: the replay of what was given.
+        shrunk, shrinking: the replay of the shrunk schedule, and how it was found; None if it could not be shrunk.
+        problem: why it could not be; or empty.
+        orders: what made the difference: sentences, each with the share of schedules that fail with it, or "".
+    """
+
+    recorded: Replayed
+    shrunk: Replayed | None
+    shrinking: Shrunk | None
+    problem: str = ""
+    orders: tuple[tuple[str, str], ...] = ()
+
+
+async def examine(
+    then: Recorded, *, max_schedules: int = SCHEDULES_MAX, on_try: Callable[[int, int], None] = lambda _t, _l: None
+) -> Examined:
+    """Replay, explain and shrink a recorded schedule. To be awaited in trio, outside of any other schedule."""
+    as_recorded = await _replay(then)
+    if as_recorded.outcome.verdict is not Verdict.FINDING or not max_schedules:
+        return Examined(as_recorded, None, None)
+    try:
+        shrunk = await shrink(then, max_schedules=max_schedules, on_try=on_try)
+    except KsmActorsError as error:
+        return Examined(as_recorded, None, None, f"not shrunk: {error}")
+    outcome = shrunk.outcome
+    smallest = replace(
+        then, subject=shrunk.subject, strategy=outcome.strategy, schedule=decode(outcome.schedule),
+        digest=outcome.digest.hex(),
+    )  # fmt: skip
+    return Examined(as_recorded, await _replay(smallest), shrunk)
+
+
+async def _replay(then: Recorded) -> Replayed:
+    events, observer = EventList(), ShapeObserver()
+    outcome = await run_schedule(
+        then.subject, then.seed, then.strategy, replayed=then.schedule, log=events, detail=True, observing=observer,
+        on_machine=observer.attach,
+    )  # fmt: skip
+    observer.finish(outcome.steps)
+    if outcome.verdict is Verdict.FINDING:
+        outcome = await explain(outcome, then.subject)
+    return Replayed(then, outcome, events.events, observer.shapes, observer.looks)
+
+
+def finding_json(replayed: Replayed) -> dict[str, Any] | None:
+    """What a page says about a finding; None if there is none. All texts are escaped."""
+    outcome, subject = replayed.outcome, replayed.recorded.subject
+    defect = outcome.defect
+    if defect is None:
+        return None
+    watcher = WATCHERS.get(defect.watcher)
+    content: dict[str, Any] = {
+        "kind": defect.kind, "watcher": defect.watcher, "signature": defect.signature, "message": defect.message,
+        "step": defect.step, "actors": list(defect.actors), "functions": list(defect.functions),
+        "promise": watcher.summary if watcher is not None else "",
+        "steps": outcome.steps, "schedule": outcome.schedule,
+        "subject": {
+            "workload": subject.name, "parameters": [f"{key}={value}" for key, value in subject.params],
+            "kernel": subject.kernel, "nodes": subject.nodes, "without": list(subject.without),
+            "with": list(subject.with_), "seed": str(outcome.seed),
+        },
+    }  # fmt: skip
+    explanation = defect.explanation
+    if explanation is not None:
+        content |= {
+            "met": [asdict(step) for step in explanation.met],
+            "broke": asdict(explanation.broke), "concerns": list(explanation.concerns),
+            "cause": explanation.cause, "found": explanation.found,
+            "cases": [
+                {"name": name, "title": CASES[name].title, "story": CASES[name].story}
+                for name in explanation.looks_like[:CASES_MAX]
+            ],
+        }  # fmt: skip
+    return safe(content)  # type: ignore[no-any-return]
+
+
+def examined_json(examined: Examined) -> dict[str, Any] | None:
+    """The finding as recorded; its shrunk form, with what shrinking came to, under `shrunk`."""
+    content = finding_json(examined.recorded)
+    if content is None:
+        return None
+    content["problem"] = escaped(examined.problem)
+    orders = [{"sentence": escaped(sentence), "share": escaped(share)} for sentence, share in examined.orders]
+    content["orders"] = orders
+    if examined.shrunk is not None and examined.shrinking is not None:
+        shrunk = finding_json(examined.shrunk)
+        if shrunk is not None:
+            result = examined.shrinking
+            shrunk |= {
+                "departures": [safe(departure._asdict()) for departure in result.departures], "of": result.of,
+                "tried": result.tried, "stopped_by": safe(result.stopped_by), "story": safe(list(result.story)),
+                "orders": orders,
+            }  # fmt: skip
+            content["shrunk"] = shrunk
+    return content
+
+
+def safe(value: Any) -> Any:
+    """The same with each text escaped, for JSON."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, Mapping):
+        return {escaped(str(key)): safe(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [safe(part) for part in value]
+    return value
