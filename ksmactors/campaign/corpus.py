@@ -10,9 +10,10 @@ from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
 from ksmactors.run.calibration import Calibration
+from ksmactors.run.options import DEFAULTS
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
-from ksmactors.run.subject import DEFAULT_KERNEL, Subject, make_subject
+from ksmactors.run.subject import Subject, make_subject
 from ksmactors.watch import WATCHERS
 
 FRUITLESS_MAX: Final = 3
@@ -28,7 +29,7 @@ def subject_of(case: Case, *, fixed: bool = False, watch: str = "all") -> Subjec
     where: dict[str, Any] = {"kernel": case.kernel, "without": case.without, "with_": case.with_}
     if fixed:
         same = case.with_ or case.without or case.repair
-        where = {"kernel": case.kernel if same else DEFAULT_KERNEL, "with_": case.repair}
+        where = {"kernel": case.kernel if same else DEFAULTS.kernel, "with_": case.repair}
     return make_subject(case.workload, params=case.params, inject=case.inject, watch=watch, **where)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import TIMEOUT_MAX, Event, Thread
 from time import perf_counter
@@ -25,6 +25,7 @@ from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
+from ksmactors.run.options import SubjectOptions
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -57,6 +58,11 @@ class Budget:
     schedules: int = MAX_SCHEDULES
     seconds: float | None = None
     stop_at_first: bool = False
+
+
+def explored(options: SubjectOptions) -> SubjectOptions:
+    """Return the options with the step limit of explorations where none is given."""
+    return replace(options, max_steps=options.max_steps or MAX_STEPS)
 
 
 def make_search(algorithm: str | None, preemptions: int | None) -> Search:
