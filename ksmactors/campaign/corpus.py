@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
-from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
+from ksmactors.interleave.strategies.directed import END, Directed, ScriptStep, parse_script
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.options import DEFAULTS
 from ksmactors.run.outcome import Outcome
@@ -38,7 +38,7 @@ class Shown:
     """What came of a directed schedule; `left` has the places of the script that were not reached."""
 
     outcome: Outcome
-    left: list[Step]
+    left: list[ScriptStep]
 
     def found(self, case: Case) -> bool:
         """Whether it found what it should; for a negative control, nothing."""
@@ -60,7 +60,7 @@ async def show(case: Case, *, fixed: bool = False) -> Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class StrategyResult:
     """How a strategy fares with a case.
 
     Attributes:
@@ -88,7 +88,7 @@ class Search:
         return sorted(self.found, key=lambda count: (count is None, count))
 
 
-async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> Search:
+async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> StrategyResult:
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
     Another finding on the way does not count, and ends nothing. Only the watchers of the case watch: watchers do not
@@ -108,7 +108,7 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
             if case.explains(signature_of(outcome)):
                 found[-1] = count
                 break
-    return Search(strategy, budget, tuple(found))
+    return StrategyResult(strategy, budget, tuple(found))
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class Row:
 
     case: Case
     directed: bool
-    searches: list[Search]
+    searches: list[StrategyResult]
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""

@@ -71,17 +71,17 @@ def make_search(algorithm: str | None, preemptions: int | None) -> Search:
     Raises:
         UsageError: there is none, or it knows no bound.
     """
-    name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.Bounded.name)
+    name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.BoundedSearch.name)
     if name not in SEARCHES:
         raise UsageError(f"no algorithm {name!r}; there are: {', '.join(SEARCHES)}")
     if preemptions is None:
         return SEARCHES[name]()
-    if name != bounded.Bounded.name:
+    if name != bounded.BoundedSearch.name:
         raise UsageError(
             f"--preemptions {preemptions}: the algorithm {name} knows no bound, which would break its argument; "
             "leave one of the two out"
         )
-    return bounded.Bounded(preemptions=preemptions)
+    return bounded.BoundedSearch(preemptions=preemptions)
 
 
 @dataclass(slots=True)

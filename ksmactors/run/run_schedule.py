@@ -40,7 +40,7 @@ from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_max
 from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
 from ksmactors.interleave.task_pool import TaskPool
 from ksmactors.machine import Machine
-from ksmactors.program import Setting, crash_of_variant
+from ksmactors.program import ProgramParts, crash_of_variant
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
@@ -169,7 +169,7 @@ class _Run:
         subject = self.subject
         strategy = renamed(self.strategy, _without_folder)  # events are the same wherever the files are
         self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, strategy)
-        await subject.workload.perform(Setting(self.conductor, self.trace, self._machine))
+        await subject.workload.perform(ProgramParts(self.conductor, self.trace, self._machine))
 
     def _machine(self) -> Machine:
         subject = self.subject

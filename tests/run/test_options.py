@@ -38,7 +38,7 @@ def test_a_wrong_keyword_is_said_where_it_is_given() -> None:
     for function in (ksmactors.stress, ksmactors.explore):
         assert "options" in inspect.signature(function).parameters
         with pytest.raises(TypeError, match="kernels"):
-            function("exit_race", kernels="series")
+            function("exit_race", kernels="series")  # type: ignore[call-arg]  # that is the point
 
 
 def test_a_range_is_checked_before_anything_is_loaded() -> None:
