@@ -145,7 +145,10 @@ class Conductor(Turns):
             return
         actor.task = None
         self._ungiven = True
-        self._take_turn(self._next())
+        chosen = self._next()
+        if self.audience is not None:
+            self.audience.passed(actor, chosen)
+        self._take_turn(chosen)
         self._give()
 
     @override
@@ -192,6 +195,8 @@ class Conductor(Turns):
     def _pass(self, chosen: Actor) -> Awaitable[None]:
         """Give the turn away; to be awaited at once, until it comes back."""
         me = self.turn
+        if self.audience is not None:
+            self.audience.passed(me, chosen)
         self._ungiven = True  # Ctrl-C may strike before it is
         self._take_turn(chosen)
         self._give()

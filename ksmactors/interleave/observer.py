@@ -68,6 +68,12 @@ class Observer:
         Who wakes because its time has come is woken by nobody.
         """
 
+    def blocked(self, actor: Actor, on: object) -> None:
+        """`actor` begins to wait for `on`: a lock, a wait queue, a mailbox, or a nap (a tuple)."""
+
+    def passed(self, actor: Actor, to: Actor) -> None:
+        """`actor` gives the turn to another one. It has blocked or ended, or is about to do what it declared last."""
+
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         """`actor` has started another one; None: the first actor of the schedule comes to life."""
 

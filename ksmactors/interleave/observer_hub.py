@@ -63,6 +63,8 @@ class ObserverHub(Observer):
     _acquired: Callable[[Actor, object, bool, bool], None]
     _released: Callable[[Actor, object, bool], None]
     _woke: Callable[[Actor, Actor], None]
+    _blocked: Callable[[Actor, object], None]
+    _passed: Callable[[Actor, Actor], None]
     _spawned: Callable[[Actor | None, Actor], None]
     _ended: Callable[[Actor], None]
     _arrived: Callable[[Actor], None]
@@ -138,6 +140,15 @@ class ObserverHub(Observer):
         self._tell(self._woke, actor, woken)
 
     @override
+    def blocked(self, actor: Actor, on: object) -> None:
+        self.settle(actor)
+        self._tell(self._blocked, actor, on)
+
+    @override
+    def passed(self, actor: Actor, to: Actor) -> None:
+        self._tell(self._passed, actor, to)
+
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         if actor is not None:
             self.settle(actor)
@@ -185,7 +196,10 @@ class ObserverHub(Observer):
         return point
 
 
-_CALLS: Final = ("did", "accessed", "touched", "field", "acquired", "released", "woke", "spawned", "ended", "arrived")
+_CALLS: Final = (
+    "did", "accessed", "touched", "field", "acquired", "released", "woke", "blocked", "passed", "spawned", "ended",
+    "arrived",
+)  # fmt: skip
 
 
 def _nobody(*what: object) -> None:
