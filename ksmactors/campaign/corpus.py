@@ -9,6 +9,7 @@ from typing import Any, Final
 from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.strategies.directed import END, Directed, ScriptStep, parse_script
+from ksmactors.interleave.tape import ScriptedTape
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.options import DEFAULTS
 from ksmactors.run.outcome import Outcome
@@ -54,7 +55,7 @@ async def show(case: Case, *, fixed: bool = False) -> Shown:
     """Run the directed schedule of a case. To be awaited in trio, outside of any other schedule."""
     directed = Directed(parse_script(case.script, CHECKPOINTS))
     outcome = await run_schedule(
-        subject_of(case, fixed=fixed), 0, "directed", deciding=directed, draws=case.draws, keep=True
+        subject_of(case, fixed=fixed), 0, directed.name, deciding=directed, tape=ScriptedTape(case.draws), keep=True
     )
     return Shown(outcome, [step for step in directed.left if step.to != END])
 
@@ -104,7 +105,8 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
         seeds = range(campaign * FAR_APART, campaign * FAR_APART + budget)
         found.append(None)
         for count, seed in enumerate(seeds, 1):
-            outcome = await run_schedule(subject, seed, strategy, calibration=calibration)
+            deciding = await calibration.strategy(subject, seed, strategy)
+            outcome = await run_schedule(subject, seed, strategy, deciding=deciding)
             if case.explains(signature_of(outcome)):
                 found[-1] = count
                 break
