@@ -34,7 +34,8 @@ SEED: Final = 0
 """What the explored schedules are recorded with: nothing is drawn but what has too many values to enumerate."""
 
 MAX_SCHEDULES: Final = 20_000
-"""Schedules after which an exploration is given up, if nobody says: some ten seconds to some minutes."""
+"""Schedules after which an exploration is given up, if nobody says: some ten seconds of a model, some ten minutes of
+the emulated machine."""
 
 MAX_STEPS: Final = 100_000
 """Steps after which an explored schedule is given up, if nobody says: what takes longer has no end."""

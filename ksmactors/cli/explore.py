@@ -44,7 +44,7 @@ from ksmactors.run.subject import load_subject
     default=MAX_SCHEDULES,
     show_default=True,
     metavar="N",
-    help="Give up after so many schedules.",
+    help="Give up after so many schedules. On the emulated machine, the default may take ten minutes; see --seconds.",
 )
 @click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after so long.")
 @click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
@@ -71,6 +71,9 @@ def explore(
     The verdict is `exhausted` if everything was seen and nothing found; `bounded` if everything within a bound was;
     `inconclusive` if the budget ended before. WORKLOAD is a registered name, path/to/file.py:Class, or
     package.module:Class; it should be small (`list workloads` has classic.* and litmus.*).
+
+    What ends it is --max-schedules, --seconds, or the end of the space, whichever comes first. --quiet says nothing
+    until then.
     """
     search = make_search(algorithm, preemptions)
     subject = load_subject(workload, explored(options))

@@ -137,11 +137,11 @@ def _program_headers(fd: int, path: str, shape: _Shape) -> Iterator[tuple[int, S
         (phnum,) = shape.unpack("28xI", "44xI", first_section)
     if phnum and phentsize != (56 if shape.wide else 32):
         raise UsageError(f"{path}: program headers of {phentsize} bytes; is the file damaged?")
+    table = _part(fd, min(phnum, SEGMENTS_MAX) * phentsize, phoff)
+    if len(table) < min(phnum, SEGMENTS_MAX) * phentsize or os.fstat(fd).st_size - phoff < phnum * phentsize:
+        raise _cut_off(path, f"the {phnum} program headers")
     if phnum > SEGMENTS_MAX:
         raise UsageError(f"{path}: {phnum:,} program headers, more than {SEGMENTS_MAX:,}; is the file damaged?")
-    table = _part(fd, phnum * phentsize, phoff)
-    if len(table) < phnum * phentsize:
-        raise _cut_off(path, f"the {phnum} program headers")
     for start in range(0, len(table), phentsize or 1):
         entry = table[start : start + phentsize]
         if shape.wide:
