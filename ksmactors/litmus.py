@@ -37,7 +37,7 @@ from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.parameters import Int
-from ksmactors.program import SETTLING_SCANS, Program, Setting, guarded
+from ksmactors.program import SETTLING_SCANS, Program, ProgramParts, guarded
 
 FULL_SCAN: Final = 1 << 30
 """Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""
@@ -278,7 +278,7 @@ class Litmus(Program):
         """One schedule, up to the last meeting and what follows from it."""
 
     @override
-    async def perform(self, setting: Setting) -> None:
+    async def perform(self, setting: ProgramParts) -> None:
         scene = Scene(setting.machine(), self.name)
         if scene.machine.nodes < self.least_nodes:
             raise UsageError(f"{self.name} needs {self.least_nodes} NUMA nodes, not {scene.machine.nodes} (--nodes)")

@@ -36,7 +36,7 @@ from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import Program, Setting, guarded
+from ksmactors.program import Program, ProgramParts, guarded
 
 __all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable"]
 
@@ -65,7 +65,7 @@ class Variable(Generic[T]):
 class Table:
     """What a model is played on: variables and locks, and the one part in which its actors interleave."""
 
-    def __init__(self, setting: Setting, name: str) -> None:
+    def __init__(self, setting: ProgramParts, name: str) -> None:
         self._conductor, self._trace, self._name = setting.conductor, setting.trace, name
 
     def variable(self, name: str, value: T) -> Variable[T]:
@@ -115,5 +115,5 @@ class Model(Program):
         """One schedule: create what is shared, let actors meet, check what came of it."""
 
     @override
-    async def perform(self, setting: Setting) -> None:
+    async def perform(self, setting: ProgramParts) -> None:
         await guarded(self.name, self.run(Table(setting, self.name)))

@@ -35,7 +35,7 @@ _EMULATOR: Final = tuple(f"{OURS}{part}{os.sep}" for part in _PARTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ProgramParts:
     """What one schedule takes place in: who decides who moves, where events are recorded, and how to get a machine.
 
     `machine` builds the machine that was asked for, its watchers attached. To be called once, by a program that
@@ -78,7 +78,7 @@ class Program(ABC):
         """Called once, before the first schedule: read files here; raise UsageError if they will not do."""
 
     @abstractmethod
-    async def perform(self, setting: Setting) -> None:
+    async def perform(self, setting: ProgramParts) -> None:
         """One schedule from its first step to its last: what the conductor's first actor does.
 
         Raises:

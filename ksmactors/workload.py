@@ -43,7 +43,7 @@ from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
 from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
-from ksmactors.program import SETTLING_SCANS, Program, Setting, guarded
+from ksmactors.program import SETTLING_SCANS, Program, ProgramParts, guarded
 
 __all__ = [
     "Bool", "BusError", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Pin",
@@ -81,7 +81,7 @@ class Workload(Program):
         """One schedule: start processes and threads; may return while threads are still running."""
 
     @override
-    async def perform(self, setting: Setting) -> None:
+    async def perform(self, setting: ProgramParts) -> None:
         await Host(setting.machine()).main(self)
 
 

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.actors.base import Server
 from ksmactors.actors.unmerge import KnobWrite, UnmergeWorker
-from ksmactors.interleave.mailbox import Call
+from ksmactors.interleave.mailbox import PendingCall
 from ksmactors.machine import Machine
 
 UNMERGING: Final = frozenset({"run", "merge_across_nodes"})
@@ -23,7 +23,7 @@ class Admin(Server):
         super().__init__(machine, "admin", cpu=2)
 
     @override
-    async def serve(self, request: Call) -> None:
+    async def serve(self, request: PendingCall) -> None:
         if request.what.knob in UNMERGING:
             await self.unmerged.mailbox.send(request)
         else:

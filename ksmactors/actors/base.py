@@ -8,7 +8,7 @@ from typing import Any, Final
 from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.mailbox import Call, Mailbox, call
+from ksmactors.interleave.mailbox import Mailbox, PendingCall, call
 from ksmactors.machine import Machine
 
 CPUS_PER_NODE: Final = 4
@@ -27,7 +27,7 @@ class Daemon(ABC):
         self.machine = machine
         self.kernel = machine.kernel
         self.conductor = machine.conductor
-        self.mailbox: Mailbox[Call] = Mailbox(machine.conductor, name)
+        self.mailbox: Mailbox[PendingCall] = Mailbox(machine.conductor, name)
         self.actor: Actor = machine.conductor.spawn(name, self.run(), cpu=cpu, node=node, daemon=True)
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Server(Daemon):
         while True:
             await self.serve(await self.mailbox.receive())
 
-    async def serve(self, request: Call) -> None:
+    async def serve(self, request: PendingCall) -> None:
         """Do one request and answer it."""
         request.reply(await self.handle(request.what))
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ksmactors.actors.base import CPUS_PER_NODE, Server
 from ksmactors.interleave.durations import NS_PER_US
-from ksmactors.interleave.mailbox import Call
+from ksmactors.interleave.mailbox import PendingCall
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 
@@ -69,7 +69,7 @@ class MigrationDaemon(Server):
 
     @override
     async def ask(self, what: MoveRequest | None) -> int:
-        request = Call(self.conductor, what, self.mailbox.name)
+        request = PendingCall(self.conductor, what, self.mailbox.name)
         await self.mailbox.send(request)
         if self._napping:
             self.conductor.wake_sleeper(self.actor)

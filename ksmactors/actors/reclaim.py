@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.actors.base import CPUS_PER_NODE, Daemon, Server
 from ksmactors.interleave.durations import NS_PER_US
-from ksmactors.interleave.mailbox import Call
+from ksmactors.interleave.mailbox import PendingCall
 from ksmactors.machine import Machine
 
 CLUSTER: Final = 4
@@ -66,7 +66,7 @@ class Reclaimer(Server):
 
     @override
     async def ask(self, what: int) -> int:
-        request = Call(self.conductor, what, self.mailbox.name)
+        request = PendingCall(self.conductor, what, self.mailbox.name)
         await self.mailbox.send(request)
         if self._napping:
             self.conductor.wake_sleeper(self.actor)

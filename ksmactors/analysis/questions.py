@@ -136,7 +136,7 @@ def lock_kinds(logs: Logs) -> list[LockKind]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LoggedFinding:
     """A defect: in how many schedules it was found, and the first of them."""
 
     signature: str
@@ -152,14 +152,14 @@ class Found:
     step: int
 
 
-def findings(logs: Logs) -> list[Found]:
+def findings(logs: Logs) -> list[LoggedFinding]:
     """What watchers found, one row a signature, in the order of first appearance."""
     rows = logs.rows(f"""
         SELECT signature, arg_min((watcher, kind, message), (file, line)), count(DISTINCT {_SCHEDULE}),
                min((file, line)) AS first, arg_min((run, seed, schedule, step), (file, line))
         FROM events WHERE event = 'finding.found' GROUP BY signature ORDER BY first, signature""")
     return [
-        Found(signature, watcher, kind, message, count, *first, *where)
+        LoggedFinding(signature, watcher, kind, message, count, *first, *where)
         for signature, (watcher, kind, message), count, first, where in rows
     ]
 

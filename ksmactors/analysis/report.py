@@ -34,7 +34,7 @@ class Report:
     logs: list[LogFile]
     lost: list[Loss]
     runs: list[ask.Run]
-    findings: list[ask.Found]
+    findings: list[ask.LoggedFinding]
     races: list[ask.Race]
     race_places: list[ask.RacePlace]
     race_pairs: list[ask.RacePair]
@@ -158,7 +158,7 @@ def _runs(runs: Sequence[ask.Run], console: Console) -> None:
     _table(console, "Runs", columns[first:], [row[first:] for row in rows])
 
 
-def _findings(findings: Sequence[ask.Found], console: Console) -> None:
+def _findings(findings: Sequence[ask.LoggedFinding], console: Console) -> None:
     if not findings:
         console.print("Findings: none\n", markup=False)
     for found in findings:

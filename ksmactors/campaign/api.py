@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 from warnings import warn
 
 import anyio
 
-from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, exploring, make_search
+from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, explored, exploring, make_search
 from ksmactors.campaign.findings import prepare
 from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
@@ -20,37 +20,31 @@ from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.events.logs import Log
 from ksmactors.program import Program
+from ksmactors.run.options import GivenOptions, SubjectOptions
 from ksmactors.run.outcome import Outcome
-from ksmactors.run.subject import DEFAULT_KERNEL, DEFAULT_NODES, make_subject
+from ksmactors.run.subject import load_subject
 
 
 def stress(
     workload: str | type[Program],
     *,
     seeds: int | str = 100,
-    params: Mapping[str, object] | None = None,
     strategy: str = "portfolio",
-    kernel: str = DEFAULT_KERNEL,
-    nodes: int = DEFAULT_NODES,
-    without: Iterable[str] = (),
-    with_: Iterable[str] = (),
-    watch: str | Sequence[str] = "all",
-    max_steps: int | None = None,
-    inject: str = "",
     out: Path | None = None,
     log: Log | None = None,
     detail: bool = False,
+    **options: Unpack[GivenOptions],
 ) -> Summary:
     """Run many schedules of a workload and return what they add up to.
 
     Args:
         workload: its class, a registered name, `path/to/file.py:Class`, or `package.module:Class`.
         seeds: how many, from 0; or "A:B", from A to B-1.
-        params: the workload's parameters by name.
-        strategy, kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
+        strategy: who decides who moves, as `--strategy` takes it.
         out: directory for finding files; None writes none.
         log: where every event goes: what `ksmactors.events.logs.open_log` returns, or an `EventList`.
         detail: whether the log gets events of detail too, as with `--detail`.
+        options: params, kernel, nodes, without, with_, watch, max_steps and inject, as in `SubjectOptions`.
 
     Returns:
         The sums: `.verdict`, `.found` (by signature), `.races`, `.digest`, `.schedules` and more. If the workload, a
@@ -61,17 +55,7 @@ def stress(
         UsageError: something that was asked for does not exist.
         KeyboardInterrupt: as usual; use a Campaign to keep what was found until then.
     """
-    subject = make_subject(
-        workload,
-        params=params,
-        kernel=kernel,
-        nodes=nodes,
-        without=without,
-        with_=with_,
-        watch=watch,
-        max_steps=max_steps,
-        inject=inject,
-    )
+    subject = load_subject(workload, SubjectOptions.of(**options))
     place = prepare(out) if out is not None else None
     plan = Plan([subject], parse_seeds(str(seeds)), strategy, place, log, detail=detail)
     campaign = Campaign(plan)
@@ -89,16 +73,9 @@ def explore(
     max_schedules: int = MAX_SCHEDULES,
     seconds: float | None = None,
     stop_at_first: bool = False,
-    params: Mapping[str, object] | None = None,
-    kernel: str = DEFAULT_KERNEL,
-    nodes: int = DEFAULT_NODES,
-    without: Iterable[str] = (),
-    with_: Iterable[str] = (),
-    watch: str | Sequence[str] = "all",
-    max_steps: int | None = None,
-    inject: str = "",
     out: Path | None = None,
     resume: bool = False,
+    **options: Unpack[GivenOptions],
 ) -> Summary:
     """Go through all schedules of a workload that can differ, and return what they add up to.
 
@@ -108,9 +85,9 @@ def explore(
         preemptions: a bound on these, from 0; None: none.
         max_schedules, seconds: the budget; an exploration that it ends is inconclusive, or bounded by what it got to.
         stop_at_first: whether to stop at the first finding.
-        params, kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
         out: directory for finding files, and for the state of an exploration that the budget ends.
         resume: go on with the exploration whose state is in `out`.
+        options: params, kernel, nodes, without, with_, watch, max_steps and inject, as in `SubjectOptions`.
 
     Returns:
         The sums: `.verdict`, `.judgement` (with what belongs to it), `.found` (by signature), `.schedules` and more.
@@ -120,17 +97,7 @@ def explore(
         NotDeterministic: the workload did something else although all choices were the same.
         KeyboardInterrupt: as usual, after the state has been written.
     """
-    subject = make_subject(
-        workload,
-        params=params,
-        kernel=kernel,
-        nodes=nodes,
-        without=without,
-        with_=with_,
-        watch=watch,
-        max_steps=max_steps or MAX_STEPS,
-        inject=inject,
-    )
+    subject = load_subject(workload, explored(SubjectOptions.of(**options)))
     if resume and out is None:
         raise UsageError("resume: say with `out` where the exploration that was interrupted has left its state")
     exploration = exploring(

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from ksmactors.history.case import Case
 from ksmactors.history.checkpoints import CHECKPOINTS
-from ksmactors.interleave.strategies.directed import END, Directed, Step, parse_script
+from ksmactors.interleave.strategies.directed import END, Directed, ScriptStep, parse_script
+from ksmactors.interleave.tape import ScriptedTape
 from ksmactors.run.calibration import Calibration
+from ksmactors.run.options import DEFAULTS
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
-from ksmactors.run.subject import DEFAULT_KERNEL, Subject, make_subject
+from ksmactors.run.subject import Subject, make_subject
 from ksmactors.watch import WATCHERS
 
 FRUITLESS_MAX: Final = 3
@@ -28,7 +30,7 @@ def subject_of(case: Case, *, fixed: bool = False, watch: str = "all") -> Subjec
     where: dict[str, Any] = {"kernel": case.kernel, "without": case.without, "with_": case.with_}
     if fixed:
         same = case.with_ or case.without or case.repair
-        where = {"kernel": case.kernel if same else DEFAULT_KERNEL, "with_": case.repair}
+        where = {"kernel": case.kernel if same else DEFAULTS.kernel, "with_": case.repair}
     return make_subject(case.workload, params=case.params, inject=case.inject, watch=watch, **where)
 
 
@@ -37,7 +39,7 @@ class Shown:
     """What came of a directed schedule; `left` has the places of the script that were not reached."""
 
     outcome: Outcome
-    left: list[Step]
+    left: list[ScriptStep]
 
     def found(self, case: Case) -> bool:
         """Whether it found what it should; for a negative control, nothing."""
@@ -53,13 +55,13 @@ async def show(case: Case, *, fixed: bool = False) -> Shown:
     """Run the directed schedule of a case. To be awaited in trio, outside of any other schedule."""
     directed = Directed(parse_script(case.script, CHECKPOINTS))
     outcome = await run_schedule(
-        subject_of(case, fixed=fixed), 0, "directed", deciding=directed, draws=case.draws, keep=True
+        subject_of(case, fixed=fixed), 0, directed.name, deciding=directed, tape=ScriptedTape(case.draws), keep=True
     )
     return Shown(outcome, [step for step in directed.left if step.to != END])
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class StrategyResult:
     """How a strategy fares with a case.
 
     Attributes:
@@ -87,7 +89,7 @@ class Search:
         return sorted(self.found, key=lambda count: (count is None, count))
 
 
-async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> Search:
+async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> StrategyResult:
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
     Another finding on the way does not count, and ends nothing. Only the watchers of the case watch: watchers do not
@@ -103,11 +105,12 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
         seeds = range(campaign * FAR_APART, campaign * FAR_APART + budget)
         found.append(None)
         for count, seed in enumerate(seeds, 1):
-            outcome = await run_schedule(subject, seed, strategy, calibration=calibration)
+            deciding = await calibration.strategy(subject, seed, strategy)
+            outcome = await run_schedule(subject, seed, strategy, deciding=deciding)
             if case.explains(signature_of(outcome)):
                 found[-1] = count
                 break
-    return Search(strategy, budget, tuple(found))
+    return StrategyResult(strategy, budget, tuple(found))
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ class Row:
 
     case: Case
     directed: bool
-    searches: list[Search]
+    searches: list[StrategyResult]
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import TIMEOUT_MAX, Event, Thread
 from time import perf_counter
@@ -25,6 +25,7 @@ from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
+from ksmactors.run.options import SubjectOptions
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -33,7 +34,8 @@ SEED: Final = 0
 """What the explored schedules are recorded with: nothing is drawn but what has too many values to enumerate."""
 
 MAX_SCHEDULES: Final = 20_000
-"""Schedules after which an exploration is given up, if nobody says: some ten seconds to some minutes."""
+"""Schedules after which an exploration is given up, if nobody says: some ten seconds of a model, some ten minutes of
+the emulated machine."""
 
 MAX_STEPS: Final = 100_000
 """Steps after which an explored schedule is given up, if nobody says: what takes longer has no end."""
@@ -59,23 +61,28 @@ class Budget:
     stop_at_first: bool = False
 
 
+def explored(options: SubjectOptions) -> SubjectOptions:
+    """Return the options with the step limit of explorations where none is given."""
+    return replace(options, max_steps=options.max_steps or MAX_STEPS)
+
+
 def make_search(algorithm: str | None, preemptions: int | None) -> Search:
     """The search of that name; with a bound on preemptions, the bounded one unless it is named.
 
     Raises:
         UsageError: there is none, or it knows no bound.
     """
-    name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.Bounded.name)
+    name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.BoundedSearch.name)
     if name not in SEARCHES:
         raise UsageError(f"no algorithm {name!r}; there are: {', '.join(SEARCHES)}")
     if preemptions is None:
         return SEARCHES[name]()
-    if name != bounded.Bounded.name:
+    if name != bounded.BoundedSearch.name:
         raise UsageError(
             f"--preemptions {preemptions}: the algorithm {name} knows no bound, which would break its argument; "
             "leave one of the two out"
         )
-    return bounded.Bounded(preemptions=preemptions)
+    return bounded.BoundedSearch(preemptions=preemptions)
 
 
 @dataclass(slots=True)

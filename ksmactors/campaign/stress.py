@@ -22,7 +22,9 @@ from ksmactors.errors import UsageError
 from ksmactors.events.logs import Log
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
+from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import dealt, parse
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.extensions import need_strategy
@@ -123,14 +125,20 @@ class Campaign:
         plan = self.plan
         outcome = None
         try:
+            subject, strategy = plan.subject_of(seed), dealt(plan.strategy, len(plan.subjects))
             outcome = await run_schedule(
-                plan.subject_of(seed), seed, dealt(plan.strategy, len(plan.subjects)),
-                calibration=self.calibration, replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
-                task_pool=task_pool, known=self.tally.found, detail=plan.detail,
+                subject, seed, strategy, deciding=await self._deciding(subject, seed, strategy), log=plan.log,
+                index=index, keep=plan.keep, task_pool=task_pool, known=self.tally.found, detail=plan.detail,
             )  # fmt: skip
         except* KeyboardInterrupt:
             pass
         return outcome
+
+    async def _deciding(self, subject: Subject, seed: int, strategy: str) -> Strategy:
+        """The strategy of a schedule, ready to decide it."""
+        if self.plan.replayed is not None:
+            return Replay(self.plan.replayed)
+        return await self.calibration.strategy(subject, seed, strategy)
 
     async def _keep(self, outcome: Outcome) -> None:
         tally, self.last = self.tally, outcome

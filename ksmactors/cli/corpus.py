@@ -13,7 +13,7 @@ import click
 import orjson
 
 from ksmactors import interruption
-from ksmactors.campaign.corpus import Row, Search, measure
+from ksmactors.campaign.corpus import Row, StrategyResult, measure
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
@@ -137,7 +137,7 @@ def _cells(row: Row, strategies: Sequence[str]) -> list[str]:
     return [case.name, case.title, case.watcher or "(control)", *searches, shown]
 
 
-def _cell(one: Search) -> str:
+def _cell(one: StrategyResult) -> str:
     if one.median is None:
         return f"> {one.budget:,}"
     return f"{one.median:,} ({f'{one.worst:,}' if one.worst is not None else f'> {one.budget:,}'})"

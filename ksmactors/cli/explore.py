@@ -10,7 +10,7 @@ from time import perf_counter
 
 import click
 
-from ksmactors.campaign.explore import MAX_SCHEDULES, MAX_STEPS, Budget, Exploration, exploring, make_search
+from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, Exploration, explored, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.summary import Summary
@@ -25,7 +25,8 @@ from ksmactors.cli.report import (
 )
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
-from ksmactors.run.subject import make_subject, split_params
+from ksmactors.run.options import SubjectOptions
+from ksmactors.run.subject import load_subject
 
 
 @click.command()
@@ -43,7 +44,7 @@ from ksmactors.run.subject import make_subject, split_params
     default=MAX_SCHEDULES,
     show_default=True,
     metavar="N",
-    help="Give up after so many schedules.",
+    help="Give up after so many schedules. On the emulated machine, the default may take ten minutes; see --seconds.",
 )
 @click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after so long.")
 @click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
@@ -59,14 +60,7 @@ def explore(
     seconds: float | None,
     stop_at_first: bool,
     resume: bool,
-    params: tuple[str, ...],
-    kernel: str,
-    nodes: int,
-    without: tuple[str, ...],
-    with_: tuple[str, ...],
-    watch: str,
-    max_steps: int | None,
-    inject: str,
+    options: SubjectOptions,
     out: Path | None,
     as_json: bool,
     quiet: bool,
@@ -77,25 +71,18 @@ def explore(
     The verdict is `exhausted` if everything was seen and nothing found; `bounded` if everything within a bound was;
     `inconclusive` if the budget ended before. WORKLOAD is a registered name, path/to/file.py:Class, or
     package.module:Class; it should be small (`list workloads` has classic.* and litmus.*).
+
+    What ends it is --max-schedules, --seconds, or the end of the space, whichever comes first. --quiet says nothing
+    until then.
     """
     search = make_search(algorithm, preemptions)
-    subject = make_subject(
-        workload,
-        params=split_params(params),
-        kernel=kernel,
-        nodes=nodes,
-        without=without,
-        with_=with_,
-        watch=watch,
-        max_steps=max_steps or MAX_STEPS,
-        inject=inject,
-    )
+    subject = load_subject(workload, explored(options))
     budget = Budget(max_schedules, seconds, stop_at_first)
     exploration = exploring(subject, search, budget, prepare(out or default_directory()))
     if not quiet:
         warn_of_removed(subject)
         echo(
-            f"explore {workload}: {search.name}, kernel {kernel}, at most {max_schedules:,} schedules; "
+            f"explore {workload}: {search.name}, kernel {options.kernel}, at most {max_schedules:,} schedules; "
             f"findings go to {exploration.plan.out}",
             err=True,
         )

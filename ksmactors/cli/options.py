@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from math import isnan
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,6 +12,10 @@ import click
 from typing_extensions import override
 
 from ksmactors.injection import help_lines
+from ksmactors.run.header import NODES_MAX, STEPS_LIMIT
+from ksmactors.run.options import DEFAULTS, GivenOptions, SubjectOptions, split_params
+
+_SUBJECT_NAMES: Final = tuple(GivenOptions.__annotations__)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,23 +46,25 @@ _SUBJECT: Final = (
         "-p", "--param", "params", multiple=True, metavar="KEY=VALUE",
         help="A parameter of the workload; `list workloads` says which there are. Repeatable.",
     ),
-    click.option("--nodes", type=click.IntRange(1, 64), default=2, show_default=True, help="NUMA nodes."),
-    click.option("--kernel", default="series", show_default=True, help="The kernel that is emulated."),
+    click.option(
+        "--nodes", type=click.IntRange(1, NODES_MAX), default=DEFAULTS.nodes, show_default=True, help="NUMA nodes.",
+    ),
+    click.option("--kernel", default=DEFAULTS.kernel, show_default=True, help="The kernel that is emulated."),
     click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable."),
     click.option(
         "--with", "with_", multiple=True, metavar="NAME",
         help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
     ),
     click.option(
-        "--watch", default="all", show_default=True, metavar="NAME,...|all|none",
+        "--watch", default=DEFAULTS.watch, show_default=True, metavar="NAME,...|all|none",
         help="Watchers; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them. A "
         "NAME may also be path/to/file.py:Class or package.module:Class.",
     ),
     click.option(
-        "--max-steps", type=click.IntRange(1, (1 << 63) - 1), default=None, metavar="N",
+        "--max-steps", type=click.IntRange(1, STEPS_LIMIT - 1), default=DEFAULTS.max_steps, metavar="N",
         help="Give a schedule up after so many steps.",
     ),
-    click.option("--inject", default="", metavar="KIND[=A/B],...|all", help=_INJECT),
+    click.option("--inject", default=DEFAULTS.inject, metavar="KIND[=A/B],...|all", help=_INJECT),
 )  # fmt: skip
 
 _OUTPUT: Final = (
@@ -70,9 +77,15 @@ _OUTPUT: Final = (
 )  # fmt: skip
 
 
-def subject_options(command: Command) -> Command:
-    """What is run: the workload's parameters, the machine, the kernel, the watchers."""
-    return _apply(command, _SUBJECT)
+def subject_options(command: Callable[..., int]) -> Callable[..., int]:
+    """How a workload is run. The command gets these options as one object, `options`."""
+
+    @wraps(command)
+    def with_options(**given: Any) -> int:
+        asked = {name: given.pop(name) for name in _SUBJECT_NAMES}
+        return command(options=SubjectOptions.of(**asked | {"params": split_params(asked["params"])}), **given)
+
+    return _apply(with_options, _SUBJECT)
 
 
 def output_options(command: Command) -> Command:

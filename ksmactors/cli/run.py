@@ -18,7 +18,8 @@ from ksmactors.cli.options import (
 from ksmactors.cli.report import warn_of_removed
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.run.header import SEED_LIMIT
-from ksmactors.run.subject import make_subject, split_params
+from ksmactors.run.options import SubjectOptions
+from ksmactors.run.subject import load_subject
 
 
 @click.command()
@@ -33,14 +34,7 @@ def run(
     workload: str,
     seed: int,
     strategy: str,
-    params: tuple[str, ...],
-    kernel: str,
-    nodes: int,
-    without: tuple[str, ...],
-    with_: tuple[str, ...],
-    watch: str,
-    max_steps: int | None,
-    inject: str,
+    options: SubjectOptions,
     log: str | None,
     log_config: str | None,
     detail: bool,
@@ -56,10 +50,7 @@ def run(
     Strategies that want a profile (surw, pct and others, so the portfolio too) run a schedule in the default order
     first. It is neither shown nor logged, and what the workload prints in it is discarded.
     """
-    subject = make_subject(
-        workload, params=split_params(params), kernel=kernel, nodes=nodes, without=without, with_=with_, watch=watch,
-        max_steps=max_steps, inject=inject,
-    )  # fmt: skip
+    subject = load_subject(workload, options)
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -35,7 +36,8 @@ from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
-from ksmactors.run.subject import deal_params, make_subject, split_params
+from ksmactors.run.options import SubjectOptions
+from ksmactors.run.subject import deal_params, load_subject
 from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"
@@ -56,14 +58,7 @@ def stress(
     seeds: str,
     stop_at_first: bool,
     strategy: str,
-    params: tuple[str, ...],
-    kernel: str,
-    nodes: int,
-    without: tuple[str, ...],
-    with_: tuple[str, ...],
-    watch: str,
-    max_steps: int | None,
-    inject: str,
+    options: SubjectOptions,
     log: str | None,
     log_config: str | None,
     detail: bool,
@@ -80,18 +75,8 @@ def stress(
     refuse_two_on_stdout(as_json, log)
     names = list(dict.fromkeys(workloads)) or _built_in()
     subjects = [
-        make_subject(
-            name,
-            params=given,
-            kernel=kernel,
-            nodes=nodes,
-            without=without,
-            with_=with_,
-            watch=watch,
-            max_steps=max_steps,
-            inject=inject,
-        )
-        for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
+        load_subject(name, replace(options, params=given))
+        for name, given in zip(names, deal_params(names, options.params), strict=True)
     ]
     if log is None and (detail or log_config is not None):
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")

@@ -25,7 +25,7 @@ TOKENS: Final = 1 << 64
 CHECKS: Final = ("check", "checkrange", "checkseq")
 
 
-class Contents:
+class ExpectedContents:
     """The pages of all living processes: process, region, and a token for each page."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ def wrong_checks(scenario: Scenario, lines: Sequence[str]) -> list[str]:
 
     `lines` are its results: for each operation an echo that starts with `> `, then what it answered.
     """
-    contents = Contents()
+    contents = ExpectedContents()
     answers = _answers(lines)
     wrong: list[str] = []
     for index, operation in enumerate(scenario.operations):

@@ -13,7 +13,7 @@ from ksmactors.conformance.ksmd_stepper import REST, Stepper
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.page_map import PageMap
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
-from ksmactors.conformance.transcript import Stop, bare_word, errno_name, status_word
+from ksmactors.conformance.transcript import ScenarioEnded, bare_word, errno_name, status_word
 from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.later.tracepoints import Tracepoints
@@ -81,7 +81,7 @@ class EmulatorDriver(Interleaved):
         if what is None:
             return ["ok"]
         self.lines.append(f"= skip: no {what} here")
-        raise Stop
+        raise ScenarioEnded
 
     def _unmet(self, operation: Operation) -> str | None:
         """What the machine lacks of what an operation `requires`."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, TypeVar
 
-from ksmactors.conformance.contents import GONE, Contents
+from ksmactors.conformance.contents import GONE, ExpectedContents
 from ksmactors.conformance.language import Operation, Scenario, parse
 from ksmactors.interleave.strategies.base import below
 
@@ -40,7 +40,7 @@ class Generator:
         self.rng, self.nodes, self.swap = rng, min(nodes, 2), swap
         self.tokens = 7 if self.nodes > 1 and self.chance(1, 2) else 4
         self.lines: list[str] = []
-        self.contents = Contents()
+        self.contents = ExpectedContents()
         self.named = 0
         self.split: set[tuple[str, str]] = set()
         """Regions of which a part was advised, locked or unmapped: kernels differ in whether mremap can move them."""

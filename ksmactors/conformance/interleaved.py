@@ -11,7 +11,7 @@ from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import KERNEL_TASKS, Operation
 from ksmactors.conformance.memory import MemoryOperations
 from ksmactors.conformance.places import place_named
-from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, Stop
+from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, ScenarioEnded
 
 
 class Interleaved(MemoryOperations):
@@ -45,7 +45,7 @@ class Interleaved(MemoryOperations):
         for name in (place, *([caller] if caller else [])):
             if not place_named(name).on(self.kernel):
                 self.lines.append(f"= skip: no function {name} here")
-                raise Stop
+                raise ScenarioEnded
         task = operation.task
         running = self.tasks.running.get(task)
         self.tasks.hold(

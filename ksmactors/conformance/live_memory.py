@@ -11,7 +11,7 @@ from ksmactors.conformance.language import Operation
 from ksmactors.conformance.live_pages import Pages
 from ksmactors.conformance.live_world import LiveProcess, World
 from ksmactors.conformance.named_memory import NamedMemory
-from ksmactors.conformance.page_map import Region
+from ksmactors.conformance.page_map import NamedRegion
 from ksmactors.conformance.transcript import bare_word, result_word
 
 ADVICE: Final = {"dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21}
@@ -45,7 +45,7 @@ class LiveMemory(NamedMemory[LiveProcess]):
 
     async def _do_map(self, operation: Operation) -> list[str]:
         process = self._process(operation)
-        region = Region(operation.word, process.top, operation.number)
+        region = NamedRegion(operation.word, process.top, operation.number)
         mbind = self.pages.calls.mbind
         error = process.ask("map", region.start, region.pages, max(operation.node, 0), mbind)
         if error == 0:
@@ -54,7 +54,7 @@ class LiveMemory(NamedMemory[LiveProcess]):
 
     async def _do_mremap(self, operation: Operation) -> list[str]:
         process, start, pages = self._range(operation)
-        moved = Region(operation.word, process.top, pages)
+        moved = NamedRegion(operation.word, process.top, pages)
         error = process.ask("mremap", start, pages, moved.start)
         if error == 0:
             process.move(self._region(operation), moved, operation.first)

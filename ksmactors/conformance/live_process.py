@@ -152,7 +152,7 @@ class Pipes:
 PIPES: Final = Pipes()
 
 
-class Merging:
+class MergeAdvice:
     """PR_SET_MEMORY_MERGE for the regions alone."""
 
     any = libc.prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1
@@ -175,7 +175,7 @@ class Merging:
                 libc.madvise(start, end - start, MADV_UNMERGEABLE)
 
 
-MERGING: Final = Merging()
+MERGING: Final = MergeAdvice()
 
 REQUESTS: Final[dict[str, Callable[..., int]]] = {
     "map": map_pages, "fill": fill, "check": check, "read": read,

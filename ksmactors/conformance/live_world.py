@@ -13,7 +13,7 @@ from typing import Final
 
 from ksmactors.conformance.live_ksm import Disturbed
 from ksmactors.conformance.live_pages import Pages
-from ksmactors.conformance.page_map import PageName, PageState, Region
+from ksmactors.conformance.page_map import NamedRegion, PageName, PageState
 from ksmactors.mm.const import PAGE_SIZE
 
 ARENA: Final = 1 << 38
@@ -32,7 +32,7 @@ class LiveProcess:
     pid: int
     orders: socket.socket
     started: subprocess.Popen[bytes] | None = None
-    regions: dict[str, Region] = field(default_factory=dict)
+    regions: dict[str, NamedRegion] = field(default_factory=dict)
     holes: set[int] = field(default_factory=set)
     top: int = ARENA
 
@@ -85,12 +85,12 @@ class LiveProcess:
             self.top = ARENA
         return error
 
-    def add(self, region: Region) -> None:
+    def add(self, region: NamedRegion) -> None:
         """A region has come to be, at the place that was free."""
         self.regions[region.name] = region
         self.top = region.start + (region.pages + 1) * PAGE_SIZE
 
-    def move(self, region: Region, moved: Region, first: int = 0) -> None:
+    def move(self, region: NamedRegion, moved: NamedRegion, first: int = 0) -> None:
         """The pages of a region from `first` on, as many as `moved` has, are somewhere else now, with their holes. If
         these were not all, the region stays, with holes in their place."""
         start = region.start + first * PAGE_SIZE

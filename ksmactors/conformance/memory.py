@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.named_memory import NamedMemory
-from ksmactors.conformance.page_map import PageMap, Process, Region
+from ksmactors.conformance.page_map import NamedRegion, PageMap, ScenarioProcess
 from ksmactors.conformance.transcript import bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
@@ -33,7 +33,7 @@ ADVICE: Final = {
 }
 
 
-class MemoryOperations(NamedMemory[Process]):
+class MemoryOperations(NamedMemory[ScenarioProcess]):
     """The operations of processes on their own memory. Each returns its result lines."""
 
     kernel: Ksm
@@ -42,11 +42,11 @@ class MemoryOperations(NamedMemory[Process]):
     """The pages that are pinned, by process and index."""
 
     @override
-    def living(self, name: str) -> Process | None:
+    def living(self, name: str) -> ScenarioProcess | None:
         return self.census.of_name(name)
 
     async def _do_proc(self, operation: Operation) -> list[str]:
-        self.census.add(Process(operation.word, self.kernel.mm_alloc(operation.word)))
+        self.census.add(ScenarioProcess(operation.word, self.kernel.mm_alloc(operation.word)))
         return ["ok"]
 
     async def _do_fork(self, operation: Operation) -> list[str]:
@@ -54,7 +54,7 @@ class MemoryOperations(NamedMemory[Process]):
         mm = await self.kernel.fork(parent.mm, operation.word)
         if not isinstance(mm, AddressSpace):
             return [result_word(mm)]
-        self.census.add(Process(operation.word, mm, dict(parent.regions), list(parent.named)))
+        self.census.add(ScenarioProcess(operation.word, mm, dict(parent.regions), list(parent.named)))
         return ["ok"]
 
     async def _do_exit(self, operation: Operation) -> list[str]:
@@ -69,10 +69,10 @@ class MemoryOperations(NamedMemory[Process]):
         if not isinstance(mm, AddressSpace):
             return [bare_word(mm)]
         await self._leave(process)
-        self.census.replace(process, Process(process.name, mm))
+        self.census.replace(process, ScenarioProcess(process.name, mm))
         return ["ok"]
 
-    async def _leave(self, process: Process) -> None:
+    async def _leave(self, process: ScenarioProcess) -> None:
         """A process leaves its memory; its pipes are closed."""
         process.exited = True
         await self.kernel.mmput(process.mm)
@@ -85,7 +85,7 @@ class MemoryOperations(NamedMemory[Process]):
         start = await self.kernel.mmap(process.mm, operation.number, max(operation.node, 0))
         if start < 0:
             return [result_word(start)]
-        process.add(Region(operation.word, start, operation.number))
+        process.add(NamedRegion(operation.word, start, operation.number))
         return ["ok"]
 
     async def _do_mremap(self, operation: Operation) -> list[str]:
@@ -96,7 +96,7 @@ class MemoryOperations(NamedMemory[Process]):
             return [result_word(moved)]
         if pages == region.pages:
             process.regions.pop(region.name)
-        process.add(Region(operation.word, moved, pages))
+        process.add(NamedRegion(operation.word, moved, pages))
         return ["ok"]
 
     async def _do_mlock(self, operation: Operation) -> list[str]:

@@ -6,18 +6,18 @@ from abc import abstractmethod
 from typing import Generic, NoReturn, Protocol, TypeVar
 
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.page_map import Region
+from ksmactors.conformance.page_map import NamedRegion
 from ksmactors.conformance.transcript import Reporter
 from ksmactors.mm.const import PAGE_SIZE
 
 
-class Owner(Protocol):
+class RegionOwner(Protocol):
     """A process, as operations need it: `regions` are those it can name now."""
 
-    regions: dict[str, Region]
+    regions: dict[str, NamedRegion]
 
 
-P = TypeVar("P", bound=Owner)
+P = TypeVar("P", bound=RegionOwner)
 
 
 class NamedMemory(Reporter, Generic[P]):
@@ -33,7 +33,7 @@ class NamedMemory(Reporter, Generic[P]):
             raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
         return process
 
-    def _region(self, operation: Operation) -> Region:
+    def _region(self, operation: Operation) -> NamedRegion:
         region = self._process(operation).regions.get(operation.region)
         if region is None:
             text = f"process {operation.process} has no region {operation.region}: the operation that makes it failed"

@@ -38,7 +38,7 @@ class PageState(NamedTuple):
     nid: int = -1
 
 
-class Region(NamedTuple):
+class NamedRegion(NamedTuple):
     """Pages of a process that were mapped together. `start` in bytes."""
 
     name: str
@@ -47,13 +47,13 @@ class Region(NamedTuple):
 
 
 @dataclass(slots=True)
-class Process:
+class ScenarioProcess:
     """A process of a scenario. `regions` are those it can name now, `named` all it ever had, oldest first."""
 
     name: str
     mm: AddressSpace
-    regions: dict[str, Region] = field(default_factory=dict)
-    named: list[Region] = field(default_factory=list)
+    regions: dict[str, NamedRegion] = field(default_factory=dict)
+    named: list[NamedRegion] = field(default_factory=list)
     exited: bool = False
 
     @property
@@ -61,7 +61,7 @@ class Process:
         """Its name in results."""
         return f"{self.name}!" if self.exited else self.name
 
-    def add(self, region: Region) -> None:
+    def add(self, region: NamedRegion) -> None:
         """From now on the region's pages bear its name."""
         self.regions[region.name] = region
         self.named.append(region)
@@ -80,26 +80,26 @@ class PageMap:
 
     def __init__(self, kernel: Ksm) -> None:
         self.kernel = kernel
-        self._all: list[Process] = []
+        self._all: list[ScenarioProcess] = []
 
-    def add(self, process: Process) -> None:
+    def add(self, process: ScenarioProcess) -> None:
         """Take a new process in."""
         self._all.append(process)
 
-    def replace(self, process: Process, new: Process) -> None:
+    def replace(self, process: ScenarioProcess, new: ScenarioProcess) -> None:
         """A process has executed a program, and is a new one in its place."""
         self._all.insert(self._all.index(process) + 1, new)
 
     @property
-    def living(self) -> list[Process]:
+    def living(self) -> list[ScenarioProcess]:
         """Those that have not exited."""
         return [process for process in self._all if not process.exited]
 
-    def of_name(self, name: str) -> Process | None:
+    def of_name(self, name: str) -> ScenarioProcess | None:
         """The living process of that name."""
         return next((process for process in self.living if process.name == name), None)
 
-    def of_mm(self, mm: AddressSpace) -> Process | None:
+    def of_mm(self, mm: AddressSpace) -> ScenarioProcess | None:
         """The process that an address space belongs, or belonged, to; None while its fork is under way."""
         return next((process for process in self._all if process.mm is mm), None)
 
@@ -110,7 +110,7 @@ class PageMap:
                 for address in range(vma.start, vma.end, PAGE_SIZE):
                     yield process.page(address), self._page_state(process, address)
 
-    def _page_state(self, process: Process, address: int) -> PageState:
+    def _page_state(self, process: ScenarioProcess, address: int) -> PageState:
         pte = self.kernel.page_at(process.mm, address)
         if pte is None:
             return PageState("swap" if address in process.mm.swap_ptes else "none")
@@ -124,7 +124,7 @@ class PageMap:
         """Who shares a frame with whom: the lines of the operation `frames`."""
         return partition(self.pages())
 
-    def sharers(self, process: Process, address: int) -> str:
+    def sharers(self, process: ScenarioProcess, address: int) -> str:
         """The group of the page at `address`, as in `frames`, on one line."""
         return group_of(process.page(address), self.pages())
 

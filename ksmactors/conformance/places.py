@@ -46,7 +46,7 @@ _WHERE: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceRule:
     """A line of the table. `functions` are those of the emulator that begin with the place, or `checkpoints` tell it;
     of these the `nth` of each `every` (0: of all) while inside of `scope` counts, `outside` of another function. A
     visit from the function `visitor` is over at the checkpoint `until`. `kernels` are the names that kernels have."""
@@ -69,7 +69,7 @@ class Place:
 
 
 @cache
-def places() -> Mapping[str, Place]:
+def places() -> Mapping[str, PlaceRule]:
     """The table, by the names of the places."""
     lines = (line for line in _lines() if not line.startswith((INLINED, ATOMIC)))
     return {place.name: place for place in map(_parsed, lines)}
@@ -114,7 +114,7 @@ def near(name: str) -> list[str]:
     return get_close_matches(name, places(), n=4, cutoff=0.5) or [name for name in places() if "." not in name]
 
 
-def _parsed(line: str) -> Place:
+def _parsed(line: str) -> PlaceRule:
     name, _, rest = line.partition(": ")
     where, _, kernels = rest.partition(" | ")
     found = _WHERE.fullmatch(where)
@@ -122,7 +122,7 @@ def _parsed(line: str) -> Place:
         raise EmulatorBug(f"places.txt: {line!r} does not say where the place is")
     names = found["names"].removeprefix("= ").split()
     checked = found["names"].startswith("= ")
-    return Place(
+    return PlaceRule(
         name,
         () if checked else tuple(names),
         tuple(CHECKPOINTS[one] for one in names) if checked else (),
@@ -147,7 +147,7 @@ class Visits:
     """The visits of a place that one hold counts (a `Spot` of the strategy `holding`); `caller` is the function that
     must have called it, functions that are inlined in kernels passed over."""
 
-    place: Place
+    place: PlaceRule
     caller: str = ""
     counted: list[tuple[FrameType, int]] = field(default_factory=list)
     """How often the place's operation was come to in each call of its scope that has not ended."""

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     idle: bool
 
 
-class Stop(Exception):  # no error: the scenario ends early and says why
+class ScenarioEnded(Exception):  # no error: the scenario ends early and says why
     """End the scenario here."""
 
 
@@ -86,7 +86,7 @@ class Reporter(ABC):
             await self.before(line)
             try:
                 self.answer(await self.perform(line))
-            except Stop:
+            except ScenarioEnded:
                 return
         self.finish()
 

@@ -22,6 +22,7 @@ from ksmactors.interleave.labels import told
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule_string import decode
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
 from ksmactors.run.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
@@ -87,7 +88,7 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
         return outcome
     accesses, culprit = _Accesses(), Culprit(finding)
     again = await run_schedule(
-        subject, outcome.seed, outcome.strategy, replayed=decode(outcome.schedule), observing=accesses,
+        subject, outcome.seed, outcome.strategy, deciding=Replay(decode(outcome.schedule)), observing=accesses,
         on_machine=culprit.watch,
     )  # fmt: skip
     if not isinstance(again.error, Finding) or again.digest != outcome.digest:

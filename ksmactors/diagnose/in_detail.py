@@ -9,6 +9,7 @@ from typing import Any
 from ksmactors import interruption
 from ksmactors.diagnose.replaying import Recorded, recorded
 from ksmactors.events.logs import EventList
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.trust import Tell
@@ -27,7 +28,7 @@ async def events_in_detail(then: Recorded) -> Detailed:
     """Replay what was recorded with all detail. To be awaited in trio."""
     events = EventList()
     outcome = await run_schedule(
-        then.subject, then.seed, then.strategy, replayed=then.schedule, log=events, detail=True
+        then.subject, then.seed, then.strategy, deciding=Replay(then.schedule), log=events, detail=True
     )
     return Detailed(then, outcome, events.events)
 

@@ -10,6 +10,7 @@ from ksmactors.campaign.findings import read
 from ksmactors.interleave.schedule_string import Schedule, decode, looks_like_schedule
 from ksmactors.interleave.strategies.replay import steps_max
 from ksmactors.interleave.strategies.replay_by_name import SLACK, ReplayByName
+from ksmactors.interleave.tape import ScriptedTape
 from ksmactors.run.ceilings import ceiling
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, Verdict
@@ -133,7 +134,7 @@ async def by_names(then: Recorded) -> Outcome:
         subject = replace(then.subject, max_steps=min(then.subject.max_steps, longest, left))
         following = ReplayByName(then.schedule.departures, slack=slack)
         outcome = await run_schedule(
-            subject, then.seed, ReplayByName.name, deciding=following, draws=by_label(then.schedule)
+            subject, then.seed, ReplayByName.name, deciding=following, tape=ScriptedTape(by_label(then.schedule))
         )
         left -= outcome.steps
         if outcome.verdict is Verdict.FINDING and (best is None or _signature(outcome) == then.signature):

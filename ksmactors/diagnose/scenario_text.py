@@ -24,6 +24,7 @@ from ksmactors.diagnose.replaying import by_label
 from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.schedule_string import Departure, decode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
+from ksmactors.interleave.tape import ScriptedTape
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -79,7 +80,7 @@ async def write_scenario(subject: Subject, seed: int, outcome: Outcome, departur
     recorder = CallRecorder(departures, until + 1)
     draws = by_label(decode(outcome.schedule))
     unwatched = replace(subject, watchers=())
-    await run_schedule(unwatched, seed, ReplayByName.name, deciding=recorder, draws=draws)
+    await run_schedule(unwatched, seed, ReplayByName.name, deciding=recorder, tape=ScriptedTape(draws))
     luck = [label for label, values in draws.items() if label.startswith(OF_THE_MACHINE) and any(values)]
     writer = _Writer(subject, recorder.calls, recorder.operations, luck)
     text = writer.text(defect.signature if defect is not None else "")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ksmactors.estimate.page_index import PageIndex, SharedContent, Source
-from ksmactors.estimate.protocol import Counters, Knobs, batches, converge
+from ksmactors.estimate.page_index import PageIndex, PageSource, SharedContent
+from ksmactors.estimate.protocol import EstimatedCounters, Knobs, batches, converge
 
 OWNERS: Final = 8
 """Owners of a content that are listed in the JSON object; `owners_total` says how many there are."""
@@ -42,14 +42,14 @@ class EstimateResult:
     zero_pages: int
     contents: int
     pages_by_node: tuple[int, ...]
-    across: tuple[Counters, Counters]
+    across: tuple[EstimatedCounters, EstimatedCounters]
     shared: tuple[SharedContent, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[PageSource, ...]
     problems: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, question: EstimateSettings, census: PageIndex, sources: Sequence[Source], problems: Sequence[str]
+        cls, question: EstimateSettings, census: PageIndex, sources: Sequence[PageSource], problems: Sequence[str]
     ) -> EstimateResult:
         """Count."""
         knobs, volatile, zero_pages = question.knobs, census.volatile, census.zero_pages

@@ -14,7 +14,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import Core, is_core, read_core
-from ksmactors.estimate.page_index import BATCH_PAGES, PageIndex, Progress, Region, Source
+from ksmactors.estimate.page_index import BATCH_PAGES, MemoryRegion, PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -31,7 +31,7 @@ class FileReader:
         self._progress = progress
         self._buffer = memoryview(bytearray(BATCH_PAGES * PAGE_SIZE))
 
-    def read(self, path: str, number: int, *, core: bool = False) -> Source:
+    def read(self, path: str, number: int, *, core: bool = False) -> PageSource:
         """Read a file; `core`: it must be an ELF core, else whether it is one is seen from its first bytes.
 
         Raises:
@@ -46,19 +46,19 @@ class FileReader:
                 return self._read_raw(fd, size, path, number)
             return self._read_core(fd, size, path, number, headers)
 
-    def _read_raw(self, fd: int, size: int, path: str, number: int) -> Source:
+    def _read_raw(self, fd: int, size: int, path: str, number: int) -> PageSource:
         if size < PAGE_SIZE:
             raise UsageError(f"{path}: {size} bytes, not even one page of {PAGE_SIZE}")
         if size % PAGE_SIZE:
             self.warnings.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
-        self._census.add_region(Region(path, number, "", 0))
+        self._census.add_region(MemoryRegion(path, number, "", 0))
         total = size // PAGE_SIZE
         read = self._copy(fd, path, number, 0, 0, total, 0, total)
         if read < total:
             self.problems.append(f"{path}: ends after {read} of {total} pages; somebody truncated it while it was read")
-        return Source(path, "file", read, {})
+        return PageSource(path, "file", read, {})
 
-    def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> Source:
+    def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> PageSource:
         total = sum(segment.filesz for segment in core.segments) // PAGE_SIZE
         done = missing = end = 0
         for segment in core.segments:
@@ -71,14 +71,14 @@ class FileReader:
             there = min(pages, max(size - offset, 0) // PAGE_SIZE)
             if there:
                 address = segment.address + skipped
-                self._census.add_region(Region(path, number, core.mapped_at(address), address))
+                self._census.add_region(MemoryRegion(path, number, core.mapped_at(address), address))
                 there = self._copy(fd, path, number, offset, address, there, done, total)
             done += there
             missing += pages - there
         if missing:
             self.problems.append(f"{path}: the core is cut off: {missing} of its {done + missing} pages are missing")
         not_dumped = sum(segment.memsz - segment.filesz for segment in core.segments) // PAGE_SIZE
-        return Source(path, "core", done, {"not dumped": not_dumped} if not_dumped else {})
+        return PageSource(path, "core", done, {"not dumped": not_dumped} if not_dumped else {})
 
     def _copy(
         self, fd: int, path: str, number: int, offset: int, address: int, pages: int, done: int, total: int

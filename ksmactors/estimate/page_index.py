@@ -41,7 +41,7 @@ It may raise to stop the reading; the census then has all that was read before.
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class MemoryRegion:
     """A file, a segment of a core or a mapping of a process: where neighbouring pages come from.
 
     `source` is the file's name or `pid N`; `source_number` its place on the command line, from 0. `name` is what is
@@ -55,7 +55,7 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PageSource:
     """What was read from a file, a core or a process: pages counted, and those left out with the reason why."""
 
     name: str
@@ -68,7 +68,7 @@ class Source:
 class Owner:
     """How many pages of a region have some content, and the address or offset of the first of them."""
 
-    region: Region
+    region: MemoryRegion
     pages: int
     first: int
 
@@ -125,7 +125,7 @@ class PageIndex:
 
     def __init__(self, nodes: int) -> None:
         self.nodes: Final = nodes
-        self.regions: Final[list[Region]] = []
+        self.regions: Final[list[MemoryRegion]] = []
         self._numbers: Final[dict[bytes, int]] = {digest_of(bytes(PAGE_SIZE)): ZERO}
         self._content: Final = array("I")
         self._node: Final = bytearray()
@@ -137,7 +137,7 @@ class PageIndex:
 
     # -- filling ------------------------------------------------------------------------------------------------
 
-    def add_region(self, region: Region) -> None:
+    def add_region(self, region: MemoryRegion) -> None:
         """From now on pages are of this region."""
         self.regions.append(region)
 

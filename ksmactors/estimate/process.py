@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.page_index import BATCH_PAGES, PageIndex, Progress, Region, Source, Span
+from ksmactors.estimate.page_index import BATCH_PAGES, MemoryRegion, PageIndex, PageSource, Progress, Span
 from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.procfs import (
     EXCLUSIVE,
@@ -63,7 +63,7 @@ class ProcessReader:
     """Reads live processes into a census. What cannot be read to its end becomes a line in `problems`."""
 
     def __init__(
-        self, census: PageIndex, spread: Spread, problems: list[str], sources: list[Source], progress: Progress, *,
+        self, census: PageIndex, spread: Spread, problems: list[str], sources: list[PageSource], progress: Progress, *,
         interval_s: float, node_of_frame: NodeOfFrame, open_memory: Callable[[int], ProcessMemory] = ProcessMemory,
     ) -> None:  # fmt: skip
         self.problems: Final = problems
@@ -100,7 +100,7 @@ class ProcessReader:
                 late = self._census.late
                 left_out = self._second_look(process) if process.alive else process.left_out
                 pages = self._census.counted(process.span) + self._census.late - late
-                self.sources.append(Source(process.memory.name, "process", pages, dict(sorted(left_out.items()))))
+                self.sources.append(PageSource(process.memory.name, "process", pages, dict(sorted(left_out.items()))))
 
     def _first_look(self, memory: ProcessMemory, number: int) -> _Seen:
         census, mapping, alive = self._census, None, True
@@ -110,7 +110,7 @@ class ProcessReader:
             for part in self._look(memory, "first look"):
                 if part.mapping is not mapping:
                     mapping = part.mapping
-                    census.add_region(Region(memory.name, number, mapping.name, mapping.start))
+                    census.add_region(MemoryRegion(memory.name, number, mapping.name, mapping.start))
                 census.add(part.pages, part.address, self._nodes(part, memory.name, number))
         except ProcessGone as gone:
             if len(census) == first:

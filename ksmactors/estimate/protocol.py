@@ -44,7 +44,7 @@ RMAP_ITEM_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class EstimatedCounters:
     """The files of /sys/kernel/mm/ksm once the scans have converged; `full_scans` is when that is first so."""
 
     pages_shared: int
@@ -96,7 +96,7 @@ def _with(layer: type) -> str:
     return ", ".join(name for name in KERNELS if issubclass(kernel_class(kernel=name), layer))
 
 
-def converge(multiplicities: Mapping[int, int], volatile: int, zero_pages: int, knobs: Knobs) -> Counters:
+def converge(multiplicities: Mapping[int, int], volatile: int, zero_pages: int, knobs: Knobs) -> EstimatedCounters:
     """The counters that ksmd's scans lead to.
 
     Args:
@@ -115,7 +115,7 @@ def converge(multiplicities: Mapping[int, int], volatile: int, zero_pages: int, 
         sharing += contents * (pages - ksm_pages - alone)
     replaced = zero_pages if knobs.use_zero_pages else 0
     full_scans = 3 if replaced else 2 if shared + unshared else 1 if volatile else 0
-    return Counters(shared, sharing, unshared, volatile, full_scans, replaced)
+    return EstimatedCounters(shared, sharing, unshared, volatile, full_scans, replaced)
 
 
 def batches(pages: int, full_scans: int, pages_to_scan: int) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.files import FileReader
-from ksmactors.estimate.page_index import PageIndex, Progress, Source
+from ksmactors.estimate.page_index import PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.process import ProcessReader, machine_page_size
 from ksmactors.estimate.procfs import NodeOfFrame
@@ -59,7 +59,7 @@ class Reader:
         self.spread, machine = request.settled()
         self.census: Final = PageIndex(self.spread.nodes)
         self.problems: Final[list[str]] = []
-        self.sources: Final[list[Source]] = []
+        self.sources: Final[list[PageSource]] = []
         self._files = FileReader(self.census, self.spread, self.problems, progress)
         self._processes = ProcessReader(
             self.census, self.spread, self.problems, self.sources, progress,

@@ -40,7 +40,7 @@ class Mailbox(Generic[T]):
         return self.messages.popleft()
 
 
-class Call:
+class PendingCall:
     """A message that its sender waits for: the receiver answers with `reply`."""
 
     __slots__ = ("answer", "answered", "done", "what")
@@ -65,8 +65,8 @@ class Call:
         return self.answer
 
 
-async def call(mailbox: Mailbox[Call], what: Any) -> Any:
+async def call(mailbox: Mailbox[PendingCall], what: Any) -> Any:
     """Send a request and wait for its answer."""
-    request = Call(mailbox.conductor, what, mailbox.name)
+    request = PendingCall(mailbox.conductor, what, mailbox.name)
     await mailbox.send(request)
     return await request.result()

@@ -19,7 +19,7 @@ from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer, Users
 
 
-class Turns(Protocol):
+class TurnState(Protocol):
     """What the hub needs of `turns.Turns`: the state of a point, and how a schedule fails."""
 
     turn: Actor
@@ -41,7 +41,7 @@ class _Point(Protocol):
 class ObserverHub(Observer):
     """All observers of one schedule, as the conductor and the locks see them: one to talk to."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: TurnState) -> None:
         self._turns = turns
         self._observers: list[Observer] = []
         self._told: set[tuple[object, object, int]] = set()

@@ -65,7 +65,7 @@ class Profile(Observer):
         return cpu if across == "cpus" else node
 
 
-class Budget:
+class EventBudget:
     """How much each actor still has to do, what it will leave to its children included, as far as a profile tells.
 
     An actor that the profile does not know has as much to do as the least busy one that it knows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from traceback import format_exception
@@ -34,15 +34,15 @@ from ksmactors.events.trace import DetailedTrace, Record, Trace
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer import Observer
-from ksmactors.interleave.schedule_string import Schedule, encode, recorded
+from ksmactors.interleave.schedule_string import encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import renamed
-from ksmactors.interleave.strategies.replay import Replay, ReplayTape, steps_max
-from ksmactors.interleave.tape import ScriptedTape, Tape, strategy_rng
+from ksmactors.interleave.strategies.replay import Replay
+from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.interleave.task_pool import TaskPool
 from ksmactors.machine import Machine
-from ksmactors.program import Setting, crash_of_variant
+from ksmactors.program import ProgramParts, crash_of_variant
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
 from ksmactors.run.detail import DetailObserver
@@ -61,11 +61,8 @@ async def run_schedule(
     seed: int,
     strategy: str,
     *,
-    replayed: Schedule | None = None,
     deciding: Strategy | None = None,
-    draws: Mapping[str, Sequence[int]] | None = None,
     tape: Tape | None = None,
-    calibration: Calibration | None = None,
     observing: Observer | None = None,
     on_machine: Callable[[Machine], None] | None = None,
     task_pool: TaskPool | None = None,
@@ -80,12 +77,11 @@ async def run_schedule(
     Args:
         subject: what is run.
         seed: where its choices come from.
-        strategy: who decides who moves, as `--strategy` takes it.
-        replayed: the schedule to follow instead of drawing one.
-        deciding: an object that decides instead of the strategy named; the name is what the schedule string says.
-        draws: what is drawn, by label and in order, instead of at random; 0 where it does not say.
-        tape: a new one that records the schedule and says what is drawn, instead of `draws` or the seed.
-        preparing: what the campaign keeps for the strategy named.
+        strategy: what the schedule string says about who decides, as `--strategy` takes it.
+        deciding: the strategy, ready to decide this schedule: `Replay` of one that was recorded, a search, or what
+            `Calibration.strategy` returns. None: the strategy of that name, made ready for this schedule alone.
+        tape: a new one that records the schedule and says what is drawn. None: that of a replay or a search, else one
+            that draws at random.
         observing: who is told of each operation.
         on_machine: called with the machine once its watchers are attached.
         task_pool: runs its actors, as in `Conductor.run`.
@@ -101,15 +97,13 @@ async def run_schedule(
         CutShort: a search that decides has seen all that could follow.
         NotDeterministic: a search that decides met something else than before.
     """
-    if replayed is not None:
-        deciding = Replay(replayed)
     if deciding is None:
-        deciding = await (calibration or Calibration(run_schedule)).strategy(subject, seed, strategy)
-    if tape is None:
-        tape = _tape(seed, replayed, deciding, draws)
-    one = _Run(subject, seed, strategy, deciding, tape, detail=detail, logged=log is not None)
-    if replayed is not None:
-        one.conductor.end_by(steps_max(replayed))
+        deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
+    one = _Run(
+        subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None
+    )
+    if isinstance(deciding, Replay):
+        one.conductor.end_by(deciding.steps_max)
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
@@ -125,13 +119,9 @@ async def run_schedule(
     return one.outcome(one.shortfall(), keep, known)
 
 
-def _tape(seed: int, replayed: Schedule | None, deciding: Strategy, draws: Mapping[str, Sequence[int]] | None) -> Tape:
-    """Where what is drawn comes from, see `run_schedule`."""
-    if replayed is not None:
-        return ReplayTape(replayed)
-    if isinstance(deciding, Search):
-        return deciding.tape(seed)
-    return Tape(seed) if draws is None else ScriptedTape(draws)
+def _tape(seed: int, deciding: Strategy) -> Tape:
+    """The tape of a strategy that knows what is drawn, else one that draws at random."""
+    return deciding.tape(seed) if isinstance(deciding, Search | Replay) else Tape(seed)
 
 
 def _as_exception(error: BaseException) -> Exception:
@@ -184,7 +174,7 @@ class _Run:
         subject = self.subject
         strategy = renamed(self.strategy, _without_folder)  # events are the same wherever the files are
         self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, strategy)
-        await subject.workload.perform(Setting(self.conductor, self.trace, self._machine))
+        await subject.workload.perform(ProgramParts(self.conductor, self.trace, self._machine))
 
     def _machine(self) -> Machine:
         subject = self.subject

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Unpack
 
 from ksmactors import plugins
 from ksmactors.errors import UsageError, unknown
@@ -16,12 +16,10 @@ from ksmactors.parameters import parameters_of
 from ksmactors.program import Program
 from ksmactors.run.extensions import names as names_of
 from ksmactors.run.extensions import need
-from ksmactors.run.header import NODES_MAX, STEPS_LIMIT, Header, is_text
+from ksmactors.run.header import Header
+from ksmactors.run.options import GivenOptions, SubjectOptions, check_texts
 from ksmactors.run.trust import Source, absolute_params, sources_of
 from ksmactors.watch import BUILT_IN, WATCHERS, current_name
-
-DEFAULT_KERNEL: Final = "series"
-DEFAULT_NODES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,65 +57,52 @@ class Subject:
         }
 
 
-def make_subject(
-    name: str | type[Program],
-    *,
-    params: Mapping[str, object] | None = None,
-    kernel: str = DEFAULT_KERNEL,
-    nodes: int = DEFAULT_NODES,
-    without: Iterable[str] = (),
-    with_: Iterable[str] = (),
-    watch: str | Sequence[str] = "all",
-    max_steps: int | None = None,
-    inject: str = "",
-) -> Subject:
+def make_subject(name: str | type[Program], **given: Unpack[GivenOptions]) -> Subject:
+    """Check what is to be run and load it, with the options as keywords: see `load_subject`."""
+    return load_subject(name, SubjectOptions.of(**given))
+
+
+def load_subject(name: str | type[Program], options: SubjectOptions) -> Subject:
     """Check what is to be run and load it.
 
     Args:
         name: a workload as the command line takes it, or its class.
-        params: its parameters by name, as text or as values.
-        kernel, nodes, without, with_, watch, max_steps, inject: as on the command line.
+        options: how it is run.
 
     Raises:
         UsageError: the workload, a parameter, the kernel, a variant, a watcher or a kind of fault does not exist; the
             message lists what does.
     """
-    given = dict(params or {})
-    without, with_ = (tuple([one] if isinstance(one, str) else one) for one in (without, with_))
-    _check_texts([*([name] if isinstance(name, str) else []), *given, *map(str, given.values()), *with_])
     if isinstance(name, type):
         if not issubclass(name, Program):
             raise UsageError(f"workload {name.__qualname__}: the class is no subclass of ksmactors.workload.Workload")
-        workload, name = name(**given), f"{name.__module__}:{name.__qualname__}"
+        workload, name = name(**options.params), f"{name.__module__}:{name.__qualname__}"
     else:
+        check_texts([name])
         name = plugins.absolute(name)
-        workload = plugins.load_workload(name)(**given)
-    without, with_ = current_names(without), current_names(plugins.absolute(variant) for variant in with_)
+        workload = plugins.load_workload(name)(**options.params)
+    without, with_ = _variants(options)
+    kernel_class(kernel=options.kernel, without=without, with_=with_)
+    texts = absolute_params(type(workload), options.params)
+    faults = tuple(parse_injection(options.inject).items())
+    watchers = watchers_of(options.watch)
+    sources = sources_of((name, *with_, *watchers), type(workload), options.params)
+    return Subject(
+        name, workload, tuple(texts.items()), options.kernel, options.nodes, without, with_, watchers,
+        options.max_steps or DEFAULT_MAX_STEPS, faults, sources,
+    )  # fmt: skip
+
+
+def _variants(options: SubjectOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The variants to leave out and to add, under their current names and from any folder, all of them registered."""
+    without = current_names(options.without)
+    with_ = current_names(plugins.absolute(variant) for variant in options.with_)
     for variant in (*(one for one in without if not plugins.is_placed(one)), *with_):
         need("variants", variant)
     for variant in with_:
         if variant not in VARIANTS and variant not in COMMITS:
             raise UsageError(unknown("variant", variant, names_of("variants")))
-    kernel_class(kernel=kernel, without=without, with_=with_)
-    if not 1 <= nodes <= NODES_MAX:
-        raise UsageError(f"a machine has 1 to {NODES_MAX} NUMA nodes, not {nodes}")
-    budget = max_steps or DEFAULT_MAX_STEPS
-    if not 1 <= budget < STEPS_LIMIT:
-        raise UsageError("a step limit is at least 1 and below 2**63")
-    texts = absolute_params(type(workload), given)
-    faults = tuple(parse_injection(inject).items())
-    watchers = watchers_of(watch)
-    sources = sources_of((name, *with_, *watchers), type(workload), given)
-    return Subject(
-        name, workload, tuple(texts.items()), kernel, nodes, without, with_, watchers, budget, faults, sources
-    )  # fmt: skip
-
-
-def _check_texts(texts: Iterable[str]) -> None:
-    """Refuse what a schedule string could not name again."""
-    for text in texts:
-        if not is_text(text):
-            raise UsageError(f"{text[:80]!r}: a name, path or value must be UTF-8 without NUL, and not too long")
+    return without, with_
 
 
 def subject_from_header(header: Header) -> Subject:
@@ -150,18 +135,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in WATCHERS if name in names)
 
 
-def split_params(texts: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a mapping; UsageError if one is no such thing."""
-    given = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"-p {text}: write KEY=VALUE")
-        given[key] = value
-    return given
-
-
-def deal_params(names: Sequence[str], given: Mapping[str, str]) -> list[dict[str, str]]:
+def deal_params(names: Sequence[str], given: Mapping[str, object]) -> list[dict[str, object]]:
     """For each of several workloads, what was given for it: a parameter goes to all workloads that have it.
 
     UsageError if none has it; a single workload says itself which it has.

@@ -117,7 +117,7 @@ def test_locks_are_summed_up_by_kind(logs: Logs) -> None:
 def test_a_finding_is_one_row_however_often_it_was_found(logs: Logs, path: str) -> None:
     """Equal signatures are one finding, with the first message and the schedules that have it."""
     assert ask.findings(logs) == [
-        ask.Found(
+        ask.LoggedFinding(
             "shadow/lost_write@do_wp_page", "shadow", "lost_write", "vm0 reads what it did not write", schedules=2,
             file=path, line=27, run="r1", seed=101, schedule=1, step=2,
         )

@@ -141,7 +141,8 @@ async def first_found(subject: Subject, schedules: int, variant: str = "") -> Ou
     variant: some kernels have defects of their own."""
     calibration, known = Calibration(run_schedule), await own_defects(subject, schedules, variant)
     for seed in range(schedules):
-        outcome = await run_schedule(subject, seed, "portfolio", calibration=calibration, keep=True)
+        deciding = await calibration.strategy(subject, seed, "portfolio")
+        outcome = await run_schedule(subject, seed, "portfolio", deciding=deciding, keep=True)
         if outcome.verdict is Verdict.FINDING and signature_of(outcome) not in known:
             return outcome
     return None
@@ -158,7 +159,8 @@ async def own_defects(subject: Subject, schedules: int, variant: str) -> set[str
     )  # fmt: skip
     calibration, found = Calibration(run_schedule), set()
     for seed in range(schedules * AS_OFTEN):
-        found.add(signature_of(await run_schedule(plain, seed, "portfolio", calibration=calibration, known=found)))
+        deciding = await calibration.strategy(plain, seed, "portfolio")
+        found.add(signature_of(await run_schedule(plain, seed, "portfolio", deciding=deciding, known=found)))
     return found
 
 

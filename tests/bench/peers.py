@@ -259,8 +259,9 @@ def _search(strategy: str, model: str, seed: int, budget: int) -> tuple[int, boo
         subject, calibration = _SUBJECTS[model], Calibration(run_schedule)
         async with open_task_pool() as task_pool:
             for count in range(1, budget + 1):
+                deciding = await calibration.strategy(subject, seed + count, strategy)
                 outcome = await run_schedule(
-                    subject, seed + count, strategy, calibration=calibration, task_pool=task_pool, known=_ALL
+                    subject, seed + count, strategy, deciding=deciding, task_pool=task_pool, known=_ALL
                 )
                 if outcome.defect is not None:
                     return count, True

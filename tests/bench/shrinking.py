@@ -29,6 +29,7 @@ from ksmactors.diagnose.shrink import MAX_SCHEDULES, shrink
 from ksmactors.errors import KsmActorsError, UsageError
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES as CORPUS
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -67,7 +68,8 @@ async def first_found(case: Case, subject: Subject, schedules: int) -> Outcome |
     """The first schedule of the default strategy that finds something: on a case's own litmus test, the case."""
     calibration = Calibration(run_schedule)
     for seed in range(FAR_APART, FAR_APART + schedules):
-        outcome = await run_schedule(subject, seed, "portfolio", calibration=calibration, keep=True)
+        deciding = await calibration.strategy(subject, seed, "portfolio")
+        outcome = await run_schedule(subject, seed, "portfolio", deciding=deciding, keep=True)
         own = subject.name not in BIG
         if outcome.verdict is Verdict.FINDING and (not own or case.explains(signature_of(outcome))):
             return outcome
@@ -102,7 +104,7 @@ async def measure(case: Case, subject: Subject, schedules: int, limits: Limits) 
     except KsmActorsError as error:
         return row | {"error": str(error), "same": False, "exact": False}
     small = recorded(shrunk.outcome.schedule)
-    last = await run_schedule(small.subject, small.seed, small.strategy, replayed=small.schedule)
+    last = await run_schedule(small.subject, small.seed, small.strategy, deciding=Replay(small.schedule))
     return row | {
         "same": signature_of(last) == signature_of(shrunk.outcome) == signature_of(found),
         "exact": last.digest == shrunk.outcome.digest,

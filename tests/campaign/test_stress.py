@@ -12,8 +12,9 @@ import ksmactors
 from ksmactors.campaign.findings import default_directory, prepare, read
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.run.options import split_params
 from ksmactors.run.outcome import Verdict
-from ksmactors.run.subject import deal_params, make_subject, split_params
+from ksmactors.run.subject import deal_params, make_subject
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 

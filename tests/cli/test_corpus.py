@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ksmactors.campaign import corpus
-from ksmactors.campaign.corpus import Search
+from ksmactors.campaign.corpus import StrategyResult
 from ksmactors.cli import main
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
@@ -87,10 +87,10 @@ def test_a_search_is_counted(capsys: Capsys) -> None:
 
 def test_what_was_not_found_is_no_number() -> None:
     """A campaign that ends without the defect counts as worse than any that finds it."""
-    search = Search("random", 50, (7, None, 3))
+    search = StrategyResult("random", 50, (7, None, 3))
 
     assert (search.median, search.worst) == (7, None)
-    assert Search("random", 50, (None, None, 3)).median is None
+    assert StrategyResult("random", 50, (None, None, 3)).median is None
 
 
 def test_markdown(capsys: Capsys) -> None:

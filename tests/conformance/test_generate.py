@@ -12,7 +12,7 @@ import pytest
 
 from ksmactors.cli import conform_sides, main
 from ksmactors.conformance.compare import Comparison, Side, compare
-from ksmactors.conformance.contents import Contents, wrong_checks
+from ksmactors.conformance.contents import ExpectedContents, wrong_checks
 from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.generate import generate
@@ -80,7 +80,7 @@ mremap B s t
 
 def test_contents_follow_the_script() -> None:
     """A fork keeps what its parent had, dropped pages are zeros, mremap takes contents along, unless it fails."""
-    contents = Contents()
+    contents = ExpectedContents()
     answers = []
     for operation in parse(STORY).operations:
         if operation.name.startswith("check"):

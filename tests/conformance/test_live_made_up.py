@@ -26,7 +26,7 @@ from ksmactors.conformance.live import INTERLEAVED, NOT_LIVE, OPERATIONS, memory
 from ksmactors.conformance.live_ksm import NEEDED, Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_pages import CALLS, Pages
 from ksmactors.conformance.live_world import World
-from ksmactors.conformance.page_map import Region
+from ksmactors.conformance.page_map import NamedRegion
 from ksmactors.conformance.recording import read_recording
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE
@@ -246,7 +246,7 @@ def test_processes_do_with_their_memory_what_they_are_told(world: World) -> None
     """A fork has what its parent had, and each writes its own; tokens are told apart; zero is a page of zeros."""
     world.start("A")
     parent = world.living["A"]
-    region = Region("r", parent.top, 3)
+    region = NamedRegion("r", parent.top, 3)
     assert parent.ask("map", region.start, 3, 0, CALLS[platform.machine()].mbind) == 0
     parent.add(region)
     assert parent.ask("fill", region.start, 2, (1 << 64) - 1, 1) == 0  # the token after the last is 0

@@ -121,8 +121,8 @@ def first_found(subject: Subject, strategy: str = "random", *, prepared: bool = 
 
     async def search() -> Outcome:
         for seed in range(200):
-            deciding = None if prepared else parse(strategy)
-            outcome = await run_schedule(subject, seed, strategy, deciding=deciding, calibration=calibration)
+            deciding = await calibration.strategy(subject, seed, strategy) if prepared else parse(strategy)
+            outcome = await run_schedule(subject, seed, strategy, deciding=deciding)
             if outcome.verdict is Verdict.FINDING and signature in ("", signature_of(outcome)):
                 return outcome
         raise AssertionError("not found")

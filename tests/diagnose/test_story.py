@@ -8,6 +8,7 @@ import trio
 
 from ksmactors.diagnose.story import LINES, OPERATIONS_MAX, ScheduleNarrator
 from ksmactors.interleave.schedule_string import Departure
+from ksmactors.interleave.tape import ScriptedTape
 from ksmactors.model import Int, Model, Table
 from ksmactors.run.outcome import Defect, Outcome
 from ksmactors.run.run_schedule import run_schedule
@@ -50,7 +51,7 @@ def told(departures: list[Departure], *, about: tuple[object, ...] = (), **param
     chronicle = ScheduleNarrator()
     outcome: Outcome = trio.run(partial(
         run_schedule, make_subject(Meets, params=params), 0, "follow",
-        deciding=chronicle.follower(departures), draws={}, observing=chronicle,
+        deciding=chronicle.follower(departures), tape=ScriptedTape({}), observing=chronicle,
     ))  # fmt: skip
     return chronicle.story(outcome.defect or NONE, about)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ksmactors.estimate.protocol import Counters
+from ksmactors.estimate.protocol import EstimatedCounters
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.registry import parse
@@ -64,7 +64,7 @@ class Area:
 
 def converged(
     areas: Sequence[Area], *, nodes: int, merge_across_nodes: int, kernel: str = "series", knobs: dict[str, int]
-) -> Counters:
+) -> EstimatedCounters:
     """The counters after SCANS full scans, and the first full scan after which they were that already."""
     strategy = parse("round_robin")
     strategy.begin(strategy_rng(1))
@@ -107,4 +107,4 @@ def converged(
 
     trio.run(conductor.run, "main", main)
     zero_pages = sum(kernel_.zero_page is pte.frame for mm in mms for pte in mm.ptes.values())
-    return Counters(*history[-1], 1 + history.index(history[-1]), zero_pages)
+    return EstimatedCounters(*history[-1], 1 + history.index(history[-1]), zero_pages)

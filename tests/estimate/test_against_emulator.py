@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from ksmactors.estimate.page_index import PageIndex, Region
-from ksmactors.estimate.protocol import Counters, Knobs, batches, converge
+from ksmactors.estimate.page_index import MemoryRegion, PageIndex
+from ksmactors.estimate.protocol import EstimatedCounters, Knobs, batches, converge
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate import emulated
 from tests.estimate.emulated import Area, converged
@@ -22,12 +22,12 @@ def page(token: int) -> bytes:
     return token.to_bytes(8, "big") * (PAGE_SIZE // 8)
 
 
-def estimated(areas: Sequence[Area], *, nodes: int, merge_across_nodes: int, knobs: Knobs = PLAIN) -> Counters:
+def estimated(areas: Sequence[Area], *, nodes: int, merge_across_nodes: int, knobs: Knobs = PLAIN) -> EstimatedCounters:
     """What the estimate says of pages, as it says it of files and processes."""
     census = PageIndex(nodes)
     volatile = 0
     for number, area in enumerate(areas):
-        census.add_region(Region(f"p{number}", number, "", 0))
+        census.add_region(MemoryRegion(f"p{number}", number, "", 0))
         settled = [token for token in area.tokens if token is not None]
         volatile += len(area.tokens) - len(settled)
         pages = b"".join(page(token) for token in settled)
@@ -113,8 +113,8 @@ def test_few_pages(tokens: list[int | None]) -> None:
 def test_the_knob_matters() -> None:
     """Equal pages on two nodes merge across them or within each, in the emulator as in the estimate."""
     areas = [Area(0, [5, 5, 6]), Area(1, [5, 6, 6, 6])]
-    split = Counters(2, 3, 2, 0, 2)
-    whole = Counters(2, 5, 0, 0, 2)
+    split = EstimatedCounters(2, 3, 2, 0, 2)
+    whole = EstimatedCounters(2, 5, 0, 0, 2)
 
     assert split == converged(areas, nodes=2, merge_across_nodes=0, knobs={})
     assert split == estimated(areas, nodes=2, merge_across_nodes=0)

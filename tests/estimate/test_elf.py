@@ -159,3 +159,19 @@ def test_notes_without_end(path: Path) -> None:
             assert len(read_core(fd, str(path)).files) == names
         finally:
             os.close(fd)
+
+
+def test_a_count_of_headers_is_bounded(tmp_path: Path) -> None:
+    """A sparse file that claims 2^32-1 segments is refused, whatever its size."""
+    content = bytearray(core(LOADS, xnum=True))
+    (first_section,) = struct.unpack_from("<Q", content, 40)
+    struct.pack_into("<I", content, first_section + 44, (1 << 32) - 1)
+    path = tmp_path / "core"
+    path.write_bytes(content)
+    os.truncate(path, 1 << 40)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(UsageError, match="4,294,967,295 program headers, more than 1,048,576"):
+            read_core(fd, str(path))
+    finally:
+        os.close(fd)

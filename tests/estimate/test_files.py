@@ -9,7 +9,7 @@ import pytest
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.page_index import BATCH_PAGES
-from ksmactors.estimate.protocol import Counters
+from ksmactors.estimate.protocol import EstimatedCounters
 from ksmactors.estimate.reader import Request
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages, read
@@ -28,9 +28,9 @@ def test_an_image(image: Path) -> None:
     answer = read(image, nodes=2)
 
     assert (answer.pages, answer.zero_pages, answer.contents) == (8, 1, 4)
-    assert Counters(2, 4, 2, 0, 2) == answer.across[1]
+    assert EstimatedCounters(2, 4, 2, 0, 2) == answer.across[1]
     assert answer.across[1].saved_bytes == 4 * PAGE_SIZE
-    assert Counters(1, 2, 5, 0, 2) == answer.across[0]  # node 0: 1 2 1 1, node 1: 1 0 2 3
+    assert EstimatedCounters(1, 2, 5, 0, 2) == answer.across[0]  # node 0: 1 2 1 1, node 1: 1 0 2 3
     assert answer.pages_by_node == (4, 4)
     assert answer.problems == ()
 

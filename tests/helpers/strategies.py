@@ -87,7 +87,8 @@ def mean_until_found(strategy: str, model: str, trials: int = 20, budget: int = 
         total = 0
         for first in range(0, trials * SEEDS_EACH, SEEDS_EACH):
             for seed in range(first, first + budget):
-                came = await run_schedule(subject, seed, strategy, calibration=calibration)
+                deciding = await calibration.strategy(subject, seed, strategy)
+                came = await run_schedule(subject, seed, strategy, deciding=deciding)
                 total += 1
                 if came.verdict is Verdict.FINDING:
                     break

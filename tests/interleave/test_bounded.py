@@ -11,7 +11,7 @@ from ksmactors.errors import Finding
 from ksmactors.interleave.actor import WRITE
 from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.search.bounded import Bounded
+from ksmactors.interleave.search.bounded import BoundedSearch
 from tests.helpers.searching import searched
 
 
@@ -37,7 +37,7 @@ def switches(order: str) -> int:
 
 def test_without_a_bound_it_is_everything() -> None:
     """Bound after bound, every interleaving is run once that counts, and the search knows when none is left."""
-    search = Bounded()
+    search = BoundedSearch()
     came = searched(lambda c: order(c, 3), search)
     assert (came.schedules, len(came.ends)) == (comb(6, 3), comb(6, 3))
     assert search.reached is None
@@ -46,16 +46,18 @@ def test_without_a_bound_it_is_everything() -> None:
 @pytest.mark.parametrize("bound", range(4))
 def test_a_bound_is_kept(bound: int) -> None:
     """With a bound exactly the schedules with at most so many preemptions are run."""
-    search = Bounded(preemptions=bound)
+    search = BoundedSearch(preemptions=bound)
     came = searched(lambda c: order(c, 3), search)
     assert {switches(str(end)) for end in came.ends} == set(range(bound + 1))
-    assert len(came.ends) == sum(switches(str(end)) <= bound for end in searched(lambda c: order(c, 3), Bounded()).ends)
+    assert len(came.ends) == sum(
+        switches(str(end)) <= bound for end in searched(lambda c: order(c, 3), BoundedSearch()).ends
+    )
     assert search.reached == bound
 
 
 def test_the_fewest_preemptions_come_first() -> None:
     """What needs one preemption is found before any schedule with two is run."""
-    came = searched(lambda c: order(c, 4, wrong="ab"), Bounded())
+    came = searched(lambda c: order(c, 4, wrong="ab"), BoundedSearch())
     with_none = 2
     with_one = 2 * 3
     assert came.first_finding_at is not None

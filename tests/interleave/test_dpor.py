@@ -12,7 +12,7 @@ from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import meet
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
-from ksmactors.interleave.search.bounded import UNBOUNDED, Bounded
+from ksmactors.interleave.search.bounded import UNBOUNDED, BoundedSearch
 from ksmactors.interleave.search.dpor import TIMED, Dpor
 from tests.helpers.searching import Searched, Traces, played, random_program, searched
 
@@ -22,7 +22,7 @@ KINDS = ("v", "vc", "vl", "vcl", "l", "vs", "r", "vr", "m", "vm", "w", "vw", "vd
 
 def everything(play: object, **options: object) -> Searched:
     """All interleavings, one by one."""
-    return searched(play, Bounded(first=UNBOUNDED, patient=False), **options)  # type: ignore[arg-type]
+    return searched(play, BoundedSearch(first=UNBOUNDED, patient=False), **options)  # type: ignore[arg-type]
 
 
 def agrees(seed: int, actors: int, length: int) -> None:

@@ -10,7 +10,7 @@ from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
-from ksmactors.interleave.mailbox import Call, Mailbox, call
+from ksmactors.interleave.mailbox import Mailbox, PendingCall, call
 
 Perform = Callable[..., Conductor]
 STRATEGIES = ["round_robin", "random", "pos", "pct"]
@@ -302,7 +302,7 @@ class TestMailbox:
         """A call returns the answer to this request, whoever else asks meanwhile."""
 
         async def play(conductor: Conductor) -> None:
-            box: Mailbox[Call] = Mailbox(conductor, "server")
+            box: Mailbox[PendingCall] = Mailbox(conductor, "server")
 
             async def serve() -> None:
                 while True:

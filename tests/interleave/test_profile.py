@@ -11,7 +11,7 @@ from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.labels import kinds, label_of, matches
 from ksmactors.interleave.locks import Mutex, RwSem, WaitQueue
 from ksmactors.interleave.mailbox import Mailbox
-from ksmactors.interleave.profile import Budget, Profile
+from ksmactors.interleave.profile import EventBudget, Profile
 from ksmactors.model import Variable
 from tests.helpers.strategies import profile
 
@@ -100,7 +100,7 @@ def actor(number: int, name: str) -> Actor:
 class TestBudget:
     def test_children_take_from_their_parents(self) -> None:
         """A parent has what its children will do until they come, and an unknown actor has as little as anybody."""
-        budget = Budget({"host": 2, "a": 10, "b": 5}, {"a": "host", "b": "a"})
+        budget = EventBudget({"host": 2, "a": 10, "b": 5}, {"a": "host", "b": "a"})
 
         assert (budget.admit(actor(0, "host")), budget.left(0)) == (17, 17)
         assert (budget.admit(actor(1, "a")), budget.left(0), budget.left(1)) == (15, 2, 15)
@@ -111,7 +111,7 @@ class TestBudget:
 
     def test_nobody_has_nothing_left(self) -> None:
         """Who does more than was counted has 1 left: it is still there."""
-        budget = Budget({"a": 2}, {})
+        budget = EventBudget({"a": 2}, {})
         budget.admit(actor(0, "a"))
         budget.spend(0, 5)
 

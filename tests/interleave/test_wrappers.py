@@ -11,7 +11,7 @@ import trio
 
 from ksmactors.errors import NotDeterministic, UsageError
 from ksmactors.interleave.conductor import Conductor
-from ksmactors.interleave.strategies.recording import Recording
+from ksmactors.interleave.strategies.recording import ChoiceRecorder
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.model import Model, Table
 from ksmactors.run.run_schedule import run_schedule
@@ -62,7 +62,7 @@ class TestRecording:
     def test_lines(self, perform: Perform) -> None:
         """Each choice is told with who was chosen, what he is about to do, and the others."""
         recording = parse("recording:of=round_robin:quantum=2")
-        assert isinstance(recording, Recording)
+        assert isinstance(recording, ChoiceRecorder)
         turns_without_yields(perform, recording, 0, actors="ab", steps=3)
 
         assert recording.lines[-2] == "step 4: a reads a, not b reads b"

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.interleave.schedule_string import decode
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.run_schedule import run_schedule
@@ -69,7 +70,8 @@ def test_a_seed_has_one_schedule() -> None:
     async def last() -> bytes:
         subject, calibration = make_subject("classic.reorder_10", watch="none"), Calibration(run_schedule)
         for seed in range(6):
-            came = await run_schedule(subject, seed, "portfolio", calibration=calibration)
+            deciding = await calibration.strategy(subject, seed, "portfolio")
+            came = await run_schedule(subject, seed, "portfolio", deciding=deciding)
         return came.shape
 
     assert outcome("reorder_10", "portfolio", 5).shape == trio.run(last)
@@ -79,12 +81,11 @@ def test_a_replay_needs_neither() -> None:
     """The schedule string of a strategy that has learned is followed without learning anything."""
     then = outcome("reorder_10", "guided", 7, keep=True)
     plays = Plays()
-    now = trio.run(
-        lambda: run_schedule(
-            make_subject("classic.reorder_10"), 7, "guided",
-            replayed=decode(then.schedule), calibration=Calibration(plays),
-        )
-    )  # fmt: skip
+    plan = Plan([make_subject("classic.reorder_10")], range(7, 8), "guided", replayed=decode(then.schedule))
+    campaign = Campaign(plan, calibration=Calibration(plays))
+    trio.run(campaign.run)
+    now = campaign.last
 
+    assert now is not None
     assert (now.verdict, now.digest) == (then.verdict, then.digest)
     assert plays.played == []

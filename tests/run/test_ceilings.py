@@ -10,6 +10,7 @@ import trio
 from ksmactors.cli import main
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.interleave.schedule_string import Schedule, decode, encode
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.run.ceilings import PARAMETER_MAX, STEPS_MAX, ceiling, steps_said
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -82,6 +83,6 @@ def test_a_replay_without_an_end_is_ended() -> None:
     header = decode(changed(steps=STEPS_SAID, max_steps=(1 << 63) - 1)).header
     header |= {"workload": "fork_storm", "params": {"writes": str(PARAMETER_MAX)}, "watch": []}
     then = recorded(encode(Schedule(header, runs=[])))
-    outcome = trio.run(lambda: run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule))
+    outcome = trio.run(lambda: run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule)))
     assert outcome.verdict is Verdict.DIVERGED
     assert outcome.steps == STEPS_MAX

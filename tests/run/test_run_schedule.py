@@ -11,6 +11,7 @@ from ksmactors.campaign.api import stress
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
 from ksmactors.interleave.schedule_string import Schedule, decode, encode
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.model import Model, Table
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -67,7 +68,7 @@ async def test_a_replay_is_the_same_event_by_event(strategy: str) -> None:
     """Following the schedule string of a run gives its digest, its turns and its draws."""
     first = await one("exit_race", 5, strategy)
     then = recorded(first.schedule, trust=True)
-    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule, keep=True)
+    again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule), keep=True)
     assert again.digest == first.digest
     assert again.schedule == first.schedule
     assert then.agrees(again)
@@ -93,7 +94,7 @@ async def test_a_replay_with_other_parameters_diverges() -> None:
     schedule = decode(first.schedule)
     schedule.header["params"] = {"pages": "6"}
     then = recorded(encode(schedule), trust=True)
-    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule))
     assert again.verdict is Verdict.DIVERGED
     assert not then.agrees(again)
     assert "diverges at choice" in then.compare(again)
@@ -105,7 +106,7 @@ async def test_a_replay_that_ends_before_its_recording_diverges() -> None:
     schedule = decode(first.schedule)
     schedule.turns.extend(schedule.turns[-1:] * 7)
     then = recorded(encode(schedule), trust=True)
-    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule))
     assert again.verdict is Verdict.DIVERGED
     assert "7 more choices" in then.compare(again)
 
@@ -115,7 +116,7 @@ async def test_a_replay_that_leaves_its_recording_is_stopped() -> None:
     first = await one("Endless", max_steps=1000)
     header = decode(first.schedule).header | {"max_steps": 1 << 62}
     then = recorded(encode(Schedule(header)), trust=True)
-    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule))
     assert again.verdict is Verdict.DIVERGED
     assert "an end before step" in then.compare(again)
 
@@ -124,7 +125,7 @@ async def test_a_long_way_alone_is_replayed_whole() -> None:
     """A schedule that takes many steps without a choice says how many, and replays exactly."""
     first = await one("Endless", max_steps=120_000)
     then = recorded(first.schedule, trust=True)
-    again = await run_schedule(then.subject, then.seed, then.strategy, replayed=then.schedule)
+    again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule))
     assert again.verdict is first.verdict
     assert then.agrees(again)
 

@@ -10,7 +10,7 @@ import trio
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
-from ksmactors.interleave.mailbox import Call, Mailbox, call
+from ksmactors.interleave.mailbox import Mailbox, PendingCall, call
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
@@ -133,7 +133,7 @@ def test_waking_orders() -> None:
     """Who is woken, started, sent a message or answered comes after what was done before that."""
 
     async def play(s: Stage) -> None:
-        queue, box = WaitQueue(s.conductor, "queue"), Mailbox[Call](s.conductor, "box")
+        queue, box = WaitQueue(s.conductor, "queue"), Mailbox[PendingCall](s.conductor, "box")
         woken, sent = Shared(), Shared()
 
         async def waits() -> None:

@@ -25,7 +25,7 @@ UNBOUNDED: Final = 1 << 30
 """A bound above all others."""
 
 
-class Bounded(Search):
+class BoundedSearch(Search):
     """Depth first, bound by bound."""
 
     name: ClassVar[str] = "bounded"

@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScriptStep:
     """One step of a script. `place` None: to the end if `to` is END, else until it is blocked."""
 
     actor: str
@@ -61,7 +61,7 @@ class Step:
 _STEP: Final = re.compile(r"\s*(\S+)\s*>\s*(\S+?)(?:\s+of\s+(.+?))?(?:\s+x([0-9]{1,9}))?\s*")
 
 
-def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -> list[Step]:
+def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -> list[ScriptStep]:
     """The steps that texts stand for.
 
     Raises:
@@ -75,7 +75,7 @@ def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -
         actor, to, of, times = match.groups()
         if to not in (END, BLOCKED) and to not in checkpoints:
             raise UsageError(unknown("place", to, [*checkpoints, END, BLOCKED]))
-        steps.append(Step(actor, to, checkpoints.get(to), int(times or 1), of or ""))
+        steps.append(ScriptStep(actor, to, checkpoints.get(to), int(times or 1), of or ""))
     return steps
 
 
@@ -86,10 +86,10 @@ class Directed(Strategy):
     summary: ClassVar[str] = "a script says who goes how far"
     fair = False
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[ScriptStep]) -> None:
         super().__init__()
         self._steps = list(steps)
-        self.left: list[Step] = list(steps)
+        self.left: list[ScriptStep] = list(steps)
         self._met = 0
         self._going = ""
         self._halted: set[str] = set()
@@ -116,7 +116,7 @@ class Directed(Strategy):
     def _named(self, name: str) -> Actor | None:
         return next((actor for actor in self.stage.actors if actor.name == name), None)
 
-    def _there(self, step: Step, actor: Actor, current: Actor | None) -> bool:
+    def _there(self, step: ScriptStep, actor: Actor, current: Actor | None) -> bool:
         if step.to == BLOCKED:  # it was told to go, and has lost the turn: it was blocked when nobody could be asked
             return self._going == actor.name and current is not actor
         if step.place is None or current is not actor or not step.place.reached(actor.op, running_functions()):
@@ -126,7 +126,7 @@ class Directed(Strategy):
         self._met += 1
         return self._met == step.times
 
-    def _done(self, step: Step, actor: Actor) -> bool:
+    def _done(self, step: ScriptStep, actor: Actor) -> bool:
         """Whether an actor that cannot move has come as far as it should: it is blocked, or has ended."""
         spinning = actor.op[0] == YIELD and actor.op is not DONE
         return not spinning and step.to == (END if actor.waiting_on is None else BLOCKED)

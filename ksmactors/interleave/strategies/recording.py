@@ -19,7 +19,7 @@ from ksmactors.interleave.strategies.wrapper import Wrapper
 from ksmactors.parameters import FilePath
 
 
-class Recording(Wrapper):
+class ChoiceRecorder(Wrapper):
     """Writes down each choice. From Python: `lines` has those of the schedule, also without a file."""
 
     name: ClassVar[str] = "recording"

@@ -25,7 +25,7 @@ from ksmactors.interleave.strategies.pct import Pct
 from ksmactors.interleave.strategies.portfolio import Portfolio
 from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.interleave.strategies.random_walk import RandomWalk
-from ksmactors.interleave.strategies.recording import Recording
+from ksmactors.interleave.strategies.recording import ChoiceRecorder
 from ksmactors.interleave.strategies.round_robin import RoundRobin
 from ksmactors.interleave.strategies.starvation import Starvation
 from ksmactors.interleave.strategies.surw import Surw
@@ -35,7 +35,7 @@ from ksmactors.parameters import parameters_of
 
 _OWN: Final[tuple[type[Strategy], ...]] = (
     Portfolio, Pos, Surw, Urw, Pct, Delay, RandomWalk, Burst, Starvation, Guided, RoundRobin, DefaultOrder,
-    Metrics, Recording, Determinism,
+    Metrics, ChoiceRecorder, Determinism,
 )  # fmt: skip
 
 STRATEGIES: Final[dict[str, type[Strategy]]] = {cls.name: cls for cls in _OWN}

@@ -83,6 +83,8 @@ class Replay(Strategy):
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.thorough = bool(schedule.header.get("thorough"))
+        self.steps_max: Final = steps_max(schedule)
+        self._schedule = schedule
         self._runs = [*schedule.runs, (0, 0, UNREACHED)]
 
     @override
@@ -91,6 +93,10 @@ class Replay(Strategy):
         self._run = 0
         self._used = 0
         self._taken = 0
+
+    def tape(self, _: int) -> ReplayTape:
+        """The tape whose draws are the recorded ones, whatever the seed."""
+        return ReplayTape(self._schedule)
 
     @property
     @override

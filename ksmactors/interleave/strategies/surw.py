@@ -20,7 +20,7 @@ from ksmactors.errors import UsageError
 from ksmactors.interleave.actor import ACQUIRE, Actor, Operation
 from ksmactors.interleave.labels import kinds, label_of, matches
 from ksmactors.interleave.locks import would_wait
-from ksmactors.interleave.profile import Budget
+from ksmactors.interleave.profile import EventBudget
 from ksmactors.interleave.strategies.base import Strategy, below
 from ksmactors.interleave.strategies.pos import PRIORITY_BITS
 from ksmactors.interleave.strategies.urw import drawn
@@ -43,7 +43,7 @@ class Surw(Strategy):
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._names, counts = self._interesting()
-        self._budget = Budget(counts, self.profile.parents)
+        self._budget = EventBudget(counts, self.profile.parents)
         self._next = -1
         self._held: set[int] = set()
         self._drawn: dict[int, tuple[Operation, int, bool]] = {}

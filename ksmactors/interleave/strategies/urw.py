@@ -18,7 +18,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.profile import Budget
+from ksmactors.interleave.profile import EventBudget
 from ksmactors.interleave.strategies.base import Strategy, below
 
 
@@ -32,7 +32,7 @@ class Urw(Strategy):
     @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
-        self._budget = Budget(self.profile.events, self.profile.parents)
+        self._budget = EventBudget(self.profile.events, self.profile.parents)
         self._done: dict[int, int] = {}
 
     @override
@@ -48,7 +48,7 @@ class Urw(Strategy):
         return drawn(self.rng, ready, budget)
 
 
-def drawn(rng: Random, actors: Sequence[Actor], budget: Budget) -> Actor:
+def drawn(rng: Random, actors: Sequence[Actor], budget: EventBudget) -> Actor:
     """One of some actors, in proportion to what each has left."""
     left = [budget.left(actor.number) for actor in actors]
     ticket = below(rng, sum(left))
