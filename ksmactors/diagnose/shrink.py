@@ -114,7 +114,8 @@ async def shrink(
             f"{trials.signature} is not found again by its departures, nor by any of {trials.tried} other schedules: "
             "it cannot be shrunk; `ksmactors replay` shows it as it was recorded"
         )
-    verified, story = False, ()
+    verified = False
+    story: tuple[str, ...] = ()
     try:
         interrupted, _ = await _insisting(partial(_verify, trials))
         verified = True
