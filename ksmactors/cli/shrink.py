@@ -92,7 +92,8 @@ def shrink(
     tally.add(shrunk.outcome)
     tally.keep(found)
     if shrunk.interrupted:
-        notice(f"interrupted; this is the smallest so far: {shrunk.left}")
+        unverified = "" if shrunk.verified else " (not replayed from its schedule string)"
+        notice(f"interrupted; this is the smallest so far: {shrunk.left}{unverified}")
     elif shrunk.stopped_by and not quiet:
         notice(f"stopped by {shrunk.stopped_by}: {shrunk.left}")
     if scenario is not None:

@@ -2,8 +2,8 @@
 parameters and the fewest steps; and the story that is left.
 
 Whatever is tried is a schedule like any other: its finding has the same signature, or it does not count. `trying` has
-the frame and the budgets, `passes` what is tried. What is returned has been replayed from its schedule string, and has
-led to the signature that was given.
+the frame and the budgets, `passes` what is tried. What is returned has led to the signature that was given,
+with all watchers, and has been replayed from its schedule string unless a second Ctrl-C prevented that.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Shrunk:
         tried: how many schedules were run.
         of: how many departures there were at first.
         stopped_by: the budget that ended it, or "Ctrl-C"; empty if nothing was left to try.
+        verified: whether it was replayed from its schedule string; a second Ctrl-C can prevent that.
     """
 
     subject: Subject
@@ -63,6 +64,7 @@ class Shrunk:
     tried: int
     of: int
     stopped_by: str = ""
+    verified: bool = True
 
     @property
     def interrupted(self) -> bool:
@@ -112,11 +114,17 @@ async def shrink(
             f"{trials.signature} is not found again by its departures, nor by any of {trials.tried} other schedules: "
             "it cannot be shrunk; `ksmactors replay` shows it as it was recorded"
         )
-    interrupted, _ = await _insisting(partial(_verify, trials))
-    interrupted_too, story = await _insisting(partial(_story, trials))
+    verified = False
+    story: tuple[str, ...] = ()
+    try:
+        interrupted, _ = await _insisting(partial(_verify, trials))
+        verified = True
+        interrupted_too, story = await _insisting(partial(_story, trials))
+    except* KeyboardInterrupt:  # twice: return what is confirmed at once
+        interrupted = interrupted_too = True
     if interrupted or interrupted_too:
         stopped_by = INTERRUPT
-    return Shrunk(trials.best.subject, trials.outcome, trials.departures, story, trials.tried, of, stopped_by)
+    return Shrunk(trials.best.subject, trials.outcome, trials.departures, story, trials.tried, of, stopped_by, verified)
 
 
 async def _try_everything(trials: Trials) -> str:
@@ -130,7 +138,11 @@ async def _try_everything(trials: Trials) -> str:
         stopped_by = str(stops.exceptions[0])
     except* KeyboardInterrupt:
         stopped_by = INTERRUPT
-    interrupted, _ = await _insisting(partial(_settle, trials))
+    interrupted = True
+    try:
+        interrupted, _ = await _insisting(partial(_settle, trials))
+    except* KeyboardInterrupt:  # twice: what was confirmed before is kept
+        trials.go_back()
     return INTERRUPT if interrupted else stopped_by
 
 

@@ -37,6 +37,9 @@ STEP_BUDGET_FACTOR: Final = 4
 STEP_BUDGET_EXTRA: Final = 1_000
 """Steps beyond that, for short recordings."""
 
+LAST_REPLAYS: Final = 3
+"""Schedules that the result needs after the last try: its confirmation, its verification, its story."""
+
 DISPUTED_MAX: Final = 2
 """Candidates in a row that fail their confirmation, after which all watchers look at every try."""
 
@@ -128,6 +131,8 @@ class Trials:
     _limit: int = field(init=False)
     _failed: set[str] = field(default_factory=set)
     _disputed: int = 0
+    _confirming: float = 0.0
+    """Seconds that the last confirmation took."""
     _asked: Candidate = field(init=False)
     """What was tried when `best` happened."""
     _quicks: dict[object, Subject] = field(default_factory=dict)
@@ -278,7 +283,8 @@ class Trials:
         if deciding is None:
             deciding = await self._preparing.strategy(subject, seed, strategy)
         if self.max_seconds is not None and not told:  # what is confirmed takes as long as what was tried
-            deciding = Deadline(deciding, self.started + self.max_seconds)
+            deciding = Deadline(deciding, self.started + self.max_seconds - LAST_REPLAYS * self._confirming)
+        began = monotonic()
         try:
             return await run_schedule(
                 subject,
@@ -291,6 +297,9 @@ class Trials:
             )
         except CutShort:
             raise Stop(f"--max-seconds {self.max_seconds:g}") from None
+        finally:
+            if told:
+                self._confirming = monotonic() - began
 
     @staticmethod
     def _signature(outcome: Outcome) -> str:

@@ -377,17 +377,21 @@ def test_ctrl_c_in_the_last_replays(from_the_end: int) -> None:
     assert (small.outcome.schedule, small.story) == (undisturbed.outcome.schedule, undisturbed.story)
 
 
-def test_ctrl_c_twice_in_the_last_replay() -> None:
-    """Who insists is not kept waiting."""
+@pytest.mark.parametrize("from_the_end", [1, 2])
+def test_ctrl_c_twice_in_the_last_replays(from_the_end: int) -> None:
+    """The second Ctrl-C ends it at once with the confirmed result, and says whether that was verified."""
     InterruptedAtLast.at = ()
     found = first_found(make_subject(InterruptedAtLast))
     InterruptedAtLast.schedules = 0
-    shrunk(found)
-    last = InterruptedAtLast.schedules
-    InterruptedAtLast.at, InterruptedAtLast.schedules = (last, last + 1), 0
-    with pytest.raises(BaseException) as caught:  # noqa: PT011  # alone, or in a group as trio makes it
-        shrunk(found)
-    assert "KeyboardInterrupt" in repr(caught.value)
+    undisturbed = shrunk(found)
+    assert undisturbed.verified
+    first = InterruptedAtLast.schedules - from_the_end + 1
+    InterruptedAtLast.at, InterruptedAtLast.schedules = (first, first + 1), 0
+    small = shrunk(found)
+    assert InterruptedAtLast.schedules == first + 1
+    assert small.interrupted
+    assert small.verified == (from_the_end == 1)
+    assert (small.outcome.schedule, small.story) == (undisturbed.outcome.schedule, ())
 
 
 def test_ctrl_c_before_anything() -> None:
