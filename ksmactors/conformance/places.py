@@ -75,7 +75,7 @@ def places() -> Mapping[str, PlaceRule]:
     return {place.name: place for place in map(_parsed, lines)}
 
 
-def place_named(name: str) -> Place:
+def place_named(name: str) -> PlaceRule:
     """Return the place with this name or former name.
 
     Raises:

@@ -14,6 +14,7 @@ from ksmactors.escaping import escaped
 from ksmactors.events.logs import EventList
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.schedule_string import decode
+from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.report.shapes import ShapeObserver
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -77,8 +78,8 @@ async def examine(
 async def _replay(then: Recorded) -> Replayed:
     events, observer = EventList(), ShapeObserver()
     outcome = await run_schedule(
-        then.subject, then.seed, then.strategy, replayed=then.schedule, log=events, detail=True, observing=observer,
-        on_machine=observer.attach,
+        then.subject, then.seed, then.strategy, deciding=Replay(then.schedule), log=events, detail=True,
+        observing=observer, on_machine=observer.attach,
     )  # fmt: skip
     observer.finish(outcome.steps)
     if outcome.verdict is Verdict.FINDING:
