@@ -58,8 +58,9 @@ def prepare(directory: Path) -> Path:
     return directory
 
 
-def save(outcome: Outcome, directory: Path) -> Path:
-    """Write the outcome's defect to a new file in `directory` and return its path.
+def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None) -> Path:
+    """Write the outcome's defect to a new file in `directory` and return its path. `cause` is what made the difference,
+    if that has been asked (`diagnose.cause`).
 
     The file is created exclusively: two campaigns that write to one directory never get the same one. It is there
     with all that is in it, or not at all.
@@ -75,6 +76,8 @@ def save(outcome: Outcome, directory: Path) -> Path:
     }
     if defect.traceback:
         content["traceback"] = defect.traceback
+    if cause is not None:
+        content["made_the_difference"] = cause
     if outcome.sources:
         content["sources"] = [source.as_json(directory) for source in outcome.sources]
     for number in count(1):
@@ -90,10 +93,10 @@ def save(outcome: Outcome, directory: Path) -> Path:
     raise EmulatorBug("the numbers have ended")
 
 
-def kept(outcome: Outcome, directory: Path) -> Found:
+def kept(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None) -> Found:
     """The defect of an outcome in a file of its own; where that cannot be written, with its schedule and the reason."""
     try:
-        file = save(outcome, directory)
+        file = save(outcome, directory, cause=cause)
     except OSError as error:
         problem = f"the finding file cannot be written: {error}"
         return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import click
 
@@ -17,10 +18,12 @@ from ksmactors.cli.options import Seconds, out_option, output_options, trust_opt
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
+from ksmactors.diagnose.cause import Cause, what_made_the_difference
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.scenario_text import write_scenario
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.files import write_new
+from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 
 
@@ -87,7 +90,8 @@ def shrink(
         return INTERRUPTED
     shrunk = replace(done[0], stopped_by=shrinking.INTERRUPT) if interrupted else done[0]
     seconds = perf_counter() - started
-    found = kept(shrunk.outcome, directory)
+    cause = _cause(shrunk, then.seed)
+    found = kept(shrunk.outcome, directory, cause=None if cause is None else cause.as_json())
     tally = Summary()
     tally.add(shrunk.outcome)
     tally.keep(found)
@@ -102,13 +106,41 @@ def shrink(
     if tally.crash is not None:
         report_crash(tally.crash)
     if as_json:
-        echo_json(json_object([shrunk.subject], ReplayByName.name, tally, seconds, **shrinking.as_json(shrunk)))
+        echo_json(
+            json_object(
+                [shrunk.subject], ReplayByName.name, tally, seconds, **shrinking.as_json(shrunk), **_difference(cause)
+            )
+        )
         return status
+    for line in cause.lines() if cause is not None else ():
+        echo(line)
     print_found(found, stream=sys.stdout, color=color)
     echo(_summary(shrunk))
     for number, line in enumerate(shrunk.story, 1):
         echo(f"  {number}. {line}")
     return status
+
+
+def _cause(shrunk: shrinking.Shrunk, seed: int) -> Cause | None:
+    """What made the difference; None if it was interrupted, or is not asked for after an interruption or a budget of
+    time."""
+    if shrunk.interrupted or shrunk.stopped_by.startswith("--max-seconds"):
+        return None
+    done: list[Cause | None] = []
+
+    async def task() -> None:
+        done.append(await what_made_the_difference(shrunk.subject, seed, decode(shrunk.outcome.schedule)))
+
+    try:
+        interruption.run(task)
+    except* KeyboardInterrupt:
+        notice("interrupted: what made the difference is not known")
+    return done[0] if done else None
+
+
+def _difference(cause: Cause | None) -> dict[str, Any]:
+    """What made the difference, for scripts."""
+    return {"made_the_difference": None if cause is None else cause.as_json()}
 
 
 def _write_scenario(path: Path, shrunk: shrinking.Shrunk, seed: int) -> None:

@@ -1,0 +1,184 @@
+"""Orders between two events of different actors: record them in one schedule, enforce them in others.
+
+An event is named so that other schedules have it too: the actor, what it does to which object, and how many times it
+has done the same before. A lock is taken when it is acquired, not when an actor begins to wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import ClassVar, Final, NamedTuple
+
+from typing_extensions import override
+
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
+from ksmactors.interleave.labels import VERBS, label_of, told
+from ksmactors.interleave.locks import would_wait
+from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.strategies.base import Strategy, below
+
+HELD_MAX: Final = 20_000
+"""Choices for which an actor is held back at one event, at most: the earlier event may never come."""
+
+
+class Event(NamedTuple):
+    """An actor does something for the `nth` time, from 1; `doing` in words, as `labels.told` has it."""
+
+    actor: str
+    doing: str
+    nth: int
+
+
+class Order(NamedTuple):
+    """One event before another one."""
+
+    before: Event
+    after: Event
+
+
+class Events(Observer):
+    """Counts how often each actor has done what. Locks count when they are acquired, and when they are
+    released: a lock that is only tried for must be free by then."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+
+    @override
+    def did(self, actor: Actor, op: Operation) -> None:
+        if op[0] in (READ, WRITE):
+            self.add(actor, op)
+
+    @override
+    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+        self.add(actor, (ACQUIRE, lock, ""))
+
+    @override
+    def released(self, actor: Actor, lock: object, shared: bool) -> None:
+        self.add(actor, (RELEASE, lock, ""))
+
+    def add(self, actor: Actor, op: Operation) -> Event:
+        """Count an event and return its name."""
+        key = actor.name, told(op)
+        nth = self.counts[key] = self.counts.get(key, 0) + 1
+        return Event(*key, nth)
+
+    def next_of(self, actor: Actor) -> Event:
+        """The event that an actor is about to do."""
+        doing = told(actor.op)
+        return Event(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1)
+
+    def happened(self, event: Event) -> bool:
+        """Whether an event is done."""
+        return self.counts.get((event.actor, event.doing), 0) >= event.nth
+
+
+@dataclass(slots=True)
+class _Uses:
+    """The last writer of a field, and who has read it since."""
+
+    writer: tuple[Actor, Event] | None = None
+    readers: list[tuple[Actor, Event]] = field(default_factory=list)
+
+
+class Conflicts(Events):
+    """The order in which conflicting events of different actors happened, each with the one right before it.
+
+    Attributes:
+        position: when each event happened, from 0.
+        orders: the orders, by their later event.
+        functions: the kernel function of each event.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position: dict[Event, int] = {}
+        self.orders: dict[Order, None] = {}
+        self.functions: dict[Event, str] = {}
+        self._uses: dict[str, _Uses] = {}
+        self._latest: dict[int, Event] = {}
+
+    @override
+    def add(self, actor: Actor, op: Operation) -> Event:
+        event = super().add(actor, op)
+        self.position[event] = len(self.position)
+        self.functions[event] = actor.place or actor.doing
+        self._latest[actor.number] = event
+        self._use(actor, event, op)
+        return event
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        event = self._latest.get(actor.number)
+        if event is not None and kind in (READ, WRITE, RELEASE):
+            self._use(actor, event, (kind, obj, field))
+
+    def _use(self, actor: Actor, event: Event, op: Operation) -> None:
+        label = label_of(op)
+        if not label:
+            return
+        uses = self._uses.setdefault(label, _Uses())
+        if uses.writer is not None:
+            self._order(uses.writer, actor, event)
+        if op[0] == READ:
+            uses.readers.append((actor, event))
+            return
+        for reader in uses.readers:
+            self._order(reader, actor, event)
+        uses.writer, uses.readers = (actor, event), []
+
+    def _order(self, before: tuple[Actor, Event], actor: Actor, event: Event) -> None:
+        if before[0] is not actor and not event.doing.startswith(VERBS[RELEASE]):  # a release waits for nothing
+            self.orders[Order(before[1], event)] = None
+
+
+class Enforcing(Strategy):
+    """Chooses at random among the actors that no order holds back.
+
+    An actor whose next event is the later one of an order waits until the earlier one is done. If all ready actors are
+    held back, or one has been for `HELD_MAX` choices, an order is given up: it cannot be kept in this schedule.
+
+    Args:
+        orders: what is enforced.
+        events: counts the events of this schedule; to be its observer.
+    """
+
+    name: ClassVar[str] = "enforcing"
+    summary: ClassVar[str] = "random, but keeps given orders between events"
+
+    def __init__(self, orders: Sequence[Order], events: Events) -> None:
+        super().__init__()
+        self._orders, self._events = tuple(orders), events
+
+    @override
+    def begin(self, rng: Random) -> None:
+        super().begin(rng)
+        self._later: dict[Event, list[Event]] = {}
+        for order in self._orders:
+            self._later.setdefault(order.after, []).append(order.before)
+        self._actors = {event.actor for event in self._later}
+        self._held: dict[Event, int] = {}
+
+    @override
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        free = [actor for actor in ready if not self._holds_back(actor)]
+        if not free:
+            for actor in ready:
+                self._later.pop(self._events.next_of(actor), None)
+        moving = [actor for actor in free if actor.op[0] != ACQUIRE or not would_wait(actor)]
+        among = moving or free or ready
+        return among[below(self.rng, len(among))]
+
+    def _holds_back(self, actor: Actor) -> bool:
+        if actor.name not in self._actors:
+            return False
+        event = self._events.next_of(actor)
+        earlier = self._later.get(event)
+        if earlier is None or all(self._events.happened(one) for one in earlier):
+            return False
+        self._held[event] = self._held.get(event, 0) + 1
+        if self._held[event] > HELD_MAX:
+            del self._later[event]
+            return False
+        return True

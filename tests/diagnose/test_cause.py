@@ -1,0 +1,66 @@
+"""What made the difference: the necessary orders, and the share of random schedules in which they alone lead there."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from ksmactors.campaign.corpus import show, subject_of
+from ksmactors.diagnose.cause import SCHEDULES, Cause, Sentence, what_made_the_difference
+from ksmactors.diagnose.orders import Enforcing, Event, Events, Order
+from ksmactors.history.cases import CASES
+from ksmactors.interleave.schedule_string import decode
+from ksmactors.run.outcome import Verdict
+from ksmactors.run.run_schedule import run_schedule
+
+
+def cause_of(name: str) -> Cause | None:
+    """What made the difference in the directed schedule of a case."""
+    case = CASES[name]
+    schedule = decode(trio.run(show, case).outcome.schedule)
+    return trio.run(what_made_the_difference, subject_of(case), 0, schedule)
+
+
+def test_orders_that_are_the_whole_cause() -> None:
+    """One order leads to the finding in every random schedule, and without it none does."""
+    cause = cause_of("S3b")
+    assert cause is not None
+    assert cause.whole
+    assert (cause.failed, cause.by_chance, len(cause.orders)) == (SCHEDULES, 0, 1)
+    assert cause.passing == cause.departures
+    assert f"enforced alone in {SCHEDULES} random schedules: {SCHEDULES} fail (without them: 0)" in cause.lines()[-1]
+
+
+def test_the_same_twice() -> None:
+    """The inquiry has no draws but those of its seeds."""
+    assert cause_of("S3b") == cause_of("S3b")
+
+
+def test_a_schedule_that_finds_nothing_has_no_cause() -> None:
+    """There is nothing to explain on the kernel without the defect."""
+    case = CASES["S3b"]
+    outcome = trio.run(partial(show, case, fixed=True)).outcome
+    assert outcome.verdict is Verdict.OK
+    assert trio.run(what_made_the_difference, subject_of(case, fixed=True), 0, decode(outcome.schedule)) is None
+
+
+def test_an_order_that_cannot_be_kept_is_given_up() -> None:
+    """An event that waits for one that never comes happens all the same, and the schedule ends."""
+    subject = subject_of(CASES["S3b"], fixed=True)
+    first = Events()
+    trio.run(partial(run_schedule, subject, 0, "enforcing", deciding=Enforcing((), first), observing=first))
+    never = Event("nobody", "reads nothing", 1)
+    orders = [Order(never, Event(actor, doing, 1)) for actor, doing in first.counts]
+    second = Events()
+    deciding = Enforcing(orders, second)
+    outcome = trio.run(partial(run_schedule, subject, 0, "enforcing", deciding=deciding, observing=second))
+    assert outcome.verdict is Verdict.OK
+    assert not any(second.happened(order.before) for order in orders)
+
+
+def test_a_share_below_one_says_so() -> None:
+    """Less than all is not the whole cause, and the reader is told."""
+    order = Sentence("a reads x", "b writes x")
+    assert "something is missing" in Cause((order,), SCHEDULES - 1, SCHEDULES, 0, 1, 1).lines()[-1]
+    assert "something is missing" not in Cause((order,), SCHEDULES, SCHEDULES, 0, 1, 1).lines()[-1]
