@@ -78,7 +78,7 @@ def origins(group: str) -> dict[str, str]:
 
 def _watcher(plugin: plugins.Plugin) -> None:
     if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
-        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is no subclass of ksmactors.watch.base.Watcher")
+        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is not a subclass of ksmactors.watch.base.Watcher")
     missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
     if missing:
         raise UsageError(f"watcher {plugin.name}: {plugin.value.__qualname__} has no {' and no '.join(missing)}")

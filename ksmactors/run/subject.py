@@ -87,7 +87,7 @@ def make_subject(
     _check_texts([*([name] if isinstance(name, str) else []), *given, *map(str, given.values()), *with_])
     if isinstance(name, type):
         if not issubclass(name, Program):
-            raise UsageError(f"workload {name.__qualname__}: the class is no subclass of ksmactors.workload.Workload")
+            raise UsageError(f"workload {name.__qualname__}: it is not a subclass of ksmactors.workload.Workload")
         workload, name = name(**given), f"{name.__module__}:{name.__qualname__}"
     else:
         name = plugins.absolute(name)

@@ -38,7 +38,7 @@ class Right(Model):
                 table.mark("second")
             await mutex.unlock()
 
-        await table.meet({f"worker/{n}": worker() for n in range(self.workers)})
+        await table.concurrent({f"worker/{n}": worker() for n in range(self.workers)})
         table.check(count.value == self.workers, "lost", "")
 
 
@@ -57,7 +57,7 @@ class Remembers(Model):
             for variable in variables:
                 await variable.write(1)
 
-        await table.meet({"a": write(), "b": write()})
+        await table.concurrent({"a": write(), "b": write()})
 
 
 class Interrupted(Reorder3):
@@ -130,7 +130,7 @@ class Endless(Model):
 
         if self.alone:
             await forever()
-        await table.meet({"one": forever(), "two": forever()})
+        await table.concurrent({"one": forever(), "two": forever()})
 
 
 @pytest.mark.parametrize("alone", [False, True])

@@ -253,7 +253,7 @@ def test_a_difference_is_reported_with_its_files(
 
     async def wrong(scenario: Scenario, setting: Setting) -> Transcript:
         if setting.walking and kind == "finding":
-            return Transcript(scenario, (), failure=Finding("deadlock", "deadlock", "f", "nobody can move"))
+            return Transcript(scenario, (), failure=Finding("deadlock", "deadlock", "f", "no actor can run"))
         return Transcript(scenario, ("> proc A", "= ok" if setting.walking else "= no"))
 
     monkeypatch.setattr(conform_sides, "perform", wrong)

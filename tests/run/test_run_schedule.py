@@ -151,7 +151,7 @@ class Crowd(Model):
 
     async def run(self, table: Table) -> None:
         count = table.variable("count", 0)
-        await table.meet({f"one/{number}": count.write(number) for number in range(70)})
+        await table.concurrent({f"one/{number}": count.write(number) for number in range(70)})
 
 
 def test_more_actors_than_bits() -> None:

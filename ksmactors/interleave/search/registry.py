@@ -9,4 +9,4 @@ from ksmactors.interleave.search.bounded import Bounded
 from ksmactors.interleave.search.dpor import Dpor
 
 SEARCHES: Final[dict[str, type[Search]]] = {cls.name: cls for cls in (Dpor, Bounded)}
-"""Every search that can be asked for by name."""
+"""Every search that can be selected by name."""

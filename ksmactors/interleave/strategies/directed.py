@@ -1,11 +1,10 @@
-"""Directed schedules: a script says who goes how far, one actor after the other.
+"""Directed schedules: a script says how far each actor runs, one after the other.
 
-A script is a sequence of steps `ACTOR > PLACE`: the actor has the turn until it is about to do the operation that the
-place names (or until it is `blocked`, or at its `end`). `PLACE x2` means the second time it comes there; `of NAME`
-after the place demands that the object of the operation has NAME in its name. An actor that is not there yet, or is
-blocked for a while, is waited for: meanwhile those move in the default order whom no step has told to stop. After the
-last step the default order holds: the actor that has the turn goes on, and when it cannot, the lowest-numbered ready
-one.
+A script is a sequence of steps `ACTOR > PLACE`: the actor has the turn until its next operation is the one that the
+place names (or until it is `blocked`, or at its `end`). `PLACE x2` is the second arrival there; `of NAME` after the
+place demands that the object of the operation has NAME in its name. If the actor does not exist yet, or is blocked for
+a while, the script waits: meanwhile the actors that no step has stopped run in the default order. After the last step
+the default order holds: the actor with the turn continues, and when it cannot, the lowest-numbered ready one runs.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ BLOCKED: Final = "blocked"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A place in the code: an actor is about to do an operation of this kind on this field of an object of this class
-    while it is inside of a function. What is None or empty does not matter."""
+    """A place in the code: the next operation has this kind, on this field of an object of this class, inside this
+    function. Fields that are None or empty match anything."""
 
     kind: int | None = None
     cls: type | None = None
@@ -37,7 +36,7 @@ class Checkpoint:
     inside: str = ""
 
     def reached(self, op: Operation, functions: Sequence[str]) -> bool:
-        """Whether an actor that is in these functions and has declared `op` is there."""
+        """Whether an actor with these functions on its stack and the next operation `op` is there."""
         return (
             (self.kind is None or op[0] == self.kind)
             and (self.cls is None or isinstance(op[1], self.cls))
@@ -61,10 +60,10 @@ _STEP: Final = re.compile(r"\s*(\S+)\s*>\s*(\S+?)(?:\s+of\s+(.+?))?(?:\s+x([0-9]
 
 
 def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -> list[Step]:
-    """The steps that texts stand for.
+    """Parse the steps of a script.
 
     Raises:
-        UsageError: one is no step, or names a place that does not exist; the message lists what there is.
+        UsageError: one is no step, or names a place that does not exist; the message lists those that do.
     """
     steps = []
     for text in script:
@@ -82,7 +81,7 @@ class Directed(Strategy):
     """Follows a script. `left` has the steps that were not reached when the schedule ended."""
 
     name: ClassVar[str] = "directed"
-    summary: ClassVar[str] = "a script says who goes how far"
+    summary: ClassVar[str] = "a script says how far each actor runs"
     fair = False
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -96,7 +95,7 @@ class Directed(Strategy):
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if not any(actor.name == step.actor for step in self._steps for actor in ready):
-            return self._default(ready, current)  # the scene is being set, or is over
+            return self._default(ready, current)  # set-up, or the script is over
         while self.left:
             step = self.left[0]
             actor = self._named(step.actor)
@@ -116,7 +115,7 @@ class Directed(Strategy):
         return next((actor for actor in self.stage.actors if actor.name == name), None)
 
     def _there(self, step: Step, actor: Actor, current: Actor | None) -> bool:
-        if step.to == BLOCKED:  # it was told to go, and has lost the turn: it was blocked when nobody could be asked
+        if step.to == BLOCKED:  # it had the turn and lost it: it blocked where no choice was possible
             return self._going == actor.name and current is not actor
         if step.place is None or current is not actor or not step.place.reached(actor.op, running_functions()):
             return False
@@ -126,7 +125,7 @@ class Directed(Strategy):
         return self._met == step.times
 
     def _done(self, step: Step, actor: Actor) -> bool:
-        """Whether an actor that cannot move has come as far as it should: it is blocked, or has ended."""
+        """Whether an actor that cannot run has come as far as it should: it is blocked, or has ended."""
         spinning = actor.op[0] == YIELD and actor.op is not DONE
         return not spinning and step.to == (END if actor.waiting_on is None else BLOCKED)
 
