@@ -1,4 +1,4 @@
-"""Eraser: for each shared field there is a lock that everybody holds who touches it."""
+"""Eraser: each shared field has a lock that every actor holds while it accesses the field."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ksmactors.watch.marked_accesses import MARKED, may_be_unlocked
 NO_LOCKS: Final[frozenset[object]] = frozenset()
 
 PAGE_LOCK: Final = "the lock of the node's page"
-"""Stands for a lock that is another one after each migration."""
+"""Stands for the lock of the node's page, which is another one after each migration."""
 
 
 EXEMPT: Final[dict[tuple[object, str], str]] = {
-    ("vmas", "exit_mmap"): "the last user has gone: ksmd, which may come still, sees mm_users 0 under mmap_sem",
+    ("vmas", "exit_mmap"): "the last user has gone: ksmd may still come, but sees mm_users 0 under mmap_sem",
 }
 """By (field, function): accesses that need no lock, since nobody else is there any more."""
 
@@ -32,7 +32,7 @@ EXEMPT: Final[dict[tuple[object, str], str]] = {
 EITHER_LOCK: Final[dict[str, str]] = {
     "flag": "rmap_items on an hlist are walked under the page lock",
     "anon_vma": "as flag",
-    "head": "as flag; a node's tells where it is linked, and migration asks",
+    "head": "as flag; a node's says where it is linked, and migration reads it",
     "nid": "as head, of a node",
 }
 """Declared fields that are written under two locks and read under either, which no single lock tells, with the reader
@@ -40,10 +40,10 @@ that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit a
 
 
 class Field:
-    """What is known of one field.
+    """State of one field.
 
-    `owner` is the number of the one actor that has touched it so far, -1 once there were two. Then `common` are the
-    locks that all have held since, and `written` says whether it was written since. `last` tells of the access before.
+    `owner` is the number of the only actor that has touched it so far, -1 once there were two. Then `common` are the
+    locks that all have held since, and `written` says whether it was written since. `last` is the access before.
     """
 
     __slots__ = ("common", "last", "owner", "written")
@@ -58,26 +58,26 @@ class Field:
 class Lockset(Watcher, Observer):
     """For each field that two actors touch and one writes, there is a lock that all of them hold when they do.
 
-    A field is its first actor's alone until a second one touches it: who sets something up needs no lock. From then on
-    the set of locks that every access has held can only shrink; a reader's hold of a read-write lock counts for reads.
-    When it is empty and the field is written, nothing but luck keeps the accesses apart. This finds a forgotten lock in
-    any schedule in which the field is touched at all, where `happens_before` may be blind because another lock came in
-    between; in turn it knows nothing of an order that is made without locks. So the fields with a discipline of their
-    own have it here: a frame starts anew when it is freed; the hlist of a stable node is protected by the lock of the
-    page it names *now*, held with the old frame's before a migration and the new one's after (SN5); trees,
-    migrate_nodes and what declares itself (`ksm.declared`) belong to ksm_thread_mutex, or to whoever takes memory
-    offline while the OFFLINE bit is set (SN3), but for what has two locks and a reader of either (`EITHER_LOCK`).
-    Accesses that are no plain ones (`marked.MARKED`) are not looked at.
+    A field belongs to its first actor until a second one touches it, so initialisation needs no lock. From then on the
+    set of locks that every access has held can only shrink; a reader's hold of a read-write lock counts for reads. When
+    it is empty and the field is written, no lock keeps the accesses apart. This detects a missing lock in any schedule
+    in which the field is touched at all, where `happens_before` may miss it because another lock came in between. In
+    turn it ignores order that is made without locks. So fields with a discipline of their own are handled here: a frame
+    starts anew when it is freed; the hlist of a stable node is protected by the lock of the page it names *now*, held
+    with the old frame's before a migration and the new one's after (SN5); trees, migrate_nodes and instrumented fields
+    (`ksm.instrumented`) belong to ksm_thread_mutex, or to the actor that takes memory offline while the OFFLINE bit is
+    set (SN3), except those with two locks and readers of either (`EITHER_LOCK`). Marked accesses
+    (`marked_accesses.MARKED`) are not checked.
     """
 
     name: ClassVar[str] = "lockset"
-    summary: ClassVar[str] = "each shared field has a lock that everybody holds who touches it"
+    summary: ClassVar[str] = "each shared field has a lock that every actor holds while it accesses the field"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._fields: dict[object, dict[object, Field]] = {}
         self._shared: dict[int, list[object]] = {}
-        """By number of the actor, the locks that it holds together with other readers."""
+        """The locks that each actor holds together with other readers, by its number."""
         machine.trace.listen(ev.FREE_PAGE, self._freed)
         machine.conductor.observe(self)
         machine.kernel.declare_fields()
@@ -117,7 +117,7 @@ class Lockset(Watcher, Observer):
         known.last = (number, actor.place, actor.step)
 
     def _held(self, actor: Actor, kind: int, obj: object) -> frozenset[object]:
-        """The locks that protect an access, with the stand-ins for those that are not always the same."""
+        """Return the locks that protect an access, with stand-ins for those that change."""
         held = set(actor.locks)
         if kind == WRITE:
             held.difference_update(self._shared.get(actor.number, ()))

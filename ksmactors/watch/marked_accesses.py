@@ -1,9 +1,8 @@
-"""Which accesses to shared fields are meant to race, and which operations order others.
+"""Marked accesses (LKMM and KCSAN): intentional races, and the order that operations create.
 
-What the kernel does with READ_ONCE (ACCESS_ONCE in v3.9), with atomics and flag bits, or under a lock that is not
-emulated, has a name here: the name of the operation that passes the point. Everything else is a plain access, and two
-plain accesses that nothing orders are a race. An entry says why it may be here, since an entry too many makes the
-detectors blind.
+This lists the operations that the kernel does with READ_ONCE (ACCESS_ONCE in v3.9), with atomics and flag bits, or
+under a lock that is not emulated, by the name of the operation that passes the point. Every other access is plain, and
+two unordered plain accesses are a race. Each entry gives its reason, since an entry too many hides races.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Final
 
 
 class Order(Enum):
-    """What an access does besides not being a race: nothing, or it hands over what its actor has done before, or takes
-    what was handed over at this field, or both."""
+    """The order that a marked access creates: none; release of what its actor has done before; acquire of what was
+    released at this field; or both."""
 
     NONE = 0
     RELEASE = 1
@@ -26,14 +25,14 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
     # -- struct page
     "get": (Order.NONE, "get_page is an atomic increment that orders nothing"),
     "get_unless_zero": (Order.ACQUIRE, "a conditional atomic is a full barrier: after put and unfreeze"),
-    "put": (Order.RELEASE, "put_page_testzero is a full barrier: who drops the last one comes after all others"),
-    "count": (Order.NONE, "page_count is an instant's reading; migration knows that it can be wrong at once (C1)"),
+    "put": (Order.RELEASE, "put_page_testzero is a full barrier: the last put comes after all others"),
+    "count": (Order.NONE, "page_count is a snapshot; migration allows for a stale value (C1)"),
     "freeze": (Order.BOTH, "a compare-and-swap under tree_lock"),
-    "unfreeze": (Order.RELEASE, "smp_mb before the store: who gets a reference sees the page as it was left"),
+    "unfreeze": (Order.RELEASE, "smp_mb before the store: a later reference sees the page as it was before"),
     "free_frozen": (Order.RELEASE, "the frame goes back to the allocator"),
     "read_mapping": (Order.NONE, "ACCESS_ONCE of the keyhole reader: GK3, GK5 and GK6"),
-    "page_stable_node": (Order.NONE, "ksmd's unlocked look; what it finds is looked up again through the keyhole"),
-    "set_mapping": (Order.NONE, "the other side of these looks: W0, W5 and W8 under the page lock"),
+    "page_stable_node": (Order.NONE, "ksmd's unlocked read; the result is looked up again through the keyhole"),
+    "set_mapping": (Order.NONE, "the writes for these reads: W0, W5 and W8 under the page lock"),
     "in_swap_cache": (Order.NONE, "PageSwapCache tests one bit: the spin at GK4"),
     "clear_page_swap_cache": (Order.NONE, "W6 clears one bit, after the write barrier W4"),
     "remove_mapping": (Order.NONE, "clears the bit inside the freeze, under tree_lock"),
@@ -53,8 +52,8 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
         Order.NONE,
         "as user_read; what ksmd's memcmp saw of it is compared again after the write-protection",
     ),
-    "device_write": (Order.NONE, "DMA: as user_write, and whoever write-protects a page asks for references first"),
-    "device_read": (Order.NONE, "DMA: the device sees what is there"),
+    "device_write": (Order.NONE, "DMA: as user_write; write protection checks for references first"),
+    "device_read": (Order.NONE, "DMA: the device reads the current content"),
     "handle_mm_fault": (Order.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
     # -- swap slots and allocation
     "swap_duplicate": (Order.BOTH, "swap_lock"),
@@ -68,19 +67,19 @@ MARKED: Final[dict[str, tuple[Order, str]]] = {
     "read_kpfn": (Order.ACQUIRE, "GK1 with its data dependency (GK2), and the re-read after the read barrier (GK7)"),
     "write_kpfn": (Order.RELEASE, "W3: the copy is visible before it (SetPageUptodate has a write barrier)"),
     "read_ksm_run": (Order.NONE, "a plain read that is repeated under ksm_thread_mutex"),
-    "write_ksm_run": (Order.NONE, "under ksm_thread_mutex; readers without it look again"),
-    "mm_list_empty": (Order.NONE, "list_empty before anything is locked: it may be wrong, and the next look is not"),
+    "write_ksm_run": (Order.NONE, "under ksm_thread_mutex; readers without it check again"),
+    "mm_list_empty": (Order.NONE, "list_empty before anything is locked: it may be wrong; the next check is not"),
     "knob_store": (Order.NONE, "a store of one word; ksmd takes whatever it reads"),
-    # -- what is no part of the kernel
+    # -- outside the kernel
     "send": (Order.RELEASE, "a request reaches its actor with all that was done before"),
-    "receive": (Order.ACQUIRE, "the other side of send"),
+    "receive": (Order.ACQUIRE, "acquires what send released"),
 }
 """By the name of the operation: what it orders, and why it is no plain access."""
 
 UNLOCKED: Final[dict[tuple[str, str], str]] = {
     ("sysfs_show", "*"): "reading a file of sysfs takes no lock: each value is one word, and old as soon as it is read",
     ("pages_volatile", "*"): "as sysfs_show, of several words: the kernel shows a negative number as 0 for that reason",
-    ("ksm_migrate_page", "nid"): "the event says in which tree the node is; the kernel does not ask that there",
+    ("ksm_migrate_page", "nid"): "only the event reads the node's tree here; the kernel does not",
 }
 """By function and field ("*": any): accesses to declared fields of mm/ksm.c that take no lock, and why."""
 
@@ -89,5 +88,5 @@ _UNLOCKED_PLACES = frozenset(place for place, _ in UNLOCKED)
 
 
 def may_be_unlocked(place: str, field: object) -> bool:
-    """Whether a function may use a declared field without any lock."""
+    """Whether a function may use an instrumented field without any lock."""
     return place in _UNLOCKED_PLACES and ((place, field) in UNLOCKED or (place, "*") in UNLOCKED)
