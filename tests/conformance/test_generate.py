@@ -213,7 +213,7 @@ async def test_a_live_kernel_has_a_second_try() -> None:
     agreed = await compare(scenario, live, emulated)
     assert (agreed.verdict, agreed.diff, said) == ("same", (), ["= counters shared=1"])
     odd = "'-= counters shared=1'"
-    assert agreed.note == f"was performed twice: it differed once, beginning with {odd}, and then did not"
+    assert agreed.note == f"was run twice: it differed once, beginning with {odd}, and then did not"
 
 
 async def test_a_crash_keeps_its_scenario(tmp_path: Path) -> None:
