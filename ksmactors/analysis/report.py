@@ -1,4 +1,4 @@
-"""What a log says, gathered: as one JSON object, and as tables for the terminal."""
+"""The report on logs: as one JSON object, and as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answers to all questions. Its fields are the keys of `analyze --json`."""
+    """The answers to all queries. Its fields are the keys of `analyze --json`."""
 
     events: int
     logs: list[LogFile]
@@ -43,7 +43,7 @@ class Report:
 
     @classmethod
     def of(cls, logs: Logs) -> Self:
-        """Ask everything."""
+        """Run all queries."""
         return cls(
             logs.events, logs.files, logs.losses, ask.runs(logs), ask.findings(logs), ask.races(logs),
             ask.race_places(logs), ask.race_pairs(logs), ask.lock_kinds(logs), ask.contention(logs),
@@ -52,7 +52,7 @@ class Report:
 
 
 def show(report: Report, console: Console, *, quiet: bool = False) -> None:
-    """Print a report as tables; a question without an answer is left out. `quiet`: only what was found."""
+    """Print a report as tables; empty answers are left out. `quiet`: only the findings."""
     if quiet:
         if report.findings:
             _findings(report.findings, console)
@@ -117,7 +117,7 @@ def _runs(runs: Sequence[ask.Run], console: Console) -> None:
          ", ".join(f"{verdict} {count}" for verdict, count in run.verdicts.items()))
         for run in runs
     ]  # fmt: skip
-    first = 1 if logs == 1 else 0  # with a single log there is no need to say which
+    first = 1 if logs == 1 else 0  # a single log needs no name
     _table(console, "Runs", columns[first:], [row[first:] for row in rows])
 
 
@@ -147,7 +147,7 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Co
 
 
 def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:
-    """Print the lives of pages as their log lines."""
+    """Print the histories of pages as their log lines."""
     from ksmactors.events.terminal import PersonForm
 
     form = PersonForm(color=color)
@@ -192,7 +192,8 @@ def _table(
 
 
 def _print_columns(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table without rich, which takes seconds for thousands of cells; columns are as wide as their widest cell."""
+    """Print a table without rich, which takes seconds for thousands of cells; columns are as wide as their widest
+    cell."""
     cells = [["-" if value is None else escaped(str(value)) for value in row] for row in rows]
     lines = [[escaped(column) for column in columns], *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
