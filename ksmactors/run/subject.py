@@ -1,4 +1,4 @@
-"""What is run, without the choices: workload and parameters, machine, kernel, watchers."""
+"""What is run, apart from the choices: workload and parameters, machine, kernel, watchers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DEFAULT_NODES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is run. Made by `subject`, which checks everything in it; serves any number of schedules.
+    """What is run. Made by `make_subject`, which checks all of it; serves any number of schedules.
 
-    `name` is the workload as the user named it and `params` what was given for it, as text, so that a schedule
-    string can name both: files in them are named from any folder. `sources` are the files that all this is made of.
+    `name` is the workload as the user named it and `params` its parameters as text, so that a schedule string can hold
+    both; paths in them are absolute. `sources` are the files of its code and parameters.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Subject:
     sources: tuple[Source, ...] = ()
 
     def header(self) -> dict[str, Any]:
-        """What a schedule string must say so that `from_header` makes the same subject."""
+        """Return what a schedule string needs so that `subject_from_header` makes the same subject."""
         faults = {"inject": describe_injection(dict(self.inject))} if self.inject else {}
         return faults | {
             "workload": self.name,
@@ -71,7 +71,7 @@ def make_subject(
     max_steps: int | None = None,
     inject: str = "",
 ) -> Subject:
-    """Check what is to be run and load it.
+    """Check and load what is to be run.
 
     Args:
         name: a workload as the command line takes it, or its class.
@@ -114,14 +114,14 @@ def make_subject(
 
 
 def _check_texts(texts: Iterable[str]) -> None:
-    """Refuse what a schedule string could not name again."""
+    """Refuse texts that a schedule string could not hold."""
     for text in texts:
         if not is_text(text):
             raise UsageError(f"{text[:80]!r}: a name, path or value must be UTF-8 without NUL, and not too long")
 
 
 def subject_from_header(header: Header) -> Subject:
-    """The subject that a schedule string names. It loads the code that is named there: see `trust.settle`.
+    """Return the subject that a schedule string names. This loads the code named there: see `trust.settle`.
 
     Raises:
         UsageError: something that it names does not exist here.
@@ -133,8 +133,8 @@ def subject_from_header(header: Header) -> Subject:
 
 
 def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the watchers that `--watch` stands for: `none`, or a list, in which `all` are those that come with
-    ksmactors."""
+    """Return the names of the watchers that `--watch` selects: `none`, or a list, in which `all` are the built-in
+    ones."""
     if watch == "none":
         return ()
     names = [name.strip() for name in watch.split(",")] if isinstance(watch, str) else list(watch)
@@ -151,7 +151,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def split_params(texts: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a mapping; UsageError if one is no such thing."""
+    """Parse `KEY=VALUE` texts; UsageError if one has another form."""
     given = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -162,9 +162,9 @@ def split_params(texts: Iterable[str]) -> dict[str, str]:
 
 
 def deal_params(names: Sequence[str], given: Mapping[str, str]) -> list[dict[str, str]]:
-    """For each of several workloads, what was given for it: a parameter goes to all workloads that have it.
+    """Return the parameters of each of several workloads: a parameter goes to all workloads that have it.
 
-    UsageError if none has it; a single workload says itself which it has.
+    UsageError if none has it; a single workload checks its own parameters.
     """
     known = [set(parameters_of(plugins.load_workload(name))) for name in names]
     for key in given:

@@ -131,7 +131,7 @@ async def test_a_long_way_alone_is_replayed_whole() -> None:
 
 def test_a_schedule_that_does_not_say_what_it_is_of() -> None:
     """A schedule string without workload or seed is refused as such."""
-    with pytest.raises(ScheduleFormatError, match="does not say"):
+    with pytest.raises(ScheduleFormatError, match="has no"):
         recorded(encode(Schedule({"seed": 1}, [], [])))
 
 
