@@ -60,10 +60,10 @@ class Budget:
 
 
 def make_search(algorithm: str | None, preemptions: int | None) -> Search:
-    """The search of that name; with a bound on preemptions, the bounded one unless it is named.
+    """Return the search of that name; with a bound on preemptions, `bounded` by default.
 
     Raises:
-        UsageError: there is none, or it knows no bound.
+        UsageError: there is no such search, or it has no bound.
     """
     name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.Bounded.name)
     if name not in SEARCHES:
@@ -72,7 +72,7 @@ def make_search(algorithm: str | None, preemptions: int | None) -> Search:
         return SEARCHES[name]()
     if name != bounded.Bounded.name:
         raise UsageError(
-            f"--preemptions {preemptions}: the algorithm {name} knows no bound, which would break its argument; "
+            f"--preemptions {preemptions}: the algorithm {name} has no bound, since its proof would not hold; "
             "leave one of the two out"
         )
     return bounded.Bounded(preemptions=preemptions)

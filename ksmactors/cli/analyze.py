@@ -49,24 +49,24 @@ def analyze(
     quiet: bool,
     color: str,
 ) -> int:
-    """Say what logs say: races, contention, findings, trees for each node, actors.
+    """Summarize logs: races, contention, findings, trees for each node, actors.
 
-    A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd; `-` is standard input. What
-    cannot be read of it is said on standard error, and the rest is analyzed. The exit status is 1 if a log has a
-    finding, whatever is asked of it; else 2 if a log has no event that can be read, such as an empty one.
+    A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd; `-` is standard input. Parts
+    that cannot be read are reported on standard error, and the rest is analyzed. The exit status is 1 if a log has a
+    finding, with any option; else 2 if a log has no readable event, such as an empty one.
 
     Columns of `events` that are always there: event, run, seed, schedule, step, now, actor, cpu, node, level; the
     others are those that `list events` shows, and NULL where an event has none. A query cannot reach files or the
     network unless --sql-unsafe allows it.
     """
     if sql is not None and page is not None:
-        raise UsageError("--sql and --page are two questions: ask one at a time")
+        raise UsageError("--sql and --page exclude each other: give one of them")
     if sql is not None and not sql.strip():
         raise UsageError("--sql: the query is empty")
     if unsafe and sql is None:
-        raise UsageError("--sql-unsafe says what a query may do: give --sql too")
+        raise UsageError("--sql-unsafe needs --sql")
     if schedule is not None and page is None:
-        raise UsageError("--schedule says in which schedule --page looks: give --page too")
+        raise UsageError("--schedule needs --page")
     from ksmactors.analysis.store import Logs
 
     interruption.work_begins()

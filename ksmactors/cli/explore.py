@@ -43,9 +43,9 @@ from ksmactors.run.subject import make_subject, split_params
     default=MAX_SCHEDULES,
     show_default=True,
     metavar="N",
-    help="Give up after so many schedules.",
+    help="Give up after N schedules.",
 )
-@click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after so long.")
+@click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after S seconds.")
 @click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
 @click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
 @subject_options

@@ -43,7 +43,7 @@ _SUBJECT: Final = (
     ),
     click.option("--nodes", type=click.IntRange(1, 64), default=2, show_default=True, help="NUMA nodes."),
     click.option("--kernel", default="series", show_default=True, help="The kernel that is emulated."),
-    click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable."),
+    click.option("--without", multiple=True, metavar="NAME", help="Leave out a variant of the kernel. Repeatable."),
     click.option(
         "--with", "with_", multiple=True, metavar="NAME",
         help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
@@ -55,17 +55,17 @@ _SUBJECT: Final = (
     ),
     click.option(
         "--max-steps", type=click.IntRange(1, (1 << 63) - 1), default=None, metavar="N",
-        help="Give a schedule up after so many steps.",
+        help="Give up a schedule after N steps.",
     ),
     click.option("--inject", default="", metavar="KIND[=A/B],...|all", help=_INJECT),
 )  # fmt: skip
 
 _OUTPUT: Final = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("-q", "--quiet", is_flag=True, help="Only what was asked for and what went wrong."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
     click.option(
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
-        help="Colour; NO_COLOR is heeded.",
+        help="Colour; NO_COLOR is honoured.",
     ),
 )  # fmt: skip
 
@@ -103,11 +103,11 @@ def out_option(command: Command) -> Command:
 
 
 def strategy_option(default: str) -> Callable[[Command], Command]:
-    """Who decides who moves."""
+    """The strategy of a command."""
     return click.option(
         "--strategy", default=default, show_default=True, metavar="NAME[:K=V,...]",
-        help="Who decides who moves; see `list strategies`. NAME may also be path/to/file.py:Class or "
-        "package.module:Class.",
+        help="The strategy that chooses the next actor; see `list strategies`. NAME may also be "
+        "path/to/file.py:Class or package.module:Class.",
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ class MlockKept(Watcher):
         elif not pte.frame.mlocked:
             raise self.finding(
                 "copy_not_locked",
-                f"{mm.name} has locked {address:#x}, but the copy that it gets, pfn {pte.frame.pfn}, is not Mlocked",
+                f"{mm.name} has locked {address:#x}, but its copy, pfn {pte.frame.pfn}, is not Mlocked",
                 about=(before.frame, pte.frame),
                 names=(("place", mm.number, address),),
             )
@@ -99,9 +99,9 @@ class MlockKept(Watcher):
         vma = one.mm.vma_at(one.address)
         if vma is None or not vma.locked or (one.marked and one.unmarked):
             return
-        kind, wrong = "old_page_kept", f"pfn {one.page.pfn}, which was there, is Mlocked as before"
+        kind, wrong = "old_page_kept", f"the replaced page, pfn {one.page.pfn}, is still Mlocked"
         if not one.marked:
-            kind, wrong = "not_handed_over", f"pfn {one.kpage.pfn}, which took the place of a locked page, is not"
+            kind, wrong = "not_handed_over", f"pfn {one.kpage.pfn}, which replaced a locked page, is not Mlocked"
         raise self.finding(
             kind,
             f"{one.mm.name} has locked {one.address:#x}, but {wrong}",

@@ -282,7 +282,7 @@ def _with_mask(text: str, place: int) -> str:
         (lambda text: text.replace('"path":[[', '"path":[["x",'), "makes no sense"),
         (lambda text: text.replace('"again":', '"gain":'), "makes no sense"),
         (lambda text: text.replace('"write ', '"read '), r"does not fit: after the same 0 choices it has .*\(read "),
-        (lambda text: _with_mask(text, 5), "does not fit: .* it has actors asleep that there are not"),
+        (lambda text: _with_mask(text, 5), "does not fit: .* it has a sleep set of actors that do not exist"),
         (lambda text: _with_mask(text, 7), "makes no sense"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_workload_that_is_not_deterministic(algorithm: str) -> None:
 
 def test_what_does_not_go_together() -> None:
     """DPOR with a bound, and an algorithm that there is not, are usage errors that say what there is."""
-    with pytest.raises(UsageError, match="knows no bound"):
+    with pytest.raises(UsageError, match="has no bound"):
         make_search("dpor", 2)
     with pytest.raises(UsageError, match="there are: dpor, bounded"):
         make_search("magic", None)
