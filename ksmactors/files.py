@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO, Final
@@ -90,13 +92,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: it could not be written; then the old file is as it was.
     """
-    temporary = _temporary(path, data)
-    try:
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink()
-        raise
-    _flush_directory(path.parent)
+    with replacing(path, force=True) as file:
+        file.write(data)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -143,6 +140,18 @@ def _read(file: BinaryIO, path: str | os.PathLike[str], limit: int, what: str) -
         raise UsageError(f"{what} {os.fspath(path)}: cannot be read ({_reason(error)})") from None
 
 
+def _name(temporary: Path, path: Path) -> None:
+    """Give a file a name that must not exist yet."""
+    try:
+        os.link(temporary, path, follow_symlinks=False)  # unlike a rename, this replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, such as FAT
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
+
+
 def _write_exclusively(path: Path, data: bytes) -> None:
     """Write a new file under its own name; nothing is left of it if that fails."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -181,3 +190,31 @@ def _flush_directory(directory: Path) -> None:
 
 def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+@contextmanager
+def replacing(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+    """Write a file piece by piece, beside its place; it is put there, whole, when the block ends without an error.
+
+    Args:
+        path: the file.
+        force: whether it may replace one of that name.
+
+    Raises:
+        FileExistsError: there is one of that name by then, and it may not.
+        OSError: it could not be written; then nothing is left of it, and an old one is as it was.
+    """
+    fd, name = mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(fd)
+        if force:
+            temporary.replace(path)
+        else:
+            _name(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_directory(path.parent)

@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
+from ksmactors.call_stack import is_kernels
 from ksmactors.errors import KsmActorsError, UsageError, WorkloadCrashed
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
@@ -116,14 +116,14 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
         frame = innermost(error)
         if frame.f_code.co_filename.startswith(_EMULATOR):
             raise
-        who = "a variant" if _is_kernels(frame) else f"workload {name}"
+        who = "a variant" if is_kernels(frame) else f"workload {name}"
         raise WorkloadCrashed(f"{who} raised {type(error).__name__}: {error} ({place or _place(error)})") from error
 
 
 def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
     """What is told of an exception that a function of somebody else's variant has raised; None: it was not that."""
     frame = innermost(error)
-    if not _is_kernels(frame) or frame.f_code.co_filename.startswith(OURS):
+    if not is_kernels(frame) or frame.f_code.co_filename.startswith(OURS):
         return None
     return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({author_place(error)})")
 
@@ -132,7 +132,3 @@ def _place(error: BaseException) -> str:
     """Where an exception was raised that no author's line led to."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     return f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_name}"
-
-
-def _is_kernels(frame: FrameType) -> bool:
-    return hasattr(frame.f_locals.get("self"), "kernel_name")

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 import ksmactors
+from ksmactors.ksm.kernel import Ksm
+from ksmactors.ksm.shared import SharedState
+from ksmactors.mm.core import MmCore
+from ksmactors.mm.kernel import MmKernel
 
 ROOT = Path(ksmactors.__file__).parent
 
@@ -37,6 +41,7 @@ STOREYS = (
     ("files",),
     ("places",),
     ("errors",),
+    ("call_stack",),
     ("seams",),
     ("interruption",),
     ("escaping",),
@@ -154,6 +159,18 @@ def test_nothing_hangs_on_addresses_or_salt() -> None:
     assert calls == []
 
 
+def test_call_stacks_are_walked_in_one_place() -> None:
+    """No module goes from a frame to its caller, or along a coroutine that waits, but `call_stack`."""
+    walkers = {
+        name_of(path)
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr in {"f_back", "cr_await", "tb_next"}
+    }
+
+    assert walkers == {"call_stack.py"}
+
+
 def test_modules_are_short() -> None:
     """No module is longer than can be read in one sitting."""
     lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in modules()}
@@ -204,3 +221,62 @@ def test_no_circles() -> None:
     graph = import_graph()
     circular = {name for name in graph if name in reaches(graph, name)}
     assert circular == {f"ksmactors.mm.{name}" for name in MM_TYPES}
+
+
+BASES: dict[str, tuple[tuple[type, ...], type]] = {
+    "mm": (MmKernel.__bases__, MmCore),
+    "ksm": (Ksm.__bases__[:-1], SharedState),
+}
+"""The classes that make up the kernel, by folder, and what each of them builds on."""
+
+ACROSS = frozenset({("fault", "gup")})
+"""Modules beside each other of which one imports a constant or a plain function of the other."""
+
+
+def functions_of(cls: type) -> set[str]:
+    """The functions that a class defines itself, but for its constructor."""
+    return {name for name, value in vars(cls).items() if callable(value) and not name.startswith("__")}
+
+
+@pytest.mark.parametrize("folder", BASES)
+def test_the_files_of_the_kernel_stand_side_by_side(folder: str) -> None:
+    """Each class of the kernel builds on the shared state alone, and none overrides what another defines."""
+    siblings, base = BASES[folder]
+    assert [cls.__name__ for cls in siblings if cls.__bases__ != (base,)] == []
+    everything = [name for cls in siblings for name in functions_of(cls)]
+    assert sorted({name for name in everything if everything.count(name) > 1}) == []
+
+
+@pytest.mark.parametrize("folder", BASES)
+def test_the_files_of_the_kernel_import_no_other(folder: str) -> None:
+    """What one calls in another is declared: only `kernel` imports the classes."""
+    siblings = {cls.__module__.rpartition(".")[2] for cls in BASES[folder][0]}
+    graph = import_graph()
+    found = {
+        (name, target)
+        for name in siblings
+        for target in siblings
+        if f"ksmactors.{folder}.{target}" in graph[f"ksmactors.{folder}.{name}"]
+    }
+    assert found == {pair for pair in ACROSS if set(pair) <= siblings}
+
+
+@pytest.mark.parametrize("folder", BASES)
+def test_what_is_declared_crosses_files(folder: str) -> None:
+    """Each declared function is defined in one module of the folder, and called from another one of the kernel's."""
+    declared = {
+        node.name
+        for node in ast.walk(tree_of(ROOT / folder / "internal.py"))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__"
+    }
+    paths = {path: tree_of(path) for part in BASES for path in (ROOT / part).glob("*.py") if path.stem != "internal"}
+    home = {name: cls.__module__ for cls in BASES[folder][0] for name in functions_of(cls)}
+    assert declared - home.keys() == set()
+    called = {
+        node.attr
+        for path, tree in paths.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and home.get(node.attr) not in {None, ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)}
+    }
+    assert declared - called == set()

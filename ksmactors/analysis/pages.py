@@ -8,17 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from ksmactors.analysis.store import Logs
+from ksmactors.analysis.store import Line, Logs
 from ksmactors.errors import UsageError
-from ksmactors.events.catalogue import CATALOGUE
-from ksmactors.events.logs import ALWAYS
-
-Line: TypeAlias = dict[str, Any]
-"""An event as its log line has it, with the number of the line as `line`."""
-
-_FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
 
 _AFTERWARDS: Final = ("race.", "ksm_remove_", "stable_node.")
 """Events about a KSM page that may come after its frame is free: a stable node outlives its page."""
@@ -77,11 +70,10 @@ def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Lif
 
 
 def _lines(logs: Logs, file: str, numbers: list[int]) -> list[Line]:
-    answer = logs.sql(
-        "SELECT * FROM events WHERE file = ? AND line IN (SELECT unnest(?::BIGINT[])) ORDER BY line", file, numbers
-    )
-    rows = (dict(zip(answer.columns, row, strict=True)) for row in answer.rows)
-    return [{key: row[key] for key in ("line", *ALWAYS, *_FIELDS.get(row["event"], ()))} for row in rows]
+    condition = "file = ? AND line IN (SELECT unnest(?::BIGINT[])) ORDER BY line"
+    return [
+        {key: value for key, value in line.items() if key != "file"} for line in logs.lines(condition, file, numbers)
+    ]
 
 
 @dataclass(eq=False, slots=True)

@@ -30,11 +30,6 @@ class Run:
 def runs(logs: Logs) -> list[Run]:
     """Return the runs in the logs, with settings and verdicts."""
     rows = logs.rows("""
-        WITH schedules AS (
-            SELECT file, run, seed, schedule, min(line) AS line, max(workload) AS workload, max(kernel) AS kernel,
-                   max(nodes) AS nodes, max(strategy) AS strategy, coalesce(max(steps), max(step)) AS steps,
-                   coalesce(max(choices), 0) AS choices, coalesce(max(verdict), 'unfinished') AS verdict
-            FROM events GROUP BY file, run, seed, schedule)
         SELECT file, run, max(workload), max(kernel), max(nodes), max(strategy),
                count(*), sum(steps), sum(choices), histogram(verdict)
         FROM schedules GROUP BY file, run ORDER BY file, min(line)""")
@@ -117,20 +112,26 @@ def contention(logs: Logs) -> list[Contention]:
 
 @dataclass(frozen=True, slots=True)
 class LockKind:
-    """All locks of one kind (`mmap_sem`, `page lock`): waits, contended locks, waiting actors."""
+    """All locks of one kind (`mmap_sem`, `page lock`): waits, how many were fought for, by how many actors.
+
+    `waited` and `held` are sums in ns of virtual time, and None in a log without detail.
+    """
 
     kind: str
     waits: int
     locks: int
     waiters: int
+    waited: int | None = None
+    held: int | None = None
 
 
 def lock_kinds(logs: Logs) -> list[LockKind]:
-    """Return the contended kinds of locks; a kind is the lock's name without its instance."""
-    rows = logs.rows(r"""
-        SELECT regexp_replace(lock, ' of .*$| \d+$', '') AS kind, count(*) AS n, count(DISTINCT lock),
-               count(DISTINCT actor)
-        FROM events WHERE event = 'lock.wait' GROUP BY 1 ORDER BY n DESC, 1""")
+    """Which kinds of locks are fought for, or, with detail, taken; a kind is the lock's name without whose it is."""
+    rows = logs.rows("""
+        SELECT kind, count(*) FILTER (event = 'lock.wait') AS n, count(DISTINCT lock),
+               count(DISTINCT actor) FILTER (event = 'lock.wait'),
+               sum(waited) FILTER (event = 'lock.acquired')::BIGINT, sum(held)::BIGINT AS held
+        FROM locks GROUP BY kind ORDER BY n DESC, held DESC NULLS LAST, kind""")
     return [LockKind(*row) for row in rows]
 
 

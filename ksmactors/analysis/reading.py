@@ -8,8 +8,9 @@ A log without a whole event is unreadable; of any other log the events are read,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -30,6 +31,9 @@ EMPTY_MAX: Final = 1 << 20
 SKIPPED_MAX: Final = 1 << 30
 """Bytes of a line that are skipped to find its end. A longer line may have no end."""
 
+SHAPES_MAX: Final = 4_096
+"""Combinations of keys and types of one log that are kept. Logs of ksmactors have fewer than there are events."""
+
 _KEYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node")
 _KINDS: Final = (str, str, int, int, int, int, str, int, int)
 
@@ -40,6 +44,7 @@ _INT_END: Final = 1 << 63
 
 _FIELDS: Final[dict[str, type]] = {
     "level": str,
+    "timestamp": str,
     **{
         field.name: {"int": int, "bool": bool, "str": str, "str|null": str}[field.type]
         for event in CATALOGUE
@@ -84,26 +89,27 @@ class LogReader:
         self._losses: list[Loss] = []
         self._count = self._lines_lost = self._bytes_lost = 0
         self._stopped = ""
+        self._shapes = _Shapes()
 
-    def events(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the events, each with the number of its line, from 1."""
+    def events(self) -> Iterator[bytes]:
+        """The events, each a line of JSON with the number of its line, from 1, as `line`."""
         try:
             with opened(self.path) as lines:
                 yield from self._sift(lines)
         except Unreadable as error:
             self._stopped = str(error)
 
-    def _sift(self, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _sift(self, lines: Lines) -> Iterator[bytes]:
         number = without = 0
         while line := lines.next(LINE_MAX):
             number += 1
             if len(line) == LINE_MAX and not line.endswith(b"\n"):
                 self._skip(number, line, lines)
                 continue
-            event = "" if line.isspace() else _event(line)
-            if isinstance(event, dict):
+            event = "" if line.isspace() else self._shapes.sifted(line)
+            if isinstance(event, bytes):
                 self._count += 1
-                yield number, event
+                yield b'{"line":%d,%b' % (number, event[1:])
                 continue
             if event:
                 self._lose(number, len(line), event)
@@ -152,16 +158,52 @@ class LogReader:
             yield Loss(self.path, 0, 0, "is empty")
 
 
-def _event(line: bytes) -> dict[str, Any] | str:
-    """Return the known fields of the event in a line, or what is wrong with the line."""
-    try:
-        event = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        if not line.endswith(b"\n"):
-            return f"cut off in the middle: the last event is lost, {len(line)} bytes of it remain"
-        return f"not JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
-    if not isinstance(event, dict):
-        return f"not an event, {len(line)} bytes are lost: {_beginning(line)}"
+class _Shapes:
+    """The keys and types of events that were found to be proper: a line with the same keys and types is proper, too.
+
+    A line is taken as it is if nothing in it can be read in two ways: there is no key twice (one colon behind a quote
+    for each key, and no space between the two), no number beyond 64 bits, and no space around the object.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Callable[[dict[str, Any]], tuple[int, ...]]] = {}
+
+    def sifted(self, line: bytes) -> bytes | str:
+        """The known fields of the event in a line, as JSON with a newline, or what is wrong with the line."""
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            if not line.endswith(b"\n"):
+                return f"cut off in the middle: the last event is lost, {len(line)} bytes of it are there"
+            return f"no JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
+        if type(event) is not dict:
+            return f"no event, {len(line)} bytes are lost: {_beginning(line)}"
+        shape = (event.get("event"), *event, *map(type, event.values()))
+        numbers = self._known.get(shape)
+        if numbers is not None and _is_unambiguous(line, len(event)) and max(numbers(event)) < _INT_END:
+            return line
+        kept = _kept(event)
+        if isinstance(kept, str):
+            return f"no event, {len(line)} bytes are lost: it has no proper {kept!r}: {_beginning(line)}"
+        if numbers is None and len(self._known) < SHAPES_MAX and _is_plain(event, kept):
+            self._known[shape] = itemgetter(*(key for key in kept if type(kept[key]) is int and key != "seed"))
+        return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _is_unambiguous(line: bytes, keys: int) -> bool:
+    """Whether everybody reads the same in a line that is an object with so many keys."""
+    return (
+        line[:2] == b'{"'
+        and line[-2:] == b"}\n"
+        and line.count(b'":') == keys
+        and b'" ' not in line
+        and b'"\t' not in line
+        and b'"\r' not in line
+    )
+
+
+def _kept(event: dict[str, Any]) -> dict[str, Any] | str:
+    """The known fields of an event; if one that it needs is missing, or one is not of its type, the name of that."""
     kept, wrong = {}, None
     for key, value in event.items():
         if key not in _FIELDS:
@@ -172,9 +214,13 @@ def _event(line: bytes) -> dict[str, Any] | str:
             wrong = key
     needed = _NEEDED if kept.get("event") == "finding.found" else _KEYS
     missing = next((key for key in needed if kept.get(key) is None), wrong)
-    if missing is None:
-        return kept
-    return f"not an event, {len(line)} bytes are lost: it has no valid {missing!r}: {_beginning(line)}"
+    return kept if missing is None else missing
+
+
+def _is_plain(event: dict[str, Any], kept: dict[str, Any]) -> bool:
+    """Whether what an event has beside its known fields can stay in the line: no table has it, and it holds nothing."""
+    others = event.keys() - kept.keys()
+    return "line" not in others and not any(isinstance(event[key], (dict, list)) for key in others)
 
 
 def _is_proper(key: str, value: object) -> bool:

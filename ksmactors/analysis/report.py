@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ksmactors.analysis import questions as ask
 from ksmactors.analysis.reading import LogFile, Loss
 from ksmactors.analysis.store import Logs
+from ksmactors.errors import UsageError, unknown
 from ksmactors.escaping import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ksmactors.analysis.compare import Comparison
     from ksmactors.analysis.pages import Life
+    from ksmactors.analysis.store import Line
 
 MANY_ROWS: Final = 1_000
 """Rows of a query's result from which on they are printed without rich."""
@@ -42,23 +45,52 @@ class Report:
     actors: list[ask.ActorActivity]
 
     @classmethod
-    def of(cls, logs: Logs) -> Self:
-        """Run all queries."""
-        return cls(
+    def of(cls, logs: Logs, actors: Sequence[str] = ()) -> Self:
+        """Ask everything; of answers that name actors, only those that name one of `actors`, if there are any.
+
+        Raises:
+            UsageError: no event names such an actor.
+        """
+        report = cls(
             logs.events, logs.files, logs.losses, ask.runs(logs), ask.findings(logs), ask.races(logs),
             ask.race_places(logs), ask.race_pairs(logs), ask.lock_kinds(logs), ask.contention(logs),
             ask.nodes(logs), ask.trees(logs), ask.actors(logs),
         )  # fmt: skip
+        if not actors:
+            return report
+        known = [row.actor for row in report.actors]
+        for actor in actors:
+            if actor not in known:
+                raise UsageError(unknown("actor", actor, sorted(known)))
+        return replace(
+            report,
+            race_pairs=[pair for pair in report.race_pairs if {pair.winner, pair.loser} & set(actors)],
+            contention=[wait for wait in report.contention if {wait.waiter, wait.holder} & set(actors)],
+            actors=[row for row in report.actors if row.actor in actors],
+        )
 
 
-def show(report: Report, console: Console, *, quiet: bool = False) -> None:
-    """Print a report as tables; empty answers are left out. `quiet`: only the findings."""
+_TABLES: Final = ("races", "race_places", "race_pairs", "lock_kinds", "contention", "nodes", "trees", "actors")
+"""Answers that are tables, in the order in which they are printed."""
+
+
+def show(report: Report, console: Console, *, quiet: bool = False, only: Sequence[str] = ()) -> None:
+    """Print a report as tables; a question without an answer is left out. `quiet`: only what was found. `only`: the
+    answers that are wanted, if not all."""
+    if only:
+        empty: dict[str, Any] = {name: [] for name in _TABLES if name not in only}
+        _tables(replace(report, **empty), console)
+        return
     if quiet:
         if report.findings:
             _findings(report.findings, console)
         return
     _runs(report.runs, console)
     _findings(report.findings, console)
+    _tables(report, console)
+
+
+def _tables(report: Report, console: Console) -> None:
     short = _without_prefix
     _table(
         console, "Races that the protocol handled", ("kind", "times", "schedules", "first at"),
@@ -78,9 +110,14 @@ def show(report: Report, console: Console, *, quiet: bool = False) -> None:
             for pair in sorted(report.race_pairs, key=_count, reverse=True)
         ],
     )  # fmt: skip
+    detailed = any(lock.held is not None for lock in report.lock_kinds)
     _table(
-        console, "Locks found taken", ("kind of lock", "times", "locks", "waiting actors"),
-        [(lock.kind, lock.waits, lock.locks, lock.waiters) for lock in report.lock_kinds],
+        console, "Locks" if detailed else "Locks found taken",
+        ("kind of lock", "found taken", "locks", "waiting actors", *(("waited, ns", "held, ns") if detailed else ())),
+        [
+            (lock.kind, lock.waits, lock.locks, lock.waiters, *((lock.waited, lock.held) if detailed else ()))
+            for lock in report.lock_kinds
+        ],
     )  # fmt: skip
     _table(
         console, "Who waited for whom", ("lock", "waiting", "holding", "times"),
@@ -144,6 +181,41 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Co
     if left_out:
         what = "NULL in every row" if rows else "no rows"
         console.print(f"  {what}: {', '.join(left_out)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_comparison(comparison: Comparison, console: Console) -> None:
+    """Print where two logs part, and what is counted differently."""
+    difference = comparison.difference
+    if difference is None:
+        console.print("The logs have the same events.\n", markup=False)
+    else:
+        console.print(f"The first event that differs is number {difference.index:,}:", style="bold", markup=False)
+        shown = [*((" ", line) for line in difference.before), ("<", difference.one), (">", difference.other)]
+        for mark, line in shown:
+            text = "the log has ended" if line is None else _as_text(line)
+            console.out(f"{mark} {text}", highlight=False)
+        console.print()
+    one, other = comparison.schedules
+    how = "each with the one of its seed" if comparison.paired else "all of one log with all of the other"
+    _table(
+        console, f"Counts a schedule, {one:,} against {other:,} schedules, {how}", ("what", "<", ">", "p", "*"),
+        [
+            (count.what, f"{count.one:,g}", f"{count.other:,g}", _probability(count.p), "*" if count.differs else "")
+            for count in sorted(comparison.counts, key=lambda count: (count.p is None, count.p, count.what))
+            if count.one != count.other
+        ],
+    )  # fmt: skip
+
+
+def _as_text(line: Line) -> str:
+    from ksmactors.events.terminal import PersonForm
+
+    where = f"{escaped(str(line['run']))}, seed {line['seed']}, schedule {line['schedule']}: "
+    return where + PersonForm().line(str(line["level"] or "info"), line)
+
+
+def _probability(p: float | None) -> str:
+    return "-" if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:

@@ -1,4 +1,4 @@
-"""Logs in DuckDB: one view, `events`, with a column for every field.
+"""Logs in DuckDB: the view `events`, with a column for every field there is, and those of `views`.
 
 Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the catalogue;
 a field that an event does not have is NULL. The database is a temporary file, since such a wide and sparse table takes
@@ -13,24 +13,24 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
-import orjson
 
 from ksmactors.analysis.reading import LogFile, LogReader, Loss
+from ksmactors.analysis.views import VIEWS
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import ALWAYS
 
 _TYPES: Final = {"int": "BIGINT", "bool": "BOOLEAN", "str": "VARCHAR", "str|null": "VARCHAR"}
-_TEXT: Final = ("event", "run", "actor", "level")
+_TEXT: Final = ("event", "run", "timestamp", "actor", "level")
 
 COLUMNS: Final[dict[str, str]] = {
     **{key: "VARCHAR" if key in _TEXT else "BIGINT" for key in ALWAYS},
@@ -53,6 +53,11 @@ STOP_SECONDS: Final = 0.05
 
 BLOCK: Final = 1_000
 """Rows of an answer that are in memory at once."""
+
+Line: TypeAlias = dict[str, Any]
+"""An event as its line in the log has it, with `file` and the number of the `line`."""
+
+_FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
 
 T = TypeVar("T")
 
@@ -126,18 +131,21 @@ class Logs:
         for path in paths:
             self._read(path)
         self.sql("CREATE VIEW events AS SELECT * FROM lines")
+        for name, query in VIEWS.items():
+            self.sql(f"CREATE VIEW {name} AS {query}")
 
     def _read(self, path: str) -> None:
+        """Load a log; while DuckDB takes in one chunk of it, the next one is read."""
         reader = LogReader(path)
-        chunk = bytearray()
-        for number, event in reader.events():
-            event["line"] = number
-            chunk += orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        chunk, loading = bytearray(), self._worker.submit(lambda: None)
+        for event in reader.events():
+            chunk += event
             if len(chunk) > CHUNK:
-                self._load(path, chunk)
-                chunk.clear()
+                self._await(loading)
+                loading, chunk = self._worker.submit(self._load, path, chunk), bytearray()
+        self._await(loading)
         if chunk:
-            self._load(path, chunk)
+            self._await(self._worker.submit(self._load, path, chunk))
         file, losses = reader.result()
         self.files.append(file)
         self.losses.extend(losses)
@@ -153,11 +161,11 @@ class Logs:
         try:
             with os.fdopen(os.dup(fd), "wb") as file:
                 file.write(chunk)
-            self.sql(
+            self._database.execute(
                 f"INSERT INTO lines SELECT ?, * FROM read_json(?, format = 'newline_delimited', columns = {{{types}}}, "
                 "maximum_object_size = 16777216)",
-                escaped(path), f"/proc/self/fd/{fd}",
-            )  # fmt: skip
+                [escaped(path), f"/proc/self/fd/{fd}"],
+            )
         finally:
             os.close(fd)
 
@@ -182,14 +190,31 @@ class Logs:
         while rows := self._interruptible(lambda: result.fetchmany(BLOCK)):
             yield rows
 
+    def lines(self, condition: str = "true", *values: object) -> Iterator[Line]:
+        """The events for which a condition holds, in the order of the logs, as their lines in the log have them."""
+        stream = self.stream(f"SELECT * FROM events WHERE {condition}", *values)
+        for block in stream.blocks:
+            for values_ in block:
+                row = dict(zip(stream.columns, values_, strict=True))
+                yield {key: row[key] for key in ("file", "line", *ALWAYS, *_FIELDS.get(row["event"], ()))}
+
     def _interruptible(self, work: Callable[[], T]) -> T:
         """Run DuckDB in a thread of its own, since it does not check for Ctrl-C.
 
         Raises:
             SqlError: DuckDB refuses, in its words.
         """
+        return self._await(self._worker.submit(work))
+
+    @staticmethod
+    def _await(work: Future[T]) -> T:
+        """What DuckDB's thread has done.
+
+        Raises:
+            SqlError: DuckDB refuses, in its words.
+        """
         try:
-            return self._worker.submit(work).result()
+            return work.result()
         except (duckdb.Error, UnicodeError, OverflowError, ValueError) as error:
             raise SqlError(f"SQL: {_one_line(str(error))}") from error
 

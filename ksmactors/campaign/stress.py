@@ -36,7 +36,7 @@ from ksmactors.run.subject import Subject
 class Plan:
     """What a campaign is to do. `out` is where finding files go; None writes none. `replayed` is a schedule that
     is followed instead of drawn, for the one seed that it was recorded with. `keep`: outcomes have their schedule
-    string even if nothing went wrong.
+    string even if nothing went wrong. `detail`: the log gets events of detail too.
 
     Raises:
         UsageError: there is no such strategy.
@@ -49,6 +49,7 @@ class Plan:
     log: LogWriter | None = None
     replayed: Schedule | None = None
     keep: bool = False
+    detail: bool = False
 
     def __post_init__(self) -> None:
         if self.replayed is None and self.strategy not in SEARCHES:
@@ -125,7 +126,7 @@ class Campaign:
             outcome = await run_schedule(
                 plan.subject_of(seed), seed, dealt(plan.strategy, len(plan.subjects)),
                 calibration=self.calibration, replayed=plan.replayed, log=plan.log, index=index, keep=plan.keep,
-                task_pool=task_pool, known=self.tally.found,
+                task_pool=task_pool, known=self.tally.found, detail=plan.detail,
             )  # fmt: skip
         except* KeyboardInterrupt:
             pass

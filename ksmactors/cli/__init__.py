@@ -27,8 +27,9 @@ COMMANDS: Final = {
     "stress": "Run many schedules with randomized interleavings.",
     "explore": "Run all schedules that can differ, and report whether all were run.",
     "replay": "Run a finding or a schedule again, exactly.",
-    "shrink": "Reduce a finding to a short schedule, and describe it in prose.",
-    "analyze": "Summarize logs: races, contention, findings; SQL.",
+    "shrink": "Cut a finding to the bone, and tell it as a story.",
+    "analyze": "Say what a log says: races, contention, findings; SQL.",
+    "report": "Make a picture of a finding or a log, for a viewer.",
     "corpus": "Show the known defects, and how soon they are found.",
     "conform": "Run scenario files, and compare with recordings of a kernel.",
     "estimate": "Estimate what KSM would save on files, cores or processes.",
@@ -36,8 +37,9 @@ COMMANDS: Final = {
     "docs": "Read the documents: the protocol, the kernel map, plug-ins.",
 }
 
-_HOMES: Final = {"list": "listing"}
-"""The module, and function, of a command where it does not bear its name: a module `list` would hide Python's."""
+_HOMES: Final = {"list": "listing", "report": "report_command"}
+"""The module, and function, of a command where it does not bear its name: a module `list` would hide Python's, and
+`report` is what commands print."""
 
 EXIT_STATUSES: Final = """\b
 Exit status:

@@ -85,6 +85,14 @@ def log_option(command: Command) -> Command:
     return click.option("--log", metavar="FILE", help="Every event as JSON lines; - is standard output.")(command)
 
 
+def detail_option(command: Command) -> Command:
+    """Whether events of detail are recorded."""
+    return click.option(
+        "--detail", is_flag=True,
+        help="Log also locks, who blocks and who wakes whom, turns, and every change of pages and trees.",
+    )(command)  # fmt: skip
+
+
 def trust_option(command: Command) -> Command:
     """Whether a file may run code."""
     return click.option(

@@ -12,7 +12,7 @@ from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
-from ksmactors.cli.options import log_option, output_options, trust_option
+from ksmactors.cli.options import detail_option, log_option, output_options, trust_option
 from ksmactors.cli.report import print_found, warn_of_removed
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
@@ -25,8 +25,9 @@ from ksmactors.run.outcome import Outcome, Verdict
 @click.argument("source", metavar="FILE|SCHEDULE")
 @trust_option
 @log_option
+@detail_option
 @output_options
-def replay(source: str, trust: bool, log: str | None, as_json: bool, quiet: bool, color: str) -> int:
+def replay(source: str, trust: bool, log: str | None, detail: bool, as_json: bool, quiet: bool, color: str) -> int:
     """Run a finding or a schedule again, exactly, and show its log.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. A schedule string itself
@@ -47,8 +48,9 @@ def replay(source: str, trust: bool, log: str | None, as_json: bool, quiet: bool
             second.append(interruption.run(partial(by_names, then)))
         return {"by_names": told(second[0])} if second else {}
 
-    with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
-        plan = Plan([then.subject], range(then.seed, then.seed + 1), then.strategy, log=writer, replayed=then.schedule)
+    with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail) as writer:
+        seeds = range(then.seed, then.seed + 1)
+        plan = Plan([then.subject], seeds, then.strategy, log=writer, replayed=then.schedule, detail=detail)
         campaign = Campaign(plan)
         status = perform(campaign, as_json=as_json, quiet=quiet, color=color, more=after)
     if writer is not None:

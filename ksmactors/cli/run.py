@@ -8,7 +8,14 @@ import click
 
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan
-from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.options import (
+    detail_option,
+    log_option,
+    out_option,
+    output_options,
+    strategy_option,
+    subject_options,
+)
 from ksmactors.cli.report import warn_of_removed
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.run.header import SEED_LIMIT
@@ -21,6 +28,7 @@ from ksmactors.run.subject import make_subject, split_params
 @strategy_option("portfolio")
 @subject_options
 @log_option
+@detail_option
 @out_option
 @output_options
 def run(
@@ -36,6 +44,7 @@ def run(
     max_steps: int | None,
     inject: str,
     log: str | None,
+    detail: bool,
     out: Path | None,
     as_json: bool,
     quiet: bool,
@@ -55,7 +64,10 @@ def run(
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(subject)
-    with open_run_log(log, shown=not (as_json or quiet), color=color) as writer:
-        plan = Plan([subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True)
+    with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail) as writer:
+        plan = Plan(
+            [subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True,
+            detail=detail,
+        )  # fmt: skip
         status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
     return writer.status(status) if writer is not None else status

@@ -23,11 +23,14 @@ def refuse_two_on_stdout(as_json: bool, log: str | None) -> None:
         raise UsageError("--json and --log - both want standard output: give the log a file")
 
 
-def open_run_log(log: str | None, *, shown: bool, color: str) -> AbstractContextManager[LogWriter | None]:
-    """The log of one schedule: JSON lines in a file, else a person's form on screen if it is to be shown."""
+def open_run_log(
+    log: str | None, *, shown: bool, color: str, detail: bool = False
+) -> AbstractContextManager[LogWriter | None]:
+    """The log of one schedule: JSON lines in a file, else a person's form on screen if it is to be shown; there events
+    of level debug are shown with `detail` only."""
     if log is not None:
         return open_log(log)
-    return terminal_log(color=color) if shown else nullcontext()
+    return terminal_log(color=color, level="debug" if detail else "info") if shown else nullcontext()
 
 
 def perform(

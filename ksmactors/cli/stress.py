@@ -15,7 +15,14 @@ from ksmactors import interruption, plugins
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
-from ksmactors.cli.options import log_option, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.options import (
+    detail_option,
+    log_option,
+    out_option,
+    output_options,
+    strategy_option,
+    subject_options,
+)
 from ksmactors.cli.report import (
     json_object,
     print_defects,
@@ -42,6 +49,7 @@ DEFAULT_SEEDS: Final = "550"
 @strategy_option("portfolio")
 @subject_options
 @log_option
+@detail_option
 @out_option
 @output_options
 def stress(
@@ -58,6 +66,7 @@ def stress(
     max_steps: int | None,
     inject: str,
     log: str | None,
+    detail: bool,
     out: Path | None,
     as_json: bool,
     quiet: bool,
@@ -85,7 +94,8 @@ def stress(
         for name, given in zip(names, deal_params(names, split_params(params)), strict=True)
     ]
     with open_log(log) if log else nullcontext() as writer:
-        plan = Plan(subjects, parse_seeds(seeds), strategy, prepare(out or default_directory()), writer)
+        directory = prepare(out or default_directory())
+        plan = Plan(subjects, parse_seeds(seeds), strategy, directory, writer, detail=detail)
         campaign = Campaign(plan, stop_at_first=stop_at_first)
         if not quiet:
             warn_of_removed(subjects[0])

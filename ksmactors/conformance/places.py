@@ -12,6 +12,7 @@ from importlib.resources import files
 from types import FrameType
 from typing import Final
 
+from ksmactors import call_stack
 from ksmactors.errors import EmulatorBug
 from ksmactors.history.checkpoints import CHECKPOINTS
 from ksmactors.interleave.actor import Operation
@@ -129,7 +130,7 @@ class Visits:
     """The call of the place's `visitor` that each visit was made from, if any."""
 
     def entered(self, frames: Sequence[FrameType], op: Operation) -> object:
-        names = [frame.f_code.co_name for frame in frames]
+        names = call_stack.names(frames)
         if self.place.outside and self.place.outside in names:
             return None
         if self.place.checkpoints:
@@ -145,7 +146,7 @@ class Visits:
     def left(self, visit: object, frames: Sequence[FrameType], op: Operation) -> bool:
         visitor = next((frame for one, frame in self.visitors if one is visit), None)
         if visitor is not None and visitor in frames and self.place.until is not None:
-            return self.place.until.reached(op, [frame.f_code.co_name for frame in frames])
+            return self.place.until.reached(op, call_stack.names(frames))
         return visit not in frames
 
     def _entries(self, names: Sequence[str]) -> Iterator[int]:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from ksmactors.call_stack import running_frames
 from ksmactors.conformance.places import Visits, places
-from ksmactors.interleave.actor import YIELD, Actor, running_frames
+from ksmactors.interleave.actor import YIELD, Actor
 from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.base import Stage
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName

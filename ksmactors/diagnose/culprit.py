@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from sys import _getframe
-from traceback import walk_tb
 from types import CodeType, FrameType
 from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
+from ksmactors.call_stack import callers, frames_of
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.conductor import Conductor
@@ -235,12 +235,7 @@ class Culprit(Observer):
 
     def _functions(self) -> Functions:
         """The kernel functions that are running, innermost first. Parts and primitives (`seams`) are passed over."""
-        found, frame = [], _getframe(2)
-        while frame is not None and frame.f_code.co_name != "_supervised":
-            if self._is_kernel_function(frame):
-                found.append(frame)
-            frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-        return tuple(found)
+        return tuple(frame for frame in callers(_getframe(2)) if self._is_kernel_function(frame))
 
     def _is_kernel_function(self, frame: FrameType) -> bool:
         code = frame.f_code
@@ -266,8 +261,7 @@ class Culprit(Observer):
 
     def site(self, error: Finding) -> Functions:
         """The kernel functions that the replay was in when it found the same, innermost first."""
-        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-        return tuple(frame for frame in reversed(frames) if self._is_kernel_function(frame))
+        return tuple(frame for frame in frames_of(error) if self._is_kernel_function(frame))
 
     def before_the_break(self, broken: Broken) -> tuple[str, ...]:
         """The kernel functions that the actor that broke it had returned from just before."""

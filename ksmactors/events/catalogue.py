@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ksmactors.events.races import RACES, Race
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -22,13 +24,24 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of event. `level` is debug, info, warning or error."""
+    """One kind of event. `level` is debug, info, warning or error.
+
+    `derived` are the last of its `fields`: they follow from the kind and the others, so they are in log lines and not in
+    records. `race` says how.
+    """
 
     code: int
     name: str
     level: str
     summary: str
     fields: tuple[Field, ...]
+    derived: int = 0
+    race: Race | None = None
+
+    @property
+    def recorded(self) -> tuple[Field, ...]:
+        """The fields that a record has."""
+        return self.fields[: len(self.fields) - self.derived]
 
 
 CATALOGUE: Final[list[Event]] = []
@@ -52,15 +65,21 @@ def _event(name: str, level: str, summary: str, *fields: Field) -> int:
 
 
 def _race(kind: str, summary: str) -> int:
-    return _event(
-        f"race.{kind}", "info", summary,
-        Field("winner", "str", "", "the actor that got there first"),
+    race = RACES[kind]
+    said = f"{race.winner}; `unknown`: {race.unknown}" if race.unknown else race.winner
+    fields = (
+        Field("winner", "str", "", said),
         Field("loser", "str", "", "the actor that must try again or give up"),
         Field("tree", "str|null", "", "stable, unstable or null"),
         Field("tree_nid", "int", "node", "index of the tree, -1 if none"),
         Field("page_nid", "int", "node", "where the page is, -1 if unknown"),
-        Field("kpfn", "int", "page frame number", "the contended page, -1 if unknown"),
-    )  # fmt: skip
+        Field("kpfn", "int", "page frame number", "the page fought for, -1 if unknown"),
+        Field("object", "str", "", "what they met over"),
+        Field("cost", "str", "", f"`{race.cost}`: {race.meaning}"),
+    )
+    code = len(CATALOGUE)
+    CATALOGUE.append(Event(code, f"race.{kind}", "info", summary, fields, 2, race))
+    return code
 
 
 # -- events of the emulator -----------------------------------------------------------------------------------------
@@ -242,11 +261,15 @@ RACE_MIGRATION_BUSY: Final = _race(
 RACE_MIGRATION_LOCKED: Final = _race("migration_locked", "A migration found the page locked.")
 RACE_UNSTABLE_GONE: Final = _race("unstable_gone", "A page in the unstable tree was gone when a search met it.")
 RACE_UNSTABLE_MOVED: Final = _race("unstable_moved", "An equal page in the unstable tree had moved to another node.")
-RACE_NODE_MISPLACED: Final = _race("node_misplaced", "A search met an equal KSM page that had been moved away from the tree's node.")  # fmt: skip
+RACE_NODE_MISPLACED: Final = _race(
+    "node_misplaced", "A search met an equal KSM page that had been moved away from the tree's node."
+)
 RACE_NODE_COLLIDED: Final = _race("node_collided", "A moved KSM page met an equal one on its new node.")
 RACE_MM_EXITED: Final = _race("mm_exited", "An address space exited before ksmd got to its page.")
 RACE_VMA_GONE: Final = _race("vma_gone", "A mapping went, or lost its advice, before ksmd got to its page.")
-RACE_INSERT_LOST: Final = _race("insert_lost", "An equal page had come into the stable tree before a new one was inserted.")  # fmt: skip
+RACE_INSERT_LOST: Final = _race(
+    "insert_lost", "An equal page had come into the stable tree before a new one was inserted."
+)
 MLOCK: Final = _event(
     "mlock", "info", "A range was locked in memory, or unlocked.", MM, ADDRESS,
     Field("pages", "int", "pages", "how many"), Field("on", "bool", "", "mlock, not munlock"), ERR,
@@ -257,6 +280,100 @@ FAULT_INJECT: Final = _event(
     "fault.inject", "warning", "A fault was injected.",
     Field("kind", "str", "", "the kind, see `stress --help`"), Field("victim", "str", "", "the actor or process it happened to"),
 )  # fmt: skip
+
+# -- detail: recorded with --detail only, and in no digest --------------------------------------------------------
+LOCK: Final = Field("lock", "str", "", "the lock's name")
+SHARED: Final = Field("shared", "bool", "", "taken for read, together with other readers")
+FUNCTION: Final = Field("function", "str", "", "the kernel function it happens in, empty if none is known")
+HELD: Final = Field("held", "int", "ns", "virtual time for which it was held")
+WAITED: Final = Field("waited", "int", "ns", "virtual time for which the actor had waited for it")
+TREE: Final = Field("tree", "str|null", "", "stable or unstable")
+ENTRY: Final = (
+    TREE, TREE_NID,
+    Field("stable_node", "int", "", "number of the stable_node that is the entry, -1 if it is none"),
+    Field("rmap_item", "int", "", "number of the rmap_item that is the entry, -1 if it is none"),
+    Field("pfn", "int", "page frame number", "the entry's page, -1 if it has none"),
+    Field("page_nid", "int", "node", "where that page is, -1 if it has none"),
+)  # fmt: skip
+_DETAIL_FROM: Final = len(CATALOGUE)
+LOCK_ACQUIRED: Final = _event(
+    "lock.acquired", "debug", "An actor has got a lock.", LOCK, SHARED,
+    Field("tried", "bool", "", "it would not have waited"), WAITED,
+    Field("handed_by", "str|null", "", "the actor whose release ended its wait, or null"), FUNCTION,
+)  # fmt: skip
+LOCK_RELEASED: Final = _event(
+    "lock.released", "debug", "An actor has given a lock back.", LOCK, SHARED, HELD, WAITED, FUNCTION
+)
+ACTOR_BLOCKED: Final = _event(
+    "actor.blocked", "debug", "An actor begins to wait.",
+    Field("object", "str", "", "what for: a lock, a wait queue, a mailbox, its alarm"),
+    Field("holder", "str|null", "", "who holds it, or null"), FUNCTION,
+)  # fmt: skip
+ACTOR_WOKEN: Final = _event(
+    "actor.woken", "debug", "An actor is ready again.",
+    Field("woken", "str", "", "the actor that had waited"),
+    Field("waker", "str|null", "", "the actor that woke it; null: its time had come, or it was resumed from outside"),
+    Field("object", "str", "", "what it had waited for"), WAITED,
+)  # fmt: skip
+ACTOR_STARTED: Final = _event(
+    "actor.started", "debug", "An actor has been started.",
+    Field("started", "str", "", "the new actor"),
+    Field("started_cpu", "int", "", "its CPU"), Field("started_node", "int", "node", "its node"),
+)  # fmt: skip
+ACTOR_ENDED: Final = _event("actor.ended", "debug", "An actor has come to its end.")
+TURN_PASSED: Final = _event(
+    "turn.passed", "debug", "The turn goes to another actor.",
+    Field("next_actor", "str", "", "the actor that gets it"),
+    Field("why", "str", "", "switched (a choice of the schedule), yielded, blocked, slept or ended"),
+    Field("function", "str", "", "the kernel function that the actor which gives it away is in, empty if none is known"),
+    Field("operation", "str", "", "what that actor does next when the turn comes back, empty if it has ended"),
+)  # fmt: skip
+FUNCTION_ENTERED: Final = _event(
+    "function.entered", "debug", "An actor does its first operation on behalf of another kernel function than before.",
+    FUNCTION, Field("operation", "str", "", "that operation, as `reads kpfn/7`"),
+)  # fmt: skip
+PAGE_MAPPED: Final = _event(
+    "page.mapped", "debug", "A page table entry names a page that it did not name before.", MM, ADDRESS, PFN, NID,
+    Field("write", "bool", "", "the entry allows writes"),
+)  # fmt: skip
+PAGE_UNMAPPED: Final = _event(
+    "page.unmapped", "debug", "A page table entry does not map a page any more.", MM, ADDRESS, PFN, NID,
+    Field("became", "str", "", "what is there now: nothing, page, migration or swap"),
+)  # fmt: skip
+PAGE_PROTECTED: Final = _event(
+    "page.protected", "debug", "The write permission of a page table entry changed.", MM, ADDRESS, PFN,
+    Field("write", "bool", "", "the entry allows writes from now on"),
+)  # fmt: skip
+PAGE_MAPPING: Final = _event(
+    "page.mapping", "debug", "page->mapping was stored: what kind of page a frame is.", PFN, NID,
+    Field("mapping", "str", "", "anon, ksm or none"),
+    Field("stable_node", "int", "", "number of the stable_node that it names, -1 if none"),
+)  # fmt: skip
+PAGE_REFERENCES: Final = _event(
+    "page.references", "debug", "The reference count of a page changed.", PFN, NID,
+    Field("refcount", "int", "", "the count; 0 or less while it is frozen or free"), FUNCTION,
+)  # fmt: skip
+TREE_INSERTED: Final = _event("tree.inserted", "debug", "An entry was linked into a tree.", *ENTRY)
+TREE_ERASED: Final = _event("tree.erased", "debug", "An entry was taken out of a tree.", *ENTRY)
+TREE_RESET: Final = _event("tree.reset", "debug", "An unstable tree was thrown away: a scan begins.", TREE, TREE_NID)
+KSM_COUNTERS: Final = _event(
+    "ksm.counters", "debug", "The counters of KSM changed.",
+    Field("pages_shared", "int", "pages", "stable nodes with a mapping"),
+    Field("pages_sharing", "int", "pages", "further mappings of these"),
+    Field("pages_unshared", "int", "pages", "rmap_items in unstable trees"),
+    Field("rmap_items", "int", "", "all rmap_items; what is in none of the others is volatile"),
+    Field("migrate_nodes", "int", "", "stable nodes on migrate_nodes"),
+)  # fmt: skip
+NODE_LISTED: Final = _event(
+    "stable_node.listed", "debug", "A stable node came onto migrate_nodes.", NODE, KPFN, NID, TREE_NID
+)
+NODE_UNLISTED: Final = _event(
+    "stable_node.unlisted", "debug", "A stable node left migrate_nodes.", NODE, KPFN, NID, TREE_NID
+)
+NODE_FREED: Final = _event("stable_node.freed", "debug", "A stable node was freed.", NODE, KPFN, TREE_NID)
+
+DETAIL: Final = range(_DETAIL_FROM, len(CATALOGUE))
+"""The codes of the events of detail."""
 
 
 def code_of(name: str) -> int:

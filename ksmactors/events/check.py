@@ -24,10 +24,12 @@ def validate(record: Record) -> None:
     if not 0 <= head[0] < len(CATALOGUE):
         raise EmulatorBug(f"there is no event with code {head[0]}")
     event = CATALOGUE[head[0]]
-    if len(values) != len(event.fields):
-        names = ", ".join(field.name for field in event.fields)
-        raise EmulatorBug(f"event {event.name} has {len(event.fields)} fields ({names}), not {len(values)}: {values!r}")
-    for field, value in zip(event.fields, values, strict=True):
+    if len(values) != len(event.recorded):
+        names = ", ".join(field.name for field in event.recorded)
+        raise EmulatorBug(
+            f"event {event.name} has {len(event.recorded)} fields ({names}), not {len(values)}: {values!r}"
+        )
+    for field, value in zip(event.recorded, values, strict=True):
         if type(value) not in _TYPES[field.type]:
             raise EmulatorBug(f"event {event.name}: field {field.name} is {field.type}, not {value!r}")
 

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
@@ -20,14 +22,44 @@ import orjson
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.catalogue import CATALOGUE
-from ksmactors.events.trace import Record
+from ksmactors.events.trace import Record, Sink
 
-ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node", "level")
-"""The keys of every line, in order; an event's own fields follow. No event may have a field of such a name."""
+ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
+"""The keys of every line, in their order; an event's own fields follow. No event may have a field of such a name."""
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-_RENDERED: Final = [(event.level, event.name, tuple(field.name for field in event.fields)) for event in CATALOGUE]
+_RENDERED: Final = [
+    (event.level, event.name, tuple(field.name for field in event.fields), event.race) for event in CATALOGUE
+]
+
+
+EPOCH: Final = datetime(2013, 4, 29, tzinfo=UTC)
+"""The moment at which every schedule begins, so that viewers of logs have dates to show: when Linux v3.9 was released.
+There are viewers that take a date whose number of seconds is 0 for none."""
+
+_LAST_SECOND: Final = 253_402_300_799 - int(EPOCH.timestamp())
+"""That of the last date there is: sleeping is free, so a schedule can come later."""
+
+
+def timestamp(now: int) -> str:
+    """Virtual time in ns as a date of ISO 8601, with nine digits of a second, counted from `EPOCH`."""
+    seconds, ns = divmod(now, 1_000_000_000)
+    return f"{_second(seconds)}.{ns:09}Z"
+
+
+@lru_cache(64)
+def _second(seconds: int) -> str:
+    return (EPOCH + timedelta(seconds=min(seconds, _LAST_SECOND))).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
+    """The level and the name of a record's event, and its own fields with those that follow from them."""
+    code, _, _, _, *values = record
+    level, name, fields, race = _RENDERED[code]
+    if race is not None:
+        values += race.derived(values)
+    return level, name, dict(zip(fields, values, strict=True))
 
 
 class Labels(Protocol):
@@ -39,6 +71,14 @@ class Labels(Protocol):
     def cpu(self) -> int: ...
     @property
     def node(self) -> int: ...
+
+
+class Log(Protocol):
+    """Where the events of schedules go: a `LogWriter` or an `EventList`."""
+
+    def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> Sink:
+        """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
+        ...
 
 
 class Form(Protocol):
@@ -165,17 +205,42 @@ class LogSink:
         self._bound: list[dict[str, Any]] = []
 
     def __call__(self, records: list[Record]) -> None:
-        for code, step, now, number, *values in records:
-            level, name, fields = _RENDERED[code]
+        for record in records:
+            _, step, now, number, *_ = record
+            level, name, fields = rendered(record)
             if number >= len(self._bound):
                 self._bind()
-            self._bound[number][level](name, step=step, now=now, **dict(zip(fields, values, strict=True)))
+            self._bound[number][level](name, step=step, now=now, timestamp=timestamp(now), **fields)
         self._writer.write()
 
     def _bind(self) -> None:
         for actor in self._actors[len(self._bound) :]:
             logger = self._base.bind(actor=actor.name, cpu=actor.cpu, node=actor.node)
             self._bound.append({level: getattr(logger, level) for level in LEVELS})
+
+
+class EventList:
+    """The events of schedules as values, each with the keys of a log line: for what is made of them in this process."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> Sink:
+        """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
+
+        def keep(records: list[Record]) -> None:
+            for record in records:
+                _, step, now, number, *_ = record
+                level, name, fields = rendered(record)
+                actor = actors[number]
+                self.events.append(
+                    {"event": name, "run": run, "seed": seed, "schedule": schedule, "step": step, "now": now,
+                     "timestamp": timestamp(now),
+                     "actor": actor.name, "cpu": actor.cpu, "node": actor.node, "level": level,
+                     **fields}
+                )  # fmt: skip
+
+        return keep
 
 
 def open_log(path: str) -> LogWriter:

@@ -12,6 +12,9 @@ from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import ALWAYS, LogWriter
 
 _UNITS: Final = {field.name: field.unit for event in CATALOGUE for field in event.fields}
+_FOLLOWS: Final = (*ALWAYS, "object", "cost")
+"""Keys that a line about a race does not show: they follow from the others, see `list events`."""
+
 _EVENT_WIDTH: Final = 23
 """Enough for all names but one, which moves its own fields to the right."""
 NOTHING: Final = "-"
@@ -54,7 +57,8 @@ class PersonForm:
         style = self._styles.setdefault(actor, (_PALETTE[len(self._styles) % len(_PALETTE)],))
         self._width = max(self._width, len(actor))
         loud = _STYLES.get(level) or (_RACE if name.startswith("race.") else style)
-        texts = [(key, value_text(key, value)) for key, value in event.items() if key not in ALWAYS]
+        hidden = _FOLLOWS if name.startswith("race.") else ALWAYS
+        texts = [(key, value_text(key, value)) for key, value in event.items() if key not in hidden]
         fields = " ".join(f"{self._paint(key + '=', (_DIM,))}{text}" for key, text in texts if text != NOTHING)
         return (
             f"{event['step']:>8} {milliseconds(event['now']):>13} "

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
 import orjson
+from typing_extensions import override
 
 from ksmactors.events.catalogue import CATALOGUE
 
@@ -82,3 +83,38 @@ class Trace:
         """Return a hash over every record so far."""
         self.flush()
         return self._hash.digest()
+
+
+class DetailedTrace(Trace):
+    """A trace that also takes events of detail. Sinks get all events in order; counts, digest and `recent` are those of
+    the same schedule without detail."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._all: list[Record] = []
+        self.knows_better: Callable[[Record], Record] = lambda record: record
+        """Called with each record before the sinks get it: who observes may know what the kernel cannot."""
+
+    def detail(self, code: int, *fields: Any) -> None:
+        """Record an event of detail for the sinks alone."""
+        self._all.append((code, *self.clock.stamp(), *fields))
+        if len(self._all) >= CHUNK:
+            self._hand_over()
+
+    @override
+    def emit(self, code: int, *fields: Any) -> None:
+        self._all.append(self.knows_better((code, *self.clock.stamp(), *fields)))
+        super().emit(code, *fields)
+
+    @override
+    def flush(self) -> None:
+        sinks, self.sinks = self.sinks, []
+        super().flush()
+        self.sinks = sinks
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        records, self._all = self._all, []
+        if records:
+            for sink in self.sinks:
+                sink(records)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
-from types import CoroutineType, FrameType
+from types import FrameType
 from typing import Any, Final, TypeAlias
 
 import trio
 from typing_extensions import override
+
+from ksmactors.call_stack import all_parked_frames, names, parked_frames
 
 READ: Final = 0
 WRITE: Final = 1
@@ -85,50 +85,15 @@ class Actor:
         self.stopped_at = at
 
     def frames(self) -> Iterator[tuple[str, str, int]]:
-        """Yield the functions on the actor's stack, outermost first, as (qualified name, file, line)."""
-        for frame in self._parked():
+        """The functions the actor is in, outermost first, as (qualified name, file, line)."""
+        for frame in all_parked_frames(self.coroutine):
             yield frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno
 
-    def _parked(self) -> Iterator[FrameType]:
-        awaited: object = self.coroutine
-        while isinstance(awaited, CoroutineType) and awaited.cr_frame is not None:
-            yield awaited.cr_frame
-            awaited = awaited.cr_await
-
     def functions(self) -> list[str]:
-        """Return the functions on the parked actor's stack, outermost first.
-
-        Leaves out the conductor's functions and the methods of what the actor waits for: a deadlock is reported in the
-        caller of `lock`, not in `lock`.
-        """
-        return [frame.f_code.co_name for frame in self._parked() if _is_shown(frame, self.waiting_on)]
+        """The functions the parked actor is in, outermost first, without the conductor's own and without the
+        methods of what it waits for: a deadlock is not in `lock`, but in who calls it."""
+        return names(parked_frames(self.coroutine, self.waiting_on))
 
     def call_chain(self) -> list[FrameType]:
-        """Return the frames of the parked actor, outermost first, without the conductor's."""
-        return [frame for frame in self._parked() if _is_shown(frame, None)]
-
-
-def running_frames(waited: object = None) -> list[FrameType]:
-    """Return the frames of the running actor, outermost first, without the conductor's and without the methods of
-    `waited`."""
-    frames = []
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_name != "_supervised":
-        if _is_shown(frame, waited):
-            frames.append(frame)
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-    return frames[::-1]
-
-
-def running_functions(waited: object = None) -> list[str]:
-    """Return the names of the functions on the running actor's stack, as `running_frames`."""
-    return [frame.f_code.co_name for frame in running_frames(waited)]
-
-
-_OURS: Final = (str(Path(__file__).parent), str(Path(trio.__file__).parent))
-
-
-def _is_shown(frame: FrameType, waited: object) -> bool:
-    if frame.f_code.co_filename.startswith(_OURS):
-        return False
-    return waited is None or frame.f_locals.get("self") is not waited
+        """The frames of the functions that the parked actor is in, outermost first, without the conductor's own."""
+        return parked_frames(self.coroutine)

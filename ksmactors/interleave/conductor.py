@@ -147,7 +147,10 @@ class Conductor(Turns):
             return
         actor.task = None
         self._ungiven = True
-        self._take_turn(self._next())
+        chosen = self._next()
+        if self.audience is not None:
+            self.audience.passed(actor, chosen)
+        self._take_turn(chosen)
         self._give()
 
     @override
@@ -194,7 +197,9 @@ class Conductor(Turns):
     def _pass(self, chosen: Actor) -> Awaitable[None]:
         """Give the turn away. The caller awaits the result at once; it returns when the turn comes back."""
         me = self.turn
-        self._ungiven = True  # Ctrl-C may arrive before it is woken
+        if self.audience is not None:
+            self.audience.passed(me, chosen)
+        self._ungiven = True  # Ctrl-C may strike before it is
         self._take_turn(chosen)
         self._give()
         self._handing = True

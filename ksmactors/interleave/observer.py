@@ -20,8 +20,8 @@ from collections.abc import Container
 from types import FrameType
 from typing import Final
 
+from ksmactors.call_stack import callers, named
 from ksmactors.interleave.actor import Actor, Operation
-from ksmactors.seams import is_passed_over
 
 
 class Observer:
@@ -66,6 +66,12 @@ class Observer:
         Not called for a timer that expires.
         """
 
+    def blocked(self, actor: Actor, on: object) -> None:
+        """`actor` begins to wait for `on`: a lock, a wait queue, a mailbox, or a nap (a tuple)."""
+
+    def passed(self, actor: Actor, to: Actor) -> None:
+        """`actor` gives the turn to another one. It has blocked or ended, or is about to do what it declared last."""
+
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         """`actor` has started another one; None for the first actor of the schedule."""
 
@@ -92,18 +98,13 @@ class Users:
     def place(self, frame: FrameType) -> str | None:
         """Return the function to which an access is attributed, or None if it does not count."""
         known = self._known
-        while True:
-            code = frame.f_code
+        for one in callers(frame):
+            code = one.f_code
             running = code.co_filename, code.co_name
-            name = known[running] if running in known else known.setdefault(running, self._stands_for(frame))
+            name = known[running] if running in known else known.setdefault(running, self._stands_for(one))
             if name != _CALLER:
-                break
-            frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
-        if name is None or not is_passed_over(name):
-            return name
-        while is_passed_over(frame.f_code.co_name) and frame.f_back is not None:
-            frame = frame.f_back
-        return frame.f_code.co_name
+                return None if name is None else named(one).f_code.co_name
+        return None
 
     def _stands_for(self, frame: FrameType) -> str | None:
         module, name = frame.f_globals["__name__"], frame.f_code.co_name

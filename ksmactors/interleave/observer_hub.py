@@ -12,11 +12,11 @@ from typing import Final, Protocol, cast
 
 from typing_extensions import override
 
+from ksmactors.call_stack import named
 from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer, Users
-from ksmactors.seams import PASSED_OVER, is_passed_over
 
 
 class Turns(Protocol):
@@ -63,6 +63,8 @@ class ObserverHub(Observer):
     _acquired: Callable[[Actor, object, bool, bool], None]
     _released: Callable[[Actor, object, bool], None]
     _woke: Callable[[Actor, Actor], None]
+    _blocked: Callable[[Actor, object], None]
+    _passed: Callable[[Actor, Actor], None]
     _spawned: Callable[[Actor | None, Actor], None]
     _ended: Callable[[Actor], None]
     _arrived: Callable[[Actor], None]
@@ -87,10 +89,7 @@ class ObserverHub(Observer):
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         self.settle(actor)
-        caller = _getframe(2)
-        while is_passed_over(caller.f_code.co_name) and caller.f_back is not None:
-            caller = caller.f_back
-        actor.doing = actor.place = caller.f_code.co_name
+        actor.doing = actor.place = named(_getframe(2)).f_code.co_name
         actor.step = self._turns.step
         try:
             self._touched(actor, kind, obj, field)
@@ -137,6 +136,15 @@ class ObserverHub(Observer):
         self._notify(self._woke, actor, woken)
 
     @override
+    def blocked(self, actor: Actor, on: object) -> None:
+        self.settle(actor)
+        self._tell(self._blocked, actor, on)
+
+    @override
+    def passed(self, actor: Actor, to: Actor) -> None:
+        self._tell(self._passed, actor, to)
+
+    @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         if actor is not None:
             self.settle(actor)
@@ -168,14 +176,8 @@ class ObserverHub(Observer):
             if arrives:
                 arrived(me)
             me.op = op = (kind, obj, field)
-            frame = getframe(1)
-            me.doing = frame.f_code.co_name
-            frame = frame.f_back  # type: ignore[assignment]  # there is always trio below
-            place = frame.f_code.co_name
-            while place[0] == "_" or place in PASSED_OVER:
-                frame = frame.f_back  # type: ignore[assignment]
-                place = frame.f_code.co_name
-            me.place = place
+            me.doing = getframe(1).f_code.co_name
+            me.place = named(getframe(2)).f_code.co_name
             left = turns._left - 1
             turns._left = left
             me.step = turns._goal - left
@@ -184,7 +186,10 @@ class ObserverHub(Observer):
         return point
 
 
-_CALLS: Final = ("did", "accessed", "touched", "field", "acquired", "released", "woke", "spawned", "ended", "arrived")
+_CALLS: Final = (
+    "did", "accessed", "touched", "field", "acquired", "released", "woke", "blocked", "passed", "spawned", "ended",
+    "arrived",
+)  # fmt: skip
 
 
 def _ignore(*what: object) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding, ForeignAwait, StepLimit
-from ksmactors.interleave.actor import Actor, running_functions
+from ksmactors.interleave.actor import Actor
 from ksmactors.places import is_authors, is_library
 
 

@@ -223,7 +223,7 @@ class Turns(ABC):
             raise ScheduleOver
         me = self.turn
         if self.audience is not None:
-            self.audience.settle(me)
+            self.audience.blocked(me, on)
         me.waiting_on = on
         me.op = (ACQUIRE, on, "")
         self._settle(self._armed - self._left)

@@ -9,22 +9,23 @@ from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import Mutex, SpinLock, WaitQueue
 from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.instrumented import Instrumented, instrumented_kernel
+from ksmactors.ksm.internal import KsmDeclarations
 from ksmactors.ksm.structs import FREED, KSM_RUN_MERGE, KSM_RUN_STOP, KsmScan, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.kernel import Mm
 from ksmactors.mm.reports import misuse
 from ksmactors.seams import seam
 
 T = TypeVar("T")
 
-NODE_NEWS: Final = ("hlist", "freed", "kept", "checked")
+NODE_NEWS: Final = ("hlist", "freed", "kept", "checked", "listed", "unlisted")
 """What observers can be told of a stable node: its hlist is about to change; it has just been freed; it was to be
-removed and is kept since its page is mapped; memory hot-remove is about to look at it."""
+removed and is kept since its page is mapped; memory hot-remove is about to look at it; it has come onto migrate_nodes,
+or has left that list."""
 
 
-class KsmCore(Mm):
+class KsmCore(KsmDeclarations):
     """What the functions of mm/ksm.c share: locks, trees, the list of address spaces, the cursor, counters, knobs.
 
     Protected by `ksm_thread_mutex`: everything but `mm_slots_hash`, the list of slots and writes of
@@ -180,6 +181,7 @@ class KsmCore(Mm):
             raise misuse("union_misuse", f"{node} goes on migrate_nodes while it is linked in a tree", node)
         node.migrating = True
         self.migrate_nodes.insert(0, node)
+        self._tell("listed", node)
 
     @seam
     async def stable_node_from_migrate_nodes(self, node: StableNode) -> None:
@@ -189,6 +191,7 @@ class KsmCore(Mm):
             raise misuse("list_del_of_nonmember", f"{node} is taken off migrate_nodes, where it is not", node)
         node.migrating = False
         self.migrate_nodes.remove(node)
+        self._tell("unlisted", node)
 
     @seam
     async def stable_tree_erase(self, node: StableNode) -> None:

@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, YIELD
-from ksmactors.ksm.scan import Scanning
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import KSM_RUN_UNMERGE, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import ENOMEM, MADV_MERGEABLE
@@ -15,7 +15,7 @@ from ksmactors.mm.hooks import RmapOne
 from ksmactors.seams import part, seam
 
 
-class EntryPoints(Scanning):
+class EntryPoints(SharedState):
     """The functions of include/linux/ksm.h. None of them takes ksm_thread_mutex."""
 
     @override

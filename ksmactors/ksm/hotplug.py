@@ -8,20 +8,21 @@ from typing_extensions import override
 
 from ksmactors.interleave.actor import YIELD
 from ksmactors.interleave.locks import WaitQueue
-from ksmactors.ksm.keyhole import Keyhole
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, StableNode
 from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.memory_hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
 from ksmactors.seams import part, seam
 
 
-class KsmHotplug(Keyhole):
+class KsmHotplug(SharedState):
     """The OFFLINE bit of ksm_run, who waits for it, and the check of the trees that it makes safe."""
 
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
         self.ksm_offlining: Final = WaitQueue(self.conductor, "the end of offlining")
 
+    @override
     @seam
     async def wait_while_offlining(self) -> None:
         """Let ksm_thread_mutex go while memory is being taken offline: called by all who take it for the trees."""

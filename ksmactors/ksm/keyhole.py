@@ -7,6 +7,8 @@ A stable node knows its page by number only, and holds no reference: the page ma
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, RELEASE
 from ksmactors.ksm.shared import SharedState
@@ -18,6 +20,7 @@ from ksmactors.seams import part, seam
 class Keyhole(SharedState):
     """get_ksm_page and the removal of nodes and items."""
 
+    @override
     @part
     async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
         """GK1 and GK2, and the re-read of GK7: what tells whether the node's page has moved, kpfn first."""
@@ -30,6 +33,7 @@ class Keyhole(SharedState):
         """What is compared, at this instant."""
         return (node.kpfn,)
 
+    @override
     @seam
     async def get_ksm_page(self, node: StableNode, *, lock: bool) -> Frame | None:
         """The page of a stable node with a reference, and locked if wanted.
@@ -95,6 +99,7 @@ class Keyhole(SharedState):
                 return True
         return False
 
+    @override
     @seam
     async def remove_node_from_stable_tree(self, node: StableNode) -> None:
         """Free a node and make its items volatile. ksm_thread_mutex; and the page lock, or the node is stale.
@@ -125,6 +130,7 @@ class Keyhole(SharedState):
     def item_left_node(self, item: RmapItem) -> None:
         """An item is no longer on its node's hlist. v3.9 does nothing more: `head` keeps naming the node (K1)."""
 
+    @override
     @seam
     async def remove_rmap_item_from_tree(self, item: RmapItem) -> None:
         """Make an item volatile: off its node's hlist, or out of the unstable tree. ksm_thread_mutex.
@@ -162,6 +168,7 @@ class Keyhole(SharedState):
         """rb_erase of an item that went into the unstable tree in this scan."""
         await self.unstable_tree_unlink(self.root_unstable_tree[item.nid], item)
 
+    @override
     @seam
     async def remove_trailing_rmap_items(self, link: MmSlot | RmapItem) -> None:
         """Free all items from a link cell to the end of the list."""
@@ -171,6 +178,7 @@ class Keyhole(SharedState):
             await self.remove_rmap_item_from_tree(item)
             self.free_rmap_item(item)
 
+    @override
     def warn(self, function: str, message: str, about: object) -> None:
         """What the kernel would print with a backtrace; `about` is the object that it looks at."""
         self.warned_of = about

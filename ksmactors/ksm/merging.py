@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, YIELD
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import RmapItem
-from ksmactors.ksm.unmerging import Unmerging
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EFAULT
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 from ksmactors.seams import part, seam
 
 
-class Merging(Unmerging):
+class Merging(SharedState):
     """write_protect_page, replace_page and what tries them."""
 
     @seam
@@ -146,6 +148,7 @@ class Merging(Unmerging):
         """Make a locked, write-protected page a KSM page; it has no node yet."""
         await page.set_mapping(KSM_WITHOUT_NODE)
 
+    @override
     @seam
     async def try_to_merge_with_ksm_page(self, item: RmapItem, page: Frame, kpage: Frame | None) -> int:
         """TK1 to TK6: merge the page of an item: 0, and the item holds an anon_vma reference; or -EFAULT.
@@ -191,6 +194,7 @@ class Merging(Unmerging):
             self.race(ev.RACE_VMA_GONE, item.mm.name, None)
         return vma
 
+    @override
     @seam
     async def try_to_merge_two_pages(
         self, item: RmapItem, page: Frame, tree_item: RmapItem, tree_page: Frame

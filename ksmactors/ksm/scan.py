@@ -7,15 +7,15 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE, YIELD
 from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
-from ksmactors.ksm.trees import Trees
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.seams import part, seam
 
 
-class Scanning(Trees):
+class Scanning(SharedState):
     """cmp_and_merge_page, scan_get_next_rmap_item, ksm_do_scan, ksm_scan_thread."""
 
     @seam

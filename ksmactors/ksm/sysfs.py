@@ -8,7 +8,7 @@ from typing import Final
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import RELEASE, WRITE
-from ksmactors.ksm.entry import EntryPoints
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import KSM_RUN_MERGE, KSM_RUN_STOP, KSM_RUN_UNMERGE
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EACCES, EBUSY, EINVAL, ENOENT, ENOMEM, ERANGE
@@ -39,7 +39,7 @@ def decimal(text: str) -> int:
     return -value if text.startswith("-") else value
 
 
-class Sysfs(EntryPoints):
+class Sysfs(SharedState):
     """The files of the group "ksm". Writers of `run` and `merge_across_nodes` take ksm_thread_mutex."""
 
     @seam

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.index import ContentTree, Place
-from ksmactors.ksm.merging import Merging
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.content import memcmp_pages
 from ksmactors.mm.frame import Frame
@@ -22,7 +24,7 @@ class Visit(NamedTuple):
     page: Frame | None
 
 
-class Trees(Merging):
+class Trees(SharedState):
     """Both kinds of tree, partitioned by node when merge_across_nodes is 0. All under ksm_thread_mutex."""
 
     @part
@@ -48,6 +50,7 @@ class Trees(Merging):
             entry = entry.rb_left if left else entry.rb_right  # type: ignore[assignment]  # a tree of StableNodes
         return Place(None, parent, left)
 
+    @override
     @seam
     def refresh_stable_index(self) -> None:
         """Start the stable trees' indices anew if no entry is stale; else walk until the stale ones are pruned."""
@@ -62,6 +65,7 @@ class Trees(Merging):
             if fresh:
                 root.start_index(self.ksm_epoch)
 
+    @override
     @seam
     async def stable_tree_search(self, page: Frame) -> Frame | None:
         """The KSM page equal to `page`, with a reference; or `page` itself if it is one already and has its place.
@@ -188,10 +192,12 @@ class Trees(Merging):
         """A moved node has got a place in the tree of the node that its page is on."""
         self.emit(ev.NODE_RESLOTTED, node.number, node.kpfn, node.nid)
 
+    @override
     def emit_misplaced(self, node: StableNode) -> None:
         """A node has been taken out of the tree `node.nid` because its page is on another node."""
         self.emit(ev.NODE_MISPLACED, node.number, node.kpfn, node.nid, node.kpfn // self.frames_per_node)
 
+    @override
     @seam
     async def stable_tree_insert(self, kpage: Frame) -> StableNode | None:
         """A new node for a locked KSM page without one; None if an equal page got there first, or an entry was stale.
@@ -235,6 +241,7 @@ class Trees(Merging):
         """Somebody or something has kept a new KSM page out of the tree."""
         self.race(ev.RACE_INSERT_LOST, "unknown", kpage, tree="stable", tree_nid=root.nid)
 
+    @override
     @seam
     async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
         """Put an item on a node's hlist. The KSM page is locked; the item holds an anon_vma reference."""
@@ -251,6 +258,7 @@ class Trees(Merging):
 
     # -- unstable -------------------------------------------------------------------------------------------------
 
+    @override
     @seam
     async def unstable_tree_search_insert(self, item: RmapItem, page: Frame) -> tuple[RmapItem, Frame] | None:
         """An equal page in the unstable tree, as (its item, it with a reference); else the item is inserted: None.

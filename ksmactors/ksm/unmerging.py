@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing_extensions import override
+
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
-from ksmactors.ksm.hotplug import KsmHotplug
 from ksmactors.ksm.index import ContentTree
+from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import EBUSY, ENOMEM, ERESTARTSYS, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
@@ -15,7 +17,7 @@ from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 from ksmactors.seams import part, seam
 
 
-class Unmerging(KsmHotplug):
+class Unmerging(SharedState):
     """Unmerging touches page table entries only; items and trees catch up at ksmd's next pass."""
 
     @seam
@@ -55,6 +57,7 @@ class Unmerging(KsmHotplug):
             return None
         return vma
 
+    @override
     @seam
     async def break_cow(self, item: RmapItem) -> None:
         """Undo a merge that could not be completed: give the mapping a page of its own. ksm_thread_mutex.
@@ -70,6 +73,7 @@ class Unmerging(KsmHotplug):
             await self.break_ksm(vma, item.address)
         await mm.up_read()
 
+    @override
     @seam
     async def get_mergeable_page(self, item: RmapItem) -> Frame | None:
         """The page of an item in the unstable tree, with a reference; None if it is not there or not mergeable now."""
@@ -87,6 +91,7 @@ class Unmerging(KsmHotplug):
         await mm.up_read()
         return page
 
+    @override
     @seam
     async def unmerge_ksm_pages(self, vma: Vma, start: int, end: int) -> int:
         """Break the KSM pages in [start, end) of a vma: 0 or the first error, -ERESTARTSYS if a signal waits for the
@@ -135,6 +140,7 @@ class Unmerging(KsmHotplug):
         """WARN_ON_ONCE(page_mapped(page)): v3.9 thinks this cannot be."""
         self.warn("remove_stable_node", f"pfn {page.pfn} is still mapped {page.mapcount} times", page)
 
+    @override
     @seam
     async def remove_all_stable_nodes(self) -> int:
         """Remove all nodes, in trees and on migrate_nodes: 0, or -EBUSY if one could not be. ksm_thread_mutex."""
@@ -159,6 +165,7 @@ class Unmerging(KsmHotplug):
                 result = -EBUSY
         return result
 
+    @override
     @seam
     async def unmerge_and_remove_all_rmap_items(self) -> int:
         """run=2: 0, or the first error; then the address spaces not reached keep what they have. ksm_thread_mutex."""
@@ -202,6 +209,7 @@ class Unmerging(KsmHotplug):
         """Where the way through an address space begins; None if its last user has gone: exit tears the vmas down."""
         return None if self.ksm_test_exit(mm) else self._find_vma(mm, 0)
 
+    @override
     @seam
     async def leave_mm(self, mm: AddressSpace, gone: Callable[[AddressSpace], bool]) -> None:
         """Put the cursor on the next slot, drop the slot just left if it is `gone`, release mmap_sem.

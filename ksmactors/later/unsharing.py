@@ -13,17 +13,13 @@ async def handle_unshare_fault(kernel: Ksm, mm: AddressSpace, vma: Vma, address:
     The copy is neither writable nor dirty. mmap_sem is held. Source: do_wp_page(), v6.1.
     """
     await mm.page_table_lock.lock()
-    page = pte.frame
-    if mm.ptes.get(address) != pte or kernel.page_anon_exclusive(page):
+    if mm.ptes.get(address) != pte or kernel.page_anon_exclusive(pte.frame):
         await mm.page_table_lock.unlock()
         return 0
-    if page is not kernel.zero_page and not page.is_ksm:
-        reusable = await kernel.wp_can_reuse(mm, address, pte)
-        if reusable is None:
-            return 0
-        if reusable:
-            kernel.page_move_anon_rmap(page, vma)
-            await page.unlock()
-            await mm.page_table_lock.unlock()
-            return 0
+    own = await kernel.wp_page_becomes_own(mm, vma, address, pte)
+    if own is None:
+        return 0
+    if own:
+        await mm.page_table_lock.unlock()
+        return 0
     return await kernel.wp_page_copy(mm, vma, address, pte, write=False)

@@ -8,7 +8,7 @@ from typing import Final
 __all__ = [
     "EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINTR", "EINVAL", "EIO", "ENOENT", "ENOMEM", "ERANGE", "ERESTARTSYS",
     "MADV_DONTNEED", "MADV_FREE", "MADV_MERGEABLE", "MADV_PAGEOUT", "MADV_UNMERGEABLE", "PAGE_SHIFT", "PAGE_SIZE",
-    "VM_FAULT_OOM", "VM_FAULT_SIGBUS", "VM_FAULT_WRITE",
+    "VM_FAULT_OOM", "VM_FAULT_SIGBUS", "VM_FAULT_WRITE", "page_align",
 ]  # fmt: skip
 
 PAGE_SHIFT: Final = 12
@@ -29,3 +29,8 @@ VM_FAULT_OOM: Final = 0x0001
 VM_FAULT_SIGBUS: Final = 0x0002
 VM_FAULT_WRITE: Final = 0x0008
 """A write fault was served by making a private page writable or by copying: break_ksm waits for this."""
+
+
+def page_align(length: int) -> int:
+    """PAGE_ALIGN: a length in bytes, rounded up to whole pages."""
+    return (length + PAGE_SIZE - 1) & -PAGE_SIZE

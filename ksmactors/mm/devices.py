@@ -7,9 +7,9 @@ from typing import Protocol
 from ksmactors.interleave.actor import READ, RELEASE, YIELD
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.internal import MmInternal
 from ksmactors.seams import seam
 
 
@@ -40,7 +40,7 @@ class DeviceObserver(Protocol):
         """The I/O has ended."""
 
 
-class Devices(MmInternal):
+class Devices(MmCore):
     """What direct I/O does to memory. Nothing keeps the page mapped meanwhile; its reference keeps the frame."""
 
     def __init__(self, hardware: Hardware) -> None:

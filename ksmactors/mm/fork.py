@@ -1,4 +1,4 @@
-"""Address spaces come and go: fork, exec and exit (kernel/fork.c, fs/exec.c)."""
+"""Address spaces come and go (kernel/fork.c, and fs/exec.c as far as it makes one)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import ENOMEM
-from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.internal import MmInternal
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.reports import lifetime
 from ksmactors.seams import seam
 
@@ -19,12 +18,8 @@ FIRST_ADDRESS: Final = 0x10000
 """Where the first mapping of a process goes: not at 0, which stands for "nothing yet" in KSM's cursor."""
 
 
-class Fork(MmInternal):
-    """dup_mmap, mmput and their callers."""
-
-    def __init__(self, hardware: Hardware) -> None:
-        super().__init__(hardware)
-        self.address_spaces = []
+class Fork(MmCore):
+    """dup_mm, mmput and mmdrop. mm_users keep the page tables, mm_count keeps the struct."""
 
     @seam
     def mm_alloc(self, name: str) -> AddressSpace:
@@ -34,6 +29,7 @@ class Fork(MmInternal):
         return mm
 
     @override
+    @seam
     def mmget(self, mm: AddressSpace) -> None:
         """One more user of the page tables (a second thread)."""
         if mm.users == 0:
@@ -68,7 +64,7 @@ class Fork(MmInternal):
                 if self.inject("alloc_vma") or not await self.anon_vma_fork(vma, parent):
                     failed = -ENOMEM
                     break
-                self.insert_vma(vma)
+                self.insert_vm_struct(vma)
                 failed = await self.copy_page_range(mm, oldmm, parent)
                 if failed:
                     break
@@ -90,6 +86,7 @@ class Fork(MmInternal):
         return mm
 
     @override
+    @seam
     async def mmput(self, mm: AddressSpace) -> None:
         """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""
         if mm.users == 0:
@@ -103,6 +100,7 @@ class Fork(MmInternal):
             await self.exit_mmap(mm)
             self.mmdrop(mm)
 
+    @override
     @seam
     def mmdrop(self, mm: AddressSpace) -> None:
         """Drop a hold on the struct; the last one frees it."""

@@ -1,17 +1,13 @@
-"""get_user_pages: a page of an address space with a reference, faulted in if need be.
-
-In v3.9 these functions stand in mm/memory.c; since v3.15 they have a file of their own, mm/gup.c.
-"""
+"""get_user_pages and follow_page (mm/memory.c in v3.9, mm/gup.c since v3.16)."""
 
 from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import READ
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, VM_FAULT_SIGBUS
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
 from ksmactors.seams import seam
 
 
@@ -22,53 +18,11 @@ def fault_errno(result: int) -> int:
     return -ENOMEM if result & VM_FAULT_OOM else 0
 
 
-class Gup(MmInternal):
-    """Looking pages up for somebody else than the CPU of a thread: devices, ksmd, mlock, migration."""
-
-    @seam
-    async def fault(self, mm: AddressSpace, address: int, write: bool) -> int:
-        """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV), -EIO (SIGBUS: the
-        page could not be read back from swap) or -ENOMEM."""
-        await mm.down_read()
-        self.conductor.touch(READ, mm, "vmas")
-        vma = mm.vma_at(address)
-        result = await self.handle_mm_fault(mm, vma, address, write) if vma is not None else 0
-        await mm.up_read()
-        if vma is None:
-            return -EFAULT
-        return fault_errno(result)
+class GetUserPages(MmCore):
+    """The page at an address with a reference, for those who are not its threads."""
 
     @override
-    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
-        """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
-        write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
-        (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
-
-        mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
-        """
-        await mm.down_read()
-        result: Frame | int = -EFAULT
-        while (vma := mm.vma_at(address)) is not None:
-            page = await self.follow_page(mm, address, write=write, zero=not write, pin=pin)
-            if page is not None:
-                result = page
-                break
-            if self.conductor.turn.signal_pending:
-                result = -ERESTARTSYS
-                break
-            error = fault_errno(await self.faultin_page(mm, vma, address, write, pin))
-            if error:
-                result = error
-                break
-        await mm.up_read()
-        return result
-
     @seam
-    async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
-        """The fault of get_user_pages at a page that it could not follow: VM_FAULT_ bits. mmap_sem is held."""
-        return await self.handle_mm_fault(mm, vma, address, write)
-
-    @override
     async def follow_page(
         self, mm: AddressSpace, address: int, *,
         migration: bool = False, write: bool = False, zero: bool = False, pin: bool = False,
@@ -108,6 +62,38 @@ class Gup(MmInternal):
         await page.get()
 
     @override
+    @seam
+    async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
+        """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
+        write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
+        (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
+
+        mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
+        """
+        await mm.down_read()
+        result: Frame | int = -EFAULT
+        while (vma := mm.vma_at(address)) is not None:
+            page = await self.follow_page(mm, address, write=write, zero=not write, pin=pin)
+            if page is not None:
+                result = page
+                break
+            if self.conductor.turn.signal_pending:
+                result = -ERESTARTSYS
+                break
+            error = fault_errno(await self.faultin_page(mm, vma, address, write, pin))
+            if error:
+                result = error
+                break
+        await mm.up_read()
+        return result
+
+    @seam
+    async def faultin_page(self, mm: AddressSpace, vma: Vma, address: int, write: bool, pin: bool) -> int:
+        """The fault of get_user_pages at a page that it could not follow: VM_FAULT_ bits. mmap_sem is held."""
+        return await self.handle_mm_fault(mm, vma, address, write)
+
+    @override
+    @seam
     async def pin_user_pages(self, mm: AddressSpace, address: int, write: bool) -> Frame | int:
         """Pin the page at an address for DMA (FOLL_PIN): as `get_user_pages`; before v5.7 there is no difference.
 
@@ -117,6 +103,7 @@ class Gup(MmInternal):
         return await self.get_user_pages(mm, address, write, pin=True)
 
     @override
+    @seam
     async def unpin_user_page(self, page: Frame) -> None:
         """End a pin that `pin_user_pages` has made."""
         await page.put()

@@ -1,30 +1,49 @@
-"""The kernel without CONFIG_KSM: all files of mm/ in one object."""
+"""mm as a whole, as it is without CONFIG_KSM."""
 
 from __future__ import annotations
 
+from ksmactors.mm.compaction import Compaction
 from ksmactors.mm.devices import Devices
+from ksmactors.mm.fault import ThreadAccesses
 from ksmactors.mm.fork import Fork
-from ksmactors.mm.gup import Gup
+from ksmactors.mm.gup import GetUserPages
 from ksmactors.mm.madvise import Madvise
 from ksmactors.mm.memory import Memory
 from ksmactors.mm.memory_hotplug import MemoryHotplug
 from ksmactors.mm.migrate import Migration
 from ksmactors.mm.mlock import Mlock
-from ksmactors.mm.mmap import Mmap
+from ksmactors.mm.mmap import Mappings
 from ksmactors.mm.mremap import Mremap
-from ksmactors.mm.page_alloc import PageAllocator
+from ksmactors.mm.page_alloc import PageAlloc
 from ksmactors.mm.page_io import PageIo
 from ksmactors.mm.pagevec import Pagevecs
 from ksmactors.mm.pgtable import PageTables
 from ksmactors.mm.rmap import Rmap
 from ksmactors.mm.swap_state import SwapState
 from ksmactors.mm.swapfile import Swapfile
-from ksmactors.mm.swapoff import Swapoff
-from ksmactors.mm.vmscan import Reclaim
+from ksmactors.mm.vmscan import Vmscan
 
 
-class Mm(
-    Devices, MemoryHotplug, Swapoff, Fork, Mremap, Madvise, Mmap, Reclaim, Migration, PageIo, Swapfile,
-    SwapState, Mlock, Rmap, Memory, Gup, PageTables, Pagevecs, PageAllocator,
-):  # fmt: skip
-    """One class for each file. None of them overrides what another one has."""
+class MmKernel(
+    MemoryHotplug,
+    Fork,
+    Mremap,
+    Madvise,
+    Mappings,
+    Devices,
+    Mlock,
+    Vmscan,
+    Compaction,
+    Migration,
+    ThreadAccesses,
+    Memory,
+    GetUserPages,
+    Rmap,
+    Swapfile,
+    PageIo,
+    SwapState,
+    PageTables,
+    Pagevecs,
+    PageAlloc,
+):
+    """The files of mm, side by side, none of which overrides what another defines."""

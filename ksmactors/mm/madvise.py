@@ -1,23 +1,27 @@
-"""madvise (mm/madvise.c)."""
+"""Advice about ranges of an address space (mm/madvise.c)."""
 
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EAGAIN, EINVAL, ENOMEM, MADV_DONTNEED, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
-from ksmactors.mm.internal import MmInternal
-from ksmactors.mm.mmap import page_align
+from ksmactors.mm.const import (
+    EAGAIN,
+    EINVAL,
+    ENOMEM,
+    MADV_DONTNEED,
+    MADV_MERGEABLE,
+    MADV_UNMERGEABLE,
+    PAGE_SIZE,
+    page_align,
+)
+from ksmactors.mm.core import MmCore
 from ksmactors.seams import seam
 
-ADVICE_NAMES = {
-    MADV_DONTNEED: "MADV_DONTNEED",
-    MADV_MERGEABLE: "MADV_MERGEABLE",
-    MADV_UNMERGEABLE: "MADV_UNMERGEABLE",
-}
+ADVICE_NAMES = {MADV_DONTNEED: "MADV_DONTNEED", MADV_MERGEABLE: "MADV_MERGEABLE", MADV_UNMERGEABLE: "MADV_UNMERGEABLE"}
 
 
-class Madvise(MmInternal):
-    """Advice on ranges of an address space. Errors are negative errnos, as in the kernel."""
+class Madvise(MmCore):
+    """madvise(2); the advice of KSM itself is its own (`ksm_madvise`)."""
 
     @seam
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:

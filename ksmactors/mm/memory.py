@@ -1,4 +1,4 @@
-"""Page faults, and the walks over ranges of page tables at fork and munmap (mm/memory.c)."""
+"""Page faults: first touch, copy on write, swap-in; and entries that go or are copied (mm/memory.c)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.swap_device import SwapSlot
-from ksmactors.seams import seam
+from ksmactors.seams import part, seam
 
 
-class Memory(MmInternal):
-    """handle_mm_fault and what it calls, copy_page_range, zap_page_range. Faults of one address space run concurrently:
-    mmap_sem is shared."""
+class Memory(MmCore):
+    """handle_mm_fault and what it calls. Faults of one address space run concurrently: mmap_sem is shared."""
 
     @override
+    @seam
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
         """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
         vma.must_be_alive()
@@ -61,6 +61,8 @@ class Memory(MmInternal):
         self.emit(ev.DO_ANONYMOUS_PAGE, mm.name, address, page.pfn, page.nid)
         await mm.page_table_lock.unlock()
         return 0
+
+    # -- swap ---------------------------------------------------------------------------------------------------
 
     @seam
     async def do_swap_page(self, mm: AddressSpace, vma: Vma, address: int, slot: SwapSlot, write: bool) -> int:
@@ -139,15 +141,7 @@ class Memory(MmInternal):
         write, in v3.9. Page and page table are locked."""
         return write and await self.reuse_swap_page(page)
 
-    @seam
-    def pte_none(self, mm: AddressSpace, address: int) -> bool:
-        """Whether there is no entry at an address. The page table lock is held."""
-        return address not in mm.ptes and address not in mm.swap_ptes
-
-    @override
-    def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
-        """Whether `page` may still be mapped: the entry names the same slot as before. The page table lock is held."""
-        return mm.swap_ptes.get(address) is slot
+    # -- copy on write ------------------------------------------------------------------------------------------
 
     @seam
     async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
@@ -157,17 +151,28 @@ class Memory(MmInternal):
         A KSM page is never locked here and never reused, always copied; neither its rmap_item nor its stable node
         is told. Returns VM_FAULT_WRITE, VM_FAULT_OOM, or 0 if the entry changed meanwhile.
         """
+        self.conductor.touch(YIELD, entry.frame, "mapping")
+        own = await self.wp_page_becomes_own(mm, vma, address, entry)
+        if own is None:
+            return 0
+        return await (self.wp_page_reuse(mm, address, entry) if own else self.wp_page_copy(mm, vma, address, entry))
+
+    @part
+    async def wp_page_becomes_own(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> bool | None:
+        """Whether the page of a read-only entry is, from now on, the process's own; if not it must be copied: the zero
+        page and KSM pages always. The page table lock is held on entry and on return, unless the entry has changed
+        meanwhile (None).
+
+        What a write fault and an unsharing fault (v5.19) have in common.
+        """
         page = entry.frame
-        self.conductor.touch(YIELD, page, "mapping")
-        if page is not self.zero_page and not page.is_ksm:
-            reusable = await self.wp_can_reuse(mm, address, entry)
-            if reusable is None:
-                return 0
-            if reusable:
-                self.page_move_anon_rmap(page, vma)
-                await page.unlock()
-                return await self.wp_page_reuse(mm, address, entry)
-        return await self.wp_page_copy(mm, vma, address, entry)
+        if page is self.zero_page or page.is_ksm:
+            return False
+        reusable = await self.wp_can_reuse(mm, address, entry)
+        if reusable:
+            self.page_move_anon_rmap(page, vma)
+            await page.unlock()
+        return reusable
 
     @seam
     async def wp_can_reuse(self, mm: AddressSpace, address: int, entry: Pte) -> bool | None:
@@ -247,9 +252,48 @@ class Memory(MmInternal):
     async def page_was_copied(self, old: Frame) -> None:
         """A write fault has mapped a copy in the place of a page, which still has the reference of that mapping."""
 
-    # -- walks over ranges -----------------------------------------------------------------------------
+    # -- munmap and exit ----------------------------------------------------------------------------------------
 
     @override
+    @seam
+    async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
+        """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
+        self.lru_add_drain()
+        gone: list[Frame] = []
+        await mm.page_table_lock.lock()
+        for address in range(start, end, step):
+            pte = mm.ptes.get(address)
+            if pte is None:
+                if address in mm.swap_ptes:
+                    await self.zap_swap_pte(mm, address)
+                continue
+            await self.set_pte(mm, address, None)
+            self.memory_epoch += 1
+            for observer in self.observers:
+                observer.zapped(mm, address)
+            if pte.migration:
+                self.migration_entry_to_page(pte)
+            elif pte.frame is not self.zero_page:
+                self.page_remove_rmap(pte.frame)
+                gone.append(pte.frame)
+        await mm.page_table_lock.unlock()
+        for page in gone:
+            await self.free_swap_cache(page)
+            await page.put()
+
+    @seam
+    async def zap_swap_pte(self, mm: AddressSpace, address: int) -> None:
+        """Empty a swap entry. The page table lock is held."""
+        slot = mm.swap_ptes[address]
+        await self.set_swap_pte(mm, address, None)
+        for observer in self.observers:
+            observer.zapped(mm, address)
+        await self.free_swap_and_cache(slot)
+
+    # -- fork ---------------------------------------------------------------------------------------------------
+
+    @override
+    @seam
     async def copy_page_range(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma) -> int:
         """Copy the entries of one vma: 0 or -ENOMEM. Of a vma without an anon_vma nothing is copied: a fault finds the
         same zero page again."""
@@ -289,38 +333,3 @@ class Memory(MmInternal):
             await pte.frame.get()
             pte.frame.change_mapcount(1)
         await self.set_pte(mm, address, pte)
-
-    @override
-    async def zap_page_range(self, mm: AddressSpace, start: int, end: int, step: int) -> None:
-        """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
-        self.lru_add_drain()
-        gone: list[Frame] = []
-        await mm.page_table_lock.lock()
-        for address in range(start, end, step):
-            pte = mm.ptes.get(address)
-            if pte is None:
-                if address in mm.swap_ptes:
-                    await self.zap_swap_pte(mm, address)
-                continue
-            await self.set_pte(mm, address, None)
-            self.memory_epoch += 1
-            for observer in self.observers:
-                observer.zapped(mm, address)
-            if pte.migration:
-                self.migration_entry_to_page(pte)
-            elif pte.frame is not self.zero_page:
-                self.page_remove_rmap(pte.frame)
-                gone.append(pte.frame)
-        await mm.page_table_lock.unlock()
-        for page in gone:
-            await self.free_swap_cache(page)
-            await page.put()
-
-    @seam
-    async def zap_swap_pte(self, mm: AddressSpace, address: int) -> None:
-        """Empty a swap entry. The page table lock is held."""
-        slot = mm.swap_ptes[address]
-        await self.set_swap_pte(mm, address, None)
-        for observer in self.observers:
-            observer.zapped(mm, address)
-        await self.free_swap_and_cache(slot)

@@ -7,15 +7,18 @@ from typing import Final
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.locks import Mutex
 from ksmactors.mm.const import EBUSY, EINVAL
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.node import Node
 from ksmactors.seams import seam
 
 MEM_GOING_OFFLINE: Final = "going_offline"
+
 MEM_OFFLINE: Final = "offline"
+
 MEM_CANCEL_OFFLINE: Final = "cancel_offline"
+
 OFFLINE_PASSES: Final = 20
 """Passes over the range before offlining gives up. The kernel gives up after two minutes, or five failures in a row."""
 
@@ -26,7 +29,7 @@ PASS_NS: Final = 50_000
 """How long it waits between two passes, for pages that somebody is busy with."""
 
 
-class MemoryHotplug(MmInternal):
+class MemoryHotplug(MmCore):
     """Taking memory offline and bringing it back; frames that are away are absent: touching one is a finding."""
 
     def __init__(self, hardware: Hardware) -> None:

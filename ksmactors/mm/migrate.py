@@ -11,11 +11,11 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
+from ksmactors.interleave.actor import READ, RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import EACCES, EAGAIN, EBUSY, ENOENT, ENOMEM
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.reports import misuse
 from ksmactors.seams import part, seam
 
@@ -25,17 +25,8 @@ PASSES: Final = 10
 FORCE_AFTER: Final = 2
 
 
-class Migration(MmInternal):
+class Migration(MmCore):
     """Migration of single pages, as move_pages and compaction ask for it. Never takes ksm_thread_mutex."""
-
-    @override
-    def movable_frames(self, nid: int) -> list[Frame]:
-        """The frames of a node that a compaction scan would try to isolate, by frame number."""
-        frames = self.nodes[nid].frames
-        for frame in frames:
-            self.conductor.touch(YIELD, frame, "lru")
-            self.conductor.touch(YIELD, frame, "refcount")
-        return [frame for frame in frames if frame.lru and frame.refcount > 0]
 
     @seam
     async def move_pages(self, mm: AddressSpace, address: int, nid: int, move_all: bool) -> int:
@@ -102,16 +93,8 @@ class Migration(MmInternal):
         """What move_pages(2) for one page returns to its caller, and the status it stores there, if any."""
         return 0, status
 
-    @seam
-    async def migrate_frame(self, page: Frame, nid: int) -> int:
-        """Move a frame's page to a node as compaction does, holding no lock: 0 or -errno."""
-        if not await page.get_unless_zero():
-            return -ENOENT
-        isolated = await self.isolate_lru_page(page)
-        await page.put()
-        return await self.migrate_pages(page, nid) if isolated else -EBUSY
-
     @override
+    @seam
     async def migrate_pages(self, page: Frame, nid: int, *, exactly: bool = True) -> int:
         """Migrate an isolated page to a node, or unless `exactly` to the next that has room: 0, -ENOMEM, or -EAGAIN
         after ten passes. Drops the isolation."""
@@ -271,6 +254,8 @@ class Migration(MmInternal):
         await self.conductor.point(WRITE, page, "swap_cache")
         del page.node.swap_cache[page.pfn]
 
+    # -- migration entries --------------------------------------------------------------------------------------
+
     @seam
     async def remove_migration_ptes(self, old: Frame, new: Frame) -> None:
         """Replace the migration entries that name `old` by entries that map `new` (or `old`, to undo)."""
@@ -303,6 +288,7 @@ class Migration(MmInternal):
         new.change_mapcount(1)
 
     @override
+    @seam
     def migration_entry_to_page(self, pte: Pte) -> Frame:
         """The page that a migration entry names. It is locked for as long as the entry exists, or the entry has been
         left behind by its migration (a BUG_ON of the kernel's). The page table lock is held."""
@@ -312,6 +298,7 @@ class Migration(MmInternal):
         return pte.frame
 
     @override
+    @seam
     async def migration_entry_wait(self, mm: AddressSpace, address: int) -> None:
         """Wait until the page that a migration entry names is unlocked (v3.9). The caller looks again.
 

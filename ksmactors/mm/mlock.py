@@ -1,4 +1,4 @@
-"""Memory that is to stay (mm/mlock.c): the system calls, and the mark of single pages."""
+"""Pages that are to stay in memory (mm/mlock.c): marking what is there, faulting in what is not."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing_extensions import override
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EAGAIN, EINVAL, ENOMEM, PAGE_SIZE
+from ksmactors.mm.const import EAGAIN, EINVAL, ENOMEM, PAGE_SIZE, page_align
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
-from ksmactors.mm.mmap import page_align
 from ksmactors.seams import seam
 
 
-class Mlock(MmInternal):
-    """mlock, the walks of mlock and munlock over page tables, and what a single page goes through."""
+class Mlock(MmCore):
+    """mlock(2) and munlock(2), their walks over page tables, and the mark of a single page."""
 
     @seam
     async def mlock(self, mm: AddressSpace, start: int, length: int, *, on: bool = True) -> int:
@@ -78,6 +77,7 @@ class Mlock(MmInternal):
         return 0
 
     @override
+    @seam
     async def munlock_vma_pages_range(self, vma: Vma, start: int, end: int) -> None:
         """Clear VM_LOCKED and take the mark off the pages of a part of a vma that nothing else locks.
 
@@ -93,6 +93,9 @@ class Mlock(MmInternal):
             await page.unlock()
             await page.put()
 
+    # -- one page -----------------------------------------------------------------------------------------------
+
+    @override
     @seam
     async def mlock_vma_page(self, page: Frame) -> None:
         """Mark a locked page as Mlocked, which takes it off reclaim's lists."""
@@ -100,6 +103,7 @@ class Mlock(MmInternal):
         page.node.mark_mlocked(page, True)
 
     @override
+    @seam
     async def munlock_vma_page(self, page: Frame) -> None:
         """Take the mark off a locked page, unless another VM_LOCKED vma turns out to map it (try_to_munlock)."""
         await self.conductor.point(WRITE, page, "mlocked")
@@ -117,6 +121,7 @@ class Mlock(MmInternal):
             await self.rmap_walk(page, munlock_one)
 
     @override
+    @seam
     async def mlock_if_locked(self, page: Frame, vma: Vma) -> bool:
         """Mark a page that was met in a VM_LOCKED vma, if that can be made sure: mmap_sem is tried only, since the page
         lock is held. False: it could not, or the vma is not locked any more."""

@@ -1,4 +1,4 @@
-"""Mappings (mm/mmap.c): mmap, munmap, and the splitting and merging of vmas."""
+"""Mappings (mm/mmap.c): mmap, munmap, exit, and the splitting and merging of vmas."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing_extensions import override
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SHIFT, PAGE_SIZE
-from ksmactors.mm.internal import MmInternal
-from ksmactors.seams import seam
+from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SHIFT, PAGE_SIZE, page_align
+from ksmactors.mm.core import MmCore
+from ksmactors.seams import part, seam
 
 
-class Mmap(MmInternal):
+class Mappings(MmCore):
     """System calls on ranges of an address space. Errors are negative errnos, as in the kernel."""
 
     @seam
@@ -36,14 +36,16 @@ class Mmap(MmInternal):
         taken = vma is not None and vma.start < end
         result = -ENOMEM if taken or self.inject("alloc_vma") else address
         if result >= 0:
-            self.insert_vma(Vma(mm, address, end, address >> PAGE_SHIFT, nid, mergeable=self.ksm_new_vma(mm)))
+            self.insert_vm_struct(Vma(mm, address, end, address >> PAGE_SHIFT, nid, mergeable=self.ksm_new_vma(mm)))
             self.emit(ev.MMAP, mm.name, address, pages)
             await self.ksm_process_mmap(mm)
         await mm.up_write()
         return result
 
     @override
-    def insert_vma(self, vma: Vma) -> None:
+    @part
+    def insert_vm_struct(self, vma: Vma) -> None:
+        """A vma is found in its address space from now on. mmap_sem is held for write, or nobody else has it yet."""
         self.conductor.touch(WRITE, vma.mm, "vmas")
         vma.mm.vmas[vma.start] = vma
         vma.mm.top = max(vma.mm.top, vma.end + PAGE_SIZE)
@@ -59,6 +61,7 @@ class Mmap(MmInternal):
         return failed
 
     @override
+    @seam
     async def do_munmap(self, mm: AddressSpace, start: int, end: int) -> int:
         """munmap with mmap_sem held for write: split at the ends, detach, zap, leave the anon_vmas: 0 or -ENOMEM."""
         doomed = []
@@ -92,6 +95,7 @@ class Mmap(MmInternal):
         return vmas
 
     @override
+    @seam
     async def split_vma(self, vma: Vma, address: int) -> Vma | None:
         """Split a vma in two at an address inside; returns the upper half, None for want of memory."""
         upper = Vma(vma.mm, address, vma.end, vma.index_of(address), vma.nid, mergeable=vma.mergeable)
@@ -100,10 +104,11 @@ class Mmap(MmInternal):
         if self.inject("alloc_vma") or not await self.anon_vma_clone(upper, vma):
             return None
         vma.end = address
-        self.insert_vma(upper)
+        self.insert_vm_struct(upper)
         return upper
 
     @override
+    @seam
     async def merge_vma(self, vma: Vma) -> None:
         """Join a vma with the neighbours it continues: same advice, policy, anon_vma and page indices."""
         mm = vma.mm
@@ -117,6 +122,7 @@ class Mmap(MmInternal):
                 upper.alive = False
 
     @override
+    @seam
     async def exit_mmap(self, mm: AddressSpace) -> None:
         """Empty all entries and leave all anon_vmas. Nobody is expected in the page tables any more: no mmap_sem."""
         self.conductor.touch(WRITE, mm, "vmas")
@@ -128,10 +134,6 @@ class Mmap(MmInternal):
             vma.alive = False
         mm.vmas.clear()
         self.emit(ev.EXIT_MMAP, mm.name)
-
-
-def page_align(length: int) -> int:
-    return (length + PAGE_SIZE - 1) & -PAGE_SIZE
 
 
 def _continues(lower: Vma, upper: Vma) -> bool:

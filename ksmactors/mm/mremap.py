@@ -1,17 +1,16 @@
-"""mremap (mm/mremap.c), which always moves here."""
+"""Moving a mapping (mm/mremap.c)."""
 
 from __future__ import annotations
 
 from ksmactors.events import catalogue as ev
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EFAULT, EINVAL, ENOMEM, MADV_UNMERGEABLE, PAGE_SIZE
-from ksmactors.mm.internal import MmInternal
-from ksmactors.mm.mmap import page_align
+from ksmactors.mm.const import EFAULT, EINVAL, ENOMEM, MADV_UNMERGEABLE, PAGE_SIZE, page_align
+from ksmactors.mm.core import MmCore
 from ksmactors.seams import part, seam
 
 
-class Mremap(MmInternal):
-    """move_vma and what it calls. Errors are negative errnos, as in the kernel."""
+class Mremap(MmCore):
+    """mremap(2), which always moves."""
 
     @seam
     async def mremap(self, mm: AddressSpace, start: int, length: int) -> int:
@@ -43,7 +42,7 @@ class Mremap(MmInternal):
         moved.locked = vma.locked
         if self.inject("alloc_vma") or not await self.anon_vma_clone(moved, vma):
             return -ENOMEM
-        self.insert_vma(moved)
+        self.insert_vm_struct(moved)
         await mm.page_table_lock.lock()
         for address in range(start, end, PAGE_SIZE):
             if address in mm.ptes:

@@ -1,44 +1,23 @@
-"""Page allocation: the frames of all nodes, by preference and fallback (mm/page_alloc.c)."""
+"""The page allocator (mm/page_alloc.c): frames by preference and fallback."""
 
 from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.errors import Finding, UsageError
+from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import WRITE, YIELD
+from ksmactors.interleave.actor import WRITE
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.internal import MmInternal
-from ksmactors.mm.node import Node
-from ksmactors.mm.reports import kernel_function, lifetime
-from ksmactors.seams import part
+from ksmactors.mm.reports import kernel_function
+from ksmactors.seams import part, seam
 
 
-class PageAllocator(MmInternal):
-    """alloc_page and what becomes of a frame whose last reference has gone."""
-
-    frame_class: type[Frame] = Frame
-
-    def __init__(self, hardware: Hardware) -> None:
-        nodes, frames_per_node = hardware.nodes, hardware.frames_per_node
-        if nodes < 1:
-            raise UsageError(f"a machine has at least 1 node, not {nodes}")
-        super().__init__(hardware)
-        self.nodes = [
-            Node(
-                self.conductor, nid, nid * frames_per_node, frames_per_node, self.contents.zero, self.frame_freed,
-                self.frame_class,
-            )
-            for nid in range(nodes)
-        ]  # fmt: skip
-        self.frames_per_node = frames_per_node
-        zero_page = self.nodes[0].take()
-        if zero_page is None:
-            raise UsageError("a node needs at least one frame")
-        self.zero_page = zero_page
+class PageAlloc(MmCore):
+    """A page comes from the node that was asked for, or from the next one that has room."""
 
     @override
+    @seam
     async def alloc_page(self, nid: int, *, exactly: bool = False) -> Frame | None:
         """alloc_page_vma: a frame of zeros with one reference, from `nid` or, unless `exactly`, the next nodes.
 
@@ -56,19 +35,6 @@ class PageAllocator(MmInternal):
         return None
 
     @override
-    async def trylock_page(self, page: Frame) -> bool:
-        """trylock_page; somebody else may have had the lock for just that instant."""
-        return not self.inject("trylock") and await page.trylock()
-
-    def pfn_to_page(self, pfn: int) -> Frame:
-        """The struct page of a frame number that is or was in use. It is a finding if the frame has been taken away."""
-        node = self.nodes[pfn // self.frames_per_node]
-        if node.absent and node.is_absent(pfn):
-            raise lifetime("frame", f"pfn {pfn} is offline: there is no struct page to look at")
-        frame = node.frames[pfn - node.start_pfn]
-        self.conductor.touch(YIELD, frame, frame.vital)
-        return frame
-
     @part
     def frame_freed(self, frame: Frame) -> None:
         if frame.mapcount:

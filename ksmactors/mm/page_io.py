@@ -1,4 +1,4 @@
-"""Reads and writes of the swap device (mm/page_io.c), and waiting for them (mm/filemap.c)."""
+"""Reads and writes of the swap device (mm/page_io.c), and the end of a write (mm/filemap.c)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing_extensions import override
 from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
@@ -21,10 +21,11 @@ SWAP_IO_MOMENTS: Final = 4
 """Between the submission of a write and its end, how many moments there are at which the device may read the page."""
 
 
-class PageIo(MmInternal):
-    """The device completes a write later, or at once if it is synchronous (`SwapDevice`)."""
+class PageIo(MmCore):
+    """A device with an actor of its own, or one whose reads and writes have ended when they return."""
 
     @override
+    @seam
     async def swap_readpage(self, page: Frame, slot: SwapSlot) -> None:
         """Read a locked page from the device and unlock it; after an error it is not uptodate."""
         if not self.swap.synchronous:
@@ -35,6 +36,7 @@ class PageIo(MmInternal):
         await page.unlock()
 
     @override
+    @seam
     async def swap_writepage(self, page: Frame) -> None:
         """Write a locked page, or start to, as the device does it; or free its slot if no entry needs it. Unlocks the
         page."""
@@ -52,6 +54,7 @@ class PageIo(MmInternal):
         await page.unlock()
 
     @override
+    @seam
     async def wait_on_page_writeback(self, page: Frame) -> None:
         """Wait until a page is not being written. The caller holds a reference."""
         await self.conductor.point(READ, page, "writeback")

@@ -9,15 +9,15 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, WRITE, YIELD
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
-from ksmactors.mm.internal import MmInternal
 from ksmactors.seams import seam
 
 PAGEVEC_SIZE: Final = 14
 
 
-class Pagevecs(MmInternal):
+class Pagevecs(MmCore):
     """lru_cache_add and lru_add_drain. A page in a batch has a reference for it: it can be neither merged nor isolated.
 
     What a CPU does to its own batch nobody can interrupt; whose CPU it is, the running actor's label says.
@@ -29,6 +29,7 @@ class Pagevecs(MmInternal):
         """By CPU, the pages that wait; a CPU without any is not in it."""
 
     @override
+    @seam
     def lru_cache_add(self, page: Frame) -> None:
         """Put a page of the caller's in this CPU's batch; the fourteenth empties it. No batch for mlocked ones."""
         self.conductor.touch(RELEASE, page, "lru")  # zone->lru_lock, as soon as the batch goes there
@@ -44,11 +45,13 @@ class Pagevecs(MmInternal):
             self.lru_add_drain()
 
     @override
+    @seam
     def lru_add_drain(self) -> None:
         """Put what is in this CPU's batch on the LRU lists, and free what only the batch has kept."""
         self._drain(self.conductor.turn.cpu)
 
     @override
+    @seam
     async def lru_add_drain_all(self) -> None:
         """The same on every CPU, one after the other, by somebody who runs there; waits until it is done."""
         self.conductor.touch(YIELD, self, "lru_add_pvecs")

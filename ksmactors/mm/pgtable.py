@@ -1,4 +1,4 @@
-"""Page tables: reading and changing entries under the page table lock (mm/pgtable-generic.c), and a CPU's accesses.
+"""Page table entries (asm-generic/pgtable.h): reading and changing them under the page table lock.
 
 A change of an entry is one operation that also invalidates the TLB: who comes later sees it, on every CPU.
 """
@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
+from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte
-from ksmactors.mm.content import Content
-from ksmactors.mm.internal import MmInternal
+from ksmactors.mm.core import MmCore
+from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
 
-class PageTables(MmInternal):
-    """Single entries of a page table, and the CPU's own accesses through them."""
+class PageTables(MmCore):
+    """The entries of an address space. One that names a swap slot is kept apart (`AddressSpace.swap_ptes`)."""
 
     def page_at(self, mm: AddressSpace, address: int) -> Pte | None:
         """The entry at an address, for observers: no point, no lock."""
         return mm.ptes.get(address)
 
     @override
+    @seam
     async def set_pte(self, mm: AddressSpace, address: int, pte: Pte | None) -> Pte | None:
         """ptep_clear_flush and set_pte_at in one: the entry before, with the dirty bit it had at that instant.
 
@@ -41,6 +42,7 @@ class PageTables(MmInternal):
         return before
 
     @override
+    @seam
     async def set_swap_pte(self, mm: AddressSpace, address: int, slot: SwapSlot | None) -> Pte | None:
         """Put a swap entry, or nothing, in the place of whatever is there; returns the present entry before, with the
         dirty bit it had at that instant. The page table lock is held."""
@@ -55,6 +57,7 @@ class PageTables(MmInternal):
         return before
 
     @override
+    @seam
     async def ptep_set_wrprotect(self, mm: AddressSpace, address: int) -> Pte:
         """Take the write permission of a present entry away; returns the entry as it is now."""
         await self.conductor.point(WRITE, mm, address)
@@ -65,6 +68,7 @@ class PageTables(MmInternal):
         return pte
 
     @override
+    @seam
     def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
         """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""
         self.conductor.touch(RELEASE, mm, ("young", address))
@@ -72,43 +76,14 @@ class PageTables(MmInternal):
         mm.young.discard(address)
         return young
 
+    @override
     @seam
-    async def user_read(self, mm: AddressSpace, address: int) -> Content | None:
-        """Read the page at an address as a thread does; None if that takes a page fault."""
-        await self.conductor.point(READ, mm, address)
-        pte = mm.ptes.get(address)
-        if pte is None or pte.migration:
-            return None
-        self.conductor.touch(YIELD, pte.frame, "content")
-        pte.frame.must_be_alive("a read by a thread")
-        if self.aging:
-            self.conductor.touch(RELEASE, mm, ("young", address))
-            mm.young.add(address)
-        for observer in self.observers:
-            observer.read(mm, address, pte.frame)
-        return pte.frame.content
+    def pte_none(self, mm: AddressSpace, address: int) -> bool:
+        """Whether there is no entry at an address. The page table lock is held."""
+        return address not in mm.ptes and address not in mm.swap_ptes
 
+    @override
     @seam
-    async def user_write(self, mm: AddressSpace, address: int, content: Content) -> bool:
-        """Overwrite the page at an address as a thread does; False if that takes a page fault.
-
-        The check of the entry and the store are one operation: whoever write-protects an entry invalidates the
-        TLB of every CPU before it goes on.
-        """
-        await self.conductor.point(WRITE, mm, address)
-        pte = mm.ptes.get(address)
-        if pte is None or pte.migration or not pte.write:
-            return False
-        pte.frame.must_be_alive("a write by a thread")
-        self.memory_epoch += 1
-        if self.aging:
-            self.conductor.touch(RELEASE, mm, ("young", address))
-            mm.young.add(address)
-        self.conductor.touch(RELEASE, pte.frame, "content")  # orders nobody: the CPU stores when it likes
-        pte.frame.content = content
-        pte.frame.writer = self.conductor.turn.number
-        if not pte.dirty:
-            mm.ptes[address] = pte._replace(dirty=True)
-        for observer in self.observers:
-            observer.wrote(mm, address, pte.frame)
-        return True
+    def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
+        """Whether `page` may still be mapped: the entry names the same slot as before. The page table lock is held."""
+        return mm.swap_ptes.get(address) is slot

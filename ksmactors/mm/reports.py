@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from ksmactors import call_stack
 from ksmactors.errors import Finding
-from ksmactors.seams import is_passed_over
 
 STORES: Final = frozenset({"set_pte", "set_swap_pte", "ptep_set_wrprotect"})
 """Where nobody is to blame for what is stored, but who stores it."""
@@ -17,13 +17,7 @@ def kernel_function() -> str:
 
     Operations of objects (a frame's, a tree's) and the emulator's helpers are passed over; "none" outside of all.
     """
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_name
-        if hasattr(frame.f_locals.get("self"), "kernel_name") and not is_passed_over(name) and name not in STORES:
-            return name
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-    return "none"
+    return call_stack.kernel_function(call_stack.callers(sys._getframe(1)), STORES)
 
 
 def lifetime(what: str, message: str, *about: object) -> Finding:

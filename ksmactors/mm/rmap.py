@@ -7,15 +7,15 @@ from typing_extensions import override
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
 from ksmactors.mm.hooks import RmapOne
-from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
 
-class Rmap(MmInternal):
+class Rmap(MmCore):
     """anon_vmas and the walks over them. KSM pages are walked by `rmap_walk_ksm`."""
 
     def __init__(self, hardware: Hardware) -> None:
@@ -29,6 +29,7 @@ class Rmap(MmInternal):
         return anon_vma
 
     @override
+    @seam
     def anon_vma_prepare(self, vma: Vma) -> bool:
         """Give a vma its anon_vma before its first page; False: no memory. Nobody else sees it before the page table
         entry does."""
@@ -40,6 +41,7 @@ class Rmap(MmInternal):
         return True
 
     @override
+    @seam
     async def anon_vma_clone(self, vma: Vma, source: Vma) -> bool:
         """Link a copy of a vma to all the anon_vmas of its source, under their root's lock; False: no memory."""
         if source.anon_vma is None:
@@ -54,6 +56,7 @@ class Rmap(MmInternal):
         return True
 
     @override
+    @seam
     async def anon_vma_fork(self, vma: Vma, parent: Vma) -> bool:
         """Link a child's vma to its parent's anon_vmas, and to one of its own for the pages it will get; False: no
         memory, nothing is linked."""
@@ -69,6 +72,7 @@ class Rmap(MmInternal):
         return True
 
     @override
+    @seam
     async def unlink_anon_vmas(self, vma: Vma) -> None:
         """Take a vma that goes away out of its anon_vmas; the last one to leave drops their first reference."""
         if vma.anon_vma is None:
@@ -88,7 +92,10 @@ class Rmap(MmInternal):
         anon_vma.link(vma)
         vma.chain.append(anon_vma)
 
+    # -- mappings of a page -------------------------------------------------------------------------------------
+
     @override
+    @seam
     def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
         """A new page gets its first mapping: it belongs to the vma's anon_vma from now on."""
         self._page_set_anon_rmap(page, vma, address, exclusive=True)
@@ -98,6 +105,7 @@ class Rmap(MmInternal):
         self.lru_cache_add(page)
 
     @override
+    @seam
     def page_add_anon_rmap(self, page: Frame, vma: Vma, address: int, *, exclusive: bool) -> None:
         """A page from the swap cache gets a mapping. One that has no mapping yet, fresh from the device, belongs to
         the vma's anon_vma from now on, or to its root if others may map it, too; a KSM page stays what it is."""
@@ -106,6 +114,7 @@ class Rmap(MmInternal):
             self._page_set_anon_rmap(page, vma, address, exclusive=exclusive)
 
     @override
+    @seam
     def page_move_anon_rmap(self, page: Frame, vma: Vma) -> None:
         """A locked page that only this vma maps belongs to its anon_vma from now on."""
         page.mapping = vma.anon_vma
@@ -129,6 +138,7 @@ class Rmap(MmInternal):
         return vma.address_of(page.index)
 
     @override
+    @seam
     def page_remove_rmap(self, page: Frame) -> None:
         """A page loses a mapping; with the last one it is mlocked no more.
 
@@ -139,6 +149,7 @@ class Rmap(MmInternal):
             page.node.mark_mlocked(page, False)
 
     @override
+    @seam
     def page_address_in_vma(self, page: Frame, vma: Vma) -> int | None:
         """Where an ordinary anonymous page would be mapped in a vma, or None for "not here".
 
@@ -151,6 +162,18 @@ class Rmap(MmInternal):
         return self._vma_address(page, vma)
 
     @override
+    @seam
+    async def page_check_address(self, page: Frame, mm: AddressSpace, address: int) -> Pte | None:
+        """The entry at an address if it is present and maps `page`: then the page table lock is held on return."""
+        await mm.page_table_lock.lock()
+        pte = mm.ptes.get(address)
+        if pte is not None and not pte.migration and pte.frame is page:
+            return pte
+        await mm.page_table_lock.unlock()
+        return None
+
+    @override
+    @seam
     async def rmap_walk(self, page: Frame, rmap_one: RmapOne, *, mapped: bool = True) -> None:
         """Call `rmap_one(vma, address)` for each place that may map the page, until one says True.
 
@@ -177,6 +200,7 @@ class Rmap(MmInternal):
         await anon_vma.rwsem.up_read()
 
     @override
+    @seam
     async def try_to_unmap(self, page: Frame, *, reclaim: bool = False) -> None:
         """Replace the entries that map the locked page: by swap entries if it is in the swap cache, else by migration
         entries (TTU_MIGRATION). With `reclaim` (TTU_UNMAP) an entry that was accessed lately, or is in a VM_LOCKED vma,
@@ -232,6 +256,7 @@ class Rmap(MmInternal):
         return page.swap
 
     @override
+    @seam
     async def page_referenced(self, page: Frame) -> int:
         """Through how many entries the locked page was accessed since somebody last asked; 0 if one of them is in a
         VM_LOCKED vma, so that reclaim goes on to unmap it and finds out."""
@@ -248,13 +273,3 @@ class Rmap(MmInternal):
         if page.page_mapcount():
             await self.rmap_walk(page, referenced_one)
         return 0 if locked else referenced
-
-    @override
-    async def page_check_address(self, page: Frame, mm: AddressSpace, address: int) -> Pte | None:
-        """The entry at an address if it is present and maps `page`: then the page table lock is held on return."""
-        await mm.page_table_lock.lock()
-        pte = mm.ptes.get(address)
-        if pte is not None and not pte.migration and pte.frame is page:
-            return pte
-        await mm.page_table_lock.unlock()
-        return None

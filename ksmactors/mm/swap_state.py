@@ -1,8 +1,7 @@
-"""The swap cache: pages that have, or are getting, a place on the swap device (mm/swap_state.c).
+"""The swap cache (mm/swap_state.c): pages that have, or are getting, a place on the swap device.
 
 A page in the swap cache has a reference for that, and its slot is what page->private names. A KSM page keeps its
-mapping there: it is SwapCache and KSM at once. An entry of a page table that names a slot is kept apart from the
-present ones (`AddressSpace.swap_ptes`), so that what is in `ptes` always names a frame.
+mapping there: it is SwapCache and KSM at once.
 """
 
 from __future__ import annotations
@@ -10,17 +9,18 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
 from ksmactors.mm.reports import misuse
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
 
-class SwapState(MmInternal):
+class SwapState(MmCore):
     """The page lock protects whether a page is in the cache, `tree_lock` the cache itself."""
 
     @override
+    @seam
     async def add_to_swap(self, page: Frame) -> bool:
         """Give a locked page a slot and put it in the swap cache, dirty; False if the device is full."""
         slot = None if self.inject("alloc_swap_slot") else self.swap.take()
@@ -53,6 +53,7 @@ class SwapState(MmInternal):
         return slot
 
     @override
+    @seam
     async def delete_from_swap_cache(self, page: Frame) -> None:
         """Take a locked page out of the swap cache; the caller has a reference of its own."""
         await self.swap.tree_lock.lock()
@@ -62,6 +63,7 @@ class SwapState(MmInternal):
         await page.put()
 
     @override
+    @seam
     async def free_swap_cache(self, page: Frame) -> None:
         """The same for a page that has just lost a mapping, if it was the last and nobody holds the lock."""
         self.conductor.touch(YIELD, page, "swap_cache")
@@ -70,6 +72,7 @@ class SwapState(MmInternal):
             await page.unlock()
 
     @override
+    @seam
     async def lookup_swap_cache(self, slot: SwapSlot) -> Frame | None:
         """The page that is cached for a slot, with a reference; spins while its references are frozen."""
         while True:
@@ -85,6 +88,7 @@ class SwapState(MmInternal):
             await page.put()
 
     @override
+    @seam
     async def read_swap_cache(self, slot: SwapSlot, nid: int) -> Frame | None:
         """read_swap_cache_async and the end of its read: the page of a slot, with a reference.
 

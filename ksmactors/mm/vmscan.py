@@ -9,8 +9,8 @@ from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import RELEASE, WRITE
+from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.internal import MmInternal
 from ksmactors.seams import seam
 
 PRIORITIES: Final = 12
@@ -25,7 +25,7 @@ CONGESTION_WAIT_NS: Final = 1_000_000
 FREED: Final = "freed"
 
 
-class Reclaim(MmInternal):
+class Vmscan(MmCore):
     """shrink_page_list and what calls it. Takes page locks by trylock only, so it may be called with any lock held."""
 
     @seam
@@ -153,7 +153,10 @@ class Reclaim(MmInternal):
         await self.swapcache_free(slot)
         return True
 
+    # -- for those who move pages -------------------------------------------------------------------------------
+
     @override
+    @seam
     async def isolate_lru_page(self, page: Frame) -> bool:
         """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
         await self.conductor.point(WRITE, page, "lru")
@@ -165,6 +168,7 @@ class Reclaim(MmInternal):
         return True
 
     @override
+    @seam
     async def putback_lru_page(self, page: Frame) -> None:
         """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from traceback import format_exception, walk_tb
+from traceback import format_exception
 from typing import Any, Final
 
 import orjson
@@ -13,6 +13,7 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import plugins, watch
+from ksmactors.call_stack import frames_of
 from ksmactors.errors import (
     CutShort,
     Finding,
@@ -26,9 +27,9 @@ from ksmactors.errors import (
     WorkloadCrashed,
 )
 from ksmactors.events import catalogue as ev
-from ksmactors.events.logs import LogWriter
+from ksmactors.events.logs import Log
 from ksmactors.events.terminal import PersonForm
-from ksmactors.events.trace import Record, Trace
+from ksmactors.events.trace import DetailedTrace, Record, Trace
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer import Observer
@@ -43,6 +44,7 @@ from ksmactors.machine import Machine
 from ksmactors.program import Setting, crash_of_variant
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
+from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
 
@@ -66,10 +68,11 @@ async def run_schedule(
     observing: Observer | None = None,
     on_machine: Callable[[Machine], None] | None = None,
     task_pool: TaskPool | None = None,
-    log: LogWriter | None = None,
+    log: Log | None = None,
     index: int = 0,
     keep: bool = False,
     known: Container[str] = (),
+    detail: bool = False,
 ) -> Outcome:
     """Run one schedule. To be awaited in trio, outside of any other schedule.
 
@@ -88,8 +91,9 @@ async def run_schedule(
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
         keep: whether the outcome has the schedule string even if nothing went wrong.
-        known: signatures of known findings: an outcome with one of them has neither story nor, unless `keep`,
-            schedule string. These cost several times what a short schedule does.
+        known: signatures of findings that need not be told again: an outcome with one of them has neither story nor,
+            unless `keep`, schedule string. These cost several times what a short schedule does.
+        detail: whether the log gets events of detail too; the outcome and its digest are the same with them.
 
     Raises:
         UsageError: there is no such strategy, or the workload does not fit the machine.
@@ -102,7 +106,7 @@ async def run_schedule(
         deciding = await (calibration or Calibration(run_schedule)).strategy(subject, seed, strategy)
     if tape is None:
         tape = _tape(seed, replayed, deciding, draws)
-    one = _Run(subject, seed, strategy, deciding, tape)
+    one = _Run(subject, seed, strategy, deciding, tape, detail=detail)
     if replayed is not None:
         one.conductor.end_by(steps_max(replayed))
     if observing is not None:
@@ -144,12 +148,20 @@ def _as_exception(error: BaseException) -> Exception:
 class _Run:
     """The parts of one schedule, and its outcome."""
 
-    def __init__(self, subject: Subject, seed: int, strategy: str, deciding: Strategy, tape: Tape) -> None:
+    def __init__(
+        self, subject: Subject, seed: int, strategy: str, deciding: Strategy, tape: Tape, *, detail: bool
+    ) -> None:
         self.subject, self.seed, self.strategy = subject, seed, strategy
         self.deciding, self.tape = deciding, tape
         self.deciding.begin(strategy_rng(seed))
         self.conductor = Conductor(self.deciding, self.tape, max_steps=subject.max_steps)
-        self.trace = Trace(self.conductor)
+        self.detail: DetailObserver | None = None
+        if detail:
+            self.trace: Trace = DetailedTrace(self.conductor)
+            self.detail = DetailObserver(self.trace)
+            self.conductor.observe(self.detail)
+        else:
+            self.trace = Trace(self.conductor)
         self.marks: dict[str, int] = {}
         self.trace.listen(ev.WORKLOAD_MARK, self._mark)
         self.machine: Machine | None = None
@@ -158,8 +170,8 @@ class _Run:
     def _mark(self, name: str) -> None:
         self.marks[name] = self.marks.get(name, 0) + 1
 
-    def attach_log(self, log: LogWriter | None, index: int) -> None:
-        """Write every event to `log` too."""
+    def attach_log(self, log: Log | None, index: int) -> None:
+        """Have every event written to `log` too."""
         if log is not None:
             sink = log.sink(self.conductor.actors, run=self.subject.workload.name, seed=self.seed, schedule=index)
             self.trace.sinks.append(sink)
@@ -178,6 +190,8 @@ class _Run:
             without=subject.without, with_=subject.with_, inject=dict(subject.inject),
         )  # fmt: skip
         watch.attach(machine, subject.watchers)
+        if self.detail is not None:
+            self.detail.attach(machine)
         if self.on_machine is not None:
             self.on_machine(machine)
         return machine
@@ -268,7 +282,7 @@ def _rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]
     """Return the arguments of the form for people: the level, and the keys of a log line."""
     code, step, now, number, *values = record
     event = ev.CATALOGUE[code]
-    fields = dict(zip((field.name for field in event.fields), values, strict=True))
+    fields = dict(zip((field.name for field in event.recorded), values, strict=True))
     return event.level, {"event": event.name, "step": step, "now": now, "actor": actors[number].name, **fields}
 
 
@@ -306,9 +320,8 @@ def _where(error: Exception) -> str:
     if isinstance(error, Finding):
         return error.where
     cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
-    frames = [frame.f_code for frame, _ in walk_tb(cause.__traceback__)]
-    names = [code.co_name for code in frames if not code.co_filename.startswith(_MACHINERY)]
-    return names[-1] if names else ""
+    inside = (frame.f_code for frame in frames_of(cause))
+    return next((code.co_name for code in inside if not code.co_filename.startswith(_MACHINERY)), "")
 
 
 _MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interleave.__file__).parent))

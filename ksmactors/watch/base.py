@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from traceback import walk_tb
 from typing import ClassVar, Final
 
+from ksmactors import call_stack
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
@@ -13,7 +13,6 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import kernel_function
-from ksmactors.seams import is_passed_over
 from ksmactors.watch.probe import Name, Probe, frame_at
 
 __all__ = ["UNLOCK", "Watcher", "culprit", "frame_at", "is_stale", "kernel_function_of", "placed_nodes"]
@@ -112,19 +111,14 @@ def placed_nodes(kernel: Ksm) -> Iterator[StableNode]:
 
 
 def kernel_function_of(error: BaseException) -> str:
-    """Return the innermost kernel function that an exception has passed through, or "none"."""
-    names = ["none"]
-    for frame, _ in walk_tb(error.__traceback__):
-        name = frame.f_code.co_name
-        if hasattr(frame.f_locals.get("self"), "kernel_name") and not is_passed_over(name):
-            names.append(name)
-    return names[-1]
+    """The innermost kernel function that an exception has passed through; "none": through no such."""
+    return call_stack.kernel_function(call_stack.frames_of(error))
 
 
 def culprit(error: BaseException) -> Watcher | None:
     """Return the watcher whose code raised the exception or its cause, or None."""
     for raised in (error, error.__cause__):
-        for frame, _ in walk_tb(raised.__traceback__ if raised is not None else None):
+        for frame in reversed(call_stack.frames_of(raised) if raised is not None else []):
             owner = frame.f_locals.get("self")
             if isinstance(owner, Watcher):
                 return owner

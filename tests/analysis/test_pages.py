@@ -54,6 +54,7 @@ def test_a_page_is_followed_from_first_touch_to_its_end(lives: Callable[..., lis
     assert (life.frames, life.ended, life.seed, life.schedule) == ([10, 30], True, 100, 0)
     assert life.events[0] == {
         "line": 1, "event": "do_anonymous_page", "run": "r1", "seed": 100, "schedule": 0, "step": 0, "now": 0,
+        "timestamp": "2013-04-29T00:00:00.000000000Z",
         "actor": "main", "cpu": 1, "node": 0, "level": "info", "mm": "vm0", "address": 4096, "pfn": 10, "nid": 0,
     }  # fmt: skip
 

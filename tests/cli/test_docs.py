@@ -80,7 +80,7 @@ def test_a_function_shows_where_it_is(capsys: pytest.CaptureFixture[str]) -> Non
     out = capsys.readouterr().out
     assert "write_protect_page (kernel-map: Merging)\n  here: `ksm/merging.py:write_protect_page`\n" in out
     assert main(["docs", "copy_one_pte"]) == 0
-    assert "`mm/processes.py:copy_one_pte`" in capsys.readouterr().out
+    assert "`mm/memory.py:copy_one_pte`" in capsys.readouterr().out
 
 
 def test_a_term_shows_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:

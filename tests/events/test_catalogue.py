@@ -47,8 +47,8 @@ def test_a_field_of_one_name_has_one_type_and_one_unit() -> None:
 
 
 def test_races_have_the_promised_fields() -> None:
-    """Each race.* event carries winner, loser, tree, tree_nid, page_nid and kpfn, in this order."""
+    """Each race.* event carries winner, loser, tree, tree_nid, page_nid and kpfn in this order, then object, cost."""
     races = [event for event in CATALOGUE if event.name.startswith("race.")]
-    promised = ["winner", "loser", "tree", "tree_nid", "page_nid", "kpfn"]
+    promised = ["winner", "loser", "tree", "tree_nid", "page_nid", "kpfn", "object", "cost"]
     assert len(races) > 10
     assert [[field.name for field in event.fields] for event in races] == [promised] * len(races)

@@ -51,9 +51,9 @@ def test_a_line_has_all_keys_in_order(log: Callable[..., bytes]) -> None:
     line = orjson.loads(log(main))
     assert list(line.items()) == [
         ("event", "race.stale_node"), ("run", "r1"), ("seed", 7), ("schedule", 2), ("step", 0), ("now", 0),
-        ("actor", "main"), ("cpu", 0), ("node", 0), ("level", "info"),
+        ("timestamp", "2013-04-29T00:00:00.000000000Z"), ("actor", "main"), ("cpu", 0), ("node", 0), ("level", "info"),
         ("winner", "migrationd"), ("loser", "ksmd"), ("tree", "stable"), ("tree_nid", 0), ("page_nid", 1),
-        ("kpfn", 42),
+        ("kpfn", 42), ("object", "stable_node of pfn 42"), ("cost", "node freed"),
     ]  # fmt: skip
     assert tuple(line)[: len(ALWAYS)] == ALWAYS
 

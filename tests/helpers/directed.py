@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import trio
 
 from ksmactors import watch
+from ksmactors.call_stack import running_functions
 from ksmactors.errors import StepLimit
 from ksmactors.events.trace import Trace
-from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor, Operation, running_functions
+from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor, Operation
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape, strategy_rng

@@ -15,7 +15,7 @@ from ksmactors.mm.const import (
     PAGE_SIZE,
 )
 from ksmactors.mm.fork import FIRST_ADDRESS
-from ksmactors.mm.kernel import Mm
+from ksmactors.mm.mmap import Mappings
 from tests.helpers.directed import Proc, Stage, perform
 
 
@@ -263,7 +263,7 @@ def test_a_kernel_without_ksm() -> None:
     async def play(s: Stage) -> None:
         a = await s.process("A", 1, mergeable=False)
         vma = a.mm.vma_at(a.start)
-        assert await Mm.ksm_madvise(s.kernel, vma, a.start, a.at(1), MADV_MERGEABLE) == (-EINVAL, False)
-        assert await Mm.ksm_fork(s.kernel, a.mm, a.mm) == 0
+        assert await Mappings.ksm_madvise(s.kernel, vma, a.start, a.at(1), MADV_MERGEABLE) == (-EINVAL, False)
+        assert await Mappings.ksm_fork(s.kernel, a.mm, a.mm) == 0
 
     perform(play)

@@ -10,7 +10,7 @@ from ksmactors.errors import UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.injection import KINDS, Rate, describe_injection, parse_injection
 from ksmactors.machine import Machine
-from ksmactors.mm.state import never
+from ksmactors.mm.core import never
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject

@@ -16,8 +16,9 @@ from typing import ClassVar, Final
 
 from typing_extensions import override
 
+from ksmactors.call_stack import running_functions
 from ksmactors.errors import UsageError, unknown
-from ksmactors.interleave.actor import DONE, YIELD, Actor, Operation, running_functions
+from ksmactors.interleave.actor import DONE, YIELD, Actor, Operation
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.strategies.base import Strategy
 

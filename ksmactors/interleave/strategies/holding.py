@@ -17,7 +17,8 @@ from typing import ClassVar, Final, Protocol
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import Actor, Operation, running_frames
+from ksmactors.call_stack import running_frames
+from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
 

@@ -1,0 +1,109 @@
+"""The functions that an actor is in: the one place where call stacks are walked by function name.
+
+Findings, data races, recorded calls and reports of blocked actors all say where an actor is by the name of a function.
+Three questions are answered here.
+
+- Which frames? `running_frames` of the actor that has the turn, `parked_frames` of another one, `callers` of a frame,
+  `frames_of` an exception.
+- Who is meant? `named` passes over functions that stand for their caller: private ones, parts and primitives (`seams`).
+- Which kernel function? `kernel_function` of frames, innermost first: the first that is a method of a kernel and is
+  not passed over.
+
+Frames are compared by identity: a function that is called again and again has a frame for each call.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Container, Iterable, Iterator
+from traceback import walk_tb
+from types import CoroutineType, FrameType
+from typing import Final
+
+from ksmactors.seams import is_passed_over
+
+ROOT: Final = "_supervised"
+"""The outermost function of every actor (`interleave/conductor.py`)."""
+
+CONDUCTOR: Final = ("ksmactors.interleave.", "trio.")
+"""Modules whose functions are no part of what an actor does: they let it wait and go on."""
+
+NOWHERE: Final = "none"
+"""The kernel function of an actor that is in none."""
+
+
+def callers(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and those that it was called from, innermost first, up to the outermost function of its actor."""
+    while frame is not None and frame.f_code.co_name != ROOT:
+        yield frame
+        frame = frame.f_back
+
+
+def running_frames(waited: object = None) -> list[FrameType]:
+    """Return the frames of the functions that the actor that has the turn is in, outermost first.
+
+    The conductor's own are left out, and so are the methods of `waited`.
+    """
+    return [frame for frame in callers(sys._getframe(1)) if _tells(frame, waited)][::-1]
+
+
+def running_functions(waited: object = None) -> list[str]:
+    """Return the names of the functions that the actor that has the turn is in, as `running_frames`."""
+    return names(frame for frame in callers(sys._getframe(1)) if _tells(frame, waited))[::-1]
+
+
+def all_parked_frames(coroutine: object) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine that waits, outermost first, the conductor's own included."""
+    while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
+        yield coroutine.cr_frame
+        coroutine = coroutine.cr_await
+
+
+def parked_frames(coroutine: object, waited: object = None) -> list[FrameType]:
+    """Return the frames of the functions that a coroutine waits in, outermost first, as `running_frames`."""
+    return [frame for frame in all_parked_frames(coroutine) if _tells(frame, waited)]
+
+
+def frames_of(error: BaseException) -> list[FrameType]:
+    """Return the frames that an exception has passed through, innermost first."""
+    return [frame for frame, _ in walk_tb(error.__traceback__)][::-1]
+
+
+def names(frames: Iterable[FrameType]) -> list[str]:
+    """Return the names of the functions of frames, in their order."""
+    return [frame.f_code.co_name for frame in frames]
+
+
+def named(frame: FrameType) -> FrameType:
+    """Return a frame, or the nearest caller whose function is not passed over; the outermost one if all are."""
+    while is_passed_over(frame.f_code.co_name) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def is_kernels(frame: FrameType) -> bool:
+    """Return whether a frame is of a method of an emulated kernel, a variant's included."""
+    return hasattr(frame.f_locals.get("self"), "kernel_name")
+
+
+def kernel_function(frames: Iterable[FrameType], besides: Container[str] = ()) -> str:
+    """Return the first kernel function of some frames, innermost first, that is not passed over.
+
+    Args:
+        frames: innermost first.
+        besides: names of functions that are passed over, too.
+
+    Returns:
+        Its name, or "none" if there is none.
+    """
+    for frame in frames:
+        name = frame.f_code.co_name
+        if is_kernels(frame) and not is_passed_over(name) and name not in besides:
+            return name
+    return NOWHERE
+
+
+def _tells(frame: FrameType, waited: object) -> bool:
+    if frame.f_globals.get("__name__", "").startswith(CONDUCTOR):
+        return False
+    return waited is None or frame.f_locals.get("self") is not waited

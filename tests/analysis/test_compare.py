@@ -1,0 +1,111 @@
+"""`analyze --compare`: where two logs part, and which counts differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ksmactors.analysis.compare import compare, holm, mann_whitney, sign_test
+from ksmactors.analysis.store import Logs
+from ksmactors.cli import main
+from ksmactors.events import catalogue as ev
+
+Capsys = pytest.CaptureFixture[str]
+Write = Callable[..., str]
+
+FIRST = ("ksmd", ev.KSM_START_SCAN, 1, 0)
+FREED = ("ksmd", ev.FREE_PAGE, 5, 0)
+OTHER = ("ksmd", ev.FREE_PAGE, 6, 0)
+
+
+def test_the_first_event_that_differs_is_told_with_what_came_before(write_log: Write) -> None:
+    """The two sides are the events at the same place; what is equal before them is shown."""
+    with Logs([write_log([FIRST, FREED], [FREED])]) as one, Logs([write_log([FIRST, OTHER], [FREED])]) as other:
+        found = compare(one, other).difference
+
+    assert found is not None
+    assert found.index == 1
+    assert [line["event"] for line in found.before] == ["ksm_start_scan"]
+    assert found.one is not None
+    assert found.other is not None
+    assert (found.one["pfn"], found.other["pfn"]) == (5, 6)
+
+
+def test_a_log_that_ends_before_the_other_differs_there(write_log: Write) -> None:
+    """The side that has ended has no event."""
+    with Logs([write_log([FIRST])]) as one, Logs([write_log([FIRST, FREED])]) as other:
+        found = compare(one, other).difference
+
+    assert found is not None
+    assert (found.index, found.one) == (1, None)
+
+
+def test_equal_logs_do_not_differ_whatever_they_are_called(write_log: Write) -> None:
+    """Neither the name of the file nor that of the run counts."""
+    with Logs([write_log([FIRST, FREED], name="a")]) as one, Logs([write_log([FIRST, FREED], run="b")]) as other:
+        comparison = compare(one, other)
+
+    assert comparison.difference is None
+    assert [count.what for count in comparison.counts if count.one != count.other] == []
+
+
+def test_what_happens_more_often_in_every_schedule_is_a_difference(write_log: Write) -> None:
+    """Ten of ten pairs are no chance, even corrected for the number of counters; one of ten is."""
+    left = [[FREED, FREED] for _ in range(10)]
+    right = [[FREED] for _ in range(10)]
+    almost = [[FREED, FREED] for _ in range(9)] + [[FREED]]
+    with Logs([write_log(*left)]) as one, Logs([write_log(*right)]) as other, Logs([write_log(*almost)]) as third:
+        (count,) = [count for count in compare(one, other).counts if count.what == "free_page"]
+        (same,) = [count for count in compare(one, third).counts if count.what == "free_page"]
+
+    assert (count.one, count.other, count.differs) == (2.0, 1.0, True)
+    assert not same.differs
+
+
+def test_schedules_with_other_seeds_are_compared_as_a_whole(write_log: Write) -> None:
+    """Logs with different numbers of schedules cannot be paired."""
+    with Logs([write_log(*[[FREED]] * 12)]) as one, Logs([write_log(*[[FREED, FREED]] * 11)]) as other:
+        comparison = compare(one, other)
+
+    assert (comparison.paired, comparison.schedules) == (False, (12, 11))
+    assert [count.differs for count in comparison.counts if count.what == "free_page"] == [True]
+
+
+def test_the_sign_test_is_exact() -> None:
+    """Five of five: 2/32. Ties do not count."""
+    assert sign_test([2] * 5 + [1], [1] * 6) == pytest.approx(2 / 32)
+    assert sign_test([1, 1], [1, 1]) is None
+
+
+def test_mann_whitney_with_ties_is_what_statistics_packages_say() -> None:
+    """The figure is that of scipy.stats.mannwhitneyu(method="asymptotic"); one value on a side says nothing."""
+    assert mann_whitney([1, 2, 3, 4, 4], [3, 5, 6, 7, 8]) == pytest.approx(0.0456, abs=1e-3)
+    assert mann_whitney([1], [2, 3]) is None
+    assert mann_whitney([1, 1], [1, 1]) is None
+
+
+def test_probabilities_are_corrected_for_their_number() -> None:
+    """Holm: the smallest times how many there are, and never less than the one before."""
+    assert holm({"a": 0.01, "b": 0.04, "c": None}) == {"a": 0.02, "b": 0.04, "c": None}
+    assert holm({"a": 0.04, "b": 0.04}) == {"a": 0.08, "b": 0.08}
+
+
+def test_the_command_prints_both_sides(write_log: Write, capsys: Capsys) -> None:
+    """Lines as `run` prints them; --json has the same."""
+    one, other = write_log([FIRST, FREED]), write_log([FIRST, OTHER])
+
+    assert main(["analyze", "--compare", one, other]) == 0
+    out = capsys.readouterr().out
+    assert "The first event that differs is number 1:" in out
+    assert [line[0] for line in out.splitlines()[1:4]] == [" ", "<", ">"]
+    assert main(["analyze", "--compare", one, other, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["difference"]["index"] == 1
+
+
+def test_it_takes_two_logs(tmp_path: Path, capsys: Capsys) -> None:
+    """Another number is refused in a line."""
+    assert main(["analyze", "--compare", str(tmp_path / "a")]) == 2
+    assert capsys.readouterr().err == "ksmactors: --compare takes two logs, not 1\n"
