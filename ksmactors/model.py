@@ -32,7 +32,7 @@ from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str

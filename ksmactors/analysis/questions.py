@@ -112,10 +112,7 @@ def contention(logs: Logs) -> list[Contention]:
 
 @dataclass(frozen=True, slots=True)
 class LockKind:
-    """All locks of one kind (`mmap_sem`, `page lock`): waits, how many were fought for, by how many actors.
-
-    `waited` and `held` are sums in ns of virtual time, and None in a log without detail.
-    """
+    """All locks of one kind (`mmap_sem`, `page lock`): waits, contended locks, waiting actors."""
 
     kind: str
     waits: int
@@ -126,7 +123,7 @@ class LockKind:
 
 
 def lock_kinds(logs: Logs) -> list[LockKind]:
-    """Which kinds of locks are fought for, or, with detail, taken; a kind is the lock's name without whose it is."""
+    """Return the contended kinds of locks; a kind is the lock's name without its instance."""
     rows = logs.rows("""
         SELECT kind, count(*) FILTER (event = 'lock.wait') AS n, count(DISTINCT lock),
                count(DISTINCT actor) FILTER (event = 'lock.wait'),

@@ -92,7 +92,7 @@ class LogReader:
         self._shapes = _Shapes()
 
     def events(self) -> Iterator[bytes]:
-        """The events, each a line of JSON with the number of its line, from 1, as `line`."""
+        """Yield the events, each with the number of its line, from 1."""
         try:
             with opened(self.path) as lines:
                 yield from self._sift(lines)
@@ -174,10 +174,10 @@ class _Shapes:
             event = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             if not line.endswith(b"\n"):
-                return f"cut off in the middle: the last event is lost, {len(line)} bytes of it are there"
-            return f"no JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
+                return f"cut off in the middle: the last event is lost, {len(line)} bytes of it remain"
+            return f"not JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
         if type(event) is not dict:
-            return f"no event, {len(line)} bytes are lost: {_beginning(line)}"
+            return f"not an event, {len(line)} bytes are lost: {_beginning(line)}"
         shape = (event.get("event"), *event, *map(type, event.values()))
         numbers = self._known.get(shape)
         if numbers is not None and _is_unambiguous(line, len(event)) and max(numbers(event)) < _INT_END:

@@ -46,11 +46,7 @@ class Report:
 
     @classmethod
     def of(cls, logs: Logs, actors: Sequence[str] = ()) -> Self:
-        """Ask everything; of answers that name actors, only those that name one of `actors`, if there are any.
-
-        Raises:
-            UsageError: no event names such an actor.
-        """
+        """Run all queries."""
         report = cls(
             logs.events, logs.files, logs.losses, ask.runs(logs), ask.findings(logs), ask.races(logs),
             ask.race_places(logs), ask.race_pairs(logs), ask.lock_kinds(logs), ask.contention(logs),
@@ -75,8 +71,7 @@ _TABLES: Final = ("races", "race_places", "race_pairs", "lock_kinds", "contentio
 
 
 def show(report: Report, console: Console, *, quiet: bool = False, only: Sequence[str] = ()) -> None:
-    """Print a report as tables; a question without an answer is left out. `quiet`: only what was found. `only`: the
-    answers that are wanted, if not all."""
+    """Print a report as tables; empty answers are left out. `quiet`: only the findings."""
     if only:
         empty: dict[str, Any] = {name: [] for name in _TABLES if name not in only}
         _tables(replace(report, **empty), console)

@@ -1,4 +1,4 @@
-"""Logs in DuckDB: the view `events`, with a column for every field there is, and those of `views`.
+"""Logs in DuckDB: one view, `events`, with a column for every field.
 
 Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the catalogue;
 a field that an event does not have is NULL. The database is a temporary file, since such a wide and sparse table takes

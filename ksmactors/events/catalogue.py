@@ -73,7 +73,7 @@ def _race(kind: str, summary: str) -> int:
         Field("tree", "str|null", "", "stable, unstable or null"),
         Field("tree_nid", "int", "node", "index of the tree, -1 if none"),
         Field("page_nid", "int", "node", "where the page is, -1 if unknown"),
-        Field("kpfn", "int", "page frame number", "the page fought for, -1 if unknown"),
+        Field("kpfn", "int", "page frame number", "the contended page, -1 if unknown"),
         Field("object", "str", "", "what they met over"),
         Field("cost", "str", "", f"`{race.cost}`: {race.meaning}"),
     )

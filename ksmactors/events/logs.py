@@ -25,7 +25,7 @@ from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
-"""The keys of every line, in their order; an event's own fields follow. No event may have a field of such a name."""
+"""The keys of every line, in order; an event's own fields follow. No event may have a field of such a name."""
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

@@ -85,15 +85,18 @@ class Actor:
         self.stopped_at = at
 
     def frames(self) -> Iterator[tuple[str, str, int]]:
-        """The functions the actor is in, outermost first, as (qualified name, file, line)."""
+        """Yield the functions on the actor's stack, outermost first, as (qualified name, file, line)."""
         for frame in all_parked_frames(self.coroutine):
             yield frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno
 
     def functions(self) -> list[str]:
-        """The functions the parked actor is in, outermost first, without the conductor's own and without the
-        methods of what it waits for: a deadlock is not in `lock`, but in who calls it."""
+        """Return the functions on the parked actor's stack, outermost first.
+
+        Leaves out the conductor's functions and the methods of what the actor waits for: a deadlock is reported in the
+        caller of `lock`, not in `lock`.
+        """
         return names(parked_frames(self.coroutine, self.waiting_on))
 
     def call_chain(self) -> list[FrameType]:
-        """The frames of the functions that the parked actor is in, outermost first, without the conductor's own."""
+        """Return the frames of the parked actor, outermost first, without the conductor's."""
         return parked_frames(self.coroutine)

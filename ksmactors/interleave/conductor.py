@@ -199,7 +199,7 @@ class Conductor(Turns):
         me = self.turn
         if self.audience is not None:
             self.audience.passed(me, chosen)
-        self._ungiven = True  # Ctrl-C may strike before it is
+        self._ungiven = True  # Ctrl-C may arrive before it is woken
         self._take_turn(chosen)
         self._give()
         self._handing = True

@@ -138,11 +138,11 @@ class ObserverHub(Observer):
     @override
     def blocked(self, actor: Actor, on: object) -> None:
         self.settle(actor)
-        self._tell(self._blocked, actor, on)
+        self._notify(self._blocked, actor, on)
 
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
-        self._tell(self._passed, actor, to)
+        self._notify(self._passed, actor, to)
 
     @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:

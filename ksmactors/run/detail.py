@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from ksmactors.call_stack import running_functions
 from ksmactors.events import catalogue as ev
 from ksmactors.events.check import HEAD
 from ksmactors.events.trace import DetailedTrace, Record
-from ksmactors.interleave.actor import START, WRITE, YIELD, Actor, Operation, running_functions
-from ksmactors.interleave.labels import told
+from ksmactors.interleave.actor import START, WRITE, YIELD, Actor, Operation
+from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.index import ContentTree
@@ -283,7 +284,7 @@ def _mapping_of(page: Frame) -> tuple[str, int]:
 
 
 def _told(op: Operation) -> str:
-    return "sleeps" if isinstance(op[1], tuple) else told(op)
+    return "sleeps" if isinstance(op[1], tuple) else describe_operation(op)
 
 
 def _running_function(on: object) -> str:

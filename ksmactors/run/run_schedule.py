@@ -91,9 +91,8 @@ async def run_schedule(
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
         keep: whether the outcome has the schedule string even if nothing went wrong.
-        known: signatures of findings that need not be told again: an outcome with one of them has neither story nor,
-            unless `keep`, schedule string. These cost several times what a short schedule does.
-        detail: whether the log gets events of detail too; the outcome and its digest are the same with them.
+        known: signatures of known findings: an outcome with one of them has neither story nor, unless `keep`,
+            schedule string. These cost several times what a short schedule does.
 
     Raises:
         UsageError: there is no such strategy, or the workload does not fit the machine.
@@ -171,7 +170,7 @@ class _Run:
         self.marks[name] = self.marks.get(name, 0) + 1
 
     def attach_log(self, log: Log | None, index: int) -> None:
-        """Have every event written to `log` too."""
+        """Write every event to `log` too."""
         if log is not None:
             sink = log.sink(self.conductor.actors, run=self.subject.workload.name, seed=self.seed, schedule=index)
             self.trace.sinks.append(sink)

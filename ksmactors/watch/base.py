@@ -111,7 +111,7 @@ def placed_nodes(kernel: Ksm) -> Iterator[StableNode]:
 
 
 def kernel_function_of(error: BaseException) -> str:
-    """The innermost kernel function that an exception has passed through; "none": through no such."""
+    """Return the innermost kernel function that an exception has passed through, or "none"."""
     return call_stack.kernel_function(call_stack.frames_of(error))
 
 

@@ -44,7 +44,7 @@ class InsertionMeetsWrite(Litmus):
 
 
 class MergeMeetsRemap(Litmus):
-    """A child unmaps a KSM page and maps its address anew, while ksmd comes to that page."""
+    """A child unmaps a KSM page and maps its address again, while ksmd comes to that page."""
 
     name = "litmus.merge_meets_remap"
 
