@@ -184,7 +184,7 @@ class _Shapes:
             return line
         kept = _kept(event)
         if isinstance(kept, str):
-            return f"no event, {len(line)} bytes are lost: it has no proper {kept!r}: {_beginning(line)}"
+            return f"not an event, {len(line)} bytes are lost: it has no valid {kept!r}: {_beginning(line)}"
         if numbers is None and len(self._known) < SHAPES_MAX and _is_plain(event, kept):
             self._known[shape] = itemgetter(*(key for key in kept if type(kept[key]) is int and key != "seed"))
         return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
