@@ -57,11 +57,11 @@ def register(name: str, layer: object, *, origin: str) -> None:
     """Add a variant; the first line of the layer's docstring is its summary.
 
     Raises:
-        UsageError: the layer is no subclass of Ksm, or the name is taken by another; or it is not one of ours and
+        UsageError: the layer is not a subclass of Ksm, or the name is taken by another; or it is not one of ours and
             overrides what does not exist.
     """
     if not (isinstance(layer, type) and issubclass(layer, Ksm)):
-        raise UsageError(f"variant {name}: {layer!r} is no subclass of ksmactors.ksm.kernel.Ksm")
+        raise UsageError(f"variant {name}: {layer!r} is not a subclass of ksmactors.ksm.kernel.Ksm")
     if name in COMMITS or (name in VARIANTS and VARIANTS[name].layer is not layer):
         raise UsageError(
             f"variant {name}: the name is taken by {'a commit' if name in COMMITS else VARIANTS[name].origin}"

@@ -11,7 +11,7 @@
             await scene.process("B", 7)
             await scene.scan(2)
             await scene.process("C", 7)
-            await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
+            await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
 All but `meet` is done by the host, alone: it leaves no choice to anybody. So a schedule has the choices of the
 meeting and no others, and the meeting can be enumerated. After `run` the watchers are asked as after any workload.
@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from ksmactors.errors import UsageError, WorkloadCrashed
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
@@ -58,9 +58,9 @@ class Proc(NamedTuple):
 
 
 class Scene:
-    """A machine without any actor of its own, and what the host, or an actor that it sends to a meeting, does on it.
+    """A machine without background actors, and the operations a litmus test performs on it.
 
-    Every method is a sequence of operations by whoever awaits it; in a meeting others may move between any two.
+    The actor that awaits a method performs its operations. In concurrent parts, other actors may run between any two.
     """
 
     def __init__(self, machine: Machine, name: str) -> None:
@@ -72,22 +72,25 @@ class Scene:
         self._ksmd_ended: WaitQueue | None = None
         """Where the host waits for ksmd, if there is one, to return."""
 
-    async def meet(self, actors: Mapping[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
-        """Have actors, by name, do something at the same time; returns when all have ended: what each returned.
+    async def concurrent(self, actors: Mapping[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
+        """Run actors concurrently, by name; return what each returned when all have ended.
 
-        All are about to do their first operation before the first of them does it, and nobody else takes part. Faults
-        that are injected happen here only: who sets a scene up by hand relies on what he does.
+        All reach their first operation before any of them does it, and no other actor takes part. Faults are injected
+        here only: a sequential set-up relies on its results.
         """
         injector = self.machine.injector
         injector.start()
         try:
-            return await meet(self.conductor, actors, self.tolerant)
+            return await run_concurrently(self.conductor, actors, self.tolerant)
         finally:
             injector.stop()
 
+    meet = concurrent
+    """Alias for existing workloads."""
+
     async def tolerant(self, code: Awaitable[T]) -> T | None:
-        """Await an author's code. Where faults are injected, it ends at the first thing that one of them has kept from
-        being as the code takes for granted (asserts); else that is the workload's own failure.
+        """Await an author's code. Under fault injection, a failed assertion ends the code, since an injected fault may
+        have broken what it assumes; without, the workload has crashed.
 
         Raises:
             WorkloadCrashed: see `program.guarded`.

@@ -12,7 +12,7 @@
             async def worker() -> None:
                 await count.write(await count.read() + 1)
 
-            await table.meet({"worker/1": worker(), "worker/2": worker()})
+            await table.concurrent({"worker/1": worker(), "worker/2": worker()})
             table.check(count.value == 2, "lost_update", f"two workers counted to {count.value}")
 
 Each operation on a variable or a lock is one point: others may move before it is done, and nowhere else. What is
@@ -32,7 +32,7 @@ from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
@@ -99,12 +99,15 @@ class Table:
         if not holds:
             raise Finding("model", kind, running_functions()[-2], message)
 
-    async def meet(self, parts: Mapping[str, Coroutine[Any, Any, None]]) -> None:
-        """Have actors, by name, play their parts at the same time; returns when all have ended.
+    async def concurrent(self, parts: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+        """Run actors concurrently, by name, until all have ended.
 
-        All are about to do their first operation before the first of them does it, and nobody else takes part.
+        All reach their first operation before any of them does it, and no other actor takes part.
         """
-        await meet(self._conductor, parts, partial(guarded, self._name))
+        await run_concurrently(self._conductor, parts, partial(guarded, self._name))
+
+    meet = concurrent
+    """Alias for existing workloads."""
 
 
 class Model(Program):

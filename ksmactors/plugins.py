@@ -333,7 +333,7 @@ def _wrong_with(value: object, group: str) -> str:
     """What is wrong with a value that should be a class of a group; empty if nothing."""
     kind = _KINDS[group]
     if not isinstance(value, type) or not issubclass(value, kind.base):
-        return f"is no subclass of {kind.says}"
+        return f"is not a subclass of {kind.says}"
     if group != "workloads":
         return ""
     if inspect.isabstract(value):

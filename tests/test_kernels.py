@@ -111,7 +111,7 @@ def test_register(registered: None) -> None:
 
 def test_register_refuses(registered: None) -> None:
     """What is no kernel layer is refused, and so is a name that another has."""
-    with pytest.raises(UsageError, match="is no subclass of"):
+    with pytest.raises(UsageError, match="is not a subclass of"):
         kernels.register("third", dict, origin="here")
     with pytest.raises(UsageError, match="the name is taken by ksmactors"):
         kernels.register("kpfn-aba", First, origin="here")

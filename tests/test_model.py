@@ -21,9 +21,9 @@ class Drawn(Model):
             await x.write(table.draw("value", 1000))
             table.mark("written")
 
-        await table.meet({"a": writer(), "b": writer()})
-        await table.meet({"c": writer()})
-        await table.meet({})
+        await table.concurrent({"a": writer(), "b": writer()})
+        await table.concurrent({"c": writer()})
+        await table.concurrent({})
         table.check(x.value < 0, "drawn", f"x is {x.value}")
 
 
@@ -37,14 +37,14 @@ class Crash(Model):
             await table.step()
             assert 1 // self.by
 
-        await table.meet({"one": divider(), "other": divider()})
+        await table.concurrent({"one": divider(), "other": divider()})
 
 
 class Foreign(Model):
     """awaits something of its own"""
 
     async def run(self, table: Table) -> None:
-        await table.meet({"one": trio.sleep(1), "other": trio.sleep(1)})  # noqa: ASYNC105  # that is what is wrong
+        await table.concurrent({"one": trio.sleep(1), "other": trio.sleep(1)})  # noqa: ASYNC105  # that is what is wrong
 
 
 def run(model: type[Model], seed: int = 0) -> Outcome:

@@ -36,7 +36,7 @@ class Sleeps(Model):
 class Prints(Model):
     async def run(self, table):
         print("hello")
-        await table.meet({"one": table.step(), "two": table.step()})
+        await table.concurrent({"one": table.step(), "two": table.step()})
 '''
 
 

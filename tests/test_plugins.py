@@ -126,7 +126,7 @@ class TestRegistered:
         assert problems[0].endswith("odd_module:Empty has no method run(host)")
         assert "Gone" in problems[1]
         assert problems[2].endswith(
-            "odd_module:number is no subclass of ksmactors.workload.Workload or ksmactors.model.Model"
+            "odd_module:number is not a subclass of ksmactors.workload.Workload or ksmactors.model.Model"
         )
         assert problems[3].endswith("odd_module:Sync has a run that is no coroutine (write: async def run(self, host))")
 
@@ -208,7 +208,7 @@ class TestByPath:
 
     @pytest.mark.parametrize(
         ("name", "why"),
-        [("number", "is no subclass"), ("Empty", r"has no method run\(host\)"), ("Sync", "is no coroutine")],
+        [("number", "is not a subclass"), ("Empty", r"has no method run\(host\)"), ("Sync", "is no coroutine")],
     )
     def test_a_class_that_is_no_workload(self, write: Callable[[str], Path], name: str, why: str) -> None:
         """A class that cannot be run as a workload: the message says why, and lists those that can."""
@@ -257,5 +257,5 @@ def test_a_watcher_that_is_none() -> None:
     """A plug-in registered as a watcher that is no Watcher is refused in one line, by name."""
     from ksmactors.run import extensions
 
-    with pytest.raises(UsageError, match=r"watcher odd: .* is no subclass of ksmactors\.watch\.base\.Watcher"):
+    with pytest.raises(UsageError, match=r"watcher odd: .* is not a subclass of ksmactors\.watch\.base\.Watcher"):
         extensions._watcher(plugins.Plugin("odd", dict, "somewhere 1.0"))

@@ -35,7 +35,7 @@ class Lost(Model):
         async def worker() -> None:
             await v.write(await v.read() + 1)
 
-        await table.meet(_crowd(worker=[worker() for _ in range(self.workers)]))
+        await table.concurrent(_crowd(worker=[worker() for _ in range(self.workers)]))
         table.check(v.value == self.workers, "lost_update", f"{self.workers} workers counted to {v.value}")
 
 
@@ -54,7 +54,7 @@ class Abba(Model):
             await second.unlock()
             await first.unlock()
 
-        await table.meet({"ab": take(a, b), "ba": take(b, a)})
+        await table.concurrent({"ab": take(a, b), "ba": take(b, a)})
 
 
 class Starve(Model):
@@ -75,7 +75,7 @@ class Starve(Model):
         async def reader() -> None:
             table.check(await x.read() != 1, "starved", f"the reader came after all {self.steps + 1} steps")
 
-        await table.meet({"writer": writer(), "reader": reader()})
+        await table.concurrent({"writer": writer(), "reader": reader()})
 
 
 class _Reorder(Model):
@@ -98,7 +98,7 @@ class _Reorder(Model):
             table.check(False, "reordered", f"a checker saw neither none nor both (a is {a.value}, b is {b.value})")
 
         setters, checkers = range(self.setters), range(self.checkers)
-        await table.meet(_crowd(setter=[setter() for _ in setters], checker=[checker() for _ in checkers]))
+        await table.concurrent(_crowd(setter=[setter() for _ in setters], checker=[checker() for _ in checkers]))
 
 
 class Reorder3(_Reorder):
@@ -146,7 +146,7 @@ class _TwoStage(Model):
             table.check(second == first + 1, "half_done", f"d1 was {first}, and then d2 was {second}")
 
         pairs = range(self.pairs)
-        await table.meet(_crowd(writer=[writer() for _ in pairs], reader=[reader() for _ in pairs]))
+        await table.concurrent(_crowd(writer=[writer() for _ in pairs], reader=[reader() for _ in pairs]))
 
 
 async def _under(lock: Mutex, variable: Variable[int]) -> int:

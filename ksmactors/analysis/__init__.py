@@ -1,1 +1,1 @@
-"""Questions asked of logs: races, contention, findings, trees and nodes, the life of a page; SQL."""
+"""Queries on logs: races, contention, findings, trees and nodes, the history of a page; SQL."""

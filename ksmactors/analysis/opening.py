@@ -1,7 +1,7 @@
 """Logs as byte streams: plain, gzip or zstd, from a file, a pipe or standard input.
 
-The first bytes say how a log is packed, not its name. What is packed may be a bomb, so it is unpacked as a stream,
-with a bounded window, and up to a limit.
+The first bytes of a log determine the compression, not its name. A compressed log may be a decompression bomb, so it is
+decompressed as a stream, with a bounded window, and up to a limit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ksmactors.errors import UsageError
 STDIN: Final = "-"
 
 RATIO_MAX: Final = 200
-"""Bytes that a packed byte may come to. Logs come to some 20. The rest of a bomb is not read."""
+"""Decompressed bytes read for each compressed one. Logs have some 20. The rest of a bomb is not read."""
 
 UNPACKED_FREE: Final = 1 << 24
-"""Bytes that a packed log may come to in any case."""
+"""Decompressed bytes that are read in any case."""
 
 _WINDOW_MAX: Final = 1 << 27
-"""Bytes of memory that a zstd stream may ask for: what `zstd --long` takes."""
+"""Bytes of memory that a zstd stream may need: the limit of `zstd --long`."""
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -38,7 +38,7 @@ class Unreadable(Exception):
 
 
 class _Counted:
-    """A stream that knows how much was read of it."""
+    """A stream that counts the bytes read."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -55,7 +55,7 @@ class Lines:
 
     Args:
         stream: where they come from.
-        packed: what the stream is unpacked from; None if it is not.
+        packed: the compressed stream, or None.
     """
 
     def __init__(self, stream: BinaryIO, packed: _Counted | None = None) -> None:
@@ -63,22 +63,22 @@ class Lines:
         self._size = 0
 
     def next(self, limit: int) -> bytes:
-        """Read up to the end of the line, or so many bytes; nothing at the end of the log.
+        """Read up to the end of the line, at most `limit` bytes; b"" at the end of the log.
 
         Raises:
-            Unreadable: the log is damaged from here on, or larger than is believed.
+            Unreadable: the log is damaged from here on, or larger than is accepted.
         """
         try:
             line = self._stream.readline(limit)
         except EOFError:
-            raise Unreadable("the packed stream is cut off") from None
+            raise Unreadable("the compressed stream is cut off") from None
         except Exception as error:
             if not isinstance(error, (OSError, zlib.error, *_zstd_errors())):
                 raise
             raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
         self._size += len(line)
         if self._packed is not None and self._size > UNPACKED_FREE + RATIO_MAX * self._packed.size:
-            raise Unreadable(f"it unpacks to more than {RATIO_MAX} times its size")
+            raise Unreadable(f"it decompresses to more than {RATIO_MAX} times its size")
         return line
 
 
@@ -128,6 +128,6 @@ def _zstandard() -> Any:
 
 
 def _zstd_errors() -> tuple[type[Exception], ...]:
-    """What zstandard raises on damage, where it is at work."""
+    """Return the exceptions that zstandard raises on damage, if it is loaded."""
     module = sys.modules.get("zstandard")
     return (module.ZstdError,) if module is not None else ()

@@ -1,8 +1,7 @@
-"""The life of a page: followed from frame to frame, through migrations and merges.
+"""The history of a page, followed from frame to frame through migrations and merges.
 
-A frame number alone does not tell: a page moves, its old frame is given to another, and what was merged goes on in
-the frame of the KSM page. So all pages of the schedule are followed at once, and those are told that were in
-the frame asked for.
+A frame number does not identify a page: a page moves, its old frame is reused, and a merged page continues in the frame
+of the KSM page. So all pages of the schedule are followed at once, and those that were in the given frame are returned.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ksmactors.analysis.store import Line, Logs
 from ksmactors.errors import UsageError
 
 _AFTERWARDS: Final = ("race.", "ksm_remove_", "stable_node.")
-"""Events about a KSM page that can come when its frame is free already: a stable node outlives its page."""
+"""Events about a KSM page that may come after its frame is free: a stable node outlives its page."""
 
 _FIRST: Final = """
     SELECT file, run, seed, schedule FROM events
@@ -30,7 +29,7 @@ _HEARD: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What happened to one page of one schedule, from its first event to its last.
+    """The history of one page of one schedule, from its first event to its last.
 
     `frames` are the page frame numbers it had, in order; `ended` says whether the log shows it freed.
     """
@@ -45,10 +44,10 @@ class Life:
 
 
 def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Life]:
-    """The lives of the pages that were in frame `pfn`, in order of birth.
+    """Return the histories of the pages that were in frame `pfn`, in order of their first event.
 
-    Looks at the first schedule in which the frame occurs, or at the first one with the index `schedule`. A page
-    that is merged goes on as the KSM page; a copy made by a write is another page.
+    Uses the first schedule in which the frame occurs, or the first one with the index `schedule`. A merged page
+    continues as the KSM page; a copy made by a write is another page.
 
     Raises:
         UsageError: no event names the frame.
@@ -56,7 +55,9 @@ def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Lif
     where = logs.rows(_FIRST, pfn, schedule, schedule)
     if not where:
         among = "" if schedule is None else f" in schedule {schedule}"
-        raise UsageError(f"page {pfn}: no event{among} names this frame; do_anonymous_page events say which there are")
+        raise UsageError(
+            f"page {pfn}: no event{among} names this frame; do_anonymous_page events name those that exist"
+        )
     file, run, seed, index = where[0]
     census = _Census()
     for row in logs.rows(_HEARD, file, run, seed, index):
@@ -79,8 +80,8 @@ def _lines(logs: Logs, file: str, numbers: list[int]) -> list[Line]:
 class _Page:
     """A page: the lines of its events, the frames it came into (with the line), and the frames it is in.
 
-    `merged` is the line at which it was merged, and the page it was merged into. `whole` is the page that this
-    one turned out to be: a migration is recorded when it is over, and the new frame may have been heard of before.
+    `merged` is the line at which it was merged, and the page it was merged into. `whole` is the page that this one is
+    part of: a migration is recorded at its end, and earlier events may have named the new frame.
     """
 
     frames: list[tuple[int, int]]
@@ -110,7 +111,7 @@ class _Page:
             yield self.merged[0], self.merged[1].final()
 
     def final(self) -> _Page:
-        """The page that this one is part of, if it is."""
+        """The page that this one is part of, or itself."""
         page = self
         while page.whole is not None:
             page = page.whole
@@ -118,7 +119,7 @@ class _Page:
 
 
 class _Census:
-    """All pages of a schedule: which is in which frame, and mapped at which place."""
+    """All pages of a schedule: the frame of each, and where it is mapped."""
 
     def __init__(self) -> None:
         self.pages: list[_Page] = []
@@ -130,7 +131,7 @@ class _Census:
         self, line: int, event: str, mm: str | None, address: int | None, pfn: int | None, kpfn: int | None,
         old_pfn: int | None, other_kpfn: int | None, err: int | None,
     ) -> None:  # fmt: skip
-        """Give an event to the pages it names, and go where they go."""
+        """Add an event to the pages it names, and move them."""
         frames = [frame for frame in (pfn, kpfn, old_pfn, other_kpfn) if frame is not None and frame >= 0]
         named = [self._page(frame, line, event) for frame in frames]
         place = (mm, address) if mm is not None and address is not None else None
@@ -160,7 +161,7 @@ class _Census:
         if page is not None and (frame not in self._free or event.startswith(_AFTERWARDS)):
             return page
         if event == "free_page":
-            return None  # the target of a migration that came to nothing: it never was a page
+            return None  # the target of a failed migration: it never was a page
         page = self._at[frame] = _Page([(line, frame)], {frame})
         self._free.discard(frame)
         self.pages.append(page)

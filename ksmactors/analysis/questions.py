@@ -1,4 +1,4 @@
-"""What people ask of logs. Each function is one question; equal logs get equal answers in equal order."""
+"""Queries on logs, one function each; equal logs give equal answers in equal order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Run:
 
 
 def runs(logs: Logs) -> list[Run]:
-    """Which runs there are, what was run, and how it ended."""
+    """Return the runs in the logs, with settings and verdicts."""
     rows = logs.rows("""
         SELECT file, run, max(workload), max(kernel), max(nodes), max(strategy),
                count(*), sum(steps), sum(choices), histogram(verdict)
@@ -48,7 +48,7 @@ class Race:
 
 
 def races(logs: Logs) -> list[Race]:
-    """Which races happened, most frequent first."""
+    """Return the races that happened, most frequent first."""
     rows = logs.rows(f"""
         SELECT event, count(*) AS n, count(DISTINCT {_SCHEDULE}), arg_min((file, line), (file, line)) AS first
         FROM events WHERE event LIKE 'race.%' GROUP BY event ORDER BY n DESC, event""")
@@ -67,7 +67,7 @@ class RacePlace:
 
 
 def race_places(logs: Logs) -> list[RacePlace]:
-    """In which tree each kind of race happened, and where the page was."""
+    """Return the tree and the page's node of each kind of race."""
     rows = logs.rows("""
         SELECT event, tree, coalesce(tree_nid, -1) AS tree_nid, coalesce(page_nid, -1) AS page_nid, count(*)
         FROM events WHERE event LIKE 'race.%' GROUP BY ALL ORDER BY event, tree NULLS FIRST, tree_nid, page_nid""")
@@ -85,7 +85,7 @@ class RacePair:
 
 
 def race_pairs(logs: Logs) -> list[RacePair]:
-    """Who won against whom: the cells of a matrix for each kind."""
+    """Return winner and loser counts: the cells of a matrix for each kind."""
     rows = logs.rows("""
         SELECT event, winner, loser, count(*) AS n FROM events WHERE event LIKE 'race.%'
         GROUP BY event, winner, loser ORDER BY event, n DESC, winner, loser""")
@@ -94,7 +94,7 @@ def race_pairs(logs: Logs) -> list[RacePair]:
 
 @dataclass(frozen=True, slots=True)
 class Contention:
-    """How often an actor found a lock taken, and who had it (None: nobody in particular, as with readers)."""
+    """How often an actor found a lock taken, and its holder (None without a single one, as with readers)."""
 
     lock: str
     waiter: str
@@ -103,7 +103,7 @@ class Contention:
 
 
 def contention(logs: Logs) -> list[Contention]:
-    """Who waited for which lock, and for whom; most frequent first."""
+    """Return the waits by lock, waiter and holder, most frequent first."""
     rows = logs.rows("""
         SELECT lock, actor, holder, count(*) AS n FROM events WHERE event = 'lock.wait'
         GROUP BY lock, actor, holder ORDER BY n DESC, lock, actor, holder NULLS FIRST""")
@@ -112,10 +112,7 @@ def contention(logs: Logs) -> list[Contention]:
 
 @dataclass(frozen=True, slots=True)
 class LockKind:
-    """All locks of one kind (`mmap_sem`, `page lock`): waits, how many were fought for, by how many actors.
-
-    `waited` and `held` are sums in ns of virtual time, and None in a log without detail.
-    """
+    """All locks of one kind (`mmap_sem`, `page lock`): waits, contended locks, waiting actors."""
 
     kind: str
     waits: int
@@ -126,7 +123,7 @@ class LockKind:
 
 
 def lock_kinds(logs: Logs) -> list[LockKind]:
-    """Which kinds of locks are fought for, or, with detail, taken; a kind is the lock's name without whose it is."""
+    """Return the contended kinds of locks; a kind is the lock's name without its instance."""
     rows = logs.rows("""
         SELECT kind, count(*) FILTER (event = 'lock.wait') AS n, count(DISTINCT lock),
                count(DISTINCT actor) FILTER (event = 'lock.wait'),
@@ -166,7 +163,7 @@ def findings(logs: Logs) -> list[LoggedFinding]:
 
 @dataclass(frozen=True, slots=True)
 class NodeActivity:
-    """What happened to the pages of one node: counts of pages. `nid` is -1 for pages whose node the log omits."""
+    """Events of the pages of one node: counts of pages. `nid` is -1 for pages whose node the log omits."""
 
     nid: int
     first_touches: int
@@ -180,9 +177,9 @@ class NodeActivity:
 
 
 def nodes(logs: Logs) -> list[NodeActivity]:
-    """First touches, copies, new KSM pages, merges, migrations and frees on each node.
+    """Return first touches, copies, new KSM pages, merges, migrations and frees on each node.
 
-    Merges count for the node of the KSM page. A frame stays on its node, so any event that gives both tells.
+    Merges count for the node of the KSM page. A frame stays on its node, so any event with both determines it.
     """
     rows = logs.rows("""
         WITH homes AS (
@@ -209,7 +206,7 @@ def nodes(logs: Logs) -> list[NodeActivity]:
 
 @dataclass(frozen=True, slots=True)
 class TreeActivity:
-    """What went into the trees with one index: pages and stable nodes."""
+    """Insertions into the trees with one index: pages and stable nodes."""
 
     tree_nid: int
     unstable_inserts: int
@@ -220,7 +217,7 @@ class TreeActivity:
 
 
 def trees(logs: Logs) -> list[TreeActivity]:
-    """What the trees of each node took in, and what migration did to the stable ones."""
+    """Return the insertions into the trees of each node, and the effects of migration on the stable ones."""
     rows = logs.rows("""
         SELECT tree_nid, count(*) FILTER (event = 'unstable_tree_search_insert') AS u,
                count(*) FILTER (event = 'stable_tree_insert') AS s,
@@ -233,7 +230,7 @@ def trees(logs: Logs) -> list[TreeActivity]:
 
 @dataclass(frozen=True, slots=True)
 class ActorActivity:
-    """What an actor did: events it recorded, races won and lost, times it found a lock taken."""
+    """Activity of an actor: events it recorded, races won and lost, times it found a lock taken."""
 
     actor: str
     events: int
@@ -243,7 +240,7 @@ class ActorActivity:
 
 
 def actors(logs: Logs) -> list[ActorActivity]:
-    """Who did how much, the busiest first."""
+    """Return the activity of each actor, the busiest first."""
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     for pair in race_pairs(logs):

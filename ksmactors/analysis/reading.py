@@ -1,10 +1,9 @@
-"""Logs as they are found: missing, empty, cut off, mixed with other output. What cannot be read is said, line by line.
+"""Read logs that may be missing, empty, cut off, or mixed with other output. Unreadable lines are reported one by one.
 
-A line is looked at before DuckDB sees it, since DuckDB stops at a bad line, or skips it without a word. What DuckDB
-gets are only fields of the catalogue, each once, with values of their types.
+Each line is checked before DuckDB gets it, since DuckDB stops at a bad line or skips it silently. DuckDB gets only
+fields of the catalogue, each once, with values of their types.
 
-One rule holds for all logs: a log without a whole event could not be read; of any other log the events are read, and
-what was lost is said.
+A log without a whole event is unreadable; of any other log the events are read, and the losses are reported.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ LINE_MAX: Final = 1 << 20
 """Bytes of a line that can be an event; a longer one is lost."""
 
 EMPTY_MAX: Final = 1 << 20
-"""Lines without an event after which the rest is not read: a few hundred bytes of gzip can hold millions."""
+"""Lines without an event after which reading stops: a few hundred bytes of gzip can hold millions."""
 
 SKIPPED_MAX: Final = 1 << 30
-"""Bytes of a line that are skipped to find its end. What is longer has no lines, and may have no end."""
+"""Bytes of a line that are skipped to find its end. A longer line may have no end."""
 
 SHAPES_MAX: Final = 4_096
 """Combinations of keys and types of one log that are kept. Logs of ksmactors have fewer than there are events."""
@@ -39,7 +38,7 @@ _KEYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu
 _KINDS: Final = (str, str, int, int, int, int, str, int, int)
 
 _NEEDED: Final = (*_KEYS, "watcher", "kind", "signature", "message")
-"""What an event must have that says what was found."""
+"""The fields that a finding event must have."""
 
 _INT_END: Final = 1 << 63
 
@@ -73,7 +72,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """What one log holds: lines that are events, lines (and bytes) that are lost. `read`: it has an event."""
+    """The content of one log: number of event lines, number of lost lines and bytes. `read`: it has an event."""
 
     path: str
     read: bool
@@ -93,7 +92,7 @@ class LogReader:
         self._shapes = _Shapes()
 
     def events(self) -> Iterator[bytes]:
-        """The events, each a line of JSON with the number of its line, from 1, as `line`."""
+        """Yield the events, each with the number of its line, from 1."""
         try:
             with opened(self.path) as lines:
                 yield from self._sift(lines)
@@ -119,7 +118,7 @@ class LogReader:
                 raise Unreadable(f"more than {EMPTY_MAX:,} lines without an event")
 
     def _skip(self, number: int, beginning: bytes, lines: Lines) -> None:
-        """Lose a line that is too long, without holding it in memory."""
+        """Skip a line that is too long, without holding it in memory."""
         size = len(beginning)
         while rest := lines.next(LINE_MAX):
             size += len(rest)
@@ -137,7 +136,7 @@ class LogReader:
             self._losses.append(Loss(self.path, number, size, reason))
 
     def result(self) -> tuple[LogFile, list[Loss]]:
-        """What was read, and what was not."""
+        """Return what was read, and what was lost."""
         file = LogFile(self.path, self._count > 0, self._count, self._lines_lost, self._bytes_lost)
         return file, list(self._described())
 
@@ -175,17 +174,17 @@ class _Shapes:
             event = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             if not line.endswith(b"\n"):
-                return f"cut off in the middle: the last event is lost, {len(line)} bytes of it are there"
-            return f"no JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
+                return f"cut off in the middle: the last event is lost, {len(line)} bytes of it remain"
+            return f"not JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
         if type(event) is not dict:
-            return f"no event, {len(line)} bytes are lost: {_beginning(line)}"
+            return f"not an event, {len(line)} bytes are lost: {_beginning(line)}"
         shape = (event.get("event"), *event, *map(type, event.values()))
         numbers = self._known.get(shape)
         if numbers is not None and _is_unambiguous(line, len(event)) and max(numbers(event)) < _INT_END:
             return line
         kept = _kept(event)
         if isinstance(kept, str):
-            return f"no event, {len(line)} bytes are lost: it has no proper {kept!r}: {_beginning(line)}"
+            return f"not an event, {len(line)} bytes are lost: it has no valid {kept!r}: {_beginning(line)}"
         if numbers is None and len(self._known) < SHAPES_MAX and _is_plain(event, kept):
             self._known[shape] = itemgetter(*(key for key in kept if type(kept[key]) is int and key != "seed"))
         return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
@@ -225,7 +224,7 @@ def _is_plain(event: dict[str, Any], kept: dict[str, Any]) -> bool:
 
 
 def _is_proper(key: str, value: object) -> bool:
-    """Whether a field has a value of its type; only what every line has may not be null."""
+    """Whether a field has a value of its type; null is allowed except for the keys of every line."""
     if value is None:
         return key not in _KEYS
     kind = _FIELDS[key]

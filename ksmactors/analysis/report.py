@@ -1,4 +1,4 @@
-"""What a log says, gathered: as one JSON object, and as tables for the terminal."""
+"""The report on logs: as one JSON object, and as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answers to all questions. Its fields are the keys of `analyze --json`."""
+    """The answers to all queries. Its fields are the keys of `analyze --json`."""
 
     events: int
     logs: list[LogFile]
@@ -46,11 +46,7 @@ class Report:
 
     @classmethod
     def of(cls, logs: Logs, actors: Sequence[str] = ()) -> Self:
-        """Ask everything; of answers that name actors, only those that name one of `actors`, if there are any.
-
-        Raises:
-            UsageError: no event names such an actor.
-        """
+        """Run all queries."""
         report = cls(
             logs.events, logs.files, logs.losses, ask.runs(logs), ask.findings(logs), ask.races(logs),
             ask.race_places(logs), ask.race_pairs(logs), ask.lock_kinds(logs), ask.contention(logs),
@@ -75,8 +71,7 @@ _TABLES: Final = ("races", "race_places", "race_pairs", "lock_kinds", "contentio
 
 
 def show(report: Report, console: Console, *, quiet: bool = False, only: Sequence[str] = ()) -> None:
-    """Print a report as tables; a question without an answer is left out. `quiet`: only what was found. `only`: the
-    answers that are wanted, if not all."""
+    """Print a report as tables; empty answers are left out. `quiet`: only the findings."""
     if only:
         empty: dict[str, Any] = {name: [] for name in _TABLES if name not in only}
         _tables(replace(report, **empty), console)
@@ -154,7 +149,7 @@ def _runs(runs: Sequence[ask.Run], console: Console) -> None:
          ", ".join(f"{verdict} {count}" for verdict, count in run.verdicts.items()))
         for run in runs
     ]  # fmt: skip
-    first = 1 if logs == 1 else 0  # with a single log there is no need to say which
+    first = 1 if logs == 1 else 0  # a single log needs no name
     _table(console, "Runs", columns[first:], [row[first:] for row in rows])
 
 
@@ -219,7 +214,7 @@ def _probability(p: float | None) -> str:
 
 
 def show_lives(lives: Sequence[Life], console: Console, *, color: bool) -> None:
-    """Print the lives of pages as their log lines."""
+    """Print the histories of pages as their log lines."""
     from ksmactors.events.terminal import PersonForm
 
     form = PersonForm(color=color)
@@ -264,7 +259,8 @@ def _table(
 
 
 def _print_columns(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table without rich, which takes seconds for thousands of cells; columns are as wide as their widest cell."""
+    """Print a table without rich, which takes seconds for thousands of cells; columns are as wide as their widest
+    cell."""
     cells = [["-" if value is None else escaped(str(value)) for value in row] for row in rows]
     lines = [[escaped(column) for column in columns], *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,10 +1,10 @@
-"""Logs in DuckDB: the view `events`, with a column for every field there is, and those of `views`.
+"""Logs in DuckDB: one view, `events`, with a column for every field.
 
-Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the
-catalogue; a field that an event does not have is NULL. The database is a temporary file, since a table this wide
-and this empty takes a hundred times the space in memory.
+Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the catalogue;
+a field that an event does not have is NULL. The database is a temporary file, since such a wide and sparse table takes
+a hundred times the space in memory.
 
-Once the logs are loaded, no query can reach another file, the network or DuckDB's settings, unless that is asked for.
+Once the logs are loaded, no query can access another file, the network or DuckDB's settings, unless `unsafe` is set.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ CHUNK: Final = 32 << 20
 """Bytes of events that are handed to DuckDB at once."""
 
 ROOM_MIN: Final = 256 << 20
-"""Bytes that are left free where the temporary database is: no log may fill the disk."""
+"""Bytes left free on the file system of the temporary database: no log may fill the disk."""
 
 MEMORY: Final = "1GB"
-"""What DuckDB takes of memory; what needs more goes to the temporary directory."""
+"""DuckDB's memory limit; beyond it DuckDB uses the temporary directory."""
 
 STOP_SECONDS: Final = 0.05
-"""How long DuckDB is given before it is told again to end."""
+"""Seconds between two requests to DuckDB to stop."""
 
 BLOCK: Final = 1_000
 """Rows of an answer that are in memory at once."""
@@ -83,12 +83,12 @@ class Stream:
 
 
 class Logs:
-    """Several logs at once, to be asked; a context manager.
+    """Several logs at once, for queries; a context manager.
 
-    `files` says of each log what it holds, `losses` what could not be read.
+    `files` describes each log, `losses` what could not be read.
 
     Args:
-        paths: the logs; a log that is named twice is read once.
+        paths: the logs; duplicates are read once.
         unsafe: queries may read and write files, load extensions and use the network.
 
     Raises:
@@ -151,7 +151,7 @@ class Logs:
         self.losses.extend(losses)
 
     def _load(self, path: str, chunk: bytearray) -> None:
-        """Add events to the table, by way of a file in memory: its name is no pattern, wherever TMPDIR is."""
+        """Add events to the table through a file in memory, whose name is never taken for a glob pattern."""
         if shutil.disk_usage(self._directory.name).free < ROOM_MIN:
             raise UsageError(
                 f"{path}: no room for its events in {self._directory.name}; name a larger place with TMPDIR"
@@ -171,16 +171,16 @@ class Logs:
 
     @property
     def events(self) -> int:
-        """How many events there are."""
+        """Return the number of events."""
         return sum(file.events for file in self.files)
 
     def sql(self, query: str, *values: object) -> Answer:
-        """Run SQL; SqlError, one line, if DuckDB refuses it. A query that answers nothing has no columns."""
+        """Run SQL; SqlError, one line, if DuckDB refuses it. A statement without a result has no columns."""
         stream = self.stream(query, *values)
         return Answer(stream.columns, [row for block in stream.blocks for row in block])
 
     def stream(self, query: str, *values: object) -> Stream:
-        """Like `sql`, but the rows come in blocks, and are never in memory all at once."""
+        """Like `sql`, but returns the rows in blocks, never all in memory at once."""
         result: Any = self._interruptible(lambda: self._database.execute(query, list(values)))
         if result is None or not result.description:
             return Stream([], iter(()))
@@ -199,7 +199,7 @@ class Logs:
                 yield {key: row[key] for key in ("file", "line", *ALWAYS, *_FIELDS.get(row["event"], ()))}
 
     def _interruptible(self, work: Callable[[], T]) -> T:
-        """Have DuckDB work in a thread of its own: it does not look whether somebody pressed Ctrl-C.
+        """Run DuckDB in a thread of its own, since it does not check for Ctrl-C.
 
         Raises:
             SqlError: DuckDB refuses, in its words.
@@ -219,7 +219,7 @@ class Logs:
             raise SqlError(f"SQL: {_one_line(str(error))}") from error
 
     def _stop(self) -> None:
-        """End what DuckDB is doing, whatever it is, and the thread; a further Ctrl-C does not matter."""
+        """End DuckDB's current work and the thread; a further Ctrl-C is ignored."""
         last = self._worker.submit(lambda: None)
         while not last.done():
             with suppress(KeyboardInterrupt):
@@ -228,11 +228,11 @@ class Logs:
         self._worker.shutdown()
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """The rows of `sql`."""
+        """Return the rows of `sql`."""
         return self.sql(query, *values).rows
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete the database."""
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -245,11 +245,11 @@ class Logs:
 
 
 def _temporary_place() -> str:
-    """Where temporary files go. DuckDB misreads a path with a question mark: another usual place is taken instead."""
+    """Return the directory for temporary files, without a question mark in its path, which DuckDB misreads."""
     places = [tempfile.gettempdir(), "/var/tmp", "/tmp"]
     return next((place for place in places if "?" not in place and os.access(place, os.W_OK)), places[0])
 
 
 def _one_line(message: str) -> str:
-    """DuckDB's message without the drawing of where in the query it is."""
+    """Return DuckDB's message without its drawing of the position in the query."""
     return escaped(" ".join(message.partition("\n\nLINE ")[0].split()))

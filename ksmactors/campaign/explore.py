@@ -67,10 +67,10 @@ def explored(options: SubjectOptions) -> SubjectOptions:
 
 
 def make_search(algorithm: str | None, preemptions: int | None) -> Search:
-    """The search of that name; with a bound on preemptions, the bounded one unless it is named.
+    """Return the search of that name; with a bound on preemptions, `bounded` by default.
 
     Raises:
-        UsageError: there is none, or it knows no bound.
+        UsageError: there is no such search, or it has no bound.
     """
     name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.BoundedSearch.name)
     if name not in SEARCHES:
@@ -79,7 +79,7 @@ def make_search(algorithm: str | None, preemptions: int | None) -> Search:
         return SEARCHES[name]()
     if name != bounded.BoundedSearch.name:
         raise UsageError(
-            f"--preemptions {preemptions}: the algorithm {name} knows no bound, which would break its argument; "
+            f"--preemptions {preemptions}: the algorithm {name} has no bound, since its proof would not hold; "
             "leave one of the two out"
         )
     return bounded.BoundedSearch(preemptions=preemptions)

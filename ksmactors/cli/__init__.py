@@ -25,15 +25,15 @@ from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, Emulator
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
     "stress": "Run many schedules with randomized interleavings.",
-    "explore": "Run all schedules that can differ, and say whether that was all.",
+    "explore": "Run all schedules that can differ, and report whether all were run.",
     "replay": "Run a finding or a schedule again, exactly.",
-    "shrink": "Cut a finding to the bone, and tell it as a story.",
-    "analyze": "Say what a log says: races, contention, findings; SQL.",
-    "report": "Make a picture of a finding or a log, for a viewer.",
+    "shrink": "Reduce a finding to a short schedule, and describe it in prose.",
+    "analyze": "Summarize logs: races, contention, findings; SQL.",
+    "report": "Export a finding or a log as a picture for a viewer.",
     "corpus": "Show the known defects, and how soon they are found.",
     "conform": "Run scenario files, and compare with recordings of a kernel.",
-    "estimate": "Say what KSM would save on files, cores or processes.",
-    "list": "List what there is, plug-ins included.",
+    "estimate": "Estimate what KSM would save on files, cores or processes.",
+    "list": "List workloads, strategies, variants and more, plug-ins included.",
     "docs": "Read the documents: the protocol, the kernel map, plug-ins.",
 }
 

@@ -55,7 +55,7 @@ class Asked:
         """Refuse what cannot be answered.
 
         Raises:
-            UsageError: two questions, or an option that belongs to another one.
+            UsageError: two options exclude each other, or one needs another.
         """
         questions = {
             "--sql": self.sql is not None, "--parquet": self.parquet is not None,
@@ -66,13 +66,13 @@ class Asked:
         asked = [name for name, there in questions.items() if there]
         together = {"--actor", *(f"--{name}" for name in SECTIONS)}
         if len(asked) > 1 and not set(asked) <= together:
-            raise UsageError(f"{asked[0]} and {asked[1]} are two questions: ask one at a time")
+            raise UsageError(f"{asked[0]} and {asked[1]} exclude each other: give one of them")
         if self.sql is not None and not self.sql.strip():
             raise UsageError("--sql: the query is empty")
         if self.unsafe and self.sql is None:
-            raise UsageError("--sql-unsafe says what a query may do: give --sql too")
+            raise UsageError("--sql-unsafe needs --sql")
         if self.schedule is not None and self.page is None and not self.text:
-            raise UsageError("--schedule says in which schedule --page looks, or --text: give one of them too")
+            raise UsageError("--schedule needs --page or --text")
         if self.events and not self.text:
             raise UsageError("--event says which lines --text prints: give --text too")
         if self.force and self.parquet is None and self.html is None:
@@ -108,11 +108,11 @@ class Asked:
 )  # fmt: skip
 @output_options
 def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **asked: Any) -> int:
-    """Say what logs say: races, contention, findings, trees for each node, actors.
+    """Summarize logs: races, contention, findings, trees for each node, actors.
 
-    A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd; `-` is standard input. What
-    cannot be read of it is said on standard error, and the rest is analyzed. The exit status is 1 if a log has a
-    finding, whatever is asked of it; else 2 if a log has no event that can be read, such as an empty one.
+    A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd; `-` is standard input. Parts
+    that cannot be read are reported on standard error, and the rest is analyzed. The exit status is 1 if a log has a
+    finding, with any option; else 2 if a log has no readable event, such as an empty one.
 
     Views for --sql: events, races, locks, pages, actors, schedules. Columns of `events` that are always there: event,
     run, seed, schedule, step, now, actor, cpu, node, level; the others are those that `list events` shows, and NULL

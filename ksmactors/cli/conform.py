@@ -36,7 +36,7 @@ DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 @dataclass(slots=True)
 class _Outcomes:
-    """What came of the scenarios so far, in order; of random ones, where those are that differed."""
+    """The comparisons so far, in order; for random scenarios, the files of those that differed."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)
@@ -56,8 +56,8 @@ class _Outcomes:
 @click.option(
     "--live", "is_live", is_flag=True,
     help="Compare with the kernel of this machine: real processes, pages and ksmd, single-stepped. Needs root, and "
-    "that nobody else uses KSM. A scenario that ends in a memory error on the emulator as that kernel is refused. All "
-    "knobs are put back, whatever happens. With --against it is this machine's kernel that is compared with the "
+    "that no other process uses KSM. A scenario that ends in a memory error on the emulated kernel is refused. All "
+    "knobs are always restored. With --against it is this machine's kernel that is compared with the "
     "recordings.",
 )  # fmt: skip
 @click.option(
@@ -84,7 +84,7 @@ class _Outcomes:
 @click.option(
     "--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: the recording's or this machine's; else 2]."
 )
-@click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable.")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave out a variant of the kernel. Repeatable.")
 @click.option(
     "--with", "with_", multiple=True, metavar="NAME",
     help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
@@ -106,7 +106,7 @@ def conform(
     quiet: bool,
     color: str,
 ) -> int:
-    """Perform SCENARIO files (or the *.txt of directories), and compare with what a real kernel did, or does now.
+    """Run SCENARIO files (or the *.txt of directories), and compare with a recording or with the running kernel.
 
     Without --against, --live, --random and --around the results are printed in the form that recordings have.
 

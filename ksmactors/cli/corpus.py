@@ -50,7 +50,7 @@ STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
     default=STRATEGIES,
     show_default=True,
     metavar="NAME[:K=V,...]",
-    help="Who looks for them. Repeatable.",
+    help="A strategy of the campaigns. Repeatable.",
 )
 @click.option("--markdown", is_flag=True, help="The table as Markdown.")
 @output_options

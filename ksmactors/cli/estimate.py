@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 UNFOLDED: Final = 10_000
 """Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
 
-EPILOG: Final = "\b\n--spread, for pages of which nobody knows the node:\n" + "\n".join(
+EPILOG: Final = "\b\n--spread, for pages whose node is unknown:\n" + "\n".join(
     f"  {policy:<11} {meaning}" for policy, meaning in POLICIES.items()
 )
 
@@ -60,7 +60,7 @@ EPILOG: Final = "\b\n--spread, for pages of which nobody knows the node:\n" + "\
 )
 @click.option(
     "--interval", type=Seconds(0, 86_400), default=1.0, show_default=True, metavar="S",
-    help="Seconds between the two looks at a process.",
+    help="Seconds between the two reads of a process.",
 )  # fmt: skip
 @output_options
 def estimate(
@@ -84,17 +84,17 @@ def estimate(
     """Estimate what KSM would save on these pages, with merge_across_nodes 0 and 1 side by side.
 
     A FILE is a memory image (its bytes are pages) or an ELF core (its PT_LOAD segments are; pages of files and
-    zeros that nobody ever wrote look like any others there). --pid reads the memory of a live process without
+    untouched zero pages look like any others there). --pid reads the memory of a live process without
     touching it: all that is anonymous, present and private, as if the process had advised it mergeable. It is
-    looked at twice; what changes in between is volatile.
+    read twice; pages that change in between are volatile.
 
-    The counters are those that the kernel's scans converge to when nobody writes any more, and the number of full
+    The counters are those that the kernel's scans converge to without further writes, and the number of full
     scans is how long that takes from a cold start; a page that shares its frame already (a fork, KSM) counts like
-    one that does not. Nothing needs root but other people's processes and the numbers of frames, from which comes
-    the node of each page; without them a page is taken to be on the node that has most of its mapping.
+    one that does not. Only other users' processes and frame numbers, which give
+    the node of each page, need root; without them a page is assumed to be on the node that has most of its mapping.
 
-    The exit status is 2 if something could not be read, or not to its end; the rest is counted and shown. A file's last
-    bytes that are no whole page are left out with a warning.
+    The exit status is 2 if something could not be read completely; the rest is counted and shown. An incomplete last
+    page of a file is left out with a warning.
     """
     from ksmactors.estimate.estimate_result import EstimateResult, EstimateSettings
     from ksmactors.estimate.protocol import Knobs

@@ -46,7 +46,7 @@ from ksmactors.run.subject import load_subject
     metavar="N",
     help="Give up after so many schedules. On the emulated machine, the default may take ten minutes; see --seconds.",
 )
-@click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after so long.")
+@click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after S seconds.")
 @click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
 @click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
 @subject_options

@@ -28,7 +28,7 @@ _ONE_OF: Final = {"workloads": "workload", "strategies": "strategy", "variants":
 @click.argument("name", required=False)
 @output_options
 def listing(what: str, name: str | None, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a list is all there is to say
-    """List what there is of a kind, plug-ins included, and where each comes from.
+    """List all items of a kind, plug-ins included, and the package of each.
 
     With a NAME, show that one in full. With --json, print an array of objects, or the one object.
     """

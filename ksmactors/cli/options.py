@@ -69,10 +69,10 @@ _SUBJECT: Final = (
 
 _OUTPUT: Final = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("-q", "--quiet", is_flag=True, help="Only what was asked for and what went wrong."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
     click.option(
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
-        help="Colour; NO_COLOR is heeded.",
+        help="Colour; NO_COLOR is honoured.",
     ),
 )  # fmt: skip
 
@@ -144,11 +144,11 @@ def out_option(command: Command) -> Command:
 
 
 def strategy_option(default: str) -> Callable[[Command], Command]:
-    """Who decides who moves."""
+    """The strategy of a command."""
     return click.option(
         "--strategy", default=default, show_default=True, metavar="NAME[:K=V,...]",
-        help="Who decides who moves; see `list strategies`. NAME may also be path/to/file.py:Class or "
-        "package.module:Class.",
+        help="The strategy that chooses the next actor; see `list strategies`. NAME may also be "
+        "path/to/file.py:Class or package.module:Class.",
     )  # fmt: skip
 
 

@@ -39,11 +39,11 @@ def replay(
     """Run a finding or a schedule again, exactly, and show its log.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. A schedule string itself
-    will do as well. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
+    is accepted, too. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
     do not fit any more, its departures from the default order are followed by name, as far as they can be found.
 
-    FILE may come from anybody. Code that it names by path or module runs with --trust only; a file that one of its
-    parameters names is read, and said.
+    FILE may come from an untrusted source. Code that it names by path or module runs with --trust only; a file that
+    one of its parameters names is read, with a message.
     """
     then = recorded(source, trust=trust, tell=notice)
     refuse_two_on_stdout(as_json, log)

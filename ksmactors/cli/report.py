@@ -53,7 +53,7 @@ def _removed(subject: Subject) -> list[Removed]:
 
 
 def warn_of_removed(subject: Subject) -> None:
-    """Say which repairs of the kernel a variant removes that nobody asked to leave out."""
+    """Report which repairs of the kernel a variant removes without a --without."""
     for one in _removed(subject):
         notice(str(one))
 

@@ -1,4 +1,4 @@
-"""`ksmactors shrink`: the same finding with the fewest departures from the default order, told as a story."""
+"""`ksmactors shrink`: the same finding with the fewest departures from the default order, described in prose."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 )  # fmt: skip
 @click.option(
     "--max-seconds", type=Seconds(0, min_open=True), metavar="S",
-    help="End after so many seconds with the smallest so far. What is left then depends on the machine.",
+    help="End after S seconds with the smallest so far. The result then depends on the machine.",
 )  # fmt: skip
 @click.option(
     "--scenario", "scenario", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -56,11 +56,11 @@ def shrink(
     quiet: bool,
     color: str,
 ) -> int:
-    """Cut a finding to the bone: the fewest departures from the default order, and the smallest parameters.
+    """Reduce a finding to the fewest departures from the default order, and the smallest parameters.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. In the default order the actor
-    that has the turn goes on, and when it cannot, the lowest-numbered ready one. What is left is written to a finding
-    file of its own, and told as a story. It has the signature of the finding given, and has been replayed. Exits with
+    that has the turn continues, and when it cannot, the lowest-numbered ready one runs. The result is written to a new
+    finding file, and described in prose. It has the signature of the finding given, and has been replayed. Exits with
     1, since something is found; with 4, and writes nothing, if the finding does not appear again. Ctrl-C and SIGTERM
     end it with the smallest so far.
     """

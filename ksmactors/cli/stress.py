@@ -112,7 +112,7 @@ def _built_in() -> list[str]:
 
 
 def _announce(plan: Plan) -> None:
-    """Say what is about to run, so that a log alone tells how to run it again."""
+    """Print the settings of the campaign, so that a log alone is enough to repeat it."""
     names = " ".join(plugins.from_here(subject.name) for subject in plan.subjects)
     echo(
         f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "

@@ -1,8 +1,8 @@
-"""A scenario with holds as a directed schedule that is stressed around: the same holds, everything else drawn.
+"""A scenario with holds as a directed schedule with random surroundings: the same holds, everything else drawn.
 
-Tasks stop where the scenario holds them. Whatever is not held runs when the strategy says so: tasks in the background
-go on while later lines of the scenario are performed. Results are not compared; watchers look, and checks must read
-what was written.
+Tasks stop where the scenario holds them. All others run when the strategy chooses them: background tasks continue
+during later lines of the scenario. Results are not compared; watchers check the run, and checks must read what was
+written.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ksmactors.machine import Machine
 from ksmactors.program import SETTLING_SCANS
 
 LOOKING: Final = frozenset({"counters", "frames", "trees", "shared", "procstat", "where", "get", "ktrace"})
-"""Operations that only look; what they would say depends on what was drawn."""
+"""Read-only operations; their results depend on what was drawn."""
 
 
 class AroundDriver(EmulatorDriver):
-    """Performs a scenario without waiting for what is not held. Afterwards the watchers are asked for their verdict."""
+    """Runs a scenario and waits only for tasks that are to be held. The watchers check the run."""
 
     machine: Machine
 
@@ -42,14 +42,14 @@ class AroundDriver(EmulatorDriver):
 
     @override
     async def _settled(self) -> list[str]:
-        """Half of the time wait for everybody, as the scenario has it; else only for those who are to be held."""
+        """Wait for all tasks half of the time, as the scenario does; else only for those that are to be held."""
         self.tasks.awaited = everybody if self.conductor.draw("scenario.settle", 2) else self._is_awaited
         news = await super()._settled()
         self.tasks.awaited = self._is_awaited
         return news
 
     def _is_awaited(self, actor: Actor) -> bool:
-        """Whether the scenario goes on only when an actor can go no further: its hold has not been met yet."""
+        """Whether the scenario waits for an actor: its hold has not been reached yet."""
         return bool(self.tasks.holding.pending.get(actor.name))
 
     @override
@@ -67,7 +67,7 @@ class AroundDriver(EmulatorDriver):
 
     @override
     async def before(self, operation: Operation) -> None:
-        """A task does one thing after the other."""
+        """Wait for the task's last operation: a task does one operation at a time."""
         name = self.tasks.needed_by(operation)
         while name is not None and name in self.tasks.running and name not in self.tasks.holding.held:
             if self.tasks.running[name].ended() or not await self.tasks.pass_on():
@@ -79,7 +79,7 @@ class AroundDriver(EmulatorDriver):
             pass
 
     async def _end_tasks(self) -> None:
-        """Let everybody go who is held, until all have ended."""
+        """Release all held tasks until all have ended."""
         holding = self.tasks.holding
         holding.pending.clear()
         self.tasks.awaited = everybody
@@ -90,14 +90,14 @@ class AroundDriver(EmulatorDriver):
             await super()._settled()
 
     async def _settle_ksm(self) -> None:
-        """Let ksmd make some full scans with nobody in its way."""
+        """Let ksmd make some full scans undisturbed."""
         await self._store("run", "1")
         for _ in range(SETTLING_SCANS + 2):
             await self.batch(WHOLE_SCAN)
         await self._store("run", "0")
 
     async def _shut_down(self) -> None:
-        """End the processes that are left, and let ksmd let go of them."""
+        """End the remaining processes, and let ksmd drop them."""
         for pinned in self.pins.values():
             while pinned:
                 await pinned.pop().put()

@@ -1,7 +1,7 @@
-"""Tasks in the background of a scenario on the emulator: started, held, released, and what has become of each.
+"""Background tasks of a scenario on the emulator: started, held, released, and the state of each.
 
-The actor that performs the scenario is the driver of the strategy `holding`. It starts an actor for each operation in
-the background, lets all of them go on until none can (`settle`), and says what is new.
+The actor that runs the scenario is the driver of the strategy `holding`. It starts an actor for each background
+operation, lets all of them run until none can (`settle`), and reports new states.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ksmactors.interleave.strategies.holding import Hold, Holding
 from ksmactors.mm.frame import Frame
 
 PATIENCE_NS: Final = 1_000_000_000
-"""How far the clock may go on while tasks settle: devices come to their end, ksmd's hour does not."""
+"""Virtual time for which tasks may settle: enough for devices, less than ksmd's hour."""
 
 SPINS_MAX: Final = 1_000
-"""How often tasks may have the turn while they settle and only spin."""
+"""Turns that tasks may spend spinning while they settle."""
 
 
 KSMD: Final = "ksmd"
 
 SCANNING: Final = frozenset({"step", "scan", "trace", "tracescan"})
-"""Operations that are done by ksmd."""
+"""Operations of ksmd."""
 
 MAPPED_ATOMICALLY: Final = "the page is mapped atomically there (kmap_atomic), so it must not sleep"
 """Why a task is not held at a place that is `atomic` in places.txt."""
@@ -37,7 +37,7 @@ MAPPED_ATOMICALLY: Final = "the page is mapped atomically there (kmap_atomic), s
 
 @dataclass(slots=True)
 class Task:
-    """What a task does in the background: its actor, `finish` makes its answer when it is over (`ended`)."""
+    """A background operation: its actor; `finish` returns its answer when it is over (`ended`)."""
 
     actor: Actor
     ended: Callable[[], bool]
@@ -45,7 +45,7 @@ class Task:
 
 
 class Tasks:
-    """All tasks of one scenario, by name. Its methods are for the actor that performs the scenario."""
+    """All tasks of one scenario, by name. Its methods are for the actor that runs the scenario."""
 
     def __init__(self, conductor: Conductor, holding: Holding, kernel_name: str) -> None:
         self.conductor, self.holding, self.kernel_name = conductor, holding, kernel_name
@@ -53,11 +53,11 @@ class Tasks:
         """In the order in which they were first named."""
         self.running: dict[str, Task] = {}
         self.log: list[str] = []
-        """Holds that were refused, since somebody last asked."""
+        """Holds refused since `taken_log` was last called."""
         self.refused = False
         """Whether a hold was refused at its place."""
         self.awaited: Callable[[Actor], bool] = everybody
-        """Which of those that can move are waited for while tasks settle."""
+        """Which runnable actors `settle` waits for."""
         self._told: dict[str, str] = {}
         holding.refuse = self._refused
 
@@ -67,11 +67,11 @@ class Tasks:
 
     @property
     def active(self) -> bool:
-        """Whether a task is in the background or a hold is waited for: then each step of everybody counts."""
+        """Whether a task is in the background or a hold is pending: then every step counts."""
         return bool(self.running) or any(self.holding.pending.values())
 
     def mention(self, name: str) -> None:
-        """A task is named: what is said of tasks comes in this order."""
+        """Note that a task is named: reports list tasks in this order."""
         if name not in self.named:
             self.named.append(name)
 
@@ -97,18 +97,18 @@ class Tasks:
         self.add(name, Task(actor, lambda: bool(answers), finish))
 
     def add(self, name: str, task: Task) -> None:
-        """A task is in the background from now on."""
+        """Add a background task."""
         self.mention(name)
         self._told.pop(name, None)
         self.running[name] = task
 
     @property
     def all_met(self) -> bool:
-        """Whether every hold has been met."""
+        """Whether every hold has been reached."""
         return not self.refused and not any(self.holding.pending.values())
 
     def release(self, name: str) -> bool:
-        """Let a task go on; False if it is not held."""
+        """Release a task; False if it is not held."""
         hold = self.holding.held.pop(name, None)
         if hold is None or hold.actor is None:
             return False
@@ -118,13 +118,13 @@ class Tasks:
         return True
 
     def signal(self, name: str) -> None:
-        """Send a signal to a task: what can be interrupted ends."""
+        """Send a signal to a task, which ends interruptible operations."""
         self._told.pop(name, None)
         if name in self.running:
             self.running[name].actor.signal_pending = True
 
     async def settle(self) -> None:
-        """Let all tasks that are waited for go on until each is held, waits or has ended."""
+        """Let all awaited tasks run until each is held, waits or has ended."""
         deadline = self.conductor.now + PATIENCE_NS
         self.holding.driver, self.holding.awaited = self.conductor.turn, self.awaited
         spins = 0
@@ -139,7 +139,7 @@ class Tasks:
         self.holding.awaited = None
 
     async def pass_on(self) -> bool:
-        """Let somebody else move; False if nobody can, not even in a while."""
+        """Let another actor run; False if none can, not even after a while."""
         self._suspend()
         alarm = self.conductor.next_alarm
         if len(self.conductor.ready) == 1 and (alarm is None or alarm > self.conductor.now + PATIENCE_NS):
@@ -149,18 +149,18 @@ class Tasks:
         return True
 
     def _suspend(self) -> None:
-        """Take those out of the schedule whom the strategy has stopped."""
+        """Suspend the actors that the strategy has stopped."""
         for actor in [actor for actor in self.conductor.ready if actor.name in self.holding.held]:
             self.conductor.suspend(actor, self.holding.held[actor.name])
 
     def needed_by(self, operation: Operation) -> str | None:
-        """The task that does an operation itself; None for what no task does."""
+        """Return the task that does an operation, or None if no task does it."""
         if operation.name == "bg":
             return operation.task
         return KSMD if operation.name in SCANNING else operation.process or None
 
     async def news(self) -> list[str]:
-        """What has become of the tasks, where that is new: lines."""
+        """Return the new states of tasks: lines."""
         lines: list[str] = []
         for name in self.named:
             task = self.running.get(name)
@@ -173,12 +173,12 @@ class Tasks:
         return lines
 
     def taken_log(self) -> list[str]:
-        """The holds that were refused since somebody last asked: lines."""
+        """Return the holds refused since the last call: lines."""
         log, self.log = self.log, []
         return log
 
     def plight(self, actor: Actor) -> str:
-        """Why a task goes on no further."""
+        """Return why a task cannot continue."""
         hold = self.holding.held.get(actor.name)
         return f"is held {hold.where}" if hold is not None else f"waits: {self._waits_for(actor)}"
 
@@ -192,7 +192,7 @@ class Tasks:
         return f"blocked: {self._waits_for(task.actor)}"
 
     def _waits_for(self, actor: Actor) -> str:
-        """What a blocked actor waits for, in the words of the recordings."""
+        """Return what a blocked actor waits for, as in recordings."""
         waited = actor.waiting_on
         if isinstance(waited, Frame):
             return "migration entry" if "migration_entry_wait" in actor.functions() else "page lock"
@@ -207,5 +207,5 @@ class Tasks:
 
 
 def everybody(_: Actor) -> bool:
-    """All of them."""
+    """Default of `awaited`: all actors."""
     return True

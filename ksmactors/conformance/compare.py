@@ -1,4 +1,4 @@
-"""Two sides perform the same scenario, and what they say is compared line by line."""
+"""Compare the results of two sides for the same scenario, line by line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ksmactors.conformance.recording import compared, differences
 from ksmactors.errors import Finding, StepLimit
 
 VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not run")
-"""What can become of a scenario. `stopped`: all lines were the same up to a memory error, at which the emulator stops;
-the other side goes on."""
+"""The verdicts on a scenario. `stopped`: all lines were equal up to a memory error, at which the emulator stops; the
+other side continues."""
 
 MEMORY_WATCHERS: Final = frozenset({"lifetime", "naming", "structure"})
-"""Those who report what crashes or corrupts a real kernel."""
+"""Watchers that report errors which crash or corrupt a real kernel."""
 
 
 class Side(NamedTuple):
-    """Somebody who performs scenarios, or has done so: `name` is what a diff calls it. A real kernel that is `live`
-    cannot show KSM's own structures, and has as many nodes as the machine."""
+    """A source of results: `name` is its name in a diff. A real kernel that is `live` cannot show KSM's own structures,
+    and has as many nodes as the machine."""
 
     name: str
     perform: Callable[[Scenario], Awaitable[Transcript]]
@@ -31,8 +31,8 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What became of a scenario. `expected` is None if there was nothing to compare with; `wrong` are checks that
-    did not answer what was written; `note` is something to be said beside the verdict."""
+    """The comparison of a scenario. `expected` is None if there was nothing to compare with; `wrong` are checks that
+    did not answer what was written; `note` is shown beside the verdict."""
 
     scenario: Scenario
     expected: Transcript | None
@@ -42,13 +42,13 @@ class Comparison:
     not_run: str = ""
     note: str = ""
     stopped: bool = False
-    """Whether all lines up to a memory error were the same; `rest` is how many the other side has after that."""
+    """Whether all lines up to a memory error were equal; `rest` counts the other side's lines after it."""
     rest: int = 0
 
     @property
     def failure(self) -> Finding | StepLimit | None:
-        """What the schedule of one of the sides ended with, if it did not end well. None if it ended in a memory error
-        where a recorded kernel crashed: then it did what it had to."""
+        """The error that ended the schedule of one of the sides, or None. A memory error where a recorded kernel
+        crashed is expected, and gives None."""
         return None if self.crashed else self._ended_with
 
     @property
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def found(self) -> str:
-        """What was found, in a word that is the same for the same kind of thing; empty if nothing was."""
+        """What was found, as a word that is equal for equal kinds; empty if nothing was."""
         if isinstance(self.failure, Finding):
             return self.failure.signature
         if self.verdict == "different":
@@ -85,10 +85,10 @@ class Comparison:
 async def compare(
     scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool = False
 ) -> Comparison:  # fmt: skip
-    """Have both sides perform a scenario, the expected one first; if that does not get through, it is left at that.
+    """Run a scenario on both sides, the expected one first; if that one fails, the other is not run.
 
-    With `checked` each check must answer what the script says was written, on the second side. A live kernel has a
-    second try: on a machine where other things happen a page may be pinned for a moment, and then it does not merge.
+    With `checked` each check must answer what the script has written, on the second side. A live kernel has a second
+    try: on a busy machine a page may be pinned for a moment, and then it does not merge.
     """
     comparison = await _compare_once(scenario, expected, performed, checked=checked)
     if comparison.verdict != "different" or expected is None or not (expected.live or performed.live):
@@ -97,7 +97,7 @@ async def compare(
     if again.verdict != "same":
         return comparison
     odd = next((line for line in comparison.diff if line.startswith(("-=", "+="))), "; ".join(comparison.wrong))
-    return replace(again, note=f"was performed twice: it differed once, beginning with {odd!r}, and then did not")
+    return replace(again, note=f"was run twice: it differed once, beginning with {odd!r}, and then did not")
 
 
 async def _compare_once(
@@ -121,12 +121,12 @@ async def _compare_once(
 
 
 def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:
-    """Whether a schedule has ended in what crashes or corrupts a real kernel."""
+    """Whether a schedule ended in an error that crashes or corrupts a real kernel."""
     return isinstance(failure, Finding) and failure.watcher in MEMORY_WATCHERS
 
 
 def _compare_stopped(comparison: Comparison, names: tuple[str, str]) -> Comparison:
-    """A run that ends in a memory error, beside one that may go on: what both have must be the same."""
+    """Compare a run that ends in a memory error with one that may continue: the common part must be equal."""
     finding = comparison.performed.failure
     assert comparison.expected is not None, "there is nothing to compare with"
     expected, performed = compared(comparison.expected.lines, comparison.performed.lines)

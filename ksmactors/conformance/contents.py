@@ -1,7 +1,7 @@
-"""What every page of a scenario holds, worked out from the script alone.
+"""The content of every page of a scenario, computed from the script alone.
 
-Merging, unsharing and migration must never show in what a process reads, so this needs to know nothing of KSM: it
-says in advance what every `check` must answer, on any kernel.
+Merging, unsharing and migration must never change what a process reads, so this needs no KSM: it predicts the answer of
+every `check`, on any kernel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ UNTOUCHED: Final = -2
 """In place of a token: nothing was written since the page was mapped or dropped; it reads as zeros."""
 
 UNSURE: Final = -3
-"""In place of a token: the kernel may take what was written away whenever it wants to (MADV_FREE)."""
+"""In place of a token: the kernel may discard what was written at any time (MADV_FREE)."""
 
 TOKENS: Final = 1 << 64
 
@@ -32,7 +32,7 @@ class ExpectedContents:
         self.processes: dict[str, dict[str, list[int]]] = {}
 
     def apply(self, operation: Operation, answer: str = "ok") -> None:
-        """An operation was performed, and answered this."""
+        """Apply an operation with this answer."""
         operation = operation.done
         name, process = operation.name, operation.process
         if name == "proc":
@@ -87,7 +87,7 @@ class ExpectedContents:
             pages[page] = token
 
     def answer(self, operation: Operation) -> str | None:
-        """What a check must answer; None if that is up to the kernel."""
+        """Return what a check must answer, or None if that is up to the kernel."""
         pages = self._pages(operation)
         bad = 0
         for page, token in _tokens(operation):
@@ -100,7 +100,7 @@ class ExpectedContents:
 
 
 def _tokens(operation: Operation) -> list[tuple[int, int]]:
-    """The pages of an operation, and the token of each."""
+    """Return the pages of an operation, and the token of each."""
     stride = 1 if operation.name.endswith("seq") else 0
     return [
         (page, (operation.token + stride * (page - operation.first)) % TOKENS)
@@ -109,7 +109,7 @@ def _tokens(operation: Operation) -> list[tuple[int, int]]:
 
 
 def wrong_checks(scenario: Scenario, lines: Sequence[str]) -> list[str]:
-    """The checks of a performed scenario that did not answer what they must: a line about each.
+    """Return a line about each check of a scenario that did not answer what it must.
 
     `lines` are its results: for each operation an echo that starts with `> `, then what it answered.
     """
@@ -127,7 +127,7 @@ def wrong_checks(scenario: Scenario, lines: Sequence[str]) -> list[str]:
 
 
 def _answers(lines: Sequence[str]) -> list[str]:
-    """The first line that each operation answered; empty if it answered nothing."""
+    """Return the first line that each operation answered; empty if it answered nothing."""
     return [
         "" if following.startswith("> ") else following.removeprefix("=").strip()
         for line, following in zip(lines, [*lines[1:], "> "], strict=True)

@@ -1,4 +1,4 @@
-"""The emulator as a performer of scenarios: a fresh machine for each, many of them in one trio run."""
+"""Run scenarios on the emulator: a fresh machine for each, many of them in one trio run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ AROUND_MAX_STEPS: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The machine that a scenario is performed on: kernel, NUMA nodes, variants taken off and put on.
+    """The machine of a scenario: kernel, NUMA nodes, variants removed and added.
 
-    `walking` has trees searched entry by entry, as they are when somebody could disturb a search, instead of by their
-    index. Nothing that is printed may depend on it, nor on the `watchers` that look on.
+    With `walking`, trees are searched entry by entry, as when another actor could disturb a search, instead of by their
+    index. No result may depend on it, nor on the `watchers`.
     """
 
     kernel: str = "series"
@@ -41,15 +41,15 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """What stands behind `# kernel` in results."""
+        """The text after `# kernel` in results."""
         variants = [f" --without {name}" for name in self.without] + [f" --with {name}" for name in self.with_]
         return f"ksmactors {self.kernel}{''.join(variants)}{' (walking)' * self.walking}"
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What became of a scenario: its result lines; `missing` says what this version does not emulate (then the
-    lines end with the recorded form of a skip, or there are none); `failure` is what a schedule can end with."""
+    """The results of a scenario: its lines; `missing` says what this version does not emulate (then the lines end with
+    the recorded form of a skip, or there are none); `failure` is the error that ended the schedule."""
 
     scenario: Scenario
     lines: tuple[str, ...]
@@ -59,16 +59,16 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What decides everything that the holds of a scenario leave open: a strategy's text, and a seed."""
+    """The source of all choices that the holds of a scenario leave open: a strategy's text, and a seed."""
 
     strategy: str
     seed: int
 
 
 async def perform(scenario: Scenario, setting: Setting, around: Around | None = None) -> Transcript:
-    """Perform a scenario on a fresh machine. To be awaited in trio, outside of any other schedule.
+    """Run a scenario on a fresh machine. To be awaited in trio, outside of any other schedule.
 
-    With `around` its results say nothing, since they depend on what is drawn; how it ends does.
+    With `around` its results mean nothing, since they depend on what is drawn; how it ends does.
 
     Raises:
         ScenarioError: an operation asks for a node that the machine does not have.
@@ -109,7 +109,7 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
 
 
 def _refuse_waiting(driver: EmulatorDriver | None, failure: Finding | StepLimit) -> None:
-    """An operation that is not in the background and waits for a held task would wait for ever."""
+    """Refuse an operation in the foreground that waits for a held task: it would wait for ever."""
     if not isinstance(failure, Finding) or failure.watcher != "deadlock" or driver is None:
         return
     if driver.tasks.holding.held:
@@ -118,6 +118,6 @@ def _refuse_waiting(driver: EmulatorDriver | None, failure: Finding | StepLimit)
 
 
 async def _stand_by(conductor: Conductor) -> None:
-    """Hold a lock that nobody wants, for ever: who searches a tree cannot know that it will not be wanted."""
+    """Hold an unused lock for ever, so that a second actor exists and trees are searched entry by entry."""
     await Mutex(conductor, "the bystander's").lock()
     await conductor.block("the end of the scenario")

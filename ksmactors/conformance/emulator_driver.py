@@ -1,4 +1,4 @@
-"""Who performs a scenario on the emulator: one actor does what the script says, ksmd scans when it is told to."""
+"""Runs a scenario on the emulator: one actor does the operations, ksmd scans on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECLAIMS: Final = 8
 
 
 class EmulatorDriver(Interleaved):
-    """The actor of one scenario. Each method that performs an operation returns its result lines."""
+    """The actor of one scenario. Each method that does an operation returns its result lines."""
 
     def __init__(self, scenario: Scenario, machine: Machine, kernel_label: str, holding: Holding) -> None:
         super().__init__(scenario, kernel_label, machine.nodes)
@@ -40,7 +40,7 @@ class EmulatorDriver(Interleaved):
         """What was traced since the last `ktrace`; None before the first."""
 
     async def run(self) -> None:
-        """Perform all operations in order."""
+        """Do all operations in order."""
         await self.ksmd.start()
         await self.report()
 
@@ -74,7 +74,7 @@ class EmulatorDriver(Interleaved):
     def structures(self) -> list[str]:
         return self.inside.trees()
 
-    # -- what there is -----------------------------------------------------------------------------------------------
+    # -- requirements ----------------------------------------------------------------------------------------------
 
     async def _do_requires(self, operation: Operation) -> list[str]:
         what = self._unmet(operation)
@@ -84,14 +84,14 @@ class EmulatorDriver(Interleaved):
         raise ScenarioEnded
 
     def _unmet(self, operation: Operation) -> str | None:
-        """What the machine lacks of what an operation `requires`."""
+        """Return what the machine lacks of what an operation `requires`."""
         kind, what = operation.flags[0], operation.word
         if kind == "nodes":
             return None if operation.number <= self.nodes else f"{operation.number} nodes"
         return None if kind == "swap" or what in self.kernel.sysfs_files() else what
 
     async def _do_reclaim(self, operation: Operation) -> list[str]:
-        """memory.reclaim of all processes, some times, as the recordings were made."""
+        """memory.reclaim of all processes, several times, as in recordings."""
         for _ in range(RECLAIMS):
             await self.kernel.try_to_free_pages(range(self.nodes), _size(operation.value) // PAGE_SIZE)
         return ["ok"]
@@ -150,7 +150,7 @@ class EmulatorDriver(Interleaved):
         return ["ok"]
 
     async def _do_drain(self, operation: Operation) -> list[str]:
-        """Nothing to do: a page is on its LRU list as soon as it is mapped, there are no per-CPU batches."""
+        """Nothing to do: pages are on their LRU list as soon as they are mapped; there are no per-CPU batches."""
         return ["ok"]
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class EmulatorDriver(Interleaved):
         return [" ".join(f"{name}={value}" for name, value in values.items())]
 
     async def _do_ktrace(self, operation: Operation) -> list[str]:
-        """The ksm tracepoints that were passed since the last time; the first time starts it."""
+        """The ksm tracepoints hit since the last call; the first call starts the trace."""
         if not isinstance(self.kernel, Tracepoints):
             return ["absent"]
         if self.traced is None:

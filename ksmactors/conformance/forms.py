@@ -1,4 +1,4 @@
-"""The operations of the scenario language: their forms, and which of them can be done in the background."""
+"""The operations of the scenario language: their forms, and which can run in the background."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ pages with that system call, which pins each for a moment. `device none`: the ma
 TOKEN_END: Final = 1 << 64
 
 LIMITS: Final = {"PAGES": 1 << 20, "N": 1 << 32, "MS": 1 << 32}
-"""What counts must be below: a region of 4 GiB costs as many page names, the others are the kernel's own limits."""
+"""Exclusive limits of counts: a region of 4 GiB needs as many page names; the others are the kernel's own limits."""
 
 KERNEL_TASKS: Final = {
     "step": "ksmd", "scan": "ksmd", "migrate": "migrate", "migrate1": "migrate", "set": "set", "reclaim": "reclaim",

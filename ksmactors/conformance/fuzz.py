@@ -1,4 +1,4 @@
-"""Random scenarios on two sides, one after the other; what differs is shrunk and kept in files."""
+"""Run random scenarios on two sides; those that differ are shrunk and kept in files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ksmactors.files import write_atomically
 
 
 class Kept(NamedTuple):
-    """A scenario on which the sides differ, as short as it could be made, and where it is.
+    """A scenario on which the sides differ, as short as possible, and its file.
 
     `again` is False if it did not differ when it was tried once more: then it is as it was found.
     """
@@ -30,8 +30,8 @@ class Kept(NamedTuple):
 class Hunt:
     """Random scenarios of one seed.
 
-    `expected` and `performed` are the two sides, `nodes` what both have, and `swap` whether both have that; `words`
-    name them in names of files, and `out` is a directory to put files in.
+    `expected` and `performed` are the two sides, `nodes` their nodes, and `swap` whether both have swap; `words`
+    identify them in names of files, and `out` is a directory for files.
     """
 
     expected: Side
@@ -44,7 +44,7 @@ class Hunt:
     swap: bool = True
 
     async def run(self, scenarios: int) -> AsyncIterator[Comparison]:
-        """Compare one after the other; what comes of each."""
+        """Compare one after the other; yield each comparison."""
         for number in range(scenarios):
             yield await self.compare(generate(self.seed, number, nodes=self.nodes, swap=self.swap))
 
@@ -57,7 +57,7 @@ class Hunt:
             raise
 
     async def keep(self, comparison: Comparison) -> Kept:
-        """Shrink a scenario on which something was found, as long as the same is found, and write it to files."""
+        """Shrink a scenario while it keeps the same finding, and write it to files."""
         stem, found = self._stem(comparison.scenario), comparison.found
         scenario = replace(comparison.scenario, name=stem)
         file = self._write(stem, ".txt", texts(scenario))  # before shrinking: nothing found is lost
@@ -80,7 +80,7 @@ class Hunt:
         return Kept(comparison, file, again)
 
     def _stem(self, scenario: Scenario) -> str:
-        """A name under which nothing is kept yet."""
+        """Return a name that is not in use yet."""
         names = (f"{scenario.name}-again{number}" if number > 1 else scenario.name for number in count(1))
         return next(name for name in names if not (self.out / f"{name}.txt").exists())
 
@@ -91,5 +91,5 @@ class Hunt:
 
 
 def texts(scenario: Scenario) -> list[str]:
-    """The lines of a scenario as its file has them."""
+    """Return the lines of a scenario as in its file."""
     return [line.text for line in scenario.lines]

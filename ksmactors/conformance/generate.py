@@ -1,9 +1,9 @@
-"""Random scenarios, in the mix that the recorded `90_fuzz1` and `95_fuzz2` have.
+"""Random scenarios, in the mix of the recorded `90_fuzz1` and `95_fuzz2`.
 
-A few small processes with few different contents, so that pages merge, collide and part again all the time; ksmd in
-short traces in between, with what changes in memory falling in the middle of its scans. At the end everything is
-looked at, and every page is checked for what was written into it last. A scenario depends on its seed and number, on
-how many nodes there are, on whether there is swap, and on nothing else.
+A few small processes with few different contents, so that pages often merge, collide and part again; ksmd in short
+traces in between, with memory changes in the middle of its scans. At the end all state is shown, and every page is
+checked for what was written into it last. A scenario depends on its seed and number, the number of nodes, whether there
+is swap, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ T = TypeVar("T")
 NAMES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 PROCESSES_MAX: Final = 6
-"""Living at a time: enough for a chain of forks beside some others, few enough to read."""
+"""Processes alive at a time: enough for a chain of forks beside some others, few enough to read."""
 
 UNIQUE: Final = 100
-"""Tokens from here on are written for being different from all others."""
+"""Tokens from here on are unique."""
 
 
 class Generator:
@@ -49,11 +49,11 @@ class Generator:
     # -- drawing ------------------------------------------------------------------------------------------------
 
     def number(self, low: int, high: int) -> int:
-        """A number from low to high."""
+        """Return a number from low to high."""
         return low + below(self.rng, high - low + 1)
 
     def chance(self, times: int, of: int) -> bool:
-        """True so many times of so many."""
+        """Return True with probability times/of."""
         return below(self.rng, of) < times
 
     def one(self, of: Sequence[T]) -> T:
@@ -61,11 +61,11 @@ class Generator:
         return of[below(self.rng, len(of))]
 
     def token(self) -> int:
-        """A content; one in four is like no other."""
+        """Return a content; one in four is unique."""
         return UNIQUE + self.number(1, 29) if self.chance(1, 4) else self.number(0, self.tokens - 1)
 
     def page(self) -> tuple[str, str, int] | None:
-        """A mapped page, if there is one."""
+        """Return a mapped page, or None."""
         pages = [
             (process, region, page)
             for process, regions in self.contents.processes.items()
@@ -78,16 +78,16 @@ class Generator:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def say(self, *words: object) -> None:
-        """A line that changes nothing in memory."""
+        """Write a line that changes nothing in memory."""
         self.lines.append(" ".join(map(str, words)))
 
     def do(self, operation: Operation, *words: object) -> None:
-        """A line that does something to memory."""
+        """Write a line that changes memory."""
         self.say(operation.name, *words)
         self.contents.apply(operation)
 
     def scenario(self, name: str) -> Scenario:
-        """The whole of it."""
+        """Return the whole scenario."""
         self._knobs()
         for _ in range(self.number(2, 3)):
             self.new_process()
@@ -128,7 +128,7 @@ class Generator:
                     if token >= 0:
                         self.say("check", process, region, page, token)
 
-    # -- what happens -------------------------------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------------------------
 
     def new_process(self) -> None:
         """A process with one or two regions, most pages written, most regions advised."""
@@ -249,13 +249,13 @@ class Generator:
                 self.say("pin", *found)
 
     def unpin_all(self, process: str, region: str = "") -> None:
-        """What is about to lose its name cannot be unpinned any more."""
+        """Unpin pages before their names disappear."""
         for pinned in [one for one in self.pinned if one[0] == process and region in ("", one[1])]:
             self.pinned.remove(pinned)
             self.say("unpin", *pinned)
 
     def free(self) -> None:
-        """MADV_FREE a page, or have all of a region that nobody else maps reclaimed."""
+        """MADV_FREE a page, or reclaim all of a region that no other process maps."""
         if (found := self.page()) is None:
             return
         process, region, page = found
@@ -278,7 +278,7 @@ class Generator:
             self.new_region(process, "r")
 
     def migrate(self) -> None:
-        """Move a page to another node, and have ksmd look at it at once or not."""
+        """Move a page to another node, sometimes followed by a scan step."""
         if self.nodes > 1 and (found := self.page()):
             name = "migrate" if self.chance(7, 8) else "migrate1"
             self.say(name, *found, below(self.rng, self.nodes))
@@ -305,12 +305,12 @@ class Generator:
             self.say(line)
 
     def switch(self) -> None:
-        """A knob that is refused while pages are shared."""
+        """Change a knob, which is refused while pages are shared."""
         knob, values = self.one((("merge_across_nodes", (0, 1)), ("max_page_sharing", (2, 3, 256))))
         self.say("set", knob, self.one(values))
 
     def look(self) -> None:
-        """What KSM says of a process."""
+        """Show KSM's counters of a process."""
         if self.contents.processes:
             self.say("procstat", self.one(list(self.contents.processes)))
 
@@ -329,6 +329,6 @@ ACTIONS: Final = tuple(action for action, weight in WEIGHTS.items() for _ in ran
 
 
 def generate(seed: int, number: int, *, nodes: int, swap: bool = True) -> Scenario:
-    """The random scenario of a seed and a number, both 0 or more, for a machine with so many nodes, and with swap or
-    without."""
+    """Return the random scenario of a seed and a number, both 0 or more, for a machine with that many nodes, with swap
+    or without."""
     return Generator(Random(f"scenario {seed} {number}"), nodes, swap).scenario(f"random-{seed}-{number}")

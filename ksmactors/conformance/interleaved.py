@@ -15,19 +15,19 @@ from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, ScenarioEnded
 
 
 class Interleaved(MemoryOperations):
-    """What a scenario says of tasks in the background."""
+    """Operations on background tasks."""
 
     tasks: Tasks
     ksmd: Stepper
     _scans_left = 0
-    """Batches that `bg scan` has not begun."""
+    """Batches of `bg scan` that have not started."""
 
     @abstractmethod
     async def operation(self, operation: Operation) -> list[str]:
-        """Do what an operation says, nothing else: its result lines."""
+        """Do only the operation itself; return its result lines."""
 
     async def rest(self) -> None:
-        """Let everybody go on until nobody can without the next operation."""
+        """Let all actors run until none can without the next operation."""
         if self.tasks.active:
             await self.tasks.settle()
         else:

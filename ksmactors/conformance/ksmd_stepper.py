@@ -1,9 +1,9 @@
-"""Single-stepping ksmd, as it is done on a real machine.
+"""Single-step ksmd, as on a real machine.
 
-Its sleep_millisecs is an hour and its pages_to_scan 0. A step sets pages_to_scan to N, ends ksmd's sleep, lets it
-run until it sleeps again, and sets pages_to_scan back. Only the timed sleep between two batches can be ended like
-that: a ksmd that waits until there is something to do stays where it is, and the step is idle. Nobody else runs
-meanwhile, so there is nothing to interleave: the turn stays where it is until its holder sleeps.
+Its sleep_millisecs is an hour and its pages_to_scan 0. A step sets pages_to_scan to N, ends ksmd's sleep, lets it run
+until it sleeps again, and resets pages_to_scan. Only the timed sleep between two batches can be ended so: a ksmd that
+waits for work does not move, and the step is idle. No other actor runs meanwhile, so there is nothing to interleave:
+the turn stays with its holder until it sleeps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.ksm.kernel import Ksm
 
 REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
-"""The knobs that belong to the stepping, and what they are between two steps."""
+"""The knobs used for stepping, with their values between two steps."""
 
 START: Final = {
     "run": ("2", "0"),
@@ -35,14 +35,14 @@ START: Final = {
 look. Knobs that a kernel does not have are left out."""
 
 MAX_STEPS: Final = 1 << 40
-"""A scenario is as long as its author made it; the budget of a schedule is no measure for it."""
+"""A scenario may have any length, so the usual step limit does not apply."""
 
 
 class RunUntilBlocked(Strategy):
-    """The turn stays with its holder; when that one cannot go on, the lowest-numbered ready actor has it."""
+    """The turn stays with its holder; when it cannot continue, the lowest-numbered ready actor gets it."""
 
     name: ClassVar[str] = "unhurried"
-    summary: ClassVar[str] = "the turn stays where it is"
+    summary: ClassVar[str] = "the turn stays with its holder until it blocks"
 
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
@@ -54,14 +54,14 @@ class RunUntilBlocked(Strategy):
 
 
 class Stepper:
-    """ksmd in the hand of the actor that performs a scenario; all methods are for that actor."""
+    """Steps ksmd for the actor that runs a scenario; all methods are for that actor."""
 
     def __init__(self, kernel: Ksm, conductor: Conductor) -> None:
         self.kernel, self.conductor = kernel, conductor
         self.ksmd: Actor
 
     async def start(self) -> None:
-        """Start ksmd and put the knobs where every scenario finds them."""
+        """Start ksmd and set the knobs to the initial values of every scenario."""
         self.ksmd = self.conductor.spawn("ksmd", self._scan(), daemon=True)
         self.conductor.spawn("swap", self.kernel.end_swap_writes(), daemon=True)
         await self.rest()
@@ -81,26 +81,26 @@ class Stepper:
 
     @property
     def resting(self) -> bool:
-        """Whether ksmd has ended its batch: it sleeps, or waits until there is something to do."""
+        """Whether ksmd has ended its batch: it sleeps, or waits for work."""
         waiting_on = self.ksmd.waiting_on
         return isinstance(waiting_on, tuple) or waiting_on is self.kernel.ksm_thread_wait
 
     async def batch(self, pages: int, rest: Callable[[], Awaitable[None]] | None = None) -> Batch:
-        """Have ksmd run one batch of up to `pages` pages; `rest` lets it run until it sleeps again."""
+        """Run one batch of up to `pages` pages in ksmd; `rest` lets it run until it sleeps again."""
         begun = await self.begin(pages)
         if not begun.idle:
             await (rest or self.rest)()
         return await self.end(begun)
 
     async def begin(self, pages: int) -> Batch:
-        """Wake ksmd for one batch: what it had scanned before, which `end` wants to know."""
+        """Wake ksmd for one batch; return its counts before, for `end`."""
         kernel = self.kernel
         scanned, full_scans = kernel.pages_scanned, kernel.ksm_scan.seqnr
         await kernel.sysfs_store("pages_to_scan", str(pages))
         return Batch(scanned, full_scans, not self.conductor.wake_sleeper(self.ksmd))
 
     async def end(self, begun: Batch) -> Batch:
-        """A batch is over: what it did."""
+        """Return what a finished batch did."""
         kernel = self.kernel
         await kernel.sysfs_store("pages_to_scan", REST["pages_to_scan"])
         return Batch(kernel.pages_scanned - begun.scanned, kernel.ksm_scan.seqnr - begun.full_scans, begun.idle)

@@ -40,7 +40,7 @@ SCENARIO_MAX: Final = 16 * MIB
 __all__ = ["FORMS", "KERNEL_TASKS", "Comment", "Operation", "Scenario", "parse", "read_scenario"]
 
 DIGITS_MAX: Final = 40
-"""Digits of a number that are looked at: Python refuses to convert thousands."""
+"""Digits of a number that are parsed: Python refuses to convert thousands."""
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SIZE: Final = re.compile(r"[0-9]{1,18}[KMG]?")
@@ -50,11 +50,11 @@ SIZE: Final = re.compile(r"[0-9]{1,18}[KMG]?")
 class Operation:
     """One line of a scenario. Fields that its form does not have are empty.
 
-    `first` and `end` delimit pages [first, end) of the region; an operation on one page has end = first + 1, one
-    on a whole region all its pages. `word` is a new process or region, a knob, or what is required (`flags` has
-    what kind of thing), or the place of a hold (`number` says the how manieth time, `value` which caller); `number` is
-    pages, steps, milliseconds or nodes; `node` -1 means that none was given. `task` is what is held, released, or does
-    the `inner` operation in the background.
+    `first` and `end` delimit pages [first, end) of the region; an operation on one page has end = first + 1, one on a
+    whole region all its pages. `word` is a new process or region, a knob, or what is required (`flags` has what kind of
+    thing), or the place of a hold (`number` is the count of the visit, `value` the caller); `number` is pages, steps,
+    milliseconds or nodes; `node` -1 means that none was given. `task` is what is held, released, or does the `inner`
+    operation in the background.
     """
 
     name: str
@@ -75,13 +75,13 @@ class Operation:
 
     @property
     def done(self) -> Operation:
-        """The operation itself: of one in the background, what is done there."""
+        """The operation itself, or the inner one of `bg`."""
         return self.inner or self
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment that started in column 1: it is copied out."""
+    """A comment that starts in column 1: it is copied to the results."""
 
     line: int
     text: str
@@ -89,7 +89,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A parsed scenario: its name (the file's stem), where it came from, and its lines in order."""
+    """A parsed scenario: its name (the file's stem), its origin, and its lines in order."""
 
     name: str
     origin: str
@@ -97,7 +97,7 @@ class Scenario:
 
     @property
     def operations(self) -> Iterator[Operation]:
-        """The lines that do something."""
+        """Yield the operations, without the comments."""
         return (line for line in self.lines if isinstance(line, Operation))
 
 
@@ -105,7 +105,7 @@ def read_scenario(path: Path) -> Scenario:
     """Read and parse a scenario file.
 
     Raises:
-        ScenarioError: it cannot be read, holds no operation, or a line cannot be carried out.
+        ScenarioError: it cannot be read, has no operation, or a line is invalid.
     """
     try:
         text = read_text(path, SCENARIO_MAX, "scenario")
@@ -115,7 +115,7 @@ def read_scenario(path: Path) -> Scenario:
 
 
 def parse(text: str, *, name: str = "scenario", origin: str = "scenario") -> Scenario:
-    """Parse the text of a scenario; `origin` is what error messages call it.
+    """Parse the text of a scenario; `origin` is its name in error messages.
 
     Raises:
         ScenarioError: "ORIGIN:LINE: what is wrong; what to do".
@@ -146,11 +146,11 @@ def _refuse(what: str) -> NoReturn:
 
 @dataclass(slots=True)
 class _Known:
-    """The processes that live at a line, with their regions and how many pages each has."""
+    """The processes alive at a line, with their regions and the pages of each."""
 
     processes: dict[str, dict[str, int]] = field(default_factory=dict)
     ever: set[str] = field(default_factory=set)
-    """All processes that there were: one that has exited may still be a task."""
+    """All processes so far: one that has exited may still be a task."""
 
     def regions_of(self, process: str) -> dict[str, int]:
         if process not in self.processes:
@@ -184,7 +184,7 @@ def _operation(text: str, line: int, known: _Known) -> Operation:
 
 
 def _match(name: str, form: str, words: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Give the words of a line to the parameters of its form."""
+    """Assign the words of a line to the parameters of its form."""
     required, *optional = (group.strip(" ]") for group in form.split("["))
     rest = list(words)
     values: dict[str, str] = {}
@@ -216,7 +216,7 @@ def _fits(word: str, wanted: str) -> bool:
 
 
 def _in_background(text: str, line: int, words: list[str], known: _Known) -> Operation:
-    """An operation that is started and not waited for."""
+    """Parse an operation that is started and not waited for."""
     if not words:
         _refuse("too few arguments; write: bg OPERATION, such as: bg step 1")
     name = words[0]
@@ -230,7 +230,7 @@ def _in_background(text: str, line: int, words: list[str], known: _Known) -> Ope
 
 
 def _task(task: str, name: str, known: _Known) -> str:
-    """A task that is named: one of the kernel's, or a process; only a living one can come to a place."""
+    """Return a task that is named: one of the kernel's, or a process; only a living one can come to a place."""
     there_are = [*dict.fromkeys(KERNEL_TASKS.values()), *(known.processes if name == "hold" else sorted(known.ever))]
     if task not in there_are:
         _refuse(f"no task {task!r} here; there are {', '.join(there_are)}")
@@ -276,7 +276,7 @@ def _typed(name: str, line: int, text: str, values: dict[str, str], flags: tuple
     else:
         number = next((_number(values[key], key, LIMITS[key]) for key in LIMITS if key in values), 0)
     if "BYTES" in values and not SIZE.fullmatch(values["BYTES"]):
-        _refuse(f"{values['BYTES']!r} is no size; write bytes, or a number with K, M or G behind it")
+        _refuse(f"{values['BYTES']!r} is not a size; write bytes, or a number followed by K, M or G")
     return Operation(
         name, line, text, process, region, first, end,
         token=_number(values["TOKEN"], "TOKEN", TOKEN_END) if "TOKEN" in values else 0,
@@ -297,7 +297,7 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
     elif "FIRST" in values:
         first, end = _number(values["FIRST"], "FIRST"), _number(values["END"], "END")
         if first >= end:
-            _refuse(f"pages {first} up to but not including {end} are none; END must be greater than FIRST")
+            _refuse(f"pages {first} up to but not including {end} are an empty range; END must be greater than FIRST")
     else:
         first, end = 0, pages
     if end > pages:
@@ -323,7 +323,7 @@ def _requirement(what: str, required: str | None) -> tuple[str, int]:
 
 
 def _apply(operation: Operation, known: _Known) -> None:
-    """Keep the books of processes and regions; refuse a name that is taken or cannot be written in results."""
+    """Update the processes and regions; refuse a name that is taken or cannot be written in results."""
     name, process, new = operation.name, operation.process, operation.word
     if name in ("proc", "fork"):
         _must_be_free(new, known.processes, "process")
@@ -348,6 +348,6 @@ def _apply(operation: Operation, known: _Known) -> None:
 
 def _must_be_free(new: str, taken: dict[str, dict[str, int]] | dict[str, int], what: str) -> None:
     if not NAME.fullmatch(new):
-        _refuse(f"{new!r} is no name for a {what}; use letters, digits and _, not a digit first")
+        _refuse(f"{new!r} is not a name for a {what}; use letters, digits and _, not a digit first")
     if new in taken:
         _refuse(f"there is a {what} named {new} already; use another name")

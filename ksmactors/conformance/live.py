@@ -1,7 +1,7 @@
-"""The kernel of this machine as a performer of scenarios: real processes, real pages, the real ksmd.
+"""Run scenarios on the kernel of this machine: real processes, real pages, the real ksmd.
 
-What KSM's structures look like inside cannot be seen from outside, so results have no lines about them. Whatever
-would disturb others is not done: memory is not taken offline, and nothing is swapped out but the scenario's own pages.
+KSM's own structures cannot be read from outside, so results have no lines about them. Operations that would disturb
+other users are skipped: memory is not taken offline, and only the scenario's own pages are swapped out.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ NOT_LIVE: Final = {
     "online": "takes memory away from the whole machine",
     "ktrace": "takes the kernel's tracepoints",
 }
-"""Operations that are not performed on the machine that one works on, and why."""
+"""Operations that are not done on a running machine, and why."""
 
 STAT: Final = {
     "merging_pages": "ksm_merging_pages", "rmap_items": "ksm_rmap_items", "zero_pages": "ksm_zero_pages",
     "merge_any": "ksm_merge_any", "mergeable": "ksm_mergeable",
 }  # fmt: skip
-"""What `procstat` shows, in this order, and its name in /proc/PID/ksm_stat; which there are depends on the kernel."""
+"""What `procstat` shows, in this order, and its name in /proc/PID/ksm_stat; it depends on the kernel."""
 
 
 def memory_nodes(has_memory: Path = Path("/sys/devices/system/node/has_memory")) -> int:
-    """How many NUMA nodes there are, numbered from 0 without a gap, that have memory."""
+    """Return the number of NUMA nodes with memory, numbered from 0 without a gap."""
     try:
         ranges = has_memory.read_text().strip()
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def memory_nodes(has_memory: Path = Path("/sys/devices/system/node/has_memory"))
 
 
 class Live:
-    """This machine, ready to perform scenarios.
+    """This machine, ready to run scenarios.
 
     Raises:
         UsageError: it cannot; the message says why and what to do.
@@ -78,15 +78,15 @@ class Live:
         """Major and minor number of the running kernel."""
         found = re.match(r"(\d+)\.(\d+)", self.release)
         if found is None:
-            raise UsageError(f"--live: the running kernel calls itself {self.release!r}; choose one with --kernel")
+            raise UsageError(f"--live: the running kernel's release is {self.release!r}; choose a kernel with --kernel")
         return int(found[1]), int(found[2])
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """KSM is ours until the end of the block, which puts every knob back.
+        """Use KSM exclusively until the end of the block, which restores every knob.
 
         Raises:
-            UsageError: somebody else uses it.
+            UsageError: another process uses it.
         """
         try:
             with self.ksm.taken():
@@ -95,7 +95,7 @@ class Live:
             self.pages.close()
 
     def perform(self, scenario: Scenario) -> Transcript:
-        """Perform a scenario; within `taken`. What could not be run, or was disturbed, is `missing`."""
+        """Run a scenario; within `taken`. A scenario that could not run, or was disturbed, has `missing`."""
         if missing := self.lacks(scenario):
             return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
         world = World(self.pages)
@@ -113,7 +113,7 @@ class Live:
         return Transcript(scenario, tuple(performer.lines), missing=missing)
 
     def lacks(self, scenario: Scenario) -> str:
-        """What this machine does not have of what a scenario needs; empty if it has all."""
+        """Return what a scenario needs and this machine lacks; empty if nothing."""
         swapless = False
         for operation in scenario.operations:
             needs = max(operation.node + 1, operation.number if operation.flags == ("nodes",) else 0)
@@ -138,7 +138,7 @@ class Live:
 
 
 def _skipped(scenario: Scenario) -> Iterator[str]:
-    """The result lines of a scenario that is not performed because it holds tasks."""
+    """Yield the result lines of a scenario that is not run because it holds tasks."""
     held = next((operation for operation in scenario.operations if operation.name in INTERLEAVED), None)
     if held is not None:
         yield from (f"> {held.text}", f"= {NO_HOLDS}")
@@ -150,7 +150,7 @@ def has_swap() -> bool:
 
 
 class LivePerformer(LiveMemory):
-    """Performs one scenario on this machine."""
+    """Runs one scenario on this machine."""
 
     def __init__(self, scenario: Scenario, live: Live, world: World) -> None:
         super().__init__(scenario, live.release, live.nodes)
@@ -158,11 +158,11 @@ class LivePerformer(LiveMemory):
         self.draining = True
 
     def run(self) -> None:
-        """Perform all operations in order.
+        """Do all operations in order.
 
         Raises:
-            Disturbed: the machine got in the way.
-            ScenarioError: an operation is about what an earlier one failed to make.
+            Disturbed: other activity of the machine interfered.
+            ScenarioError: an operation needs what an earlier one failed to make.
         """
         self.ksm.start()
         report = self.report()
@@ -203,7 +203,7 @@ class LivePerformer(LiveMemory):
         if self.draining:
             self.pages.drain()
 
-    # -- what there is ----------------------------------------------------------------------------------------
+    # -- requirements ---------------------------------------------------------------------------------------
 
     async def _do_requires(self, operation: Operation) -> list[str]:
         return ["ok"]
@@ -247,7 +247,7 @@ class LivePerformer(LiveMemory):
         return ["ok"]
 
     async def _do_device(self, operation: Operation) -> list[str]:
-        """`device none`: the machine has none, or nothing would be performed."""
+        """`device none`: check that the machine has no swap; otherwise nothing would be run."""
         return ["ok"]
 
     async def _do_drain(self, operation: Operation) -> list[str]:

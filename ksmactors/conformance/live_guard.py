@@ -1,8 +1,8 @@
-"""Puts KSM's knobs back when whoever changed them is gone, however that ended.
+"""Restores KSM's knobs when the process that changed them is gone, however it ended.
 
-Run as a script by `live`, in a session of its own, before any knob is touched: it reads what every knob was as one
-JSON object on a line, says that it is there, and then waits for the end of its standard input. That comes when the
-other end is closed: at the end of a run, or when the process is killed.
+Run as a script by `live`, in a session of its own, before any knob is changed. It reads the value of every knob as one
+JSON object on a line, reports that it is ready, and waits for the end of its standard input. That comes when the other
+end is closed: at the end of a run, or when the process is killed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LAST: Final = "run"
 
 
 def store(directory: Path, knob: str, value: str) -> str:
-    """Write one knob; what went wrong, or nothing."""
+    """Write one knob; return an error message, or ""."""
     try:
         (directory / knob).write_text(value)
     except OSError as error:
@@ -27,7 +27,7 @@ def store(directory: Path, knob: str, value: str) -> str:
 
 
 def restore(directory: Path, knobs: dict[str, str]) -> list[str]:
-    """Unmerge what was merged and put every knob back; what went wrong with which."""
+    """Unmerge all pages and restore every knob; return the error messages."""
     steps = [(LAST, "2")]
     if ADVISOR in knobs:
         steps.append((ADVISOR, "none"))  # pages_to_scan is the advisor's while there is one
@@ -37,7 +37,7 @@ def restore(directory: Path, knobs: dict[str, str]) -> list[str]:
 
 
 def main() -> int:
-    """Started by `live`; 1 if a knob could not be put back."""
+    """Started by `live`; returns 1 if a knob could not be restored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     saved = json.loads(sys.stdin.readline())

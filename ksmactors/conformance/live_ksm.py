@@ -1,9 +1,9 @@
-"""The KSM of this machine: its knobs, which are put back whatever happens, and its ksmd, batch by batch.
+"""The KSM of this machine: its knobs, which are always restored, and its ksmd, batch by batch.
 
-Between two batches ksmd sleeps for an hour, with nothing to scan when it wakes. Writing *another* huge
-sleep_millisecs ends that sleep for exactly one batch, whose size was written before. Whether it woke up can be told
-at once, since the waking is over when the write returns: a ksmd that was not woken is still asleep and has not been
-switched out again. So there is nothing to guess and no time to wait for.
+Between two batches ksmd sleeps for an hour, with nothing to scan when it wakes. Writing *another* huge sleep_millisecs
+ends that sleep for exactly one batch, whose size was written before. Whether it woke up is known when the write
+returns, since the waking is over by then: a ksmd that was not woken is still asleep and has not been switched out
+again. So no waiting time has to be guessed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ START: Final = (
 """What every scenario starts with; a knob that this kernel does not have is left out."""
 
 WAKING: Final = "3600001"
-"""Another sleep_millisecs than that of REST, and no shorter."""
+"""A sleep_millisecs that differs from that of REST and is not shorter."""
 
 COUNTERS: Final = {
     "shared": "pages_shared", "sharing": "pages_sharing", "unshared": "pages_unshared", "volatile": "pages_volatile",
@@ -57,18 +57,18 @@ ASLEEP_SECONDS_MAX: Final = 120
 """A batch of a million pages takes some seconds; a ksmd that is busy for longer is stuck."""
 
 FREE_SECONDS_MAX: Final = 3
-"""How long a ksmd that has nothing to do may take to be seen asleep."""
+"""Seconds until a ksmd without work must be seen asleep."""
 
 LOCK_SECONDS_MAX: Final = 3
-"""How long the end of another live run is waited for: putting the knobs back takes milliseconds."""
+"""Seconds to wait for the end of another live run: restoring the knobs takes milliseconds."""
 
 
 class Disturbed(KsmActorsError):
-    """The machine got in the way: what was seen does not count."""
+    """Other activity of the machine interfered: the results do not count."""
 
 
 def in_use(proc: Path = PROC) -> str:
-    """Which process takes part in KSM, if any does."""
+    """Return which process takes part in KSM, or ""."""
     for directory in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
         try:
             stat = (directory / "ksm_stat").read_text()
@@ -92,7 +92,7 @@ class LiveKsm:
         self._ksmd = self._find_ksmd()
         self._base: dict[str, int] = {}
 
-    # -- may it be touched ----------------------------------------------------------------------------------------
+    # -- exclusive use ---------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         if not self.sysfs.is_dir():
@@ -119,22 +119,22 @@ class LiveKsm:
         raise UsageError("--live: ksmd is not among the processes in /proc; run it outside of the container")
 
     def busy(self) -> str:
-        """Who or what else uses KSM, if anything does."""
+        """Return what else uses KSM, or ""."""
         if (run := self.read("run")) != "0":
-            return f"run is {run}, so KSM is in use; stop whoever uses it, then write 0 to {self.sysfs / 'run'}"
+            return f"run is {run}, so KSM is in use; stop its users, then write 0 to {self.sysfs / 'run'}"
         if who := in_use(self.proc):
             return f"{who}; stop it, or wait until it has exited"
         for name in ("pages_shared", "pages_unshared", "pages_volatile"):
             if (count := self.read(name)) != "0":
-                return f"{name} is {count}, so somebody has pages in KSM; write 2 and then 0 to {self.sysfs / 'run'}"
+                return f"{name} is {count}, so processes have pages in KSM; write 2 and then 0 to {self.sysfs / 'run'}"
         return ""
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """KSM is ours, until the end of the block puts every knob back; so does the end of this process.
+        """Use KSM exclusively until the end of the block, or of this process, restores every knob.
 
         Raises:
-            UsageError: it is not free.
+            UsageError: KSM is in use.
         """
         descriptor = os.open(self.sysfs, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -194,11 +194,11 @@ class LiveKsm:
     # -- knobs ----------------------------------------------------------------------------------------------------
 
     def read(self, knob: str) -> str:
-        """What a file of KSM's says."""
+        """Return the content of one of KSM's files."""
         return (self.sysfs / knob).read_text().strip()
 
     def write(self, knob: str, value: str) -> str:
-        """Write a knob, and wait until ksmd has done what it may do about it: empty, or the errno's name."""
+        """Write a knob, and wait until ksmd has finished its reaction: "", or the errno's name."""
         error = self._store(knob, value)
         self.settle()
         return error
@@ -217,39 +217,40 @@ class LiveKsm:
         return ""
 
     def rest(self) -> None:
-        """Give the knobs that belong to the stepping the values that scenarios find."""
+        """Set the knobs used for stepping to the values that scenarios find."""
         for knob, value in REST.items():
             if self.read(knob) != value:
                 self.write(knob, value)
 
     def start(self) -> None:
-        """Put everything where every scenario finds it; what grows is counted from now on."""
+        """Set the initial values of every scenario; growing counters count from now on."""
         for knob, value in START:
             if knob in self.knobs and (error := self.write(knob, value)):
-                raise Disturbed(f"{knob} could not be set to {value} ({error}); does somebody else use KSM?")
+                raise Disturbed(f"{knob} could not be set to {value} ({error}); does another process use KSM?")
         self.rest()
         for name in ("shared", "sharing", "unshared", "volatile"):
             if count := self.counter(name):
-                raise Disturbed(f"{self.counters[name]} is {count} at the start; does somebody else use KSM?")
+                raise Disturbed(f"{self.counters[name]} is {count} at the start; does another process use KSM?")
         self._base = {name: int(self.read(self.counters[name])) for name in GROWING if name in self.counters}
 
     def show(self, knob: str) -> str:
-        """What a file says, as results show it: what grows is relative to the start of the scenario."""
+        """Return the content of a file as results show it: growing counters are relative to the start of the
+        scenario."""
         name = next((name for name in self._base if self.counters[name] == knob), None)
         return self.read(knob) if name is None else str(self.counter(name))
 
     def counter(self, name: str) -> int:
-        """One counter as results show it."""
+        """Return one counter as results show it."""
         return int(self.read(self.counters[name])) - self._base.get(name, 0)
 
     def counted(self) -> str:
-        """All counters as results show them."""
+        """Return all counters as results show them."""
         return " ".join(f"{name}={self.counter(name)}" for name in self.counters)
 
     # -- ksmd -----------------------------------------------------------------------------------------------------
 
     def batch(self, pages: int) -> Batch:
-        """Have ksmd run one batch of up to `pages` pages. `scanned` is 0 where the kernel does not count it."""
+        """Run one batch of up to `pages` pages in ksmd. `scanned` is 0 where the kernel does not count it."""
         scanned, full_scans = self._scanned(), self.counter("full_scans")
         self._store("pages_to_scan", str(pages))
         before = self._switches()
@@ -265,7 +266,7 @@ class LiveKsm:
         return self.counter("scanned") if "scanned" in self.counters else 0
 
     def settle(self, seconds: int = ASLEEP_SECONDS_MAX) -> None:
-        """Wait until ksmd sleeps between two batches, or until there is something to do."""
+        """Wait until ksmd sleeps between two batches, or waits for work."""
         until = monotonic() + seconds
         while not self._sleeping():
             if monotonic() > until:
@@ -273,11 +274,11 @@ class LiveKsm:
             sleep(0.00005)
 
     def wait(self, milliseconds: int) -> None:
-        """Leave everything alone for so long."""
+        """Do nothing for that long."""
         sleep(milliseconds / 1000)
 
     def _sleeping(self) -> bool:
-        """Whether ksmd sleeps, and in its own function: not on a lock, nor for its pages to be drained."""
+        """Whether ksmd sleeps in its own function: not on a lock, nor for its pages to be drained."""
         state = (self._ksmd / "stat").read_text().rpartition(")")[2].split()[0]
         return state == "S" and (self._ksmd / "wchan").read_text() == "ksm_scan_thread"
 

@@ -1,4 +1,4 @@
-"""What the real processes of a scenario do to their memory."""
+"""Memory operations of the real processes of a scenario."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class LiveMemory(NamedMemory[LiveProcess]):
         return [result_word(fault)]
 
     def _touch(self, operation: Operation, request: str, *what: int) -> tuple[int, int]:
-        """Have pages touched up to the first that is not mapped: (the answer, -EFAULT if there is one, or 0)."""
+        """Touch pages up to the first that is not mapped; return (the answer, -EFAULT if there is one, or 0)."""
         process, start, pages = self._range(operation)
         addresses = self._addresses(operation)
         hole = next((page for page, address in enumerate(addresses) if address in process.holes), pages)
@@ -119,5 +119,5 @@ class LiveMemory(NamedMemory[LiveProcess]):
 
 
 def _stride(operation: Operation) -> int:
-    """How much more the token of the next page is."""
+    """Return the difference between the tokens of neighbouring pages."""
     return 1 if operation.name.endswith("seq") else 0

@@ -1,4 +1,4 @@
-"""The pages of this machine's processes: which frame is where, whether it is a KSM page, and its node."""
+"""The pages of this machine's processes: the frame at each address, whether it is a KSM page, and its node."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ CALLS: Final = {
 
 
 class Pages:
-    """Looks at pages and moves them.
+    """Reads the state of pages and moves them.
 
     Raises:
-        UsageError: this machine does not let one see its page frames.
+        UsageError: this machine hides its page frames.
     """
 
     def __init__(self) -> None:
@@ -68,11 +68,11 @@ class Pages:
         self._probe()
 
     def close(self) -> None:
-        """No more questions."""
+        """Close the files."""
         os.close(self._flags)
 
     def _probe(self) -> None:
-        """Some kernels call every anonymous page a KSM page; on those nothing can be said."""
+        """Refuse kernels that flag every anonymous page as a KSM page: sharing cannot be determined on them."""
         with closing(mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE)) as memory:
             memory[0] = 1
             view = ctypes.c_char.from_buffer(memory)
@@ -84,15 +84,15 @@ class Pages:
             raise UsageError("--live: page frame numbers are hidden here; it needs CAP_SYS_ADMIN")
         if sight.kind == "ksm":
             raise UsageError(
-                "--live: this kernel's /proc/kpageflags calls every anonymous page a KSM page, so that who shares "
-                "with whom cannot be told; boot another kernel"
+                "--live: this kernel's /proc/kpageflags calls every anonymous page a KSM page, so that sharing "
+                "cannot be determined; boot another kernel"
             )
         if drained:
             name = errno.errorcode[drained]
             raise UsageError(f"--live: move_pages is refused here ({name}); it needs CONFIG_MIGRATION")
 
     def sights(self, pid: int, addresses: Sequence[int]) -> list[PageState]:
-        """What a process has at each address."""
+        """Return the state of a process's page at each address."""
         with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
             entries = [
                 int.from_bytes(os.pread(pagemap.fileno(), 8, address // PAGE_SIZE * 8), "little")
@@ -114,7 +114,7 @@ class Pages:
         return PageState("ksm" if flags & KPF_KSM else "anon", pfn, nid)
 
     def nodes(self, pid: int, addresses: Sequence[int]) -> list[int]:
-        """The node of each page, or a negative errno."""
+        """Return the node of each page, or a negative errno."""
         return self._move_pages(pid, addresses, None, 0)[1] if addresses else []
 
     def move(self, pid: int, address: int, node: int, *, move_all: bool) -> tuple[int, int | None]:

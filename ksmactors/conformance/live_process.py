@@ -1,9 +1,9 @@
-"""A process of a scenario on a real kernel: it does with its memory what it is told over a socket.
+"""A process of a scenario on a real kernel: it does memory operations that it receives over a socket.
 
-Run as a script by `live`, with the number of a socket's file descriptor as its argument, and so it needs nothing but
-the standard library. One message is one request, one message answers it: a number, negative for an errno. A fork is
-a real fork; the child gets its socket with the request. A socket that is closed at the other end means exit, so that
-no process outlives whoever performs the scenario, however that ends.
+Run as a script by `live`, with the number of a socket's file descriptor as its argument; needs only the standard
+library. One message is one request, one message answers it: a number, negative for an errno. A fork is a real fork; the
+child gets its socket with the request. A socket that is closed at the other end means exit, so that no process outlives
+the scenario, however that ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PR_SET_MEMORY_MERGE: Final = 67
 PR_GET_MEMORY_MERGE: Final = 68
 MADV_UNMERGEABLE: Final = 13
 ARENA: Final = 1 << 38
-"""Where regions are: what lies below and above is the interpreter's own memory."""
+"""Where regions are: the interpreter's own memory is below and above."""
 EXECUTED: Final = "executed"
 """The second argument, if there is one: this program was executed by a process of a scenario."""
 MAP_FAILED: Final = (1 << 64) - 1
@@ -44,12 +44,12 @@ libc.syscall.restype = ctypes.c_long
 
 
 def negative_errno(failed: bool) -> int:
-    """What a request answers: 0, or why its system call failed."""
+    """Return the answer to a request: 0, or the negative errno of its system call."""
     return -ctypes.get_errno() if failed else 0
 
 
 def map_pages(address: int, pages: int, node: int, mbind: int) -> int:
-    """Private anonymous memory at `address`, its pages bound to a node; `mbind` is the system call's number."""
+    """Map private anonymous memory at `address`, its pages bound to a node; `mbind` is the system call's number."""
     size = pages * PAGE
     flags = MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE
     if libc.mmap(address, size, PROT_READ_WRITE, flags, -1, 0) == MAP_FAILED:
@@ -64,7 +64,7 @@ def map_pages(address: int, pages: int, node: int, mbind: int) -> int:
 
 
 def content(token: int) -> bytes:
-    """The page of a token: pages compare like their tokens, and token 0 is the zero page."""
+    """Return the page of a token: pages compare like their tokens, and token 0 is the zero page."""
     return token.to_bytes(8, "big") * (PAGE // 8)
 
 
@@ -76,7 +76,7 @@ def fill(address: int, pages: int, token: int, stride: int) -> int:
 
 
 def check(address: int, pages: int, token: int, stride: int) -> int:
-    """How many pages do not hold their token."""
+    """Return how many pages do not hold their token."""
     return sum(
         ctypes.string_at(address + page * PAGE, PAGE) != content((token + page * stride) % (1 << 64))
         for page in range(pages)
@@ -101,7 +101,7 @@ def munmap(address: int, pages: int) -> int:
 
 
 def mremap(address: int, pages: int, to: int) -> int:
-    """mremap(2) to a place that is free."""
+    """mremap(2) to a free place."""
     size = pages * PAGE
     return negative_errno(libc.mremap(address, size, size, MREMAP_MAYMOVE_FIXED, to) == MAP_FAILED)
 
@@ -117,7 +117,7 @@ def munlock(address: int, pages: int) -> int:
 
 
 class Pipes:
-    """Pages that are pinned: each in a pipe of its own, by the number that the request gave it."""
+    """Pinned pages: each in a pipe of its own, by the number in the request."""
 
     def __init__(self) -> None:
         self.open: dict[int, list[tuple[int, int]]] = {}
@@ -156,17 +156,17 @@ class MergeAdvice:
     """PR_SET_MEMORY_MERGE for the regions alone."""
 
     any = libc.prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1
-    """Whether it is set: a program may be born with it."""
+    """Whether it is set: a program may inherit it."""
 
     def set(self, on: int) -> int:
-        """prctl(2). It is about all memory of a process: the interpreter's own is taken out of it again."""
+        """prctl(2). It applies to all memory of a process, so the interpreter's own is taken out again."""
         failed = negative_errno(libc.prctl(PR_SET_MEMORY_MERGE, on, 0, 0, 0) != 0)
         if not failed:
             self.any = bool(on)
         return failed
 
     def spare_the_interpreter(self) -> None:
-        """Take the advice back for what the interpreter has, and may have mapped since the last time."""
+        """Remove the advice from the interpreter's memory, including what it has mapped since the last time."""
         if not self.any:
             return
         for line in Path("/proc/self/maps").read_text(encoding="ascii").splitlines():
@@ -185,9 +185,9 @@ REQUESTS: Final[dict[str, Callable[..., int]]] = {
 
 
 def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, int]:
-    """Fork; the child takes its orders from the socket that came with the request, and leaves its parent's pipes.
+    """Fork; the child continues with the socket of the request and closes its parent's pipes.
 
-    Returns whose orders are to be taken from now on, and what the parent answers.
+    Returns the socket to serve from now on, and the parent's answer.
     """
     try:
         child = os.fork()
@@ -203,7 +203,7 @@ def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, 
 
 
 def execute(orders: socket.socket) -> int:
-    """Execute this program once more, with the same socket. The new program answers; it returns only a failure."""
+    """Execute this program again, with the same socket. The new program answers; returns only after a failure."""
     orders.set_inheritable(True)
     try:
         os.execv(sys.orig_argv[0], [*sys.orig_argv[: -len(sys.argv) + 1], str(orders.fileno()), EXECUTED])
@@ -212,9 +212,10 @@ def execute(orders: socket.socket) -> int:
 
 
 def serve(orders: socket.socket) -> NoReturn:
-    """Do what is asked for, until there is nobody to ask; then exit, with the socket still open.
+    """Serve requests until the other end closes the socket; then exit, with the socket still open.
 
-    That the socket is closed tells the other end that the memory is gone: the kernel takes that away first.
+    The kernel frees the memory before it closes the socket, so a closed socket tells the other end that the memory is
+    gone.
     """
     while True:
         message, descriptors, _, _ = socket.recv_fds(orders, 1 << 16, 1)
@@ -235,7 +236,7 @@ def serve(orders: socket.socket) -> NoReturn:
 
 
 def main() -> None:
-    """Started by `live`; transparent huge pages are off for this process and its forks, and for nobody else."""
+    """Started by `live`; disables transparent huge pages for this process and its forks only."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     orders = socket.socket(fileno=int(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""The processes of a scenario on a real kernel: who they are, what is mapped where, and under which names."""
+"""The processes of a scenario on a real kernel, their mappings, and the names of both."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ksmactors.conformance.page_map import NamedRegion, PageName, PageState
 from ksmactors.mm.const import PAGE_SIZE
 
 ARENA: Final = 1 << 38
-"""Where regions start: no program, heap or library is there on any machine with at least 39 bits of addresses."""
+"""Where regions start: free of programs, heaps and libraries on any machine with at least 39 address bits."""
 
 
 @dataclass(slots=True)
 class LiveProcess:
-    """A process of a scenario: a real one, that does what it is asked for over a socket.
+    """A process of a scenario: a real one, controlled over a socket.
 
-    `started` is None for a fork, which its parent waits for. `holes` are the addresses of pages of its regions that
-    are not mapped any more; `top` is where its next region may start, bytes.
+    `started` is None for a fork, which its parent waits for. `holes` are the addresses of pages of its regions that are
+    not mapped any more; `top` is where its next region may start, bytes.
     """
 
     name: str
@@ -37,10 +37,10 @@ class LiveProcess:
     top: int = ARENA
 
     def ask(self, request: str, *numbers: int, descriptors: tuple[int, ...] = ()) -> int:
-        """Have it do something: the answer, negative for an errno.
+        """Send a request and return the answer, negative for an errno.
 
         Raises:
-            Disturbed: it is not there any more.
+            Disturbed: the process is gone.
         """
         message = " ".join([request, *map(str, numbers)]).encode()
         try:
@@ -56,15 +56,15 @@ class LiveProcess:
         """Wait until it answers.
 
         Raises:
-            Disturbed: it is not there any more.
+            Disturbed: the process is gone.
         """
         self.ask("read", 0, 0)
 
     def exit(self) -> None:
-        """Have it exit, and wait until its memory is gone: its end of the socket is closed after that.
+        """Let it exit, and wait until its memory is gone: its end of the socket is closed after that.
 
         Raises:
-            Disturbed: it was not there any more.
+            Disturbed: the process was gone already.
         """
         try:
             self.ping()
@@ -77,7 +77,7 @@ class LiveProcess:
                 self.started.wait()
 
     def execute(self) -> int:
-        """Have it execute its program once more: 0 and it has no regions any more, or a negative errno."""
+        """Let it execute its program again: 0 and it has no regions any more, or a negative errno."""
         error = self.ask("exec")
         if not error:
             self.regions.clear()
@@ -120,7 +120,7 @@ class World:
         self.living: dict[str, LiveProcess] = {}
 
     def start(self, name: str) -> None:
-        """A new process."""
+        """Start a process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             started = subprocess.Popen(
@@ -133,7 +133,7 @@ class World:
         process.ping()
 
     def fork(self, parent: LiveProcess, name: str) -> int:
-        """A fork of a process: 0 or a negative errno."""
+        """Fork a process: 0 or a negative errno."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             pid = parent.ask("fork", descriptors=(theirs.fileno(),))
@@ -146,24 +146,24 @@ class World:
         return 0
 
     def exit(self, name: str) -> None:
-        """The process exits."""
+        """Let the process exit."""
         self.living.pop(name).exit()
 
     def end(self) -> None:
-        """Whoever is left exits, also if something went wrong with it."""
+        """End the remaining processes, also after errors."""
         while self.living:
             with suppress(Disturbed):
                 self.living.popitem()[1].exit()
 
     def sights(self) -> Iterator[tuple[PageName, PageState]]:
-        """Every mapped page, and what is there."""
+        """Yield every mapped page with its state."""
         for process in self.living.values():
             names = list(process.pages())
             sights = self._pages.sights(process.pid, [address for _, address in names])
             yield from ((name, sight) for (name, _), sight in zip(names, sights, strict=True))
 
     def status(self, process: LiveProcess) -> dict[str, str]:
-        """/proc/PID/ksm_stat; empty where the kernel does not have it."""
+        """Return /proc/PID/ksm_stat; empty where the kernel does not have it."""
         try:
             text = Path(f"/proc/{process.pid}/ksm_stat").read_text()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the processes of a scenario do to their memory, on the emulator."""
+"""Memory operations of the processes of a scenario, on the emulator."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         return ["ok"]
 
     def _pin_of(self, operation: Operation) -> tuple[str, int]:
-        """By what a pin is known: the process and the page's place in it, which mremap leaves alone."""
+        """Return the key of a pin: the process and the page's place in it, which mremap leaves unchanged."""
         return operation.process, operation.first
 
     async def _do_munmap(self, operation: Operation) -> list[str]:
@@ -152,7 +152,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
     # -- contents -----------------------------------------------------------------------------------------------
 
     def _expected(self, operation: Operation) -> Iterable[tuple[int, Content]]:
-        """The addresses of an operation's pages, and what its token says is in each."""
+        """Yield the addresses of an operation's pages, with the content that its token stands for."""
         step = 1 if operation.name.endswith("seq") else 0
         for index, address in enumerate(self._addresses(operation)):
             yield address, self.kernel.contents.token((operation.token + index * step) % (1 << 64))

@@ -1,4 +1,4 @@
-"""The processes and regions that the operations of a scenario name, whoever performs it."""
+"""Looks up the processes and regions that the operations of a scenario name, for every driver."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ P = TypeVar("P", bound=RegionOwner)
 
 
 class NamedMemory(Reporter, Generic[P]):
-    """Finds what an operation is about, or refuses the operation."""
+    """Returns the objects of an operation, or refuses the operation."""
 
     @abstractmethod
     def living(self, name: str) -> P | None:
-        """The living process of a name."""
+        """Return the living process of a name."""
 
     def _process(self, operation: Operation) -> P:
         process = self.living(operation.process)
@@ -41,12 +41,12 @@ class NamedMemory(Reporter, Generic[P]):
         return region
 
     def _range(self, operation: Operation) -> tuple[P, int, int]:
-        """What an operation is about: (process, address of the first page, pages)."""
+        """Return the pages of an operation: (process, address of the first page, pages)."""
         start = self._region(operation).start + operation.first * PAGE_SIZE
         return self._process(operation), start, operation.end - operation.first
 
     def _addresses(self, operation: Operation) -> range:
-        """The address of each page of an operation."""
+        """Return the address of each page of an operation."""
         _, start, pages = self._range(operation)
         return range(start, start + pages * PAGE_SIZE, PAGE_SIZE)
 

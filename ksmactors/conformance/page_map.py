@@ -1,7 +1,7 @@
-"""Which process has which pages under which names, and who shares frames with whom.
+"""The pages of all processes with their names, and which of them share frames.
 
-Names outlive what they name: KSM's structures keep pointing at pages of processes that have exited (shown with a
-`!`), and at regions that were unmapped or moved (shown under the name they had).
+Names outlive their objects: KSM's structures keep pointing at pages of processes that have exited (shown with a `!`),
+and at regions that were unmapped or moved (shown under the name they had).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PageName(NamedTuple):
 
 
 class PageState(NamedTuple):
-    """What is at an address: `kind` is ksm, anon, zero, none, swap, or moving (a migration entry); `pfn` and `nid`
+    """The state of an address: `kind` is ksm, anon, zero, none, swap, or moving (a migration entry); `pfn` and `nid`
     are -1 without a frame."""
 
     kind: str
@@ -67,7 +67,7 @@ class ScenarioProcess:
         self.named.append(region)
 
     def page(self, address: int) -> PageName:
-        """What the page at `address` (bytes) is called: the latest region that was there."""
+        """Return the name of the page at `address` (bytes): of the latest region that was there."""
         for region in reversed(self.named):
             index = (address - region.start) // PAGE_SIZE
             if 0 <= index < region.pages:
@@ -104,7 +104,7 @@ class PageMap:
         return next((process for process in self._all if process.mm is mm), None)
 
     def pages(self) -> Iterator[tuple[PageName, PageState]]:
-        """Every mapped page of the living, and what is there."""
+        """Yield every mapped page of the living processes, with its state."""
         for process in self.living:
             for vma in process.mm.vmas.values():
                 for address in range(vma.start, vma.end, PAGE_SIZE):
@@ -121,7 +121,7 @@ class PageMap:
         return PageState("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid)
 
     def frames(self) -> list[str]:
-        """Who shares a frame with whom: the lines of the operation `frames`."""
+        """Return the groups of pages that share a frame: the lines of the operation `frames`."""
         return partition(self.pages())
 
     def sharers(self, process: ScenarioProcess, address: int) -> str:
@@ -130,7 +130,7 @@ class PageMap:
 
 
 def partition(pages: Iterable[tuple[PageName, PageState]]) -> list[str]:
-    """Who shares a frame with whom, of all mapped pages: the lines of the operation `frames`."""
+    """Return the groups of mapped pages that share a frame: the lines of the operation `frames`."""
     frames: dict[int, tuple[PageState, list[PageName]]] = {}
     elsewhere: dict[str, list[PageName]] = {"zero": [], "none": [], "swap": [], "moving": []}
     for name, sight in pages:
@@ -151,7 +151,7 @@ def partition(pages: Iterable[tuple[PageName, PageState]]) -> list[str]:
 
 
 def group_of(page: PageName, pages: Iterable[tuple[PageName, PageState]]) -> str:
-    """The group that one of the pages is in, as in `partition`."""
+    """Return the group of one of the pages, as in `partition`."""
     seen = list(pages)
     sight = dict(seen)[page]
     if sight.pfn < 0:
@@ -167,7 +167,7 @@ def _group(kind: str, names: list[PageName], nid: int | None = None) -> str:
 
 
 def joined(names: Iterable[PageName]) -> Iterator[str]:
-    """Names in which neighbours of one region are written as a range: A.r.0-3."""
+    """Yield names, with neighbours of one region joined to a range: A.r.0-3."""
     run: list[PageName] = []
     for name in names:
         if run and name != run[-1]._replace(page=run[-1].page + 1):

@@ -1,5 +1,5 @@
-"""The places at which a scenario can hold a task: the table `places.txt`, and how the emulator tells that one is
-reached. The table's head says what its columns are."""
+"""The places at which a scenario can hold a task: the table `places.txt`, and how the emulator recognises that one is
+reached. The head of the table explains its columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ksmactors.interleave.strategies.directed import Checkpoint
 from ksmactors.ksm.kernel import Ksm
 
 UNNAMED: Final = "-"
-"""In the column of the kernels: none has the place to be held at."""
+"""In the column of the kernels: none has a place to hold at."""
 
 FORMER_NAMES: Final = {
     "get_ksm_page.R1": "get_ksm_page.GK1",
@@ -35,7 +35,7 @@ name that it has."""
 
 INLINED: Final = "inlined"
 ATOMIC: Final = "atomic"
-"""How the lines begin that are about one kernel."""
+"""Start of the lines about one kernel."""
 
 _WHERE: Final = re.compile(
     r"(?P<names>(?:= )?[\w. ]+?)"
@@ -90,12 +90,12 @@ def is_place(name: str) -> bool:
 
 
 def inlined(kernel: str) -> Sequence[str]:
-    """The functions that are part of their caller in the recorded build of an emulated kernel."""
+    """Return the functions that the recorded build of a kernel has inlined."""
     return _said_of(f"{INLINED} {kernel}: ")
 
 
 def atomic(kernel: str) -> Sequence[str]:
-    """The places at which a task of an emulated kernel must not sleep, whatever locks it holds."""
+    """Return the places at which a task of a kernel must not sleep, whatever locks it holds."""
     return _said_of(f"{ATOMIC} {kernel}: ")
 
 
@@ -110,7 +110,7 @@ def _lines() -> Sequence[str]:
 
 
 def near(name: str) -> list[str]:
-    """The places whose names are like a name that is none; a few of them all if none is."""
+    """Return the places with similar names, or a few of all."""
     return get_close_matches(name, places(), n=4, cutoff=0.5) or [name for name in places() if "." not in name]
 
 
@@ -138,21 +138,21 @@ def _parsed(line: str) -> PlaceRule:
 
 @cache
 def _called() -> frozenset[str]:
-    """The emulator's functions that kernels have as functions of their own: their callers are not seen through."""
+    """Return the emulator's functions that are functions in the kernels, too: they count as callers."""
     return frozenset(name for place in places().values() if place.kernels for name in place.functions)
 
 
 @dataclass(eq=False, slots=True)
 class Visits:
     """The visits of a place that one hold counts (a `Spot` of the strategy `holding`); `caller` is the function that
-    must have called it, functions that are inlined in kernels passed over."""
+    must have called it, not counting functions that are inlined in kernels."""
 
     place: PlaceRule
     caller: str = ""
     counted: list[tuple[FrameType, int]] = field(default_factory=list)
-    """How often the place's operation was come to in each call of its scope that has not ended."""
+    """How often the place's operation was reached in each call of its scope that has not ended."""
     visitors: list[tuple[object, FrameType]] = field(default_factory=list)
-    """The call of the place's `visitor` that each visit was made from, if one was."""
+    """The call of the place's `visitor` that each visit was made from, if any."""
 
     def entered(self, frames: Sequence[FrameType], op: Operation) -> object:
         names = call_stack.names(frames)
@@ -175,7 +175,7 @@ class Visits:
         return visit not in frames
 
     def _entries(self, names: Sequence[str]) -> Iterator[int]:
-        """Where calls of the place's functions begin, innermost first; what a layer adds is part of the call."""
+        """Yield where calls of the place's functions begin, innermost first; what a layer adds is part of the call."""
         for position in range(len(names) - 1, -1, -1):
             if names[position] in self.place.functions and (
                 position == 0 or names[position - 1] not in self.place.functions
@@ -183,7 +183,7 @@ class Visits:
                 yield position
 
     def _operation(self, frames: Sequence[FrameType], names: Sequence[str], op: Operation) -> object:
-        """A new visit if `op` is the operation of the place, and it is its turn."""
+        """Return a new visit if `op` is the operation of the place, and the count matches."""
         checkpoint = next((one for one in self.place.checkpoints if one.reached(op, names)), None)
         if checkpoint is None:
             return None
@@ -199,14 +199,14 @@ class Visits:
         return object() if self._called_by(names, position + 1) else None
 
     def _count(self, frames: Sequence[FrameType], scope: FrameType) -> int:
-        """How often the operation has been come to in this call of its scope, this time included."""
+        """Count the arrivals at the operation in this call of its scope, this one included."""
         counted = [(frame, times) for frame, times in self.counted if frame in frames]
         times = next((times for frame, times in counted if frame is scope), 0) + 1
         self.counted = [*((frame, before) for frame, before in counted if frame is not scope), (scope, times)]
         return times
 
     def _called_by(self, names: Sequence[str], position: int) -> bool:
-        """Whether the nearest function that kernels have around a position is the caller."""
+        """Whether the nearest kernel function around a position is the caller."""
         if not self.caller:
             return True
         wanted = places()[self.caller].functions

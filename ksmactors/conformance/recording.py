@@ -1,7 +1,7 @@
-"""Recordings: what a kernel did with a scenario, as text; finding the right one, and comparing.
+"""Recordings: the results of a scenario on a kernel, as text; look-up and comparison.
 
-Lines that start with `# kernel`, `# start` or `# log` say where and how a recording was made, not what happened. They
-are left out of a comparison. Lines that start with `=     ` show KSM's own structures; not every recording has them.
+Lines that start with `# kernel`, `# start` or `# log` describe the recording machine, not the results, and are not
+compared. Lines that start with `=     ` show KSM's own structures; not every recording has them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The lines of a recording, and what its head says: `kernel` as written there, `nodes` of the machine."""
+    """The lines of a recording, and its head: `kernel` as written there, `nodes` of the machine."""
 
     path: Path
     lines: tuple[str, ...]
@@ -45,14 +45,14 @@ class Recording:
         return "v3.9" if name == "v3.10" else name
 
     def differences(self, performed: Sequence[str], *, performer: str) -> list[str]:
-        """A unified diff from this recording to `performed` lines; empty if both say the same."""
+        """Return a unified diff from this recording to `performed` lines; empty if they are equal."""
         return differences(self.lines, performed, (str(self.path), performer))
 
 
 def differences(
     expected: Sequence[str], performed: Sequence[str], names: tuple[str, str], *, live: bool = False
 ) -> list[str]:
-    """A unified diff from expected to performed lines, under their names; empty if both say the same.
+    """Return a unified diff from expected to performed lines, under their names; empty if they are equal.
 
     KSM's own structures are compared where the expected lines have them. If a side is a `live` kernel, they are left
     out, and so is how many nodes its machine has: what a scenario needs it `requires`.
@@ -63,7 +63,7 @@ def differences(
 def compared(
     expected: Sequence[str], performed: Sequence[str], *, live: bool = False
 ) -> tuple[list[str], list[str]]:  # fmt: skip
-    """The lines of both sides that are compared."""
+    """Return the lines of both sides that are compared."""
     leave_out = ABSOLUTE
     if live:
         leave_out += ("# nodes", STRUCTURE)
@@ -79,13 +79,13 @@ def read_recording(path: Path) -> Recording:
     """Read a recording.
 
     Raises:
-        UsageError: it cannot be read, or is none.
+        UsageError: it cannot be read, or is not a recording.
     """
     lines = tuple(read_text(path, RECORDING_MAX, "recording").splitlines())
     kernel, nodes = _head(lines, "# kernel "), _head(lines, "# nodes ")
     if kernel is None or nodes is None or not re.fullmatch("[0-9]{1,4}", nodes):
         raise UsageError(
-            f"{path}: no recording: it has no lines '# kernel ...' and '# nodes N'; "
+            f"{path}: not a recording: it has no lines '# kernel ...' and '# nodes N'; "
             "conform without --against writes one"
         )
     return Recording(path, lines, kernel, int(nodes))
@@ -96,7 +96,7 @@ def _head(lines: Sequence[str], key: str) -> str | None:
 
 
 def scenario_files(paths: Sequence[Path]) -> list[Path]:
-    """The scenario files that were named: a directory stands for its *.txt, in the order of their names.
+    """Return the scenario files that were named: a directory stands for its *.txt, in the order of their names.
 
     Raises:
         UsageError: a path does not exist, or a directory has none.
@@ -106,7 +106,7 @@ def scenario_files(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(path.glob("*.txt"))
             if not inside:
-                raise UsageError(f"{path}: no scenario in it; scenarios are files named NAME.txt")
+                raise UsageError(f"{path}: has no scenario; scenarios are files named NAME.txt")
             files += inside
         elif path.exists():
             files.append(path)
@@ -116,7 +116,7 @@ def scenario_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def recording_for(scenario: Path, against: Path) -> Path | None:
-    """The recording of a scenario: `against` itself, or NAME.out in it; None if that directory has none.
+    """Return the recording of a scenario: `against` itself, or NAME.out in it; None if that directory has none.
 
     Raises:
         UsageError: `against` does not exist.

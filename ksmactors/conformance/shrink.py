@@ -1,8 +1,8 @@
-"""Make a scenario as short as it can be while something still holds of it.
+"""Make a scenario as short as possible while a condition still holds.
 
-Lines are taken away: everything about one process, then ever smaller blocks, then single ones; then counts are made
-smaller. What is left may not parse any more (a page of a process that is not started): such a candidate is none.
-Each candidate that holds is at once the one to go on from.
+Lines are removed: everything about one process, then ever smaller blocks, then single ones; then counts are reduced. A
+candidate that does not parse any more (a page of a process that is not started) is rejected. Each candidate for which
+the condition holds replaces the scenario at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ksmactors.conformance.language import Operation, Scenario, parse
 from ksmactors.errors import ScenarioError
 
 TRIES_MAX: Final = 600
-"""On a real kernel a try takes a tenth of a second or two: the whole of it stays within minutes."""
+"""On a real kernel a try takes a tenth of a second or two, so the whole stays within minutes."""
 
 COUNTED: Final = re.compile(r"(?P<name>trace|tracescan|scan|step) (?P<count>\d+)(?P<rest>.*)")
 
@@ -24,9 +24,9 @@ class Shrinker:
     """Shrinks one scenario.
 
     Args:
-        scenario: something holds of it.
-        holds: whether that also holds of another one.
-        tries: how often that may be asked.
+        scenario: the condition holds for it.
+        holds: the condition.
+        tries: how often the condition may be evaluated.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Shrinker:
         self._lines = [operation.text for operation in scenario.operations]
 
     async def shrink(self) -> Scenario:
-        """The shortest that was found."""
+        """Return the shortest scenario found."""
         before = None
         while before != self._lines and self.tries > 0:
             before = list(self._lines)
@@ -69,7 +69,7 @@ class Shrinker:
                     break
 
     async def _consider(self, lines: list[str]) -> bool:
-        """Go on from these lines, if it holds of them, too."""
+        """Continue from these lines if the condition holds for them."""
         key = tuple(lines)
         if not lines or key in self._seen or self.tries <= 0:
             return False
@@ -91,7 +91,7 @@ def _about(operation: Operation, process: str) -> bool:
 
 
 def _smaller(line: str) -> Iterator[str]:
-    """The same line with less to do."""
+    """Yield the same line with smaller counts."""
     found = COUNTED.fullmatch(line)
     if found is None:
         return
@@ -106,5 +106,5 @@ def _smaller(line: str) -> Iterator[str]:
 async def shrink(
     scenario: Scenario, holds: Callable[[Scenario], Awaitable[bool]], *, tries: int = TRIES_MAX
 ) -> Scenario:
-    """A scenario as short as `tries` tries can make it, of which the same holds."""
+    """Return a scenario as short as `tries` tries can make it, for which the condition holds."""
     return await Shrinker(scenario, holds, tries=tries).shrink()

@@ -1,4 +1,4 @@
-"""KSM's counters and structures, in the form that recordings show them in."""
+"""KSM's counters and structures, in the form of recordings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ksmactors.mm.const import PAGE_SIZE
 PAGE_MASK: Final = ~(PAGE_SIZE - 1)
 
 UNKNOWN: Final = "?"
-"""In place of the name of a page, or of a process that is not complete yet."""
+"""In place of the name of a page, or of a process whose creation has not ended."""
 
 
 def counters(kernel: Ksm) -> str:
-    """What a kernel counts, as it is now, in the order of the recordings.
+    """Return a kernel's counters, in the order of the recordings.
 
-    The recorded v3.9 was made to count the pages that it scans. The later kernels show the counters that they have
+    The recorded v3.9 was patched to count the pages that it scans. The later kernels show the counters that they have
     under sysfs.
     """
     files = kernel.sysfs_files()
@@ -39,19 +39,19 @@ def counters(kernel: Ksm) -> str:
 
 
 def counts_scanned(kernel: Ksm) -> bool:
-    """Whether the kernel's recordings tell how many pages were scanned: v6.1 could not be asked."""
+    """Whether the kernel's recordings have the number of scanned pages: v6.1 does not count them."""
     files = kernel.sysfs_files()
     return "pages_scanned" in files or "stable_node_chains" not in files
 
 
 class Structures:
-    """Looks at KSM's structures without disturbing them: no locks, no points."""
+    """Reads KSM's structures without disturbing them: no locks, no scheduling points."""
 
     def __init__(self, kernel: Ksm, census: PageMap) -> None:
         self.kernel, self.census = kernel, census
 
     def scan_order(self) -> list[str]:
-        """The lines `processes` and `cursor`."""
+        """Return the lines `processes` and `cursor`."""
         order = []
         slot = self.kernel.ksm_mm_head.next
         while slot.mm is not None:
@@ -61,7 +61,7 @@ class Structures:
         return [_line("processes", order), f"cursor {self._cursor()}"]
 
     def trees(self) -> list[str]:
-        """The stable trees, the migrate_nodes list, and within a scan the unstable trees."""
+        """Return the stable trees, the migrate_nodes list, and within a scan the unstable trees."""
         kernel = self.kernel
         lines = [
             _line(f"stable.{nid}", words)
@@ -89,7 +89,7 @@ class Structures:
         return str(last._replace(page=last.page + 1))
 
     def _entry(self, node: StableNode) -> Iterator[Iterable[str]]:
-        """A plain node is one line; a chain one, and one for each of its dups."""
+        """Yield the lines of an entry: a plain node has one; a chain one, and one for each of its dups."""
         if isinstance(node, Chain):
             yield ["chain:"]
             for dup in node.dups:
@@ -108,7 +108,7 @@ class Structures:
         yield from items
 
     def _item(self, item: RmapItem) -> str:
-        """The name of an item's page; `?` for one that has been freed, which a tree may still have."""
+        """Return the name of an item's page; `?` for a freed one that a tree still has."""
         process = None if item.flag == FREED else self.census.of_mm(item.mm)
         return UNKNOWN if process is None else str(process.page(item.address & PAGE_MASK))
 

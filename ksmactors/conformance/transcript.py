@@ -1,7 +1,7 @@
-"""How a scenario is written down while it is performed, whoever performs it.
+"""The transcript of a scenario, for every driver.
 
-The form is that of the recordings: a head, each operation echoed, its results, and after every batch of ksmd what
-the counters say and which pages share frames by now.
+The form is that of the recordings: a head, each operation echoed, its results, and after every batch of ksmd the
+counters and the pages that share frames.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ksmactors.errors import ScenarioError
 from ksmactors.mm.const import ERESTARTSYS
 
 WHOLE_SCAN = (1 << 32) - 1
-"""pages_to_scan of a batch that runs to the end of the scan: as much as the knob takes."""
+"""pages_to_scan of a batch that runs to the end of the scan: the knob's maximum."""
 
 
 class Batch(NamedTuple):
@@ -32,29 +32,29 @@ class ScenarioEnded(Exception):  # no error: the scenario ends early and says wh
 
 
 class Reporter(ABC):
-    """Performs a scenario line by line. A method `_do_...` performs an operation and returns its result lines."""
+    """Runs a scenario line by line. A method `_do_...` does an operation and returns its result lines."""
 
     def __init__(self, scenario: Scenario, label: str, nodes: int) -> None:
         self.scenario, self.label, self.nodes = scenario, label, nodes
         self.lines: list[str] = []
         self.missing = ""
         self.current: Operation
-        """What is being performed, or was last."""
+        """The current operation, or the last one."""
 
     @abstractmethod
     async def perform(self, operation: Operation) -> list[str]:
-        """Do what an operation says: its result lines, without the `= `."""
+        """Do an operation; return its result lines, without the `= `."""
 
     async def before(self, operation: Operation) -> None:
-        """An operation is about to be performed."""
+        """Called before each operation."""
 
     @abstractmethod
     async def batch(self, pages: int) -> Batch:
-        """Have ksmd run one batch of up to `pages` pages."""
+        """Run one batch of up to `pages` pages in ksmd."""
 
     @abstractmethod
     def counters(self) -> str:
-        """What the kernel counts."""
+        """Return the kernel's counters."""
 
     @abstractmethod
     def counts_scanned(self) -> bool:
@@ -62,14 +62,14 @@ class Reporter(ABC):
 
     @abstractmethod
     def partition(self) -> list[str]:
-        """Who shares a frame with whom."""
+        """Return the groups of pages that share a frame."""
 
     @abstractmethod
     def structures(self) -> list[str]:
-        """KSM's trees, if they can be seen."""
+        """Return KSM's trees, if they can be read."""
 
     async def report(self) -> None:
-        """Perform all operations in order."""
+        """Do all operations in order."""
         self.lines += [
             f"# scenario {self.scenario.name}", f"# kernel {self.label}", f"# nodes {self.nodes}",
             f"# start {self.counters()}",
@@ -91,14 +91,14 @@ class Reporter(ABC):
         self.finish()
 
     def finish(self) -> None:
-        """All operations have been performed: write down what is to be said of the whole."""
+        """Write lines about the whole scenario, after its last operation."""
 
     def answer(self, results: Sequence[str]) -> None:
-        """Write result lines down."""
+        """Write result lines."""
         self.lines += [f"= {result}" if result else "=" for result in results]
 
     def refused(self, operation: Operation, what: str) -> ScenarioError:
-        """The error for an operation that cannot be carried out."""
+        """Return the error for an operation that cannot be done."""
         return ScenarioError(f"{self.scenario.origin}:{operation.line}: {what}")
 
     async def _do_step(self, operation: Operation) -> list[str]:
@@ -148,20 +148,20 @@ class Reporter(ABC):
 
 
 def errno_name(error: int) -> str:
-    """The name of a negative errno, without its sign; a system call that a signal has ended answers EINTR."""
+    """Return the name of a negative errno, without its sign; EINTR for a system call that a signal has ended."""
     return "EINTR" if error == -ERESTARTSYS else errorcode[-error]
 
 
 def status_word(status: int) -> str:
-    """What move_pages says of a page: its node, or a negative errno by name."""
+    """Return the status of move_pages for a page: its node, or a negative errno by name."""
     return str(status) if status >= 0 else f"-{errno_name(status)}"
 
 
 def result_word(error: int) -> str:
-    """What most operations answer."""
+    """Return the answer of most operations."""
     return f"error {errno_name(error)}" if error < 0 else "ok"
 
 
 def bare_word(error: int) -> str:
-    """What the operations that were added later answer."""
+    """Return the answer of the operations that were added later."""
     return errno_name(error) if error < 0 else "ok"

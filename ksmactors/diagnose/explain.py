@@ -18,7 +18,7 @@ from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
 from ksmactors.history.cases import looks_like
 from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
-from ksmactors.interleave.labels import told
+from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule_string import decode
@@ -50,7 +50,7 @@ class _Access(NamedTuple):
 
     def told(self, callers: tuple[str, ...]) -> Step:
         held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
-        return Step(self.actor.name, self.step, self.function, told(self.op), held, callers)
+        return Step(self.actor.name, self.step, self.function, describe_operation(self.op), held, callers)
 
 
 class _Accesses(Observer):
@@ -158,7 +158,12 @@ def _step(stretch: Stretch) -> Step:
     op = stretch.op
     held = tuple(name_of(lock) for lock in stretch.held if op is None or lock is not op[1])
     return Step(
-        stretch.actor.name, stretch.step, function, told(op) if op is not None else "goes on", held, tuple(callers)
+        stretch.actor.name,
+        stretch.step,
+        function,
+        describe_operation(op) if op is not None else "goes on",
+        held,
+        tuple(callers),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.interleave.actor import READ, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import label_of, told
+from ksmactors.interleave.labels import describe_operation, label_of
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule_string import Departure
@@ -77,7 +77,7 @@ class ScheduleNarrator(Observer):
             return f"waits for {name_of(actor.waiting_on)}"
         if actor.op[0] == YIELD:
             return "lets others go"
-        return f"is stopped before it {told(actor.op)}"
+        return f"is stopped before it {describe_operation(actor.op)}"
 
     def story(self, defect: Defect, about: Sequence[object] = ()) -> tuple[str, ...]:
         """The turns that matter up to what was found, a line each; `about` are the objects that it concerns."""
@@ -161,7 +161,7 @@ def _shared(turns: Sequence[_Turn]) -> set[str]:
 
 def _told_turn(turn: _Turn, matters: set[str], concerned: Sequence[object]) -> str:
     worth = [op for op in turn.done if _is_one(op[1], concerned) or label_of(op) in matters]
-    operations = list(dict.fromkeys(told(op) for op in worth if not label_of(op).startswith(COUNTERS)))
+    operations = list(dict.fromkeys(describe_operation(op) for op in worth if not label_of(op).startswith(COUNTERS)))
     if len(operations) > OPERATIONS_MAX:
         operations = ["...", *operations[-OPERATIONS_MAX:]]
     parts = [*operations, *([turn.end] if turn.end else [])]

@@ -1,1 +1,1 @@
-"""Every event the emulator can log, typed once; the ring they go to; structlog set-up and sinks."""
+"""Every event that the emulator logs, typed once; the ring that holds them; structlog set-up and sinks."""

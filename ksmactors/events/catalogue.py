@@ -1,7 +1,7 @@
-"""The catalogue of events: an event that is not here cannot be logged.
+"""The catalogue of events: only these can be logged.
 
-A name without a dot is the kernel's: a tracepoint's where there is one (same fields), else the function's.
-A name with a dot is the emulator's own. Each constant is the event's code, its index in `CATALOGUE`.
+A name without a dot is the kernel's: that of a tracepoint where there is one (same fields), else of the function. A
+name with a dot is the emulator's own. Each constant is the event's code, its index in `CATALOGUE`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ksmactors.events.races import RACES, Race
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an event: its type (int, str, str|null, bool), its unit or what it counts, and what it says."""
+    """One field of an event: its type (int, str, str|null, bool), its unit or what it counts, and its meaning."""
 
     name: str
     type: str
@@ -73,7 +73,7 @@ def _race(kind: str, summary: str) -> int:
         Field("tree", "str|null", "", "stable, unstable or null"),
         Field("tree_nid", "int", "node", "index of the tree, -1 if none"),
         Field("page_nid", "int", "node", "where the page is, -1 if unknown"),
-        Field("kpfn", "int", "page frame number", "the page fought for, -1 if unknown"),
+        Field("kpfn", "int", "page frame number", "the contended page, -1 if unknown"),
         Field("object", "str", "", "what they met over"),
         Field("cost", "str", "", f"`{race.cost}`: {race.meaning}"),
     )
@@ -82,11 +82,11 @@ def _race(kind: str, summary: str) -> int:
     return code
 
 
-# -- the emulator's own -----------------------------------------------------------------------------------------
+# -- events of the emulator -----------------------------------------------------------------------------------------
 RUN_START: Final = _event(
     "run.start", "info", "A schedule starts.",
     Field("workload", "str", "", "its name"), Field("kernel", "str", "", "the kernel emulated"),
-    Field("nodes", "int", "", "NUMA nodes"), Field("strategy", "str", "", "who decides who moves"),
+    Field("nodes", "int", "", "NUMA nodes"), Field("strategy", "str", "", "the strategy"),
 )  # fmt: skip
 RUN_END: Final = _event(
     "run.end", "info", "A schedule has ended.",
@@ -95,20 +95,20 @@ RUN_END: Final = _event(
 )  # fmt: skip
 LOCK_WAIT: Final = _event(
     "lock.wait", "debug", "An actor finds a lock taken.",
-    Field("lock", "str", "", "the lock's name"), Field("holder", "str|null", "", "who has it, or null"),
+    Field("lock", "str", "", "the lock's name"), Field("holder", "str|null", "", "the actor that holds it, or null"),
 )  # fmt: skip
 SYSFS_WRITE: Final = _event(
     "sysfs.write", "info", "A knob was written.",
     Field("knob", "str", "", "file under /sys/kernel/mm/ksm"), Field("value", "str", "", "what was written"), ERR,
 )  # fmt: skip
 WORKLOAD_MARK: Final = _event(
-    "workload.mark", "info", "A workload passed a place it wants to be seen at.",
-    Field("mark", "str", "", "the workload's own name for it"),
+    "workload.mark", "info", "A workload passed one of its marks.",
+    Field("mark", "str", "", "the mark's name"),
 )  # fmt: skip
 FINDING: Final = _event(
     "finding.found", "error", "A watcher reports.",
     Field("watcher", "str", "", "the watcher"), Field("kind", "str", "", "the defect"),
-    Field("signature", "str", "", "equal for equal defects"), Field("message", "str", "", "this instance"),
+    Field("signature", "str", "", "equal for equal defects"), Field("message", "str", "", "what happened in this schedule"),
 )  # fmt: skip
 KSM_WARN: Final = _event(
     "ksm.warn", "warning", "The kernel would print a warning (WARN_ON_ONCE).",
@@ -155,10 +155,10 @@ DO_SWAP_PAGE: Final = _event(
     MM, ADDRESS, PFN, OLD_PFN, NID,
 )  # fmt: skip
 RECLAIM_PAGE: Final = _event(
-    "shrink_page_list", "info", "A page was looked at for reclaim.", PFN, NID,
+    "shrink_page_list", "info", "Reclaim examined a page.", PFN, NID,
     Field("outcome", "str", "", "freed, writing, or why it was kept"),
 )  # fmt: skip
-SWAPOFF: Final = _event("swapoff", "info", "All that was on the swap device came back, or not all.", ERR)
+SWAPOFF: Final = _event("swapoff", "info", "swapoff has read all pages back, or failed (err).", ERR)
 OFFLINE_PAGES: Final = _event(
     "offline_pages", "info", "Memory was taken offline, or was not.",
     Field("start_pfn", "int", "page frame number", "the first frame"), Field("pages", "int", "pages", "how many"), NID, ERR,
@@ -182,9 +182,11 @@ KSM_STOP_SCAN: Final = _event(
 )  # fmt: skip
 KSM_ENTER: Final = _event("ksm_enter", "info", "An address space is registered.", MM)
 KSM_EXIT: Final = _event("ksm_exit", "info", "An address space leaves.", MM)
-KSM_MERGE_ONE_PAGE: Final = _event("ksm_merge_one_page", "info", "A page was to become a KSM page.", PFN, ITEM, MM, ERR)
+KSM_MERGE_ONE_PAGE: Final = _event(
+    "ksm_merge_one_page", "info", "ksmd tried to make a page a KSM page.", PFN, ITEM, MM, ERR
+)
 KSM_MERGE_WITH_KSM_PAGE: Final = _event(
-    "ksm_merge_with_ksm_page", "info", "A page was to be merged into a KSM page.", KPFN, PFN, ITEM, MM, ERR
+    "ksm_merge_with_ksm_page", "info", "ksmd tried to merge a page into a KSM page.", KPFN, PFN, ITEM, MM, ERR
 )
 KSM_REMOVE_KSM_PAGE: Final = _event("ksm_remove_ksm_page", "info", "A stable node was removed.", PFN)
 KSM_REMOVE_RMAP_ITEM: Final = _event(
@@ -199,9 +201,9 @@ KSM_ADVISOR: Final = _event(
 
 # -- ksm: functions ---------------------------------------------------------------------------------------------
 CALC_CHECKSUM: Final = _event(
-    "calc_checksum", "info", "A page's checksum was looked at. Its value is not recorded: it depends on every byte of "
+    "calc_checksum", "info", "A page's checksum was computed. Its value is not recorded: it depends on every byte of "
     "the page, and two runs may differ in bytes that nothing else depends on.", MM, ADDRESS, PFN,
-    Field("changed", "bool", "", "differs from the last look"),
+    Field("changed", "bool", "", "differs from the last one"),
 )  # fmt: skip
 UNSTABLE_TREE_INSERT: Final = _event(
     "unstable_tree_search_insert", "info", "A page went into the unstable tree.", MM, ADDRESS, PFN, ITEM, TREE_NID
@@ -231,24 +233,28 @@ ALLOC_STABLE_NODE_CHAIN: Final = _event(
     "alloc_stable_node_chain", "info", "A stable node became a chain of nodes with equal pages.", NODE, TREE_NID
 )
 FREE_STABLE_NODE_CHAIN: Final = _event(
-    "free_stable_node_chain", "info", "A chain went: it was empty, or its last node took its place.", NODE, TREE_NID
+    "free_stable_node_chain",
+    "info",
+    "A chain was freed: it was empty, or its last node took its place.",
+    NODE,
+    TREE_NID,
 )
 STABLE_NODE_CHAIN_ADD_DUP: Final = _event(
     "stable_node_chain_add_dup", "info", "A stable node joined a chain.", NODE, KPFN,
     Field("chain", "int", "", "number of the chain, in order of allocation of stable_nodes"),
 )  # fmt: skip
-BREAK_COW: Final = _event("break_cow", "info", "A merge that came to nothing was undone.", ITEM, MM, ADDRESS)
+BREAK_COW: Final = _event("break_cow", "info", "An incomplete merge was undone.", ITEM, MM, ADDRESS)
 BREAK_KSM: Final = _event("break_ksm", "info", "A KSM page was unshared by a write fault.", MM, ADDRESS, PFN)
 
 # -- races that the protocol handles ----------------------------------------------------------------------------
 RACE_PAGE_MIGRATED: Final = _race("page_migrated", "A KSM page was migrated while it was being looked up.")
 RACE_PAGE_FROZEN: Final = _race("page_frozen", "A KSM page's references were frozen while it was being looked up.")
 RACE_STALE_NODE: Final = _race("stale_node", "A stable node's page was gone: the node was pruned.")
-RACE_TRYLOCK_LOST: Final = _race("trylock_lost", "A page to be merged was locked by somebody else.")
+RACE_TRYLOCK_LOST: Final = _race("trylock_lost", "A page to be merged was locked by another actor.")
 RACE_CHECKSUM_CHANGED: Final = _race("checksum_changed", "A page was written between two scans.")
 RACE_CONTENT_CHANGED: Final = _race("content_changed", "A page was written between being found equal and being merged.")
 RACE_PTE_CHANGED: Final = _race("pte_changed", "A page table entry changed under a fault or a merge.")
-RACE_PAGE_PINNED: Final = _race("page_pinned", "Somebody else held a reference: the page could not be write-protected.")
+RACE_PAGE_PINNED: Final = _race("page_pinned", "Another actor held a reference: the page could not be write-protected.")
 RACE_MIGRATION_BUSY: Final = _race(
     "migration_busy", "A migration backed off: a reference or a mapping it did not find."
 )
@@ -265,14 +271,14 @@ RACE_INSERT_LOST: Final = _race(
     "insert_lost", "An equal page had come into the stable tree before a new one was inserted."
 )
 MLOCK: Final = _event(
-    "mlock", "info", "A range is to stay in memory, or no longer.", MM, ADDRESS,
+    "mlock", "info", "A range was locked in memory, or unlocked.", MM, ADDRESS,
     Field("pages", "int", "pages", "how many"), Field("on", "bool", "", "mlock, not munlock"), ERR,
 )  # fmt: skip
 
 # -- faults -------------------------------------------------------------------------------------------------------
 FAULT_INJECT: Final = _event(
     "fault.inject", "warning", "A fault was injected.",
-    Field("kind", "str", "", "what kind, see `stress --help`"), Field("victim", "str", "", "the actor or process it happened to"),
+    Field("kind", "str", "", "the kind, see `stress --help`"), Field("victim", "str", "", "the actor or process it happened to"),
 )  # fmt: skip
 
 # -- detail: recorded with --detail only, and in no digest --------------------------------------------------------
@@ -379,7 +385,7 @@ DETAIL: Final = range(_DETAIL_FROM, WORKLOAD_LOG)
 
 
 def code_of(name: str) -> int:
-    """The code of an event by its name; KeyError if there is none."""
+    """Return the code of an event by its name; KeyError if there is none."""
     return _CODES[name]
 
 

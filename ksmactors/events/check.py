@@ -1,4 +1,4 @@
-"""Whether a record is what the catalogue says: for tests and for debugging, too slow for the hot path."""
+"""Checks records against the catalogue: for tests and for debugging, too slow for the hot path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.trace import Record
 
 HEAD: Final = 4
-"""What comes before an event's own fields in a record: code, step, now, actor number."""
+"""Number of common fields at the start of a record: code, step, now, actor number."""
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "int": (int,), "str": (str,), "bool": (bool,), "str|null": (str, type(None)),
@@ -17,7 +17,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def validate(record: Record) -> None:
-    """Raise EmulatorBug, which names event and field, unless the record's fields are those of its event."""
+    """Raise EmulatorBug unless the record's fields are those of its event."""
     head, values = record[:HEAD], record[HEAD:]
     if len(head) < HEAD or any(type(number) is not int for number in head):
         raise EmulatorBug(f"a record starts with code, step, now and actor number, not {head!r}")

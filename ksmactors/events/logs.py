@@ -1,7 +1,7 @@
-"""Recorded tuples become log lines: through structlog, as JSON or in a person's form.
+"""Render recorded tuples as log lines, through structlog: as JSON or in a form for people.
 
-Nothing here reads a clock or a random number, so equal schedules give equal bytes. structlog costs 160 ms to
-import and is imported when the first log is opened.
+Nothing here reads a clock or a random number, so equal schedules give equal bytes. structlog takes 160 ms to import and
+is imported when the first log is opened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
-"""The keys of every line, in their order; an event's own fields follow. No event may have a field of such a name."""
+"""The keys of every line, in order; an event's own fields follow. No event may have a field of such a name."""
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -66,7 +66,7 @@ def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
 
 
 class Labels(Protocol):
-    """What a log needs of an actor."""
+    """The part of an actor that a log needs."""
 
     @property
     def name(self) -> str: ...
@@ -97,7 +97,7 @@ def json_line(_logger: Any, level: str, event: Any, /) -> bytes:
 
 
 def terminal_json_line(_logger: Any, level: str, event: Any, /) -> bytes:
-    """The same JSON, for a terminal: no character in it that a terminal performs."""
+    """The same JSON with control characters escaped, for a terminal."""
     return escaped_json(json_line(_logger, level, event).decode()).encode()
 
 
@@ -105,8 +105,8 @@ def configure(lines: object, form: Form, level: str, *, processors: Sequence[Pro
     """A structlog logger that renders with `form` into `lines`, after a user's own `processors`; drops what is below
     `level`.
 
-    All keys that every line has are bound here, in their order, since a key keeps the place it was first given.
-    structlog's global configuration stays untouched: many schedules with logs of their own share a process.
+    All keys that every line has are bound here, in their order, since a key keeps its first position. structlog's
+    global configuration stays untouched: many schedules with logs of their own share a process.
     """
     import structlog
 
@@ -120,7 +120,7 @@ def configure(lines: object, form: Form, level: str, *, processors: Sequence[Pro
 
 
 class _Lines:
-    """What structlog calls with a rendered line: collects, so that a chunk of events is one write."""
+    """Collects rendered lines for structlog, so that a chunk of events is one write."""
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
@@ -128,15 +128,14 @@ class _Lines:
 
 
 class LogWriter:
-    """A log that is being written; a context manager that flushes at its end, whatever the end is.
+    """A log file or stream; a context manager that flushes at its end, however the block ends.
 
-    Serves one schedule after another, each through a `sink` of its own. A reader that has gone away is no error.
-    Any other failure to write is said once on standard error and ends the log, not the run. `status` is what it means
-    for the command.
+    Serves one schedule after another, each through a `sink` of its own. A closed pipe is no error. Any other write
+    failure is reported once on standard error and ends the log, not the run; `status` gives the exit status.
 
     Args:
         stream: where bytes go.
-        name: what it is called in messages.
+        name: its name in messages.
         form: how an event is rendered.
         level: debug, info, warning or error; what is below is left out.
         processors: of structlog, a user's own, run on each event before it is rendered. One that returns a text or
@@ -154,15 +153,15 @@ class LogWriter:
         self._status = 0
 
     def status(self, otherwise: int) -> int:
-        """The exit status of a command that wrote this log: what was found or interrupted comes before the log."""
+        """Return the exit status of the command: a finding or an interrupt takes precedence over a write failure."""
         return self._status if self._status and otherwise in (0, INCONCLUSIVE) else otherwise
 
     def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> LogSink:
-        """A sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
+        """Return a sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
         return LogSink(self, actors, run=run, seed=seed, schedule=schedule)
 
     def write(self) -> None:
-        """Write the lines that were rendered."""
+        """Write the rendered lines."""
         waiting = self.lines.waiting
         if waiting and self._stream is not None:
             try:
@@ -175,20 +174,20 @@ class LogWriter:
     def _give_up(self, error: OSError) -> None:
         stream, self._stream = self._stream, None
         if stream is not None and stream is not sys.stdout.buffer:
-            with suppress(OSError):  # what it still holds cannot be written either
+            with suppress(OSError):  # its buffer cannot be written either
                 stream.close()
         if error.errno != errno.EPIPE:
             self._status = USAGE
             sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
         elif stream is sys.stdout.buffer:
             self._status = CLOSED_PIPE
-            # What Python still holds for the reader that has gone must not fail again when the process ends.
+            # Python's remaining buffer for the closed pipe must not fail again at exit.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
 
     def close(self) -> None:
-        """Write what is left, and close the file unless it is standard output."""
+        """Write the remaining lines, and close the file unless it is standard output."""
         self.write()
         stream, self._stream = self._stream, None
         if stream is not None and stream is not sys.stdout.buffer:

@@ -40,7 +40,7 @@ RACES: Final = {
     ),
     "stale_node": Race(
         "stable_node of pfn {kpfn}", "node freed", "its rmap_items become volatile",
-        unknown="the frame has been given out anew, and nothing in it says who freed it",
+        unknown="the frame is in use again, and nothing in it names the actor that freed it",
     ),
     "trylock_lost": Race(
         "pfn {kpfn}", "lost merge", "until the next scan",

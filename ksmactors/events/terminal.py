@@ -1,4 +1,4 @@
-"""Events in a person's form: step, virtual time, actor, event, fields; one line each, aligned, coloured by actor."""
+"""Events in a form for people: step, virtual time, actor, event, fields; one aligned line each, coloured by actor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FOLLOWS: Final = (*ALWAYS, "object", "cost")
 """Keys that a line about a race does not show: they follow from the others, see `list events`."""
 
 _EVENT_WIDTH: Final = 23
-"""Enough for all names but one, which pushes its own fields to the right."""
+"""Enough for all names but one, which moves its own fields to the right."""
 NOTHING: Final = "-"
-"""A field that has no value, or that nobody knows; a line is easier to read without it."""
+"""Stands for a field without a value or with an unknown one; the line leaves it out."""
 
 _PALETTE: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
 _DIM: Final = 2
@@ -42,7 +42,7 @@ def color_allowed(stream: TextIO, color: str = "auto") -> bool:
 class PersonForm:
     """Renders an event as a line for people; the last processor of structlog.
 
-    Actors get their colours and the column of actors its width as they appear, so equal schedules look equal.
+    Colours and column width of actors are assigned in order of appearance, so equal schedules look equal.
     """
 
     def __init__(self, *, color: bool = False) -> None:
@@ -54,7 +54,7 @@ class PersonForm:
         return (self.line(level, event) + "\n").encode(errors="replace")
 
     def line(self, level: str, event: dict[str, Any]) -> str:
-        """The line without its newline; `event` has the keys of a JSON line."""
+        """Return the line without its newline; `event` has the keys of a JSON line."""
         actor, name = escaped(str(event["actor"])), escaped(str(event["event"]))
         style = self._styles.setdefault(actor, (_PALETTE[len(self._styles) % len(_PALETTE)],))
         self._width = max(self._width, len(actor))
@@ -72,12 +72,12 @@ class PersonForm:
 
 
 def milliseconds(ns: int) -> str:
-    """Virtual time, as `1.234 ms`; what is below a microsecond is cut off."""
+    """Return virtual time as `1.234 ms`, truncated to microseconds."""
     return f"{ns // 1_000_000}.{ns // 1_000 % 1_000:03} ms"
 
 
 def value_text(name: str, value: object) -> str:
-    """A field's value as people read it: addresses in hex, errnos by name, `-` for what there is not."""
+    """Return a field's value for people: addresses in hex, errnos by name, `-` for no value."""
     unit = _UNITS.get(name, "")
     if value is None or (value == -1 and unit in ("page frame number", "node")):
         return NOTHING

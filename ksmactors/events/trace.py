@@ -1,7 +1,7 @@
-"""The ring that events are recorded in, and who listens to them.
+"""The ring that holds recorded events, and their listeners.
 
-A rendered event costs five to ten times what a recorded one does. So the hot path appends one flat tuple; it is
-rendered when somebody reads. Recording never yields and never changes a choice.
+A rendered event costs five to ten times what a recorded one does. So the hot path appends one flat tuple, which is
+rendered when it is read. Recording passes no scheduling point and changes no choice.
 
 A record is (code, step, now in ns, actor number, then the event's fields in the order of the catalogue).
 """
@@ -22,17 +22,18 @@ Record: TypeAlias = tuple[Any, ...]
 Sink: TypeAlias = Callable[[list[Record]], None]
 
 CHUNK: Final = 4096
-"""Records hashed and handed to the sinks at once: large enough for the call to vanish, small enough to keep."""
+"""Records hashed and passed to the sinks at once: large enough for a negligible cost of the call, small enough to
+keep."""
 
 KEPT_CHUNKS: Final = 4
-"""Chunks that stay readable after they were handed on, for the story of a finding."""
+"""Chunks kept after they were passed on, for the story of a finding."""
 
 
 class Clock(Protocol):
-    """What the trace needs of the conductor."""
+    """The part of the conductor that the trace needs."""
 
     def stamp(self) -> tuple[int, int, int]:
-        """Step, virtual time in ns, number of the actor that has the turn."""
+        """Return step, virtual time in ns, number of the running actor."""
         ...
 
 
@@ -61,11 +62,11 @@ class Trace:
             self.flush()
 
     def listen(self, code: int, listener: Callable[..., None]) -> None:
-        """Have `listener` called with an event's fields, at once, each time it is recorded."""
+        """Call `listener` with an event's fields each time it is recorded, immediately."""
         self._listeners[code] = *self._listeners[code], listener
 
     def flush(self) -> None:
-        """Hash what was recorded since the last time and hand it to the sinks."""
+        """Hash the records since the last time and pass them to the sinks."""
         records = self._records
         if records:
             self._hash.update(orjson.dumps(records))
@@ -75,11 +76,11 @@ class Trace:
             self._records = []
 
     def recent(self) -> list[Record]:
-        """The last records, oldest first."""
+        """Return the last records, oldest first."""
         return [record for chunk in self._kept for record in chunk] + self._records
 
     def digest(self) -> bytes:
-        """A hash over every record so far."""
+        """Return a hash over every record so far."""
         self.flush()
         return self._hash.digest()
 

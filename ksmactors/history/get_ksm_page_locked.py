@@ -10,7 +10,7 @@ from ksmactors.mm.frame import Frame
 
 
 class BeforeGetKsmPageLocked(Ksm):
-    """Who needs the page of a stable node locked takes the lock of what get_ksm_page returned, and looks no more.
+    """Callers that need the page of a stable node locked lock the result of get_ksm_page, without another check.
 
     Before: get_ksm_page gave a page with a reference; the one caller that needed it locked, the removal of an
     rmap_item, took the lock itself. (Its checks stood in an RCU read section, by mistake; that went, too, and cannot be

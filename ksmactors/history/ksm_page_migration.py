@@ -11,7 +11,7 @@ from ksmactors.mm.frame import Frame
 
 
 class BeforeKsmPageMigration(Ksm):
-    """Whoever looks for the page of a stable node takes a page that is being migrated for one that has gone.
+    """Looking up the page of a stable node treats a page under migration as gone.
 
     Before: only memory hot-remove migrated KSM pages, with ksm_thread_mutex held, so that nobody could be looking.
     ksm_migrate_page stored the new frame number and nothing else. get_ksm_page took a mapping that does not name the

@@ -11,7 +11,7 @@ from ksmactors.mm.frame import Frame, KsmMapping
 
 
 class BeforeMergeAcrossNodesMigration(Ksm):
-    """The tree of a stable node is guessed from where its page is, and nobody notices that a page has moved.
+    """The tree of a stable node is derived from the node of its page, so a moved page goes unnoticed.
 
     Before: the tree to erase a node from was computed from its frame number; a search that met an equal page used it,
     wherever it was; ksmd did not even look at pages that were merged already. After: a node remembers its tree (`nid`);

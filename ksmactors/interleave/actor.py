@@ -22,19 +22,19 @@ START: Final = 5
 KIND_NAMES: Final = ("read", "write", "acquire", "release", "yield", "start")
 
 Operation: TypeAlias = tuple[int, object, object]
-"""What an actor is about to do: how (READ ... START), to which object, to which of its fields or addresses."""
+"""An actor's next operation: kind (READ ... START), object, and field or address in the object."""
 
 NOTHING: Final[Operation] = (START, None, "")
-"""What an actor is about to do that has not begun."""
+"""The next operation of an actor that has not started."""
 
 DONE: Final[Operation] = (YIELD, None, "")
-"""Stands for the operation of an actor that has the turn, and whose observers know already what it has done."""
+"""The operation of the running actor once its observers have been notified of the last one."""
 
 _LOOKING: Final = (READ, YIELD)
 
 
 def races(one: Operation, other: Operation) -> bool:
-    """Whether the order of the two operations can matter: same field of the same object, not both only looking."""
+    """Whether the order of two operations can matter: same field of the same object, and at least one is not a read."""
     return (
         one[1] is other[1]
         and one[1] is not None
@@ -44,14 +44,13 @@ def races(one: Operation, other: Operation) -> bool:
 
 
 class Actor:
-    """An actor: its place in the order, what it is about to do, what it waits for and holds.
+    """An actor: its number, its next operation, what it waits for and what it holds.
 
-    `number` is its rank in the order of creation and its bit in ready masks; `cpu` and `node` are where it
-    runs (labels: they choose no memory by themselves). `held` are the sleeping locks it holds, innermost
-    last; `spin_depth` the spinlocks. `signal_pending` says that a signal waits for it: what is interruptible ends.
-    `locks`, `doing`, `place` and `step` are for observers, and kept while there are any (see `observer`).
-    `passed` counts the points of its turns so far, without the one that goes on; `stops` how many times in a row it
-    could not go on at one and the same point.
+    `number` is its rank in creation order and its bit in ready masks. `cpu` and `node` are labels of where it runs;
+    they do not choose memory. `held` are its sleeping locks, innermost last; `spin_depth` counts its spinlocks.
+    `signal_pending` ends interruptible operations. `locks`, `doing`, `place` and `step` are for observers and only
+    maintained while there are any (see `observer`). `passed` counts the points of its turns before the current one.
+    `stops` counts how many times in a row it could not continue at the same point.
     """
 
     __slots__ = (
@@ -82,22 +81,25 @@ class Actor:
         return f"<Actor {self.number} {self.name}>"
 
     def stop(self, at: int) -> None:
-        """Count that the actor cannot go on, after `at` points of its own."""
+        """Count that the actor cannot continue after `at` points of its own."""
         self.stops = self.stops + 1 if at == self.stopped_at else 1
         self.stopped_at = at
 
     def frames(self) -> Iterator[tuple[str, str, int]]:
-        """The functions the actor is in, outermost first, as (qualified name, file, line)."""
+        """Yield the functions on the actor's stack, outermost first, as (qualified name, file, line)."""
         for frame in all_parked_frames(self.coroutine):
             yield frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno
 
     def functions(self) -> list[str]:
-        """The functions the parked actor is in, outermost first, without the conductor's own and without the
-        methods of what it waits for: a deadlock is not in `lock`, but in who calls it."""
+        """Return the functions on the parked actor's stack, outermost first.
+
+        Leaves out the conductor's functions and the methods of what the actor waits for: a deadlock is reported in the
+        caller of `lock`, not in `lock`.
+        """
         return names(parked_frames(self.coroutine, self.waiting_on))
 
     def call_chain(self) -> list[FrameType]:
-        """The frames of the functions that the parked actor is in, outermost first, without the conductor's own."""
+        """Return the frames of the parked actor, outermost first, without the conductor's."""
         return parked_frames(self.coroutine)
 
 

@@ -1,4 +1,4 @@
-"""A meeting: some actors do something at the same time, and whoever has called them waits until all have ended."""
+"""Run several actors concurrently and wait for all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ksmactors.interleave.locks import WaitQueue
 
 
 class JoinQueue(WaitQueue):
-    """Where somebody waits until all of some actors, the `members`, have ended; the last of them wakes it."""
+    """Wait queue of an actor that waits until all `members` have ended; the last of them wakes it."""
 
     __slots__ = ("members",)
 
@@ -27,18 +27,18 @@ def _as_it_is(part: Part) -> Part:
     return part
 
 
-async def meet(
+async def run_concurrently(
     conductor: Conductor, parts: Mapping[str, Part], around: Callable[[Part], Awaitable[Any]] = _as_it_is
 ) -> dict[str, Any]:
-    """Have new actors, by name and numbered in the order given, play their parts; what each returned, by name.
+    """Run each part in a new actor, named by its key and numbered in the order given; return the results by name.
 
-    All are about to do their first operation before the first of them does it, and the caller is blocked meanwhile.
-    Each is on a CPU of its own. `around` makes of a part what is awaited in its place.
+    All new actors reach their first operation before any of them does it. The caller is blocked until they have ended.
+    Each actor has a CPU of its own. `around` wraps a part: its result is awaited in place of the part.
     """
     ended = JoinQueue(conductor, "the parts to end")
     results: dict[str, Any] = {}
 
-    async def play(name: str, part: Part) -> None:
+    async def run_part(name: str, part: Part) -> None:
         results[name] = await around(part)
         conductor.touch(RELEASE, ended, "parts")
         if len(results) == len(parts):
@@ -46,12 +46,12 @@ async def meet(
 
     try:
         for cpu, (name, part) in enumerate(parts.items(), 1):
-            ended.members.append(conductor.spawn(name, play(name, part), cpu=cpu))
+            ended.members.append(conductor.spawn(name, run_part(name, part), cpu=cpu))
         conductor.opening.extend(ended.members)
         if parts:
             await ended.wait()
             conductor.touch(ACQUIRE, ended, "parts")
     finally:
-        for part in parts.values():  # a schedule that ends before a part has begun leaves nothing behind
+        for part in parts.values():  # of a schedule that ended before the part began
             part.close()
     return {name: results[name] for name in parts}

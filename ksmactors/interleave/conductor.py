@@ -1,11 +1,13 @@
-"""The conductor: gives the turn to one actor at a time, and runs a schedule from its first actor to its last.
+"""The conductor: gives the turn to one actor at a time and runs a schedule from start to end.
 
-Actors are played by trio tasks (`task_pool`), but only the one that has the turn is ever runnable; the others wait in
-`trio.lowlevel.wait_task_rescheduled`. So the order in which trio runs a batch of tasks cannot matter, and the same
-choices give the same run on any machine. The actor that gives the turn away picks its successor and wakes it itself.
+Trio tasks run the actors (`task_pool`), but only the task of the actor with the turn is ever runnable; the others wait
+in `trio.lowlevel.wait_task_rescheduled`. The order in which trio runs a batch of tasks therefore cannot matter, and the
+same choices give the same run on any machine. The actor that gives the turn away picks its successor and wakes it
+itself.
 
 A schedule is over when its last foreground actor ends or something fails. From then on every operation raises
-`ScheduleOver`: an actor that swallows errors cannot go on. The coroutines left are closed in the order of their actors.
+`ScheduleOver`, so that an actor that swallows errors cannot continue. The remaining coroutines are closed in the order
+of their actors.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]
 
 
 CONTROL_FLOW: Final = (KeyboardInterrupt, GeneratorExit, ScheduleOver, trio.Cancelled)
-"""What goes through an actor's code and is no failure of it."""
+"""Exceptions that pass through an actor's code without being a failure of it."""
 
 
 class Conductor(Turns):
-    """One schedule, with trio's run loop under it."""
+    """One schedule, run on trio."""
 
     def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
         super().__init__(strategy, tape, max_steps=max_steps)
@@ -45,17 +47,17 @@ class Conductor(Turns):
         self._task_pool: TaskPool | None = None
         self._waiting: trio.lowlevel.Task | None = None
         self._ungiven = False
-        """Whether an actor has been chosen that has not been woken yet."""
+        """Whether an actor has been chosen but not woken yet."""
         self._cancelled = False
         """Whether trio has cancelled a task of the schedule."""
 
     def end_by(self, steps: int) -> None:
-        """Before the start: a run that goes on after so many points is a replay that has diverged."""
+        """Set, before the start, the number of points after which a replay has diverged."""
         self.limit = min(self.limit, steps)
 
     @property
     def spent(self) -> int:
-        """What counts against the step limit: points passed, or sleeps if there were more."""
+        """Return what counts against the step limit: points passed, or sleeps if there were more."""
         return max(self.step, self._timers_set)
 
     # -- the life of a schedule ---------------------------------------------------------------------------
@@ -63,7 +65,7 @@ class Conductor(Turns):
     def spawn(
         self, name: str, coro: Coroutine[Any, Any, None], *, cpu: int = 0, node: int = 0, daemon: bool = False
     ) -> Actor:
-        """Add an actor, ready to run. The schedule ends when the last one that is no daemon has ended."""
+        """Add a ready actor. The schedule ends when the last actor that is not a daemon has ended."""
         if self.over:
             coro.close()
             raise ScheduleOver
@@ -83,15 +85,15 @@ class Conductor(Turns):
     async def run(
         self, name: str, main: Callable[[], Coroutine[Any, Any, None]], task_pool: TaskPool | None = None
     ) -> None:
-        """Run a schedule whose first actor is `main`; raise what an actor raised, if one did.
+        """Run a schedule whose first actor is `main`; re-raise what an actor raised.
 
         Args:
-            name: of the first actor, which the task that awaits this plays.
+            name: of the first actor, which the awaiting task runs.
             main: makes its coroutine.
             task_pool: runs the other actors; without it, a pool is opened for this schedule alone.
 
         Raises:
-            trio.Cancelled: a cancel scope around the caller was cancelled before the schedule came to its end.
+            trio.Cancelled: a cancel scope around the caller was cancelled before the schedule ended.
         """
         if task_pool is None:
             async with open_task_pool() as task_pool:
@@ -99,14 +101,14 @@ class Conductor(Turns):
         await trio.lowlevel.checkpoint_if_cancelled()  # a schedule of one actor has no other checkpoint
         self._task_pool = task_pool
         try:
-            await self._play(self.spawn(name, main()))
+            await self._run_actor(self.spawn(name, main()))
             if not self.over:
                 self._waiting = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(partial(self._cut_off, None))
         finally:
             self._task_pool = None
             for actor in self.actors:
-                with suppress(Exception, ScheduleOver):  # the verdict is in; cleaning up cannot change it
+                with suppress(Exception, ScheduleOver):  # the verdict is fixed; cleaning up cannot change it
                     actor.coroutine.close()
         if self.failure is not None:
             raise self.failure
@@ -116,9 +118,9 @@ class Conductor(Turns):
         return None
 
     @trio.lowlevel.disable_ki_protection
-    async def _play(self, actor: Actor) -> None:
-        """Be an actor, until it or the schedule ends."""
-        if self.over:  # it ended after somebody was asked to play
+    async def _run_actor(self, actor: Actor) -> None:
+        """Run an actor until it or the schedule ends."""
+        if self.over:  # the schedule ended before the task started
             return
         actor.task = trio.lowlevel.current_task()
         try:
@@ -136,7 +138,7 @@ class Conductor(Turns):
     def _leave(self, actor: Actor) -> None:
         if self.audience is not None:
             self.audience.ended(actor)
-        actor.op = DONE  # whatever it was last asked about
+        actor.op = DONE  # no operation is pending any more
         self._settle(self._armed - self._left)
         self._remove(actor)
         self._foreground -= not actor.daemon
@@ -173,7 +175,7 @@ class Conductor(Turns):
 
     @coroutine
     def _supervised(self, coro: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-        """Drive an actor's coroutine; whatever it yields to trio must have come from the conductor."""
+        """Drive an actor's coroutine; only the conductor may yield to trio."""
         try:
             message = coro.send(None)
             while True:
@@ -193,27 +195,28 @@ class Conductor(Turns):
 
     @override
     def _pass(self, chosen: Actor) -> Awaitable[None]:
-        """Give the turn away; to be awaited at once, until it comes back."""
+        """Give the turn away. The caller awaits the result at once; it returns when the turn comes back."""
         me = self.turn
         if self.audience is not None:
             self.audience.passed(me, chosen)
-        self._ungiven = True  # Ctrl-C may strike before it is
+        self._ungiven = True  # Ctrl-C may arrive before it is woken
         self._take_turn(chosen)
         self._give()
         self._handing = True
         return trio.lowlevel.wait_task_rescheduled(partial(self._cut_off, me))  # noqa: ASYNC105  # saves the callers a frame
 
     def _give(self) -> None:
-        """Wake the actor that has been given the turn, or have somebody play it if it has not started."""
+        """Wake the actor that has been given the turn, or start it in the task pool."""
         actor = self.turn
         self._ungiven = False
         if actor.task is not None:
             trio.lowlevel.reschedule(actor.task)
         elif self._task_pool is not None:
-            self._task_pool.play(partial(self._play, actor))
+            self._task_pool.submit(partial(self._run_actor, actor))
 
     def _cut_off(self, actor: Actor | None, _: object = None) -> trio.lowlevel.Abort:
-        """Somebody outside cancels the schedule, and with it the task of a parked actor, or the one that waits."""
+        """Abort function of parked tasks: somebody outside cancels the schedule, and with it a parked actor or the
+        waiting task."""
         if actor is None:
             self._waiting = None
         else:
@@ -224,7 +227,7 @@ class Conductor(Turns):
 
 
 def _running_task() -> trio.lowlevel.Task | None:
-    """The task that runs now. None between two tasks, where trio cancels a scope whose deadline has passed."""
+    """Return the running task, or None between two tasks, where trio cancels a scope whose deadline has passed."""
     try:
         return trio.lowlevel.current_task()
     except RuntimeError:

@@ -1,8 +1,8 @@
-"""Labels: what an operation is on, as a text that is the same in every schedule and that a person can type.
+"""Labels: a name for the object of an operation that is the same in every schedule and that a user can type.
 
-A label is a kind, or a kind and which one of the kind, with slashes between: `ksm_thread_mutex`, `page_lock/17`,
-`stable_tree/1`, `pte/vm0/0x1000`. An object may say itself what it is called (a method `label(field)`); else its `name`
-tells: "mmap_sem of vm0" is `mmap_sem/vm0`, "anon_vma 3" is `anon_vma/3`.
+A label is a kind, optionally followed by which one of the kind, with slashes between: `ksm_thread_mutex`,
+`page_lock/17`, `stable_tree/1`, `pte/vm0/0x1000`. An object may define a method `label(field)`. Otherwise the label is
+made from its `name`: "mmap_sem of vm0" becomes `mmap_sem/vm0`, "anon_vma 3" becomes `anon_vma/3`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ VERBS: Final = ("reads", "writes", "takes", "releases", "waits at", "starts with
 """By kind of operation."""
 
 _NUMBERED: Final = re.compile(r"(.+?) (?:of (.+)|(\d+))")
-"""A name that says which one of its kind it is: "mmap_sem of vm0", "anon_vma 3"."""
+"""A name that says which one of its kind the object is: "mmap_sem of vm0", "anon_vma 3"."""
 
 
 class Labelled(Protocol):
-    """An object that says what its fields are called."""
+    """An object that names its fields."""
 
     def label(self, field: object) -> str:
-        """The label of an operation on a field ("" is the object itself)."""
+        """Return the label of an operation on a field ("" is the object itself)."""
 
 
 def label_of(op: Operation) -> str:
-    """The label of what an operation is on; empty if it is on nothing that could be shared."""
+    """Return the label of the object of an operation, or "" if the object cannot be shared."""
     _, obj, field = op
     if hasattr(obj, "label"):  # `isinstance` of a protocol takes several times as long
         return cast("Labelled", obj).label(field)
@@ -41,16 +41,16 @@ def label_of(op: Operation) -> str:
     return "/".join(str(part).replace(" ", "_") for part in (*fields, kind, which) if part != "")
 
 
-def told(op: Operation) -> str:
-    """An operation as a sentence about its actor goes on: `reads kpfn/7`."""
+def describe_operation(op: Operation) -> str:
+    """Return an operation as a predicate: `reads kpfn/7`."""
     return f"{VERBS[op[0]]} {label_of(op) or 'nothing shared'}"
 
 
 def matches(label: str, name: str) -> bool:
-    """Whether a label is what a name means: it is the name, or starts with the name and a slash."""
+    """Whether `name` selects a label: it is the label, or a prefix of it that ends at a slash."""
     return label == name or label.startswith(name + "/")
 
 
 def kinds(labels: Iterable[str]) -> list[str]:
-    """The kinds among some labels, sorted."""
+    """Return the distinct kinds of the labels, sorted."""
     return sorted({label.partition("/")[0] for label in labels})

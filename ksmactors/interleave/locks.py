@@ -1,8 +1,8 @@
 """The kernel's locks, with the kernel's semantics.
 
-Each operation passes one point, then acts. A contended sleeping lock blocks its actor; the waits-for graph of a
-deadlock is read off `waiting_on` and `owner`. There is no `async with`: kernel code unlocks in orders that no
-scope can express, and a schedule that ends in a finding leaves its locks as they were, to be looked at.
+Each operation passes one scheduling point, then acts. A contended sleeping lock blocks its actor; the waits-for graph
+of a deadlock is read from `waiting_on` and `owner`. There is no `async with`: kernel code unlocks in orders that no
+scope can express, and after a finding the locks must keep their state for the report.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from ksmactors.interleave.conductor import Conductor
 
 
 def contended(conductor: Conductor, lock: object, owner: Actor | None) -> None:
-    """Tell who listens that the actor that has the turn finds `lock` taken."""
+    """Notify listeners that the running actor found `lock` taken."""
     if conductor.contention is not None:
         conductor.contention(lock, conductor.turn, owner)
 
 
 def would_wait(actor: Actor) -> bool:
-    """Whether a ready actor is about to take a mutex or spinlock that another one holds.
+    """Whether a ready actor is about to take a mutex or spinlock that another actor holds.
 
-    Given the turn it would only begin to wait. Of locks that can be tried, or that queue fairly, nothing is said: to
-    come when they are taken makes a difference there.
+    Given the turn, it would only block. Returns False for locks with a trylock and for fair queues: there, the order of
+    arrival matters even while the lock is held.
     """
     kind, lock, _ = actor.op
     return kind == ACQUIRE and isinstance(lock, _Lock) and lock.owner is not None and lock.owner is not actor
 
 
 class _Lock:
-    """What mutex and spinlock share: an owner and a queue. A woken waiter tries again, and may find the lock
-    taken by somebody who came later, as in the kernel."""
+    """Owner and queue, common to mutex and spinlock. A woken waiter tries again and may find the lock taken by a later
+    arrival, as in the kernel."""
 
     __slots__ = ("conductor", "name", "owner", "waiters")
 
@@ -64,7 +64,7 @@ class Mutex(_Lock):
         self.before_unlock: list[Callable[[], None]] = []
 
     async def lock(self) -> None:
-        """mutex_lock. May block; others may move before it is taken."""
+        """mutex_lock. May block; other actors may run before it is taken."""
         conductor = self.conductor
         conductor.might_sleep(self)
         await conductor.point(ACQUIRE, self)
@@ -88,7 +88,7 @@ class Mutex(_Lock):
 
 
 class SpinLock(_Lock):
-    """spinlock_t: its holder must not sleep. Who finds it taken spins, that is, waits for its release."""
+    """spinlock_t: its holder must not sleep. An actor that finds it taken waits for its release."""
 
     __slots__ = ("last_owner",)
 
@@ -97,7 +97,7 @@ class SpinLock(_Lock):
         self.last_owner: Actor | None = None
 
     async def lock(self) -> None:
-        """spin_lock. Others may move before it is taken, and while it is held."""
+        """spin_lock. Other actors may run before it is taken, and while it is held."""
         conductor = self.conductor
         await conductor.point(ACQUIRE, self)
         me = conductor.turn
@@ -120,17 +120,17 @@ class SpinLock(_Lock):
 
 
 class RwSem:
-    """struct rw_semaphore, writer-fair: who comes after a queued writer waits behind it, readers too."""
+    """struct rw_semaphore, writer-fair: readers and writers queue behind a waiting writer."""
 
     __slots__ = ("conductor", "guard", "name", "owner", "queue", "readers")
 
     vital: ClassVar[str] = "life"
-    """The field on which it hangs whether any operation is allowed: whether what it is part of has been freed."""
+    """Name of the pseudo-field that stands for the lifetime of the object that contains the lock."""
 
     def __init__(self, conductor: Conductor, name: str, *, guard: Callable[[], None] | None = None) -> None:
         self.conductor, self.name = conductor, name
         self.guard = guard
-        """Called at each use, when the lock is about to be touched: what it is part of may have been freed."""
+        """Called before each use, to report use after free of the object that contains the lock."""
         self.owner: Actor | None = None
         self.readers: list[Actor] = []
         self.queue: deque[tuple[Actor, bool]] = deque()
@@ -174,7 +174,7 @@ class RwSem:
         self._taken(me)
 
     async def up_read(self) -> None:
-        """Give a shared hold back."""
+        """Release a shared hold."""
         conductor = self.conductor
         await conductor.point(RELEASE, self)
         if self.guard is not None:
@@ -186,7 +186,7 @@ class RwSem:
         self._left(me, shared=True)
 
     async def up_write(self) -> None:
-        """Give the exclusive hold back."""
+        """Release the exclusive hold."""
         conductor = self.conductor
         await conductor.point(RELEASE, self)
         if self.guard is not None:
@@ -228,7 +228,7 @@ class RwSem:
 
 
 class WaitQueue:
-    """wait_queue_head_t. The caller tests its condition; no point lies between the test and the wait."""
+    """wait_queue_head_t. The caller tests its condition; there is no scheduling point between the test and the wait."""
 
     __slots__ = ("conductor", "idle", "name", "waiters")
 
@@ -237,7 +237,8 @@ class WaitQueue:
         self.waiters: deque[Actor] = deque()
 
     def label(self, field: object) -> str:
-        """It is not shared as memory is: the order in which two go to wait does not matter."""
+        """Return "": a wait queue is not shared memory, and the order in which two actors begin to wait does not
+        matter."""
         return ""
 
     async def wait(self) -> None:
@@ -246,6 +247,6 @@ class WaitQueue:
         await self.conductor.block(self)
 
     def wake_all(self) -> None:
-        """Make everybody ready who waits here."""
+        """Make all waiters ready."""
         while self.waiters:
             self.conductor.wake(self.waiters.popleft())

@@ -1,4 +1,4 @@
-"""Mailboxes: how actors ask something of each other."""
+"""Mailboxes: requests from one actor to another."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Mailbox(Generic[T]):
         self.arrived = WaitQueue(conductor, f"mail for {name}", idle=True)
 
     def label(self, field: object) -> str:
-        """How strategies call it: `mailbox/NAME`."""
+        """Return the label that strategies use: `mailbox/NAME`."""
         return f"mailbox/{self.name}"
 
     async def send(self, message: T) -> None:
-        """Put a message in; never blocks. Others may move before it is in."""
+        """Append a message; never blocks. Other actors may run before it is appended."""
         await self.conductor.point(WRITE, self)
         self.messages.append(message)
         self.arrived.wake_all()
@@ -52,7 +52,7 @@ class PendingCall:
         self.done = WaitQueue(conductor, f"an answer from {name}")
 
     def reply(self, answer: Any) -> None:
-        """Give the answer and wake the sender."""
+        """Set the answer and wake the sender."""
         self.answer, self.answered = answer, True
         self.done.conductor.touch(RELEASE, self, "answer")
         self.done.wake_all()

@@ -1,7 +1,6 @@
-"""What a point returns at which the turn stays.
+"""The awaitable of a scheduling point at which the turn does not change.
 
-There are hundreds of such points for each page that ksmd looks at, so awaiting one must cost next to nothing: one
-object that is never allocated anew and never suspends.
+ksmd passes hundreds of such points for each page, so awaiting one must be cheap: one shared object that never suspends.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ class _NoSwitch:
     _exhausted: Final[Iterator[None]] = iter(())
 
     def __await__(self) -> Generator[None, None, None]:
-        return self._exhausted  # type: ignore[return-value]  # an exhausted iterator is all that await needs
+        return self._exhausted  # type: ignore[return-value]  # await needs nothing more
 
 
 NO_SWITCH: Final[Awaitable[None]] = _NoSwitch()

@@ -1,4 +1,4 @@
-"""Flags: what is read and changed at one stroke, without a lock, as part of another operation."""
+"""Observed fields: read and written atomically, without a lock, as part of another operation."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ T = TypeVar("T")
 
 
 class HasConductor(Protocol):
-    """An object with flags."""
+    """An object with observed fields."""
 
     @property
     def conductor(self) -> Turns:
-        """Where it lives."""
+        """Return the conductor of the schedule that the object belongs to."""
 
 
 class ObservedField(Generic[T]):
-    """A flag bit of an object, or a word that is written whole: those who observe are told of every look and change.
+    """A flag bit of an object, or a word that is written whole; observers are notified of each read and write.
 
-    It passes no point, so it belongs to the operation that was declared last, and it orders nobody: who changes it and
-    who looks at it may come in either order. Its value is in the object's slot of the same name with an underscore.
+    An access passes no scheduling point: it belongs to the operation that was declared last. It creates no
+    happens-before edge, so a write and a read may come in either order. The value is in the slot of the same name with
+    an underscore.
     """
 
     __slots__ = ("name", "slot")

@@ -1,18 +1,17 @@
-"""Who wants to know what is done, in the order in which it is done: the observers of a schedule.
+"""Observers: objects that are notified of every operation of a schedule, in execution order.
 
-`conductor.observe(observer)` lets one listen from now on; there may be several, told in the order in which they came.
-Nothing of this costs anything while nobody observes, and an observer changes no schedule: it passes no point and draws
-nothing. It may raise a finding, which ends the schedule like any other.
+`conductor.observe(observer)` registers one; several are called in the order of registration. Without observers this
+costs nothing. An observer does not change the schedule: it passes no scheduling point and draws nothing. It may raise a
+finding, which ends the schedule.
 
-What an actor declares at a point is done between the moment at which the turn comes back to it and its next call of
-the conductor. So an operation is told late, when its actor passes the next point, waits, sleeps, spins, wakes or starts
-somebody, takes or releases a lock, or ends; until then nobody else has moved. The order in which `did` is called is
-therefore exactly the order in which the operations were done, and whatever else an observer is told comes after the
-operation that led to it, and before the next.
+An actor executes the operation it declared at a point between getting the turn back and its next call of the conductor.
+So observers are notified late: when the actor passes the next point, waits, sleeps, spins, wakes or starts an actor,
+takes or releases a lock, or ends. No other actor runs in between. Calls of `did` are therefore in exact execution
+order, and every other notification comes after the operation that led to it and before the next.
 
-While somebody observes, an actor has beside `op` the name of the function that declared it (`doing`: `put`), the
-function that it was called from (`place`, helpers with an underscore passed over) and the conductor's `step` at its
-point. All three still belong to the operation that `did` tells. `locks` are all the locks it holds, innermost last.
+While there are observers, an actor has, beside `op`, the name of the function that declared the operation (`doing`:
+`put`), that function's caller (`place`; helpers with a leading underscore are skipped) and the conductor's `step` at
+the point. All three still belong to the operation passed to `did`. `locks` are all locks it holds, innermost last.
 """
 
 from __future__ import annotations
@@ -26,46 +25,45 @@ from ksmactors.interleave.actor import Actor, Operation
 
 
 class Observer:
-    """Listens to a schedule. A subclass overrides what it wants to hear: the rest is not called at all."""
+    """Base of observers of a schedule. Only the methods that a subclass overrides are called."""
 
     def did(self, actor: Actor, op: Operation) -> None:
-        """`actor` has done what it declared at a point: by `actor.doing`, for `actor.place`, at step `actor.step`.
+        """`actor` has executed what it declared at a point: in `actor.doing`, for `actor.place`, at step `actor.step`.
 
-        An acquisition (kind ACQUIRE) is an attempt: whether it led to anything, `acquired` says. One that found the
-        lock taken is told when the actor begins to wait, and once more when it goes on after that; so is a wait for
-        anything else (op[1] is what it waited for: a lock, a wait queue, a nap). A relax is told as YIELD when it is
-        over.
+        An acquisition (kind ACQUIRE) is an attempt; `acquired` reports success. If the lock was taken, the attempt is
+        reported when the actor begins to wait and again when it continues. The same holds for a wait for anything else
+        (op[1] is what it waited for: a lock, a wait queue, a timer). A relax is reported as YIELD when it is over.
         """
 
     def accessed(self, actor: Actor, op: Operation) -> None:
-        """As `did`, and before it, for those operations that read or write (kinds READ and WRITE)."""
+        """As `did`, and called before it, for READ and WRITE operations only."""
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        """`actor` touches a field without a point of its own, as a part of what it did last.
+        """`actor` accesses a field without a scheduling point of its own, as part of its last operation.
 
-        Kinds READ and WRITE are accesses; RELEASE and ACQUIRE say that it leaves something there for others, or takes
-        up what others have left, under a lock that is not emulated. RELEASE is also for who changes what is atomic,
-        and YIELD for who looks at that: it orders nobody, but matters who comes first.
+        READ and WRITE are plain accesses. RELEASE and ACQUIRE are the two sides of a happens-before edge under a lock
+        that is not emulated. An atomic change is a RELEASE too, and a look at it a YIELD: it creates no happens-before
+        edge, but the order matters.
         """
 
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        """`actor` reads or writes (READ, WRITE) a field that says so itself, as a part of what it did last.
+        """`actor` reads or writes (READ, WRITE) an instrumented field, as part of its last operation.
 
         Told only of structures that have been made to (`ksm.instrumented`), beside and apart from `touched`: for race
         detectors. A search need not hear it, as long as these find that such fields are ordered by locks.
         """
 
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
-        """`actor` has got a lock (which is not in `locks` yet); `shared` with other readers, `tried`: it would not have
-        waited for it."""
+        """`actor` has taken a lock (not in `locks` yet): `shared` with other readers; `tried` if it would not have
+        waited."""
 
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
-        """`actor` has given a lock back that it had `shared` or alone. Who waits for it has not been woken yet."""
+        """`actor` has released a lock it held `shared` or exclusively. Its waiters have not been woken yet."""
 
     def woke(self, actor: Actor, woken: Actor) -> None:
-        """`actor` has made another one ready that was blocked: by an event, a message, or by handing a lock over.
+        """`actor` has made a blocked actor ready: by an event, a message, or by handing a lock over.
 
-        Who wakes because its time has come is woken by nobody.
+        Not called for a timer that expires.
         """
 
     def blocked(self, actor: Actor, on: object) -> None:
@@ -75,27 +73,30 @@ class Observer:
         """`actor` gives the turn to another one. It has blocked or ended, or is about to do what it declared last."""
 
     def spawned(self, actor: Actor | None, child: Actor) -> None:
-        """`actor` has started another one; None: the first actor of the schedule comes to life."""
+        """`actor` has started another one; None for the first actor of the schedule."""
 
     def ended(self, actor: Actor) -> None:
-        """`actor` has come to its end."""
+        """`actor` has ended."""
 
     def arrived(self, actor: Actor) -> None:
-        """`actor` comes back to the conductor: all that it has done since it was last heard of is done, and what it
-        does next is told next. The turn has not passed to anybody else in between."""
+        """`actor` calls the conductor again: all it did since the last notification is complete, and no other actor has
+        run."""
 
 
 class Users:
-    """Whose use of a field counts: that of functions of some modules, done by themselves or through methods that are in
-    others; but not that of `asides`, functions and methods which look on behalf of those who only watch."""
+    """Decides which accesses to a field count.
+
+    Accesses by functions of `modules` count, directly or through `methods` that are in other modules. Accesses by
+    `asides`, functions and methods that only inspect, do not.
+    """
 
     def __init__(self, modules: Container[str], methods: Container[str], asides: Container[str]) -> None:
         self._modules, self._methods, self._asides = modules, methods, asides
         self._known: dict[tuple[str, str], str | None] = {}
-        """By file and name of what is running, what `_stands_for` says of it: it is asked at every access."""
+        """Cached results of `_stands_for`, by file and function name: it is needed at every access."""
 
     def place(self, frame: FrameType) -> str | None:
-        """The function for which a field is used there, or None if it does not count."""
+        """Return the function to which an access is attributed, or None if it does not count."""
         known = self._known
         while True:
             code = frame.f_code
@@ -115,4 +116,4 @@ class Users:
 
 
 _CALLER: Final = ""
-"""Of a method: it depends on who calls it."""
+"""Of a method: the access is attributed to its caller."""

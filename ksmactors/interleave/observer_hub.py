@@ -1,6 +1,6 @@
-"""All observers of one schedule in one object, and the point that calls it.
+"""All observers of one schedule as one object, and the scheduling point that notifies it.
 
-What an observer hears, and when, is in `observer`.
+`observer` says which notifications there are, and when.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ class _Point(Protocol):
 
 
 class ObserverHub(Observer):
-    """All observers of one schedule, as the conductor and the locks see them: one to talk to."""
+    """Forwards each notification of the conductor and the locks to all observers."""
 
     def __init__(self, turns: TurnState) -> None:
         self._turns = turns
         self._observers: list[Observer] = []
-        self._told: set[tuple[object, object, int]] = set()
-        self._told_by: Actor | None = None
-        self._told_at = -1
-        """Which fields an actor has used at one step."""
+        self._reported: set[tuple[object, object, int]] = set()
+        self._reported_actor: Actor | None = None
+        self._reported_step = -1
+        """The field accesses reported for one actor at one step."""
 
     def join(self, observer: Observer) -> None:
-        """One more listens, from the next operation on."""
+        """Add an observer, from the next operation on."""
         self._observers.append(observer)
         for name in _CALLS:
-            told = [getattr(one, name) for one in self._observers if _listens(one, name)]
-            vars(self)[f"_{name}"] = _each(told)
+            methods = [getattr(one, name) for one in self._observers if _listens(one, name)]
+            vars(self)[f"_{name}"] = _each(methods)
 
     _did: Callable[[Actor, Operation], None]
     _accessed: Callable[[Actor, Operation], None]
@@ -70,17 +70,17 @@ class ObserverHub(Observer):
     _arrived: Callable[[Actor], None]
 
     def settle(self, actor: Actor) -> None:
-        """Tell what the actor that has the turn has done, before something else is told."""
+        """Report what the running actor has done, before anything else is reported."""
         op = actor.op
         if op is not DONE and op is not NOTHING:
             actor.op = DONE
             if op[0] < ACQUIRE:
-                self._tell(self._accessed, actor, op)
-            self._tell(self._did, actor, op)
+                self._notify(self._accessed, actor, op)
+            self._notify(self._did, actor, op)
         self._arrived(actor)
 
-    def _tell(self, call: Callable[..., None], *what: object) -> None:
-        """A finding of an observer ends the schedule now: nothing that the actor catches can hide it."""
+    def _notify(self, call: Callable[..., None], *what: object) -> None:
+        """Call the observers. A finding ends the schedule now, so that nothing the actor catches can hide it."""
         try:
             call(*what)
         except Finding as finding:
@@ -97,19 +97,18 @@ class ObserverHub(Observer):
             raise self._turns._failed(finding) from None
 
     def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
-        """A field has been read or written: told if it was by one of these users; once, however often an operation
-        does it."""
-        turns, told, access = self._turns, self._told, (obj, field, kind)
+        """Report a field access by one of these users, once for each operation."""
+        turns, reported, access = self._turns, self._reported, (obj, field, kind)
         actor, now = turns.turn, turns.step
-        if now != self._told_at or actor is not self._told_by:
-            self._told_by, self._told_at = actor, now
-            told.clear()
-        elif access in told:
+        if now != self._reported_step or actor is not self._reported_actor:
+            self._reported_actor, self._reported_step = actor, now
+            reported.clear()
+        elif access in reported:
             return
         place = users.place(_getframe(2))
         if place is None:
             return
-        told.add(access)
+        reported.add(access)
         self.settle(actor)
         actor.doing = actor.place = place
         actor.step = now
@@ -121,7 +120,7 @@ class ObserverHub(Observer):
     @override
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
         self.settle(actor)
-        self._tell(self._acquired, actor, lock, shared, tried)
+        self._notify(self._acquired, actor, lock, shared, tried)
         actor.locks += (lock,)
 
     @override
@@ -129,37 +128,37 @@ class ObserverHub(Observer):
         self.settle(actor)
         held = actor.locks
         actor.locks = held[:-1] if held[-1:] == (lock,) else tuple(one for one in held if one is not lock)
-        self._tell(self._released, actor, lock, shared)
+        self._notify(self._released, actor, lock, shared)
 
     @override
     def woke(self, actor: Actor, woken: Actor) -> None:
         self.settle(actor)
-        self._tell(self._woke, actor, woken)
+        self._notify(self._woke, actor, woken)
 
     @override
     def blocked(self, actor: Actor, on: object) -> None:
         self.settle(actor)
-        self._tell(self._blocked, actor, on)
+        self._notify(self._blocked, actor, on)
 
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
-        self._tell(self._passed, actor, to)
+        self._notify(self._passed, actor, to)
 
     @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         if actor is not None:
             self.settle(actor)
-        self._tell(self._spawned, actor, child)
+        self._notify(self._spawned, actor, child)
 
     @override
     def ended(self, actor: Actor) -> None:
         self.settle(actor)
-        self._tell(self._ended, actor)
+        self._notify(self._ended, actor)
 
     def point(self) -> _Point:
-        """What stands for `Turns.point` while somebody observes: the same, and it tells."""
+        """Return what replaces `Turns.point` while there are observers: the same, with notifications."""
         turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
-        every, arrives = did is not _nobody, arrived is not _nobody
+        every, arrives = did is not _ignore, arrived is not _ignore
         getframe = cast("Callable[[int], FrameType]", _getframe)
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
@@ -193,25 +192,25 @@ _CALLS: Final = (
 )  # fmt: skip
 
 
-def _nobody(*what: object) -> None:
-    """Nobody wants to hear it."""
+def _ignore(*what: object) -> None:
+    """Stands for a notification that no observer takes."""
 
 
 def _listens(observer: Observer, name: str) -> bool:
     return getattr(type(observer), name) is not getattr(Observer, name)
 
 
-def _each(told: list[Callable[..., None]]) -> Callable[..., None]:
-    """One function for several; a single one is itself, so that it costs no detour."""
-    if len(told) < 2:
-        return told[0] if told else _nobody
-    if len(told) > 2:
-        rest = _each(told[1:])
-        return _each([told[0], rest])
-    first, second = told
+def _each(methods: list[Callable[..., None]]) -> Callable[..., None]:
+    """Return one function that calls several; a single one is returned as it is, which saves a call."""
+    if len(methods) < 2:
+        return methods[0] if methods else _ignore
+    if len(methods) > 2:
+        rest = _each(methods[1:])
+        return _each([methods[0], rest])
+    first, second = methods
 
-    def tell(*what: object) -> None:
+    def call_both(*what: object) -> None:
         first(*what)
         second(*what)
 
-    return tell
+    return call_both

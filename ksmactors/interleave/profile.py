@@ -1,7 +1,8 @@
-"""Profiles: who does how much in one schedule, and on what. Some strategies weigh their choices by it.
+"""Profiles: how many operations each actor does in one schedule, and on which objects. Some strategies weigh choices by
+it.
 
-A profile is made of one calibration schedule that draws nothing, so it belongs to what is run and not to a seed: a
-seed still stands for a schedule. Actors go by their names and objects by their labels, which other schedules share.
+A profile comes from one calibration schedule that draws nothing. It therefore belongs to the workload, not to a seed,
+and a seed still determines a schedule. Actors are keyed by name and objects by label, which other schedules share.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from ksmactors.interleave.observer import Observer
 
 @dataclass(slots=True)
 class Profile(Observer):
-    """Counts a schedule that it observes. All keys are in the order of their first appearance.
+    """Counts operations in a schedule that it observes. All keys are in the order of their first appearance.
 
-    `events` has the operations of each actor, alone or not; `parents` who spawned it; `homes` its CPU and node.
-    `accesses` has for each label how many operations of each actor were on it.
+    `events` counts the operations of each actor, with or without a choice; `parents` has the actor that spawned it;
+    `homes` its CPU and node. `accesses` counts, for each label, the operations of each actor on it.
     """
 
     events: dict[str, int] = field(default_factory=dict)
@@ -47,11 +48,12 @@ class Profile(Observer):
 
     @property
     def total(self) -> int:
-        """Operations of everybody: at least as many as there were choices."""
+        """Return the operations of all actors: at least as many as there were choices."""
         return sum(self.events.values())
 
     def shared(self, across: str = "actors") -> dict[str, dict[str, int]]:
-        """`accesses` of what two actors or more have used, on different `cpus` or `nodes` if `across` says so."""
+        """Return the `accesses` of objects used by two actors or more; of different `cpus` or `nodes` if `across` says
+        so."""
         return {
             label: counts
             for label, counts in self.accesses.items()
@@ -68,18 +70,18 @@ class Profile(Observer):
 class EventBudget:
     """How much each actor still has to do, what it will leave to its children included, as far as a profile tells.
 
-    An actor that the profile does not know has as much to do as the least busy one that it knows.
+    An actor that is not in the profile gets the smallest count in it.
 
     Args:
-        counts: what each actor did in the calibration, by name.
-        parents: who spawned whom.
+        counts: operations of each actor in the calibration, by name.
+        parents: the actor that spawned each actor.
     """
 
     def __init__(self, counts: dict[str, int], parents: dict[str, str]) -> None:
         self._totals = dict(counts)
         self._parents = parents
         self._unknown = min((count for count in counts.values() if count), default=1)
-        for name in reversed(counts):  # children come after their parents
+        for name in reversed(counts):  # children are after their parents
             parent = parents.get(name)
             if parent is not None:
                 self._totals[parent] = self._totals.get(parent, 0) + self._totals[name]
@@ -87,15 +89,15 @@ class EventBudget:
         self._numbers: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """How many actors have been admitted."""
+        """Return how many actors have been admitted."""
         return len(self._left)
 
     def parent(self, actor: Actor) -> int:
-        """The number of who spawned an actor in the calibration; -1 if that one is not here."""
+        """Return the number of the actor's parent in the calibration, or -1 if that one is not in this schedule."""
         return self._numbers.get(self._parents.get(actor.name, ""), -1)
 
     def admit(self, actor: Actor) -> int:
-        """Give the next actor, by number, what it has to do, taken from its parent. Returns how much that is."""
+        """Take the operations of the next actor, by number, from its parent's. Returns how many."""
         total = self._totals.get(actor.name, self._unknown)
         parent = self.parent(actor)
         if parent >= 0:
@@ -105,9 +107,9 @@ class EventBudget:
         return total
 
     def left(self, number: int) -> int:
-        """What an actor has left, at least 1: it is still there."""
+        """Return the operations an actor has left, at least 1 while it lives."""
         return max(1, self._left[number])
 
     def spend(self, number: int, count: int = 1) -> None:
-        """An actor has done something."""
+        """Count operations that an actor has done."""
         self._left[number] -= count

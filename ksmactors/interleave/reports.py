@@ -1,4 +1,5 @@
-"""What the conductor has to say when nobody can move, or when somebody did what no actor may do."""
+"""Findings and errors of the conductor: deadlock, sleeping under a spinlock, wrong unlock, foreign await, step
+limit."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from ksmactors.places import is_authors, is_library
 
 
 def wait_cycle(me: Actor) -> list[Actor]:
-    """The actors that wait for each other in a circle that `me` has just closed; empty if there is none.
+    """Return the wait cycle that `me` has just closed, or [].
 
-    Looked for whenever somebody blocks, because daemons that go on would hide a deadlock of the others for ever.
+    Checked whenever an actor blocks, because daemons that go on would hide a deadlock of the others.
     """
     seen = {me.number}
     paths = [[me]]
@@ -29,37 +30,37 @@ def wait_cycle(me: Actor) -> list[Actor]:
 
 
 def holders_of(waited: object) -> list[Actor]:
-    """Who must let go before a waiter for this can move: the owner of a lock, or all its readers."""
+    """Return the actors that must release `waited` before a waiter can run: the owner of a lock, or all its readers."""
     owner = getattr(waited, "owner", None)
     return [owner] if isinstance(owner, Actor) else list(getattr(waited, "readers", ()))
 
 
 def idle(actor: Actor) -> bool:
-    """Whether the actor is a daemon that has nothing to do."""
+    """Whether the actor is a daemon that waits for work."""
     return actor.daemon and bool(getattr(actor.waiting_on, "idle", False))
 
 
 def deadlock(stuck: Sequence[Actor], turn: Actor) -> Finding:
-    """The waits-for graph of `stuck`; `turn` is the one that runs, and has found out."""
+    """Report the waits-for graph of `stuck`; `turn` is the running actor, which detected it."""
     edges = [f"{a.name} waits for {name_of(a.waiting_on)}{_held_by(a.waiting_on)}" for a in stuck]
     inside = {_innermost(running_functions(a.waiting_on) if a is turn else a.functions()) for a in stuck}
-    return Finding("deadlock", "deadlock", "+".join(sorted(inside)), f"nobody can move: {'; '.join(edges)}")
+    return Finding("deadlock", "deadlock", "+".join(sorted(inside)), f"no actor can run: {'; '.join(edges)}")
 
 
 def sleeping_under_spinlock(me: Actor, on: object) -> Finding:
-    """The actor that has the turn was about to sleep on something while it holds a spinlock."""
+    """Report that the running actor was about to sleep while it holds a spinlock."""
     message = f"{me.name} may have to sleep on {name_of(on)} while it holds a spinlock"
     return Finding("lock_order", "sleeping_under_spinlock", _innermost(running_functions(on)), message)
 
 
 def not_owner(me: Actor, lock: object) -> Finding:
-    """The actor that has the turn releases a lock that it does not hold."""
+    """Report that the running actor releases a lock that it does not hold."""
     message = f"{me.name} releases {name_of(lock)}{_held_by(lock) or ', which is free'}"
     return Finding("lock_order", "released_by_another", _innermost(running_functions(lock)), message)
 
 
 def foreign_await(me: Actor) -> ForeignAwait:
-    """The actor that has the turn awaits something of its own: names what, and where."""
+    """Report that the running actor awaits something that is not the conductor's: what, and where."""
     frames = list(me.frames())
     files = [file for _, file, _ in frames]
     own = max(
@@ -76,7 +77,7 @@ def foreign_await(me: Actor) -> ForeignAwait:
 
 
 def no_end(steps: int, *, spinner: Actor | None = None) -> StepLimit:
-    """The schedule has passed so many points; `spinner`, who has the turn, does nothing but wait in a loop."""
+    """Report that the schedule reached its step limit; `spinner` is the running actor if it only waits in a loop."""
     if spinner is None:
         return StepLimit(f"no end after {steps} steps (livelock, or a larger --max-steps is needed)")
     return StepLimit(f"no end after {steps} steps: {spinner.name} spins in {_innermost(running_functions())}")
@@ -87,7 +88,7 @@ def _innermost(functions: Sequence[str]) -> str:
 
 
 def name_of(waited: object) -> str:
-    """How a lock, mailbox or nap is called."""
+    """Return the name of a lock, mailbox or timer."""
     if isinstance(waited, tuple):
         return "its alarm"
     return str(getattr(waited, "name", waited))

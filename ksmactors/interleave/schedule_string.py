@@ -1,21 +1,21 @@
-"""Schedule strings: everything that was drawn in a schedule, as one line that a person can paste.
+"""Schedule strings: everything drawn in a schedule, as one line that can be copied and pasted.
 
-`ksm2:` is followed by base64url of a CRC-32 (4 bytes, big endian) and a zlib stream. The stream holds varints
-(7 bits a byte, least significant first):
+`ksm2:` is followed by base64url of a CRC-32 (4 bytes, big endian) and a zlib stream. The stream holds varints (7 bits a
+byte, least significant first):
 
     header  length, then as many bytes of JSON with sorted keys
     texts   how many, then each with its length in bytes of UTF-8
     draws   how many, then for each: number of its label among the texts, n, value
     turns   how many runs, then for each: ready mask XOR the mask before, index of the chosen one among the
             ready, points in the run
-    departures  how many, then for each: numbers among the texts of the actor that had the turn, of what it was about to
-            do and of the actor that got the turn; points that the first one had passed in its turns; 0 if it could have
-            gone on, else how many times in a row it had been stuck there
+    departures  how many, then for each: numbers among the texts of the actor that had the turn, of its next operation
+            and of the actor that got the turn; points that the first one had passed in its turns; 0 if it could have
+            continued, else how many times in a row it had been stuck there
 
-A run is a stretch of equal choices: it is what a replay follows, exactly. The departures from the default order say
-the same by names: they are what can still be followed when unrelated code has changed (`strategies.follow`). Whatever
-changes in here, or in what a schedule means to the conductor, makes old strings useless, and needs a new number in the
-prefix.
+A run is a sequence of equal choices; a replay follows the runs exactly. The departures from the default order describe
+the same schedule by names, so they can still be followed after unrelated code has changed
+(`strategies.replay_by_name`). A change of this format, or of how the conductor interprets a schedule, invalidates old
+strings and needs a new number in the prefix.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from typing_extensions import override
 
 from ksmactors.errors import ScheduleFormatError
-from ksmactors.interleave.labels import told
+from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.tape import Tape
 
 T = TypeVar("T")
@@ -42,34 +42,34 @@ VERSION: Final = 2
 PREFIX: Final = f"ksm{VERSION}:"
 
 TURNS_MAX: Final = 1 << 26
-"""Choices in a schedule that are believed: ten times the default step limit. More is damage, and would fill memory."""
+"""Choices accepted in a schedule: ten times the default step limit. More is damage, and would fill memory."""
 
 TURNS_PER_STEP: Final = 4
-"""Choices in a schedule for each step of its `max_steps`, at most: at a step, and where an actor blocks or ends."""
+"""Choices accepted for each step of the `max_steps` of a schedule: at a step, and where an actor blocks or ends."""
 
 RUNS_MAX: Final = 1 << 23
-"""Runs of equal choices that are believed: more than the default step limit has steps."""
+"""Runs of equal choices accepted: more than the default step limit has steps."""
 
 ACTORS_MAX: Final = 4096
-"""Actors of a schedule that are believed."""
+"""Actors accepted in a schedule."""
 
 BYTES_MAX: Final = 1 << 26
-"""Bytes of the unpacked stream that are believed."""
+"""Bytes accepted of the unpacked stream."""
 
 EXPANSION_MAX: Final = 200
-"""Unpacked bytes for each packed one that are believed. Schedules have two or three, a livelock of two actors more."""
+"""Unpacked bytes accepted for each packed one. Schedules have two or three, a livelock of two actors more."""
 
 EXPANSION_FREE: Final = 1 << 16
-"""Unpacked bytes that are believed however few the packed ones are."""
+"""Unpacked bytes accepted regardless of the number of packed ones."""
 
 LOOSE: Final = 1 << 11
-"""Bytes of a stream that are packed by themselves where it would otherwise be packed too tightly to be believed."""
+"""Bytes of a stream that are packed separately if packing all together would exceed `EXPANSION_MAX`."""
 
 MASK_BYTES_MAX: Final = 1 << 28
-"""Memory for ready masks: a run of three bytes can have a mask of hundreds."""
+"""Bytes of memory for ready masks: a run of three bytes can have a mask of hundreds."""
 
 NUMBER_BYTES: Final = 10
-"""A number in the stream is below 2**70; only a ready mask may have one bit for each actor."""
+"""Bytes of a number in the stream, which is below 2**70; only a ready mask may have one bit for each actor."""
 
 MASK_BYTES: Final = ACTORS_MAX // 7 + 1
 
@@ -78,11 +78,11 @@ class Departure(NamedTuple):
     """A choice that departs from the default order, by names.
 
     Attributes:
-        actor: who had the turn.
-        doing: what it was about to do, or waited for, in words: "reads kpfn/7".
-        to: who got the turn.
+        actor: the actor that had the turn.
+        doing: its next operation, or what it waited for, in words: "reads kpfn/7".
+        to: the actor that got the turn.
         at: how many points the first one had passed in all its turns.
-        stuck: 0 if it could have gone on; else how many times in a row it had been stuck at that point.
+        stuck: 0 if it could have continued; else how many times in a row it had been stuck at that point.
     """
 
     actor: str
@@ -93,16 +93,16 @@ class Departure(NamedTuple):
 
 
 Run: TypeAlias = tuple[int, int, int]
-"""A stretch of equal choices: the ready mask, the number of the chosen actor, how many choices."""
+"""The ready mask, the number of the chosen actor, how many equal choices."""
 
 
 class Schedule:
-    """What was chosen and drawn, and what it was recorded with.
+    """The choices and draws of a schedule, and the settings it was recorded with.
 
-    `header` is for whoever starts the run (workload, parameters, kernel, seed, strategy...): values are what JSON
-    has. `turns` and `draws` are as in Tape; `departures` say the same as `turns`, by names. `runs` are the turns as
-    stretches of equal choices, which take less memory; give one of the two. `ceiling` is for whoever replays what
-    somebody else wrote: the most steps that a replay may take, whatever else the schedule says; None is without one.
+    `header` holds the settings that start the run (workload, parameters, kernel, seed, strategy...) as JSON values.
+    `turns` and `draws` are as in Tape; `departures` describe the `turns` by names. `runs` are the turns as sequences of
+    equal choices, which take less memory; give one of the two. `ceiling` limits the steps of a replay of an untrusted
+    schedule, whatever its header says; None is no limit.
     """
 
     __slots__ = ("_runs", "_turns", "ceiling", "departures", "draws", "header")
@@ -137,7 +137,7 @@ class Schedule:
 
     @property
     def runs(self) -> list[Run]:
-        """The turns as stretches of equal choices."""
+        """The turns as sequences of equal choices."""
         return list(runs(self._turns)) if self._turns is not None else self._runs or []
 
     @property
@@ -162,52 +162,52 @@ class Schedule:
 
 
 def recorded(header: dict[str, Any], tape: Tape) -> Schedule:
-    """The schedule that is on a tape."""
+    """Return the schedule recorded on a tape."""
     return Schedule(header, tape.turns, tape.draws, departures(tape))
 
 
 def departures(tape: Tape) -> list[Departure]:
-    """The departures on a tape from the default order, by names."""
-    return [Departure(one.actor.name, told(one.op), one.chosen.name, one.at, one.stuck) for one in tape.departures]
+    """Return the departures from the default order on a tape, by names."""
+    return [
+        Departure(one.actor.name, describe_operation(one.op), one.chosen.name, one.at, one.stuck)
+        for one in tape.departures
+    ]
 
 
 def looks_like_schedule(text: str) -> bool:
-    """Whether a text starts as schedule strings do, of this version or another."""
+    """Whether a text starts like a schedule string, of this version or another."""
     return re.match(r"\s*ksm\d+:", text) is not None
 
 
 def encode(schedule: Schedule) -> str:
-    """The schedule string: printable ASCII without spaces."""
+    """Return the schedule string: printable ASCII without spaces."""
     packed = _packed(bytes(_Writer().schedule(schedule)))
     return PREFIX + urlsafe_b64encode(zlib.crc32(packed).to_bytes(4, "big") + packed).rstrip(b"=").decode()
 
 
 def decode(text: str) -> Schedule:
-    """The schedule that a string stands for; white space in it, as a mail program leaves it, does not matter.
+    """Parse a schedule string. White space in it, such as line breaks of a mail program, is ignored.
 
     Raises:
-        ScheduleFormatError: it is none, is of another version, or was damaged; the message says which.
+        ScheduleFormatError: it is no schedule string, has another version, or is damaged; the message says which.
     """
     return _sensible("".join(text.split()), _Reader.schedule)
 
 
 def header_of(text: str) -> dict[str, Any]:
-    """The header of a schedule string, without the rest of it.
-
-    Raises:
-        ScheduleFormatError: as `decode`, as far as it looks.
-    """
+    """Return the header of a schedule string without parsing the rest. Raises as `decode`, for the part that is
+    parsed."""
     return _sensible("".join(text.split()), _Reader.header)
 
 
 def runs(turns: Iterable[tuple[int, int]]) -> Iterator[Run]:
-    """Stretches of equal choices."""
+    """Yield the sequences of equal choices."""
     for (mask, chosen), stretch in groupby(turns):
         yield mask, chosen, sum(1 for _ in stretch)
 
 
 def numbers(mask: int) -> list[int]:
-    """The actor numbers in a ready mask, in ascending order."""
+    """Return the actor numbers in a ready mask, in ascending order."""
     return [number for number in range(mask.bit_length()) if mask >> number & 1]
 
 
@@ -225,7 +225,7 @@ def _unpacked_max(packed: bytes) -> int:
 
 
 def _sensible(text: str, reading: Callable[[_Reader], T]) -> T:
-    """What `reading` makes of the stream of a schedule string without white space."""
+    """Return what `reading` parses from the stream of a schedule string without white space."""
     prefix = re.match(r"ksm(\d{1,9}):", text)
     if prefix is None:
         raise ScheduleFormatError(f"a schedule string starts with {PREFIX}, this starts with {text[:12]!r}")
@@ -234,12 +234,12 @@ def _sensible(text: str, reading: Callable[[_Reader], T]) -> T:
     stream = _unpacked(text[len(PREFIX) :])
     try:
         return reading(_Reader(stream))
-    except (IndexError, ValueError, RecursionError) as error:  # the checksum was right: somebody wrote it like that
+    except (IndexError, ValueError, RecursionError) as error:  # the checksum is right, so this is no transmission error
         raise ScheduleFormatError(f"the schedule string makes no sense: {error}") from None
 
 
 def _unpacked(text: str) -> bytes:
-    """The zlib stream behind the prefix, checked and unpacked."""
+    """Return the stream after the prefix, checked and decompressed."""
     wrong = re.search(r"[^A-Za-z0-9_-]", text)
     if wrong:
         place = len(PREFIX) + wrong.start() + 1
@@ -303,7 +303,7 @@ class _Writer(bytearray):
 
 
 class _Reader:
-    """Reads a stream that anybody may have written: nothing is built before its size is checked."""
+    """Reads an untrusted stream: checks each size before it allocates memory."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -321,7 +321,7 @@ class _Reader:
     def header(self) -> dict[str, Any]:
         header = json.loads(self.text())
         if not isinstance(header, dict):
-            raise ValueError("its header is no object")  # told as a damaged string by `decode`
+            raise ValueError("its header is no object")  # `decode` reports a damaged string
         return header
 
     def departure(self, texts: list[str]) -> Departure:
@@ -359,7 +359,7 @@ class _Reader:
         return stretches
 
     def count(self, size: int) -> int:
-        """How many things of at least `size` bytes follow."""
+        """Return how many items of at least `size` bytes follow."""
         count = self.number()
         if count * size > len(self.data) - self.at:
             raise IndexError("its end is missing")
@@ -386,13 +386,13 @@ class _Reader:
 
 
 def _turns_max(header: Mapping[str, Any]) -> int:
-    """How many choices are believed of a schedule with that header."""
+    """Return how many choices are accepted of a schedule with that header."""
     steps = header.get("max_steps")
     return min(TURNS_MAX, TURNS_PER_STEP * steps + ACTORS_MAX) if isinstance(steps, int) and steps > 0 else TURNS_MAX
 
 
 def _toggle(ready: list[int], number: int) -> None:
-    """Put an actor into the sorted ready set, or take it out."""
+    """Add an actor to the sorted ready set, or remove it."""
     place = bisect_left(ready, number)
     if place < len(ready) and ready[place] == number:
         del ready[place]

@@ -1,7 +1,7 @@
-"""The choice tape: everything that is drawn in a schedule, in order.
+"""The choice tape: everything drawn in a schedule, in order.
 
-A choice of who moves is recorded with the ready set it was made from, as a bit mask of actor numbers; a
-draw with its label and range. A replay that meets another ready set or another draw has diverged, and says so.
+A choice of the next actor is recorded with the ready set it was made from, as a bit mask of actor numbers; a draw with
+its label and range. A replay that meets another ready set or another draw has diverged and raises ReplayDiverged.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ksmactors.interleave.strategies.base import Stage, below
 
 
 class Departed(NamedTuple):
-    """A choice that departed from the default order, in which the actor that has the turn goes on, and when it cannot,
-    the lowest-numbered ready one.
+    """A choice that departed from the default order. In that order the actor with the turn continues; when it cannot,
+    the lowest-numbered ready actor runs.
 
     Attributes:
-        choice: its place among all choices.
-        actor: who had the turn.
+        choice: its index among all choices.
+        actor: the actor that had the turn.
         at: how many points it had passed in all its turns.
-        stuck: 0 if it could have gone on; else (it was blocked, had ended, or span) how many times in a row it had
+        stuck: 0 if it could have continued; else (it was blocked, had ended, or span) how many times in a row it had
             been stuck at that point.
-        op: what it was about to do, or waits for.
-        chosen: who got the turn.
+        op: its next operation, or what it waits for.
+        chosen: the actor that got the turn.
     """
 
     choice: int
@@ -39,10 +39,11 @@ class Departed(NamedTuple):
 
 
 class Tape:
-    """Records a schedule. `turns` has one (ready mask, chosen number) for each choice among two or more, `departures`
-    those of them that depart from the default order. `drew` has the actor of each of the `draws`.
+    """Records a schedule.
 
-    `stage` is the conductor it records for, which sets it.
+    `turns` has one (ready mask, chosen number) for each choice among two or more actors; `departures` those that depart
+    from the default order. `drew` has the actor of each of the `draws`. `stage` is the conductor that is recorded; the
+    conductor sets it.
     """
 
     stage: Stage
@@ -56,7 +57,7 @@ class Tape:
         self._rng: Random | None = None
 
     def turn(self, mask: int, chosen: int) -> None:
-        """Record who was chosen."""
+        """Record a choice of the next actor."""
         self.turns.append((mask, chosen))
 
     def departed(self, departure: Departed) -> None:
@@ -64,13 +65,13 @@ class Tape:
         self.departures.append(departure)
 
     def stayed(self, mask: int, number: int, points: int) -> None:
-        """Record points at which the turn stayed with `number` unasked."""
+        """Record points at which the turn stayed with `number` without asking the strategy."""
         self.turns.extend([(mask, number)] * points)
 
     def draw(self, label: str, n: int) -> int:
         """Draw a number in 0..n-1 and record it under its label."""
-        if self._rng is None:  # many a schedule draws nothing
-            self._rng = Random(self._seed * 2)  # the strategy has the odd stream: what is drawn does not depend on it
+        if self._rng is None:  # many schedules draw nothing
+            self._rng = Random(self._seed * 2)  # the strategy has the odd stream, so draws do not depend on it
         return self._drawn(label, n, below(self._rng, n))
 
     def _drawn(self, label: str, n: int, value: int) -> int:
@@ -80,7 +81,7 @@ class Tape:
 
 
 class ScriptedTape(Tape):
-    """A tape whose draws are given: by label, values in order, and 0 for what is not given."""
+    """A tape with given draws: for each label the values in order, and 0 after the last."""
 
     def __init__(self, draws: Mapping[str, Sequence[int]]) -> None:
         super().__init__(0)
@@ -97,10 +98,10 @@ DrawsOfActors: TypeAlias = Mapping[tuple[str, str], Sequence[int]]
 
 
 class ActorTape(Tape):
-    """A tape whose draws are given for each actor: what one draws does not depend on what others draw before it.
+    """A tape with given draws for each actor, independent of what other actors draw.
 
-    Values that run out start again: an actor that drew only 0 from then on might never sleep. An actor for which
-    nothing is given draws 0.
+    Values that run out start again from the first: an actor that drew only 0 from then on might never sleep. An actor
+    without given values draws 0.
     """
 
     def __init__(self, draws: DrawsOfActors) -> None:
@@ -117,7 +118,7 @@ class ActorTape(Tape):
 
 
 def draws_of_actors(tape: Tape) -> dict[tuple[str, str], list[int]]:
-    """What is drawn on a tape, for an ActorTape."""
+    """Return the draws on a tape in the form that ActorTape takes."""
     values: dict[tuple[str, str], list[int]] = {}
     for actor, (label, _, value) in zip(tape.drew, tape.draws, strict=True):
         values.setdefault((actor.name, label), []).append(value)
@@ -125,5 +126,5 @@ def draws_of_actors(tape: Tape) -> dict[tuple[str, str], list[int]]:
 
 
 def strategy_rng(seed: int) -> Random:
-    """The random stream that a strategy gets for a schedule."""
+    """Return the random stream of a strategy for a schedule."""
     return Random(seed * 2 + 1)

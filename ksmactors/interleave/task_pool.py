@@ -1,7 +1,7 @@
-"""The trio tasks that play actors, one after another, in schedule after schedule.
+"""The trio tasks that run actors, reused from schedule to schedule.
 
-A task and a nursery for each actor and schedule would cost more than a short schedule itself. A player that has come
-to the end of its part waits for the next one, whoever's schedule that is in.
+A task and a nursery for each actor and schedule would cost more than a short schedule itself. A task whose actor has
+ended waits for the next actor, of any schedule.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ Part = Callable[[], Awaitable[None]]
 
 
 class TaskPool:
-    """Tasks of one nursery that play parts. Made by `open_task_pool`."""
+    """Tasks of one nursery that run coroutines. Made by `open_task_pool`."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._idle: list[trio.lowlevel.Task] = []
 
-    def play(self, part: Part) -> None:
-        """Have somebody play a part, as soon as the caller lets trio go on."""
+    def submit(self, part: Part) -> None:
+        """Have a task run a coroutine as soon as the caller lets trio go on."""
         if self._idle:
             trio.lowlevel.reschedule(self._idle.pop(), outcome.Value(part))
         else:
             self._nursery.start_soon(self._live, part)
 
-    @trio.lowlevel.enable_ki_protection  # a part that is played lifts it
+    @trio.lowlevel.enable_ki_protection  # a part lifts it while it runs
     async def _live(self, part: Part) -> None:
         me = trio.lowlevel.current_task()
         while True:
@@ -45,8 +45,8 @@ def _let_go(_: Any) -> trio.lowlevel.Abort:
 
 @asynccontextmanager
 async def open_task_pool() -> AsyncIterator[TaskPool]:
-    """A task pool for a block. What the block raises comes out as it is, not in a group. Ctrl-C in a task of the pool
-    is Ctrl-C of the block."""
+    """Open a task pool for a block. Exceptions of the block come out as they are, not in a group. Ctrl-C in a task of
+    the pool is Ctrl-C of the block."""
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

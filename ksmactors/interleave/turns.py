@@ -1,13 +1,12 @@
-"""Whose turn it is: points, blocking and waking, virtual time, and who moves next.
+"""Turns: scheduling points, blocking and waking, virtual time, and the choice of the next actor.
 
-A point at which the turn stays must be cheap, since there are hundreds for each page that ksmd looks at. It decrements
-one counter, `_left`. The counter reaches zero where somebody has to think: where the strategy wants to be asked, where
-a sleeper is due, where the schedule has run too long. `_arm` computes how far that is, and whatever changes the answer
-(an actor becomes ready, blocks, ends) arms the counter anew. Virtual time goes on by `STEP_NS` a point, and jumps to
-the next sleeper when nobody is ready.
+A point at which the turn stays must be cheap, since there are hundreds for each page that ksmd scans. It only
+decrements the counter `_left`. The counter reaches zero where there is something to decide: the strategy asked to be
+consulted, a sleeper is due, or the step limit is reached. `_arm` computes that distance; whenever an actor becomes
+ready, blocks or ends, the counter is armed again. Virtual time advances by `STEP_NS` for each point, and jumps to the
+next sleeper when no actor is ready.
 
-How the turn is handed from one actor to the next, and how a schedule begins and ends, is for the subclass: see
-`conductor`.
+The subclass in `conductor` hands the turn from actor to actor, and begins and ends a schedule.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Departed, Tape
 
 STEP_NS: Final = 1_000
-"""What a point costs in virtual time: of the order of an uncontended atomic operation with its surroundings."""
+"""Virtual time of one point, ns: of the order of an uncontended atomic operation with its surroundings."""
 
 DEFAULT_MAX_STEPS: Final = 5_000_000
-"""Far above any built-in workload; a schedule that gets here is a livelock or wants another budget."""
+"""Far above any built-in workload; a schedule that reaches it is a livelock or needs a larger limit."""
 
 
 _NUMBER: Final = attrgetter("number")
 
 
 class ScheduleOver(BaseException):
-    """Ends an actor that moves after its schedule is over. Control flow only: nobody catches it."""
+    """Raised in an actor that runs after its schedule is over. Control flow only: never caught by actors."""
 
 
 class Turns(ABC):
     """The actors of one schedule, its virtual clock, its strategy and its tape.
 
     Args:
-        strategy: who moves next; asked only where two or more actors are ready.
+        strategy: chooses the next actor; asked only where two or more actors are ready.
         tape: where choices and draws are recorded, or replayed from.
         max_steps: points after which the schedule is given up (StepLimit).
     """
@@ -60,17 +59,17 @@ class Turns(ABC):
         strategy.stage = tape.stage = self
         self.actors: list[Actor] = []
         self.ready: list[Actor] = []
-        self.turn: Actor = None  # type: ignore[assignment]  # nobody before the first spawn
+        self.turn: Actor = None  # type: ignore[assignment]  # unset before the first spawn
         self.over = False
         self.failure: BaseException | None = None
         self.places: dict[int, str] = {}
-        """After a failure: by number, the function in which each actor was parked that had not ended."""
+        """After a failure: the function in which each unfinished actor was parked, by actor number."""
         self.stuck: list[Actor] = []
-        """After a deadlock: the actors that wait for each other."""
+        """After a deadlock: the actors of the wait cycle."""
         self.contention: Callable[[object, Actor, Actor | None], None] | None = None
-        """Called when an actor finds a lock taken: (lock, who waits, who holds)."""
+        """Called when an actor finds a lock taken: (lock, waiter, holder)."""
         self.opening: deque[Actor] = deque()
-        """Actors that go to their first operation, in this order, before anybody is asked who moves."""
+        """Actors that run to their first operation, in this order, before the strategy is asked."""
         self._mask = 0
         self._since = 0
         self._goal = 1
@@ -80,9 +79,9 @@ class Turns(ABC):
         self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
         self._timers_set = 0
         self.audience: ObserverHub | None = None
-        """Those who observe; None if nobody does."""
+        """The observers, or None without any."""
 
-    # -- what everybody may ask ---------------------------------------------------------------------------
+    # -- queries --------------------------------------------------------------------------------------
 
     @property
     def step(self) -> int:
@@ -91,7 +90,7 @@ class Turns(ABC):
 
     @property
     def own_step(self) -> int:
-        """Points that the actor that has the turn has passed in all its turns so far."""
+        """Points that the running actor has passed in all its turns so far."""
         return self.turn.passed + self._goal - self._left - self._since
 
     @property
@@ -101,24 +100,22 @@ class Turns(ABC):
 
     @property
     def next_alarm(self) -> int | None:
-        """When the next sleeper is due, ns of virtual time; None if nobody sleeps."""
+        """When the next sleeper is due, ns of virtual time, or None without sleepers."""
         return self._sleepers[0][0] if self._sleepers else None
 
     def stamp(self) -> tuple[int, int, int]:
-        """Step, virtual time in ns and number of the actor that has the turn: what an event is recorded with."""
+        """Return the time stamp of an event: step, virtual time in ns, and number of the running actor."""
         step = self._goal - self._left
         return step, self._jumped_ns + step * STEP_NS, self.turn.number
 
     @property
     def alone(self) -> bool:
-        """Whether nobody but the actor that has the turn could move: then a longer and a shorter way are one.
-
-        A thorough strategy wants the longer one, at least once there has been more than one actor.
-        """
+        """Whether no other actor can run: a fast path then gives the same result. False under a thorough strategy,
+        which needs every step, once there has been more than one actor."""
         return len(self.ready) == 1 and not (self.strategy.thorough and len(self.actors) > 1)
 
     def draw(self, label: str, n: int) -> int:
-        """Draw a number in 0..n-1 through the tape; `label` says what for."""
+        """Draw a number in 0..n-1 through the tape; `label` names its purpose."""
         if self.over:
             raise ScheduleOver
         try:
@@ -132,31 +129,31 @@ class Turns(ABC):
         self.max_steps = self.limit = 0
         self._left = min(self._left, 1)
 
-    # -- who listens --------------------------------------------------------------------------------------
+    # -- observers ---------------------------------------------------------------------------------------
 
     def observe(self, observer: Observer) -> None:
-        """Tell `observer` of everything that is done from now on, see `interleave.observer`."""
+        """Notify `observer` of every operation from now on, see `interleave.observer`."""
         if self.audience is None:
             self.audience = ObserverHub(self)
             if self.turn is not None and self.turn.op is not NOTHING:
-                self.turn.op = DONE  # what it has done before is nobody's business
+                self.turn.op = DONE  # observers see nothing from before
         self.audience.join(observer)
         vars(self)["point"] = self.audience.point()  # stands before the method of the class
 
     def touch(self, kind: int, obj: object, field: object = "") -> None:
-        """Tell those who observe of an access that has no point of its own (see `Observer.touched`)."""
+        """Notify observers of an access without a scheduling point (see `Observer.touched`)."""
         if self.audience is not None:
             self.audience.touched(self.turn, kind, obj, field)
 
     def _dismiss_audience(self) -> None:
-        """The schedule is over: what is done from now on is cleaning up."""
+        """Remove the observers: the schedule is over, and the rest is cleaning up."""
         self.audience = None
         vars(self).pop("point", None)
 
     # -- points -------------------------------------------------------------------------------------------
 
     def point(self, kind: int, obj: object, field: object = "") -> Awaitable[None]:
-        """Declare an operation (`kind` of access to `field` of `obj`); others may move before it is done.
+        """Declare an operation (`kind` of access to `field` of `obj`); other actors may run before it is done.
 
         The caller awaits the result and then does the operation without a further await.
         """
@@ -184,7 +181,7 @@ class Turns(ABC):
         return NO_SWITCH
 
     async def relax(self, obj: object = None) -> None:
-        """cpu_relax, in a loop that waits for what another actor is about to do: let somebody else move."""
+        """cpu_relax, in a loop that waits for another actor: let another actor run."""
         if self.over:
             raise ScheduleOver
         me = self.turn
@@ -210,18 +207,18 @@ class Turns(ABC):
     # -- blocking, waking, sleeping -----------------------------------------------------------------------
 
     async def block(self, on: object) -> None:
-        """Wait until somebody calls `wake`: the caller has put the actor where that somebody will find it."""
+        """Wait until another actor calls `wake`. The caller has put the actor where the waker will find it."""
         self.might_sleep(on)
         await self.park(on)
 
     def might_sleep(self, on: object) -> None:
-        """The actor that has the turn comes to where it may have to sleep: it must hold no spinlock, whether or not it
-        has to this time."""
+        """Check that the running actor holds no spinlock where it may have to sleep, whether or not it has to this
+        time."""
         if self.turn.spin_depth:
             raise self._failed(reports.sleeping_under_spinlock(self.turn, on))
 
     async def park(self, on: object) -> None:
-        """`block` for spinlocks: the rule about them does not hold."""
+        """`block` for spinlocks, without the check of `might_sleep`."""
         if self.over:
             raise ScheduleOver
         me = self.turn
@@ -241,7 +238,7 @@ class Turns(ABC):
             await self._pass(chosen)
 
     def wake(self, actor: Actor) -> None:
-        """Make a blocked actor ready. It does not move before the strategy gives it the turn."""
+        """Make a blocked actor ready. It runs when the strategy gives it the turn."""
         if self.over:
             return
         if self.audience is not None:
@@ -254,18 +251,18 @@ class Turns(ABC):
         self._ask_at_next_point()
 
     async def sleep(self, ns: int) -> None:
-        """Sleep for virtual nanoseconds; 0 or less only lets the others move."""
+        """Sleep for virtual nanoseconds; 0 or less only lets other actors run."""
         if ns <= 0:
             await self.relax()
             return
         self._timers_set += 1
-        if self._timers_set > self.limit:  # who sleeps in a loop and is alone takes no steps
+        if self._timers_set > self.limit:  # an actor that sleeps in a loop alone takes no steps
             raise self._failed(self._no_end(self.turn))
         self._sleepers.add(timer := (self.now + ns, self._timers_set, self.turn))
         await self.block(timer)
 
     def freeze(self, actor: Actor, ns: int) -> None:
-        """Let a ready actor, other than the one that has the turn, not move for so long, whatever it holds."""
+        """Keep a ready actor other than the running one from running for `ns`, whatever it holds."""
         self._settle(self._armed - self._left)
         self._timers_set += 1
         self._sleepers.add(timer := (self.now + ns, self._timers_set, actor))
@@ -274,15 +271,15 @@ class Turns(ABC):
         self._ask_at_next_point()
 
     def suspend(self, actor: Actor, on: object) -> None:
-        """Take a ready actor, other than the one that has the turn, out of the schedule until `resume`, whatever it
-        holds. `on` says what it waits for; if that has an `owner`, wait cycles through it are found."""
+        """Take a ready actor other than the running one out of the schedule until `resume`, whatever it holds. `on`
+        says what it waits for; if that has an `owner`, wait cycles through it are found."""
         self._settle(self._armed - self._left)
         self._remove(actor)
         actor.waiting_on = on
         self._ask_at_next_point()
 
     def resume(self, actor: Actor) -> None:
-        """Make a suspended actor ready. Observers are not told: it orders nothing that the emulated machine does."""
+        """Make a suspended actor ready. Observers are not notified: this orders nothing in the emulated machine."""
         self._make_ready(actor)
 
     def wake_sleeper(self, actor: Actor) -> bool:
@@ -298,14 +295,14 @@ class Turns(ABC):
 
     @abstractmethod
     def _pass(self, chosen: Actor) -> Awaitable[None]:
-        """Give the turn away; to be awaited at once, until it comes back."""
+        """Give the turn away. The caller awaits the result at once; it returns when the turn comes back."""
 
     @abstractmethod
     def _end(self, failure: BaseException | None) -> None:
-        """The schedule is over: `failure` says why, unless all has gone well."""
+        """End the schedule; `failure` says why, None after success."""
 
     def _failed(self, failure: KsmActorsError) -> KsmActorsError:
-        """End the schedule now: nothing that the actor catches or does on its way out can hide the failure."""
+        """End the schedule now, so that nothing the actor catches or does later can hide the failure."""
         self._end(failure)
         return failure
 
@@ -328,7 +325,9 @@ class Turns(ABC):
         except KsmActorsError as error:  # a replay that diverges, a search that has seen enough
             raise self._failed(error) from None
         if not self._mask >> chosen.number & 1:
-            raise self._failed(EmulatorBug(f"the strategy {self.strategy.name} chose {chosen.name}, who is not ready"))
+            raise self._failed(
+                EmulatorBug(f"the strategy {self.strategy.name} chose {chosen.name}, which is not ready")
+            )
         if chosen is not (self.ready[0] if current is None else current):
             me = self.turn
             stops = me.stops if current is None else 0
@@ -337,7 +336,7 @@ class Turns(ABC):
         return chosen
 
     def _next(self) -> Actor:
-        """Who goes on when the one that has the turn cannot."""
+        """Return the next actor when the running one cannot continue."""
         self.turn.stop(self.own_step)
         self._wake_due()
         while not self.ready:
@@ -347,7 +346,7 @@ class Turns(ABC):
         return self._choose(None) if len(self.ready) > 1 else self.ready[0]
 
     def _take_turn(self, chosen: Actor) -> None:
-        """The turn goes from whoever has it to another actor."""
+        """Move the turn from the running actor to another one."""
         step = self._goal - self._left
         self.turn.passed += step - self._since
         self._since = step
@@ -368,11 +367,11 @@ class Turns(ABC):
         self._goal, self._left, self._armed = step + points, points, points
 
     def _ask_at_next_point(self) -> None:
-        """After `_settle`: whatever was armed does not hold any more."""
+        """Disarm the counter, after `_settle`: the strategy is asked at the next point."""
         self._goal, self._left, self._armed = self._goal + 1, 1, 1
 
     def _settle(self, stayed: int) -> None:
-        """Put on the tape the points at which the turn stayed since the counter was armed."""
+        """Record on the tape the points at which the turn stayed since the counter was armed."""
         if stayed > 0 and len(self.ready) > 1:
             self.tape.stayed(self._mask, self.turn.number, stayed)
             self.strategy.stayed(stayed)

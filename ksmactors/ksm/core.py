@@ -26,10 +26,10 @@ or has left that list."""
 
 
 class KsmCore(KsmDeclarations):
-    """What the functions of mm/ksm.c share: locks, trees, the list of address spaces, the cursor, counters, knobs.
+    """The common state of mm/ksm.c: locks, trees, the list of address spaces, the cursor, counters, knobs.
 
-    Protected by `ksm_thread_mutex`: everything but `mm_slots_hash`, the list of slots and writes of
-    `ksm_scan.mm_slot` (`ksm_mmlist_lock`), and the two plain knobs (nobody).
+    `ksm_thread_mutex` protects all of it except `mm_slots_hash`, the list of slots and writes of `ksm_scan.mm_slot`
+    (`ksm_mmlist_lock`), and the two plain knobs (no lock).
     """
 
     kernel_name = "v3.9"
@@ -218,17 +218,17 @@ class KsmCore(KsmDeclarations):
         self.__class__ = instrumented_kernel(plain)
 
     def as_instrumented(self, structure: T) -> T:
-        """A new structure, which declares its fields if somebody has asked for that."""
+        """Return a new structure, instrumented if observers need that."""
         return structure if self._declared is None else self._declared.of(structure)
 
     def _tell(self, what: str, node: StableNode) -> None:
-        """Tell those who listen to this kind of news."""
+        """Notify the listeners of this kind of change."""
         for listener in self.node_listeners[what]:
             listener(node)
 
     @property
     def undisturbed(self) -> bool:
-        """Whether nobody else could move now or holds a lock that a walk would wait for."""
+        """Whether no other actor can run or holds a lock that a walk would wait for."""
         conductor = self.conductor
         if not conductor.alone:
             return False
@@ -239,7 +239,7 @@ class KsmCore(KsmDeclarations):
 
     @seam
     def ksmd_should_run(self) -> bool:
-        """Whether there is anything to do: run is 1 and somebody is registered. An unlocked look."""
+        """Whether ksmd has work: run is 1 and an address space is registered. Read without a lock."""
         self.conductor.touch(YIELD, self, "ksm_run")
         self.conductor.touch(YIELD, self.ksm_mm_head, "")
         return bool(self.ksm_run & KSM_RUN_MERGE) and self.ksm_mm_head.next is not self.ksm_mm_head

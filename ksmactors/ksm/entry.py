@@ -46,7 +46,7 @@ class EntryPoints(SharedState):
         """__ksm_enter: put an address space just behind the cursor, or at the very end while run is 2: 0 or -ENOMEM.
 
         `ksm_run` is read without the mutex, but while the list is locked: run=2 is stored before unmerging puts the
-        cursor on the first slot under the same lock, so whoever still sees 1 here is before that cursor's way.
+        cursor on the first slot under the same lock, so a registration that still reads 1 here is visited by unmerging.
         """
         slot = self.alloc_mm_slot(mm)
         if slot is None:
@@ -72,8 +72,8 @@ class EntryPoints(SharedState):
 
     @part
     def needs_wakeup(self, was_empty: bool) -> bool:
-        """Whether a registration wakes ksmd. ksm_mmlist_lock is held; `was_empty` is what an unlocked look at the list
-        has shown before, which is all that v3.9 goes by."""
+        """Whether a registration wakes ksmd. ksm_mmlist_lock is held; `was_empty` is the result of an earlier, unlocked
+        test of the list, which is all that v3.9 uses."""
         return was_empty
 
     @seam
@@ -93,10 +93,10 @@ class EntryPoints(SharedState):
 
     @override
     async def ksm_exit(self, mm: AddressSpace) -> None:
-        """__ksm_exit: the last user has gone, the page tables are still there.
+        """__ksm_exit: the last user has gone, the page tables still exist.
 
-        Frees the slot if it has no items and the cursor is elsewhere; else ksmd will, and this waits until whoever is
-        in the page tables now has left them (a cycle of mmap_sem).
+        Frees the slot if it has no items and the cursor is elsewhere; else ksmd will, and this waits until the actors
+        in the page tables have left them (a cycle of mmap_sem).
         """
         if not mm.registered:
             self.conductor.touch(ACQUIRE, mm, "registered")
@@ -160,13 +160,13 @@ class EntryPoints(SharedState):
 
     @override
     async def ksm_might_need_to_copy(self, page: Frame, vma: Vma, address: int) -> Frame | None:
-        """The page to map where a fault has found a locked page in the swap cache: itself, or a locked copy; None: no
-        memory.
+        """Return the page to map after a fault has found a locked page in the swap cache: itself, or a locked copy.
+        None when out of memory.
 
-        A KSM page may be mapped as it is while it has a node and nobody unmerges; an ordinary page only by those that
+        A KSM page may be mapped as it is while it has a node and run is not 2; an ordinary page only by processes that
         could have mapped it before. A page that could not be read is returned for the caller to report. The anon_vma of
-        an unmapped page may have been freed by now: then it is not the vma's, and nothing else is asked of it (K6).
-        Source: ksm_might_need_to_copy(), v3.9.
+        an unmapped page may have been freed by now: then it is not the vma's, and is not used further (K6). Source:
+        ksm_might_need_to_copy(), v3.9.
         """
         if await self.may_be_mapped_as_it_is(page, vma, address):
             return page
@@ -194,7 +194,7 @@ class EntryPoints(SharedState):
 
     @part
     async def ksm_page_may_be_mapped(self, mapping: KsmMapping) -> bool:
-        """Whether a KSM page of the swap cache may be mapped as one again: if it has a node, and nobody unmerges."""
+        """Whether a KSM page of the swap cache may be mapped as one again: if it has a node, and run is not 2."""
         return mapping.stable_node is not None and not await self.is_unmerging()
 
     @part

@@ -1,4 +1,4 @@
-"""KSM and memory hot-remove: nobody works on the trees while memory goes, and no node is left that names it."""
+"""KSM and memory hot-remove: the trees are unused while memory goes offline, and no node that names it is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ksmactors.seams import part, seam
 
 
 class KsmHotplug(SharedState):
-    """The OFFLINE bit of ksm_run, who waits for it, and the check of the trees that it makes safe."""
+    """The OFFLINE bit of ksm_run, the actors that wait for it, and the check of the trees that it makes safe."""
 
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
@@ -33,7 +33,7 @@ class KsmHotplug(SharedState):
             await self.ksm_thread_mutex.lock()
 
     def _is_offlining(self) -> bool:
-        """An unlocked look at the bit."""
+        """Test the bit without a lock."""
         self.conductor.touch(YIELD, self, "ksm_run")
         return bool(self.ksm_run & KSM_RUN_OFFLINE)
 
@@ -59,7 +59,8 @@ class KsmHotplug(SharedState):
 
     @seam
     async def ksm_check_stable_tree(self, pfns: range) -> None:
-        """Remove all nodes whose page was in a range that is gone. Not by get_ksm_page: there is nothing to look at."""
+        """Remove all nodes whose page was in a range that is gone. Does not use get_ksm_page: there is no struct page
+        to read."""
         await self.check_trees(pfns)
         await self.check_migrate_nodes(pfns)
 
@@ -79,7 +80,7 @@ class KsmHotplug(SharedState):
 
     @part
     async def check_one_of(self, nid: int, pfns: range) -> bool:
-        """Look at the entries of a tree in order, until one had to be removed; False: none had to."""
+        """Check the entries of a tree in order, until one is removed; False if none is."""
         root = self.root_stable_tree[nid]
         node = root.first()
         while node is not None:

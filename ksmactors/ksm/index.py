@@ -1,9 +1,9 @@
-"""An index by content beside a tree, for as long as the tree's contents cannot have drifted.
+"""An index by content beside a tree, valid while the tree's contents cannot have changed.
 
-A search must visit entries one by one, because each visit can meet a page that is being migrated or a node that has
-gone stale. But when nobody else could move, and nothing has changed since the entries were linked, the walk would
-meet no such thing: one bisect finds the same entry, or the same gap. The caller says by an *epoch* what "nothing has
-changed" means; an index of another epoch is not used, and is not kept up to date.
+A search must visit entries one by one, because each visit can meet a page under migration or a stale node. But when no
+other actor can run, and nothing has changed since the entries were linked, the walk would meet neither: one bisection
+finds the same entry, or the same gap. The caller's *epoch* counts relevant changes; an index of another epoch is not
+used, and is not kept up to date.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ContentTree(RbTree[E], Generic[E]):
         return f"{self.name.removeprefix('root_').partition('[')[0]}/{self.nid}"
 
     def start_index(self, epoch: int) -> None:
-        """Start the index anew: the tree is empty, or its entries' `indexed` are right."""
+        """Restart the index: the tree is empty, or its entries' `indexed` are right."""
         self._by_content = SortedKeyList(self, key=_content)
         self._epoch = epoch
 

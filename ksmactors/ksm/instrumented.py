@@ -1,9 +1,8 @@
-"""Fields of the structures of mm/ksm.c that tell of every access to them, while somebody wants to hear it.
+"""Instrumented structures of mm/ksm.c: observers are notified of every access to their fields.
 
-Nearly all of this state belongs to ksm_thread_mutex. To pass a point for each access would let nobody in who could not
-get in at the lock; but a race detector must hear of them all, or it would not notice when somebody comes without the
-lock. So a structure can be made one that declares itself: its class gives way to a subclass whose fields are
-properties. That costs nothing as long as nobody has asked for it.
+Nearly all of this state is protected by ksm_thread_mutex. A scheduling point at each access would allow no interleaving
+that the lock does not. But race detectors need every access, to detect one without the lock. So a structure can be
+instrumented: its class is replaced by a subclass whose fields are properties. Without observers this costs nothing.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ KERNEL_FIELDS: Final = (
 
 
 class Instrumented:
-    """Makes objects declare their fields, for one schedule.
+    """Instruments objects, for one schedule.
 
-    An access is told if a function of the kernel makes it, itself or through a method of the structure: who only looks
-    on (a watcher, a test, a report) is no actor.
+    An access counts if a function of the kernel makes it, directly or through a method of the structure. Accesses by
+    watchers, tests and reports do not count.
     """
 
     def __init__(self, turns: Turns, kernel: type) -> None:
@@ -59,7 +58,7 @@ class Instrumented:
         """By class, the one that declares; the latter stand for themselves."""
 
     def of(self, obj: T) -> T:
-        """The same object, which tells of its fields from now on."""
+        """Return the same object, instrumented."""
         cls = type(obj)
         declaring = self._classes.get(cls)
         if declaring is None:
@@ -80,7 +79,7 @@ class Instrumented:
 
 @cache
 def instrumented_kernel(kernel: type) -> type:
-    """A kernel whose global variables tell of every access: for its `__class__`. It knows itself where it runs."""
+    """Return the class of a kernel whose global variables are instrumented, for its `__class__`."""
     body = {}
     for name in KERNEL_FIELDS:
         variable = _Variable(name)
@@ -112,7 +111,7 @@ _ASIDES: Final = frozenset({"must_be_alive", "nodes_of"})
 
 @cache
 def _users(kernel: type) -> Users:
-    """Whose accesses are told: those of a kernel's own functions."""
+    """The functions whose accesses count: a kernel's own."""
     return Users(frozenset(cls.__module__ for cls in kernel.__mro__), _METHODS, _ASIDES)
 
 

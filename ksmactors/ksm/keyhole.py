@@ -1,8 +1,7 @@
-"""Reaching a KSM page through its stable node, and taking nodes and items down.
+"""Reach a KSM page through its stable node; remove nodes and items.
 
-A stable node knows its page by number only, and holds no reference: the page may be migrated or freed at any instant.
-`get_ksm_page` is the reader's half of the protocol whose writer's half is `migrate_page_copy` and
-`ksm_migrate_page`.
+A stable node has only the number of its page, and holds no reference: the page may be migrated or freed at any instant.
+`get_ksm_page` is the reader's half of the protocol whose writer's half is `migrate_page_copy` and `ksm_migrate_page`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ class Keyhole(SharedState):
     @override
     @part
     async def read_kpfn(self, node: StableNode) -> tuple[int, ...]:
-        """GK1 and GK2, and the re-read of GK7: what tells whether the node's page has moved, kpfn first."""
+        """GK1 and GK2, and the re-read of GK7: read kpfn, which says whether the node's page has moved, before the
+        mapping."""
         await self.conductor.point(READ, node, "kpfn")
         node.must_be_alive()
         return self.kpfn_of_node(node)
@@ -180,6 +180,6 @@ class Keyhole(SharedState):
 
     @override
     def warn(self, function: str, message: str, about: object) -> None:
-        """What the kernel would print with a backtrace; `about` is the object that it looks at."""
+        """Print the kernel's warning with a backtrace; `about` is the object concerned."""
         self.warned_of = about
         self.emit(ev.KSM_WARN, function, message)

@@ -22,8 +22,8 @@ class PageMerging(SharedState):
     async def write_protect_page(self, vma: Vma, page: Frame) -> tuple[int, Pte | None]:
         """Make the entry that maps an ordinary page read-only and clean: (0, the entry) or (-EFAULT, None).
 
-        -EFAULT also for any KSM page (page_address_in_vma refuses it), and when somebody else holds a reference.
-        mmap_sem for read and the page lock are held.
+        -EFAULT also for any KSM page (page_address_in_vma refuses it), and when there are other references. mmap_sem
+        for read and the page lock are held.
         """
         address = self.page_address_in_vma(page, vma)
         if address is None:
@@ -50,7 +50,7 @@ class PageMerging(SharedState):
 
     @part
     async def has_other_references(self, page: Frame, swapped: bool) -> bool:
-        """Whether somebody but the entries, the swap cache and ksmd has a reference on a page: I/O may be going on."""
+        """Whether a page has references beside those of the entries, the swap cache and ksmd: I/O may be going on."""
         return page.page_mapcount() + 1 + swapped != await page.count()
 
     @part

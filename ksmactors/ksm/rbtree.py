@@ -98,7 +98,7 @@ class RbTree(Generic[E]):
     def insert(self, node: E, parent: E | None, left: bool) -> None:
         """rb_link_node and rb_insert_color: link below `parent` on one side, rebalance.
 
-        A parent that is not linked here is a finding: in the kernel that is a write to who knows whose memory.
+        A parent that is not linked here is a finding: in the kernel that would overwrite unrelated memory.
         """
         if node.rb_tree is self.generation:
             raise misuse("linked_twice", f"{node} is linked into {self.name} a second time", node)

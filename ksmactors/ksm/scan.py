@@ -1,4 +1,4 @@
-"""ksmd: the cursor's way through all address spaces, and what is done with each page."""
+"""ksmd: the cursor's walk through all address spaces, and the processing of each page."""
 
 from __future__ import annotations
 
@@ -161,7 +161,8 @@ class Scanning(SharedState):
 
     @part
     async def prune_migrate_nodes(self) -> None:
-        """SC2b: no search meets what is on the list; a look at each node frees those whose page has gone."""
+        """SC2b: no search meets the nodes on the list, so each is looked up here; those whose page has gone are
+        freed."""
         for node in list(self.migrate_nodes):
             page = await self.get_ksm_page(node, lock=False)
             if page is not None:

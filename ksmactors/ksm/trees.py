@@ -55,7 +55,7 @@ class Trees(SharedState):
     @override
     @seam
     def refresh_stable_index(self) -> None:
-        """Start the stable trees' indices anew if no entry is stale; else walk until the stale ones are pruned."""
+        """Restart the stable trees' indices if no entry is stale; else walk until the stale ones are pruned."""
         for root in self.root_stable_tree:
             if root.usable(self.ksm_epoch):
                 continue
@@ -242,7 +242,7 @@ class Trees(SharedState):
         return None
 
     def emit_insert_lost(self, root: ContentTree[StableNode], kpage: Frame) -> None:
-        """Somebody or something has kept a new KSM page out of the tree."""
+        """Log that an equal page or a stale node kept a new KSM page out of the tree."""
         self.race(ev.RACE_INSERT_LOST, "unknown", kpage, tree="stable", tree_nid=root.nid)
 
     @override

@@ -132,7 +132,8 @@ class Unmerging(SharedState):
 
     @part
     async def detach_stable_node(self, page: Frame) -> None:
-        """An unmapped page that is alive (in swap, or held by somebody) forgets its node. The page is locked."""
+        """Clear the link from an unmapped page that is alive (in swap, or referenced) to its node. The page is
+        locked."""
         await page.set_mapping(KSM_WITHOUT_NODE)
 
     @seam

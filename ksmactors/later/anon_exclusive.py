@@ -46,7 +46,7 @@ class ExclusiveEntries:
 
 
 class AnonExclusive(PinCounted):
-    """The mark PageAnonExclusive: a write fault keeps a page that has it, whoever holds references.
+    """PageAnonExclusive: a write fault keeps a page with this flag, whatever its references.
 
     A new page has it, and one that a write fault has found to be without other references. fork and ksmd take it off.
     Reclaim and migration move it to the swap or migration entry, and back when the page is mapped again; but of a

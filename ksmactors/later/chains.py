@@ -221,7 +221,7 @@ class Chains(ChainNodes):
 
 
 class ChainsAnyDup(Chains):
-    """A look at a chain chooses a dup even if none has room, and a chain with one dup is always collapsed.
+    """A look-up of a chain returns a dup even if none has room, and a chain with one dup is always collapsed.
 
     Before v6.11 a chain whose last dup was full or empty stayed a chain, and was looked at in vain each time.
     """

@@ -11,7 +11,7 @@ from ksmactors.mm.address_space import Vma
 
 
 class FindMergeableVma(Ksm):
-    """Merging asks for a vma that is mergeable and has an anon_vma, instead of any vma at the address.
+    """Merging requires a mergeable vma with an anon_vma, instead of any vma at the address.
 
     v3.9 takes any. ksmd holds a KSM page that it reached through a fork; the process unmaps the address and maps it
     anew without touching it; ksmd finds the new vma, has nothing to replace, and takes a reference on its anon_vma,

@@ -9,7 +9,7 @@ from ksmactors.ksm.structs import RmapItem
 
 
 class FreedHead(Ksm):
-    """The rmap_items of a stable node that is removed forget it, as one does that is taken off it.
+    """The rmap_items of a removed stable node drop their link to it, as single removed items do.
 
     In every kernel they go on naming it. The memory of the freed node may become another node: if the page of that one
     is found at the address of such an item, it passes for "already in", and the mapping is never put on its hlist.

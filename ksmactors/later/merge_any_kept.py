@@ -25,7 +25,7 @@ class MergeAnyExec(MergeAny):
 
 
 class MergeAnyKept(MergeAnyExec):
-    """A process that ksmd drops for want of mappings still merges all it maps: its next mmap registers it again.
+    """A process that ksmd drops because it has no mappings keeps merging all it maps: its next mmap registers it again.
 
     Before, ksmd took the setting away with the slot. Whether a new program merged was a race between its first mmap and
     a whole scan of ksmd.

@@ -9,7 +9,7 @@ from ksmactors.mm.frame import Frame
 
 
 class NoWarning(Ksm):
-    """A KSM page that is still mapped when its node is to be removed is no reason for a warning.
+    """Removing the node of a KSM page that is still mapped does not warn.
 
     v3.9 warns. But a process that exits has left KSM's list before its page tables are torn down, so run=2 passes
     it by and finds its pages mapped. -EBUSY says all there is to say.

@@ -10,7 +10,7 @@ from ksmactors.mm.memory_hotplug import PASS_NS
 
 
 class OfflineRetries(Ksm):
-    """Memory is taken offline, or whoever asked for it is interrupted: pages that cannot be moved are tried for ever.
+    """Taking memory offline retries pages that cannot be moved until it succeeds or the caller is interrupted.
 
     v3.9 gives up with -EBUSY. Here whoever asks has set a timer, as those who made the recordings had. The kernel tries
     again at once; here the pauses grow, since the number of passes means nothing, and the time that they take is

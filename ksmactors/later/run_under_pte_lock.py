@@ -13,7 +13,7 @@ from ksmactors.mm.swap_device import SwapSlot
 
 
 class RunUnderPteLock(Ksm):
-    """Whether run=2 is under way is asked again when a KSM page from the swap cache is about to be mapped.
+    """A fault tests again whether run=2 is under way just before it maps a KSM page from the swap cache.
 
     v3.9 asks once, before. A fault that read run as 1 just before 2 was written maps the page behind the back of the
     unmerging, which finds a swap entry there and passes on: the KSM page survives run=2. Unmerging looks at each

@@ -45,7 +45,7 @@ def skip_age(age: int) -> int:
 
 
 class SmartScan(Booleans):
-    """A page that has not merged for some scans is skipped for 1, 2, 4, then 8 scans between two looks.
+    """A page that has not merged for some scans is skipped for 1, 2, 4, then 8 scans between two visits.
 
     A skipped item leaves the unstable tree, so it counts as volatile, and no other page can merge with it that time. A
     page's age grows whatever becomes of its content. So two equal pages may be looked at in turns, for ever (X2).

@@ -15,7 +15,7 @@ REFERENCES_MAX: Final = 3
 
 
 class WpByReferences(Ksm):
-    """do_wp_page keeps a page only if nobody else has a reference on it, and only tries its lock.
+    """do_wp_page keeps a page only without other references, and takes its lock with a trylock.
 
     v3.9 waits for the lock and then counts mappings. A process that wrote to its page while ksmd compared it waited,
     found the page merged, and copied the KSM page. Now it copies its own page at once, and the merge fails. From v5.19

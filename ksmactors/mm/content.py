@@ -1,4 +1,4 @@
-"""What is in a page: an immutable value with memcmp's order and a checksum; equal contents are one object."""
+"""Page contents: immutable values with memcmp's order and a checksum; equal contents are one object."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ TOKEN_BYTES: Final = 8
 class Content:
     """4096 bytes. Made by `InternedContents` only, so that equality is identity.
 
-    `checksum` tells whether a page was written between two looks: the number of the content, from 1. v3.9 has 32
-    bits of jhash2 in this place; ours is without its collisions, and never 0, which means "not looked at yet".
+    `checksum` says whether a page was written between two visits: the number of the content, from 1. v3.9 has 32 bits
+    of jhash2 in this place; the emulator's has no collisions, and is never 0, which means "not computed yet".
     """
 
     __slots__ = ("checksum", "data")

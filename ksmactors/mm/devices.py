@@ -25,7 +25,7 @@ class IoPin:
 
 
 class DeviceObserver(Protocol):
-    """Who wants to see what devices do to pinned pages, at the instant at which it takes effect."""
+    """Is notified of the accesses of devices to pinned pages, at the instant at which they take effect."""
 
     def pinned(self, pin: IoPin) -> None:
         """A page has been pinned."""

@@ -52,7 +52,7 @@ class Fork(MmCore):
 
     @seam
     async def dup_mmap(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
-        """Copy vmas and page tables. KSM hears of the child first: its mmap_sem is held until it is complete."""
+        """Copy vmas and page tables. KSM is called for the child first: its mmap_sem is held until it is complete."""
         await oldmm.down_write()
         await mm.down_write()
         failed = await self.ksm_fork(mm, oldmm)
@@ -88,7 +88,7 @@ class Fork(MmCore):
     @override
     @seam
     async def mmput(self, mm: AddressSpace) -> None:
-        """Drop a user; the last one tells KSM, tears the page tables down and drops the struct."""
+        """Drop a user; the last one calls ksm_exit, tears the page tables down and drops the struct."""
         if mm.users == 0:
             raise lifetime("mm", f"mm {mm.name} loses a user after its last one left", mm)
         mm.users -= 1

@@ -1,7 +1,7 @@
 """A page frame and its struct page: reference count, page lock, mapping, content.
 
-The struct page of a free frame stays: a keyhole reader (`get_ksm_page`) may look at its mapping and try to take a
-reference at any time. Everything else on a free frame is a finding.
+The struct page of a free frame stays: a keyhole reader (`get_ksm_page`) may read its mapping and try to take a
+reference at any time. Any other use of a free frame is a finding.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Frame:
     # -- references -----------------------------------------------------------------------------------------
 
     async def get(self, refs: int = 1) -> None:
-        """get_page, or page_ref_add: the caller knows that a reference exists (it holds one, or a pte does)."""
+        """get_page, or page_ref_add: the caller or a pte already holds a reference."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount <= 0:
             raise lifetime("frame", f"get_page on pfn {self.pfn}, which has no references", self)
@@ -146,7 +146,7 @@ class Frame:
             self.node.free(self)
 
     async def count(self) -> int:
-        """page_count: an instant's reading, out of date as soon as somebody else moves."""
+        """page_count: a snapshot, out of date as soon as another actor runs."""
         await self.conductor.point(READ, self, "refcount")
         return self.refcount
 
@@ -261,7 +261,7 @@ class Frame:
         self.mapping = mapping
 
     async def read_content(self) -> Content:
-        """Look at the 4096 bytes; they may be written as soon as somebody else moves, unless the page is KSM."""
+        """Read the 4096 bytes; they may be written as soon as another actor runs, unless the page is KSM."""
         await self.conductor.point(READ, self, "content")
         self.must_be_alive("a read of the content")
         return self.content
@@ -273,10 +273,10 @@ class Frame:
         self.content = content
 
     def must_be_present(self, doing: str) -> None:
-        """Raise the finding if the frame has been taken away: then there is no struct page to look at.
+        """Raise the finding if the frame has been removed: then there is no struct page to read.
 
-        For those who come to a frame by its number. Others who have no reference yet (compaction, a lookup in the swap
-        cache or in a page table) are kept apart from hot-remove by locks and RCU that are not emulated.
+        For callers that reach a frame by its number. Other callers without a reference (compaction, a lookup in the
+        swap cache or in a page table) are kept apart from hot-remove by locks and RCU that are not emulated.
         """
         if self.node.absent and self.node.is_absent(self.pfn):
             raise lifetime("frame", f"{doing} of pfn {self.pfn}, which is offline", self)

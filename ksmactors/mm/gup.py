@@ -19,7 +19,7 @@ def fault_errno(result: int) -> int:
 
 
 class GetUserPages(MmCore):
-    """The page at an address with a reference, for those who are not its threads."""
+    """Looks pages up for callers other than the CPU of a thread: devices, ksmd, mlock, migration."""
 
     @override
     @seam
@@ -64,9 +64,11 @@ class GetUserPages(MmCore):
     @override
     @seam
     async def get_user_pages(self, mm: AddressSpace, address: int, write: bool, *, pin: bool = False) -> Frame | int:
-        """The page at an address with a reference, for I/O that reads it or writes it: what is not there or, for a
-        write, not the process's own, is faulted in. For a read the zero page will do. With `pin` the reference is a pin
-        (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal waits.
+        """Return the page at an address with a reference, for I/O.
+
+        A page that is not there or, for a write, not the process's own, is faulted in. For a read the zero page is
+        enough. With `pin` the reference is a pin (FOLL_PIN). -EFAULT, -EIO, -ENOMEM as a fault; -ERESTARTSYS: a signal
+        is pending.
 
         mmap_sem is held for read meanwhile, not afterwards. Source: __get_user_pages(), v3.9.
         """

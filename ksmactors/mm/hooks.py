@@ -21,7 +21,7 @@ dirty bit that a CPU sets is not told."""
 
 
 class MemoryObserver(Protocol):
-    """Who wants to see what processes do to their memory, at the instant at which it takes effect."""
+    """Is notified of memory operations of processes, at the instant at which they take effect."""
 
     def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
         """A thread has overwritten a page; the frame has the new content."""
@@ -46,8 +46,8 @@ class KsmHooks:
 
     @seam
     def smp_wmb(self) -> None:
-        """Write barrier: nobody sees a later store of the caller's without its earlier ones. Nothing to do where stores
-        are seen in order; `later/weak_memory.py` is where they are not."""
+        """Write barrier: no actor sees a later store of the caller without its earlier ones. Nothing to do where stores
+        are seen in order; `later/weak_memory.py` overrides it."""
 
     @seam
     def smp_rmb(self) -> None:
@@ -65,7 +65,7 @@ class KsmHooks:
 
     @seam
     async def ksm_process_mmap(self, mm: AddressSpace) -> int:
-        """Tell KSM of a new mapping, whose vma is there: 0 or -errno. mmap_sem is held for write."""
+        """Handle a new mapping, whose vma exists: 0 or -errno. mmap_sem is held for write."""
         return 0
 
     @seam
@@ -98,7 +98,7 @@ class KsmHooks:
 
     @seam
     async def ksm_migrate_page(self, newpage: Frame, oldpage: Frame) -> None:
-        """Tell the stable node of a migrated page; both pages are locked."""
+        """Store the new frame in the stable node of a migrated page; both pages are locked."""
 
     @seam
     async def rmap_walk_ksm(self, page: Frame, rmap_one: RmapOne) -> None:

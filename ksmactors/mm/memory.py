@@ -20,7 +20,7 @@ class Memory(MmCore):
     @override
     @seam
     async def handle_mm_fault(self, mm: AddressSpace, vma: Vma, address: int, write: bool) -> int:
-        """Make an access possible, or find that somebody else just did: VM_FAULT_ bits. mmap_sem is held."""
+        """Make an access possible, or find that another actor has done so: VM_FAULT_ bits. mmap_sem is held."""
         vma.must_be_alive()
         await self.conductor.point(READ, mm, address)
         entry = mm.ptes.get(address)
@@ -145,11 +145,11 @@ class Memory(MmCore):
 
     @seam
     async def do_wp_page(self, mm: AddressSpace, vma: Vma, address: int, entry: Pte) -> int:
-        """A write to a read-only entry: make it writable in place, or copy. The page table lock is held on entry,
-        released on return.
+        """Handle a write to a read-only entry: make it writable in place, or copy the page. The page table lock is held
+        on entry, released on return.
 
-        A KSM page is never locked here and never reused, always copied; neither its rmap_item nor its stable node
-        is told. Returns VM_FAULT_WRITE, VM_FAULT_OOM, or 0 if the entry changed meanwhile.
+        A KSM page is never locked here and never reused, always copied; neither its rmap_item nor its stable node is
+        updated. Returns VM_FAULT_WRITE, VM_FAULT_OOM, or 0 if the entry changed meanwhile.
         """
         self.conductor.touch(YIELD, entry.frame, "mapping")
         own = await self.wp_page_becomes_own(mm, vma, address, entry)

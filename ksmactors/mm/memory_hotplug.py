@@ -120,5 +120,5 @@ class MemoryHotplug(MmCore):
         return result
 
     def absent_ranges(self) -> list[range]:
-        """What is offline now, in the order of frame numbers."""
+        """Return the offline ranges, in the order of frame numbers."""
         return sorted((pfns for node in self.nodes for pfns in node.absent), key=lambda pfns: pfns.start)

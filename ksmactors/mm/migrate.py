@@ -198,10 +198,10 @@ class Migration(MmCore):
 
     @seam
     async def migrate_page_move_mapping(self, new: Frame, page: Frame) -> int:
-        """Check that nobody holds a reference but the isolation, and the swap cache: 0 or -EAGAIN.
+        """Check that only the isolation and the swap cache hold references: 0 or -EAGAIN.
 
-        A reading, not a freeze, for a page that is in no cache (C1): a reference taken after it goes unnoticed. A page
-        in the swap cache is frozen while the cache is told of the new page (C2, W1).
+        A snapshot, not a freeze, for a page that is in no cache (C1): a reference taken after it goes unnoticed. A page
+        in the swap cache is frozen while the cache switches to the new page (C2, W1).
         """
         if self.inject("migrate"):
             return -EAGAIN

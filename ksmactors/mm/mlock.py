@@ -60,8 +60,8 @@ class Mlock(MmCore):
         """__mm_populate: fault in, as for a write, and mark the pages of the VM_LOCKED vmas in a range: 0, -EAGAIN (no
         memory) or -ENOMEM (nothing mapped any more, or unreadable).
 
-        mmap_sem is taken for each page. A page that is locked by somebody else is left for reclaim to mark. What was
-        merged is copied: mlock undoes a merge, and ksmd may make it again.
+        mmap_sem is taken for each page. A page that another actor has locked is left for reclaim to mark. A merged page
+        is copied: mlock undoes a merge, and ksmd may make it again.
         """
         for address in range(start, end, PAGE_SIZE):
             page = await self.get_user_pages(mm, address, True)
@@ -79,9 +79,9 @@ class Mlock(MmCore):
     @override
     @seam
     async def munlock_vma_pages_range(self, vma: Vma, start: int, end: int) -> None:
-        """Clear VM_LOCKED and take the mark off the pages of a part of a vma that nothing else locks.
+        """Clear VM_LOCKED and the Mlocked flag of the pages of a part of a vma that nothing else locks.
 
-        mmap_sem is held for write, or nobody has the address space any more.
+        mmap_sem is held for write, or the address space has no users any more.
         """
         vma.locked = False
         for address in range(start, end, PAGE_SIZE):

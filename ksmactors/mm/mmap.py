@@ -21,10 +21,10 @@ class Mappings(MmCore):
 
         Args:
             pages: length in pages, at least 1.
-            address: where (free, page aligned); None: above everything, one page apart from what is there.
+            address: where (free, page aligned); None: above all mappings, with a gap of one page.
 
         Returns:
-            The address, or -EINVAL, or -ENOMEM if something is mapped there, or for want of memory.
+            The address, or -EINVAL, or -ENOMEM if something is mapped there, or when out of memory.
         """
         if pages < 1 or not 0 <= nid < len(self.nodes):
             return -EINVAL
@@ -97,7 +97,7 @@ class Mappings(MmCore):
     @override
     @seam
     async def split_vma(self, vma: Vma, address: int) -> Vma | None:
-        """Split a vma in two at an address inside; returns the upper half, None for want of memory."""
+        """Split a vma in two at an address inside; returns the upper half, or None when out of memory."""
         upper = Vma(vma.mm, address, vma.end, vma.index_of(address), vma.nid, mergeable=vma.mergeable)
         upper.anon_vma = vma.anon_vma
         upper.locked = vma.locked
@@ -124,7 +124,8 @@ class Mappings(MmCore):
     @override
     @seam
     async def exit_mmap(self, mm: AddressSpace) -> None:
-        """Empty all entries and leave all anon_vmas. Nobody is expected in the page tables any more: no mmap_sem."""
+        """Empty all entries and leave all anon_vmas, without mmap_sem: no actor should be in the page tables any
+        more."""
         self.conductor.touch(WRITE, mm, "vmas")
         for vma in list(mm.vmas.values()):
             if vma.locked:

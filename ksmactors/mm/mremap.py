@@ -62,6 +62,7 @@ class Mremap(MmCore):
 
     @part
     async def unmerge_to_move(self, vma: Vma, start: int, end: int) -> int:
-        """What an rmap_item knows the address of cannot be moved as it is: 0 or -errno. mmap_sem is held for write."""
+        """Unmerge pages before a move, since rmap_items have their addresses: 0 or -errno. mmap_sem is held for
+        write."""
         failed, _ = await self.ksm_madvise(vma, start, end, MADV_UNMERGEABLE)
         return failed if vma.mergeable else 0

@@ -130,7 +130,7 @@ class Node:
         return [frame for frame in frames if frame.refcount]
 
     def _end_of_life(self, pfns: range) -> None:
-        """There is a struct page no more, or again: whoever looks at one of these comes before or after."""
+        """Notify observers that a struct page disappears or comes back: each access is before or after it."""
         for frame in self._made(pfns):
             self.conductor.touch(RELEASE, frame, frame.vital)
 

@@ -20,7 +20,7 @@ PAGEVEC_SIZE: Final = 14
 class Pagevecs(MmCore):
     """lru_cache_add and lru_add_drain. A page in a batch has a reference for it: it can be neither merged nor isolated.
 
-    What a CPU does to its own batch nobody can interrupt; whose CPU it is, the running actor's label says.
+    A CPU's operations on its own batch cannot be interrupted; the running actor's `cpu` selects the batch.
     """
 
     def __init__(self, hardware: Hardware) -> None:
@@ -47,13 +47,13 @@ class Pagevecs(MmCore):
     @override
     @seam
     def lru_add_drain(self) -> None:
-        """Put what is in this CPU's batch on the LRU lists, and free what only the batch has kept."""
+        """Move the pages in this CPU's batch to the LRU lists, and free those that only the batch held."""
         self._drain(self.conductor.turn.cpu)
 
     @override
     @seam
     async def lru_add_drain_all(self) -> None:
-        """The same on every CPU, one after the other, by somebody who runs there; waits until it is done."""
+        """Run lru_add_drain on every CPU, one after the other; waits until it is done."""
         self.conductor.touch(YIELD, self, "lru_add_pvecs")
         for cpu in sorted(self.lru_add_pvecs):
             await self.conductor.point(WRITE, self, ("lru_add_pvec", cpu))

@@ -70,7 +70,7 @@ class PageTables(MmCore):
     @override
     @seam
     def ptep_clear_flush_young(self, mm: AddressSpace, address: int) -> bool:
-        """Whether the page at an address was accessed since somebody last asked. The page table lock is held."""
+        """Whether the page at an address was accessed since the last call. The page table lock is held."""
         self.conductor.touch(RELEASE, mm, ("young", address))
         young = address in mm.young
         mm.young.discard(address)

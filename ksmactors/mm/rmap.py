@@ -31,8 +31,8 @@ class Rmap(MmCore):
     @override
     @seam
     def anon_vma_prepare(self, vma: Vma) -> bool:
-        """Give a vma its anon_vma before its first page; False: no memory. Nobody else sees it before the page table
-        entry does."""
+        """Give a vma its anon_vma before its first page; False when out of memory. Other actors see it with the page
+        table entry."""
         if vma.anon_vma is None:
             if self.inject("alloc_anon_vma"):
                 return False
@@ -258,8 +258,8 @@ class Rmap(MmCore):
     @override
     @seam
     async def page_referenced(self, page: Frame) -> int:
-        """Through how many entries the locked page was accessed since somebody last asked; 0 if one of them is in a
-        VM_LOCKED vma, so that reclaim goes on to unmap it and finds out."""
+        """Count the entries through which the locked page was accessed since the last call; 0 if one of them is in a
+        VM_LOCKED vma, so that reclaim goes on to unmap it and detects the lock."""
         referenced, locked = 0, False
 
         async def referenced_one(vma: Vma, address: int) -> bool:

@@ -65,7 +65,7 @@ class SwapState(MmCore):
     @override
     @seam
     async def free_swap_cache(self, page: Frame) -> None:
-        """The same for a page that has just lost a mapping, if it was the last and nobody holds the lock."""
+        """Do the same for a page that has just lost its last mapping, unless its lock is held."""
         self.conductor.touch(YIELD, page, "swap_cache")
         if page.swap is not None and not page.page_mapcount() and await self.trylock_page(page):
             await self.try_to_free_swap(page)

@@ -40,7 +40,7 @@ class Swapfile(MmCore):
         return slot.count
 
     def swap_count(self, slot: SwapSlot) -> int:
-        """How many entries name the slot at this instant: a look at swap_map without swap_lock."""
+        """Return how many entries name the slot: swap_map, read without swap_lock."""
         self.conductor.touch(YIELD, slot, "count")
         return slot.count
 

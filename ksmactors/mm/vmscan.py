@@ -1,4 +1,4 @@
-"""Reclaim (mm/vmscan.c): pages that nobody has accessed lately go to swap, KSM pages included."""
+"""Reclaim (mm/vmscan.c): pages without recent accesses go to swap, KSM pages included."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Vmscan(MmCore):
     @seam
     async def remove_mapping(self, page: Frame) -> bool:
         """__remove_mapping: freeze the references of a clean page and take it out of the swap cache, all under
-        tree_lock. False: somebody has a reference, or has written to it."""
+        tree_lock. False if there is another reference, or the page was written."""
         await self.swap.tree_lock.lock()
         if not await page.freeze(2):
             await self.swap.tree_lock.unlock()
@@ -158,7 +158,7 @@ class Vmscan(MmCore):
     @override
     @seam
     async def isolate_lru_page(self, page: Frame) -> bool:
-        """Take a page off the LRU with a reference; False if somebody else did. The caller has a reference."""
+        """Take a page off the LRU with a reference; False if another actor did. The caller has a reference."""
         await self.conductor.point(WRITE, page, "lru")
         if not page.lru:
             return False
@@ -172,7 +172,7 @@ class Vmscan(MmCore):
     async def putback_lru_page(self, page: Frame) -> None:
         """Give an isolated page back, by way of a pagevec, and drop the isolation's reference.
 
-        So a page that nobody else has is not freed before the batch is drained.
+        So a page without other references is not freed before the batch is drained.
         """
         await self.conductor.point(WRITE, page, "lru")
         self.lru_cache_add(page)

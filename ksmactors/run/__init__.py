@@ -1,1 +1,1 @@
-"""One schedule: what is run, how it is prepared, and what comes of it."""
+"""One schedule: what is run, how it is prepared, and its outcome."""

@@ -1,6 +1,6 @@
-"""What a strategy asks for before it plays a schedule: a profile of what is run, and rehearsals.
+"""What a strategy needs before it decides a schedule: a profile of the workload, and warm-up schedules.
 
-Both are functions of the subject and the seed, so a schedule is one, too. A campaign keeps what it has.
+Both are functions of the subject and the seed, so the schedule is one, too. A campaign caches them.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from ksmactors.interleave.strategies.round_robin import RoundRobin
 from ksmactors.run.subject import Subject
 
 CALIBRATION_STEPS: Final = 200_000
-"""Steps after which a calibration is given up; what it has counted until then is the profile."""
+"""Steps after which a calibration is given up; the counts up to there are the profile."""
 
 Play: TypeAlias = Callable[..., Awaitable[object]]
-"""`schedule.run_schedule`."""
+"""`run_schedule.run_schedule`."""
 
 
 @contextmanager
 def _output_discarded() -> Iterator[None]:
-    """What a workload prints in a schedule that nobody asked for is not shown."""
+    """Discard what a workload prints in a warm-up schedule."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
         yield
 
 
 @dataclass(slots=True)
 class Calibration:
-    """Makes strategies ready to play. What it keeps belongs to one campaign, and could be made again at any time."""
+    """Prepares strategies. Its caches belong to one campaign and could be rebuilt at any time."""
 
     play: Play
     _profiles: list[tuple[Subject, Profile]] = field(default_factory=list)
     _warmed_up: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
 
     async def strategy(self, subject: Subject, seed: int, text: str) -> Strategy:
-        """An object that plays the schedule of a seed next, and whatever it asks for has been done.
+        """Return a strategy prepared for the schedule of a seed: profiled and warmed up.
 
         Raises:
             UsageError: there is no such strategy.
@@ -60,9 +60,9 @@ class Calibration:
         return deciding
 
     async def profile(self, subject: Subject) -> Profile:
-        """What is counted in one schedule of a subject in the default order.
+        """Return the counts of one schedule of a subject in the default order.
 
-        Neither the watchers nor the step limit that were asked for matter to it, so neither do they to any choice.
+        The watchers and the step limit of the subject do not matter to it, so they do not affect any choice.
         """
         for known, profile in self._profiles:
             if known is subject:

@@ -1,5 +1,5 @@
-"""Strategies, variants and watchers of plug-ins, or named by their place: registered when one is asked for; those of
-plug-ins also when all are listed."""
+"""Strategies, variants and watchers of plug-ins, or named by the location of their class: registered on first use;
+those of plug-ins also when all are listed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _Register = Callable[[plugins.Plugin], None]
 
 
 def need(group: str, name: str) -> None:
-    """Make sure that a name is registered if a plug-in has it, or if it says where the class is
-    (`path/to/file.py:Class` or `package.module:Class`). Whoever looks it up next says if nobody has it.
+    """Register a name if a plug-in has it, or if it is the location of a class (`path/to/file.py:Class` or
+    `package.module:Class`). An unknown name is left to the look-up that follows.
 
     Raises:
         PluginError: the plug-in, or the code there, cannot be loaded.
-        UsageError: it is not what it should be: a variant that overrides what no kernel has.
+        UsageError: it is not valid, such as a variant that overrides what no kernel has.
     """
     known, register = _GROUPS[group]
     ours = name in known or (group == "variants" and name in COMMITS)
@@ -32,10 +32,10 @@ def need(group: str, name: str) -> None:
 
 
 def need_strategy(text: str) -> None:
-    """The same for what `--strategy` names: a strategy, and what it wraps (`of=`).
+    """Do the same for the text of `--strategy`: a strategy, and those it wraps (`of=`).
 
     Raises:
-        UsageError: there is no such strategy, and plug-ins are among those that the message lists.
+        UsageError: there is no such strategy; the message lists plug-ins, too.
     """
     for name, _ in registry.nested(text):
         need("strategies", name)
@@ -44,7 +44,7 @@ def need_strategy(text: str) -> None:
 
 
 def names(group: str) -> list[str]:
-    """All names of a group: built-in, then those of plug-ins, registered or not."""
+    """Return all names of a group: built-in, then those of plug-ins, registered or not."""
     known, _ = _GROUPS[group]
     return [*known, *(name for name in plugins.names(group) if name not in known)]
 
@@ -65,20 +65,20 @@ def register_all(group: str) -> list[str]:
 
 
 def _is_registered(group: str, plugin: plugins.Plugin) -> bool:
-    """Whether a name stands for what this plug-in has registered under it."""
+    """Whether a name is registered for this plug-in."""
     registered = _GROUPS[group][0].get(plugin.name)
     return getattr(registered, "layer", registered) is plugin.value
 
 
 def origins(group: str) -> dict[str, str]:
-    """Package and version of each name that plug-ins have registered in a group."""
+    """Return package and version of each name that plug-ins have registered in a group."""
     found, _ = plugins.available(group)
     return {plugin.name: plugin.origin for plugin in found if _is_registered(group, plugin)}
 
 
 def _watcher(plugin: plugins.Plugin) -> None:
     if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
-        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is no subclass of ksmactors.watch.base.Watcher")
+        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is not a subclass of ksmactors.watch.base.Watcher")
     missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
     if missing:
         raise UsageError(f"watcher {plugin.name}: {plugin.value.__qualname__} has no {' and no '.join(missing)}")
@@ -97,7 +97,7 @@ def _strategy(plugin: plugins.Plugin) -> None:
 
 
 def _check_name(what: str, plugin: plugins.Plugin) -> None:
-    """Refuse what calls itself something else than it is registered as: findings and schedules would name the wrong."""
+    """Refuse a class whose name differs from the registered one: findings and schedules would have the wrong name."""
     if not plugins.is_placed(plugin.name) and plugin.value.name != plugin.name:
         raise UsageError(
             f"{what} {plugin.name}: its class {plugin.value.__qualname__} has the name {plugin.value.name!r}; the two "

@@ -1,6 +1,6 @@
-"""What a schedule string says that it was recorded with, checked as the command line checks what it is given.
+"""The header of a schedule string, checked as the command line checks its arguments.
 
-Anybody may have written it, so nothing in it is used before it has the right type and is in range.
+It may come from an untrusted source, so nothing in it is used before its type and range are checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NODES_MAX: Final = 64
 """NUMA nodes of a machine."""
 
 SEED_LIMIT: Final = 1 << 63
-"""Seeds are below this: they fit 64 bits whatever reads the logs."""
+"""Seeds are below this: they fit 64 bits in every reader of the logs."""
 
 STEPS_LIMIT: Final = 1 << 63
 """Step limits are below this."""
@@ -58,7 +58,7 @@ class _Rule(NamedTuple):
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a text that a file, a path and a terminal can hold: no NUL, nothing that UTF-8 has not."""
+    """Whether a value is a text that a file, a path and a terminal can hold: no NUL, valid UTF-8."""
     if not isinstance(value, str) or len(value) > TEXT_MAX or "\0" in value:
         return False
     try:
@@ -110,7 +110,7 @@ _RULES: Final[dict[str, _Rule]] = {
 
 
 def checked_header(header: Mapping[str, Any]) -> Header:
-    """The header of a schedule string, checked.
+    """Return the header of a schedule string, checked.
 
     Raises:
         ScheduleFormatError: something is missing, has the wrong type, or is out of range; the message says what.
@@ -119,7 +119,7 @@ def checked_header(header: Mapping[str, Any]) -> Header:
     for key, rule in _RULES.items():
         value = header.get(key, rule.default)
         if value is None:
-            raise ScheduleFormatError(f"the schedule does not say what it was recorded with (no {key})")
+            raise ScheduleFormatError(f"the schedule's header has no {key}")
         if not rule.allows(value):
             raise ScheduleFormatError(f"the schedule's {key} must be {rule.must_be}, not {_shown(value)}")
         given["with_" if key == "with" else key] = tuple(value) if isinstance(value, list) else value
@@ -127,7 +127,7 @@ def checked_header(header: Mapping[str, Any]) -> Header:
 
 
 def _shown(value: object) -> str:
-    """A value that is wrong, in a few words: it may be as large and as deep as its author liked."""
+    """Return a short description of a wrong value, which may be of any size and depth."""
     if isinstance(value, bool) or (isinstance(value, int) and value.bit_length() <= 128):
         return str(value).lower()
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""What came of one schedule."""
+"""The outcome of one schedule."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ksmactors.watch.lock_graph import Edge
 
 
 class Verdict(Enum):
-    """How a schedule ended, with the exit status that it asks for."""
+    """How a schedule ended, with the exit status it leads to."""
 
     OK = "ok"
     FINDING = "finding"
     INCONCLUSIVE = "inconclusive"
     DIVERGED = "diverged"
     CRASHED = "crashed"
-    BROKEN = "broken"  # the emulator itself raised: our defect
+    BROKEN = "broken"  # the emulator itself raised: a bug of ksmactors
 
     @property
     def exit_status(self) -> int:
@@ -41,23 +41,23 @@ _STATUSES = {
 
 
 ENDED = "none"
-"""The function of an actor that has come to its end."""
+"""The function of an actor that has ended."""
 
 
 CALLERS: Final = 2
-"""Callers of a function that are shown: they tell which path it is, and all of them would fill a screen."""
+"""Callers of a function that are shown: enough to identify the path; all of them would fill a screen."""
 
 
 def chain(functions: Sequence[str], *, outermost: bool = False) -> str:
-    """A function and those that called it, innermost first, as far as they are shown; and the outermost if wanted."""
+    """Return a function and its callers, innermost first, as far as they are shown; and the outermost if wanted."""
     shown, left = functions[: 1 + CALLERS], functions[1 + CALLERS :] if outermost else ()
     return " < ".join((*shown, *(["..."] if len(left) > 1 else []), *left[-1:]))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that matters to a finding: who did what, in which kernel function, called by which ones (the innermost
-    first), holding which sleeping locks."""
+    """A step relevant to a finding: the actor, its operation and kernel function, the callers (innermost first), and
+    the sleeping locks held."""
 
     actor: str
     step: int
@@ -68,7 +68,7 @@ class Step:
 
     @property
     def breaks(self) -> str:
-        """Its function, and the kind of what it is on: `get_ksm_page kpfn`."""
+        """Its function, and the kind of its object: `get_ksm_page kpfn`."""
         return f"{self.function} {self.operation.rpartition(' ')[2].partition('/')[0]}"
 
     @override
@@ -77,7 +77,7 @@ class Step:
 
     @property
     def deed(self) -> str:
-        """Who did what in which function, and in which ones that was called, innermost first."""
+        """The actor, its operation, the function and its callers, innermost first."""
         within = f" in {chain((self.function, *self.callers))}" if self.function else ""
         return f"{self.actor} {self.operation}{within}"
 
@@ -89,18 +89,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """The step that broke what a finding is about, and how the actor that found it had come to it.
+    """The step that broke the promise of a finding, and how the actor that detected it got there.
 
     Attributes:
-        held_until: the last step at which it held; None: when it broke is not known.
-        by: the step after which it never held again. If `held_until` is None, the last one that touched it before it
-            was found; None if none is known.
-        after: the functions that its actor had returned from just before, in order: those that touched what broke, and
+        held_until: the last step at which the promise held; None if that is not known.
+        by: the step after which it never held again. If `held_until` is None, the last one that touched the object
+            before the finding; None if none is known.
+        after: the functions that its actor had returned from just before, in order: those that touched the object, and
             the latest.
-        entered: those that it entered within the step, innermost first, if what the step is on is not what broke.
-        looked: the step at which the actor that found it had touched it last before it was broken by another one.
+        entered: those that it entered within the step, innermost first, if the step is on another object.
+        looked: the step at which the detecting actor had last touched the object before another one broke it.
         came_back: the first step at which it touched it again.
-        finder: who found it; empty if that was not in a kernel function.
+        finder: the actor that detected it; empty if that was not in a kernel function.
         found_in: the kernel functions that the finder was in, innermost first.
         found_after: those that it had returned from just before, as `after`.
     """
@@ -123,7 +123,7 @@ class Break:
         before += f"; on the way into {', '.join(self.entered)}" if self.entered else ""
         if self.held_until is None:
             return f"touched last by {self.by}{before}"
-        held_until = min(self.held_until, self.by.step - 1)  # at the step itself it held at first
+        held_until = min(self.held_until, self.by.step - 1)  # it still held at the start of the step itself
         return (
             f"held until step {held_until}; broken for good at {self.by.step}: {self.by.deed}{self.by.holding}"
             f"{self._beside}{before}"
@@ -131,14 +131,14 @@ class Break:
 
     @property
     def _beside(self) -> str:
-        """Where the actor that found it had looked at it before another one broke it, and touched it next."""
+        """Where the detecting actor had read it before another one broke it, and touched it next."""
         steps = (("had looked", self.looked), ("came back", self.came_back))
         told = [f"{verb} at {step.step} in {chain((step.function, *step.callers))}" for verb, step in steps if step]
         return f"; {self.finder} {', and '.join(told)}" if told and self.finder else ""
 
     @property
     def found(self) -> str:
-        """How the actor that found it came to it, in a line; empty if that is not known."""
+        """How the detecting actor got there, in a line; empty if that is not known."""
         if not self.finder:
             return ""
         before = f"; just before: {', '.join(self.found_after)}" if self.found_after else ""
@@ -147,8 +147,8 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The steps that met (none if no two can be told), the objects concerned, the cases of the corpus that look like
-    it, and the step that broke it."""
+    """The two racing steps (none if they are not known), the objects concerned, the corpus cases with the same cause,
+    and the step that broke the promise."""
 
     met: tuple[Step, ...]
     concerns: tuple[str, ...]
@@ -157,8 +157,8 @@ class Explanation:
 
     @property
     def cause(self) -> str:
-        """In a line: the step that broke it; or the two that met, or the last that touched it, and who found it. Empty:
-        nothing is known."""
+        """The cause in a line: the step that broke the promise; or the two racing steps; or the last step that touched
+        the object. Empty if nothing is known."""
         broke = self.broke
         if broke.held_until is not None:
             return str(broke)
@@ -167,14 +167,17 @@ class Explanation:
 
     @property
     def found(self) -> str:
-        """How it was found, in a line, unless `cause` has it."""
+        """How it was detected, in a line, unless `cause` has it."""
         return self.broke.found if self.broke.held_until is not None else ""
 
     @property
     def fingerprint(self) -> str:
-        """What a known defect is recognised by, beside its signature: the kernel function that broke it and the kind of
-        what that changed; or these of the two steps that met; or of the last that touched it, and what its actor had
-        done by then; or the function in which it was found."""
+        """Identifies a known defect, beside its signature.
+
+        It is the kernel function that broke the promise and the kind of the changed object; or those of the two racing
+        steps; or of the last step that touched the object, with the functions before it; or the function of the
+        finding.
+        """
         broke = self.broke
         if broke.held_until is not None and broke.by is not None:
             return " < ".join((broke.by.breaks, *broke.by.callers[:1]))
@@ -185,17 +188,17 @@ class Explanation:
         return broke.found_in[0] if broke.found_in else ""
 
     def as_json(self) -> dict[str, Any]:
-        """As finding files and the JSON object show it."""
+        """Return the object in finding files and in JSON output."""
         return {**asdict(self), "cause": self.cause}
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """What went wrong in a schedule, as a finding file and the JSON object tell it.
+    """What went wrong in a schedule, as in a finding file and in JSON output.
 
-    `actors` are the ones that met, the one that had the turn first; `functions` are the innermost ones they were
-    in. `step` is where it showed. `explanation` is there once somebody has asked for it (`explain`). `story` has the
-    last events before it, rendered for a person, oldest first.
+    `actors` are the two involved, the running one first; `functions` are their innermost functions. `step` is where it
+    was detected. `explanation` is set by `explain`. `story` has the last events before it, rendered for people, oldest
+    first.
     """
 
     kind: str
@@ -214,11 +217,11 @@ class Defect:
 class Outcome:
     """One schedule that was run.
 
-    `counts` has how often each event happened, by its code. `digest` is a hash over every event, `shape` one over
-    the turns alone: two schedules with the same shape are one interleaving. `schedule` is the string that replays
-    it, and is empty unless something went wrong or it was asked for. `marks` has how often each mark was passed,
-    `lock_edges` which class of locks was taken under which, if a watcher has looked at that. `metrics` is what
-    the strategy has counted. `sources` are the files that it was run with.
+    `counts` has the number of each event, by its code. `digest` is a hash over every event, `shape` one over the turns
+    alone: two schedules with the same shape are one interleaving. `schedule` is the string that replays it; it is empty
+    unless something went wrong or it was asked for. `marks` counts how often each mark was passed. `lock_edges` has the
+    lock order edges, if a watcher recorded them. `metrics` are the strategy's counts. `sources` are the files that it
+    was run with.
     """
 
     workload: str
@@ -239,7 +242,7 @@ class Outcome:
     error: KsmActorsError | Exception | None = field(default=None, compare=False)
 
     def finding(self) -> dict[str, Any]:
-        """The finding as the JSON object shows it; only when there is a defect."""
+        """The finding as in JSON output; only when there is a defect."""
         defect = self.defect
         if defect is None:
             return {}
@@ -258,5 +261,5 @@ class Outcome:
 
 
 def campaign_hash(*digests: bytes) -> hashlib.blake2b:
-    """The hash that a campaign's digest is: over the digests of its schedules, in order."""
+    """Return the hash over the digests of a campaign's schedules, in order."""
     return hashlib.blake2b(b"".join(digests), digest_size=16)

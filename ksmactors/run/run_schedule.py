@@ -1,4 +1,4 @@
-"""One schedule: everything is built for it anew, run, and judged."""
+"""Run one schedule on a fresh machine and determine its verdict."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
 
 STORY: Final = 30
-"""Events that are told before a finding: about what fits a screen."""
+"""Events shown before a finding: about what fits a screen."""
 
 SHOWN_BY_DEFAULT: Final = tuple(event.level != "debug" for event in ev.CATALOGUE)
-"""By code, whether an event belongs into a story: an event of level debug does not."""
+"""By code, whether a story has an event: not if its level is debug."""
 
 
 async def run_schedule(
@@ -88,14 +88,13 @@ async def run_schedule(
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
         keep: whether the outcome has the schedule string even if nothing went wrong.
-        known: signatures of findings that need not be told again: an outcome with one of them has neither story nor,
-            unless `keep`, schedule string. These cost several times what a short schedule does.
-        detail: whether the log gets events of detail too; the outcome and its digest are the same with them.
+        known: signatures of known findings: an outcome with one of them has neither story nor, unless `keep`,
+            schedule string. These cost several times what a short schedule does.
 
     Raises:
         UsageError: there is no such strategy, or the workload does not fit the machine.
-        CutShort: a search that decides has seen all that could follow.
-        NotDeterministic: a search that decides met something else than before.
+        CutShort: a deciding search has explored all continuations.
+        NotDeterministic: a deciding search met another state than before.
     """
     if deciding is None:
         deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
@@ -114,7 +113,7 @@ async def run_schedule(
         raise
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
-    except BaseException as error:  # whatever an actor raised is told with the schedule that led there, sys.exit too
+    except BaseException as error:  # reported with its schedule, also sys.exit
         return one.outcome(watch.classified(one.machine, _as_exception(error)), keep, known)
     return one.outcome(one.shortfall(), keep, known)
 
@@ -125,7 +124,7 @@ def _tape(seed: int, deciding: Strategy) -> Tape:
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """What an actor raised as something that ends its schedule, and nothing else."""
+    """Return what an actor raised as an exception that ends only its schedule."""
     if isinstance(error, KsmActorsError):
         return error
     crash = crash_of_variant(error)
@@ -137,7 +136,7 @@ def _as_exception(error: BaseException) -> Exception:
 
 
 class _Run:
-    """The parts of one schedule, and what they come to."""
+    """The parts of one schedule, and its outcome."""
 
     def __init__(
         self, subject: Subject, seed: int, strategy: str, deciding: Strategy, tape: Tape, *, detail: bool, logged: bool
@@ -170,9 +169,9 @@ class _Run:
         return taking_records(self.trace, actors, run=name, seed=self.seed, schedule=index)
 
     async def main(self) -> None:
-        """What the first actor does."""
+        """The code of the first actor."""
         subject = self.subject
-        strategy = renamed(self.strategy, _without_folder)  # events are the same wherever the files are
+        strategy = renamed(self.strategy, _without_folder)  # events do not depend on where the files are
         self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, strategy)
         await subject.workload.perform(ProgramParts(self.conductor, self.trace, self._machine))
 
@@ -190,14 +189,14 @@ class _Run:
         return machine
 
     def shortfall(self) -> ReplayDiverged | None:
-        """What is wrong with a replay that came to an end: it may have ended before its recording does."""
+        """Return the error of a replay that ended before its recording, or None."""
         if isinstance(self.deciding, Replay) and self.deciding.left:
             choices = len(self.tape.turns)
             return ReplayDiverged(choices, self.conductor.step, f"{self.deciding.left} more choices", "the end")
         return None
 
     def outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
-        """Judge how it ended; `error` is what an actor raised. `keep` and `known` are as in `run_schedule`."""
+        """Return the outcome; `error` is what an actor raised. `keep` and `known` are as in `run_schedule`."""
         verdict = _verdict(error)
         steps, turns, trace = self.conductor.step, self.tape.turns, self.trace
         if isinstance(error, Finding):
@@ -251,8 +250,8 @@ class _Run:
         )
 
     def _actors(self, error: Exception) -> list[Actor]:
-        """The actors that met: the one that had the turn, and the other one that a finding names, or all that a
-        deadlock has caught."""
+        """Return the actors involved: the running one, and the other one that a finding names, or all of a wait
+        cycle."""
         conductor = self.conductor
         if isinstance(error, Finding) and conductor.stuck:
             return conductor.stuck
@@ -260,7 +259,7 @@ class _Run:
         return [conductor.turn, *([conductor.actors[other]] if other >= 0 else [])]
 
     def _story(self) -> tuple[str, ...]:
-        """The last events in a person's form, those of level debug left out."""
+        """Return the last events, rendered for people, without those of level debug."""
         form, actors = PersonForm(), self.conductor.actors
         told = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
         return tuple(form.line(*_rendered(record, actors)) for record in told)
@@ -272,7 +271,7 @@ def _without_folder(spec: str) -> str:
 
 
 def _rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]:
-    """What the person's form takes: the level, and the keys of a log line."""
+    """Return the arguments of the form for people: the level, and the keys of a log line."""
     code, step, now, number, *values = record
     event = ev.CATALOGUE[code]
     fields = dict(zip((field.name for field in event.recorded), values, strict=True))
@@ -280,7 +279,7 @@ def _rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]
 
 
 def _verdict(error: Exception | None) -> Verdict:
-    """How a schedule ended in which an actor raised `error`."""
+    """Return the verdict of a schedule in which an actor raised `error`."""
     if error is None:
         return Verdict.OK
     for kind, verdict in _VERDICTS:
@@ -299,7 +298,7 @@ _VERDICTS: Final = (
 
 
 def _told(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
-    """(watcher, kind, message): who says so, what it is, and this instance of it."""
+    """Return (watcher, kind, message) of a defect."""
     if isinstance(error, Finding):
         return error.watcher, error.kind, error.message
     if isinstance(error, WatcherFailed):
@@ -309,7 +308,7 @@ def _told(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
 
 
 def _where(error: Exception) -> str:
-    """The function in which it shows."""
+    """Return the function in which the error was raised."""
     if isinstance(error, Finding):
         return error.where
     cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
@@ -318,18 +317,18 @@ def _where(error: Exception) -> str:
 
 
 _MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interleave.__file__).parent))
-"""Where an exception may be raised that belongs to the function which called in there."""
+"""Code whose exceptions belong to its caller."""
 
 
 def _traceback(error: Exception, verdict: Verdict) -> str:
-    """The traceback of what code raised, the workload's or ours; a verdict of ours needs none."""
+    """Return the traceback of an exception of the workload or of ksmactors; "" for a finding."""
     if verdict is Verdict.BROKEN or error.__cause__ is not None:
         return "".join(format_exception(error.__cause__ or error))
     return ""
 
 
 def _shape(turns: list[tuple[int, int]]) -> bytes:
-    """A hash over the turns: equal for equal interleavings."""
+    """Return a hash over the turns: equal for equal interleavings."""
     try:
         packed = orjson.dumps(turns)
     except TypeError:  # more than 64 actors: a mask is a longer number than orjson takes, and decimals take long, too

@@ -1,4 +1,4 @@
-"""What is run, without the choices: workload and parameters, machine, kernel, watchers."""
+"""What is run, apart from the choices: workload and parameters, machine, kernel, watchers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ksmactors.watch import BUILT_IN, WATCHERS, current_name
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is run. Made by `subject`, which checks everything in it; serves any number of schedules.
+    """What is run. Made by `make_subject`, which checks all of it; serves any number of schedules.
 
-    `name` is the workload as the user named it and `params` what was given for it, as text, so that a schedule
-    string can name both: files in them are named from any folder. `sources` are the files that all this is made of.
+    `name` is the workload as the user named it and `params` its parameters as text, so that a schedule string can hold
+    both; paths in them are absolute. `sources` are the files of its code and parameters.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Subject:
     sources: tuple[Source, ...] = ()
 
     def header(self) -> dict[str, Any]:
-        """What a schedule string must say so that `from_header` makes the same subject."""
+        """Return what a schedule string needs so that `subject_from_header` makes the same subject."""
         faults = {"inject": describe_injection(dict(self.inject))} if self.inject else {}
         return faults | {
             "workload": self.name,
@@ -106,7 +106,7 @@ def _variants(options: SubjectOptions) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def subject_from_header(header: Header) -> Subject:
-    """The subject that a schedule string names. It loads the code that is named there: see `trust.settle`.
+    """Return the subject that a schedule string names. This loads the code named there: see `trust.settle`.
 
     Raises:
         UsageError: something that it names does not exist here.
@@ -118,8 +118,8 @@ def subject_from_header(header: Header) -> Subject:
 
 
 def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the watchers that `--watch` stands for: `none`, or a list, in which `all` are those that come with
-    ksmactors."""
+    """Return the names of the watchers that `--watch` selects: `none`, or a list, in which `all` are the built-in
+    ones."""
     if watch == "none":
         return ()
     names = [name.strip() for name in watch.split(",")] if isinstance(watch, str) else list(watch)
@@ -138,7 +138,7 @@ def watchers_of(watch: str | Sequence[str]) -> tuple[str, ...]:
 def deal_params(names: Sequence[str], given: Mapping[str, object]) -> list[dict[str, object]]:
     """For each of several workloads, what was given for it: a parameter goes to all workloads that have it.
 
-    UsageError if none has it; a single workload says itself which it has.
+    UsageError if none has it; a single workload checks its own parameters.
     """
     known = [set(parameters_of(plugins.load_workload(name))) for name in names]
     for key in given:

@@ -1,7 +1,7 @@
-"""What a finding names outside of itself: code that is not installed, and files. Found, shown, and refused or checked.
+"""Code that is not installed and files that a finding names: listed, and refused or checked.
 
-A finding may come from somebody else. To replay it must never run code that it brings along or names, unless the user
-says so (`--trust`). What is registered as an entry point has been installed by the user, and is theirs to run.
+A finding may come from an untrusted source. A replay must never run code that it names, unless the user allows it
+(`--trust`). Entry points were installed by the user and may run.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ FILE_MAX: Final = 1024 * MIB
 """Bytes of a file that a parameter of a finding may name."""
 
 SOURCES_MAX: Final = 1000
-"""Files that a finding may say it was recorded with."""
+"""Source files that a finding may list."""
 
 Tell = Callable[[str], None]
-"""Takes one line about what is done on behalf of a finding."""
+"""Prints one line about a file that is read on behalf of a finding."""
 
 WITHOUT_CHOICE: Final = frozenset({Replay.name, ReplayByName.name, Directed.name, *SEARCHES})
-"""What a schedule may be recorded under that is no strategy to ask for."""
+"""Strategies in recorded schedules that cannot be selected with `--strategy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +51,19 @@ class Source:
     sha256: str
 
     def as_json(self, directory: Path) -> dict[str, str]:
-        """As a finding file in `directory` keeps it: also relative to that."""
+        """Return the entry of a finding file in `directory`, with the path relative to that, too."""
         return {"file": self.file, "relative": os.path.relpath(self.file, directory.resolve()), "sha256": self.sha256}
 
 
 class Surroundings:
-    """Where a finding is, and what it says of the files that it was recorded with.
+    """The location of a finding, and the files it was recorded with.
 
     Args:
         content: the finding file.
         home: its directory; None for a schedule string that is in no file.
 
     Raises:
-        ScheduleFormatError: its `sources` are none.
+        ScheduleFormatError: its `sources` are malformed.
     """
 
     def __init__(self, content: Mapping[str, Any], home: Path | None) -> None:
@@ -78,7 +78,8 @@ class Surroundings:
             self.sources[source["file"]] = source
 
     def find(self, path: Path) -> Path:
-        """Where a file is that the finding names: beside the finding as it was then, or where it was.
+        """Return where a file that the finding names is now: at the same place relative to the finding, or at its old
+        path.
 
         Of several that exist, the one with the recorded hash; the path as it is if there is none.
         """
@@ -95,19 +96,19 @@ class Surroundings:
         return existing[0] if existing else path
 
     def changed(self, named: Path, found: Path) -> bool:
-        """Whether the file is another one than that the finding was recorded with."""
+        """Whether the file differs from the one that the finding was recorded with."""
         source = self.sources.get(str(named))
         return source is not None and found.is_file() and _hash_of(found) != source["sha256"]
 
 
 def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> Header:
-    """The header of a finding with each file that it names where it is here; after this, all of it may be used.
+    """Return the header of a finding with the current path of each file; after this, all of it may be used.
 
     Args:
         header: checked.
         around: where the finding is.
         trust: whether code that it names by path or module may be loaded, and as much work done as it asks for.
-        tell: told which files were changed since, and which are read.
+        tell: called with a line about each file that was changed since, and each that is read.
 
     Raises:
         UsageError: it names code, or asks for much work, and is not trusted; or a file that may not be read.
@@ -132,13 +133,13 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
 
 
 def needs_trust(schedule: str) -> bool:
-    """Whether a schedule string is replayed with `--trust` only."""
+    """Whether a schedule string can only be replayed with `--trust`."""
     header = checked_header(header_of(schedule))
     return any(_foreign_in(header)) or any(_files_of_strategy(header.strategy)) or any(excess(header))
 
 
 def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object]) -> tuple[Source, ...]:
-    """The files that something is run with: those of code named by its path, and those that parameters name."""
+    """Return the files that something is run with: those of code named by its path, and those that parameters name."""
     code = {path.absolute() for spec in specs if (path := plugins.file_of(spec)) is not None}
     named = {Path(str(value)).absolute() for _, value in _file_params(workload, params)} - code
     return (
@@ -148,7 +149,7 @@ def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object
 
 
 def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, str]:
-    """Parameters as text; those that name a file name it from any folder."""
+    """Return parameters as text, with absolute paths."""
     files = {name for name, _ in _file_params(workload, params)}
     return {
         name: str(Path(str(value)).absolute() if name in files else value) for name, value in sorted(params.items())
@@ -156,7 +157,7 @@ def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, s
 
 
 def _foreign_in(header: Header) -> Iterator[tuple[str, str]]:
-    """The code that a header names and that nobody has installed: the group of each, and the name."""
+    """Yield the code in a header that is not installed: the group of each, and the name."""
     named = [
         ("workloads", header.workload),
         *(("variants", name) for name in (*header.with_, *header.without)),
@@ -188,13 +189,13 @@ def _refuse_code(header: Header) -> None:
 
 def _refuse_excess(header: Header) -> None:
     workload = plugins.load_workload(header.workload)
-    checked(workload, f"workload {header.workload}", dict(header.params))  # trust would not help there
+    checked(workload, f"workload {header.workload}", dict(header.params))  # trust would not help
     for asked in excess(header):
         raise UsageError(f"the finding {asked}. If you want that, give --trust (trust=True from Python)")
 
 
 def _files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
-    """The files that a strategy, or one that it wraps, is given as parameters."""
+    """Yield the files in the parameters of a strategy, or of one that it wraps."""
     for name, rest in nested(text):
         if name not in WITHOUT_CHOICE and not plugins.is_foreign("strategies", name):
             need_strategy(name)
@@ -203,20 +204,21 @@ def _files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
 
 
 def _check_strategy(text: str) -> None:
-    """Refuse a strategy that there is not, or that cannot have these parameters."""
+    """Refuse a strategy that does not exist or does not have these parameters."""
     if text not in WITHOUT_CHOICE:
         need_strategy(text)
         parse(text)
 
 
 def _file_params(cls: type, params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Those parameters of a class that name a file."""
+    """Yield those parameters of a class that name a file."""
     known = parameters_of(cls)
     return ((name, value) for name, value in params.items() if isinstance(known.get(name), FilePath))
 
 
 def _settled_params(header: Header, around: Surroundings, tell: Tell) -> dict[str, str]:
-    """The parameters with each file where it is here. It must be a regular one of a sensible size; it is shown."""
+    """Return the parameters with the current path of each file. It must be a regular one of a sensible size; its use is
+    printed."""
     params = dict(header.params)
     for name, value in _file_params(plugins.load_workload(header.workload), header.params):
         named = Path(str(value))
@@ -245,7 +247,7 @@ def _changed(path: Path) -> str:
 
 
 def _hash_of(path: Path) -> str:
-    """The hash over the start of a file; empty if it cannot be read."""
+    """Return the hash over the start of a file; empty if it cannot be read."""
     try:
         return sha256(read_start(path, HASHED_MAX, "file")).hexdigest()
     except UsageError:

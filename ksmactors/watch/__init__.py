@@ -1,8 +1,8 @@
-"""Watchers: each listens to one promise of the protocol, and reports when it is broken.
+"""Watchers: each checks one promise of the protocol and reports a finding when it is broken.
 
-They only listen: none passes a point, takes a lock or changes a choice, so that a schedule is the same with all of
-them and with none. The use of freed objects, a misused link and a deadlock are found by the operations themselves
-and reported whether or not somebody watches, since nothing that comes after them means anything.
+Watchers only observe: none passes a scheduling point, takes a lock or changes a choice, so a schedule is the same with
+all of them and with none. Use after free, a misused link and a deadlock are detected by the operations themselves and
+always reported, since nothing after them is meaningful.
 """
 
 from __future__ import annotations
@@ -50,52 +50,52 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
         OfflineFrames, WastedWork, Refinement, LockOrder, HappensBefore, Lockset, Warnings,
     )
 }  # fmt: skip
-"""The watchers by name; plug-ins add theirs. Where two see the same at the same moment, the first one tells."""
+"""The watchers by name; plug-ins add theirs. If two could report at the same moment, the first one does."""
 
 BUILT_IN: Final = tuple(WATCHERS)
-"""Those that come with ksmactors."""
+"""The watchers of ksmactors itself."""
 
 
 FORMER_NAMES: Final = {"economy": "wasted_work", "eventual": "convergence"}
-"""Names that watchers had once, with those that they have now. Commands and finding files may say either."""
+"""Former names of watchers, with the current ones. Commands and finding files may use either."""
 
 
 def current_name(name: str) -> str:
-    """Return the name that a watcher has now."""
+    """Return the current name of a watcher."""
     return FORMER_NAMES.get(name, name)
 
 
 def current_signature(signature: str) -> str:
-    """Return a signature with the name that its watcher has now."""
+    """Return a signature with the current name of its watcher."""
     watcher, slash, rest = signature.partition("/")
     return f"{current_name(watcher)}{slash}{rest}"
 
 
 def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:
-    """Have the named watchers watch a machine from now on. KeyError: there is no such watcher."""
+    """Attach the named watchers to a machine. Raises KeyError for an unknown name."""
     watchers = [WATCHERS[name](machine) for name in names]
     machine.watchers.extend(watchers)
     return watchers
 
 
 def lock_edges(machine: Machine | None) -> tuple[Edge, ...]:
-    """Which classes of locks were taken under which, as far as a watcher has looked at that."""
+    """Return the lock order edges that `lock_order` recorded: which classes of locks were taken under which."""
     watchers = machine.watchers if machine is not None else ()
     return tuple(edge for one in watchers if isinstance(one, LockOrder) for edge in one.graph.edges.values())
 
 
 def classified(machine: Machine | None, error: Exception) -> Exception:
-    """What a schedule ends with in which `error` was raised.
+    """Return the error to report for a schedule in which `error` was raised.
 
-    That is the error itself; but a finding if the steps have run out and a watcher knows why, and WatcherFailed if it
-    is a watcher that raised what is no finding.
+    That is `error` itself, with two exceptions: a finding, if the steps have run out and a watcher knows why;
+    WatcherFailed, if a watcher raised something that is no finding.
     """
     if isinstance(error, StepLimit) and machine is not None:
         try:
             for watcher in machine.watchers:
                 watcher.at_step_limit(error)
-        except Exception as told:  # a finding, or the watcher's fault
-            error = told
+        except Exception as raised:  # a finding, or a bug of the watcher
+            error = raised
     guilty = None if isinstance(error, Finding) else culprit(error)
     if guilty is None:
         return error

@@ -1,4 +1,4 @@
-"""What a watcher is, and what all of them ask of a kernel without disturbing it."""
+"""The base class of watchers, and queries on a kernel that do not disturb it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from ksmactors.watch.probe import Name, Probe, frame_at
 __all__ = ["UNLOCK", "Watcher", "culprit", "frame_at", "is_stale", "kernel_function_of", "placed_nodes"]
 
 UNLOCK: Final = "mutex_unlock"
-"""Where a state shows that is looked at when ksm_thread_mutex is released: not in whoever happens to release it."""
+"""The function of findings that are detected when ksm_thread_mutex is released, whichever function releases it."""
 
 
 class Watcher:
-    """Watches one machine for one schedule: subscribe in `__init__`, raise `self.finding(...)` when it is time.
+    """Checks one machine during one schedule: subscribe in `__init__`, raise `self.finding(...)` when a promise is
+    broken.
 
-    A watcher only listens: it passes no point, takes no lock, draws nothing, emits no event and changes nothing that
-    the kernel reads. What it can listen to: events (`machine.trace.listen`), releases of ksm_thread_mutex
-    (`ksm_thread_mutex.before_unlock`), what processes do to their memory (`kernel.observers`), what devices do to
-    pinned pages (`kernel.device_observers`), every change of a page table entry (`kernel.pte_listeners`) or of the
-    Mlocked flag (`node.mlock_listeners`), news of stable nodes (`kernel.node_listeners`), and the four moments below.
+    A watcher only observes: it passes no scheduling point, takes no lock, draws nothing, emits no event and changes
+    nothing that the kernel reads. It may subscribe to: events (`machine.trace.listen`), releases of ksm_thread_mutex
+    (`ksm_thread_mutex.before_unlock`), memory operations of processes (`kernel.observers`), accesses of devices to
+    pinned pages (`kernel.device_observers`), changes of page table entries (`kernel.pte_listeners`) and of the Mlocked
+    flag (`node.mlock_listeners`), changes of stable nodes (`kernel.node_listeners`), and the four moments below.
     """
 
     name: ClassVar[str]
@@ -39,22 +40,24 @@ class Watcher:
         self.kernel = machine.kernel
 
     def at_rest(self) -> None:
-        """The workload's code has ended, and so has every call that it made; nothing has been done about it yet: the
-        knobs are as it left them, and ksmd, migration daemons and reclaimers go on."""
+        """Called when the workload's code and all calls it made have ended. The knobs still have the workload's values,
+        and ksmd, migration daemons and reclaimers go on."""
 
     def at_quiescence(self) -> None:
-        """Nobody but ksmd has moved for some full scans, and nobody holds anything."""
+        """Called when only ksmd has run for some full scans, and no actor holds anything."""
 
     def at_exit(self) -> None:
-        """All processes have exited, and ksmd has let go of them."""
+        """Called when all processes have exited, and ksmd has dropped its references to them."""
 
     def at_step_limit(self, limit: StepLimit) -> None:
-        """The schedule has run out of steps, and is over: without a finding there is no verdict."""
+        """Called when the schedule has run out of steps and is over: without a finding the verdict is inconclusive."""
 
     def probe(self, finding: Finding) -> Probe | None:
-        """The promise that a finding of this watcher says is broken, about what it names, as a question that can be
-        asked on this machine after any step of a replay. None: it has no such question; then the finding is told by
-        where it shows."""
+        """Return the broken promise of a finding, about its objects, as a query that can be evaluated after any step of
+        a replay.
+
+        Returns None if there is no such query; the explanation then uses the place where the finding was detected.
+        """
         return None
 
     def finding(
@@ -67,18 +70,22 @@ class Watcher:
         about: tuple[object, ...] = (),
         names: tuple[Name, ...] = (),
     ) -> Finding:
-        """The finding; `where` is the kernel function it shows in, the running one if not given; `other` the number of
-        the second actor; `about` the objects concerned; `names` what else is, by names that replays have in common."""
+        """Make a finding.
+
+        `where` is the kernel function it is detected in (by default the running one), `other` the number of the second
+        actor, `about` the objects concerned, and `names` further names that are the same in every replay.
+        """
         if other >= len(self.machine.conductor.actors):
             raise ValueError(f"finding(other={other}): there is no actor of that number")
         return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about, names=names)
 
     convicts = finding
-    """The former name of `finding`, for watchers of plug-ins."""
+    """Former name of `finding`, for watchers of plug-ins."""
 
 
 def mappers_of(kernel: Ksm, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
-    """Where a frame is what a process would find: mapped, under migration, or in the swap cache for a swap entry."""
+    """Yield the places where a process would find a frame: mapped, under migration, or in the swap cache for a swap
+    entry."""
     slot = page.swap
     for mm in kernel.address_spaces:
         yield from ((mm, address) for address, pte in mm.ptes.items() if pte.frame is page)
@@ -87,29 +94,29 @@ def mappers_of(kernel: Ksm, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
 
 
 def is_stale(kernel: Ksm, node: StableNode) -> bool:
-    """Whether a stable node has lost its page for good: nobody will come to it through the page again.
+    """Whether a stable node has lost its page for good, so that it cannot be reached through the page any more.
 
-    Its frame is absent, or says that it is somebody else's, or has no references and is not just frozen in the swap
-    cache. A node whose page is being migrated names, at every instant, a frame that names it.
+    Its frame is absent, or its mapping does not name the node, or it has no references and is not just frozen in the
+    swap cache. The node of a page under migration always names a frame that names it.
     """
     page = frame_at(kernel, node.kpfn)
     return page is None or page.mapping is not node.mapping or (page.refcount <= 0 and page.swap is None)
 
 
 def placed_nodes(kernel: Ksm) -> Iterator[StableNode]:
-    """All stable nodes that have a page: in the trees, dups of chains included, and on migrate_nodes."""
+    """Yield all stable nodes that have a page: in the trees, dups of chains included, and on migrate_nodes."""
     for root in kernel.root_stable_tree:
         yield from kernel.nodes_of(root)
     yield from kernel.migrate_nodes
 
 
 def kernel_function_of(error: BaseException) -> str:
-    """The innermost kernel function that an exception has passed through; "none": through no such."""
+    """Return the innermost kernel function that an exception has passed through, or "none"."""
     return call_stack.kernel_function(call_stack.frames_of(error))
 
 
 def culprit(error: BaseException) -> Watcher | None:
-    """The watcher in whose code an exception was raised, or its cause; None: it was nobody's fault of them."""
+    """Return the watcher whose code raised the exception or its cause, or None."""
     for raised in (error, error.__cause__):
         for frame in reversed(call_stack.frames_of(raised) if raised is not None else []):
             owner = frame.f_locals.get("self")

@@ -1,4 +1,5 @@
-"""Vector clocks: what each actor knows of what the others have done (Lamport; Mattern; FastTrack's epochs)."""
+"""Vector clocks: how much of each actor's work happens before the current moment of another one (Lamport; Mattern;
+FastTrack's epochs)."""
 
 from __future__ import annotations
 
@@ -7,27 +8,27 @@ from typing import TypeAlias
 from ksmactors.interleave.actor import Actor
 
 Clock: TypeAlias = list[int]
-"""For each actor, by number, how many of its steps are known; those beyond the end of the list: none."""
+"""For each actor, by number, how many of its steps are known; actors beyond the end of the list have 0."""
 
 
 class Clocks:
-    """The clocks of all actors, and what was handed over at locks and fields.
+    """The clocks of all actors, and the clocks released at locks and fields.
 
-    What an actor does between two releases is one *epoch*, the pair (its number, its own entry of its clock). Another
-    actor knows of it exactly if that one's entry for it is as high. So most questions are one comparison, and a clock
-    is joined with another only where the last release is news.
+    The work of an actor between two releases is one *epoch*, the pair (its number, its own entry of its clock). It
+    happens before another actor's next operation if that one's entry for it is as high. So most queries are one
+    comparison, and two clocks are joined only if the last release is new.
     """
 
     def __init__(self) -> None:
         self.now: dict[int, Clock] = {}
-        """By number of the actor, its clock."""
+        """The clock of each actor, by number."""
         self._left: dict[object, dict[int, Clock]] = {}
-        """What was handed over at an object: by the number of who did, its clock then."""
+        """Clocks released at an object, by the number of the releasing actor."""
         self._left_by_readers: dict[object, dict[int, Clock]] = {}
-        """The same of those who held a lock shared: only who takes it alone comes after them."""
+        """Clocks released by readers of a lock: only an exclusive holder comes after them."""
 
     def of(self, actor: Actor) -> Clock:
-        """The clock of an actor; it may have come to life before anybody kept clocks."""
+        """Return the clock of an actor, which may have started before clocks were kept."""
         number = actor.number
         try:
             return self.now[number]
@@ -36,22 +37,22 @@ class Clocks:
             return clock
 
     def start(self, parent: Actor | None, child: Actor) -> None:
-        """A new actor knows what its parent has done."""
+        """Order a new actor after what its parent has done."""
         clock = [0] * child.number if parent is None else self._handed_over(parent)
         clock += [0] * (child.number + 1 - len(clock))
         clock[child.number] = 1
         self.now[child.number] = clock
 
     def hand(self, actor: Actor, to: Actor) -> None:
-        """One actor does something that another one waits for."""
+        """Order the next operation of `to`, which waits for `actor`, after what `actor` has done."""
         _join(self.of(to), actor.number, self._handed_over(actor))
 
     def release(self, actor: Actor, at: object) -> None:
-        """Leave at an object what the actor has done, beside what others have left there."""
+        """Release the actor's clock at an object, beside those of other actors."""
         self._left.setdefault(at, {})[actor.number] = self._handed_over(actor)
 
     def acquire(self, actor: Actor, at: object) -> None:
-        """Take up what was left at an object."""
+        """Join the clocks released at an object."""
         left = self._left.get(at)
         if left is not None:
             clock = self.of(actor)
@@ -59,7 +60,7 @@ class Clocks:
                 _join(clock, number, other)
 
     def lock(self, actor: Actor, lock: object, shared: bool) -> None:
-        """Get a lock: after the last who had it alone; alone, after those too who had it shared."""
+        """Take a lock: after the last exclusive holder; an exclusive holder also after the readers."""
         self.acquire(actor, lock)
         if not shared and (readers := self._left_by_readers.get(lock)):
             clock = self.of(actor)
@@ -68,19 +69,19 @@ class Clocks:
             readers.clear()
 
     def unlock(self, actor: Actor, lock: object, shared: bool) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         if shared:
             self._left_by_readers.setdefault(lock, {})[actor.number] = self._handed_over(actor)
         else:
             self._left[lock] = {actor.number: self._handed_over(actor)}
 
     def exchange(self, actor: Actor, at: object) -> None:
-        """Take up what was left at an object, and leave one's own."""
+        """Acquire and release at an object."""
         self.acquire(actor, at)
         self.unlock(actor, at, False)
 
     def _handed_over(self, actor: Actor) -> Clock:
-        """The clock as it is, to be left somewhere; the actor begins a new epoch."""
+        """Return a copy of the clock, and start a new epoch of the actor."""
         clock = self.of(actor)
         left = clock.copy()
         clock[actor.number] += 1
@@ -88,7 +89,7 @@ class Clocks:
 
 
 def _join(clock: Clock, number: int, other: Clock) -> None:
-    """Make known to `clock` what `other` knows, the clock of actor `number` when it left it."""
+    """Join `clock` with `other`, the clock of actor `number` when it was released."""
     if len(clock) <= number:
         clock += [0] * (number + 1 - len(clock))
     elif clock[number] >= other[number]:

@@ -18,7 +18,7 @@ from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher, frame_at
 from ksmactors.watch.probe import Probe, is_half, names_of
-from ksmactors.watch.skipping import Place, Skips, meet, skips_of
+from ksmactors.watch.skipping import Place, Skips, ever_visited_together, skips_of
 
 CHANGES: Final = (
     ev.STABLE_TREE_INSERT, ev.STABLE_TREE_APPEND, ev.STABLE_NODE_CHAIN_ADD_DUP, ev.FREE_STABLE_NODE_CHAIN,
@@ -29,15 +29,14 @@ CHANGES: Final = (
 
 
 LEAVING: Final = (ev.KSM_REMOVE_RMAP_ITEM, ev.KSM_REMOVE_KSM_PAGE)
-"""What takes an rmap_item off its node, or all of a node's."""
+"""Events that take one rmap_item, or all of them, off a node."""
 
 Pages: TypeAlias = list[tuple[Frame, list[Place]]]
 """Equal pages: the frame of each, and where it is mapped."""
 
 
 class Sum(NamedTuple):
-    """When ksmd last looked at the checksum of a page: what was in which frame, in which scan; and the number of the
-    rmap_item, if it is known (-1: not)."""
+    """The last checksum of a page: content, frame and scan, and the number of the rmap_item (-1: unknown)."""
 
     pfn: int
     content: Content
@@ -46,39 +45,37 @@ class Sum(NamedTuple):
 
 
 class Convergence(Watcher):
-    """When everything has been quiet, equal pages that ksmd may merge are merged; and what it merges stays merged.
+    """At the end, equal pages that ksmd may merge are merged; and merged pages stay merged.
 
-    What is promised. Nothing of the protocol promises a merge at a given time: a lost trylock, a stale node, a changed
-    checksum, each costs a scan. But when nobody else moves, ksmd must come to an end of its work: no two present pages
-    of equal content in mergeable vmas, on the same node if merge_across_nodes is 0, in different frames.
+    Promise. The protocol promises no merge at a given time: a lost trylock, a stale node or a changed checksum each
+    cost a scan. But when no other actor runs, ksmd must finish its work. Then no two present pages of equal content, in
+    mergeable vmas, and on the same node if merge_across_nodes is 0, are in different frames.
 
-    When one looks. When the schedule is over and some full scans have passed with nobody in ksmd's way. Those may be
-    too few for a long story, so only a scan in which nothing changed is evidence: no merge, no new checksum, nothing
-    linked, exiled, pruned or broken. A scan is a function of the state it meets, so the next would do the same, for
-    ever. If the last scan did change something, the verdict is left open, but for one thing: a mapping that was merged
-    and broken again in each of the last two scans will be so in every scan (the livelock of S6m).
+    When checked. When the schedule is over and ksmd has made some full scans undisturbed. These may be too few after a
+    long history, so only a scan in which nothing changed is evidence: no merge, no new checksum, nothing linked, moved
+    to migrate_nodes, pruned or broken. A scan is a function of the state, so all later scans would do the same. If the
+    last scan did change something, the verdict stays open, with one exception: a mapping that was merged and broken
+    again in each of the last two scans will be so in every scan (the livelock of S6m).
 
-    A checksum that ksmd finds changed is new only if it may be: if the page has the content, and the rmap_item, with
-    which it was summed before, the checksum is wrong, and will be so again. A page that smart_scan has left out of the
-    last scan is no evidence; but in which scans it will be looked at is known (`skipping`), and two pages that will
-    never be looked at in the same scan stay apart.
+    A checksum that ksmd finds changed counts as a change only if it may have changed: if the page has the content, and
+    the rmap_item, of the last checksum, the stored checksum is wrong and will be wrong again. A page that smart_scan
+    skipped in the last scan is no evidence; but the scans that visit it are known (`skipping`), and two pages that are
+    never visited in the same scan stay apart.
 
-    What is excepted. A page that somebody else holds a reference on (a pin, an isolation): it cannot be
-    write-protected, and a page beside it is merged half way and broken, in each scan, by right. With chains: equal
-    KSM pages that are dups of one chain, as max_page_sharing and a migration make them; and a single ordinary page
-    beside KSM pages that have no room.
+    Exceptions. A page with a foreign reference (a pin, an isolation) cannot be write-protected; in each scan, a page
+    beside it is merged half way and broken, correctly. With chains: equal KSM pages that are dups of one chain, as
+    max_page_sharing and a migration make them; and a single ordinary page beside KSM pages that have no room.
 
-    What a finding means. Memory is not saved that could be, for ever. `ksm_pages_unmerged`: a KSM page that
-    was migrated has met an equal one; on v3.9 that is H0 (write_protect_page refuses every KSM page), on later
-    kernels too if it is mapped once. `half_ksm_page`: a KSM page without a node is never merged, H7 on v3.9 and
-    later. `pages_unmerged`: an ordinary page; K1 and K3 do not explain it, since a scan that meets a stale node
-    changes something. `merged_for_ever`: S6m; and on v3.9 and later what H7 and H0 leave behind: a KSM page that
-    finds its way into the unstable tree, and that every equal page is merged with half way. On `series` all must
-    merge. `skipped_in_turns`: X2, on all kernels that have smart_scan; `never_looked_at`: a page is skipped, and its
-    skips do not run out.
+    Finding. Memory is never saved that could be. `ksm_pages_unmerged`: a migrated KSM page has met an equal one; on
+    v3.9 that is H0 (write_protect_page refuses every KSM page), on later kernels too if it is mapped once.
+    `half_ksm_page`: a KSM page without a node is never merged, H7 on v3.9 and later. `pages_unmerged`: an ordinary
+    page; K1 and K3 do not explain it, since a scan that meets a stale node changes something. `merged_for_ever`: S6m;
+    on v3.9 and later also a consequence of H7 and H0: a KSM page that gets into the unstable tree, with which every
+    equal page is merged half way. On `series` all must merge. `skipped_in_turns`: X2, on all kernels that have
+    smart_scan; `never_looked_at`: a page is skipped, and its skips do not run out.
 
-    A probe for the two kinds that a step brings about: two KSM pages that are equal, a KSM page without a node. What
-    else stays apart was never put together: no step broke it, and the last visit of its pages is shown instead.
+    A probe exists for the two kinds that a step causes: two equal KSM pages, and a KSM page without a node. Other pages
+    that stay apart were never merged: no step broke the promise, and the last visit of the pages is shown instead.
     """
 
     name: ClassVar[str] = "convergence"
@@ -91,10 +88,10 @@ class Convergence(Watcher):
         self._news = 0
         self._sums: dict[Place, Sum] = {}
         self._skips: dict[Place, Skips] = {}
-        """What smart_scan knew of each place at the end of the last scan, and of the one before."""
+        """The smart_scan state of each place at the end of the last scan, and of the one before."""
         self._skips_before: dict[Place, Skips] = {}
         self._broken: dict[int, Place] = {}
-        """By number of the rmap_item, the mm and the address of what was broken in this scan."""
+        """The mm and the address of each mapping broken in this scan, by number of the rmap_item."""
         self._broken_before: dict[int, Place] = {}
         self._again: list[Place] = []
         trace = machine.trace
@@ -124,7 +121,7 @@ class Convergence(Watcher):
         self._sums.pop((mm, address), None)
 
     def _left(self, *fields: object) -> None:
-        """Some rmap_item has left its node, with what it knew of its page (v7.3)."""
+        """Handle an rmap_item that left its node with its checksum (v7.3)."""
         self._sums.clear()
 
     def _scanned(self, seqnr: int, rmap_items: int) -> None:
@@ -134,13 +131,13 @@ class Convergence(Watcher):
         self._again = [place for item, place in self._broken.items() if item in self._broken_before]
         self._broken_before, self._broken = self._broken, {}
         self._skips_before, self._skips = self._skips, skips_of(self.kernel)
-        for place, last in self._sums.items():  # an item that was made in this scan is known from here on
+        for place, last in self._sums.items():  # the number of an item made in this scan is known now
             if last.item < 0 and place in self._skips:
                 self._sums[place] = last._replace(item=self._skips[place].item)
 
     @override
     def at_quiescence(self) -> None:
-        if not self.kernel.mm_slots_hash:  # ksmd has had nothing to do: its last scans were not made in quiet
+        if not self.kernel.mm_slots_hash:  # nothing to scan: its last scans were not undisturbed
             return
         equal, pinned = self._equal_pages()
         for mm in self.kernel.address_spaces:
@@ -150,7 +147,7 @@ class Convergence(Watcher):
                     raise self.finding(
                         "merged_for_ever",
                         f"the page of {name} at {address:#x} was merged and broken in each of the last two scans: "
-                        "an equal page keeps it from the tree (S6m), or is a KSM page already (H7, H0)",
+                        "an equal page keeps it out of the tree (S6m), or is a KSM page already (H7, H0)",
                         where="cmp_and_merge_page",
                         about=(pte.frame,),
                         names=(("place", mm.number, address),),
@@ -164,8 +161,8 @@ class Convergence(Watcher):
                     self._judge_skips(pages)
 
     def _equal_pages(self) -> tuple[dict[tuple[Content, int], Pages], set[Content]]:
-        """By content, and by node if that matters, the frames that hold mergeable pages; and the contents of those that
-        somebody holds a reference on."""
+        """Return the frames that hold mergeable pages, by content, and by node if that matters; and the contents of
+        those with a foreign reference."""
         kernel = self.kernel
         waiting = Counter(page.pfn for page in kernel.batched_pages())
         found: dict[tuple[Content, int], dict[int, tuple[Frame, list[Place]]]] = {}
@@ -186,7 +183,7 @@ class Convergence(Watcher):
         return {key: list(pages.values()) for key, pages in found.items()}, pinned
 
     def _judge(self, pages: Pages) -> None:
-        """Convict, unless there is a reason why these pages, all equal, must stay apart."""
+        """Raise a finding unless there is a reason why these equal pages must stay apart."""
         half = [page for page, _ in pages if page.is_ksm and page.stable_node is None]
         merged = [page for page, _ in pages if isinstance(page.stable_node, StableNode)]
         private = [page for page, places in pages if not page.is_ksm and self._was_looked_at(places)]
@@ -198,11 +195,11 @@ class Convergence(Watcher):
             raise self._apart("ksm_pages_unmerged", pages, "a KSM page is never merged into another: H0")
 
     def _was_looked_at(self, places: list[Place]) -> bool:
-        """Whether the last scan has not skipped a page at all of its places."""
+        """Whether the last scan visited a page at one of its places."""
         return any(place not in self._skips_before or not self._skips_before[place].remaining for place in places)
 
     def _judge_skips(self, pages: Pages) -> None:
-        """Convict if smart_scan keeps some equal, ordinary pages apart for as long as nothing else happens."""
+        """Raise a finding if smart_scan keeps some equal, ordinary pages apart for as long as nothing else happens."""
         private = [(page, places) for page, places in pages if not page.is_ksm]
         merged = any(page.is_ksm and self._has_room(page) for page, _ in pages)
         for _, places in private:
@@ -211,15 +208,20 @@ class Convergence(Watcher):
                 if last is None or before is None or not last.remaining:
                     continue
                 if (last.item, last.remaining) == (before.item, before.remaining):
-                    why = f"the page of {place[0]} at {place[1]:#x} is skipped, and not a time less often to come"
+                    why = f"the page of {place[0]} at {place[1]:#x} is skipped, and its remaining skips do not decrease"
                     raise self._apart("never_looked_at", pages, why, where="should_skip_rmap_item")
         zero = private and self._is_merged_alone(private[0][0])
-        if not merged and not zero and len(private) > 1 and not meet(self.kernel, private, self._skips):
-            why = "smart_scan never looks at two of them in the same scan: X2"
+        if (
+            not merged
+            and not zero
+            and len(private) > 1
+            and not ever_visited_together(self.kernel, private, self._skips)
+        ):
+            why = "smart_scan never visits two of them in the same scan: X2"
             raise self._apart("skipped_in_turns", pages, why, where="should_skip_rmap_item")
 
     def _is_merged_alone(self, page: Frame) -> bool:
-        """Whether a page needs no equal one: use_zero_pages has a page of zeros mapped as the zero page."""
+        """Whether a page needs no equal one: use_zero_pages maps the zero page for a page of zeros."""
         kernel, zero = self.kernel, self.kernel.contents.zero
         return isinstance(kernel, ZeroPages) and bool(kernel.ksm_use_zero_pages) and page.content is zero
 
@@ -230,7 +232,7 @@ class Convergence(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """How many of the pages are KSM pages that should be one; or have no stable node."""
+        """Return how many of the pages are KSM pages that should be one, or have no stable node."""
         kernel, pfns = self.kernel, [int(name[1]) for name in names_of(finding) if name[0] == "pfn"]
         if finding.kind == "half_ksm_page":
             return Probe(lambda: sum(is_half(frame_at(kernel, pfn)) for pfn in pfns))
@@ -239,7 +241,7 @@ class Convergence(Watcher):
         return None
 
     def _equal_merged(self, pfns: Sequence[int]) -> bool:
-        """Whether two of some frames are mapped KSM pages of equal content that ksmd would have to make one."""
+        """Whether two of the frames are mapped KSM pages of equal content that ksmd would have to merge."""
         frames = [page for pfn in pfns if (page := frame_at(self.kernel, pfn)) is not None and page.mapcount]
         merged = [page for page in frames if isinstance(page.stable_node, StableNode)]
         alike = Counter((page.content, 0 if self.kernel.ksm_merge_across_nodes else page.nid) for page in merged)

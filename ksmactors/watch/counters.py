@@ -1,4 +1,4 @@
-"""O6: the counters are what they count."""
+"""O6: the counters equal a recount."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from ksmactors.watch.probe import Probe
 class CounterInvariants(Watcher):
     """pages_shared, pages_sharing, pages_unshared and the rmap_items equal a recount, whenever the mutex is released.
 
-    shared counts nodes with at least one item, sharing the items beyond the first of each, unshared the items with the
-    unstable flag, those of the last scan included. On later kernels the chains, the dups and KSM's zero pages, too.
+    `pages_shared` counts nodes with at least one item, `pages_sharing` the items beyond the first of each,
+    `pages_unshared` the items with the unstable flag, those of the last scan included. On later kernels also the
+    chains, the dups and KSM's zero pages.
 
-    Why the protocol keeps it. Each counter is changed where its items are: an item that joins a node counts as shared
-    if it is the first there, else as sharing; the last one to leave takes shared back. They count rmap_items,
-    not page table entries: what a process has written, unmapped or swapped out stays counted until ksmd, or the node's
-    removal, notices; a child's mapping is not counted before ksmd has been there.
+    Why it holds. Each counter changes where its items change: an item that joins a node counts as shared if it is the
+    first there, else as sharing; the last one to leave decrements shared. The counters count rmap_items, not page table
+    entries: a page that a process has written, unmapped or swapped out is counted until ksmd, or the node's removal,
+    notices; a child's mapping is not counted before ksmd has visited it.
 
-    When one must not look. While somebody holds ksm_thread_mutex the list and its counter may differ; and while memory
-    goes offline, when nodes are removed without the mutex. So they are recounted whenever it is released. The kernel
-    itself reads them without a lock at any time, and may show what never was.
+    When not checked. While an actor holds ksm_thread_mutex, the list and its counter may differ; and while memory goes
+    offline, nodes are removed without the mutex. So the recount is made whenever the mutex is released. The kernel
+    itself reads the counters without a lock, and may show values that never held together.
 
-    What a finding means. An administrator is told of savings that are not there, and merge_across_nodes is
-    EBUSY for ever, or not when it should be. Cases: the symptoms of S5a (two mappings too few) and of many others whose
-    own watcher is quicker; a mutant that counts on the wrong side of a test.
+    Finding. The savings shown are wrong, and merge_across_nodes is EBUSY for ever, or not when it should be. Cases: the
+    symptoms of S5a (two mappings too few) and of many others that another watcher detects earlier; a mutant that counts
+    on the wrong side of a test.
     """
 
     name: ClassVar[str] = "counters"
@@ -49,7 +50,7 @@ class CounterInvariants(Watcher):
         self._compare(self._counted())
 
     def _counted(self) -> dict[str, tuple[int, int]]:
-        """Each counter, and a recount."""
+        """Return each counter with its recount."""
         kernel = self.kernel
         items = unstable = stable = 0
         slot = kernel.ksm_mm_head.next
@@ -77,7 +78,8 @@ class CounterInvariants(Watcher):
 
     @override
     def at_quiescence(self) -> None:
-        """KSM's zero pages are not counted under the mutex, so a recount has to wait until nobody moves."""
+        """Check KSM's zero pages: their counter changes outside the mutex, so a recount has to wait until no actor
+        runs."""
         kernel = self.kernel
         if isinstance(kernel, ZeroCounted):
             self._compare(self._zero_pages(kernel))
@@ -89,7 +91,7 @@ class CounterInvariants(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """A counter and what it counts change together, at the hands of one actor."""
+        """Return how far a counter is from its recount; one actor changes both together."""
         counter = finding.kind.removeprefix("wrong_")
 
         def wrong() -> int:

@@ -1,4 +1,4 @@
-"""Data races: two accesses to one field, one of them a write, that nothing orders."""
+"""Data races: two accesses to one field, one of them a write, that happens-before does not order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ksmactors.watch.marked_accesses import MARKED, Ordering, may_be_unlocked
 
 _MARKS = {name: order for name, (order, _) in MARKED.items()}
 _ALLOCATOR = "allocator"
-"""Where a frame hands over what was done with it, from its last user to the next."""
+"""Key of the release from the last user of a frame to the next."""
 _FREED = "freed"
-"""Where a frame hands it over to those who find that it is not what they look for any more."""
+"""Key of the release from the last user of a frame to actors that find it reused."""
 
 
 Access: TypeAlias = tuple[int, int, str, int, tuple[object, ...]]
-"""One access: its actor's number and epoch, and what a report says of it: place, step, locks held."""
+"""One access: actor number and epoch, and for the report the place, step and locks held."""
 
 
 class FieldAccesses:
@@ -37,14 +37,14 @@ class FieldAccesses:
 
 
 class HappensBefore(Watcher, Observer):
-    """Two plain accesses to one field, at least one of them a write, are ordered by something other than luck.
+    """Two plain accesses to one field, at least one of them a write, are ordered by happens-before.
 
-    An order is what the kernel's own means make: one actor gives a lock back and another one takes it, wakes it, starts
-    it, sends it a message, or leaves by an atomic with release semantics what the other takes up by one with acquire
-    semantics. Two accesses that such a chain connects come in this order in *every* schedule that has the same chain;
-    two that none connects would, in another schedule, come in the other order or at the same time on two CPUs, even if
-    here they were far apart. So this watcher reports without the harm having happened. Each actor has a vector clock
-    and each field the epochs of its last write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
+    Happens-before comes from the kernel's own means: one actor releases a lock that another takes, wakes it, starts it,
+    sends it a message, or stores with release semantics what the other loads with acquire semantics. Two accesses that
+    such a chain connects have the same order in *every* schedule with the same chain. Two unconnected ones would, in
+    another schedule, come in the other order or at the same time on two CPUs, even if they are far apart here. So this
+    watcher reports a race before it does harm. Each actor has a vector clock, and each field the epochs of its last
+    write and of the reads since (FastTrack: Flanagan, Freund, PLDI 2009).
 
     What is looked at: fields whose operations pass a point, those that are touched as a part of one, and the structures
     and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.instrumented`). What the kernel
@@ -89,7 +89,7 @@ class HappensBefore(Watcher, Observer):
             field = self._fields[what] = FieldAccesses()
         number, clock = actor.number, self._clocks.of(actor)
         write = field.write
-        if write is not None and write[0] != number and not _knows(clock, write):
+        if write is not None and write[0] != number and not _is_ordered(clock, write):
             raise self._race(actor, kind, what, write, WRITE)
         epoch = clock[number]
         if kind == READ:
@@ -99,7 +99,7 @@ class HappensBefore(Watcher, Observer):
             return
         if field.reads:
             for read in field.reads.values():
-                if read[0] != number and not _knows(clock, read):
+                if read[0] != number and not _is_ordered(clock, read):
                     raise self._race(actor, kind, what, read, READ)
             field.reads.clear()
         field.write = (number, epoch, actor.place, actor.step, actor.locks)
@@ -135,7 +135,7 @@ class HappensBefore(Watcher, Observer):
         self._clocks.start(actor, child)
 
     def _freed(self, pfn: int, nid: int) -> None:
-        """Who drops the last reference comes after all who had one, and before the next who gets the frame."""
+        """Order the last reference to a frame after all its users, and before the next user of the frame."""
         actor, node = self._settled(), self.kernel.nodes[nid]
         frame = node.frames[pfn - node.start_pfn]
         self._clocks.acquire(actor, (frame, "refcount"))
@@ -143,14 +143,14 @@ class HappensBefore(Watcher, Observer):
         self._clocks.release(actor, (frame, _FREED))
 
     def _found_stale(self, winner: str, loser: str, tree: str | None, tree_nid: int, nid: int, kpfn: int) -> None:
-        """Who takes a stable node as stale comes after who freed its page: what is written then depends on what was
-        read of the page, and the page was freed with a full barrier before that was written."""
+        """Order the actor that finds a stable node stale after the one that freed its page: its writes depend on what
+        it read of the page, which was freed with a full barrier."""
         page = frame_at(self.kernel, kpfn)
         if page is not None:
             self._clocks.acquire(self._settled(), (page, _FREED))
 
     def _settled(self) -> Actor:
-        """The actor that has the turn, and has been told of."""
+        """Return the running actor, after its last operation has been reported."""
         conductor = self.machine.conductor
         if conductor.audience is not None:
             conductor.audience.settle(conductor.turn)
@@ -178,7 +178,7 @@ class HappensBefore(Watcher, Observer):
 _VERBS = ("reads", "writes")
 
 
-def _knows(clock: list[int], access: Access) -> bool:
+def _is_ordered(clock: list[int], access: Access) -> bool:
     number = access[0]
     return len(clock) > number and clock[number] >= access[1]
 
@@ -188,7 +188,7 @@ def _with(locks: tuple[object, ...]) -> str:
 
 
 def named(obj: object, field: object) -> str:
-    """How a field is called in a report."""
+    """Return the name of a field for a report."""
     if type(obj).__repr__ is not object.__repr__ and not isinstance(obj, list):
         thing = str(getattr(obj, "name", obj))
     else:

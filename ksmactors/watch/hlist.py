@@ -1,4 +1,4 @@
-"""O5: who changes the hlist of a stable node has the lock of its page."""
+"""O5: the hlist of a stable node changes only under the lock of its page."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from ksmactors.watch.base import Watcher, frame_at, is_stale
 
 
 class Hlist(Watcher):
-    """A stable node's hlist changes only in the hands of who has locked the page that kpfn names now, or is nobody's.
+    """The hlist of a stable node changes only under the lock of the page that kpfn names now, or when no walker can
+    reach it.
 
-    What is promised. ksm_thread_mutex is not enough to link or unlink an rmap_item: reverse mapping walks the hlist
-    without it, from reclaim, migration and munlock, with nothing but the page lock. So the changer holds it, too. The
-    lock of the page that the node had when the changer began to wait for it is not enough either: it must be the page
-    that the node has when the list changes.
+    Promise. ksm_thread_mutex is not enough to link or unlink an rmap_item: reclaim, migration and munlock walk the
+    hlist under nothing but the page lock. So the changer holds it, too. It must hold the lock of the page that the node
+    has when the list changes, not of the one it had when the changer began to wait.
 
-    Why the protocol keeps it. get_ksm_page(lock) looks at the mapping once more after it has got the lock (GK6): a
-    migration stores kpfn (W3) under the locks of both frames, so while the mapping is still the expected one and the
-    lock is held, kpfn cannot change. stable_tree_append locks the KSM page first, and gets the node from its mapping
-    under that lock. If the node is stale, no walker can come to it through any page, and remove_node_from_stable_tree
-    may make its items volatile without a lock; so may memory hot-remove, for frames that are absent.
+    Why it holds. get_ksm_page(lock) checks the mapping again after it has taken the lock (GK6): a migration stores kpfn
+    (W3) under the locks of both frames, so while the mapping is still the expected one and the lock is held, kpfn
+    cannot change. stable_tree_append locks the KSM page first, and gets the node from its mapping under that lock. If
+    the node is stale, no walker can reach it through any page, and remove_node_from_stable_tree may make its items
+    volatile without a lock; so may memory hot-remove, for frames that are absent.
 
-    When one must look. At the very change, not later: afterwards the lock may be anybody's. A node is stale if its
-    frame is absent, or names something else, or has no references and is not frozen in the swap cache; that is so for
-    good. Between W3 and W5 two frames name the node: the one that counts is kpfn's.
+    When checked. At the change itself, since the lock may change hands later. A node is stale if its frame is absent,
+    or names something else, or has no references and is not frozen in the swap cache; it then stays stale. Between W3
+    and W5 two frames name the node: the one that counts is kpfn's.
 
-    What a finding means. `changed_unlocked`: a walker may stand on the item that has just been unlinked, or
-    miss one, and leave a migration entry behind for ever. Nothing need have happened in this very schedule: S3a, S3b,
-    N7, S5g (there the damage shows on a weakly ordered machine only, or as a mapping that is missed once).
-    `freed_live`: the node was freed with its items while its page is still its own (S5a, S5c, S5f; H1 on v3.9 and
-    later).
+    Finding. `changed_unlocked`: a walker may stand on the item that has just been unlinked, or miss one, and leave a
+    migration entry behind for ever. This may do no harm in this very schedule: S3a, S3b, N7, S5g (its damage shows on a
+    weakly ordered machine only, or as a mapping that is missed once). `freed_live`: the node was freed with its items
+    while its page still belongs to it (S5a, S5c, S5f; H1 on v3.9 and later).
 
-    No probe. The promise is about a step (who changes the hlist holds a lock), and the step that breaks it is the one
-    that is found. No state before it is wrong and no state after it shows it.
+    No probe. The promise is about a step (the changer of the hlist holds a lock), and the finding is that step. No
+    state before it is wrong and no state after it shows it.
     """
 
     name: ClassVar[str] = "hlist"
@@ -67,6 +66,6 @@ class Hlist(Watcher):
         )
 
     def _nobodys(self, node: StableNode) -> bool:
-        """Whether nobody else can be at the hlist: the page is locked by the actor that moves, or there is none."""
+        """Whether no walker can be at the hlist: the running actor has locked the page, or there is none."""
         page = frame_at(self.kernel, node.kpfn)
         return page is None or page.owner is self.kernel.conductor.turn or is_stale(self.kernel, node)

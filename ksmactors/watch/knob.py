@@ -16,21 +16,21 @@ from ksmactors.watch.probe import Probe, number_of
 class Knob(Watcher):
     """When merge_across_nodes has changed, there is no stable node, in no tree and not on migrate_nodes.
 
-    What is promised. The knob says which tree a page's node belongs in. A node that was linked under the old rule would
-    be looked for in another tree under the new one. So the store succeeds only when there is none; else it is -EBUSY.
-    The same holds for max_page_sharing of later kernels, by which chains are made.
+    Promise. The knob determines which tree a page's node belongs in. A node that was linked under the old rule would be
+    looked for in another tree under the new one. So the store succeeds only when there is none; else it is -EBUSY. The
+    same holds for max_page_sharing of later kernels, by which chains are made.
 
-    Why the protocol keeps it. `pages_shared` is 0 is not enough: a node whose last item has gone lives on for as long
-    as a search does not meet it, and its page may live on in swap, or be mapped by a child that ksmd has not come to.
-    So the store removes all nodes itself (remove_all_stable_nodes), from the trees and from migrate_nodes, and gives
-    up if the page of one is mapped. All of it happens under ksm_thread_mutex.
+    Why it holds. `pages_shared` 0 is not enough: a node whose last item has gone stays until a search meets it, and its
+    page may still be in swap, or be mapped by a child that ksmd has not visited. So the store removes all nodes itself
+    (remove_all_stable_nodes), from the trees and from migrate_nodes, and gives up if the page of one is mapped. All of
+    it happens under ksm_thread_mutex.
 
-    When one looks. Before the mutex is released for the first time after the value has changed. All trees are looked
-    at: those that the new value uses and those that only the old one did.
+    When checked. At the first release of the mutex after the value has changed. All trees are checked: those that the
+    new value uses and those that only the old one did.
 
-    What a finding means. The node is in the wrong tree, or in one that no loop visits any more: it is never
-    pruned, memory hot-remove does not see it, and the next switch walks into it when its page, or its frame, is gone.
-    Cases: S4a (and in the other direction S4a'), S6d (migrate_nodes forgotten).
+    Finding. The node is in the wrong tree, or in one that no loop visits any more: it is never pruned, memory
+    hot-remove does not see it, and the next switch reaches it when its page, or its frame, is gone. Cases: S4a (and in
+    the other direction S4a'), S6d (migrate_nodes forgotten).
     """
 
     name: ClassVar[str] = "knob"
@@ -65,8 +65,7 @@ class Knob(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether the node has its place by a rule that holds no longer: another value of the knobs than when it got
-        there."""
+        """Whether the node was placed under other values of the knobs than the current ones."""
         number, kernel = number_of(finding, "node"), self.kernel
         placed_under: list[dict[str, int]] = []
 

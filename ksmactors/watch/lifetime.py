@@ -1,4 +1,4 @@
-"""O1: nothing is used after it was freed, and nothing is kept for ever."""
+"""O1: nothing is used after it was freed, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ksmactors.watch.probe import Probe, address_space, number_of, references, s
 class Lifetime(Watcher):
     """No frame, stable node, rmap_item, mm_slot, mm or anon_vma is used after its free; nothing leaks.
 
-    The use of a freed object is found by the operation that uses it. What is left for the end: when all processes
-    have exited and ksmd has passed, no frame may be in use but the zero page; no rmap_item, slot, mm or anon_vma may
-    be left. Stable nodes may: a stale one stays in its tree until a search meets it. But each must be somewhere.
+    The operation that uses a freed object detects that itself. This watcher checks for leaks at the end: when all
+    processes have exited and ksmd has passed, no frame may be in use but the zero page; no rmap_item, slot, mm or
+    anon_vma may be left. Stable nodes may: a stale one stays in its tree until a search meets it. But each must be in a
+    tree or on a list.
 
-    Why the protocol keeps it. An rmap_item holds its anon_vma, a slot its mm, a look-up its page; ksmd frees an item
-    only when it has taken it from its node or tree, and a slot only when nobody can find it by the list or the hash.
-    What nobody holds is looked at under a lock that its end needs, too (a cycle of mmap_sem in __ksm_exit).
+    Why it holds. An rmap_item holds its anon_vma, a slot its mm, a look-up its page. ksmd frees an item only after it
+    has taken it from its node or tree, and a slot only when neither the list nor the hash leads to it. An object
+    without a reference is used only under a lock that its end needs, too (a cycle of mmap_sem in __ksm_exit).
 
-    When one must not look. Leaks are a matter of the very end: a frame may wait in a pagevec, an item for ksmd's next
-    visit, a slot for the cursor.
+    When not checked. Before the very end: a frame may wait in a pagevec, an item for ksmd's next visit, a slot for the
+    cursor.
 
-    What a finding means. A use after free is an oops, or another object's data: S2a, S4f, S5a to S5f, S6a,
-    N9, G5 (K2 on v3.9), G11; H2 and H6 are found where they end, in the same way. A leak: F1, S6c without its own
-    watcher.
+    Finding. A use after free is an oops, or another object's data: S2a, S4f, S5a to S5f, S6a, N9, G5 (K2 on v3.9), G11;
+    H2 and H6 are detected where they end, in the same way. A leak: F1, S6c without its own watcher.
     """
 
     name: ClassVar[str] = "lifetime"
@@ -82,7 +82,8 @@ class Lifetime(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """What is alive, less what is known to hold it: who takes a hold gives it back, or puts it in its place."""
+        """Return how many objects are alive beyond those with a known holder: each actor drops its reference or passes
+        it on."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
         anon_vma, mm = number_of(finding, "anon_vma"), number_of(finding, "mm")
         leaks: dict[str, Callable[[], int | None] | None] = {
@@ -97,7 +98,7 @@ class Lifetime(Watcher):
         return Probe(wrong, adds_up=True) if wrong is not None else None
 
     def _items(self) -> Iterator[RmapItem]:
-        """The rmap_items on the lists of all slots."""
+        """Yield the rmap_items on the lists of all slots."""
         for slot in self.kernel.mm_slots_hash.values():
             item = slot.rmap_list
             while item is not None:

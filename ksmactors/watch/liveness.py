@@ -1,4 +1,4 @@
-"""ksmd is awake whenever there is something for it to do."""
+"""ksmd is awake whenever it has work."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ksmactors.watch.probe import Probe
 
 
 def asleep_with_work(kernel: Ksm) -> bool:
-    """Whether ksmd waits for a wake-up although run is 1 and an address space is registered. Holds for a moment by
-    right while a registration or a write of `run` is under way: each wakes ksmd last."""
+    """Whether ksmd waits for a wake-up although run is 1 and an address space is registered.
+
+    True for a moment, correctly, during a registration or a write of `run`: each wakes ksmd last.
+    """
     asleep = kernel.ksmd_actor is not None and kernel.ksmd_actor in kernel.ksm_thread_wait.waiters
     return asleep and kernel.ksm_run == KSM_RUN_MERGE and bool(kernel.mm_slots_hash)
 
 
 class Liveness(Watcher):
-    """When everybody else has ended, ksmd does not sleep if run is 1 and an address space is registered.
+    """When all other actors have ended, ksmd does not sleep if run is 1 and an address space is registered.
 
-    What is promised. With nothing to do ksmd waits on ksm_thread_wait, without a timeout. Whoever gives it something
-    to do wakes it: a write of 1 to `run`, and the registration of an address space on an empty list.
+    Promise. Without work ksmd waits on ksm_thread_wait, without a timeout. The actor that gives it work wakes it: a
+    write of 1 to `run`, and the registration of an address space on an empty list.
 
-    Why the protocol keeps it. ksmd looks at `run` and at the list, and goes to wait, with nothing in between. A
-    registration links its slot first and wakes last. That it may look at the list before it links the slot, without
-    the list's lock, is where v3.9 and all later kernels fail: the last address space can leave the list in between.
+    Why it holds. ksmd tests `run` and the list, and goes to wait, with nothing in between. A registration links its
+    slot first and wakes last. v3.9 and all later kernels fail where it tests the list before it links the slot, without
+    the list's lock: the last address space can leave the list in between.
 
-    When one looks. When the workload's code has ended, and all calls that it made: before the end of the schedule
-    writes `run`, which would wake ksmd. Before that a registration may be under way that has linked its slot and is
-    about to wake. A ksmd between two batches sleeps with a timeout, and is not asked; nor is one that an offlining
-    keeps waiting.
+    When checked. When the workload's code and all calls it made have ended, before the end of the schedule writes
+    `run`, which would wake ksmd. Earlier, a registration may have linked its slot and not woken ksmd yet. A ksmd
+    between two batches sleeps with a timeout, and is not checked; nor is one that waits for an offlining.
 
-    What a finding means. Nothing is merged any more, and no address space that has exited is let go, until
-    somebody writes `run` again: X1.
+    Finding. Nothing is merged any more, and exited address spaces are kept, until `run` is written again: X1.
     """
 
     name: ClassVar[str] = "liveness"
@@ -44,7 +44,7 @@ class Liveness(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether ksmd sleeps with something to do: for good since the step after which nobody woke it."""
+        """Whether ksmd sleeps with work: for good, since the step that did not wake it."""
         return Probe(lambda: asleep_with_work(self.kernel))
 
     @override

@@ -10,28 +10,26 @@ from ksmactors.watch.base import Watcher, frame_at
 
 
 class Locality(Watcher):
-    """With merge_across_nodes=0, the page that is given up and the one that is mapped instead are on the same node.
+    """With merge_across_nodes=0, the replaced page and the page mapped instead are on the same node.
 
-    What is promised. The administrator has said that a process shall not find its memory on a remote node because
-    somebody there had the same content.
+    Promise. With this setting no process shall find its memory on a remote node because of a merge.
 
-    Why the protocol keeps it. The tree that is searched is that of the node of the page in hand. An entry of it may be
-    misplaced: its page has been migrated away since it was linked. So an equal entry is looked at a second time under
-    its page's lock, which serialises with a migration, and if kpfn's node is not the tree's, the entry goes to
-    migrate_nodes instead of being merged with (ST6). From then on ksmd's reference keeps the page where it is: a
-    migration backs off (C1, C2). In an unstable tree the node of an equal page is compared before it is taken.
+    Why it holds. The search uses the tree of the candidate page's node. An entry of it may be misplaced: its page has
+    been migrated away since it was linked. So an equal entry is checked again under its page's lock, which serialises
+    with a migration, and if kpfn's node is not the tree's, the entry goes to migrate_nodes instead of being merged with
+    (ST6). From then on ksmd's reference keeps the page where it is: a migration backs off (C1, C2). In an unstable tree
+    the node of an equal page is compared before it is taken.
 
-    When one looks. When a merge has succeeded. Both frames are pinned by ksmd's references from before the comparison
-    of nodes to after the entry was replaced, and a frame never changes its node, so "no migration since" needs no
-    tracking: the frame numbers of the two pages say it all. A page that is found to be the KSM page already (forked) is
-    trivially local. The zero page of later kernels is right on every node; it is no KSM page.
+    When checked. When a merge has succeeded. ksmd's references pin both frames from before the comparison of nodes to
+    after the entry was replaced, and a frame never changes its node, so the two frame numbers suffice. A page that is
+    the KSM page already (forked) is trivially local. The zero page of later kernels is right on every node; it is no
+    KSM page.
 
-    What a finding means. The knob does not do what it says; nothing is lost. Cases: S6b (no look at the
-    misplacement), S5e with knob 0 (no lock cycle before that look), R3 done wrong (the node of the unstable page not
-    compared at all).
+    Finding. The knob does not do what it says; nothing is lost. Cases: S6b (no check of the misplacement), S5e with
+    knob 0 (no lock cycle before that check), R3 done wrong (the node of the unstable page not compared at all).
 
-    No probe. A node in the tree of another node is right for as long as no search meets it: each migration leaves one.
-    The step that breaks the promise is the merge, which is the one that is found.
+    No probe. A node in the tree of another node is correct for as long as no search meets it: each migration leaves
+    one. The step that breaks the promise is the merge, which is the finding.
     """
 
     name: ClassVar[str] = "locality"

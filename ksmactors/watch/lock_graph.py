@@ -29,13 +29,13 @@ class Edge(NamedTuple):
 
 
 class LockGraph:
-    """Edges by the pair of their classes, in the order in which they were met."""
+    """Edges by the pair of their classes, in the order in which they were added."""
 
     def __init__(self) -> None:
         self.edges: dict[tuple[str, str], Edge] = {}
 
     def add(self, edge: Edge) -> list[Edge]:
-        """Add an edge: the circle that it closes, itself first; empty if there is none, or the edge is known."""
+        """Add an edge; return the cycle that it closes, itself first; [] if there is none, or the edge is known."""
         pair = edge.held, edge.taken
         if pair in self.edges:
             return []
@@ -43,7 +43,7 @@ class LockGraph:
         return [edge, *self._path(edge.taken, edge.held)] if self._reaches(edge.taken, edge.held) else []
 
     def merge(self, edges: Iterable[Edge], seed: int) -> list[list[Edge]]:
-        """Add the edges of a schedule: the circles that they close."""
+        """Add the edges of a schedule; return the cycles that they close."""
         new = [edge for edge in edges if (edge.held, edge.taken) not in self.edges]
         return [cycle for edge in new if (cycle := self.add(edge._replace(seed=seed)))]
 
@@ -51,7 +51,7 @@ class LockGraph:
         return start == goal or bool(self._path(start, goal))
 
     def _path(self, start: str, goal: str) -> list[Edge]:
-        """The shortest way along edges; empty if there is none, or it is where it starts."""
+        """Return the shortest path along edges; [] if there is none, or if it ends where it starts."""
         ways: list[tuple[str, list[Edge]]] = [(start, [])]
         seen = {start}
         for at, way in ways:
@@ -65,15 +65,15 @@ class LockGraph:
 
 
 def describe(cycle: list[Edge]) -> str:
-    """A circle as a message."""
-    return f"locks are taken in a circle, though nobody is caught in it here: {'; '.join(map(str, cycle))}"
+    """Return a cycle as a message."""
+    return f"lock order cycle, without a deadlock in this schedule: {'; '.join(map(str, cycle))}"
 
 
 def where(cycle: list[Edge]) -> str:
-    """The functions in which a circle's locks are taken: the same wherever one starts."""
+    """Return the functions in which a cycle's locks are taken, independent of where the cycle starts."""
     return "+".join(sorted({edge.taken_in for edge in cycle}))
 
 
 def signature(watcher: str, cycle: list[Edge]) -> str:
-    """The signature of the finding about a circle."""
+    """Return the signature of the finding about a cycle."""
     return f"{watcher}/lock_order_cycle@{where(cycle)}"

@@ -1,4 +1,4 @@
-"""L1 to L4: locks are taken in one order."""
+"""L1 to L4: all actors take locks in one order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORBIDDEN: Final[dict[tuple[str, str], tuple[str, str]]] = {
 """By (held, taken): the rule that forbids to wait for the second lock under the first, and why it is there."""
 
 NESTED: Final[dict[tuple[str, str], str]] = {
-    (MMAP_SEM, "dup_mmap"): "fork: the parent's, then the child's, which nobody else has met yet",
+    (MMAP_SEM, "dup_mmap"): "fork: the parent's, then the child's, which no other actor can reach yet",
     (PTE_LOCK, "copy_page_range"): "fork: the child's, then the parent's, with both mmap_sems held for write",
     (PTE_LOCK, "copy_one_pte"): "the same again, after the page for the copy of a pinned one was allocated",
 }
@@ -41,25 +41,25 @@ NEVER_WAITS: Final = frozenset({"try_to_merge_one_page", "trylock_to_merge"})
 
 
 class LockOrder(Watcher, Observer):
-    """Locks are taken in one order by everybody, whether or not two ever meet in the wrong one.
+    """All actors take locks in one order, whether or not two of them deadlock in this schedule.
 
-    Each lock has a class: all mmap_sems are one, all page locks, all page table locks, and so on. Whoever takes a lock
-    while it holds others draws an edge from each of their classes to its class; a trylock draws none, since it does not
-    wait, but it counts as held. A circle in this graph is a deadlock that needs only the right schedule (lockdep's
-    idea). The graph of a schedule is judged at once; those of all schedules of a campaign are put together, and the
-    circles that only all of them show are told at its end, since each half may need a schedule of its own.
+    Each lock has a class: all mmap_sems are one, all page locks, all page table locks, and so on. Taking a lock while
+    holding others adds an edge from each of their classes to its class. A trylock adds none, since it does not wait,
+    but it counts as held. A cycle in this graph is a deadlock in some schedule (lockdep's idea). The graph of a
+    schedule is checked at once; the graphs of all schedules of a campaign are merged and checked at its end, since each
+    edge of a cycle may need a schedule of its own.
 
-    The rules are judged one by one, without waiting for the other half of a circle: L1 (never wait for
-    ksm_thread_mutex under mmap_sem, a page lock or a page table lock), L2 (never wait for the lock of a page to be
-    merged away), L3 (under ksm_thread_mutex at most one mmap_sem), L4 (never wait for mmap_sem under a page lock). L5,
-    nothing that may sleep under a spinlock, is judged by the operations themselves, watched or not
-    (`Turns.might_sleep`). Two locks of one class are an error, too, except where they have an order of their own
-    (`NESTED`), or the second page is one that nobody else will lock: fresh from the allocator, it has no mapping (a
-    keyhole reader may hold a reference on the frame for a moment, but sees that it is not the page it looks for).
+    The rules are checked one by one, without the other half of a cycle: L1 (never wait for ksm_thread_mutex under
+    mmap_sem, a page lock or a page table lock), L2 (never wait for the lock of a page to be merged away), L3 (under
+    ksm_thread_mutex at most one mmap_sem), L4 (never wait for mmap_sem under a page lock). The operations themselves
+    check L5, nothing that may sleep under a spinlock (`Turns.might_sleep`). Two locks of one class are an error, too,
+    with two exceptions: classes with an order of their own (`NESTED`), and a second page fresh from the allocator,
+    which no other actor will lock: it has no mapping (a keyhole reader may hold a reference on the frame for a moment,
+    but sees that the frame is not its page).
     """
 
     name: ClassVar[str] = "lock_order"
-    summary: ClassVar[str] = "locks are taken in one order, whether or not anybody is caught in it (L1 to L4, O15)"
+    summary: ClassVar[str] = "locks are taken in one order; reports cycles even without a deadlock (L1 to L4, O15)"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
@@ -87,7 +87,9 @@ class LockOrder(Watcher, Observer):
                 rule, why = FORBIDDEN[held, taken]
                 raise self._breach(actor, other, lock, f"{_word(taken)}_under_{_word(held)}", f"{rule}: {why}")
             if held == LEAF:
-                raise self._breach(actor, other, lock, "lock_under_leaf", "it is held for moments only")
+                raise self._breach(
+                    actor, other, lock, "lock_under_leaf", "it is a leaf lock: no lock is taken under it"
+                )
             if held == taken:
                 self._same_class(actor, other, lock)
                 continue
@@ -101,7 +103,7 @@ class LockOrder(Watcher, Observer):
             raise self._breach(actor, other, lock, "second_mmap_sem", "L3: ksmd holds at most one")
         if (taken, actor.place) in NESTED or (isinstance(lock, Frame) and lock.mapping is None and not lock.mapcount):
             return
-        raise self._breach(actor, other, lock, f"nested_{_word(taken)}", "nothing says which of the two comes first")
+        raise self._breach(actor, other, lock, f"nested_{_word(taken)}", "no rule orders two locks of this class")
 
     def _class(self, lock: object) -> str:
         known = self._classes.get(lock)
@@ -118,12 +120,12 @@ class LockOrder(Watcher, Observer):
         )
 
     def _waits_to_merge(self, actor: Actor, lock: object) -> Finding:
-        message = f"{actor.name} waits for {name_of(lock)} in {actor.place}: a busy page is for another time (L2)"
+        message = f"{actor.name} waits for {name_of(lock)} in {actor.place}: a busy page must be skipped (L2)"
         return self.finding("waits_to_merge", message, where=actor.place)
 
 
 def lock_class(lock: object) -> str:
-    """The class of a lock: its name without whose it is."""
+    """Return the class of a lock: its name without its instance."""
     return name_of(lock).partition(" of ")[0].rstrip("0123456789 ")
 
 

@@ -1,4 +1,4 @@
-"""Eraser: for each shared field there is a lock that everybody holds who touches it."""
+"""Eraser: each shared field has a lock that every actor holds while it accesses the field."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ksmactors.watch.marked_accesses import MARKED, may_be_unlocked
 NO_LOCKS: Final[frozenset[object]] = frozenset()
 
 PAGE_LOCK: Final = "the lock of the node's page"
-"""Stands for a lock that is another one after each migration."""
+"""Stands for the lock of the node's page, which is another one after each migration."""
 
 
 EXEMPT: Final[dict[tuple[object, str], str]] = {
-    ("vmas", "exit_mmap"): "the last user has gone: ksmd, which may come still, sees mm_users 0 under mmap_sem",
+    ("vmas", "exit_mmap"): "the last user has gone: ksmd may still come, but sees mm_users 0 under mmap_sem",
 }
 """By (field, function): accesses that need no lock, since nobody else is there any more."""
 
@@ -32,7 +32,7 @@ EXEMPT: Final[dict[tuple[object, str], str]] = {
 EITHER_LOCK: Final[dict[str, str]] = {
     "flag": "rmap_items on an hlist are walked under the page lock",
     "anon_vma": "as flag",
-    "head": "as flag; a node's tells where it is linked, and migration asks",
+    "head": "as flag; a node's says where it is linked, and migration reads it",
     "nid": "as head, of a node",
 }
 """Declared fields that are written under two locks and read under either, which no single lock tells, with the reader
@@ -42,8 +42,8 @@ that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit a
 class FieldLocks:
     """What is known of one field.
 
-    `owner` is the number of the one actor that has touched it so far, -1 once there were two. Then `common` are the
-    locks that all have held since, and `written` says whether it was written since. `last` tells of the access before.
+    `owner` is the number of the only actor that has touched it so far, -1 once there were two. Then `common` are the
+    locks that all have held since, and `written` says whether it was written since. `last` is the access before.
     """
 
     __slots__ = ("common", "last", "owner", "written")
@@ -71,13 +71,13 @@ class Lockset(Watcher, Observer):
     """
 
     name: ClassVar[str] = "lockset"
-    summary: ClassVar[str] = "each shared field has a lock that everybody holds who touches it"
+    summary: ClassVar[str] = "each shared field has a lock that every actor holds while it accesses the field"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._fields: dict[object, dict[object, FieldLocks]] = {}
         self._shared: dict[int, list[object]] = {}
-        """By number of the actor, the locks that it holds together with other readers."""
+        """The locks that each actor holds together with other readers, by its number."""
         machine.trace.listen(ev.FREE_PAGE, self._freed)
         machine.conductor.observe(self)
         machine.kernel.declare_fields()
@@ -117,7 +117,7 @@ class Lockset(Watcher, Observer):
         known.last = (number, actor.place, actor.step)
 
     def _held(self, actor: Actor, kind: int, obj: object) -> frozenset[object]:
-        """The locks that protect an access, with the stand-ins for those that are not always the same."""
+        """Return the locks that protect an access, with stand-ins for those that change."""
         held = set(actor.locks)
         if kind == WRITE:
             held.difference_update(self._shared.get(actor.number, ()))

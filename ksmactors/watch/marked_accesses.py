@@ -1,9 +1,8 @@
-"""Which accesses to shared fields are meant to race, and which operations order others.
+"""Marked accesses (LKMM and KCSAN): intentional races, and the order that operations create.
 
-What the kernel does with READ_ONCE (ACCESS_ONCE in v3.9), with atomics and flag bits, or under a lock that is not
-emulated, has a name here: the name of the operation that passes the point. Everything else is a plain access, and two
-plain accesses that nothing orders are a race. An entry says why it may be here, since an entry too many makes the
-detectors blind.
+This lists the operations that the kernel does with READ_ONCE (ACCESS_ONCE in v3.9), with atomics and flag bits, or
+under a lock that is not emulated, by the name of the operation that passes the point. Every other access is plain, and
+two unordered plain accesses are a race. Each entry gives its reason, since an entry too many hides races.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ MARKED: Final[dict[str, tuple[Ordering, str]]] = {
 UNLOCKED: Final[dict[tuple[str, str], str]] = {
     ("sysfs_show", "*"): "reading a file of sysfs takes no lock: each value is one word, and old as soon as it is read",
     ("pages_volatile", "*"): "as sysfs_show, of several words: the kernel shows a negative number as 0 for that reason",
-    ("ksm_migrate_page", "nid"): "the event says in which tree the node is; the kernel does not ask that there",
+    ("ksm_migrate_page", "nid"): "only the event reads the node's tree here; the kernel does not",
 }
 """By function and field ("*": any): accesses to declared fields of mm/ksm.c that take no lock, and why."""
 
@@ -89,5 +88,5 @@ _UNLOCKED_PLACES = frozenset(place for place, _ in UNLOCKED)
 
 
 def may_be_unlocked(place: str, field: object) -> bool:
-    """Whether a function may use a declared field without any lock."""
+    """Whether a function may use an instrumented field without any lock."""
     return place in _UNLOCKED_PLACES and ((place, field) in UNLOCKED or (place, "*") in UNLOCKED)

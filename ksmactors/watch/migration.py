@@ -1,4 +1,4 @@
-"""O9: migration entries exist for as long as their migration."""
+"""O9: migration entries exist only during their migration."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from ksmactors.watch.probe import Probe, number_of, stranded
 class MigrationEntries(Watcher):
     """Every migration entry names a locked page, and when a migration has ended none is left that names its page.
 
-    What is promised. An entry that has been replaced by a migration entry says "wait: this page is on its way". Who
-    meets it waits for the lock of the page it names. The lock is held from before the first such entry is put in to
-    after the last one has been replaced; the kernel asserts it (a BUG_ON) wherever it turns an entry into its page.
+    Promise. An actor that meets a migration entry waits for the lock of the page it names. The lock is held from before
+    the first such entry is inserted to after the last one has been replaced; the kernel asserts it (a BUG_ON) wherever
+    it turns an entry into its page.
 
-    Why the protocol keeps it. The same reverse mapping walk that puts the entries in finds them again (W7): the items
-    on the hlist do not change while the page is locked (O5), the new page's mapping names the same node (W0), and a
-    fork that copies an entry during the walk links the child's vma behind its parent's, so that the walk comes past
-    it. The walk of an ordinary page has a reference on its anon_vma for as long as that takes. mremap moves no entry
-    of a KSM page: it unmerges first, and break_ksm waits for migrations (R1).
+    Why it holds. The same reverse mapping walk that inserts the entries finds them again (W7): the items on the hlist
+    do not change while the page is locked (O5), the new page's mapping names the same node (W0), and a fork that copies
+    an entry during the walk links the child's vma behind its parent's, so that the walk reaches it. The walk of an
+    ordinary page has a reference on its anon_vma meanwhile. mremap moves no entry of a KSM page: it unmerges first, and
+    break_ksm waits for migrations (R1).
 
-    When one looks. At each change of any page table entry, at the end of each migration, at each release of
-    ksm_thread_mutex: the entries that exist are kept in an index, and there are hardly ever more than a few. There is
-    no time at which one must not: the lock is taken before, and released after.
+    When checked. At each change of any page table entry, at the end of each migration, at each release of
+    ksm_thread_mutex. An index holds the existing entries, hardly ever more than a few.
 
-    What a finding means. The process that owns the entry hits the BUG_ON or hangs at its next access, fork
-    or exit. Cases: S3b and N7 (an item leaves the hlist in the middle of a migration), R1 with mremap (the entry was
-    moved to where the walk does not look), and any mutant whose walk back differs from its walk there. Whoever meets
-    the entry first finds it, too (`structure/stranded_migration_entry`); this watcher needs nobody to come past.
+    Finding. The process that owns the entry hits the BUG_ON or hangs at its next access, fork or exit. Cases: S3b and
+    N7 (an item leaves the hlist in the middle of a migration), R1 with mremap (the entry was moved to where the walk
+    does not look), and any mutant whose second walk differs from its first. An actor that meets the entry detects it,
+    too (`structure/stranded_migration_entry`); this watcher does not depend on one.
     """
 
     name: ClassVar[str] = "migration"
@@ -44,7 +43,7 @@ class MigrationEntries(Watcher):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._entries: dict[tuple[int, int], tuple[AddressSpace, Frame]] = {}
-        """By (number of the mm, address), the migration entries that exist."""
+        """The existing migration entries, by (number of the mm, address)."""
         self.kernel.pte_listeners.append(self._pte_changed)
         self.kernel.ksm_thread_mutex.before_unlock.append(self._check)
         machine.trace.listen(ev.MIGRATE_PAGE, self._migrated)
@@ -72,7 +71,7 @@ class MigrationEntries(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether the migration that is to end it will find the entry: from when it did not, it was stranded."""
+        """Whether its migration will not find the entry: it has been stranded since that became true."""
         pfn = number_of(finding, "pfn")
         return stranded(self.kernel, pfn) if pfn is not None else None
 

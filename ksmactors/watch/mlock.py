@@ -1,4 +1,4 @@
-"""A page that is locked in memory stays so when another page takes its place."""
+"""The Mlocked flag is kept when another page replaces a locked one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ksmactors.watch.probe import Probe, address_space, names_of, place_of
 
 @dataclass(eq=False, slots=True)
 class HandOver:
-    """A KSM page has taken a locked page's place in a VM_LOCKED vma: what has been done about that so far."""
+    """The state after a KSM page has replaced a locked page in a VM_LOCKED vma."""
 
     mm: AddressSpace
     address: int
@@ -28,34 +28,33 @@ class HandOver:
     unmarked: bool = False
 
     def changed(self, frame: Frame, mlocked: bool) -> None:
-        """A page has got or lost the flag. Once the KSM page has had it, who takes it away answers for that."""
+        """Note that a page has got or lost the flag. A later loss is the fault of the actor that clears it."""
         self.marked = self.marked or frame is self.kpage
         self.unmarked = self.unmarked or (frame is self.page and not mlocked)
 
 
 class MlockKept(Watcher):
-    """Where a page that is Mlocked is replaced in a VM_LOCKED vma, the page that takes its place is Mlocked.
+    """Where an Mlocked page is replaced in a VM_LOCKED vma, the new page is Mlocked.
 
-    What is promised. mlock keeps pages in memory. The flag says so to reclaim; a page that should have it and has not
-    is isolated, and unmapped wherever it is not locked, before reclaim finds out.
+    Promise. mlock keeps pages in memory. Reclaim reads the flag; a page that should have it and does not is isolated,
+    and unmapped wherever it is not locked, before reclaim notices.
 
-    Why the protocol keeps it. A copy that a write gets has the flag before it is mapped. When ksmd replaces a page it
-    takes the flag from that one, unless another VM_LOCKED vma maps it, and gives it to the KSM page, under the lock of
-    each (the hand-over). fork changes no page of the parent's, and the child's vmas are not locked.
+    Why it holds. The copy made for a write has the flag before it is mapped. When ksmd replaces a page it takes the
+    flag from that one, unless another VM_LOCKED vma maps it, and gives it to the KSM page, under the lock of each (the
+    hand-over). fork changes no page of the parent's, and the child's vmas are not locked.
 
-    When one looks. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended; if
-    the entry has been changed since, or the vma unlocked, or somebody has taken the flag off the KSM page again, the
-    hand-over is not asked for. What the flag is at other times is nobody's promise: mlock leaves a page that is busy
-    for reclaim to mark, munlock may not find the other vma, and a migration loses the flag before v4.4
-    (a mistake of v3.7's), which the next reclaim puts right.
+    When checked. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended, unless
+    the entry has been changed since, or the vma unlocked, or the flag of the KSM page cleared again. At other times the
+    flag is not promised: mlock leaves a busy page for reclaim to mark, munlock may not find the other vma, and a
+    migration loses the flag before v4.4 (a bug introduced in v3.7), which the next reclaim repairs.
 
-    What a finding means. `not_handed_over`: the KSM page can be reclaimed until somebody comes to its locked
-    mapping. `old_page_kept`: the old page stays in memory for ever, if a process that has not locked it maps it.
-    `copy_not_locked`: the copy can be reclaimed.
+    Finding. `not_handed_over`: the KSM page can be reclaimed until reclaim reaches its locked mapping. `old_page_kept`:
+    the old page stays in memory for ever, if a process that has not locked it maps it. `copy_not_locked`: the copy can
+    be reclaimed.
     """
 
     name: ClassVar[str] = "mlock"
-    summary: ClassVar[str] = "what is locked in memory stays so when it is merged or copied"
+    summary: ClassVar[str] = "memory that is mlocked stays so when it is merged or copied"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
@@ -79,7 +78,7 @@ class MlockKept(Watcher):
         elif not pte.frame.mlocked:
             raise self.finding(
                 "copy_not_locked",
-                f"{mm.name} has locked {address:#x}, but the copy that it gets, pfn {pte.frame.pfn}, is not Mlocked",
+                f"{mm.name} has locked {address:#x}, but its copy, pfn {pte.frame.pfn}, is not Mlocked",
                 about=(before.frame, pte.frame),
                 names=(("place", mm.number, address),),
             )
@@ -100,9 +99,9 @@ class MlockKept(Watcher):
         vma = one.mm.vma_at(one.address)
         if vma is None or not vma.locked or (one.marked and one.unmarked):
             return
-        kind, wrong = "old_page_kept", f"pfn {one.page.pfn}, which was there, is Mlocked as before"
+        kind, wrong = "old_page_kept", f"the replaced page, pfn {one.page.pfn}, is still Mlocked"
         if not one.marked:
-            kind, wrong = "not_handed_over", f"pfn {one.kpage.pfn}, which took the place of a locked page, is not"
+            kind, wrong = "not_handed_over", f"pfn {one.kpage.pfn}, which replaced a locked page, is not Mlocked"
         raise self.finding(
             kind,
             f"{one.mm.name} has locked {one.address:#x}, but {wrong}",

@@ -19,27 +19,27 @@ from ksmactors.watch.probe import Probe, number_of
 class Naming(Watcher):
     """A stable node and its page name each other, and so do a stable node and the rmap_items on its hlist.
 
-    What is promised. A node holds no reference on its page. The tie is that `kpfn` names the frame and the frame's
-    mapping names the node. If the frame does not, the node is stale, and then no other frame that is in use names it
-    either. A frame with references never names a node that has been freed. An item on a node's hlist is alive, is
-    marked stable and has that node as its head; in later kernels a dup counts its items right.
+    Promise. A node holds no reference on its page. The tie is that `kpfn` names the frame and the frame's mapping names
+    the node. If the frame does not, the node is stale, and then no other frame in use names it either. A frame with
+    references never names a freed node. An item on a node's hlist is alive, is marked stable and has that node as its
+    head; in later kernels a dup counts its items correctly.
 
-    Why the protocol keeps it. A migration gives the new frame the mapping first (W0), then stores kpfn (W3), then
-    takes the mapping from the old one (W5), with a barrier between, so that who finds the mapping gone finds the new
-    kpfn. And get_ksm_page looks at kpfn once more before it frees a node. A new node is complete before the page that
-    names it is unlocked. remove_stable_node takes the mapping away before it frees the node (S4f).
+    Why it holds. A migration gives the new frame the mapping first (W0), then stores kpfn (W3), then takes the mapping
+    from the old one (W5), with a barrier between, so that a reader that finds the mapping gone finds the new kpfn. And
+    get_ksm_page reads kpfn again before it frees a node. A new node is complete before the page that names it is
+    unlocked. remove_stable_node takes the mapping away before it frees the node (S4f).
 
-    When one must not look. Between W0 and W8 two frames name the node, or none that kpfn names does; both are locked
-    then. So a frame is judged only while nobody holds its lock (S5d is benign for this reason: two frames name the
-    node, and both are locked). And not while memory goes offline, when kpfn may name a frame that is absent.
+    When not checked. Between W0 and W8 two frames name the node, or none that kpfn names does; both are locked then. So
+    a frame is checked only while it is not locked (S5d is benign for this reason: two frames name the node, and both
+    are locked). Nor while memory goes offline, when kpfn may name a frame that is absent.
 
-    A frame without references that names a freed node is one that is just being freed (reclaim clears the mapping a
-    batch later); nobody reaches it.
+    A frame without references that names a freed node is just being freed (reclaim clears the mapping a batch later);
+    it is unreachable.
 
-    What a finding means. `not_mutual`: a page is in use whose node does not know of it, and the next
-    search frees that node. `freed_while_named`: it has happened, and the next reverse mapping uses freed memory: S4e,
-    S4f, S5a to S5c, S5f, N9, and H1 on v3.9 and all later kernels. `maps_freed_node`: the same, seen when an entry is
-    restored. `bad_hlist`: a walker stands on an item that is not this node's: S3a, S5g.
+    Finding. `not_mutual`: a page is in use whose node does not name it, and the next search frees that node.
+    `freed_while_named`: the node has been freed, and the next reverse mapping uses freed memory: S4e, S4f, S5a to S5c,
+    S5f, N9, and H1 on v3.9 and all later kernels. `maps_freed_node`: the same, detected when an entry is restored.
+    `bad_hlist`: a walker stands on an item that is not this node's: S3a, S5g.
     """
 
     name: ClassVar[str] = "naming"
@@ -68,7 +68,7 @@ class Naming(Watcher):
                 message = f"pfn {frame.pfn} names {node}, whose kpfn is {node.kpfn}"
                 raise self.finding("not_mutual", message, where=UNLOCK, other=node.moved_by, about=(node,))
         if not naming:
-            self._cleared.add(node.number)  # a stale node stays one: nobody finds it to make a page name it
+            self._cleared.add(node.number)  # a stale node stays stale: no actor can reach it
 
     def _check_items(self, node: StableNode) -> None:
         items, item = 0, node.first
@@ -84,7 +84,9 @@ class Naming(Watcher):
     @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the node's page names it, and whether its items do; or whether the frame names a node that is alive.
-        A lock that would excuse it for now is not looked at: what is mended before its release was not broken for good.
+
+        Ignores a lock that would excuse it for now: a state that is repaired before the release was not broken for
+        good.
         """
         kernel, number, pfn = self.kernel, number_of(finding, "node"), number_of(finding, "pfn")
         if finding.kind == "maps_freed_node" and pfn is not None:
@@ -130,16 +132,16 @@ class Naming(Watcher):
         if isinstance(node, StableNode) and not node.alive:
             raise self.finding(
                 "maps_freed_node",
-                f"{mm.name} maps pfn {pte.frame.pfn} at {address:#x}, which names {node}: that one has been freed",
+                f"{mm.name} maps pfn {pte.frame.pfn} at {address:#x}, which names {node}, a freed node",
                 other=node.moved_by,
                 about=(node, pte.frame),
             )
 
     @override
     def at_quiescence(self) -> None:
-        """Nobody is in the middle of anything: every frame in use is asked, whoever maps it."""
+        """Check every frame in use: no operation is under way."""
         for frame in self._frames():
             node = frame.stable_node
             if frame.refcount > 0 and isinstance(node, StableNode) and not node.alive:
-                message = f"pfn {frame.pfn}, with {frame.refcount} references, names {node}: that one has been freed"
+                message = f"pfn {frame.pfn}, with {frame.refcount} references, names {node}, a freed node"
                 raise self.finding("maps_freed_node", message, where="none", other=node.moved_by, about=(node, frame))

@@ -1,4 +1,4 @@
-"""O16: nobody knows of frames that are offline."""
+"""O16: no stable node names an offline frame."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ksmactors.watch.probe import Probe, number_of
 
 
 class OfflineFrames(Watcher):
-    """From MEM_OFFLINE until the memory is back, no stable node names a frame of it, and nobody uses one.
+    """From MEM_OFFLINE until the memory is back, no stable node names a frame of it, and none is used.
 
-    What is promised. When memory has been taken away there is no struct page behind its frame numbers any more. A
-    stable node has nothing but the number.
+    Promise. There is no struct page behind the frame numbers of removed memory. A stable node has nothing but the
+    number.
 
-    Why the protocol keeps it. All pages are migrated away first, so a node that names a frame of the range at
-    MEM_OFFLINE has lost its page; the notifier removes it (ksm_check_stable_tree), without a look at the page, from
-    every tree in use and from migrate_nodes. The trees are safe meanwhile: whoever takes ksm_thread_mutex for them
-    waits for the OFFLINE bit, which was set before the first page was moved (R5').
+    Why it holds. All pages are migrated away first, so a node that names a frame of the range at MEM_OFFLINE has lost
+    its page; the notifier removes it (ksm_check_stable_tree), without reading the page, from every tree in use and from
+    migrate_nodes. The trees are safe meanwhile: an actor that takes ksm_thread_mutex for them waits for the OFFLINE
+    bit, which was set before the first page was moved (R5').
 
-    When one looks. At the end of a successful offlining; and whenever the mutex is released while memory is away, but
-    not while the OFFLINE bit is set, when the check is still under way. A touch of an absent frame through its number
-    is found by the operation that does it (`lifetime/use_after_free_frame`). What has kept a pointer to the frame is
-    found when the memory comes back: its frames must be as they went, free.
+    When checked. At the end of a successful offlining; and whenever the mutex is released while memory is away, but not
+    while the OFFLINE bit is set and the notifier still works. An access to an absent frame through its number is
+    detected by the operation (`lifetime/use_after_free_frame`). A kept pointer to a frame is detected when the memory
+    comes back: its frames must still be free.
 
-    What a finding means. The next search, or the next scan start, asks for a struct page that is not there:
-    an oops, on a real machine some time later. Cases: S2a (the check goes on from a freed entry, and misses the
-    rest), S2b (no check), S6e (migrate_nodes forgotten), R5' (the tree changed while it was checked).
+    Finding. The next search, or the next scan start, uses a struct page that does not exist: an oops, on a real machine
+    some time later. Cases: S2a (the check goes on from a freed entry, and misses the rest), S2b (no check), S6e
+    (migrate_nodes forgotten), R5' (the tree changed while it was checked).
     """
 
     name: ClassVar[str] = "offline"
@@ -77,8 +77,8 @@ class OfflineFrames(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether the node names an absent frame when the notifier is done; or whether the frame is in use although it
-        is absent."""
+        """Whether the node names an absent frame when the notifier has ended; or whether the frame is in use although
+        it is absent."""
         number, pfn = number_of(finding, "node"), number_of(finding, "pfn")
         if finding.kind == "node_of_absent_frame" and number is not None:
             return Probe(lambda: self._names_absent(number))

@@ -1,4 +1,4 @@
-"""Where pages are mapped, entries that somebody is just about to restore included."""
+"""Where pages are mapped, including entries that are about to be restored."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ksmactors.watch.base import mappers_of
 
 
 class Places:
-    """For a watcher that must know who finds what a device stores.
+    """Mappings of pages, for a watcher that needs the processes that see a device's store.
 
     An entry may be empty for a moment: ksmd takes it out, counts references, and puts it back. A store meanwhile is
-    seen by whoever has that entry again. The watcher says when a process has really given an entry up (`forget`).
+    seen by the process that has the entry again. The watcher calls `forget` when a process has given an entry up.
 
-    And a page may have left the swap cache while its entry still names the slot: a write fault that keeps the page
-    takes it out of the cache first, and maps it then, under the page lock and the page table lock.
+    A page may have left the swap cache while its entry still names the slot: a write fault that keeps the page takes it
+    out of the cache first, and maps it then, under the page lock and the page table lock.
     """
 
     def __init__(self, kernel: Ksm) -> None:
         self._kernel = kernel
         self._away: dict[tuple[int, int], tuple[AddressSpace, Frame]] = {}
-        """By number of the mm and address, what an empty entry mapped."""
+        """The former mapping of each empty entry, by number of the mm and address."""
         self._slots: dict[Frame, SwapSlot] = {}
-        """The slot of each page that an entry has been exchanged for, the latest, until something maps the frame again:
-        it may be another page's by then."""
+        """The latest slot of each page that a swap entry has replaced, until the frame is mapped again: the slot may
+        belong to another page by then."""
         kernel.pte_listeners.append(self._pte_changed)
 
     def forget(self, mm: AddressSpace, address: int) -> None:
-        """A process has given up what it had at an address, or has it elsewhere now."""
+        """Note that a process has given up the page at an address, or has moved it."""
         self._away.pop((mm.number, address), None)
 
     def of(self, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
-        """Who finds what is in a page, and where."""
+        """Yield the address spaces and addresses at which a page is found."""
         yield from mappers_of(self._kernel, page)
         yield from ((mm, address) for (_, address), (mm, was) in self._away.items() if was is page)
         if page.swap is None and page.owner is not None and not page.mapcount:
             yield from self._about_to_be_mapped(page)
 
     def _about_to_be_mapped(self, page: Frame) -> Iterator[tuple[AddressSpace, int]]:
-        """Where a fault that has taken a locked page out of the swap cache is about to map it."""
+        """Yield the places where a fault that has taken a locked page out of the swap cache is about to map it."""
         slot = self._slots.get(page)
         for mm in self._kernel.address_spaces if slot is not None else ():
             if mm.page_table_lock.owner is page.owner:

@@ -1,8 +1,8 @@
-"""What broke, asked again at any moment of a replay.
+"""Probes: a broken promise as a query that can be evaluated after any step of a replay.
 
-A finding names what it is about by names that are the same in every replay of its schedule: `("pfn", 17)`,
-`("node", 3)`, `("place", 2, 0x10000)`. A probe is the promise about these objects as a pure question: how much of it is
-broken at this instant. It reads the machine's state, and nothing else.
+A finding identifies its objects by names that are the same in every replay of its schedule: `("pfn", 17)`, `("node",
+3)`, `("place", 2, 0x10000)`. A probe is the promise about these objects as a pure query: by how much it is broken at
+this instant. It reads the machine's state, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.swap_device import SwapSlot
 
 Name: TypeAlias = tuple[str | int, ...]
-"""What an object is called in every replay: its kind, and which one of the kind."""
+"""The name of an object in every replay: its kind, and which one of the kind."""
 
 
 class Probe(NamedTuple):
-    """A promise as a question.
+    """A promise as a query.
 
     Attributes:
-        wrong: how much is broken now; 0 if the promise holds; None: it cannot be said now, so what was so, is.
-        adds_up: whether the amount is a sum to which each actor adds its own share: references taken and not given
-            back, a counter changed without what it counts. Else it is one fact, which anybody may break or mend.
+        wrong: by how much the promise is broken now; 0 if it holds; None if the state is transient, and the last
+            value stands.
+        adds_up: whether the amount is a sum of shares of actors: references taken and not dropped, a counter changed
+            without what it counts. Else it is one fact, which any actor may break or repair.
     """
 
     wrong: Callable[[], int | None]
@@ -38,7 +39,7 @@ class Probe(NamedTuple):
 
 
 def name_of(obj: object) -> Name | None:
-    """What an object is called in every replay; None: it has no such name."""
+    """Return the name of an object in every replay, or None without one."""
     for kind, name in _NAMES.items():
         if isinstance(obj, kind):
             return name(obj)
@@ -59,22 +60,22 @@ _NAMES: dict[type, Callable[..., Name]] = {
 
 
 def names_of(finding: Finding) -> tuple[Name, ...]:
-    """What a finding is about: the names that its watcher gives, and those of its objects."""
+    """Return the names of the objects of a finding: those that its watcher gives, and those of `about`."""
     return (*finding.names, *filter(None, map(name_of, finding.about)))
 
 
 def number_of(finding: Finding, kind: str) -> int | None:
-    """The number of the first object of a kind that a finding is about; None: it is about no such object."""
+    """Return the number of the first object of a kind that a finding is about, or None."""
     return next((int(name[1]) for name in names_of(finding) if name[0] == kind), None)
 
 
 def place_of(finding: Finding) -> tuple[int, int] | None:
-    """The page of a process that a finding is about, as (number of the mm, address)."""
+    """Return the page of a process that a finding is about, as (number of the mm, address)."""
     return next((((int(name[1]), int(name[2]))) for name in names_of(finding) if name[0] == "place"), None)
 
 
 def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
-    """The frame of a number; None if there never was one, or it has been taken away."""
+    """Return the frame of a number, or None if it never existed or has been removed."""
     nid = pfn // kernel.frames_per_node
     if not 0 <= nid < len(kernel.nodes):
         return None
@@ -86,12 +87,12 @@ def frame_at(kernel: Ksm, pfn: int) -> Frame | None:
 
 
 def address_space(kernel: Ksm, number: int) -> AddressSpace | None:
-    """The address space of a number, if it has come to life."""
+    """Return the address space of a number, or None before it was created."""
     return next((mm for mm in kernel.address_spaces if mm.number == number), None)
 
 
 def unmerging_has_passed(kernel: Ksm, mm: AddressSpace) -> bool:
-    """Whether run is 2 and the way through all address spaces does not come to this one any more."""
+    """Whether run is 2 and the walk of all address spaces will not visit this one any more."""
     if not kernel.ksm_run & KSM_RUN_UNMERGE:
         return False
     slot = kernel.ksm_scan.mm_slot
@@ -103,19 +104,19 @@ def unmerging_has_passed(kernel: Ksm, mm: AddressSpace) -> bool:
 
 
 class Behind:
-    """A page of a process while run is 2: whether a KSM page stays mapped there behind the back of unmerging.
+    """A page of a process while run is 2: whether a KSM page stays mapped there after unmerging has passed.
 
-    That is so if the way through all address spaces does not come there any more; or if the page has come to be mapped
-    since run became 2, which no fault or fork may do where unmerging may have been.
+    That is so if the walk of all address spaces will not visit it any more; or if the page has been mapped since run
+    became 2, which no fault or fork may do where unmerging may have passed.
     """
 
     def __init__(self, kernel: Ksm, number: int, address: int) -> None:
         self._kernel, self._number, self._address = kernel, number, address
         self._since_before = False
-        """Whether what is mapped there was mapped when run became 2."""
+        """Whether the mapping existed when run became 2."""
 
     def is_left(self, *, mergeable: bool) -> bool:
-        """Asked after each step; `mergeable`: only where ksmd may merge."""
+        """Whether a KSM page stays mapped. Call after each step; `mergeable`: only where ksmd may merge."""
         kernel, address = self._kernel, self._address
         mm = address_space(kernel, self._number)
         pte = mm.ptes.get(address) if mm is not None else None
@@ -131,19 +132,19 @@ class Behind:
         return not self._since_before or unmerging_has_passed(kernel, mm)
 
 
-# -- what several watchers, and the operations themselves, promise --------------------------------------------------
+# -- promises of several watchers and of the operations themselves -------------------------------------------------
 
 
 def references(kernel: Ksm, pfn: int) -> Probe:
-    """A frame has a reference for each mapping, for the swap cache and for its place in a pagevec; what is beyond these
-    was taken by some actor, which has to give it back."""
+    """A frame has a reference for each mapping, for the swap cache and for its place in a pagevec. References beyond
+    these were taken by an actor, which must drop them."""
 
     def wrong() -> int | None:
         frame = frame_at(kernel, pfn)
         if frame is None:
             return 0
         if frame.refcount < 0:
-            return None  # frozen: who froze them has them all
+            return None  # frozen: the freezing actor holds them all
         waiting = sum(page is frame for page in kernel.batched_pages())
         return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting
 
@@ -175,14 +176,14 @@ def swap_count(kernel: Ksm, number: int) -> Probe:
 
 
 def placed(node: StableNode, kernel: Ksm) -> bool:
-    """Whether a stable node is where it says that it is: in the tree of its nid, on a chain, or on migrate_nodes."""
+    """Whether a stable node is where its fields say: in the tree of its nid, on a chain, or on migrate_nodes."""
     if isinstance(node, DupNode) and node.chain is not None:
         return node.rb_tree is None
     return node.migrating != kernel.root_stable_tree[node.nid].has(node)
 
 
 def item_is_sound(item: RmapItem) -> bool:
-    """Whether what lies in an rmap_item's union is what its flag says."""
+    """Whether the content of an rmap_item's union matches its flag."""
     if item.flag == UNSTABLE_FLAG:
         return isinstance(item._owner, int)  # the property would raise
     return item.flag != STABLE_FLAG or not isinstance(item._owner, int)
@@ -198,7 +199,8 @@ def alive(obj: object) -> bool:
 
 
 def found_by_walk(kernel: Ksm, mapping: object, index: int) -> Iterator[tuple[int, int]]:
-    """What a reverse mapping walk would visit of a page with this mapping, as (number of the mm, address)."""
+    """Yield the places that a reverse mapping walk of a page with this mapping would visit, as (number of the mm,
+    address)."""
     node = mapping.stable_node if isinstance(mapping, KsmMapping) else None
     if isinstance(node, StableNode):
         item = node.first
@@ -218,7 +220,7 @@ def found_by_walk(kernel: Ksm, mapping: object, index: int) -> Iterator[tuple[in
 def stranded(kernel: Ksm, pfn: int) -> Probe:
     """Each migration entry names a locked page, whose migration will find it.
 
-    It finds them by what the page's mapping names, or did name until the new page took that over.
+    The migration finds entries through the page's mapping, or through the new page's once that has taken it over.
     """
     names: list[object] = [None]
 
@@ -243,15 +245,15 @@ def stranded(kernel: Ksm, pfn: int) -> Probe:
 
 
 def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Probe | None:
-    """The promise that an operation itself has found broken (`lifetime/use_after_free_...`, `structure/...`).
+    """Return the promise that an operation itself has found broken (`lifetime/use_after_free_...`, `structure/...`).
 
     Args:
         kernel: that of the replay.
-        finding: what was found then.
-        seen: the objects of the replay by name, as soon as some operation has touched them.
+        finding: the finding of the original schedule.
+        seen: the objects of the replay by name, once an operation has touched them.
 
     Returns:
-        None if there is no question: what broke has no name.
+        None if there is no query: the broken object has no name.
     """
     pfn = number_of(finding, "pfn")
     if finding.kind == "null_dereference" and pfn is not None:
@@ -275,12 +277,12 @@ def names_no_node(page: Frame | None) -> bool:
 
 
 def is_half(page: Frame | None) -> bool:
-    """Whether a page that is mapped is a KSM page without a node. (One that is only in swap may be.)"""
+    """Whether a mapped page is a KSM page without a node. (A page that is only in swap may be.)"""
     return page is not None and page.mapcount > 0 and names_no_node(page)
 
 
 def _is_sound(obj: object, kernel: Ksm) -> bool:
-    """Whether an entry of a tree is where it says that it is."""
+    """Whether an entry of a tree is where its fields say."""
     if isinstance(obj, StableNode):
         return obj.alive and placed(obj, kernel)
     if isinstance(obj, RmapItem) and obj.flag == UNSTABLE_FLAG and item_is_sound(obj):

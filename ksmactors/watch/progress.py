@@ -1,4 +1,4 @@
-"""O15: everybody gets on."""
+"""O15: every schedule makes progress."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ FUTILE: Final = frozenset(
 """Events that somebody may go on causing without getting anywhere: attempts, waits, and scans that change nothing."""
 
 STEPS_SHARE: Final = 2
-"""What part of all steps must be in vain: one half."""
+"""One in this many of all steps must be without progress: half of them."""
 
 IDLE_SCANS: Final = 10
-"""So many full scans on end that change nothing are no progress: the first may still be on their way through memory."""
+"""This many consecutive full scans without a change are no progress: the first may still be on their way through
+memory."""
 
 STEPS_MIN: Final = 100_000
-"""Fewer steps than this prove nothing: fork copies a large process without a word."""
+"""Fewer steps than this prove nothing: fork copies a large process without an event."""
 
 
 PAGE_STEPS: Final = 1_000
@@ -32,30 +33,29 @@ PAGE_STEPS: Final = 1_000
 
 
 class Progress(Watcher):
-    """A schedule comes to its end: no actors keep each other busy for ever, nobody who could move never gets to.
+    """Every schedule terminates: no livelock and no starvation.
 
-    What is promised. Every loop of the protocol that waits for somebody else ends once that one has moved: the spin
-    on a frozen page (GK4), the restart of a search at a stale entry, the retry of get_ksm_page when kpfn has changed,
-    ten passes of a migration, break_ksm until no KSM page is there. Each round is paid for by a change that somebody
-    else has made, and nobody makes changes without end.
+    Promise. Every loop of the protocol that waits for another actor ends once that one has run: the spin on a frozen
+    page (GK4), the restart of a search at a stale entry, the retry of get_ksm_page when kpfn has changed, ten passes of
+    a migration, break_ksm until no KSM page is there. Each iteration is due to a change by another actor, and changes
+    end.
 
-    What is found elsewhere. A circle of actors that wait for locks is found when it closes, with nobody watching
-    (`deadlock`), and so is a schedule in which nobody is ready and nobody sleeps. The order of locks is the lock-order
-    graph's. This watcher is for those who move.
+    Found elsewhere. A wait cycle of actors is detected when it closes, without a watcher (`deadlock`), and so is a
+    schedule in which no actor is ready and none sleeps. The order of locks belongs to the lock-order graph. This
+    watcher is for actors that run.
 
-    When one looks. When a schedule has used up its steps (`--max-steps`). One that ends has shown that everybody got
-    on, whatever took how long on the way, so there is nothing to measure before. The measure is half of all steps,
-    and many. If nothing was achieved in them, that is, no event was recorded but futile ones (attempts, waits, lost
-    races), and no page was scanned, or the same ones over and over with no effect, it is a *livelock*. If an actor
-    was ready at each choice in them and never chosen, it is *starvation*. A strategy may be unfair for a while, as
-    PCT is meant to be, but who spins, sleeps or waits has yielded each time; so that much is the fault of somebody
-    who never yields. (Of a search, or of the default order, nobody is asked: they are fair to nobody.) If neither can
-    be shown, the schedule just was too long, and stays inconclusive.
+    When checked. When a schedule has used up its steps (`--max-steps`). A schedule that ends has made progress, however
+    long it took, so nothing is measured before. The measure is half of all steps, and a minimum number. If in them no
+    event was recorded but futile ones (attempts, waits, lost races), and no page was scanned, or the same ones over and
+    over with no effect, it is a *livelock*. If an actor was ready at each choice in them and never chosen, it is
+    *starvation*. A strategy may be unfair for a while, as PCT is meant to be. But an actor that spins, sleeps or waits
+    yields each time, so this much starvation means that another actor never yields. (A search or the default order is
+    not checked: they are unfair.) If neither can be shown, the schedule was just too long, and stays inconclusive.
 
-    What a finding means. `livelock`: in the function the last actor goes round, and nothing that anybody
-    may do ends it: GK4 without its test of the swap cache, a retry whose condition nobody changes any more.
-    `starvation`: the function is the one in which the starved actor waits for its turn. Not found here: pages that
-    are merged and broken again in every scan (S6m); that is progress of a kind, and `convergence` reports it.
+    Finding. `livelock`: the last actor loops in the function, and no operation of any actor ends it: GK4 without its
+    test of the swap cache, a retry whose condition never changes. `starvation`: the function is the one in which the
+    starved actor waits for its turn. Not found here: pages that are merged and broken again in every scan (S6m);
+    `convergence` reports it.
     """
 
     name: ClassVar[str] = "progress"

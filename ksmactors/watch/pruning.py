@@ -15,21 +15,20 @@ from ksmactors.watch.probe import Probe, number_of
 
 
 class Pruning(Watcher):
-    """What was stale on migrate_nodes when a scan started has gone when the scan's first batch ends.
+    """A node on migrate_nodes that is stale when a scan starts has been freed when the scan's first batch ends.
 
-    What is promised. A node in a tree is met by searches, and pruned when its page has gone. One on migrate_nodes is
-    met by nobody: it comes back into a tree when ksmd reaches a mapping of its page. If the last mapping goes first,
-    no search and no item leads to it any more. So with merge_across_nodes=0 each scan starts by asking every listed
-    node for its page (SC2b), which frees it if there is none; else migrate_nodes would only grow.
+    Promise. Searches meet the nodes in a tree, and prune those whose page has gone. No search meets a node on
+    migrate_nodes: it comes back into a tree when ksmd reaches a mapping of its page. If the last mapping goes first, no
+    search and no item leads to it any more. So with merge_across_nodes=0 each scan starts by looking up the page of
+    every listed node (SC2b), which frees the node if there is none; else migrate_nodes would only grow.
 
-    When one looks. A page may go at any instant, so "every node on the list has a live page" is never true for long:
-    the next exit may be between the look at the first node and that at the last. But a stale node stays stale. So the
-    watcher notes at the very start of a scan which nodes on the list are stale already, and when ksm_thread_mutex is
-    released next, which is after the pruning, each of them must have been freed. With merge_across_nodes=1 there is
-    nothing on the list (that is O12's).
+    When checked. A page may go at any instant, so "every node on the list has a live page" is never true for long. But
+    a stale node stays stale. So the watcher notes at the very start of a scan which nodes on the list are stale, and at
+    the next release of ksm_thread_mutex, which is after the pruning, each of them must have been freed. With
+    merge_across_nodes=1 the list is empty (O12).
 
-    What a finding means. A leak: S6c. And with it S6e: memory hot-remove takes the frame away, and who prunes
-    later touches a struct page that is not there.
+    Finding. A leak: S6c. And with it S6e: memory hot-remove takes the frame away, and a later pruning accesses a struct
+    page that does not exist.
     """
 
     name: ClassVar[str] = "pruning"
@@ -59,8 +58,8 @@ class Pruning(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether a scan found the node on the list without a page, and left it there: the unstable trees are reset
-        after the pruning."""
+        """Whether a scan has left the node, without a page, on the list: the unstable trees are reset after the
+        pruning."""
         number, kernel = number_of(finding, "node"), self.kernel
         stale_at_start = kept = False
 

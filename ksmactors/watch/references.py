@@ -1,4 +1,4 @@
-"""O4: reference counts and map counts are what they count."""
+"""O4: reference counts and map counts equal a recount."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ from ksmactors.watch.probe import Probe, map_count, number_of, references, swap_
 
 
 class References(Watcher):
-    """A frame has at least a reference for each mapping, always; when nobody holds one of his own, exactly these,
-    one for the swap cache and one for a place in a pagevec. A swap slot is counted by the entries that name it.
+    """A frame always has at least a reference for each mapping. Without transient references it has exactly these, one
+    for the swap cache and one for a place in a pagevec. A swap slot is counted by the entries that name it.
 
-    What is promised. The last reference frees a frame; so each page table entry has one, the swap cache has one, who
-    isolates, pins or looks up has one, a place in a pagevec is one. The map count is the number of entries:
-    a merge write-protects a page only if both counts agree that nobody else is there (C5), and a migration goes on only
-    if nothing but its own reference is left (C1, C2).
+    Promise. The last reference frees a frame. Each page table entry has one, the swap cache has one, each isolation,
+    pin or look-up has one, a place in a pagevec is one. The map count is the number of entries: a merge write-protects
+    a page only if both counts agree that there is no other user (C5), and a migration goes on only if nothing but its
+    own reference is left (C1, C2).
 
-    Why the protocol keeps it. Counts change in the operation that takes or gives back what they count, or under the
-    lock of the page table beside it, entry first or count first.
+    Why it holds. Counts change in the operation that takes or drops what they count, or under the lock of the page
+    table beside it, entry first or count first.
 
-    When one must not look closely. While others move, references of faults, migrations and ksmd come on top, and a
-    count and its entry change one after the other. So the exact check, counting all entries anew, is for the quiet
-    end. What holds at every instant is that there are no fewer references than mappings (or the count is frozen at
-    -1). It is looked at when ksm_thread_mutex is released, for the frames whose entries have changed since the last
-    time. A frame that is freed while it is mapped is found at its free, with nobody watching
-    (`references/freed_while_mapped`).
+    When not checked. While other actors run, faults, migrations and ksmd hold further references, and a count and its
+    entry change one after the other. So the exact check, a recount of all entries, is made at quiescence. At every
+    instant there are no fewer references than mappings (or the count is frozen at -1). That is checked when
+    ksm_thread_mutex is released, for the frames whose entries have changed since the last time. A frame that is freed
+    while it is mapped is detected at its free, without a watcher (`references/freed_while_mapped`).
 
-    What a finding means. `too_few_references`: the next who puts the page frees it under somebody's feet.
-    `wrong_count`: a leak, or a page that can never be merged, moved or freed again: F1, S5e with the reference
-    dropped twice, `merge_with_found` on a path that forgets to put. `wrong_swap_count`: a slot that leaks, or is
-    reused too early.
+    Finding. `too_few_references`: the next put frees the page while it is in use. `wrong_count`: a leak, or a page that
+    can never be merged, moved or freed again: F1, S5e with the reference dropped twice, `merge_with_found` on a path
+    that forgets to put. `wrong_swap_count`: a slot that leaks, or is reused too early.
     """
 
     name: ClassVar[str] = "references"
@@ -46,7 +44,7 @@ class References(Watcher):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._touched: dict[int, Frame] = {}
-        """By number, the frames that have got or lost a mapping since the mutex was last released."""
+        """The frames that have got or lost a mapping since the mutex was last released, by number."""
         self.kernel.pte_listeners.append(self._pte_changed)
         self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
 
@@ -93,7 +91,7 @@ class References(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """What an actor takes is its own until it gives it back: counts that nobody gives back stand out."""
+        """Return the references that no actor has dropped and nothing accounts for."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
         if number is not None:
             return swap_count(kernel, number)

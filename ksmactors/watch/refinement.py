@@ -1,4 +1,4 @@
-"""The emulator refines a sequential model: what shares a frame is what the model lets share one."""
+"""The emulator refines a sequential model: pages share a frame only if the model lets them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from ksmactors.watch.sharing import Place, SharingModel
 class Refinement(Watcher):
     """Pages share a frame only if a sequential model of a page of code (`sharing.py`) allows it.
 
-    What is promised. Whatever order the actors move in, the pages of all processes are partitioned into frames as they
-    could be if every operation were done at one instant, one after the other: pages that fork has left alike, and pages
-    that KSM has merged, which are equal, in regions that were advised when it happened.
+    Promise. In any schedule, the pages of all processes are partitioned into frames as if every operation were atomic:
+    pages that are shared since a fork, and equal pages that KSM has merged in regions that were advised when it
+    happened.
 
-    Why the protocol keeps it. The instants exist: a merge takes effect when replace_page exchanges an entry under the
-    page table lock (and has compared two pages of which neither could be written any more); a break when do_wp_page
-    exchanges it back; a fork when an entry is copied; a migration restores entries to the frame that has taken the
-    place of the old one, all with the page locked. Everything between these instants changes no partition.
+    Why it holds. Each operation takes effect at one instant: a merge when replace_page exchanges an entry under the
+    page table lock (and has compared two pages that could not be written any more); a break when do_wp_page exchanges
+    it back; a fork when an entry is copied; a migration when it restores entries to the new frame, all with the page
+    locked. Nothing between these instants changes the partition.
 
-    When one looks. At each of these instants: when an entry comes to map a frame that others map, the page that joins
-    must be allowed to. (Not at once: fork and mremap tell what they have copied or moved just after they have changed
-    the entry. Nobody else has moved by then. An entry that a migration restores joins nobody: all go with it.) When a
-    page is written, nobody else may map its frame. And at quiescence the whole partition is looked at. The zero page
-    belongs to everybody, and is asked only, where it takes the place of another, whether it is what was written.
+    When checked. At each of these instants: when an entry comes to map a frame that others map, the joining page must
+    be allowed to. (Not at once: fork and mremap report what they have copied or moved just after they have changed the
+    entry. No other actor has run by then. An entry that a migration restores joins none: all move together.) When a
+    page is written, no other process may map its frame. And at quiescence the whole partition is checked. The zero page
+    belongs to all; it is checked only where it replaces another page, against what was written.
 
-    What a finding means. `unlawful_merge`: a page has joined others although they differ, it was not advised,
-    or the frame is no KSM page (the comparison was made too early, or of the wrong page).
-    `shared_write`: a write goes to a frame that somebody else maps: a break was forgotten, or an entry left writable.
-    `wrong_partition`: what was lawful is so no more, and nobody has taken it apart. The shadow memory sees the
-    consequences of all of these once contents differ; this one sees the sharing itself, before. What it does not see:
-    KSM merges versions here, so what fork has left alike with a merged page counts as merged, too, and pages that were
-    merged once may be merged again after they were broken apart without a write.
+    Finding. `unlawful_merge`: a page has joined others although they differ, it was not advised, or the frame is no KSM
+    page (the comparison was made too early, or of the wrong page). `shared_write`: a write goes to a frame that another
+    process maps: a break was forgotten, or an entry left writable. `wrong_partition`: sharing that was lawful is no
+    longer, and was not undone. The shadow memory sees the consequences of all of these once contents differ; this one
+    sees the sharing itself, before. Not detected: KSM merges versions here, so pages that share a frame with a merged
+    page since a fork count as merged, too, and pages that were merged once may be merged again after they were broken
+    apart without a write.
     """
 
     name: ClassVar[str] = "refinement"
@@ -52,16 +52,16 @@ class Refinement(Watcher):
         super().__init__(machine)
         self.model = SharingModel(self.kernel.contents.zero)
         self._sharers: dict[int, dict[Place, AddressSpace]] = {}
-        """By frame number, who maps it."""
+        """The processes that map each frame, by frame number."""
         self._joined: tuple[AddressSpace, int, Frame] | None = None
-        """An entry that has come to map a frame, and has not been judged yet."""
+        """An entry that has come to map a frame, and has not been checked yet."""
         self.kernel.observers.append(self)
         self._places = Places(self.kernel)
         self.kernel.device_observers.append(self)
         self.kernel.pte_listeners.append(self._pte_changed)
         machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
 
-    # -- what processes do --------------------------------------------------------------------------------------------
+    # -- processes --------------------------------------------------------------------------------------------
 
     def wrote(self, mm: AddressSpace, address: int, page: Frame) -> None:
         self._judge()
@@ -92,10 +92,10 @@ class Refinement(Watcher):
         self._places.forget(mm, old)
         self._judge()
 
-    # -- what devices do ----------------------------------------------------------------------------------------------
+    # -- devices ------------------------------------------------------------------------------------------------
 
     def stored(self, pin: IoPin) -> None:
-        """Whoever has come to map the page by a fork has the new version, too."""
+        """A page shared since a fork gets the new version in all its processes."""
         self._judge()
         first = None
         for mm, address in self._places.of(pin.page):
@@ -106,15 +106,15 @@ class Refinement(Watcher):
                 self.model.fork((mm.number, address), first)
 
     def pinned(self, pin: IoPin) -> None:
-        """A reference changes nothing."""
+        """No effect: a reference changes nothing."""
 
     def fetched(self, pin: IoPin) -> None:
         """Reading changes nothing."""
 
     def unpinned(self, pin: IoPin) -> None:
-        """Nor does its end."""
+        """No effect, like `pinned`."""
 
-    # -- what the kernel does -----------------------------------------------------------------------------------------
+    # -- the kernel ----------------------------------------------------------------------------------------------
 
     def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
         self._judge()
@@ -128,11 +128,11 @@ class Refinement(Watcher):
             anew = before is None and pte.frame is self.kernel.zero_page
             if not anew and (before is None or not (before.migration or before.frame is pte.frame)):
                 self._joined = mm, address, pte.frame
-                if self.model.knows((mm.number, address)):
+                if self.model.has_content((mm.number, address)):
                     self._judge()
 
     def _upgraded(self, pfn: int, item: int, mm: str, err: int) -> None:
-        """A page has become a KSM page in place: no entry has changed, but whoever maps it is merged."""
+        """Handle a page that became a KSM page in place: no entry has changed, but all its mappings are merged."""
         if err:
             return
         sharers = list(self._sharers.get(pfn, {}).items())
@@ -141,14 +141,14 @@ class Refinement(Watcher):
         if merging and not any(vma is not None and vma.mergeable for vma in vmas):
             wrong = "is in no mergeable region"
         elif sharers and not self.model.merge(sharers[0][0], [place for place, _ in sharers[1:]]):
-            wrong = "is not what all who map it wrote"
+            wrong = "differs from what a process that maps it wrote"
         else:
             return
         message = f"{mm} has had pfn {pfn} become a KSM page, which {wrong}"
         raise self.finding("unlawful_merge", message, where="try_to_merge_with_ksm_page")
 
     def _judge(self) -> None:
-        """Whether the entry that was changed last may map what it maps."""
+        """Check whether the entry that was changed last may map its page."""
         if self._joined is None:
             return
         (mm, address, page), self._joined = self._joined, None
@@ -165,7 +165,7 @@ class Refinement(Watcher):
             raise self.finding("unlawful_merge", message, about=(page,))
 
     def _merge(self, mm: AddressSpace, address: int, page: Frame, others: list[Place]) -> str:
-        """KSM must have had a page join others; if it must not, why."""
+        """Return why KSM must not have made a page join others, or ""."""
         vma = mm.vma_at(address)
         if vma is None or not vma.mergeable:
             return "is not in a mergeable region"
@@ -175,7 +175,7 @@ class Refinement(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether those who share the frame may; whether an entry is writable though its frame is shared."""
+        """Whether the processes that share the frame may; whether an entry is writable though its frame is shared."""
         pfn, place = number_of(finding, "pfn"), place_of(finding)
         if finding.kind == "wrong_partition" and pfn is not None:
             return Probe(lambda: not self.model.one_version(self._sharers.get(pfn, ())))
@@ -196,5 +196,8 @@ class Refinement(Watcher):
             if page is not self.kernel.zero_page and not self.model.one_version(sharers):
                 names = " and ".join(mm.name for mm in sharers.values())
                 raise self.finding(
-                    "wrong_partition", f"{names} share pfn {pfn}, and must not", where="quiescence", about=(page,)
+                    "wrong_partition",
+                    f"{names} share pfn {pfn}, which the model forbids",
+                    where="quiescence",
+                    about=(page,),
                 )

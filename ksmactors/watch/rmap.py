@@ -16,25 +16,24 @@ from ksmactors.watch.probe import Probe, address_space, found_by_walk, frame_at,
 
 
 class ReverseMapping(Watcher):
-    """Every page table entry that maps a page is found by reverse mapping, once things have been quiet.
+    """At quiescence, reverse mapping finds every page table entry that maps a page.
 
     An entry that is not found cannot be unmapped: its page can be neither migrated nor reclaimed, and a migration entry
     that is put elsewhere may be stranded.
 
-    Why the protocol keeps it. An ordinary page names its anon_vma, which knows the vmas that may map it. A KSM page has
-    an rmap_item for each mapping, on the hlist of its node, and each item leads to the vmas of its anon_vma at its
-    address, those of children included. An item that is taken off a node goes onto the one whose page is mapped
-    instead.
+    Why it holds. An ordinary page names its anon_vma, which lists the vmas that may map it. A KSM page has an rmap_item
+    for each mapping, on the hlist of its node, and each item leads to the vmas of its anon_vma at its address, those of
+    children included. An item that is taken off a node goes onto the node of the page that is mapped instead.
 
-    When one must not look. For a while an entry may be lost by right: a child's entries are found through the parent's
-    items, and when those go, not before ksmd has come to the child. So the question is asked after ksmd has passed
-    everything several times with nobody in its way; what it has not mended by then, it never will.
+    When not checked. An entry may be lost for a while, correctly: a child's entries are found through the parent's
+    items, and when those go, not before ksmd has visited the child. So the check is made after ksmd has scanned
+    everything several times undisturbed; mappings still lost then stay lost.
 
-    What a finding means. `lost_mapping`: on v3.9, and on later kernels where they still have it, a merge of a
-    moved KSM page into an equal one has failed (H0), the item names the node that it has left (K1) or a stale entry
-    ended the search (K3); where ksmd may not merge, the page came back from swap (H4b, H8), or two processes that share
-    pages by fork differ in their advice. Mutants: S5a, S6i, R2. `half_ksm_page`: a page that was upgraded and got no
-    node (H7). `lost_anon_mapping`: R2, or an index that does not fit.
+    Finding. `lost_mapping`: on v3.9, and on later kernels where they still have it, a merge of a moved KSM page into an
+    equal one has failed (H0), the item names the node that it has left (K1) or a stale entry ended the search (K3);
+    where ksmd may not merge, the page came back from swap (H4b, H8), or two processes that share pages by fork differ
+    in their advice. Mutants: S5a, S6i, R2. `half_ksm_page`: a page that was upgraded and got no node (H7).
+    `lost_anon_mapping`: R2, or an index that does not fit.
     """
 
     name: ClassVar[str] = "rmap"
@@ -82,7 +81,7 @@ class ReverseMapping(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether what is mapped at the place is found there, whichever page it is by then."""
+        """Whether reverse mapping finds the place of the page mapped there, whichever page it is by then."""
         place, pfn, kernel = place_of(finding), number_of(finding, "pfn"), self.kernel
         if finding.kind == "half_ksm_page" and pfn is not None:
             return Probe(lambda: is_half(frame_at(kernel, pfn)))
@@ -96,7 +95,7 @@ class ReverseMapping(Watcher):
         return (number, address) not in found_by_walk(self.kernel, pte.frame.mapping, pte.frame.index)
 
     def _walk(self, page: Frame) -> set[tuple[int, int]]:
-        """What rmap_walk_ksm would visit, as (number of the mm, address)."""
+        """Return the places that rmap_walk_ksm would visit, as (number of the mm, address)."""
         node = page.stable_node
         if not isinstance(node, StableNode):
             return set()

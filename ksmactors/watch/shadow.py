@@ -20,20 +20,20 @@ from ksmactors.watch.probe import Probe, address_space, place_of
 
 
 class Ownership(IntEnum):
-    """Whose a pinned page is, as far as it matters to what a device stores and reads."""
+    """Who uses a pinned page, as far as it matters to what a device stores and reads."""
 
     OWN = 0
-    """The process's alone, at the address at which it was pinned."""
+    """Only the process, at the address at which it was pinned."""
 
     SHARED = 1
-    """Somebody else's, too: a write by the process may go to a copy."""
+    """Another process, too: a write by the process may go to a copy."""
 
     GONE = 2
     """The process has given it up."""
 
 
 DEVICE_FUNCTIONS: Final = ("device_write", "device_read")
-"""Where it shows what a device does."""
+"""Functions in which a device's access is detected."""
 
 
 def _place_of_pin(pin: IoPin) -> tuple[str, int, int]:
@@ -41,30 +41,28 @@ def _place_of_pin(pin: IoPin) -> tuple[str, int, int]:
 
 
 class ShadowMemory(Watcher):
-    """Each process reads what it last wrote, at all times: nothing is lost, nothing comes from somebody else.
+    """Each process reads what it last wrote, at all times: nothing is lost, nothing comes from another process.
 
-    A second copy of all memory, kept by what processes did: a write sets it, fork copies it, munmap, MADV_DONTNEED and
-    exit empty it, mremap moves it. It changes at the very instant at which the page table entry does, so a difference
-    is never a matter of timing. Merging, migrating and unmerging must leave it alone.
+    The watcher keeps a second copy of all memory: a write sets it, fork copies it, munmap, MADV_DONTNEED and exit empty
+    it, mremap moves it. It changes at the same instant as the page table entry, so a difference is never a matter of
+    timing. Merging, migrating and unmerging must leave it alone.
 
-    Why the protocol keeps it. A page is compared again after its entry has been made read-only, and replaced only if
-    the entry has not changed since. A KSM page is never written, always copied. A migration copies the page while no
-    entry maps it. What is in the swap cache is written before it is dropped, and a page that could not be read is an
-    error, not a page. There is no time at which one must not look: a read either faults, or gives what was written
-    last.
+    Why it holds. A page is compared again after its entry has been made read-only, and replaced only if the entry has
+    not changed since. A KSM page is never written, always copied. A migration copies the page while no entry maps it. A
+    page in the swap cache is written before it is dropped, and a page that could not be read is an error, not a page.
 
-    When one looks. When a thread reads, and everywhere in the end, so that a lost write is found even if nobody reads
-    it; pages that are swapped out as they would be read back.
+    When checked. At every read of a thread, and everywhere at the end, so that a lost write is found even if it is
+    never read; swapped pages as they would be read back.
 
-    Devices do direct I/O on pinned pages at moments of their own. What one stores is written as if the process had
-    written it; what one reads must be what the process wrote last. That holds for as long as the pinned page is the
-    process's: not after munmap and the like, and not once a fork has left the page to two, or where the entry was
-    read-only when the page was pinned to be read: then whoever writes first gets a copy, and the device goes on with
-    the old page. (So it is in v3.9; a process that does direct I/O must not fork.) Where the kernel knows pages that
-    are exclusive to a process (v5.19), the pin of one is held to all this, read-only or not, and fork copies it.
+    Devices do direct I/O on pinned pages at times of their own. A device's store counts as a write of the process; a
+    device must read what the process wrote last. That holds for as long as the process has the pinned page: not after
+    munmap and the like; not once a fork has given the page two owners, or where the entry was read-only when the page
+    was pinned for reading: the next write then makes a copy, and the device continues with the old page. (That is
+    v3.9's behaviour; a process that does direct I/O must not fork.) In kernels with pages exclusive to a process
+    (v5.19), the pin of one is held to all this, read-only or not, and fork copies it.
 
-    What a finding means. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no
-    known hazard of v3.9 does this.
+    Finding. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no known hazard of v3.9
+    does this.
     """
 
     name: ClassVar[str] = "shadow"
@@ -118,7 +116,7 @@ class ShadowMemory(Watcher):
         shared = page.is_ksm or page.mapcount + (slot.count if slot is not None else 0) > 1
         entry = pin.mm.ptes.get(pin.address)
         if not pin.write and (entry is None or not entry.write) and not self.kernel.page_anon_exclusive(page):
-            shared = True  # who writes next may get a copy
+            shared = True  # the next write may make a copy
         if not self._is_there(pin):
             self._pins[pin] = Ownership.GONE
         else:
@@ -132,7 +130,7 @@ class ShadowMemory(Watcher):
         if page.is_ksm:
             raise self.finding(
                 "store_to_ksm_page",
-                f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned, and which is a KSM page by now",
+                f"a device stores to pfn {page.pfn}, which {pin.mm.name} has pinned and which has become a KSM page",
                 about=(page,),
                 names=(_place_of_pin(pin),),
             )
@@ -169,7 +167,7 @@ class ShadowMemory(Watcher):
                 self._check_slot(mm, address, slot)
 
     def _check_slot(self, mm: AddressSpace, address: int, slot: SwapSlot) -> None:
-        """What a read would bring back; nothing at all if the device cannot read it."""
+        """Check what a read would bring back; nothing if the device cannot read the slot."""
         cached = slot.page is not None and slot.uptodate
         if slot.bad and not cached:
             return
@@ -196,8 +194,8 @@ class ShadowMemory(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether the process would read what it last wrote, wherever its page is by then; of a page that is pinned
-        there, whether what the device does to it would be what the process does."""
+        """Whether the process would read what it last wrote, wherever its page is by then; for a pinned page, whether
+        the device and the process use the same page."""
         place = place_of(finding)
         if place is None:
             return None
@@ -206,7 +204,7 @@ class ShadowMemory(Watcher):
         return Probe(lambda: self._would_misread(*place))
 
     def _is_lost(self, pin: IoPin) -> bool:
-        """Whether a device has got hold of a page that it must not write, or that is not the process's."""
+        """Whether a device uses a page that it must not write, or that is not the process's."""
         if pin.page.is_ksm and pin.write:
             return True
         if self._pins[pin] is not Ownership.OWN:
@@ -215,7 +213,7 @@ class ShadowMemory(Watcher):
         return not self._is_there(pin) or pin.page.content is not expected
 
     def _would_be_dropped(self, page: Frame, slot: SwapSlot | None) -> bool:
-        """Whether the swap device is taken to have what is in the page, and does not. The entries of a KSM page are
+        """Whether the page would be dropped although the swap device lacks its content. The entries of a KSM page are
         clean: it must be dirty itself."""
         if slot is None or page._dirty or slot._writeback or slot.content is page.content:
             return False
@@ -234,6 +232,6 @@ class ShadowMemory(Watcher):
             return pte.frame.content is not expected or self._would_be_dropped(pte.frame, pte.frame.swap)
         if slot is None:
             return expected is not self._zero
-        if slot.page is not None and slot._uptodate:  # a look that nobody is told of
+        if slot.page is not None and slot._uptodate:  # a read without notification
             return slot.page.content is not expected or self._would_be_dropped(slot.page, slot)
         return not slot.bad and slot.content is not expected

@@ -12,14 +12,14 @@ Place: TypeAlias = tuple[int, int]
 
 
 class SharingModel:
-    """What processes do to their pages, one thing after the other, and what KSM may do then.
+    """Memory operations of processes, one at a time, and the merges that KSM may make then.
 
-    It knows nothing of frames, trees, nodes or locks.
+    It has no frames, trees, nodes or locks.
 
     Every page has a *version*. A write makes a new one; fork gives the child's page the parent's. Two pages may share
     memory if they have the same version. KSM may make one version of two if they have equal contents and the page that
-    joins the other is in a mergeable region; nothing else makes one of two. So a write undoes a merge at once, and what
-    nobody has advised is never merged. How the shared memory goes through swap or to another node does not matter.
+    joins the other is in a mergeable region; nothing else makes one of two. So a write undoes a merge at once, and
+    unadvised memory is never merged. How the shared memory goes through swap or to another node does not matter.
     """
 
     def __init__(self, zero: Content) -> None:
@@ -27,7 +27,7 @@ class SharingModel:
         self._pages: dict[Place, tuple[int, Content]] = {}
         self._versions = 0
         self._merged: dict[int, int] = {}
-        """Versions that KSM has made one with others: the common version of what it has merged with that content."""
+        """The common version of each version that KSM has merged."""
         self._common: dict[Content, int] = {}
 
     def write(self, place: Place, content: Content) -> None:
@@ -40,19 +40,19 @@ class SharingModel:
         self._pages[child] = self._pages.get(parent, (0, self._zero))
 
     def move(self, old: Place, new: Place) -> None:
-        """A page gets another address."""
+        """Move a page to another address."""
         self._pages[new] = self._pages.pop(old, (0, self._zero))
 
     def forget(self, place: Place) -> None:
-        """A page is thrown away, or its process ends."""
+        """Discard a page, or the page of a process that exits."""
         self._pages.pop(place, None)
 
-    def knows(self, place: Place) -> bool:
-        """Whether anybody has ever written there, or copied or moved something to it."""
+    def has_content(self, place: Place) -> bool:
+        """Whether the page has ever been written, or been the target of a copy or move."""
         return place in self._pages
 
     def content(self, place: Place) -> Content:
-        """What a process would read there."""
+        """Return what a process would read there."""
         return self._pages.get(place, (0, self._zero))[1]
 
     def one_version(self, places: Iterable[Place]) -> bool:
@@ -60,7 +60,7 @@ class SharingModel:
         return len({self._version(place) for place in places}) <= 1
 
     def merge(self, place: Place, others: Iterable[Place]) -> bool:
-        """KSM has a page join others; False: it must not, since they are not equal."""
+        """Merge a page with others; False if they are not equal, so that KSM must not."""
         places = [place, *others]
         contents = {self.content(one) for one in places}
         if len(contents) > 1:

@@ -1,4 +1,4 @@
-"""What smart_scan will do with some pages, if nobody else does anything: a prediction, and no look at anything else."""
+"""Predicts which pages smart_scan will visit if no other actor runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 
 Place: TypeAlias = tuple[str, int]
-"""Where a page is mapped: the name of the address space, and the address."""
+"""A mapping: the name of the address space, and the address."""
 
 HORIZON: Final = 64
-"""Full scans after which nothing new comes: after ten at most an item is so old that it is looked at every ninth time,
-and the visits of any number of such items are as they were nine scans before."""
+"""Full scans to predict: after ten at most an item is old enough to be visited every ninth time, and the visits of any
+number of such items repeat after nine scans."""
 
 
 class Skips(NamedTuple):
-    """An item's state as to smart_scan: how often its page was looked at, and how often it is still to be skipped."""
+    """The smart_scan state of an item: how often its page was visited, and how many skips remain."""
 
     item: int
     age: int
@@ -28,7 +28,7 @@ class Skips(NamedTuple):
 
 
 def skips_of(kernel: Ksm) -> dict[Place, Skips]:
-    """The state of all rmap_items by place; empty where nothing is skipped."""
+    """Return the state of all rmap_items by place; {} on kernels that skip nothing."""
     if not isinstance(kernel, SmartScan) or not kernel.ksm_smart_scan:
         return {}
     return {(mm.name, item.address): Skips(item.number, *kernel.skip_state(item))
@@ -36,7 +36,7 @@ def skips_of(kernel: Ksm) -> dict[Place, Skips]:
 
 
 def aged_items(kernel: Ksm) -> Iterator[tuple[AddressSpace, AgedItem]]:
-    """All rmap_items, each with its address space."""
+    """Yield all rmap_items, each with its address space."""
     for slot in kernel.mm_slots_hash.values():
         item: RmapItem | None = slot.rmap_list
         while item is not None and slot.mm is not None:
@@ -46,7 +46,8 @@ def aged_items(kernel: Ksm) -> Iterator[tuple[AddressSpace, AgedItem]]:
 
 
 def visits(kernel: SmartScan, skips: Skips) -> int:
-    """In which of the coming HORIZON scans an item's page is looked at, if it stays ordinary: bit 0 is the next."""
+    """Return in which of the coming HORIZON scans an item's page is visited, if it stays ordinary: bit 0 is the
+    next."""
     _, age, remaining = skips
     looked, first = 0, kernel.ksm_scan.seqnr
     for scan in range(HORIZON):
@@ -61,12 +62,12 @@ def visits(kernel: SmartScan, skips: Skips) -> int:
     return looked
 
 
-def meet(kernel: Ksm, pages: Iterable[tuple[Frame, list[Place]]], state: dict[Place, Skips]) -> bool:
-    """Whether two of some equal, ordinary pages are ever looked at in the same scan: only then can they merge.
+def ever_visited_together(kernel: Ksm, pages: Iterable[tuple[Frame, list[Place]]], state: dict[Place, Skips]) -> bool:
+    """Whether two of some equal, ordinary pages are ever visited in the same scan: only then can they merge.
 
-    A page is found through any of the places that map it. One without an rmap_item yet is a page to come.
+    A page is visited through any of its mappings. One without an rmap_item yet will be visited.
     """
-    assert isinstance(kernel, SmartScan), "no other kernel skips"
+    assert isinstance(kernel, SmartScan), "only smart_scan kernels skip pages"
     seen = 0
     for _, places in pages:
         looked = 0

@@ -1,4 +1,4 @@
-"""O2: the trees are trees."""
+"""O2: the trees are sound red-black trees."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from ksmactors.watch.probe import Probe, names_of, number_of
 class TreeInvariants(Watcher):
     """Every tree is a red-black tree of members that say so, and a stable one is strictly ordered by content.
 
-    What is promised. Parents and children name each other, no red entry has a red child, all ways down are equally
-    black, the root is black and has no parent. Each entry says that it is linked in this tree, in this generation, and
-    not somewhere else: a stable node is in exactly one place, the tree of its stored nid or `migrate_nodes`. No two
-    entries of one stable tree have equal pages; in later kernels equal pages stand in one chain, whose dups are equal.
+    Promise. Parents and children name each other, no red entry has a red child, all paths down have equally many black
+    entries, the root is black and has no parent. Each entry says that it is linked in this tree, in this generation,
+    and not elsewhere: a stable node is in exactly one place, the tree of its stored nid or `migrate_nodes`. No two
+    entries of one stable tree have equal pages; in later kernels equal pages are dups of one chain.
 
-    Why the protocol keeps it. Trees, `nid` and the list change under ksm_thread_mutex only. The tree to erase from is
-    told by the stored nid, never by the node that the page is on by now (S6a, S6j). The links of tree and list share
-    their storage, so a node leaves the one before it enters the other (S6h, S6k, S6l). A stable page's content cannot
-    change, and an insertion refuses an equal page, so the order of a stable tree never rots.
+    Why it holds. Trees, `nid` and the list change under ksm_thread_mutex only. The stored nid determines the tree to
+    erase from, never the node that the page is on now (S6a, S6j). The links of tree and list share their storage, so a
+    node leaves one before it enters the other (S6h, S6k, S6l). A stable page's content cannot change, and an insertion
+    refuses an equal page, so a stable tree stays in order.
 
-    When one must not look. While somebody holds the mutex a node may be between two places: so this looks when it is
+    When not checked. While an actor holds the mutex a node may be between two places, so the check is made when it is
     released. While memory goes offline the trees are changed without it, under the exclusion that the OFFLINE bit
     gives. An unstable tree is in use from the reset at the start of a scan to the end of that scan; before and after
-    its links dangle, and in one that this scan did not reset (H2). The order of an unstable tree is not asked for: its
-    pages may be written at any time. An entry whose page is gone has no content to compare; it is passed over.
+    its links dangle, and in one that this scan did not reset (H2). The order of an unstable tree is not checked: its
+    pages may be written at any time. An entry whose page is gone has no content to compare and is skipped.
 
-    What a finding means. The next search walks into a wrong subtree, or into freed memory. Cases: S2a, S6a,
-    S6f, S6h, S6j to S6l, H3, R6, R7. Much of that is found earlier by the operation that does it (`structure/...`:
-    an erasure of what is no member), so what is left for this one is what links and erases in silence.
+    Finding. The next search walks into a wrong subtree, or into freed memory. Cases: S2a, S6a, S6f, S6h, S6j to S6l,
+    H3, R6, R7. The operation detects much of that earlier (`structure/...`: an erasure of what is no member), so this
+    watcher is left with what links and erases without an error.
     """
 
     name: ClassVar[str] = "trees"
@@ -61,11 +61,11 @@ class TreeInvariants(Watcher):
                 self._red_black(tree)
         for node in kernel.migrate_nodes:
             if not node.migrating or node.rb_tree is not None:
-                raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes and says that it is not", node)
+                raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes, but its fields deny it", node)
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """The tree, looked at in the same way after each step; an unstable one counts for as long as it is in use."""
+        """Check the tree in the same way after each step; an unstable one counts for as long as it is in use."""
         kernel, number = self.kernel, number_of(finding, "node")
         name = next((one[1] for one in names_of(finding) if one[0] == "tree"), None)
         if name is None:
@@ -102,9 +102,9 @@ class TreeInvariants(Watcher):
         if node is None:
             return 1
         if node.flag == FREED if isinstance(node, RmapItem) else isinstance(node, StableNode) and not node.alive:
-            raise self._unsound("freed_member", f"{node} is linked in {root.name}, and has been freed", root)
+            raise self._unsound("freed_member", f"{node} is linked in {root.name}, but has been freed", root)
         if node.rb_tree is not root.generation:
-            raise self._unsound("bad_tree", f"{node} is linked in {root.name} and says that it is not", root)
+            raise self._unsound("bad_tree", f"{node} is linked in {root.name}, but its fields deny it", root)
         if isinstance(node, RmapItem) and node.nid != root.nid:
             raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}", root)
         for child in (node.rb_left, node.rb_right):
@@ -131,19 +131,19 @@ class TreeInvariants(Watcher):
             last = contents[0]
 
     def _nodes(self, root: ContentTree[StableNode], entry: StableNode) -> Sequence[StableNode]:
-        """The nodes that an entry of a stable tree stands for."""
+        """Return the nodes that an entry of a stable tree stands for."""
         if not isinstance(entry, Chain):
             return [entry]
         if entry.first is not None:
             raise self._unsound("bad_chain", f"{entry} has rmap_items, as only its dups may", root)
         for dup in entry.dups:
             if not dup.alive or dup.chain is not entry or dup.rb_tree is not None:
-                message = f"{dup} on {entry} is linked elsewhere, too, or says that it is"
+                message = f"{dup} on {entry} is linked elsewhere, too, or its fields say so"
                 raise self._unsound("bad_chain", message, root)
         return entry.dups
 
     def _content(self, root: ContentTree[StableNode], node: StableNode) -> bytes | None:
-        """The content of a node's page, if it is there still."""
+        """Return the content of a node's page, or None if it is gone."""
         if node.nid != root.nid or node.migrating:
             raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}", root)
         page = frame_at(self.kernel, node.kpfn)

@@ -14,32 +14,31 @@ from ksmactors.watch.probe import Behind, Probe, place_of
 
 
 class Unmerged(Watcher):
-    """When a write of 2 to `run` has succeeded, nothing is merged where ksmd may merge, and nothing is kept.
+    """When a write of 2 to `run` has succeeded, nothing is merged where ksmd may merge, and no KSM structure is left.
 
-    What is promised. No entry in a mergeable vma maps a KSM page. There are no rmap_items; pages_shared, _sharing and
-    _unshared are 0, and so is full_scans. No stable node is left, but for those whose page somebody maps in a place
-    that unmerging does not visit.
+    Promise. No entry in a mergeable vma maps a KSM page. There are no rmap_items; pages_shared, _sharing and _unshared
+    are 0, and so is full_scans. No stable node is left, except those whose page is mapped in a place that unmerging
+    does not visit.
 
-    Why the protocol keeps it. The mutex is held throughout. The list of address spaces is walked from its head; who
-    registers meanwhile is appended at its end (S4b), who exits is moved to just behind the cursor. break_ksm waits for
-    a migration entry to become a page again, then breaks it (R1); a page that comes back from swap is copied while
-    run is 2 (S4c, R2). In the end all stable nodes are removed, those of unmapped pages that are still alive, in swap
-    or in somebody's hands, included (S4a).
+    Why it holds. The mutex is held throughout. The list of address spaces is walked from its head; a process that
+    registers meanwhile is appended at its end (S4b), one that exits is moved to just behind the cursor. break_ksm waits
+    for a migration entry to become a page again, then breaks it (R1); a page that comes back from swap is copied while
+    run is 2 (S4c, R2). At the end all stable nodes are removed, including those of unmapped pages that are still alive,
+    in swap or referenced (S4a).
 
-    When one looks. Just before the mutex is released, once for each successful write: a failed one (no memory, a
-    signal) has set run back to 0 by then, and the OFFLINE bit that comes and goes beside the 2 is no write. Later a
-    fault may bring in a KSM page that it had looked up before. At that instant only address spaces with users are
-    asked: one that is exiting has left ksmd's list and keeps its entries for a moment (G9). A migration entry that
-    names a KSM page counts as an entry that maps it: break_ksm has waited for all there were, and none can have
-    come since. A node that was refused because its page is mapped excuses itself and the others of its tree: v3.9
-    then does not look at the rest of that one. That the page is mapped is a defect of its own where it is one (H4b:
-    a fault in a vma that has lost its advice; H8; a fork that shares a page across two advices), and `rmap`
-    reports it, as the page cannot be found by reverse mapping there.
+    When checked. Just before the mutex is released, once for each successful write: a failed one (no memory, a signal)
+    has set run back to 0 by then, and the OFFLINE bit that comes and goes beside the 2 is no write. Later a fault may
+    map a KSM page that it had looked up before. Only address spaces with users are checked: an exiting one has left
+    ksmd's list and keeps its entries for a moment (G9). A migration entry that names a KSM page counts as an entry that
+    maps it: break_ksm has waited for all there were, and none can have come since. A node that was refused because its
+    page is mapped excuses itself and the others of its tree: v3.9 then does not visit the rest of that one. Where the
+    mapping itself is a bug (H4b: a fault in a vma that has lost its advice; H8; a fork that shares a page across two
+    advices), `rmap` reports it, as reverse mapping cannot find the page there.
 
-    What a finding means. `ksm_page_left`: a page that no rmap_item will ever tell of; the knob is EBUSY for
-    as long as it is mapped: S4b, S4c, R1, R2; on v3.9 and later, H4: the fault or fork read `run` just before 2 was
-    stored, and mapped the page after unmerging had passed. `node_left`: S4a, S6d. `items_left`, `wrong_counter`: the
-    walk has left somebody out.
+    Finding. `ksm_page_left`: a page that no rmap_item will ever lead to; the knob is EBUSY for as long as it is mapped:
+    S4b, S4c, R1, R2; on v3.9 and later, H4: the fault or fork read `run` just before 2 was stored, and mapped the page
+    after unmerging had passed. `node_left`: S4a, S6d. `items_left`, `wrong_counter`: the walk has missed an address
+    space.
     """
 
     name: ClassVar[str] = "unmerge"
@@ -95,7 +94,7 @@ class Unmerged(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether a KSM page is mapped where unmerging does not come to any more, or has been mapped behind it."""
+        """Whether a KSM page is mapped where unmerging has passed already."""
         place = place_of(finding)
         if place is None:
             return None
@@ -107,4 +106,4 @@ class Unmerged(Watcher):
         excused = {node.nid for node in self._refused if not node.migrating}
         trees = (entry for root in kernel.root_stable_tree if root.nid not in excused for entry in root)
         for entry in (*trees, *(node for node in kernel.migrate_nodes if node not in self._refused)):
-            raise self.finding("node_left", f"{entry} is left after run=2, and nobody maps its page", about=(entry,))
+            raise self.finding("node_left", f"{entry} is left after run=2, and its page is not mapped", about=(entry,))

@@ -16,15 +16,14 @@ KNOWN: Final = " (v3.9 warns of that where G9, G9-migration, H4 or H4b has happe
 
 
 class Warnings(Watcher):
-    """The kernel warns of what it thinks cannot be (WARN_ON, BUG_ON): then either it or we are wrong.
+    """The kernel issues no WARN_ON or BUG_ON: one means a bug in the kernel or in the emulator.
 
     There are two in mm/ksm.c. An rmap_item that says it has been in the unstable tree for more than one scan: the
-    cursor has passed over it, or full_scans was counted twice. And, in v3.9, a stable node that is to be removed while
-    its page is mapped (S4b, S4c, S4e): that can be in v3.9, since a process that exits leaves ksmd's list before its
-    page tables go (G9), since ksmd drops the rmap_item of a page that it passes over while the page migrates
-    (G9-migration), and since a fault can bring a KSM page back behind run=2 (H4, H4b). Later kernels do not
-    warn of it. A warning is told at the instant at which it is printed; there is no time at which one is to be
-    expected.
+    cursor has skipped it, or full_scans was counted twice. And, in v3.9, a stable node that is to be removed while its
+    page is mapped (S4b, S4c, S4e). v3.9 allows this: a process that exits leaves ksmd's list before its page tables go
+    (G9), ksmd drops the rmap_item of a page that it visits during the page's migration (G9-migration), and a fault can
+    map a KSM page after run=2 has passed (H4, H4b). Later kernels do not warn of it. A warning is reported at the
+    instant at which it is printed.
     """
 
     name: ClassVar[str] = "warning"
@@ -40,7 +39,7 @@ class Warnings(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether a page whose node is to be removed is mapped where unmerging does not come to any more."""
+        """Whether a page whose node is to be removed is mapped where unmerging has passed already."""
         pfn = number_of(finding, "pfn")
         places: dict[tuple[int, int], Behind] = {}
         return Probe(lambda: self._left(pfn, places)) if pfn is not None else None

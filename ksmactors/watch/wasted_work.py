@@ -1,4 +1,4 @@
-"""Work that is done in vain: not wrong, but against what two of the commits promise (S2c, R3)."""
+"""Wasted work: harmless, but contrary to what two commits guarantee (S2c, R3)."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from ksmactors.watch.base import Watcher, frame_at
 
 
 class WastedWork(Watcher):
-    """No tree is visited again because of another one, and no search is given up because of a page that is not equal.
+    """No tree is walked again because of another one, and no search ends at a page that is not equal.
 
-    Two promises about cost that hold at each instant, so that no statistics are needed to break them.
+    Both promises are about cost and hold at each instant, so that no statistics are needed to check them.
 
-    *S2c.* When memory has gone offline, ksm_check_stable_tree looks through the trees, and starts a tree again from its
-    first entry when it has removed one: quadratic within a tree, which is tolerated. Before "reorganize
-    ksm_check_stable_tree" each removal started from tree 0. So within one check the index of the tree that is looked at
-    never goes down. The check runs alone, under the OFFLINE bit, so there is nothing to exclude; the next check starts
-    from tree 0 again.
+    *S2c.* When memory has gone offline, ksm_check_stable_tree walks the trees, and restarts a tree from its first entry
+    when it has removed one: quadratic within a tree, which is tolerated. Before "reorganize ksm_check_stable_tree" each
+    removal restarted from tree 0. So within one check the index of the walked tree never decreases. The check runs
+    alone, under the OFFLINE bit, so there is nothing to exclude; the next check starts from tree 0 again.
 
-    *R3.* With merge_across_nodes=0 a search of the unstable tree that finds an equal page on another node ends
-    without an insertion: the page was migrated since it was linked. Before that any page on another node ended it,
-    equal or not, and everybody whose way led past that entry missed his merge for the rest of the scan. So the page
-    in hand and the page that ended the search are equal at that moment. A page in the unstable tree may be written at
-    any time, so this is judged only if nobody has written, mapped, unmapped or migrated anything since the checksum
-    of the page in hand was looked at (`memory_epoch` stands still), which is just before the search.
+    *R3.* With merge_across_nodes=0 a search of the unstable tree that finds an equal page on another node ends without
+    an insertion: the page was migrated since it was linked. Before that commit any page on another node ended it, equal
+    or not, and each page whose search passed that entry missed its merge for the rest of the scan. So the candidate
+    page and the page that ended the search are equal at that moment. A page in the unstable tree may be written at any
+    time, so this is checked only if nothing has been written, mapped, unmapped or migrated since the checksum of the
+    candidate was computed (`memory_epoch` stands still), which is just before the search.
 
-    Not formulated here: that sharing must not drop because of a mere migration (S6i). While a node is being moved from
-    tree to tree its items come and go, on the right kernel too, and what has not come back when all is quiet is a
-    mapping that reverse mapping does not find: the watcher `rmap` reports it. And that pages wait for no long lock
-    (S3c, S5h, G8) is a matter of time, which is virtual here.
+    Not checked here: that a mere migration does not reduce sharing (S6i). While a node is moved from tree to tree its
+    items come and go, on the right kernel too, and those that have not come back at quiescence are mappings that
+    reverse mapping does not find: the watcher `rmap` reports them. And that pages wait for no long lock (S3c, S5h, G8)
+    is a matter of time, which is virtual here.
 
-    No probe. Both promises are about a step: a visit of a tree, the end of a search. It is found in the step that
+    No probe. Both promises are about a step: a visit of a tree, the end of a search. The finding is the step that
     breaks it, and the state is as good after it as before.
     """
 
     name: ClassVar[str] = "wasted_work"
-    summary: ClassVar[str] = "no tree is walked again for another's sake, no search is given up for nothing (S2c, R3)"
+    summary: ClassVar[str] = (
+        "no tree is walked again because of another one, no search ends at an unequal page (S2c, R3)"
+    )
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
@@ -54,7 +55,7 @@ class WastedWork(Watcher):
         if node.nid < self._tree:
             raise self.finding(
                 "tree_revisited",
-                f"tree {node.nid} is looked through again because of what was removed from tree {self._tree}",
+                f"tree {node.nid} is walked again because of a removal from tree {self._tree}",
                 where="ksm_check_stable_tree",
             )
         self._tree = node.nid

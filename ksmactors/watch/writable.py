@@ -1,4 +1,4 @@
-"""O8: nobody can write to a KSM page."""
+"""O8: KSM pages are never writable."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from ksmactors.watch.probe import Probe, address_space, place_of
 class Writable(Watcher):
     """No page table entry that maps a KSM page is writable, ever.
 
-    What is promised. A KSM page is read by processes that know nothing of each other, and its content is its place in
-    the stable tree. So it never changes while it is one (SN9).
+    Promise. A KSM page is read by unrelated processes, and its content is its place in the stable tree. So it never
+    changes while it is one (SN9).
 
-    Why the protocol keeps it. write_protect_page takes the entry out and invalidates the TLB before it counts
-    references, so that nobody can get at the page in between; only then the page is compared, and becomes a KSM page or
-    is replaced by one. Entries are put in place with the protection of a private mapping, which has no write bit.
-    do_wp_page never makes an entry of a KSM page writable, it copies, and reuse_swap_page refuses KSM pages. fork, swap
-    and migration carry a read-only entry over as a read-only one.
+    Why it holds. write_protect_page takes the entry out and invalidates the TLB before it counts references, so that no
+    access is possible in between; only then the page is compared, and becomes a KSM page or is replaced by one. Entries
+    are installed with the protection of a private mapping, which has no write bit. do_wp_page never makes an entry of a
+    KSM page writable, it copies, and reuse_swap_page refuses KSM pages. fork, swap and migration carry a read-only
+    entry over as a read-only one.
 
-    When one looks. At each change of an entry, with an index of the writable ones; and when a page becomes a KSM
-    page, since that changes no entry. A migration entry remembers a write bit, too, but maps nothing. There is no
-    time at which one must not.
+    When checked. At each change of an entry, with an index of the writable ones; and when a page becomes a KSM page,
+    since that changes no entry. A migration entry keeps a write bit, too, but maps nothing.
 
-    What a finding means. Somebody's memory is about to change because another process writes: F3's
-    relatives, N1 (the merge goes on although write protection failed), N6 as an injection (a write fault reuses a KSM
-    page that is mapped once, without the freeze that made that safe).
+    Finding. A process's memory is about to change because another process writes: F3's relatives, N1 (the merge goes on
+    although write protection failed), N6 as an injection (a write fault reuses a KSM page that is mapped once, without
+    the freeze that made that safe).
     """
 
     name: ClassVar[str] = "writable"
@@ -42,7 +41,7 @@ class Writable(Watcher):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._writers: dict[int, dict[tuple[int, int], AddressSpace]] = {}
-        """By frame number, and by (number of the mm, address), the writable entries."""
+        """The writable entries, by frame number, and by (number of the mm, address)."""
         self.kernel.pte_listeners.append(self._pte_changed)
         machine.trace.listen(ev.KSM_MERGE_ONE_PAGE, self._upgraded)
 

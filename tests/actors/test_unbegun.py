@@ -12,7 +12,7 @@ import trio
 
 from ksmactors.actors.process import Process
 from ksmactors.errors import KsmActorsError
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor, ScheduleOver
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.registry import parse
@@ -109,7 +109,7 @@ def test_a_meeting() -> None:
     """One part ends the schedule before the others begin."""
 
     async def play(conductor: Conductor) -> None:
-        await meet(conductor, {"a": ends_it(conductor), "b": part(conductor), "c": part(conductor)})
+        await run_concurrently(conductor, {"a": ends_it(conductor), "b": part(conductor), "c": part(conductor)})
 
     silent(lambda: conducted(play))
 
@@ -123,7 +123,7 @@ def test_a_meeting_after_the_end() -> None:
             await conductor.relax()
         finally:
             with pytest.raises(ScheduleOver):
-                await meet(conductor, {"b": part(conductor), "c": part(conductor)})
+                await run_concurrently(conductor, {"b": part(conductor), "c": part(conductor)})
 
     silent(lambda: conducted(play))
 

@@ -216,8 +216,8 @@ def test_nothing_to_analyze_is_a_usage_error(
     [
         (("--page", "77"), "page 77: no event names this frame"),
         (("--page", "10", "--schedule", "9"), "page 10: no event in schedule 9 names this frame"),
-        (("--page", "10", "--sql", "SELECT 1"), "--sql and --page are two questions"),
-        (("--schedule", "1"), "--schedule says in which schedule --page looks"),
+        (("--page", "10", "--sql", "SELECT 1"), "--sql and --page exclude each other"),
+        (("--schedule", "1"), "--schedule needs --page"),
         (("--page", "ten"), "'ten' is not a valid integer"),
     ],
 )

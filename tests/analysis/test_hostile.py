@@ -80,7 +80,7 @@ def test_a_bomb_is_not_unpacked(spoil: Write, sound: bytes, monkeypatch: pytest.
     for pack in (gzip.compress, zstandard.compress):
         events, said = read(spoil(pack(sound + (b" " * 999 + b"\n") * 10_000)))
         assert events == 5
-        assert said[-1] == ": cannot be read further, the rest is lost: it unpacks to more than 200 times its size"
+        assert said[-1] == ": cannot be read further, the rest is lost: it decompresses to more than 200 times its size"
 
 
 def test_no_log_fills_the_disk(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_values_that_no_event_has(spoil: Write, sound: bytes, bad: bytes) -> Non
     events, said = read(spoil(sound + bad + sound))
     assert events == 10
     assert len(said) == 1
-    assert said[0].startswith(", line 6: no ")
+    assert said[0].startswith(", line 6: not ")
 
 
 def test_odd_values_that_an_event_may_have(spoil: Write) -> None:
@@ -248,7 +248,7 @@ def test_events_without_their_fields(
         assert main(["analyze", path, *form]) == 0
         err = capsys.readouterr().err
         assert err.count("\n") == 1
-        assert "no proper 'watcher'" in err
+        assert "no valid 'watcher'" in err
 
 
 def test_lines_without_an_event(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_a_line_cut_off_in_the_middle_is_said_and_the_rest_is_read(spoil: Write,
     path = spoil(sound[: -len(last)] + last[:33])
     rows, lost, files = read(path)
     assert rows == numbered(1, 2, 3, 4)
-    assert lost == [f"{path}, line 5: cut off in the middle: the last event is lost, 33 bytes of it are there"]
+    assert lost == [f"{path}, line 5: cut off in the middle: the last event is lost, 33 bytes of it remain"]
     assert files == [LogFile(path, read=True, events=4, lines_lost=1, bytes_lost=33)]
 
 
@@ -69,14 +69,14 @@ def test_a_missing_newline_at_the_end_loses_nothing(spoil: Write, sound: bytes) 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b"Traceback (most recent call last):", "no JSON, 35 bytes are lost: 'Traceback (most recent call last):' ("),
-        (b"[1, 2]", "no event, 7 bytes are lost: '[1, 2]'"),
-        (b"17", "no event, 3 bytes are lost: '17'"),
-        (b'{"event": "x"}', "no event, 15 bytes are lost: it has no proper 'run': '{\"event\": \"x\"}'"),
-        (b"\xff\xfe\x00", "no JSON, 4 bytes are lost: "),
+        (b"Traceback (most recent call last):", "not JSON, 35 bytes are lost: 'Traceback (most recent call last):' ("),
+        (b"[1, 2]", "not an event, 7 bytes are lost: '[1, 2]'"),
+        (b"17", "not an event, 3 bytes are lost: '17'"),
+        (b'{"event": "x"}', "not an event, 15 bytes are lost: it has no valid 'run': '{\"event\": \"x\"}'"),
+        (b"\xff\xfe\x00", "not JSON, 4 bytes are lost: "),
         (
             b'{"event":"x","run":"r","seed":1,"schedule":0,"step":"1","now":0,"actor":"a","cpu":0,"node":0}',
-            "no event, 94 bytes are lost: it has no proper 'step': ",
+            "not an event, 94 bytes are lost: it has no valid 'step': ",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_log_gets_one_line(spoil: Write) -> None:
     rows, lost, files = read(path)
     assert rows == []
     assert len(lost) == 1
-    assert lost[0].startswith(f"{path}: has no event in it, is it a log of ksmactors? line 1 is no JSON")
+    assert lost[0].startswith(f"{path}: has no event in it, is it a log of ksmactors? line 1 is not JSON")
     assert not files[0].read
 
 
@@ -151,7 +151,7 @@ def test_standard_input_can_be_read(sound: bytes, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(sound + b"{")))
     rows, lost, _ = read("-")
     assert rows == numbered(1, 2, 3, 4, 5)
-    assert lost == ["-, line 6: cut off in the middle: the last event is lost, 1 bytes of it are there"]
+    assert lost == ["-, line 6: cut off in the middle: the last event is lost, 1 bytes of it remain"]
 
 
 def test_a_pipe_can_be_read(sound: bytes) -> None:

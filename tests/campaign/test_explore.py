@@ -38,7 +38,7 @@ class Right(Model):
                 table.mark("second")
             await mutex.unlock()
 
-        await table.meet({f"worker/{n}": worker() for n in range(self.workers)})
+        await table.concurrent({f"worker/{n}": worker() for n in range(self.workers)})
         table.check(count.value == self.workers, "lost", "")
 
 
@@ -57,7 +57,7 @@ class Remembers(Model):
             for variable in variables:
                 await variable.write(1)
 
-        await table.meet({"a": write(), "b": write()})
+        await table.concurrent({"a": write(), "b": write()})
 
 
 class Interrupted(Reorder3):
@@ -130,7 +130,7 @@ class Endless(Model):
 
         if self.alone:
             await forever()
-        await table.meet({"one": forever(), "two": forever()})
+        await table.concurrent({"one": forever(), "two": forever()})
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -282,7 +282,7 @@ def _with_mask(text: str, place: int) -> str:
         (lambda text: text.replace('"path":[[', '"path":[["x",'), "makes no sense"),
         (lambda text: text.replace('"again":', '"gain":'), "makes no sense"),
         (lambda text: text.replace('"write ', '"read '), r"does not fit: after the same 0 choices it has .*\(read "),
-        (lambda text: _with_mask(text, 5), "does not fit: .* it has actors asleep that there are not"),
+        (lambda text: _with_mask(text, 5), "does not fit: .* it has a sleep set of actors that do not exist"),
         (lambda text: _with_mask(text, 7), "makes no sense"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_workload_that_is_not_deterministic(algorithm: str) -> None:
 
 def test_what_does_not_go_together() -> None:
     """DPOR with a bound, and an algorithm that there is not, are usage errors that say what there is."""
-    with pytest.raises(UsageError, match="knows no bound"):
+    with pytest.raises(UsageError, match="has no bound"):
         make_search("dpor", 2)
     with pytest.raises(UsageError, match="there are: dpor, bounded"):
         make_search("magic", None)

@@ -91,7 +91,7 @@ def test_resume(capsys: Capsys, tmp_path: Path) -> None:
     ("args", "message"),
     [
         (["--algorithm", "magic"], "no algorithm 'magic'; there are: dpor, bounded"),
-        (["--algorithm", "dpor", "--preemptions", "1"], "the algorithm dpor knows no bound"),
+        (["--algorithm", "dpor", "--preemptions", "1"], "the algorithm dpor has no bound"),
         (["--resume"], "--resume: no exploration of classic.lost was interrupted with --out"),
         (["-p", "wokers=2"], "no parameter 'wokers'"),
     ],

@@ -32,7 +32,7 @@ class Counts(Model):
             # here
             await count.write(await count.read() + 1)
 
-        await table.meet({f"worker/{number}": worker() for number in range(self.workers)})
+        await table.concurrent({f"worker/{number}": worker() for number in range(self.workers)})
         table.check(count.value == self.workers, "lost", f"{self.workers} workers counted to {count.value}")
 '''
 

@@ -144,7 +144,7 @@ def test_colour_is_asked_for_or_not_there(
 
 @pytest.mark.parametrize(
     ("failure", "status"),
-    [(Finding("deadlock", "deadlock", "f", "nobody can move"), 1), (StepLimit("no end"), 4)],
+    [(Finding("deadlock", "deadlock", "f", "no actor can run"), 1), (StepLimit("no end"), 4)],
 )  # fmt: skip
 def test_a_scenario_that_fails_does_not_take_the_others_down(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: Finding | StepLimit, status: int

@@ -213,7 +213,7 @@ async def test_a_live_kernel_has_a_second_try() -> None:
     agreed = await compare(scenario, live, emulated)
     assert (agreed.verdict, agreed.diff, said) == ("same", (), ["= counters shared=1"])
     odd = "'-= counters shared=1'"
-    assert agreed.note == f"was performed twice: it differed once, beginning with {odd}, and then did not"
+    assert agreed.note == f"was run twice: it differed once, beginning with {odd}, and then did not"
 
 
 async def test_a_crash_keeps_its_scenario(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_difference_is_reported_with_its_files(
 
     async def wrong(scenario: Scenario, setting: Setting) -> Transcript:
         if setting.walking and kind == "finding":
-            return Transcript(scenario, (), failure=Finding("deadlock", "deadlock", "f", "nobody can move"))
+            return Transcript(scenario, (), failure=Finding("deadlock", "deadlock", "f", "no actor can run"))
         return Transcript(scenario, ("> proc A", "= ok" if setting.walking else "= no"))
 
     monkeypatch.setattr(conform_sides, "perform", wrong)

@@ -99,8 +99,8 @@ def test_a_free_machine_is_free(machine: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("file", "value", "message"),
     [
-        ("run", "1", "run is 1, so KSM is in use; stop whoever uses it, then write 0 to"),
-        ("pages_shared", "3", "pages_shared is 3, so somebody has pages in KSM"),
+        ("run", "1", "run is 1, so KSM is in use; stop its users, then write 0 to"),
+        ("pages_shared", "3", "pages_shared is 3, so processes have pages in KSM"),
         ("pages_volatile", "1", "pages_volatile is 1"),
     ],
 )

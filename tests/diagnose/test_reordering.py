@@ -37,7 +37,7 @@ class Apart(Model):
             for number in range(ROUNDS):
                 await own.write(number)
 
-        await table.meet({name: works(name) for name in ("one", "two", "three")})
+        await table.concurrent({name: works(name) for name in ("one", "two", "three")})
         table.check(shared.value == 3, "lost", f"three added up to {shared.value}")
 
 

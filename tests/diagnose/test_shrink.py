@@ -52,7 +52,7 @@ class Counts(Model):
                 await other.write(1)
 
         parts = {f"worker/{number}": worker() for number in range(self.workers)}
-        await table.meet({"bystander": bystander(), **parts})
+        await table.concurrent({"bystander": bystander(), **parts})
         table.check(count.value >= self.workers, "lost", f"{self.workers} workers counted to {count.value}")
 
 
@@ -76,7 +76,7 @@ class TwoDefects(Model):
             await early.write(2)
             await late.write(await late.read() + 1)
 
-        await table.meet({"reads": reads(), "writes": writes()})
+        await table.concurrent({"reads": reads(), "writes": writes()})
 
 
 class Interrupted(Counts):

@@ -42,7 +42,7 @@ class Meets(Model):
             await mutex.unlock()
 
         others = {f"other/{number}": stands(number) for number in range(self.bystanders)}
-        await table.meet({"reader": adds(shared=True), "writer": adds(shared=False), **others})
+        await table.concurrent({"reader": adds(shared=True), "writer": adds(shared=False), **others})
         table.check(count.value == 2, "lost", "a count is lost")
 
 
@@ -120,7 +120,7 @@ def test_what_it_is_about_is_told() -> None:
             async def nothing() -> None:
                 await table.step()
 
-            await table.meet({"first": writes(), **{f"other/{k}": nothing() for k in range(30)}})
+            await table.concurrent({"first": writes(), **{f"other/{k}": nothing() for k in range(30)}})
 
     def story(about: list[object]) -> str:
         chronicle = ScheduleNarrator()

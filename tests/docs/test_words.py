@@ -19,6 +19,9 @@ RETIRED = {
     "witness": "watcher", "witnesses": "watchers", "conviction": "finding", "convictions": "findings",
     "convict": "report", "convicts": "reports", "convicted": "reported", "offence": "finding", "meeting": "concurrent",
     "tape": "schedule string", "crew": "kthreads", "troupe": "task pool", "misfortune": "nemesis",
+    "told": "reported, notified", "whoever": "the actor that", "everybody": "every actor", "anew": "again",
+    "in vain": "without effect", "by right": "correctly", "for want of": "without", "at the hands of": "by",
+    "cut to the bone": "reduce", "chronicle": "narrator", "futile": "would block",
 }  # fmt: skip
 """Words given up, with those that stand for them (`ksmactors docs contributing`)."""
 

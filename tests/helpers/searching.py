@@ -11,7 +11,7 @@ import trio
 
 from ksmactors.errors import CutShort, Finding, StepLimit
 from ksmactors.interleave.actor import READ, RELEASE, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
@@ -308,7 +308,7 @@ def played(programs: list[list[tuple[Any, ...]]]) -> Play:
 
     async def play(conductor: Conductor) -> object:
         world = World(conductor)
-        await meet(conductor, {f"a{n}": world.act(n, program) for n, program in enumerate(programs)})
+        await run_concurrently(conductor, {f"a{n}": world.act(n, program) for n, program in enumerate(programs)})
         seen = tuple(tuple(world.seen[n]) for n in range(len(programs)))
         left = tuple(world.values.values()), tuple(world.board.notes.values()), tuple(world.mailbox.messages)
         return seen, left

@@ -12,7 +12,7 @@ class Fine(Model):
 
     async def run(self, table: Table) -> None:
         one, two = table.step(), table.step()
-        await table.meet({"one": one, "two": two})
+        await table.concurrent({"one": one, "two": two})
 
 
 class Finds(Model):
@@ -45,5 +45,5 @@ class Interrupted(Model):
     async def run(self, table: Table) -> None:
         await table.step()
         signal.raise_signal(signal.SIGINT)
-        await table.meet({"one": table.step(), "two": table.step()})
+        await table.concurrent({"one": table.step(), "two": table.step()})
         table.check(False, "wrong", "it went on")

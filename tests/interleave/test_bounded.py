@@ -9,7 +9,7 @@ import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import WRITE
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.search.bounded import BoundedSearch
 from tests.helpers.searching import searched
@@ -26,7 +26,7 @@ async def order(conductor: Conductor, steps: int, wrong: str = "") -> str:
             if wrong and "".join(seen).endswith(wrong):
                 raise Finding("test", "order", "work", "".join(seen))
 
-    await meet(conductor, {"a": work("a"), "b": work("b")})
+    await run_concurrently(conductor, {"a": work("a"), "b": work("b")})
     return "".join(seen)
 
 

@@ -165,7 +165,7 @@ class TestTurns:
             conductor.spawn("a", steps(conductor, [], "a", 2))
             conductor.spawn("b", steps(conductor, [], "b", 2))
 
-        with pytest.raises(EmulatorBug, match="the strategy asked chose main, who is not ready"):
+        with pytest.raises(EmulatorBug, match="the strategy asked chose main, which is not ready"):
             perform(play, strategy=Wrong(parse("random")))
 
 
@@ -308,7 +308,7 @@ class TestDeadlock:
             conductor.spawn("one", self.take(conductor, a, b))
             conductor.spawn("two", self.take(conductor, b, a))
 
-        with pytest.raises(Finding, match="nobody can move"):
+        with pytest.raises(Finding, match="no actor can run"):
             perform(play, made=made)
 
         assert sorted(actor.name for actor in made[0].stuck) == ["one", "two"]
@@ -331,7 +331,7 @@ class TestDeadlock:
             conductor.spawn("idler", WaitQueue(conductor, "work", idle=True).wait(), daemon=True)
             await WaitQueue(conductor, "godot").wait()
 
-        with pytest.raises(Finding, match=r"nobody can move: main waits for godot$"):
+        with pytest.raises(Finding, match=r"no actor can run: main waits for godot$"):
             perform(play)
 
     @pytest.mark.parametrize("strategy", ["random", "pos", "pct"])
@@ -353,7 +353,7 @@ class TestDeadlock:
             for seed in range(60):
                 perform(play, seed=seed, strategy=strategy)
 
-        with pytest.raises(Finding, match="nobody can move"):
+        with pytest.raises(Finding, match="no actor can run"):
             campaign()
 
 

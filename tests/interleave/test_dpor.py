@@ -9,7 +9,7 @@ import pytest
 
 from ksmactors.errors import Finding, NotDeterministic
 from ksmactors.interleave.actor import READ, WRITE
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.interleave.search.bounded import UNBOUNDED, BoundedSearch
@@ -77,7 +77,7 @@ def test_independent_operations_need_one_schedule() -> None:
             for _ in range(5):
                 await conductor.point(WRITE, name)
 
-        await meet(conductor, {name: work(name) for name in "abc"})
+        await run_concurrently(conductor, {name: work(name) for name in "abc"})
         return None
 
     assert searched(play, Dpor()).schedules == 1
@@ -90,7 +90,7 @@ def test_looks_do_not_race() -> None:
         async def work(kind: int) -> None:
             await conductor.point(kind, "x")
 
-        await meet(conductor, {str(n): work(kind) for n, kind in enumerate(kinds)})
+        await run_concurrently(conductor, {str(n): work(kind) for n, kind in enumerate(kinds)})
         return None
 
     assert searched(lambda c: play(c, (READ, READ, READ)), Dpor()).schedules == 1
@@ -105,7 +105,7 @@ async def _sections(conductor: Conductor) -> object:
             await mutex.lock()
             await mutex.unlock()
 
-    await meet(conductor, {"a": work(), "b": work()})
+    await run_concurrently(conductor, {"a": work(), "b": work()})
     return None
 
 
@@ -127,7 +127,7 @@ def test_a_deadlock_is_found_though_nobody_queues() -> None:
             await locks[1 - first].unlock()
             await locks[first].unlock()
 
-        await meet(conductor, {"ab": take(0), "ba": take(1)})
+        await run_concurrently(conductor, {"ab": take(0), "ba": take(1)})
         return None
 
     assert set(searched(play, Dpor()).ends) == {None, "deadlock/deadlock@take"}
@@ -146,7 +146,7 @@ def test_a_finding_hides_no_other() -> None:
                 await conductor.point(WRITE, "z")
             await wrong("third")
 
-        await meet(conductor, {"one": wrong("first"), "two": wrong("second"), "three": slow()})
+        await run_concurrently(conductor, {"one": wrong("first"), "two": wrong("second"), "three": slow()})
         return None
 
     assert set(searched(play, Dpor()).ends) == {f"test/{name}@wrong" for name in ("first", "second", "third")}
@@ -192,7 +192,7 @@ def test_sleeping_among_others_is_no_proof() -> None:
         async def work() -> None:
             await conductor.point(WRITE, "x")
 
-        await meet(conductor, {"nap": timer(), "work": work()})
+        await run_concurrently(conductor, {"nap": timer(), "work": work()})
         return None
 
     search = Dpor()
@@ -220,7 +220,7 @@ def test_spinning_ends() -> None:
             await conductor.point(WRITE, "flag")
             done.append(1)
 
-        await meet(conductor, {"spin": spin(), "work": work()})
+        await run_concurrently(conductor, {"spin": spin(), "work": work()})
         return bool(tries[0])
 
     came = searched(play, Dpor())
@@ -239,7 +239,7 @@ def test_a_program_that_remembers_is_told() -> None:
             await conductor.point(WRITE, Mutex(conductor, "x"))
             await conductor.point(WRITE, Mutex(conductor, name))
 
-        await meet(conductor, {"a": work(), "b": work()})
+        await run_concurrently(conductor, {"a": work(), "b": work()})
         return conductor.draw("again", 2)
 
     with pytest.raises(NotDeterministic, match=r"not deterministic: after the same 1 choices .*write x.*write y"):

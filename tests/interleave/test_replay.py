@@ -110,7 +110,7 @@ def test_byte_identical(perform: Perform, strategy: str) -> None:
 def test_findings_replay(perform: Perform) -> None:
     """A schedule that ends in a finding leads to it again."""
     endings = [recorded(perform, clash, "random", seed) for seed in range(20)]
-    found = [original for original in endings if original[1].startswith("nobody can move")]
+    found = [original for original in endings if original[1].startswith("no actor can run")]
 
     assert found
     assert replayed(perform, clash, found[0][0]) == found[0]

@@ -175,7 +175,7 @@ class TestRegistry:
             register(Thief)
         with pytest.raises(UsageError, match="has no summary and no choose"):
             register(Lazy)  # type: ignore[type-abstract]
-        with pytest.raises(UsageError, match="is no subclass of"):
+        with pytest.raises(UsageError, match="is not a subclass of"):
             register(int)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def _give(task_pool: TaskPool, played: list[str], name: str) -> None:
     async def part() -> None:
         played.append(name)
 
-    task_pool.play(part)
+    task_pool.submit(part)
 
 
 def test_an_interrupt_in_a_task_is_one_of_the_block() -> None:
@@ -119,7 +119,7 @@ def test_an_interrupt_in_a_task_is_one_of_the_block() -> None:
 
     async def block() -> None:
         async with open_task_pool() as pool:
-            pool.play(interrupted)
+            pool.submit(interrupted)
             await trio.sleep_forever()
 
     with pytest.raises(KeyboardInterrupt):

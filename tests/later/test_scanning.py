@@ -12,7 +12,7 @@ from ksmactors.later.advisor import Advisor
 from ksmactors.later.overlay import LinearItem
 from ksmactors.later.smart_scan import AgedItem, skip_age
 from ksmactors.mm.const import EINVAL, PAGE_SIZE
-from ksmactors.watch.skipping import HORIZON, meet, skips_of
+from ksmactors.watch.skipping import HORIZON, ever_visited_together, skips_of
 from tests.helpers.directed import Proc, Stage, about_to, perform
 
 
@@ -79,7 +79,7 @@ def test_skipping_is_foreseen(kernel: str, behind: int) -> None:
         two = await s.process("B", 7)
         pages = [(s.frame(proc, 0), [(proc.mm.name, proc.at(0))]) for proc in (one, two)]
         await s.scan(1)
-        foreseen = meet(s.kernel, pages, skips_of(s.kernel))
+        foreseen = ever_visited_together(s.kernel, pages, skips_of(s.kernel))
         await s.scan(HORIZON + 9)
         merged.append(s.frame(one, 0) is s.frame(two, 0))
         assert merged[-1] == foreseen

@@ -9,7 +9,7 @@ import trio
 
 from ksmactors.campaign.api import stress
 from ksmactors.interleave.actor import READ, WRITE
-from ksmactors.interleave.concurrent import meet
+from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import SpinLock
 from ksmactors.interleave.strategies.random_walk import RandomWalk
@@ -62,7 +62,7 @@ def outcomes(*parts: Part) -> set[tuple[object, ...]]:
         async def main(
             conductor: Conductor = conductor, memory: Memory = memory, result: dict[str, object] = result
         ) -> None:
-            result |= await meet(conductor, {str(n): part(memory) for n, part in enumerate(parts)})  # type: ignore[misc]
+            result |= await run_concurrently(conductor, {str(n): part(memory) for n, part in enumerate(parts)})  # type: ignore[misc]
 
         trio.run(conductor.run, "host", main)
         found.add(tuple(result.values()))

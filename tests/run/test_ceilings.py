@@ -21,9 +21,9 @@ from tests.run.test_header import changed
 STEPS_SAID = steps_said(2)
 
 REFUSED = [
-    ({"steps": STEPS_SAID, "nodes": 64}, f"says that it took {STEPS_SAID:,} steps; above {steps_said(64):,}"),
-    ({"steps": STEPS_SAID + 1}, f"says that it took {STEPS_SAID + 1:,} steps"),
-    ({"steps": (1 << 63) - 1}, "says that it took 9,223,372,036,854,775,807 steps"),
+    ({"steps": STEPS_SAID, "nodes": 64}, f"records {STEPS_SAID:,} steps; a replay of more than {steps_said(64):,}"),
+    ({"steps": STEPS_SAID + 1}, f"records {STEPS_SAID + 1:,} steps"),
+    ({"steps": (1 << 63) - 1}, "records 9,223,372,036,854,775,807 steps"),
     ({"params": {"patience": str(PARAMETER_MAX + 1)}}, f"asks for -p patience={PARAMETER_MAX + 1}"),
     ({"params": {"patience": "2_147_483_648"}}, "asks for -p patience=2_147_483_648"),
 ]

@@ -161,5 +161,5 @@ def test_all_are_those_of_ksmactors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_name_is_not_a_list_of_letters() -> None:
     """From Python, a single variant may be given as it is; a class that is no workload is refused."""
     assert make_subject("exit_race", without="foll-migration").without == ("foll-migration",)
-    with pytest.raises(UsageError, match="workload dict: the class is no subclass"):
+    with pytest.raises(UsageError, match="workload dict: it is not a subclass"):
         make_subject(dict)  # type: ignore[arg-type]  # that is the point

@@ -43,7 +43,7 @@ REFUSED = [
     ({"nodes": 10**4000}, "not a number of 13288 bits"),
     ({"seed": -1}, "seed must be a whole number from 0 to 9223372036854775807, not -1"),
     ({"seed": 1 << 63}, "seed must be a whole number"),
-    ({"seed": None}, "does not say what it was recorded with (no seed)"),
+    ({"seed": None}, "has no seed"),
     ({"max_steps": 0}, "max_steps must be a whole number from 1"),
     ({"max_steps": "x"}, "max_steps must be a whole number from 1"),
     ({"max_steps": 1 << 63}, "max_steps must be a whole number from 1"),
@@ -76,7 +76,7 @@ REFUSED = [
     ({"thorough": 1}, "thorough must be true or false, not 1"),
     ({"digest": "xyz"}, "digest must be hexadecimal, not 'xyz'"),
     ({"digest": "ab" * 100}, "digest must be hexadecimal"),
-    ({"digest": None}, "(no digest)"),
+    ({"digest": None}, "has no digest"),
 ]
 
 

@@ -132,7 +132,7 @@ async def test_a_long_way_alone_is_replayed_whole() -> None:
 
 def test_a_schedule_that_does_not_say_what_it_is_of() -> None:
     """A schedule string without workload or seed is refused as such."""
-    with pytest.raises(ScheduleFormatError, match="does not say"):
+    with pytest.raises(ScheduleFormatError, match="has no"):
         recorded(encode(Schedule({"seed": 1}, [], [])))
 
 
@@ -152,7 +152,7 @@ class Crowd(Model):
 
     async def run(self, table: Table) -> None:
         count = table.variable("count", 0)
-        await table.meet({f"one/{number}": count.write(number) for number in range(70)})
+        await table.concurrent({f"one/{number}": count.write(number) for number in range(70)})
 
 
 def test_more_actors_than_bits() -> None:

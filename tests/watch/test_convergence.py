@@ -170,5 +170,5 @@ def test_pages_that_will_be_looked_at_together() -> None:
 
     perform(play, kernel="v6.12", watchers=("convergence",))
     perform(come_late, kernel="v6.12", layer=EverySecondScan, watchers=("convergence",))
-    with pytest.raises(Finding, match="is skipped, and not a time less"):
+    with pytest.raises(Finding, match="its remaining skips do not decrease"):
         perform(come_late, kernel="v6.12", layer=SkipsNeverRunOut, watchers=("convergence",))

@@ -65,7 +65,7 @@ def test_a_page_moves_with_its_version(model: SharingModel) -> None:
     model.move(A, moved)
 
     assert model.content(moved) is before
-    assert not model.knows(A)
+    assert not model.has_content(A)
     assert model.one_version((A, (9, 0)))
 
 

@@ -29,7 +29,7 @@ class ChainMeetsExit(ByNode):
         await scene.exit(far[2])
         await scene.scan()
         await scene.migrate(a, 0, 1)
-        await scene.meet({"ksmd": scene.batch(1), "exit/F": scene.exit(far[3])})
+        await scene.concurrent({"ksmd": scene.batch(1), "exit/F": scene.exit(far[3])})
 
 
 class ChainMeetsReclaim(Litmus):
@@ -48,4 +48,4 @@ class ChainMeetsReclaim(Litmus):
         d = await scene.process("D", 7)
         await scene.scan()
         await scene.batch(3)
-        await scene.meet({"ksmd": scene.batch(1), "kswapd/0": scene.to_swap_cache(d, 0)})
+        await scene.concurrent({"ksmd": scene.batch(1), "kswapd/0": scene.to_swap_cache(d, 0)})

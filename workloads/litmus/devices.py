@@ -25,7 +25,7 @@ class MergeMeetsDma(Litmus):
         pin = await scene.kernel.start_io(a.mm, a.start, True)
         assert isinstance(pin, IoPin)
         await self._after_pin(scene, a)
-        await scene.meet({"ksmd": scene.scan(2), "dma": self._store(scene, pin)})
+        await scene.concurrent({"ksmd": scene.scan(2), "dma": self._store(scene, pin)})
         await scene.kernel.end_io(pin)
 
     async def _after_pin(self, scene: Scene, a: Proc) -> None:
@@ -62,7 +62,7 @@ class WritebackMeetsMerge(Litmus):
         await scene.write(a, 0, 7)
         await scene.to_swap_cache(a, 0)
         scene.start_swap()
-        await scene.meet({"thread/A": scene.store(a, 0, 8), "ksmd": scene.scan()})
+        await scene.concurrent({"thread/A": scene.store(a, 0, 8), "ksmd": scene.scan()})
         await scene.swap_out()
         for proc in (a, b):
             await scene.read(proc, 0)

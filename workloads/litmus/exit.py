@@ -25,7 +25,7 @@ class ScanMeetsExit(Litmus):
     @override
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A")
-        await scene.meet({"ksmd": scene.scan(), "exit/A": self._read_and_exit(scene, a)})
+        await scene.concurrent({"ksmd": scene.scan(), "exit/A": self._read_and_exit(scene, a)})
 
     async def _read_and_exit(self, scene: Scene, proc: Proc) -> None:
         await scene.read(proc, 0)
@@ -41,7 +41,7 @@ class UnmergeMeetsExit(Litmus):
     async def run(self, scene: Scene) -> None:
         a = await scene.process("A", 7, 7)
         await scene.scan(2)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "exit/A": scene.exit(a)})
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "exit/A": scene.exit(a)})
 
 
 class RemovalMeetsExit(Litmus):
@@ -55,7 +55,7 @@ class RemovalMeetsExit(Litmus):
         await scene.process("B", 7)
         await scene.scan(2)
         await scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)
-        await scene.meet({"ksmd": scene.batch(1), "exit/A": scene.exit(a)})
+        await scene.concurrent({"ksmd": scene.batch(1), "exit/A": scene.exit(a)})
 
 
 class SearchMeetsExit(ByNode):
@@ -73,7 +73,7 @@ class SearchMeetsExit(ByNode):
         await scene.exit(d)
         await scene.scan()
         await scene.migrate(a, 0, 1)
-        await scene.meet({"ksmd": scene.batch(1), "exit/C": scene.exit(c)})
+        await scene.concurrent({"ksmd": scene.batch(1), "exit/C": scene.exit(c)})
         look_for_lost_mappings(scene)
 
 
@@ -91,4 +91,4 @@ class SwapInMeetsExit(Litmus):
         await scene.swap_out()
         await scene.scan()  # frees the rmap_items, and what they hold
         await scene.read(a, 0)
-        await scene.meet({"fault/B": scene.read(b, 0), "exit/A": scene.exit(a)})
+        await scene.concurrent({"fault/B": scene.read(b, 0), "exit/A": scene.exit(a)})

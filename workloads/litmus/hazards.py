@@ -25,7 +25,7 @@ class CollisionMeetsMigration(ByNode):
         for name in ("C", "D"):
             await scene.process(name, 7, nid=1)
         await scene.scan(2)
-        await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
 
 class SearchMeetsMigrations(Litmus):
@@ -47,7 +47,7 @@ class SearchMeetsMigrations(Litmus):
         await scene.scan()  # their checksums are known: kernels since v6.12 search at the second visit only
         await scene.batch(1)
         to_and_fro = self._to_and_fro(scene, await unmap_to_swap_cache(scene, a, 0))
-        await scene.meet({"ksmd": scene.batch(8), "migrationd/1": to_and_fro})
+        await scene.concurrent({"ksmd": scene.batch(8), "migrationd/1": to_and_fro})
 
     async def _to_and_fro(self, scene: Scene, page: Frame) -> None:
         slot = page.swap
@@ -70,7 +70,7 @@ class ScanMeetsSwitchBack(ByNode):
         await scene.scan(2)
         await scene.set("merge_across_nodes", 1)
         await scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)
-        await scene.meet({"ksmd": self._batches(scene), "admin": scene.set("merge_across_nodes", 0)})
+        await scene.concurrent({"ksmd": self._batches(scene), "admin": scene.set("merge_across_nodes", 0)})
 
     async def _batches(self, scene: Scene) -> None:
         await scene.batch(1)
@@ -87,7 +87,7 @@ class ScanMeetsFailedUnmerge(Litmus):
         await scene.process("A", 1, 2, 2, 3)
         await scene.scan()
         await scene.batch(3)
-        await scene.meet({"ksmd": scene.scan(), "unmerged/sysfs": scene.set("run", 2)})
+        await scene.concurrent({"ksmd": scene.scan(), "unmerged/sysfs": scene.set("run", 2)})
 
 
 class FreedNodeMeetsWrite(Litmus):
@@ -108,7 +108,7 @@ class FreedNodeMeetsWrite(Litmus):
         await scene.write(a, 0, 4)
         await scene.fork(a, "E")  # is put before A, which the cursor is in
         await scene.batch(3)
-        await scene.meet({"ksmd": scene.scan(2), "thread/B": scene.store(b, 0, 5)})
+        await scene.concurrent({"ksmd": scene.scan(2), "thread/B": scene.store(b, 0, 5)})
 
 
 class AdviceMeetsScan(Litmus):
@@ -124,7 +124,7 @@ class AdviceMeetsScan(Litmus):
         a = await scene.process("A", 7, 7)
         await scene.fork(a, "B")
         await scene.scan()
-        await scene.meet({"ksmd": scene.scan(), "thread/A": scene.unmergeable(a, pages=2)})
+        await scene.concurrent({"ksmd": scene.scan(), "thread/A": scene.unmergeable(a, pages=2)})
         look_for_lost_mappings(scene)
 
 
@@ -140,7 +140,7 @@ class FullPageMeetsMigration(ByNode):
         await scene.process("B", 7, 7, nid=1)
         await scene.scan(3)
         await scene.write(a, 1, 8)
-        await scene.meet({"ksmd": scene.scan(2), "migrationd/1": scene.move(a, 0, 1)})
+        await scene.concurrent({"ksmd": scene.scan(2), "migrationd/1": scene.move(a, 0, 1)})
 
 
 class MergeMeetsReclaimOfFreed(Litmus):
@@ -157,6 +157,6 @@ class MergeMeetsReclaimOfFreed(Litmus):
         await scene.exit(b)
         c = await scene.process("C", 7)
         giving_up = scene.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_FREE)
-        await scene.meet({"ksmd": scene.scan(3), "thread/A": giving_up})
+        await scene.concurrent({"ksmd": scene.scan(3), "thread/A": giving_up})
         await scene.swap_out()
         await scene.read(c, 0)

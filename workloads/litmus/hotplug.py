@@ -21,4 +21,4 @@ class ScanMeetsHotplug(Litmus):
         memory = scene.kernel.memory_block(scene.frame(leaving[0], 0).pfn)
         for proc in leaving:
             await scene.exit(proc)
-        await scene.meet({"hotplug": scene.kernel.offline_pages(memory), "ksmd": scene.scan()})
+        await scene.concurrent({"hotplug": scene.kernel.offline_pages(memory), "ksmd": scene.scan()})

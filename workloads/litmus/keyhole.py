@@ -76,7 +76,7 @@ async def meet_locked_move(scene: Scene, proc: Proc, name: str, part: Coroutine[
         page = await isolated(scene, proc)
         new = await kernel.alloc_page(1, exactly=True)
         assert new is not None, "there is plenty"
-        came = await scene.meet({name: part, "migrationd/1": kernel.unmap_and_move_locked(page, new, True)})
+        came = await scene.concurrent({name: part, "migrationd/1": kernel.unmap_and_move_locked(page, new, True)})
     await kernel.putback_lru_page(page)
     if came["migrationd/1"]:
         await new.put()
@@ -101,7 +101,7 @@ class GetPageMeetsMigration(Litmus):
             assert await scene.kernel.isolate_lru_page(page)
         else:
             page = await isolated(scene, a)
-        await scene.meet(
+        await scene.concurrent(
             {"ksmd": self._look(scene, node), "migrationd/1": try_to_move(scene, page, 1 - page.nid)},
         )
 
@@ -132,7 +132,7 @@ class TakingOffMeetsMigration(Litmus):
             assert await scene.kernel.isolate_lru_page(page)
         else:
             page = await isolated(scene, a)
-        await scene.meet(
+        await scene.concurrent(
             {"ksmd": self._take_off(scene, item), "migrationd/1": try_to_move(scene, page, 1 - page.nid)},
         )
 
@@ -178,7 +178,7 @@ class PairMeetsMigration(Litmus):
         await scene.scan()
         await scene.batch(1)
         page = scene.frame(b, 0)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": isolate_and_move(scene, page, 1)})
+        await scene.concurrent({"ksmd": scene.batch(1), "migrationd/1": isolate_and_move(scene, page, 1)})
 
 
 class BreakingMeetsMigration(Litmus):
@@ -204,7 +204,7 @@ class BreakingMeetsUnmapping(Litmus):
         await give_swap_slot(scene, a, 0)
         page = scene.frame(a, 0)
         await page.get()  # the reference of who has isolated it
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "kswapd/0": self._unmap(scene, page)})
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "kswapd/0": self._unmap(scene, page)})
         await page.put()
 
     async def _unmap(self, scene: Scene, page: Frame) -> None:
@@ -223,7 +223,9 @@ class BreakingMeetsFault(Litmus):
         scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
         a = await merged(scene)
         await unmap_to_swap_cache(scene, a, 0)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.kernel.fault(a.mm, a.start, False)})
+        await scene.concurrent(
+            {"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.kernel.fault(a.mm, a.start, False)}
+        )
 
 
 class PruningMeetsExit(ByNode):
@@ -236,7 +238,7 @@ class PruningMeetsExit(ByNode):
         a = await merged(scene)
         node = node_of(scene, a)
         await scene.migrate(a, 0, 1)
-        await scene.meet({"ksmd": self._prune(scene, node), "exit/A": scene.exit(a)})
+        await scene.concurrent({"ksmd": self._prune(scene, node), "exit/A": scene.exit(a)})
 
     async def _prune(self, scene: Scene, node: StableNode) -> None:
         await scene.kernel.ksm_thread_mutex.lock()

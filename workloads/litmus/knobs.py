@@ -20,7 +20,7 @@ class ScanMeetsSwitch(Litmus):
         await scene.batch(1)
         await scene.exit(a)
         switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
-        await scene.meet({"ksmd": scene.scan(), "admin": switch})
+        await scene.concurrent({"ksmd": scene.scan(), "admin": switch})
 
 
 class PassingMeetsSwitch(Litmus):
@@ -37,4 +37,4 @@ class PassingMeetsSwitch(Litmus):
         page = scene.frame(a, 0)
         switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
         migration = scene.kernel.migrate_frame(page, 1 - page.nid)
-        await scene.meet({"ksmd": scene.scan(), "migrationd/1": migration, "admin": switch})
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": migration, "admin": switch})

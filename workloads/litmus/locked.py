@@ -22,4 +22,4 @@ class LockedMergeMeetsReclaim(Litmus):
         a = await scene.process("A", 7)
         assert await scene.kernel.mlock(a.mm, a.start, PAGE_SIZE, on=True) == 0
         reclaim = scene.kernel.try_to_free_pages(range(scene.machine.nodes), 1)
-        await scene.meet({"ksmd": scene.scan(2), "kswapd/0": reclaim})
+        await scene.concurrent({"ksmd": scene.scan(2), "kswapd/0": reclaim})

@@ -21,7 +21,7 @@ class MergeMeetsFork(Litmus):
         await scene.batch(1)
         pinned = scene.frame(a, 0)
         await pinned.get()
-        await scene.meet({"ksmd": scene.batch(1), "fork/B": scene.fork(b, "C")})
+        await scene.concurrent({"ksmd": scene.batch(1), "fork/B": scene.fork(b, "C")})
         await pinned.put()
 
 
@@ -40,11 +40,11 @@ class InsertionMeetsWrite(Litmus):
         await scene.scan()
         await scene.batch(3)
         threads = {"thread/A": scene.store(a, 0, 5), "thread/B": scene.store(b, 0, 5)}
-        await scene.meet({"ksmd": scene.batch(1), **threads})
+        await scene.concurrent({"ksmd": scene.batch(1), **threads})
 
 
 class MergeMeetsRemap(Litmus):
-    """A child unmaps a KSM page and maps its address anew, while ksmd comes to that page."""
+    """A child unmaps a KSM page and maps its address again, while ksmd comes to that page."""
 
     name = "litmus.merge_meets_remap"
 
@@ -55,7 +55,7 @@ class MergeMeetsRemap(Litmus):
         await scene.scan(2)
         c = await scene.fork(a, "C")
         await scene.batch(2)
-        await scene.meet({"ksmd": scene.batch(1), "thread/C": self._map_anew(scene, c)})
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/C": self._map_anew(scene, c)})
 
     async def _map_anew(self, scene: Scene, proc: Proc) -> None:
         await scene.kernel.munmap(proc.mm, proc.start, PAGE_SIZE)

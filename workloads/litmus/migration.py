@@ -39,7 +39,7 @@ class ScanMeetsMigration(Litmus):
         await scene.process("B", 7)
         await scene.scan(2)
         await scene.process("C", 7)
-        await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
 
 class SearchMeetsMigration(Litmus):
@@ -58,7 +58,7 @@ class SearchMeetsMigration(Litmus):
         await scene.batch(2)
         page = await unmap_to_swap_cache(scene, a, 0) if self.swap_cache else scene.frame(a, 0)
         migration = scene.kernel.migrate_frame(page, 1 - page.nid)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": migration})
+        await scene.concurrent({"ksmd": scene.batch(1), "migrationd/1": migration})
 
 
 class RemovalMeetsMigration(Litmus):
@@ -75,7 +75,7 @@ class RemovalMeetsMigration(Litmus):
         await scene.scan(2)
         if self.swap_cache:
             await give_swap_slot(scene, a, 0)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": scene.move(a, 0, 1)})
+        await scene.concurrent({"ksmd": scene.batch(1), "migrationd/1": scene.move(a, 0, 1)})
 
 
 class FirstMergeMeetsMigration(Litmus):
@@ -89,7 +89,7 @@ class FirstMergeMeetsMigration(Litmus):
         b = await scene.process("B", 7)
         await scene.scan()
         await scene.batch(1)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": scene.move(b, 0, 1)})
+        await scene.concurrent({"ksmd": scene.batch(1), "migrationd/1": scene.move(b, 0, 1)})
 
 
 class UnmergeMeetsMigration(Litmus):
@@ -103,7 +103,9 @@ class UnmergeMeetsMigration(Litmus):
         await scene.process("B", 7)
         await scene.scan(2)
         page = scene.frame(a, 0)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "migrationd/1": scene.kernel.migrate_frame(page, 1)})
+        await scene.concurrent(
+            {"unmerged/sysfs": scene.set("run", 2), "migrationd/1": scene.kernel.migrate_frame(page, 1)}
+        )
 
 
 class UnstableMeetsMigration(Litmus):
@@ -118,7 +120,7 @@ class UnstableMeetsMigration(Litmus):
         await scene.scan()
         await scene.batch(1)
         page = scene.frame(a, 0)
-        await scene.meet({"ksmd": scene.batch(1), "migrationd/1": scene.kernel.migrate_frame(page, 1)})
+        await scene.concurrent({"ksmd": scene.batch(1), "migrationd/1": scene.kernel.migrate_frame(page, 1)})
 
 
 class MremapMeetsMigration(Litmus):
@@ -133,4 +135,4 @@ class MremapMeetsMigration(Litmus):
         await scene.scan(2)
         page = scene.frame(a, 0)
         mremap = scene.kernel.mremap(a.mm, a.start, PAGE_SIZE)
-        await scene.meet({"thread/A": mremap, "migrationd/1": scene.kernel.migrate_frame(page, 1)})
+        await scene.concurrent({"thread/A": mremap, "migrationd/1": scene.kernel.migrate_frame(page, 1)})

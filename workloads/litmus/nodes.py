@@ -26,7 +26,7 @@ class MovedPageMeetsExit(ByNode):
         await scene.scan(2)
         await scene.exit(b)
         compaction = scene.kernel.migrate_frame(scene.frame(a, 0), 1)
-        await scene.meet({"ksmd": scene.scan(), "migrationd/1": compaction, "exit/A": scene.exit(a)})
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": compaction, "exit/A": scene.exit(a)})
 
 
 class MovedPageIsMet(ByNode):
@@ -41,7 +41,7 @@ class MovedPageIsMet(ByNode):
         await scene.process("B", 7)
         await scene.scan(2)
         await scene.write(c, 0, 7)
-        await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
 
 class MovedPageFindsEqual(ByNode):
@@ -55,7 +55,7 @@ class MovedPageFindsEqual(ByNode):
         await scene.process("B", 7)
         await scene.process("C", 7, nid=1)
         await scene.scan(3)
-        await scene.meet({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
 
 class CollisionMeetsExit(ByNode):
@@ -73,7 +73,7 @@ class CollisionMeetsExit(ByNode):
         await scene.exit(d)
         await scene.scan()
         await scene.migrate(a, 0, 1)
-        await scene.meet({"ksmd": scene.batch(1), "exit/C": scene.exit(c)})
+        await scene.concurrent({"ksmd": scene.batch(1), "exit/C": scene.exit(c)})
 
 
 class MovedPageInSwap(ByNode):
@@ -91,7 +91,7 @@ class MovedPageInSwap(ByNode):
         await scene.migrate(a, 0, 1)
         for proc in others:
             await scene.write(proc, 0, 7)
-        await scene.meet({"ksmd": scene.scan(), "kswapd/0": scene.to_swap_cache(a, 0)})
+        await scene.concurrent({"ksmd": scene.scan(), "kswapd/0": scene.to_swap_cache(a, 0)})
 
 
 async def exile(scene: Scene) -> Proc:
@@ -121,7 +121,7 @@ class ExiledNodeMeetsExit(ByNode):
     @override
     async def run(self, scene: Scene) -> None:
         d = await exile(scene)
-        await scene.meet({"ksmd": scene.scan(), "exit/D": scene.exit(d)})
+        await scene.concurrent({"ksmd": scene.scan(), "exit/D": scene.exit(d)})
 
 
 class ExiledNodeMeetsSwitch(ByNode):
@@ -133,7 +133,7 @@ class ExiledNodeMeetsSwitch(ByNode):
     async def run(self, scene: Scene) -> None:
         d = await exile(scene)
         await scene.batch(2)
-        await scene.meet({"unmerged/sysfs": scene.set("merge_across_nodes", 1), "exit/D": scene.exit(d)})
+        await scene.concurrent({"unmerged/sysfs": scene.set("merge_across_nodes", 1), "exit/D": scene.exit(d)})
 
 
 class ExiledNodeMeetsHotplug(ByNode):
@@ -148,4 +148,4 @@ class ExiledNodeMeetsHotplug(ByNode):
         await scene.batch(2)
         await scene.exit(d)
         await scene.scan()
-        await scene.meet({"ksmd": scene.scan(), "hotplug": scene.kernel.offline_pages(gone)})
+        await scene.concurrent({"ksmd": scene.scan(), "hotplug": scene.kernel.offline_pages(gone)})

@@ -20,7 +20,7 @@ class RegistrationMeetsExit(Litmus):
         a = await scene.process("A")
         b = await scene.process("B", 7, mergeable=False)
         scene.start_ksmd()
-        await scene.meet({"exit/A": scene.exit(a), "thread/B": self._register(scene, b)})
+        await scene.concurrent({"exit/A": scene.exit(a), "thread/B": self._register(scene, b)})
 
     async def _register(self, scene: Scene, proc: Proc) -> None:
         await scene.kernel.madvise(proc.mm, proc.start, PAGE_SIZE, MADV_MERGEABLE)

@@ -21,4 +21,4 @@ class StartMeetsScans(Litmus):
         await scene.process("A", 7)
         b = await scene.process("B")
         await scene.scan(SCANS_BEFORE)
-        await scene.meet({"ksmd": scene.scan(3), "thread/B": scene.store(b, 0, 7)})
+        await scene.concurrent({"ksmd": scene.scan(3), "thread/B": scene.store(b, 0, 7)})

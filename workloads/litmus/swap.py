@@ -30,7 +30,7 @@ class MergeMeetsWrite(Litmus):
         await scene.exit(await scene.fork(a, "C"))
         await scene.scan()
         await scene.batch(1)
-        await scene.meet({"ksmd": scene.batch(1), "thread/A": scene.store(a, 0, 8)})
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/A": scene.store(a, 0, 8)})
         await scene.swap_out()
         await scene.read(b, 0)
 
@@ -52,7 +52,7 @@ class MergeOfFreedMeetsWrite(Litmus):
         await scene.batch(1)
         scene.frame(a, 0).dirty = False
         a.mm.ptes[a.start] = a.mm.ptes[a.start]._replace(dirty=False)
-        await scene.meet({"ksmd": scene.batch(1), "thread/A": scene.store(a, 0, 8)})
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/A": scene.store(a, 0, 8)})
         await scene.swap_out()
         await scene.read(b, 0)
 
@@ -69,7 +69,7 @@ class RemovalMeetsReclaim(Litmus):
         b = await scene.process("B", 7)
         await scene.scan(2)
         await scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)
-        await scene.meet({"ksmd": scene.batch(1), "kswapd/0": scene.to_swap_cache(b, 0)})
+        await scene.concurrent({"ksmd": scene.batch(1), "kswapd/0": scene.to_swap_cache(b, 0)})
 
 
 class AdviceMeetsReclaim(Litmus):
@@ -83,7 +83,7 @@ class AdviceMeetsReclaim(Litmus):
         a = await scene.process("A", 7)
         b = await scene.process("B", 7)
         await scene.scan(2)
-        await scene.meet({"thread/A": scene.unmergeable(a), "kswapd/0": scene.to_swap_cache(b, 0)})
+        await scene.concurrent({"thread/A": scene.unmergeable(a), "kswapd/0": scene.to_swap_cache(b, 0)})
         for proc in (a, b):
             await scene.read(proc, 0)
 
@@ -100,6 +100,6 @@ class MremapMeetsReclaim(Litmus):
         b = await scene.process("B", 7)
         await scene.scan(2)
         mremap = scene.kernel.mremap(a.mm, a.start, PAGE_SIZE)
-        came = await scene.meet({"thread/A": mremap, "kswapd/0": scene.to_swap_cache(b, 0)})
+        came = await scene.concurrent({"thread/A": mremap, "kswapd/0": scene.to_swap_cache(b, 0)})
         await scene.read(Proc(a.mm, came["thread/A"]), 0)
         look_for_lost_mappings(scene)

@@ -20,4 +20,4 @@ class UnmergeMeetsSwapoff(Litmus):
         await scene.process("B", 7)
         await scene.scan(2)
         await unmap_to_swap_cache(scene, a, 0)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "swapoff": scene.kernel.swapoff()})
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "swapoff": scene.kernel.swapoff()})

@@ -26,7 +26,7 @@ class UnmergeMeetsReclaim(Litmus):
         a = await scene.process("A", 7, nid=1)
         await scene.process("B", 7, nid=1)
         await scene.scan(2)
-        await scene.meet({"unmerged/sysfs": self._switch(scene), "kswapd/0": scene.to_swap_cache(a, 0)})
+        await scene.concurrent({"unmerged/sysfs": self._switch(scene), "kswapd/0": scene.to_swap_cache(a, 0)})
 
     async def _switch(self, scene: Scene) -> None:
         await scene.set("run", 2)
@@ -43,7 +43,7 @@ class UnmergeMeetsFork(Litmus):
         await scene.process("A", 7)
         b = await scene.process("B", 7)
         await scene.scan(2)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fork/B": scene.fork(b, "C")})
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "fork/B": scene.fork(b, "C")})
 
 
 class UnmergeMeetsFault(Litmus):
@@ -58,7 +58,7 @@ class UnmergeMeetsFault(Litmus):
         await scene.process("B", 7)
         await scene.scan(2)
         await into_swap_cache(scene, a)
-        await scene.meet({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.read(a, 0)})
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "fault/A": scene.read(a, 0)})
 
 
 class SwitchMeetsFault(Litmus):
@@ -78,7 +78,7 @@ class SwitchMeetsFault(Litmus):
         await into_swap_cache(scene, other[0])
         await scene.scan()  # no mapping of them is left: pages_shared is 0
         switch = scene.set("merge_across_nodes", 1 - self.merge_across_nodes)
-        await scene.meet({"unmerged/sysfs": switch, "fault/A": scene.read(touched[0], 0)})
+        await scene.concurrent({"unmerged/sysfs": switch, "fault/A": scene.read(touched[0], 0)})
 
 
 class SpoiltPageMeetsFault(Litmus):
@@ -95,7 +95,7 @@ class SpoiltPageMeetsFault(Litmus):
         await scene.swap_out()
         await scene.read(a, 0)  # the page is A's own now, and in the swap cache for B
         self._spoil(scene, a)
-        await scene.meet({"thread/A": scene.store(a, 0, 9), "fault/B": scene.read(b, 0)})
+        await scene.concurrent({"thread/A": scene.store(a, 0, 9), "fault/B": scene.read(b, 0)})
 
     def _spoil(self, scene: Scene, proc: Proc) -> None:
         """As if the read of the page had failed. By hand: nobody knows how a page gets there that was mapped before."""

@@ -45,7 +45,7 @@ class InsertionMeetsReuse(Litmus):
         await kpage.get()
         assert await kernel.try_to_merge_with_ksm_page(item, kpage, None) == 0
         await kernel.ksm_thread_mutex.unlock()
-        came = await scene.meet({"ksmd": self._insert(scene, item, kpage), "thread/G": self._reuse(scene, page)})
+        came = await scene.concurrent({"ksmd": self._insert(scene, item, kpage), "thread/G": self._reuse(scene, page)})
         await came["thread/G"].put()
 
     async def _insert(self, scene: Scene, item: RmapItem, kpage: Frame) -> None:
@@ -88,7 +88,7 @@ class SearchMeetsWrite(Litmus):
         await scene.scan()
         await scene.batch(7)
         await scene.store(e, 0, 8)
-        await scene.meet({"ksmd": scene.batch(1), "thread/E": scene.store(e, 0, 4)})
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/E": scene.store(e, 0, 4)})
 
 
 class InsertionMeetsEntryWrite(Litmus):
@@ -110,5 +110,5 @@ class InsertionMeetsEntryWrite(Litmus):
             await scene.process(name, token)
         await scene.scan()
         await scene.batch(4)
-        await scene.meet({"ksmd": scene.batch(1), "thread/D": scene.store(d, 0, 6)})
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/D": scene.store(d, 0, 6)})
         await scene.scan(2)

@@ -18,4 +18,4 @@ class ZeroPageMeetsMunmap(Litmus):
         await scene.set("use_zero_pages", 1)
         a = await scene.process("A", 0, 9)
         await scene.scan()
-        await scene.meet({"ksmd": scene.batch(1), "thread/A": scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)})
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/A": scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)})

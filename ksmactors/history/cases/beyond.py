@@ -164,7 +164,7 @@ BEYOND: Final = (
         story="Reclaim takes a page that is locked in memory, flag or not, and comes to the vma that has locked it.",
         script=("ksmd > end", "kswapd/0 > end"),
         silent_because=(
-            "whoever unmaps a page for reclaim leaves it where the vma is VM_LOCKED, and marks it again: the flag only "
+            "reclaim, when it unmaps a page, leaves it where the vma is VM_LOCKED, and marks it again: the flag only "
             "saves the way there"
         ),
     ),

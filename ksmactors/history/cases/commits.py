@@ -146,10 +146,10 @@ AFTERWARDS: Final = (
         kind="lock_order_cycle",
         where="ksm_memory_callback",
         story=(
-            "Memory is going offline: KSM is told so with the semaphore of the chain of notifiers held, and takes "
-            "ksm_thread_mutex. When the memory has gone it is told again, and now the semaphore is taken inside of the "
-            "mutex. Nobody is caught in this circle, since the lock of memory hotplug is held around all of it; but "
-            "lockdep cannot know, and no longer reports any other circle."
+            "Memory is going offline: KSM is notified with the semaphore of the notifier chain held, and takes "
+            "ksm_thread_mutex. When the memory has gone it is notified again, with the semaphore taken inside of the "
+            "mutex. This lock order cycle never deadlocks, since the lock of memory hotplug is held around it; but "
+            "lockdep reports it, and then no other cycle any more."
         ),
         script=("hotplug > end", "ksmd > end"),
     ),
@@ -165,7 +165,7 @@ AFTERWARDS: Final = (
         story=(
             "A page is in the unstable tree of node 0, and moves to node 1. ksmd comes to another page of node 0, "
             "whose place lies behind it. It finds that the first page has moved, and gives up: the page in hand is not "
-            "inserted, and whoever is equal to it will not find it in this scan."
+            "inserted, and no equal page finds it in this scan."
         ),
         script=("migrationd/1 > end", "ksmd > end"),
     ),

@@ -25,7 +25,7 @@ HAZARDS: Final = (
         story=(
             "A KSM page moves to a node where an equal one is. ksmd comes to its mappings and takes each off its "
             "node, to merge it into the equal page. That never succeeds: the place where a KSM page is mapped in a "
-            "vma cannot be told. The mappings are counted as volatile, and reverse mapping does not find them: the "
+            "vma is unknown. The mappings are counted as volatile, and reverse mapping does not find them: the "
             "page can be neither moved nor reclaimed. (On all kernels from v3.9 to v7.3: measured.)"
         ),
         script=("migrationd/1 > end", "ksmd > end"),
@@ -164,7 +164,7 @@ HAZARDS: Final = (
     ),
     Case(
         name="H7-oom",
-        title="a process is left with a KSM page without a node, for want of memory",
+        title="an out-of-memory failure leaves a process with a KSM page that has no stable node",
         workload="litmus.merge_meets_fork",
         without=("half-ksm",),
         watcher="rmap",

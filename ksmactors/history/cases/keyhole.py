@@ -40,7 +40,7 @@ KEYHOLE: Final = (
         story=(
             "A migration has put migration entries in the place of all mappings. ksmd finds no page at one of these "
             "addresses, passes on, and takes the mapping off its node without the page lock. The migration, which "
-            "walks the list to restore its entries, does not find that one: it stays, and whoever touches it waits for "
+            "walks the list to restore its entries, does not find that one: it stays, and any access to it waits for "
             "ever."
         ),
         script=("migrationd/1 > migrate.W5", "ksmd > end", "migrationd/1 > end"),
@@ -54,7 +54,7 @@ KEYHOLE: Final = (
         script=("migrationd/1 > migrate.W7", "ksmd > blocked", "migrationd/1 > end", "ksmd > end"),
         silent_because=(
             "a page that is locked is as good as one that is not: ksmd only waits, with ksm_thread_mutex, where it "
-            "need not. Whoever holds a page lock never takes that mutex, so nobody waits for ever."
+            "need not. A holder of a page lock never takes that mutex, so there is no deadlock."
         ),
     ),
     Case(
@@ -85,7 +85,7 @@ KEYHOLE: Final = (
         ),
         script=("ksmd > insert.GK4", "thread/G > end", "ksmd > end"),
         silent_because=(
-            "whoever locks a page that is not the node's finds out under the lock, and gives lock and reference back; "
+            "an actor that locks a page that is not the node's notices under the lock, and drops lock and reference; "
             "that costs a wait"
         ),
     ),
@@ -163,7 +163,7 @@ KEYHOLE: Final = (
             "ksmd > end",
         ),
         silent_because=(
-            "everybody comes to a page through kpfn or a page table entry, and the content of the old page is still "
+            "every actor reaches a page through kpfn or a page table entry, and the content of the old page is still "
             "right. Before it is used for more than a comparison, its lock is taken: by then the migration has cleared "
             "it."
         ),

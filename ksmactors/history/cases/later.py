@@ -17,7 +17,7 @@ LATER: Final = (
         where="try_to_merge_with_ksm_page",
         story=(
             "ksmd holds a KSM page that it has found in a forked child. The child unmaps the address and maps it "
-            "anew, without touching it. ksmd looks for a vma at the address, finds the new one, has nothing to merge "
+            "again, without touching it. ksmd looks for a vma at the address, finds the new one, has nothing to merge "
             "since the page is the KSM page itself, and takes a reference on the vma's anon_vma. (v3.9's own; "
             "repaired in v4.4, 85c6e8dd2390, as a side effect.)"
         ),
@@ -82,7 +82,7 @@ LATER: Final = (
         kind="kernel_warning",
         where="remove_stable_node",
         story=(
-            "A exits: its last user has gone, it has told KSM, and its page tables are still there. run=2 frees A's "
+            "A exits: its last user has gone, it has called ksm_exit, and its page tables still exist. run=2 frees A's "
             "rmap_items and leaves its page tables alone, since A is exiting; then it finds the page of a stable node "
             "mapped, and warns. (v3.9's own; repaired in v5.4, 9a63236f1ad8, by not warning.)"
         ),

@@ -21,7 +21,7 @@ from ksmactors.mm.vmscan import FREED
 
 
 class NeverWoken(Ksm):
-    """A registration on an empty list wakes nobody (X1a)."""
+    """A registration on an empty list does not wake ksmd (X1a)."""
 
     @override
     def wake_ksmd(self) -> None:
@@ -195,7 +195,7 @@ class FlagIgnored(Ksm):
 
 
 class ReferencesIgnored(Ksm):
-    """ksmd does not ask whether somebody else holds a reference on a page that it merges (X6a)."""
+    """ksmd does not check for other references on a page that it merges (X6a)."""
 
     @override
     async def has_other_references(self, page: Frame, swapped: bool) -> bool:
@@ -204,7 +204,7 @@ class ReferencesIgnored(Ksm):
 
 
 class ReferencesAskedTwice(Ksm):
-    """ksmd asks once more whether somebody else holds a reference on a page (X6b)."""
+    """ksmd checks once more for other references on a page (X6b)."""
 
     @override
     async def has_other_references(self, page: Frame, swapped: bool) -> bool:

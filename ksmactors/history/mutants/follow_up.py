@@ -12,7 +12,7 @@ from ksmactors.mm.address_space import Vma
 
 
 class NobodyWaits(Ksm):
-    """The OFFLINE bit is set, and those who take ksm_thread_mutex take no notice of it (R5')."""
+    """The OFFLINE bit is set, but the functions that take ksm_thread_mutex do not wait for it (R5')."""
 
     @override
     async def wait_while_offlining(self) -> None:

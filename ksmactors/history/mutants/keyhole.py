@@ -15,7 +15,7 @@ from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 
 
 class NoRecheckAfterLock(Ksm):
-    """A page that has been waited for is taken without a look at its mapping (S3a)."""
+    """A page whose lock had to be waited for is used without a check of its mapping (S3a)."""
 
     @override
     async def lock_page_if_of_node(self, page: Frame, node: StableNode) -> bool:
@@ -96,7 +96,7 @@ class MappingBeforeKpfn(Ksm):
 
 
 class FrozenIsStale(Ksm):
-    """A page without references is free, and its node stale, wherever the references are (S5c)."""
+    """A page without references counts as free, and its node as stale, even if the references are frozen (S5c)."""
 
     @override
     async def get_when_unfrozen(self, page: Frame, node: StableNode) -> bool:
@@ -142,7 +142,7 @@ class AppendUnlocked(Ksm):
 
 
 class LockedIsGone(Ksm):
-    """A search that meets a page that somebody has locked gives up (S5h)."""
+    """A search ends at a locked page (S5h)."""
 
     @override
     async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:

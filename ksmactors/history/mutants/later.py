@@ -69,7 +69,7 @@ class RootFirst(Ksm):
 
 
 class CollapsedChainKept(Chains):
-    """A search goes on with the chain that it has come to, although the look at it has collapsed it (N2)."""
+    """A search continues with a chain that its own look-up has collapsed (N2)."""
 
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
@@ -105,7 +105,7 @@ class VmaUnlocked(ZeroPages):
 
 
 class VmaBeforeExit(Ksm):
-    """Unmerging looks for the first vma of an address space before it asks whether the last user has gone (N8)."""
+    """Unmerging looks up the first vma of an address space before it tests whether the last user has gone (N8)."""
 
     @override
     def first_vma_to_unmerge(self, mm: AddressSpace) -> Vma | None:

@@ -31,7 +31,7 @@ class MisplacedIsFound(Ksm):
 
 
 class NoPruning(Ksm):
-    """A scan starts without a look at what is on migrate_nodes (S6c)."""
+    """A scan starts without checking the nodes on migrate_nodes (S6c)."""
 
     @override
     async def prune_migrate_nodes(self) -> None:
@@ -39,7 +39,7 @@ class NoPruning(Ksm):
 
 
 class ListLeft(Ksm):
-    """The switch of merge_across_nodes and run=2 remove what is in the trees, and forget migrate_nodes (S6d)."""
+    """The switch of merge_across_nodes and run=2 remove the nodes in the trees, not those on migrate_nodes (S6d)."""
 
     @override
     async def remove_migrate_nodes(self) -> int:
@@ -104,7 +104,7 @@ class OldNid(Ksm):
 
 
 class LinkBeforeUnlist(Ksm):
-    """A moved node is linked in a tree while it is on migrate_nodes; nobody takes it off before (S6k)."""
+    """A moved node is linked in a tree while it is still on migrate_nodes (S6k)."""
 
     @override
     async def leave_migrate_nodes(self, page_node: StableNode, root: ContentTree[StableNode]) -> None:

@@ -37,7 +37,7 @@ class NoPruningAtOffline(Ksm):
 
 
 class CheckByKeyhole(Ksm):
-    """The check asks get_ksm_page whether an entry is stale, as everybody else does (S2d)."""
+    """The check uses get_ksm_page to test whether an entry is stale, as all other code does (S2d)."""
 
     @override
     async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:

@@ -20,7 +20,7 @@ class NoRemoval(Ksm):
 
 
 class BehindCursor(Ksm):
-    """Who registers while run is 2 goes behind the cursor, like at any other time (S4b)."""
+    """A process that registers while run is 2 is inserted behind the cursor, as at any other time (S4b)."""
 
     @override
     async def insert_slot(self, slot: MmSlot, *, at_end: bool) -> None:

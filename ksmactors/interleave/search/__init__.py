@@ -1,5 +1,5 @@
-"""Systematic exploration: every schedule that matters, one after the other, each run from its start.
+"""Systematic exploration: every relevant schedule, one after the other, each run from its start.
 
-A search is a strategy that remembers the tree of choices it has been through. It follows the path to the next branch
-that it has not taken, goes on in the default order from there, and learns from what it sees which branches there are.
+A search is a strategy that keeps the tree of choices it has explored. It follows the path to the next unexplored
+branch, continues in the default order from there, and derives further branches from what it observes.
 """

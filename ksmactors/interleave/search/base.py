@@ -1,4 +1,4 @@
-"""What the searches share: the path through the tree of choices, draws as choices, and where to go next."""
+"""The common part of the searches: the path through the tree of choices, draws as choices, and where to go next."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ksmactors.interleave.tape import Tape
 from ksmactors.parameters import Int, parameters_of
 
 DRAWS_MAX: Final = 16
-"""A draw among more values than this is drawn as in any schedule, and not enumerated: it would be all there is."""
+"""A draw among more values than this is random, as in any schedule, and not enumerated: its values would be too
+many."""
 
 
 class Turn:
-    """A choice of who moves. Sets of actors are bit masks of their numbers.
+    """A choice of the next actor. Sets of actors are bit masks of their numbers.
 
-    `effects` has, for those `done` or `asleep`, what they touched as they were taken and had not said (labels).
-
-    `ready` could be chosen, and `enabled` of these can do what they are about to do. `chosen` is the branch under way,
-    `done` those that have been explored and `todo` those that must be. `asleep` need not be: what starts with one of
-    them has been seen elsewhere. `free` says that whoever had the turn could not go on, and `signs` what each ready
-    actor was about to do.
+    `ready` could be chosen, and `enabled` of these can do their next operation. `chosen` is the current branch, `done`
+    those that have been explored and `todo` those that must be. `asleep` (the sleep set) need not be: a schedule that
+    starts with one of them has been explored elsewhere. `effects` has, for those `done` or `asleep`, what they touched
+    undeclared when they were taken (labels). `free` says that the actor with the turn could not continue, and `signs`
+    has each ready actor's next operation.
     """
 
     __slots__ = ("asleep", "chosen", "done", "effects", "enabled", "free", "ready", "signs", "todo")
@@ -46,7 +46,7 @@ class Turn:
 
     @property
     def branches(self) -> tuple[int, int]:
-        """How many branches have been explored, and how many are known."""
+        """Return how many branches have been explored, and how many are known."""
         return self.done.bit_count(), (self.done | self.todo | 1 << self.chosen).bit_count()
 
     def advance(self) -> bool:
@@ -59,7 +59,7 @@ class Turn:
         return True
 
     def saved(self) -> list[Any]:
-        """As JSON."""
+        """Return the choice as JSON."""
         return [
             self.ready, self.enabled, self.chosen, list(self.signs), self.todo, self.asleep, self.free, self.done,
             [[number, list(labels)] for number, labels in self.effects.items()],
@@ -67,7 +67,7 @@ class Turn:
 
 
 class Draw:
-    """A number that is drawn: `value` is the branch under way, those before it have been explored."""
+    """A drawn number: `value` is the current branch; smaller ones have been explored."""
 
     __slots__ = ("label", "n", "value")
 
@@ -76,7 +76,7 @@ class Draw:
 
     @property
     def branches(self) -> tuple[int, int]:
-        """How many branches have been explored, and how many there are."""
+        """Return how many branches have been explored, and how many there are."""
         return self.value, self.n
 
     def advance(self) -> bool:
@@ -85,7 +85,7 @@ class Draw:
         return self.value < self.n
 
     def saved(self) -> list[Any]:
-        """As JSON."""
+        """Return the draw as JSON."""
         return [self.label, self.n, self.value]
 
 
@@ -93,20 +93,20 @@ Node: TypeAlias = Turn | Draw
 
 
 class Search(Strategy):
-    """A strategy whose schedules are, one after the other, all that need be seen.
+    """A strategy whose successive schedules together cover all behaviours.
 
-    The protocol: run a schedule with `tape(seed)`; if `fresh`, it is one that no earlier schedule was like; `advance`
-    sets the next one up, or says that there is none. `state` can be kept and given to `restore` of a new object.
+    The protocol: run a schedule with `tape(seed)`; if `fresh`, it differs from all earlier ones; `advance` sets up the
+    next one, or returns False. `state` can be saved and given to `restore` of a new object.
 
     Attributes:
-        limits: why the search is no proof even if it comes to its end, one phrase each.
+        limits: why a finished search is still no proof, one phrase each.
     """
 
-    draws = Int(DRAWS_MAX, "draws among at most so many values are enumerated, others only drawn", high=1 << 20)
+    draws = Int(DRAWS_MAX, "enumerate draws among at most this many values; others stay random", high=1 << 20)
 
     fair = False
     observer: Observer | None = None
-    """Who must be told of each operation of the schedule, if the search wants to know."""
+    """Notified of each operation of the schedule, if the search needs that."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -123,7 +123,7 @@ class Search(Strategy):
         self._signed: dict[int, tuple[Operation, str]] = {}
 
     def tape(self, seed: int) -> Tape:
-        """The tape for the next schedule: draws on it are choices too."""
+        """Return the tape for the next schedule: draws on it are choices too."""
         return _SearchTape(seed, self)
 
     # -- one schedule -----------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Search(Strategy):
         return next(actor for actor in ready if actor.number == turn.chosen)
 
     def draw(self, label: str, n: int) -> int | None:
-        """The value of a draw; None if it is to be drawn as in any schedule."""
+        """Return the value of a draw, or None if it stays random."""
         if n <= 1:
             return 0
         if n > self.draws:
@@ -158,29 +158,31 @@ class Search(Strategy):
     @property
     @abstractmethod
     def fresh(self) -> bool:
-        """Whether the schedule just run is another one than all before it."""
+        """Whether the last schedule differs from all before it."""
 
     @abstractmethod
     def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
-        """A choice where nobody has been yet.
+        """Return a choice that no schedule has reached before.
 
         Raises:
-            CutShort: all that could follow has been seen.
+            CutShort: all continuations have been explored.
         """
 
     def taken(self, turn: Turn, place: int) -> None:
-        """Told which branch is taken at a place of the path."""
+        """Called with the branch that is taken at a place of the path."""
 
     # -- between schedules ------------------------------------------------------------------------------------
 
     def advance(self) -> bool:
-        """Set up the next schedule; False if all have been seen.
+        """Set up the next schedule; False if all have been explored.
 
         Raises:
-            NotDeterministic: the schedule just run ended before the path did that it was to follow.
+            NotDeterministic: the last schedule ended before the path did that it was to follow.
         """
         if self._place < self._forced:
-            raise NotDeterministic(self._place, self.stage.step, _told(self.path[self._place], self), "the end")
+            raise NotDeterministic(
+                self._place, self.stage.step, _describe_node(self.path[self._place], self), "the end"
+            )
         while self.path:
             if self.path[-1].advance():
                 return True
@@ -188,33 +190,33 @@ class Search(Strategy):
         return False
 
     def abandon(self) -> None:
-        """Forget the schedule just run, which was interrupted: the next one is run in its place."""
+        """Discard the last schedule, which was interrupted: the next one is run in its place."""
         del self.path[self._forced :]
 
     @property
     def reached(self) -> int | None:
-        """The bound up to which all schedules have been seen, -1 if there is none yet; None if there is no bound."""
+        """Return the bound up to which all schedules have been explored, -1 before the first; None without a bound."""
         return None
 
     @property
     def branches_left(self) -> int:
-        """Branches that are known and have not been taken, the one that is set up among them.
+        """Return the number of branches that are known and not explored, with the one that is set up.
 
-        Each is a schedule to run. A lower bound of what is left, as long as the search is not at its end: what they
-        lead to is not known.
+        Each is a schedule to run. A lower bound of the work left until the search ends, since each may lead to further
+        branches.
         """
         return 1 + sum(known - done - 1 for done, known in (node.branches for node in self.path))
 
     def parameters(self) -> dict[str, Any]:
-        """Its parameters by name."""
+        """Return its parameters by name."""
         return {name: getattr(self, name) for name in parameters_of(type(self))}
 
     def state(self) -> dict[str, Any]:
-        """Where the search is, as JSON: between two schedules, after `advance`."""
+        """Return the state of the search as JSON: between two schedules, after `advance`."""
         return {"path": [node.saved() for node in self.path], "limits": list(self.limits)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where another object was when `state` was taken.
+        """Continue from a `state` of another object.
 
         Raises:
             ScheduleFormatError: it is no such state.
@@ -223,12 +225,12 @@ class Search(Strategy):
             self.path = [_restored(saved) for saved in state["path"]]
             self.limits = dict.fromkeys(state["limits"])
             if not all(isinstance(limit, str) for limit in self.limits):
-                raise ValueError("limits that are no texts")
+                raise ValueError("limits are not texts")
         except (KeyError, TypeError, ValueError) as error:
             raise ScheduleFormatError(f"the state of the search makes no sense ({error!r})") from None
 
     def signs(self, actors: Sequence[Actor]) -> tuple[str, ...]:
-        """What each is about to do, as a text that is the same whenever the same comes again."""
+        """Return each actor's next operation, as a text that is equal for equal operations."""
         signs = []
         for actor in actors:
             op = actor.op
@@ -238,24 +240,24 @@ class Search(Strategy):
             signs.append(known[1])
         return tuple(signs)
 
-    # -- whether the same comes again -------------------------------------------------------------------------
+    # -- determinism checks ----------------------------------------------------------------------------------
 
     def _same_turn(self, ready: Sequence[Actor]) -> Turn:
         node = self.path[self._place]
         signs = self.signs(ready)
         if not isinstance(node, Turn) or node.ready != mask_of(ready) or node.signs != signs:
-            now = _ready_told([actor.number for actor in ready], signs, self)
-            raise NotDeterministic(self._place, self.stage.step, _told(node, self), now)
-        if (node.asleep | node.done).bit_length() > len(self.stage.actors):  # a path that somebody has altered
+            now = _describe_ready([actor.number for actor in ready], signs, self)
+            raise NotDeterministic(self._place, self.stage.step, _describe_node(node, self), now)
+        if (node.asleep | node.done).bit_length() > len(self.stage.actors):  # an altered path
             now = f"{len(self.stage.actors)} actors"
-            raise NotDeterministic(self._place, self.stage.step, "actors asleep that there are not", now)
+            raise NotDeterministic(self._place, self.stage.step, "a sleep set of actors that do not exist", now)
         return node
 
     def _same_draw(self, label: str, n: int) -> Draw:
         node = self.path[self._place]
         if not isinstance(node, Draw) or (node.label, node.n) != (label, n):
-            now = _told(Draw(label, n), self)
-            raise NotDeterministic(self._place, self.stage.step, _told(node, self), now)
+            now = _describe_node(Draw(label, n), self)
+            raise NotDeterministic(self._place, self.stage.step, _describe_node(node, self), now)
         return node
 
 
@@ -275,7 +277,7 @@ class _SearchTape(Tape):
 
 
 def mask_of(actors: Sequence[Actor]) -> int:
-    """Some actors as a bit mask of their numbers."""
+    """Return a bit mask of the actors' numbers."""
     mask = 0
     for actor in actors:
         mask |= 1 << actor.number
@@ -283,53 +285,53 @@ def mask_of(actors: Sequence[Actor]) -> int:
 
 
 def would_block(actor: Actor) -> bool:
-    """Whether the actor is about to take a lock that another one has: it would only get in the queue.
+    """Whether the actor is about to take a lock that another one has: it would only enter the queue.
 
-    In whichever order those who wait get into the queue, each order in which they get the lock afterwards is one that
-    they can also get it in if nobody has queued. So a search lets them be until the lock is free.
+    The order in which waiters enter the queue does not matter: each order in which they can get the lock is also
+    possible if none has queued. So a search does not choose them until the lock is free.
     """
     kind, lock, _ = actor.op
     if kind != ACQUIRE or not isinstance(lock, (Mutex, SpinLock)) or lock.owner is None or lock.owner is actor:
         return False
-    return isinstance(lock, SpinLock) or not actor.spin_depth  # who would sleep with a spinlock held is reported
+    return isinstance(lock, SpinLock) or not actor.spin_depth  # sleeping with a spinlock held is reported
 
 
 def _restored(saved: Any) -> Node:
-    """A node of the path.
+    """Parse a node of the path.
 
     Raises:
-        ValueError, TypeError: it is none, or one that no search could have come to.
+        ValueError, TypeError: it is no node, or one that no search could have reached.
     """
     if len(saved) == 3:
         label, n, value = saved
         if not (isinstance(label, str) and type(n) is type(value) is int and 0 <= value < n <= 1 << 20):
-            raise ValueError("a draw that is none")
+            raise ValueError("malformed draw")
         return Draw(label, n, value)
     ready, enabled, chosen, signs, todo, asleep, free, done, effects = saved
     masks = (ready, enabled, todo, asleep, done)
     if not all(type(mask) is int and mask >= 0 and mask.bit_length() <= ACTORS_MAX for mask in masks):
-        raise ValueError("actors that are none")
+        raise ValueError("malformed set of actors")
     if not (type(chosen) is int and 0 <= chosen < ACTORS_MAX and ready >> chosen & 1 and type(free) is bool):
-        raise ValueError("a choice that is none")
+        raise ValueError("malformed choice")
     if (enabled | todo) & ~ready or len(signs) != ready.bit_count() or not all(isinstance(one, str) for one in signs):
-        raise ValueError("a choice among others than were ready")
+        raise ValueError("a choice of an actor that was not ready")
     if done & ~ready:
-        raise ValueError("a branch that was taken and that there is not")
+        raise ValueError("an explored branch that does not exist")
     known = {number: tuple(labels) for number, labels in effects}
     if not all(type(number) is int and all(isinstance(one, str) for one in known[number]) for number in known):
-        raise ValueError("effects that are none")
+        raise ValueError("malformed effects")
     return Turn(
         ready, enabled, chosen, tuple(signs), todo=todo, asleep=asleep, free=free, done=done, effects=known,
     )  # fmt: skip
 
 
-def _told(node: Node, search: Search) -> str:
+def _describe_node(node: Node, search: Search) -> str:
     if isinstance(node, Draw):
         return f"a draw of {node.label!r} from 0..{node.n - 1}"
-    return _ready_told(numbers(node.ready), node.signs, search)
+    return _describe_ready(numbers(node.ready), node.signs, search)
 
 
-def _ready_told(ready: Sequence[int], signs: Sequence[str], search: Search) -> str:
+def _describe_ready(ready: Sequence[int], signs: Sequence[str], search: Search) -> str:
     names = {actor.number: actor.name for actor in search.stage.actors}
     each = (
         f"{names.get(number, f'actor {number}')} ({sign.strip()})" for number, sign in zip(ready, signs, strict=True)

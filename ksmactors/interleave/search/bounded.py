@@ -1,11 +1,11 @@
 """Iterative preemption bounding (Musuvathi et al.: Finding and Reproducing Heisenbugs, OSDI 2008).
 
-First all schedules in which nobody is interrupted: the actor that has the turn goes on until it blocks, spins or ends,
-and who goes on then is a branch each. Then all with one preemption, then with two. So the first schedule that finds
-something has the fewest preemptions. If at some bound no branch had to be left out, everything has been seen.
+First all schedules without preemptions: the actor with the turn continues until it blocks, spins or ends, and each
+choice of the next one is a branch. Then all with one preemption, then with two. So the first schedule with a finding
+has the fewest preemptions. If at some bound no branch had to be left out, all schedules have been explored.
 
 Schedules with fewer preemptions than the bound lie on the way to those with as many, and are run again: `fresh` is
-False for them. They are few against the others.
+False for them. They are few in comparison.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class BoundedSearch(Search):
     """Depth first, bound by bound."""
 
     name: ClassVar[str] = "bounded"
-    summary: ClassVar[str] = "all schedules with at most so many preemptions, those with the fewest first"
+    summary: ClassVar[str] = "all schedules up to a number of preemptions, those with the fewest first"
     preemptions = Int(UNBOUNDED, "the last bound", high=UNBOUNDED)
     first = Int(0, "the first bound", high=UNBOUNDED)
-    patient = Bool(True, "nobody tries to take a lock that another one has")
+    patient = Bool(True, "do not schedule an actor that would only wait for a lock")
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -50,7 +50,7 @@ class BoundedSearch(Search):
     @override
     def new_turn(self, ready: Sequence[Actor], current: Actor | None) -> Turn:
         enabled = mask_of([actor for actor in ready if not (self.patient and would_block(actor))]) or mask_of(ready)
-        begins = current is not None and current.number not in self._moved  # nobody has chosen it, so far
+        begins = current is not None and current.number not in self._moved  # it has not been chosen so far
         free = current is None or begins or not enabled >> current.number & 1
         chosen = (enabled & -enabled).bit_length() - 1 if current is None or free else current.number
         others = enabled & ~(1 << chosen)
@@ -62,7 +62,7 @@ class BoundedSearch(Search):
     @override
     def taken(self, turn: Turn, place: int) -> None:
         self._moved.add(turn.chosen)
-        self._spent += not turn.free and turn.done != 0  # the first branch is to go on
+        self._spent += not turn.free and turn.done != 0  # the first branch continues the current actor
 
     @property
     @override

@@ -1,22 +1,22 @@
 """Source-DPOR with sleep sets (Abdulla, Aronis, Jonsson, Sagonas: Optimal Dynamic Partial Order Reduction, POPL 2014).
 
-Of all schedules that order the dependent operations alike, one is enough. A schedule is run, its races are found
-(`happened`), and for each the search sees to it that from the choice before the first of the two operations some actor
-is taken that leads to the other order: one that could move first in a run without that operation (an initial), unless
-one of these is taken there anyway. What has been explored at a choice falls asleep for the branches after it, until
-somebody does what its operation depends on: a schedule in which only those asleep could go on has been seen already,
-and is cut short.
+Of all schedules with the same order of dependent operations, one is enough. Each schedule is run and its races are
+found (`execution_order`). For each race the search makes sure that the other order is explored: at the choice before
+the first of the two operations it takes an initial, an actor that could run first in a run without that operation,
+unless one of the initials is taken there anyway. An explored actor enters the sleep set of the later branches of its
+choice, until an operation that depends on its own is done. A schedule in which only sleeping actors could continue has
+been explored already and is cut short.
 
-What this search takes for granted, beyond the declared operations and touches being all that actors share:
+Assumptions of this search, beyond that actors share only what declared operations and touches report:
 
-- Who waits (for a lock, an event, a message) cannot move, and happens after who wakes it.
-- Who waits for a lock need not queue for it (`base.futile`).
-- Who spins (`relax`) goes on when somebody has changed what it tried in vain since it last spun, or when nobody else
-  can move: that others might starve it, or that it might try any number of times before, is not explored.
-- Virtual time: who sleeps while others could move wakes among their steps, at a place that depends on how many they
-  are. Then the search says that it is no proof.
-- A schedule that ends (a finding, the end of the last foreground actor) with actors that could go on: these are
-  taken before the operation that ended it as well.
+- An actor that waits (for a lock, an event, a message) cannot run, and continues after the one that wakes it.
+- An actor that waits for a lock need not queue for it (`base.would_block`).
+- An actor that spins (`relax`) continues when what it tried without success has changed since it last spun, or when no
+  other actor can run. That others might starve it, or that it might retry any number of times before, is not explored.
+- Virtual time: an actor that sleeps while others could run wakes among their steps, at a place that depends on how
+  many they are. The search then reports that it is no proof.
+- When a schedule ends (a finding, the end of the last foreground actor), actors that could continue are also run before
+  the operation that ended it.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ TIMED: Final = "actors sleep while others move: when they wake is not enumerated
 
 
 class Dpor(Search):
-    """One schedule for each order of dependent operations, and few more.
+    """Explores one schedule for each order of dependent operations, and few more.
 
-    Where nobody has been yet the turn goes round at first: in small programs the schedules that mix finely have more
-    findings in their neighbourhood. Later it stays: that passes the turn less often, and cuts fewer schedules short.
+    In unexplored parts of the tree the turn first rotates: in small programs the finely mixed schedules have more
+    findings near them. Later it stays with an actor, which switches less often and cuts fewer schedules short.
     """
 
     name: ClassVar[str] = "dpor"
-    summary: ClassVar[str] = "source-DPOR: of all schedules that order dependent operations alike, one"
+    summary: ClassVar[str] = "source-DPOR: one schedule for each order of dependent operations"
     thorough = True
-    patient = Bool(True, "nobody tries to take a lock that another one has")
-    round = Int(8, "choices in a schedule until which the turn goes round", high=1 << 20)
+    patient = Bool(True, "do not schedule an actor that would only wait for a lock")
+    round = Int(8, "choices at the start of a schedule during which the turn rotates", high=1 << 20)
     stage: Turns
 
     def __init__(self, **values: Any) -> None:
@@ -112,7 +112,7 @@ class Dpor(Search):
     def _held_up(self, actor: Actor) -> bool:
         return actor.number in self._spinning or (self.patient and would_block(actor))
 
-    # -- what happens, as told by the ears --------------------------------------------------------------------
+    # -- notifications of the observer -------------------------------------------------------------------------
 
     def spawned(self, actor: Actor | None, child: Actor) -> None:
         """An actor has started another one."""
@@ -133,7 +133,7 @@ class Dpor(Search):
         self._happened.after(woken.number, actor.number)
 
     def acquired(self, actor: Actor, lock: object) -> None:
-        """An actor has got a lock."""
+        """An actor has taken a lock."""
         if not self._sole:
             self._happened.took(actor.number, lock)
 
@@ -163,8 +163,8 @@ class Dpor(Search):
         self._tried.setdefault(number, []).append((len(self._happened.actors) - 1, what))
 
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        """An actor has touched something else as a part of what it did last."""
-        if self._cut or self._doing != actor.number or isinstance(obj, JoinQueue):  # `woke` knows of its order
+        """An actor has touched another field as part of its last operation."""
+        if self._cut or self._doing != actor.number or isinstance(obj, JoinQueue):  # `woke` orders it
             return
         what: tuple[Touch, ...] = ((obj, field, kind not in LOOKING),)
         if self._asleep:
@@ -183,22 +183,22 @@ class Dpor(Search):
 
     def _touches(self, actor: Actor, op: Operation) -> tuple[Touch, ...]:
         what = touches(op)
-        if op[0] == ACQUIRE and isinstance(op[1], WaitQueue):  # it looks once more at what it waited for
+        if op[0] == ACQUIRE and isinstance(op[1], WaitQueue):  # it reads again what it waited for
             what += self._before.get(actor.number, ())
         return what
 
     def _stir(self, actor: Actor, what: tuple[Touch, ...]) -> None:
-        """Wake those whose operation depends on what has been done."""
+        """Remove from the sleep set the actors whose operation depends on what has been done."""
         if self._asleep >> actor.number & 1:
             self._cut = True
         for number in numbers(self._asleep):
             sleeper = self.stage.actors[number]
             effects = self._effects.get(number)
-            if dependent(self._touches(sleeper, sleeper.op), what) or (effects and _meets(what, effects)):
+            if dependent(self._touches(sleeper, sleeper.op), what) or (effects and _depends(what, effects)):
                 self._asleep &= ~(1 << number)
 
     def _changed(self, number: int, what: tuple[Touch, ...]) -> None:
-        """Let those try again who have tried something that is another thing now."""
+        """Let spinning actors retry if what they tried has changed."""
         if not self._spinning:
             return
         self._spinning.pop(number, None)
@@ -208,7 +208,7 @@ class Dpor(Search):
                 del self._spinning[spinner]
 
     def _alone_for_good(self, actor: Actor) -> bool:
-        """Whether nobody else is left, and all they did happened before what the actor does."""
+        """Whether no other actor is left, and all that they did happened before the actor's next operation."""
         if self._alive != 1 << actor.number or not self._happened.settled(actor.number):
             return False
         self._happened.forget()
@@ -218,31 +218,31 @@ class Dpor(Search):
     # -- races ------------------------------------------------------------------------------------------------
 
     def _raced(self, rivals: list[int]) -> None:
-        if self._place >= self._forced:  # those on the path that is followed were seen when it was laid
+        if self._place >= self._forced:  # races on the given path were handled when it was first run
             self._rivals += rivals
 
     def _reverse_all(self) -> None:
-        """See to the races of the last operation: all that it touched is known now, so is who could move first."""
+        """Schedule the reversal of the races of the last operation, once everything it touched is known."""
         rivals, self._rivals = self._rivals, []
         for rival in rivals:
             self._reverse(rival)
 
     def _reverse(self, first: int) -> None:
-        """See to it that the last operation comes before an earlier one that it raced with, on another path."""
+        """Make sure that the last operation comes before an earlier one that it raced with, on another path."""
         happened = self._happened
         place = happened.nodes[first]
-        if place < 0:  # nobody else could move then
+        if place < 0:  # no other actor could run then
             return
         turn = self.path[place]
         assert isinstance(turn, Turn)
         last = len(happened.actors) - 1
-        if not self._aside.isdisjoint(range(first, last + 1)):  # in another order they may touch something else
+        if not self._aside.isdisjoint(range(first, last + 1)):  # in another order they may touch other fields
             turn.todo |= turn.enabled & ~(turn.asleep | turn.done | 1 << turn.chosen)
             return
         initials = happened.initials(first, last)
         if initials & (turn.done | turn.todo | turn.asleep | 1 << turn.chosen):
             return
-        if initials & turn.ready & ~turn.enabled:  # who spins there has to go on spinning
+        if initials & turn.ready & ~turn.enabled:  # a spinning actor there has to continue spinning
             return
         initials &= turn.enabled
         if not initials:
@@ -257,14 +257,14 @@ class Dpor(Search):
         stage = self.stage
         last = stage.turn
         if stage.failure is not None and not isinstance(stage.failure, CutShort) and last.op not in (DONE, NOTHING):
-            self.did(last, last.op)  # what it failed in
+            self.did(last, last.op)  # the operation it failed in
         self._reverse_all()
         if not self._cut:
             self._end_others(mask_of([actor for actor in stage.ready if actor is not last]))
         return super().advance()
 
     def _end_others(self, mask: int) -> None:
-        """The schedule is over for those who could have gone on: they must get their turn before its end, too."""
+        """Make sure that actors that could have continued are also run before the end of the schedule."""
         if not mask:
             return
         for node in reversed(self.path):
@@ -274,12 +274,12 @@ class Dpor(Search):
 
 
 def _effect(obj: object, field: object, changes: bool) -> str:
-    """What an operation touched that it had not said, as a text; a question mark if it only looked."""
+    """Return as text what an operation touched undeclared; it ends with a question mark if it was a read."""
     return label_of((WRITE, obj, field)) + ("" if changes else "?")
 
 
-def _meets(what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
-    """Whether what is touched depends on what a sleeper touched as it was taken."""
+def _depends(what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
+    """Whether what is touched depends on what a sleeping actor touched when it was taken."""
     return any(
         _effect(obj, field, True) in effects or (changes and _effect(obj, field, False) in effects)
         for obj, field, changes in what
@@ -287,7 +287,7 @@ def _meets(what: tuple[Touch, ...], effects: tuple[str, ...]) -> bool:
 
 
 class _DporObserver(Observer):
-    """Listens for the search, which as a strategy has other things to be told by these names."""
+    """Observer of the search, which has other methods of these names because it is a strategy."""
 
     def __init__(self, search: Dpor) -> None:
         self._search = search

@@ -1,13 +1,12 @@
 """Happens-before in one schedule: vector clocks, and which pairs of operations raced.
 
-Two operations depend on each other if they are on the same field of the same object and not both look. An operation
-happens before another one if it comes first and they depend on each other or are the same actor's, and so on along any
-chain; and what an actor does before it wakes, starts or hands over to another one happens before all that this one does
-next. Schedules in which the same operations are in the same order of happening before are one (Mazurkiewicz) trace:
-they end the same.
+Two operations are dependent if they are on the same field of the same object and not both are reads. An operation
+happens before a later one if they are dependent or of the same actor, and transitively. What an actor does before it
+wakes, starts or hands a lock to another one happens before all that the other one does next. Schedules with the same
+happens-before order are one (Mazurkiewicz) trace: they end the same.
 
-A race is a pair of operations of two actors that depend on each other, with nothing in between that the second one
-happens after and that happens after the first. Only the other order of such a pair can lead to another trace.
+A race is a pair of dependent operations of two actors without a third one between them in happens-before order. Only
+the other order of such a pair can lead to another trace.
 """
 
 from __future__ import annotations
@@ -17,18 +16,21 @@ from ksmactors.interleave.locks import Mutex, SpinLock
 from ksmactors.interleave.mailbox import Mailbox
 
 Touch = tuple[object, object, bool]
-"""What an operation comes to: object, field, and whether it changes something."""
+"""The effect of an operation: object, field, and whether it is a write."""
 
 LOOKING = (READ, YIELD)
 
 
 def touches(op: Operation) -> tuple[Touch, ...]:
-    """What an operation touches. `vital` of an object's class names the field whose change can end the object's life:
-    every operation on the object looks at it."""
+    """Return what an operation touches.
+
+    `vital` of an object's class names the field whose change can end the object's life: every operation on the object
+    reads it.
+    """
     kind, obj, field = op
     if obj is None or kind == YIELD:
         return ()
-    changes = kind not in LOOKING or isinstance(obj, Mailbox)  # who receives takes the message
+    changes = kind not in LOOKING or isinstance(obj, Mailbox)  # the receiver takes the message
     vital = getattr(obj, "vital", None)
     if vital is None or field == vital:
         return ((obj, field, changes),)
@@ -45,7 +47,7 @@ def dependent(some: tuple[Touch, ...], others: tuple[Touch, ...]) -> bool:
 
 
 class _History:
-    """The last operations on one field: the last that changed it, and by actor the last that looked since."""
+    """The last operations on one field: the last write, and by actor the last read since."""
 
     __slots__ = ("looks", "write")
 
@@ -57,13 +59,13 @@ class _History:
 class ExecutionOrder:
     """The operations of one schedule in order, each with its clock.
 
-    An operation goes by its index. `actors` has who did it, `nodes` the place in the search's path at which that one
-    was chosen (-1: nobody else could move), `clocks` for each actor how many of its operations had happened by then,
-    this one included.
+    An operation is identified by its index. `actors` has its actor, `nodes` the index in the search's path at which
+    that actor was chosen (-1: there was no choice), `clocks` for each actor how many of its operations had happened by
+    then, this one included.
 
     Args:
-        patient: nobody tries to take a lock that another one has, so that a lock races as it is taken, not as it is
-            given back.
+        patient: an actor is not scheduled while it would only wait for a lock, so a lock races when it is taken, not
+            when it is released.
     """
 
     def __init__(self, *, patient: bool) -> None:
@@ -80,23 +82,23 @@ class ExecutionOrder:
     # -- actors -----------------------------------------------------------------------------------------------
 
     def start(self, parent: int | None) -> None:
-        """A new actor, the next in number; `parent` starts it."""
+        """Add an actor, the next in number; `parent` starts it."""
         for clock in self._now:
             clock.append(0)
         count = len(self._now) + 1
         self._now.append([0] * count if parent is None else self._now[parent][:])
 
     def after(self, actor: int, other: int) -> None:
-        """What `actor` does next happens after all that `other` has done."""
+        """Order the next operation of `actor` after all that `other` has done."""
         _join(self._now[actor], self._now[other])
 
     def settled(self, actor: int) -> bool:
-        """Whether all that was done so far has happened before what `actor` does next."""
+        """Whether all that was done so far happened before the next operation of `actor`."""
         mine = self._now[actor]
         return all(clock[number] <= mine[number] for number, clock in enumerate(self._now))
 
     def forget(self) -> None:
-        """All that was done happened before all that will be done: no race leads back there."""
+        """Order all that was done before all that will be done: no race leads back there."""
         self._fields.clear()
         self._taken.clear()
         self._given.clear()
@@ -104,7 +106,7 @@ class ExecutionOrder:
     # -- operations -------------------------------------------------------------------------------------------
 
     def add(self, actor: int, op: Operation, what: tuple[Touch, ...], node: int) -> list[int]:
-        """An actor has done something: the earlier operations that it raced with."""
+        """Add an operation; return the earlier operations that it raced with."""
         clock = self._now[actor]
         if self.patient and isinstance(op[1], (Mutex, SpinLock)):
             rivals = self._locked(op[0], op[1], actor, clock)
@@ -119,12 +121,12 @@ class ExecutionOrder:
         return rivals
 
     def took(self, actor: int, lock: object) -> None:
-        """The last operation of an actor has got it a lock."""
+        """Note that the last operation of an actor has taken a lock."""
         if self.actors and self.actors[-1] == actor:
             self._taken[lock] = len(self.actors) - 1
 
     def also(self, what: tuple[Touch, ...]) -> list[int]:
-        """The last operation has touched this, too: the earlier ones that it raced with over that."""
+        """Add what else the last operation has touched; return the earlier operations that it raced with there."""
         actor = self.actors.pop()
         node, before = self.nodes.pop(), self.clocks.pop()
         clock = self._now[actor]
@@ -136,7 +138,7 @@ class ExecutionOrder:
         return rivals
 
     def changed(self, actor: int, index: int, what: tuple[Touch, ...]) -> bool:
-        """Whether another actor has changed something of this since the operation with that index."""
+        """Whether another actor has changed some of this since the operation with that index."""
         writes = (self._history(obj, field).write for obj, field, _ in what)
         return any(write > index and self.actors[write] != actor for write in writes)
 
@@ -173,7 +175,7 @@ class ExecutionOrder:
     def _history(self, obj: object, field: object) -> _History:
         try:
             history = self._fields.get((obj, field))
-        except TypeError:  # a list, say
+        except TypeError:  # such as a list
             obj = next((stand for one, stand in self._unhashable if one is obj), None) or self._stand_in(obj)
             history = self._fields.get((obj, field))
         if history is None:
@@ -186,7 +188,7 @@ class ExecutionOrder:
         return stand
 
     def _immediate(self, rivals: list[int]) -> list[int]:
-        """Without those that another one of them happens after."""
+        """Drop the rivals that another rival happens after."""
         if len(rivals) < 2:
             return rivals
         return [
@@ -194,15 +196,15 @@ class ExecutionOrder:
         ]
 
     def _before(self, index: int, clock: list[int]) -> bool:
-        """Whether an operation happened before what has this clock."""
+        """Whether an operation happened before one with this clock."""
         actor = self.actors[index]
         return clock[actor] >= self.clocks[index][actor]
 
     # -- the other order --------------------------------------------------------------------------------------
 
     def initials(self, first: int, last: int) -> int:
-        """Who could move first, where `first` was about to be done, if all happened that does not need `first`, and
-        then `last`: a bit mask of actors."""
+        """Return the actors, as a bit mask, that could run first where `first` was about to be done, in a run of
+        everything that does not need `first`, followed by `last`."""
         actor = self.actors[first]
         seq = self.clocks[first][actor]
         began: dict[int, int] = {}

@@ -1,1 +1,1 @@
-"""Strategies: each decides who moves next, one file of the size of its idea."""
+"""Strategies: each chooses the next actor at every scheduling point, one module each."""

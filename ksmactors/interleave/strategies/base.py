@@ -1,4 +1,4 @@
-"""What a strategy is: a few small methods, of which only `choose` must be written."""
+"""The interface of strategies: a few small methods, of which only `choose` must be written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ UNREACHED: Final = 1 << 62
 """More points than any schedule has."""
 
 NO_PROFILE: Final = Profile()
-"""What nobody has counted."""
+"""The profile before calibration."""
 
 LOG_STEPS: Final = 16
-"""A length that is not known lies below 2 to the power of this and one: the longest built-in workload does."""
+"""An unknown length is below 2 to the power of this plus one, as that of the longest built-in workload is."""
 
 
 class Stage(Protocol):
-    """What strategies and tapes may see of the conductor that they serve."""
+    """The part of the conductor that strategies and tapes may use."""
 
     @property
     def step(self) -> int: ...
@@ -35,13 +35,13 @@ class Stage(Protocol):
 
 
 class Strategy(ABC):
-    """Decides who moves next. One object serves many schedules; `begin` starts each.
+    """Chooses the next actor. One object serves many schedules; `begin` starts each.
 
-    A strategy draws from `rng` by `getrandbits` alone (`below` does), so that schedules do not depend on the
-    Python version. It may look at an actor's `number`, `name` and `op` (its pending operation), and at whether a lock
-    that it is about to take is held (`locks.would_wait`), and at nothing else: what it looked at must be the same in a
-    replay. What it remembers of one schedule must not reach into the next: a schedule is a function of workload and
-    seed. Two things it may ask for, which keep it one: a `profile` of what is run, and a `warmup_seeds`.
+    A strategy draws from `rng` only by `getrandbits` (`below` does), so that schedules do not depend on the Python
+    version. It may use an actor's `number`, `name` and `op` (its pending operation), and whether the lock it is about
+    to take is held (`locks.would_wait`): only these are the same in a replay. A schedule is a function of workload and
+    seed, so no state may carry over from one schedule to the next. Two exceptions keep that property: a `profile` of
+    the workload, and `warmup_seeds`.
 
     Parameters are declared as class attributes (`ksmactors.parameters`), and given to the constructor by name.
 
@@ -52,13 +52,13 @@ class Strategy(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     wants_profile: bool = False
-    """Whether `profile` should be there before `begin`. It is made once for what is run, whatever the seed."""
+    """Whether `profile` must be set before `begin`. It is made once for a workload, whatever the seed."""
     profile: Profile = NO_PROFILE
-    """Empty if nobody has made one, as on a bare conductor."""
+    """Empty without a calibration, as on a bare conductor."""
     fair: bool = True
-    """Whether, in a long schedule, everybody gets to move who can: if not, that somebody does not is nobody's fault."""
+    """Whether every runnable actor runs eventually. Under an unfair strategy, starvation is not reported."""
     thorough: bool = False
-    """Whether actors must take every step even where nobody else could move: who compares operations needs them all."""
+    """Whether actors must take every step even where no other actor could run: comparing operations needs them all."""
     stage: Stage
     """Set by the conductor, after `begin`."""
 
@@ -72,40 +72,40 @@ class Strategy(ABC):
         self.rng = rng
 
     def warmup_seeds(self, seed: int) -> Sequence[int]:
-        """The seeds whose schedules a new object must play, in this order, before it plays that of `seed`.
+        """Return the seeds whose schedules a new object must run, in this order, before that of `seed`.
 
-        What it learns from those it may use: the schedule of a seed is a function of the seed all the same. A
-        campaign does not play again what one object has played just now.
+        It may learn from these: the schedule of a seed remains a function of the seed. A campaign does not repeat seeds
+        that the same object has just run.
         """
         return ()
 
     def concluded(self) -> Mapping[str, int]:
-        """Told that the schedule is over. Returns what it has counted there, by name; a campaign adds that up."""
+        """End the schedule. Returns counts by name, which a campaign adds up."""
         return {}
 
     @abstractmethod
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         """Choose among two or more ready actors, in ascending order of number.
 
-        `current` has the turn and could go on; None if it cannot (it blocked, ended or yielded).
+        `current` has the turn and could continue; None if it cannot (it blocked, ended or yielded).
         """
 
     def horizon(self, ready: Sequence[Actor], current: Actor) -> int:
-        """How many points on the next decision is, if the ready set stays as it is (1: ask at each point).
+        """Return the number of points until the next decision, if the ready set stays as it is (1: ask at each point).
 
         At each point before that, `choose` would have kept the turn with `current`.
         """
         return 1
 
     def stayed(self, points: int) -> None:
-        """Told that the turn stayed for so many points, within the horizon."""
+        """Count `points` at which the turn stayed, within the horizon."""
 
     def yielded(self, actor: Actor) -> None:
-        """Told that an actor spins: priorities must let the others move, or it spins for ever."""
+        """Called when an actor spins. Priorities must then let other actors run, or it spins for ever."""
 
 
 def below(rng: Random, n: int) -> int:
-    """A number in 0..n-1, each equally likely, from whole random bits."""
+    """Return a number in 0..n-1, each equally likely, from whole random bits."""
     bits = n.bit_length()
     value = rng.getrandbits(bits)
     while value >= n:
@@ -114,18 +114,18 @@ def below(rng: Random, n: int) -> int:
 
 
 def octaves(rng: Random, highest: int) -> int:
-    """A number from 1 to 2**(highest+1) - 1, each octave equally likely: as often small as large, on every scale."""
+    """Return a number from 1 to 2**(highest+1) - 1, each octave equally likely."""
     octave = 1 << below(rng, highest + 1)
     return octave + below(rng, octave)
 
 
 def length(rng: Random, steps: int, profile: Profile) -> int:
-    """About how many choices a schedule has: `steps` if not 0, else what the profile says, else of any size."""
+    """Estimate the choices in a schedule: `steps` if not 0, else the profile's count, else a random size."""
     return steps or profile.total or octaves(rng, LOG_STEPS)
 
 
 def distinct(rng: Random, count: int, steps: int) -> list[int]:
-    """`count` different steps from 1 to `steps` (all of them, if there are fewer), the last one first."""
+    """Return `count` different steps from 1 to `steps` (all of them, if there are fewer), in descending order."""
     drawn: list[int] = []
     while len(drawn) < min(count, steps):
         step = 1 + below(rng, steps)

@@ -1,7 +1,7 @@
-"""Bursts: an actor keeps the turn for a random run of steps, then somebody else does.
+"""Bursts: an actor keeps the turn for a random run of steps, then another actor does.
 
-A random walk mixes so finely that no actor gets far; lasting priorities hardly mix. Runs of all lengths, short ones as
-often as long ones on every scale, do both: somebody comes in at a random place, does much, and the rest goes on.
+A random walk mixes so finely that no actor gets far; lasting priorities hardly mix. Runs of all lengths, each octave
+equally likely, do both: at a random place another actor does many steps, and then the rest continues.
 """
 
 from __future__ import annotations

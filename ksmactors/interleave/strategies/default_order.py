@@ -1,4 +1,4 @@
-"""The default order: nobody is interrupted. What schedules are told as departures from."""
+"""The default order, without preemptions. Schedules are described as departures from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ksmactors.interleave.strategies.fair import Fair
 
 
 class DefaultOrder(Fair):
-    """Interrupts nobody; draws nothing. Who waits in a loop lets the next one in the circle go."""
+    """Preempts no actor; draws nothing. An actor that waits in a loop yields to the next one in number order."""
 
     name: ClassVar[str] = "default"
     summary: ClassVar[str] = "the actor that has the turn goes on; when it cannot, the lowest-numbered ready one"

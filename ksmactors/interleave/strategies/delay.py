@@ -1,9 +1,8 @@
 """Delay bounding (Emmi, Qadeer, Rakamaric: Delay-Bounded Scheduling, POPL 2011), sampled.
 
-A deterministic order, departed from at a few places: the actor that has the turn goes on, and when it cannot, the
-lowest-numbered ready one does. At each of D random steps the one that would go is passed over for the next one in the
-circle. So a schedule has at most D departures from the default order before anybody shrinks it, and reads easily; and
-bugs that need few are found soon, however many actors there are.
+The default order with a few exceptions: at each of D random steps the next actor runs in place of the one that is due.
+A schedule therefore has at most D departures from the default order even before shrinking, and is easy to read. Bugs
+that need few departures are found soon, however many actors there are.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DELAYS: Final = 3
 
 
 class Delay(DefaultOrder):
-    """The default order, but for a few random steps at which the next actor goes instead."""
+    """The default order, except for a few random steps at which the next actor runs instead."""
 
     name: ClassVar[str] = "delay"
     summary: ClassVar[str] = "the default order, departed from at a few random steps"

@@ -1,4 +1,4 @@
-"""Strategies around another one."""
+"""Base class of strategies that wrap another one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ksmactors.interleave.strategies.base import Stage, Strategy
 
 
 class Delegating(Strategy):
-    """Base of strategies that have another one, `inner`, do the work. Passes on everything but `begin`."""
+    """Base of strategies that delegate to another one, `inner`. Forwards everything but `begin`."""
 
     inner: Strategy
 

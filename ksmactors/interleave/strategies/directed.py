@@ -1,11 +1,10 @@
-"""Directed schedules: a script says who goes how far, one actor after the other.
+"""Directed schedules: a script says how far each actor runs, one after the other.
 
-A script is a sequence of steps `ACTOR > PLACE`: the actor has the turn until it is about to do the operation that the
-place names (or until it is `blocked`, or at its `end`). `PLACE x2` means the second time it comes there; `of NAME`
-after the place demands that the object of the operation has NAME in its name. An actor that is not there yet, or is
-blocked for a while, is waited for: meanwhile those move in the default order whom no step has told to stop. After the
-last step the default order holds: the actor that has the turn goes on, and when it cannot, the lowest-numbered ready
-one.
+A script is a sequence of steps `ACTOR > PLACE`: the actor has the turn until its next operation is the one that the
+place names (or until it is `blocked`, or at its `end`). `PLACE x2` is the second arrival there; `of NAME` after the
+place demands that the object of the operation has NAME in its name. If the actor does not exist yet, or is blocked for
+a while, the script waits: meanwhile the actors that no step has stopped run in the default order. After the last step
+the default order holds: the actor with the turn continues, and when it cannot, the lowest-numbered ready one runs.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ BLOCKED: Final = "blocked"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A place in the code: an actor is about to do an operation of this kind on this field of an object of this class
-    while it is inside of a function. What is None or empty does not matter."""
+    """A place in the code: the next operation has this kind, on this field of an object of this class, inside this
+    function. Fields that are None or empty match anything."""
 
     kind: int | None = None
     cls: type | None = None
@@ -38,7 +37,7 @@ class Checkpoint:
     inside: str = ""
 
     def reached(self, op: Operation, functions: Sequence[str]) -> bool:
-        """Whether an actor that is in these functions and has declared `op` is there."""
+        """Whether an actor with these functions on its stack and the next operation `op` is there."""
         return (
             (self.kind is None or op[0] == self.kind)
             and (self.cls is None or isinstance(op[1], self.cls))
@@ -65,7 +64,7 @@ def parse_script(script: Sequence[str], checkpoints: Mapping[str, Checkpoint]) -
     """The steps that texts stand for.
 
     Raises:
-        UsageError: one is no step, or names a place that does not exist; the message lists what there is.
+        UsageError: one is no step, or names a place that does not exist; the message lists those that do.
     """
     steps = []
     for text in script:
@@ -83,7 +82,7 @@ class Directed(Strategy):
     """Follows a script. `left` has the steps that were not reached when the schedule ended."""
 
     name: ClassVar[str] = "directed"
-    summary: ClassVar[str] = "a script says who goes how far"
+    summary: ClassVar[str] = "a script says how far each actor runs"
     fair = False
 
     def __init__(self, steps: Sequence[ScriptStep]) -> None:
@@ -97,7 +96,7 @@ class Directed(Strategy):
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if not any(actor.name == step.actor for step in self._steps for actor in ready):
-            return self._default(ready, current)  # the scene is being set, or is over
+            return self._default(ready, current)  # set-up, or the script is over
         while self.left:
             step = self.left[0]
             actor = self._named(step.actor)

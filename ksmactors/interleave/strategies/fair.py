@@ -1,7 +1,7 @@
-"""The fair suffix: a very long schedule goes on as a random walk.
+"""The fair suffix: a very long schedule continues as a random walk.
 
-Lasting priorities, windows and default orders can keep an actor from ever getting ahead of another, so that a program
-which waits in a loop would never end. Chance cannot.
+Lasting priorities, windows and default orders can keep an actor from ever getting ahead of another. A program that
+waits in a loop would then never end; under a random walk it does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ksmactors.interleave.strategies.base import Strategy, below
 
 
 class Fair(Strategy):
-    """Base of strategies that could starve somebody for ever. `decide` and `ahead` are what they do until then."""
+    """Base of strategies that could starve an actor for ever. `decide` and `ahead` choose until the suffix begins."""
 
     fair_after: ClassVar[int] = 20_000
-    """Steps after which chance takes over: several times what a built-in workload takes."""
+    """Steps after which the random walk begins: several times what a built-in workload takes."""
 
     @abstractmethod
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:

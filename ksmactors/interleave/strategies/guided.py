@@ -1,12 +1,12 @@
 """Coverage-guided mutation of tapes (after the Fest scheduler of Fray).
 
-Partial order sampling, whose random numbers come from a tape. If a schedule has reached an ordering that no earlier one
-had (two operations that race, of two actors, on one object, one right after the other), its tape is kept; later
-schedules take a tape that was kept and replace a few of its draws.
+Partial order sampling whose random numbers come from a tape. An ordering is a pair of racing operations of two actors,
+on one object, one right after the other. If a schedule reaches an ordering that is new, its tape is kept; later
+schedules take a kept tape and replace a few of its draws.
 
-That is learning, and a seed must stand for a schedule all the same. So seeds come in families: a schedule learns from
-those of the smaller seeds of its family and from nothing else. A campaign plays a family in order, at no extra cost;
-who asks for one seed alone waits for the seeds of its family before it.
+This learns from earlier schedules, yet a seed must determine a schedule. So seeds come in families: a schedule learns
+from the smaller seeds of its family and from nothing else. A campaign runs a family in order, at no extra cost; a
+single seed needs the earlier seeds of its family to be run first.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.parameters import Int
 
 FRESH: Final = 2
-"""One schedule in so many takes no tape that was kept: what all of those have missed must not be missed for ever."""
+"""One in this many schedules uses no kept tape, so that orderings unreachable from the kept ones can be found."""
 
 Ordering = tuple[str, str, int, str, int]
-"""On the object of a label, somebody did an operation of a kind, and then another one did one."""
+"""Label, then (actor, kind) of an operation on the labelled object and (actor, kind) of the next one."""
 
 
 class Guided(Delegating):
@@ -84,7 +84,7 @@ class Guided(Delegating):
             self._new += 1
 
     def _mutated(self, rng: Random) -> list[int]:
-        """What the new schedule draws first."""
+        """Return the first draws of the new schedule."""
         if not self.kept or not below(rng, FRESH):
             return []
         tape = list(self.kept[below(rng, len(self.kept))])
@@ -94,7 +94,7 @@ class Guided(Delegating):
 
 
 class _Tape(Random):
-    """Random numbers that were drawn before, and when they end, new ones. `drawn` has all that were taken."""
+    """Random numbers that were drawn before, followed by new ones. `drawn` has all that were taken."""
 
     bits: ClassVar[int] = 64
 

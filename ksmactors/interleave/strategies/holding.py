@@ -1,9 +1,9 @@
-"""Holds: actors stop at places that were named, and go on when they are released; another strategy decides the rest.
+"""Holds: actors stop at named places and continue when they are released; another strategy decides the rest.
 
-A *place* is a function, or an operation inside of one, as an actor comes to it. A hold `at` a place stops the actor
-before the operation that it has declared there; for a function that is its first operation inside. A hold `after` a
-function stops it before its first operation outside. The actor that drives the schedule (the *driver*) suspends what
-the strategy has stopped, so that sleeping and waking go on as usual without the held actors.
+A *place* is a function, or an operation inside one. A hold `at` a place stops the actor before the operation that it
+has declared there; for a function that is its first operation inside. A hold `after` a function stops it before its
+first operation outside. The actor that drives the schedule (the *driver*) suspends the actors that the strategy has
+stopped, so that sleeping and waking go on as usual without them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
 
 UNDER_SPINLOCK: Final = "it holds a spinlock, so it must not sleep"
-"""Why an actor that has come to the place of a hold is not held."""
+"""Why an actor at the place of a hold is not held."""
 
 
 class Spot(Protocol):
-    """A place, as one hold asks for it. `frames` are the functions the actor is in, outermost first, and `op` is what
-    it is about to do; it is asked once at each of the actor's points."""
+    """A place, as one hold looks for it. Called once at each of the actor's points; `frames` are its functions,
+    outermost first, and `op` its next operation."""
 
     def entered(self, frames: Sequence[FrameType], op: Operation) -> object:
-        """What tells this visit of the place from another one; None if the actor is not there."""
+        """Return a value that identifies this visit of the place, or None if the actor is not there."""
 
     def left(self, visit: object, frames: Sequence[FrameType], op: Operation) -> bool:
         """Whether a visit is over."""
@@ -39,9 +39,9 @@ class Spot(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Hold:
-    """One hold: `task` is the name of the actor, `text` how the place is written, `owner` the driver, who alone can end
-    it. `atomic` says why no actor can be held there, if so. `seen` are the visits that have been counted; `inside` is
-    the one that must be over for `after`."""
+    """One hold: `task` is the name of the actor, `text` the place as written, `owner` the driver, the only one that can
+    end it. `atomic` says why no actor can be held there, if so. `seen` are the visits that have been counted;
+    `inside` is the one that must be over for `after`."""
 
     task: str
     text: str
@@ -53,11 +53,11 @@ class Hold:
     seen: list[object] = field(default_factory=list)
     inside: object = None
     actor: Actor | None = None
-    """Who is held, once it is met."""
+    """The held actor, once it has arrived."""
 
     @property
     def name(self) -> str:
-        """How it is called where somebody waits for it."""
+        """The name shown for what the actor waits for."""
         return f"its release {self.where}"
 
     @property
@@ -66,13 +66,13 @@ class Hold:
         return f"{'after' if self.after else 'at'} {self.text}"
 
     def arm(self, frames: Sequence[FrameType], op: Operation) -> None:
-        """It counts from now on: the place at which the actor is already does not."""
+        """Count visits from now on: the place at which the actor already is does not count."""
         visit = self.spot.entered(frames, op)
         if visit is not None:
             self.seen.append(visit)
 
     def met(self, frames: Sequence[FrameType], op: Operation) -> bool:
-        """Whether the actor, which is about to do `op` in these functions, is to be held now."""
+        """Whether the actor, with next operation `op` in these functions, is to be held now."""
         if self.inside is not None:
             return self.spot.left(self.inside, frames, op)
         visit = self.spot.entered(frames, op)
@@ -92,7 +92,7 @@ class Hold:
 class Holding(Delegating):
     """Stops actors where holds say; `inner` decides among the others.
 
-    While actors are `awaited`, the driver has the turn only if none of them can move.
+    While actors are `awaited`, the driver has the turn only if none of them can run.
     """
 
     name: ClassVar[str] = "holding"
@@ -105,11 +105,11 @@ class Holding(Delegating):
         self.driver: Actor | None = None
         self.awaited: Callable[[Actor], bool] | None = None
         self.pending: dict[str, deque[Hold]] = {}
-        """Holds that have not been met, by the name of their actor, in the order in which they are to be met."""
+        """Holds not reached yet, by the name of their actor, in the order in which they must be reached."""
         self.held: dict[str, Hold] = {}
         """The hold of each actor that is held, by its name."""
         self.refuse: Callable[[Hold, str], None] = _ignore
-        """Called with a hold that was come to where sleeping is not allowed, and the reason."""
+        """Called with a hold that was reached where sleeping is not allowed, and the reason."""
 
     @override
     def begin(self, rng: Random) -> None:
@@ -117,14 +117,14 @@ class Holding(Delegating):
         self.inner.begin(rng)
 
     def add(self, hold: Hold, actor: Actor | None) -> None:
-        """Hold an actor when it comes to a place; `actor` is the one of that name, if there is one by now."""
+        """Hold an actor when it comes to a place; `actor` is the one of that name, or None if it does not exist yet."""
         waiting = self.pending.setdefault(hold.task, deque())
         if not waiting and actor is not None:
             hold.arm(actor.call_chain(), actor.op)
         waiting.append(hold)
 
     def disarm(self, task: str) -> None:
-        """Forget the holds of an actor that were not met."""
+        """Drop the holds of an actor that were not reached."""
         self.pending.pop(task, None)
 
     @override
@@ -160,4 +160,4 @@ class Holding(Delegating):
 
 
 def _ignore(hold: Hold, reason: str) -> None:
-    """Nobody wants to hear it."""
+    """Default of `refuse`."""

@@ -1,4 +1,4 @@
-"""Metrics: what a strategy does with the turn, in numbers."""
+"""Metrics: counts of a strategy's switches, preemptions and waiting times."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ksmactors.interleave.strategies.wrapper import Wrapper
 
 
 class Metrics(Wrapper):
-    """Counts what the wrapped strategy does; a campaign adds the numbers up and shows them."""
+    """Counts the choices of the wrapped strategy; a campaign adds the numbers up and shows them."""
 
     name: ClassVar[str] = "metrics"
-    summary: ClassVar[str] = "another strategy, counted: how often it switches, preempts, keeps somebody waiting"
+    summary: ClassVar[str] = "another strategy, with counts of switches, preemptions and waiting"
 
     @override
     def begin(self, rng: Random) -> None:
@@ -27,11 +27,11 @@ class Metrics(Wrapper):
 
     @override
     def concluded(self) -> Mapping[str, int]:
-        """Of the schedule.
+        """Return the counts of the schedule.
 
-        `switches`: choices that gave the turn to another actor than the one before had; `preemptions`: those in which
-        its holder could have gone on; `ready_actors`: summed over all choices; `patience`: the most choices in a row in
-        which somebody was ready and not chosen.
+        `switches`: choices that gave the turn to another actor than before; `preemptions`: those whose previous holder
+        could have continued; `ready_actors`: summed over all choices; `patience`: the most choices in a row in which an
+        actor was ready and not chosen.
         """
         return {
             **super().concluded(),

@@ -1,15 +1,15 @@
-"""Probabilistic concurrency testing (Burckhardt et al.: A Randomized Scheduler with Probabilistic Guarantees of
-Finding Bugs, ASPLOS 2010).
+"""Probabilistic concurrency testing (Burckhardt et al.: A Randomized Scheduler with Probabilistic Guarantees of Finding
+Bugs, ASPLOS 2010).
 
 The ready actor with the highest priority runs until it blocks. At d-1 change points, steps drawn in advance, the
-one that has the turn drops below all others. A bug of depth d (d ordering constraints that must hold) in a run of
-n actors and k steps is found with probability at least 1 / (n * k**(d-1)).
+running actor drops below all others. A bug of depth d (d ordering constraints that must hold) in a run of n actors and
+k steps is found with probability at least 1 / (n * k**(d-1)).
 
-A fixed depth hurts shallower bugs, so by default it is drawn for each schedule. The length k must not be learned from
-earlier schedules, or a seed would not stand for a schedule; it is what a calibration schedule has.
+A fixed depth finds shallower bugs less often, so by default the depth is drawn for each schedule. The length k comes
+from a calibration schedule: if it were learned from earlier schedules, a seed would not determine a schedule.
 
-Steps are counted as in the other strategies: only where two or more actors are ready. Priorities last, so somebody
-could starve for ever: a very long schedule ends as a random walk.
+Steps are counted as in the other strategies: only where two or more actors are ready. Lasting priorities could starve
+an actor for ever, so a very long schedule ends as a random walk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The portfolio: another strategy for each schedule.
 
-No strategy is the best for all shapes of bugs: only priorities that last (`pct`), windows (`starvation`) and `surw`
-starve somebody for long, only fresh ones (`pos`, `random`) mix finely. So a campaign spreads its schedules.
+No strategy is best for all kinds of bugs. Lasting priorities (`pct`), windows (`starvation`) and `surw` starve an actor
+for long; fresh priorities (`pos`, `random`) mix finely. So a campaign spreads its schedules over all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHARES: Final[tuple[tuple[int, type[Strategy]], ...]] = (
 
 
 class Portfolio(Fair, Delegating):
-    """Draws a strategy for each schedule, and does what that one says; the rest of a very long one is random walk."""
+    """Draws a strategy for each schedule and delegates to it; the rest of a very long schedule is a random walk."""
 
     name: ClassVar[str] = "portfolio"
     summary: ClassVar[str] = "draws for each schedule: " + ", ".join(f"{cls.name} {share} %" for share, cls in SHARES)

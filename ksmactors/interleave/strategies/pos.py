@@ -1,11 +1,11 @@
 """Partial order sampling (Yuan, Yang, Gu: Partial Order Aware Concurrency Sampling, CAV 2018).
 
-Each pending operation draws a priority of its own when it appears, and the highest one goes. The operations that
-race with the one that goes then draw anew, since their order against it is settled and a low draw that made them
-lose must not make them lose to the next one too. All others keep theirs. That reset is what makes partial orders,
-rather than interleavings, nearly equally likely; without it the strategy is much weaker.
+Each pending operation draws a priority when it appears, and the highest one runs. The pending operations that race with
+it then draw again: their order against it is settled, and a low priority that made them lose once must not make them
+lose to the next one too. All others keep theirs. This reset is what makes partial orders, rather than interleavings,
+nearly equally likely; without it the strategy is much weaker.
 
-Who is about to take a lock that is held would only begin to wait, so it is not asked; its operation stays pending.
+An actor that is about to take a held lock would only block, so it is not chosen; its operation stays pending.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.strategies.base import Strategy
 
 PRIORITY_BITS: Final = 32
-"""Enough that two actors hardly ever draw the same; if they do, the lower-numbered one goes first."""
+"""Enough to make equal draws of two actors very rare; then the lower-numbered one runs first."""
 
 
 class Pos(Strategy):
@@ -41,7 +41,7 @@ class Pos(Strategy):
         chosen, highest = ready[0], -1
         for actor in ready:
             known = drawn.get(actor.number)
-            # An actor that moved while nobody else was ready was not chosen here: its operation tells.
+            # An actor that ran while it alone was ready was not chosen here: its operation has changed.
             if known is None or known[0] is not actor.op:
                 known = drawn[actor.number] = actor.op, self.rng.getrandbits(PRIORITY_BITS)
             if known[1] > highest and (actor.op[0] != ACQUIRE or not would_wait(actor)):

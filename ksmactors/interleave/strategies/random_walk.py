@@ -14,8 +14,8 @@ from ksmactors.interleave.strategies.base import Strategy, below
 class RandomWalk(Strategy):
     """Picks uniformly among the ready actors.
 
-    Finds what takes few ordered steps, and mixes everything else so finely that no actor ever gets far ahead: an
-    order in which one takes n steps while another waits has probability 2**-n.
+    Finds bugs that need few ordered steps. It mixes so finely that no actor gets far ahead: an order in which one actor
+    takes n steps while another waits has probability 2**-n.
     """
 
     name: ClassVar[str] = "random"

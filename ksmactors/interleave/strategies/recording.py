@@ -1,6 +1,6 @@
-"""Recording: every choice in plain words, for who writes a strategy or wonders about one.
+"""Recording: every choice in words, for authors of strategies.
 
-A schedule string says who was chosen; this says among whom, and what each of them was about to do.
+A schedule string has only the chosen actor; this also has the ready set and each actor's next operation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing_extensions import override
 from ksmactors.errors import UsageError
 from ksmactors.files import append
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.labels import told
+from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.strategies.wrapper import Wrapper
 from ksmactors.parameters import FilePath
 
@@ -23,8 +23,8 @@ class ChoiceRecorder(Wrapper):
     """Writes down each choice. From Python: `lines` has those of the schedule, also without a file."""
 
     name: ClassVar[str] = "recording"
-    summary: ClassVar[str] = "another strategy, with every choice written to a file in plain words"
-    to = FilePath(None, "the file that they are added to; none if not given")
+    summary: ClassVar[str] = "another strategy, with every choice written to a file in words"
+    to = FilePath(None, "file to append the choices to; none by default")
 
     @override
     def begin(self, rng: Random) -> None:
@@ -42,9 +42,9 @@ class ChoiceRecorder(Wrapper):
 
     @override
     def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
-        others = "; ".join(f"{actor.name} {told(actor.op)}" for actor in ready if actor is not chosen)
-        self.lines.append(f"step {self.stage.step}: {chosen.name} {told(chosen.op)}, not {others}")
+        others = "; ".join(f"{actor.name} {describe_operation(actor.op)}" for actor in ready if actor is not chosen)
+        self.lines.append(f"step {self.stage.step}: {chosen.name} {describe_operation(chosen.op)}, not {others}")
 
     @override
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
-        self.lines.append(f"step {self.stage.step}: {current.name} has gone on for {points} choices")
+        self.lines.append(f"step {self.stage.step}: {current.name} has continued for {points} choices")

@@ -1,7 +1,7 @@
-"""Strategies by name, and the text that stands for one: `NAME` or `NAME:KEY=VALUE,...`.
+"""Strategies by name, and their text form: `NAME` or `NAME:KEY=VALUE,...`.
 
-The value of `of` is the text of another strategy: it takes all that follows. NAME is a registered name, or says where
-the class is: `path/to/file.py:Class` or `package.module:Class`.
+The value of `of` is the text of another strategy and takes all that follows. NAME is a registered name, or the location
+of a class: `path/to/file.py:Class` or `package.module:Class`.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _OWN: Final[tuple[type[Strategy], ...]] = (
 )  # fmt: skip
 
 STRATEGIES: Final[dict[str, type[Strategy]]] = {cls.name: cls for cls in _OWN}
-"""Every strategy that can be asked for by name. `parameters_of(cls)` tells its parameters."""
+"""Every strategy that can be selected by name. `parameters_of(cls)` returns its parameters."""
 
 
 def check(cls: object) -> None:
-    """Refuse what cannot be registered.
+    """Check that a class can be registered.
 
     Raises:
         UsageError: it is no strategy, or lacks something.
     """
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        raise UsageError(f"strategy {cls!r} is no subclass of ksmactors.interleave.strategies.base.Strategy")
+        raise UsageError(f"strategy {cls!r} is not a subclass of ksmactors.interleave.strategies.base.Strategy")
     missing = [what for what in ("name", "summary") if not isinstance(getattr(cls, what, None), str)]
     if inspect.isabstract(cls):
         missing.append("choose")
@@ -58,18 +58,18 @@ def check(cls: object) -> None:
 
 
 _PLACED: Final = re.compile(r"([^=,]+?:[^\W\d]\w*)(?::(.*))?", re.DOTALL)
-"""Where a class is, and what follows it; a parameter that follows a registered name has an `=` there."""
+"""The location of a class, and what follows it; a parameter that follows a registered name has an `=` there."""
 
 
 def split(text: str) -> tuple[str, str]:
-    """The name in the text of a strategy, and its parameters as text."""
+    """Return the name in the text of a strategy, and its parameters as text."""
     name, _, rest = text.partition(":")
     placed = None if name in STRATEGIES else _PLACED.fullmatch(text)
     return (placed[1], placed[2] or "") if placed else (name, rest)
 
 
 def nested(text: str) -> Iterator[tuple[str, str]]:
-    """The name and the parameters of a strategy, then of the one that it wraps (`of=`), and so on."""
+    """Yield the name and the parameters of a strategy, then of the one that it wraps (`of=`), and so on."""
     while text:
         name, rest = split(text)
         yield name, rest
@@ -77,7 +77,7 @@ def nested(text: str) -> Iterator[tuple[str, str]]:
 
 
 def renamed(text: str, rename: Callable[[str], str]) -> str:
-    """The text of a strategy with each name in it replaced."""
+    """Return the text of a strategy with each name in it replaced."""
     name, _ = split(text)
     rest = text[len(name) :]
     if wrapped := re.search("[:,]of=", rest):
@@ -86,7 +86,7 @@ def renamed(text: str, rename: Callable[[str], str]) -> str:
 
 
 def register(cls: type[Strategy], name: str | None = None) -> None:
-    """Add a strategy of somebody else's, under its own name if no other is given.
+    """Add a strategy, under its own name by default.
 
     Raises:
         UsageError: it is no strategy, lacks something, or has the name of another one.
@@ -98,7 +98,7 @@ def register(cls: type[Strategy], name: str | None = None) -> None:
 
 
 def parse(text: str) -> Strategy:
-    """The strategy that a text stands for.
+    """Return the strategy that a text selects.
 
     Raises:
         UsageError: there is no such strategy or parameter, or a value is wrong; the message lists what there is.
@@ -114,12 +114,12 @@ def parse(text: str) -> Strategy:
 
 
 def dealt(text: str, workloads: int) -> str:
-    """The text of a strategy for one of several workloads that the seeds are dealt to in turn.
+    """Return the text of a strategy for one of several workloads, to which the seeds are dealt in turn.
 
-    A strategy that learns from one schedule of a workload to the next must know how far their seeds are apart.
+    A strategy that learns across schedules of a workload needs the distance of their seeds.
     """
     name, rest = split(text)
-    if name not in STRATEGIES:  # a schedule is replayed: of a search, or of departures that were followed
+    if name not in STRATEGIES:  # the replay of a search's schedule, or of one followed by names
         return text
     known = parameters_of(STRATEGIES[name])
     values = values_of(text, rest)
@@ -141,10 +141,10 @@ def _unknown(name: str) -> str:
 
 
 def values_of(text: str, rest: str) -> dict[str, str]:
-    """The parameters of a strategy by name, as text; `text` is what messages call it.
+    """Return the parameters of a strategy by name, as text; `text` is the strategy as messages show it.
 
     Raises:
-        UsageError: `rest` is no KEY=VALUE,...
+        UsageError: `rest` is not KEY=VALUE,...
     """
     values: dict[str, str] = {}
     before, of, wrapped = f",{rest}".partition(",of=")

@@ -1,12 +1,11 @@
 """Replay: the choices of a recorded schedule, checked one by one.
 
-What is compared at each choice is the ready set, not only that the chosen one is ready: a run that has gone another
-way shows it at once, and not where a difference happens to hurt.
+Each choice compares the whole ready set, not only that the chosen actor is ready, so a run that has diverged is
+detected at once.
 
-A recording may end before the run does: one that a shrinker cut after its last departure from the default order, or
-that stopped at a finding which the program no longer has. From there on the default order holds (the actor that has
-the turn goes on; when it cannot, the lowest-numbered ready one), and every draw is 0: what a schedule does not say
-is what would be said least about, and a schedule is as long as its departures are far apart.
+A recording may end before the run does: a shrinker cut it after its last departure from the default order, or it
+stopped at a finding that the program no longer has. From there on the default order holds (the actor with the turn
+continues; when it cannot, the lowest-numbered ready one runs), and every draw is 0.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from ksmactors.interleave.tape import Tape
 UNREACHED: Final = 1 << 62
 
 STEPS_FREE: Final = 50_000
-"""Steps of a replay that are believed however short its recording is."""
+"""Steps accepted of a replay regardless of the length of its recording."""
 
 STEPS_PER_CHOICE: Final = 8
-"""Steps of a replay for each recorded choice that are believed; an actor that is alone takes steps without a choice."""
+"""Steps accepted of a replay for each recorded choice; an actor that runs alone takes steps without a choice."""
 
 
 def steps_believed(choices: int) -> int:
-    """Steps that a schedule with so many choices may take. One that took more says so in its header (`steps`)."""
+    """Return how many steps a schedule with that many choices may take. A longer one has `steps` in its header."""
     return STEPS_FREE + STEPS_PER_CHOICE * choices
 
 
 def steps_max(schedule: Schedule) -> int:
-    """Steps after which a replay has left its recording for good.
+    """Return the steps after which a replay has left its recording for good.
 
-    The recording may stop at a finding that the program no longer has, so a replay may go on for as long again.
+    The recording may stop at a finding that the program no longer has, so a replay may continue for as long again.
     """
     steps = schedule.header.get("steps", 0)
     most = steps_believed(schedule.choices) + 2 * (steps if isinstance(steps, int) else 0)
@@ -48,9 +47,9 @@ def steps_max(schedule: Schedule) -> int:
 
 
 class ReplayTape(Tape):
-    """A tape whose draws come from a recorded schedule. Records like any other, so that it can be compared.
+    """A tape with the draws of a recorded schedule. Records like any other, so that both can be compared.
 
-    `draw` raises ReplayDiverged if something else is drawn than was recorded.
+    `draw` raises ReplayDiverged if the draw differs from the recorded one in label or range.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -105,7 +104,7 @@ class Replay(Strategy):
 
     @property
     def left(self) -> int:
-        """Recorded choices that were not asked for: not 0 after a run that ended before its recording."""
+        """Recorded choices that were not used: not 0 after a run that ended before its recording."""
         return 0 if self._ended else sum(points for _, _, points in self._runs[self._run : -1]) - self._used
 
     @override

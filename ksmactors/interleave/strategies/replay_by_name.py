@@ -1,11 +1,11 @@
-"""Follow: the default order, but for departures that are given by names.
+"""Replay by name: the default order, except for departures that are given by names.
 
-A departure says: when actor X has passed so many points of its own and is about to do this, Y gets the turn. Each actor
-has its own departures, so they keep their meaning when others are left out, whatever the others do meanwhile. All
-departures of a schedule lead to that schedule again. Without slack a place is exact: the number of points, and how many
-times in a row the actor was stuck there. With slack a recording can be followed after unrelated code has changed: a
-place is recognised within a few points by what is about to be done there, and an actor that was late at one place is
-expected to be as late at the next. A departure whose place never comes, or whose Y is not ready then, is passed over.
+A departure says: when actor X has passed that many points of its own and has that next operation, Y gets the turn. Each
+actor has its own departures, so they keep their meaning when others are left out. All departures of a schedule
+reproduce the schedule. Without slack a place is exact: the number of points, and how many times in a row the actor was
+stuck there. With slack a recording can be followed after unrelated code has changed: a place is recognised within a few
+points by the next operation, and an actor that was late at one place is expected to be as late at the next. A departure
+is skipped if its place is never reached, or if its Y is not ready there.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import ClassVar, Final
 from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.labels import kinds, told
+from ksmactors.interleave.labels import describe_operation, kinds
 from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.base import UNREACHED, Strategy
 
 SLACK: Final = 8
-"""Points by which an actor may be early or late at a place and still be taken to be there."""
+"""Points by which an actor may be early or late at a place and still match it."""
 
 AHEAD: Final = 4
-"""Departures of an actor that are looked for at once: the place of the next one may never come."""
+"""Departures of an actor that are looked for at once: the place of the next one may never be reached."""
 
 
 class ReplayByName(Strategy):
@@ -35,7 +35,7 @@ class ReplayByName(Strategy):
 
     Args:
         departures: in their order.
-        slack: how far a place is looked for around the point where it was.
+        slack: points around the recorded one in which a place is looked for.
     """
 
     name: ClassVar[str] = "follow"
@@ -75,17 +75,17 @@ class ReplayByName(Strategy):
         return default
 
     def _stuck(self, departure: Departure, current: Actor | None) -> bool:
-        """Whether the actor that has the turn is stuck if it was; exactly, also for as many times in a row."""
+        """Whether the running actor is stuck if it was in the recording; without slack, also as many times in a row."""
         stops = self.stage.turn.stops if current is None else 0
         return departure.stuck == stops if self._slack == 0 else bool(departure.stuck) == bool(stops)
 
     def _at(self, actor: Actor) -> int:
-        """How many points the actor that has the turn had passed here when this was recorded, as far as is known."""
+        """Estimate how many points the running actor had passed here in the recording."""
         return self.stage.own_step - self._late.get(actor.name, 0)
 
     def _there(self, departure: Departure, at: int) -> bool:
-        doing = told(self.stage.turn.op)
-        if at == departure.at:  # the numbers of what it is on may have changed
+        doing = describe_operation(self.stage.turn.op)
+        if at == departure.at:  # the number of its object may have changed
             return kinds((doing,)) == kinds((departure.doing,))
         return abs(at - departure.at) <= self._slack and doing == departure.doing
 
@@ -100,7 +100,7 @@ class ReplayByName(Strategy):
 
 
 def _by_actor(departures: Sequence[Departure]) -> dict[str, list[Departure]]:
-    """The departures of each actor, in their order."""
+    """Return the departures of each actor, in their order."""
     groups: dict[str, list[Departure]] = {}
     for departure in departures:
         groups.setdefault(departure.actor, []).append(departure)

@@ -1,7 +1,7 @@
-"""Starvation windows (after the chaos mode of rr): for a while, some actors get nothing.
+"""Starvation windows (after the chaos mode of rr): for a while, some actors do not run.
 
-Some bugs show only if somebody does not move for long, while others do a lot. How long is not known, so it is drawn
-from all scales: windows and the gaps between them have lengths of all octaves, each equally likely.
+Some bugs show only if an actor does not run for long while others do a lot. The necessary length is unknown, so windows
+and the gaps between them have lengths of all octaves, each equally likely.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ksmactors.parameters import Int
 
 
 class Starvation(Fair):
-    """A random walk; in windows, a random half of the actors is left out of it, unless nobody else is ready."""
+    """A random walk with windows in which a random half of the actors does not run, unless no other is ready."""
 
     name: ClassVar[str] = "starvation"
-    summary: ClassVar[str] = "a random walk with windows, of any length, in which some actors get nothing"
+    summary: ClassVar[str] = "a random walk with windows, of any length, in which some actors do not run"
     octaves = Int(12, "windows have lengths of so many octaves: with 12, up to 4095 choices", low=1, high=30)
 
     @override
@@ -53,7 +53,7 @@ class Starvation(Fair):
         self._left -= points
 
     def _fed(self, ready: Sequence[Actor]) -> Sequence[Actor]:
-        """Those who may move; who comes to a window draws once whether it starves there."""
+        """Return the actors that may run; one that is new in a window draws once whether it starves there."""
         if not self._window:
             return ready
         starved = self._starved

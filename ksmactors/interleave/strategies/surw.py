@@ -1,11 +1,10 @@
-"""Selectively uniform random walk (Zhao, Wolff, Mathur, Roychoudhury: Selectively Uniform Concurrency Testing,
-ASPLOS 2025).
+"""Selectively uniform random walk (Zhao, Wolff, Mathur, Roychoudhury: Selectively Uniform Concurrency Testing, ASPLOS
+2025).
 
-All interleavings of a long run are too many to sample evenly; the orders of the operations on one object are not. For
-each schedule an *interesting* object is drawn from what a calibration schedule has seen two actors use, the busy ones
-more often, or what the user has named is interesting. Operations on it are let through so that each order of them is
-equally likely (as in `urw`, with what each actor has left to do on it); everything else goes by random priorities,
-drawn for each operation.
+A long run has too many interleavings to sample evenly, but the orders of the operations on one object can be sampled
+so. Each schedule has an *interesting* object: the user's choice, or a draw from the objects that two actors used in a
+calibration schedule, busy ones more often. Its operations are chosen so that each order of them is equally likely (as
+in `urw`, with the operations that each actor has left on it). All other operations get a random priority each.
 """
 
 from __future__ import annotations
@@ -27,17 +26,19 @@ from ksmactors.interleave.strategies.urw import drawn
 from ksmactors.parameters import Str
 
 EVEN: Final = 4
-"""In one schedule of so many each shared object is equally likely, lest the few that are always in use get them all."""
+"""One in this many schedules draws among all shared objects alike, so that busy ones do not get them all."""
 
 
 class Surw(Strategy):
-    """Samples evenly the orders of the operations on what is interesting."""
+    """Samples evenly the orders of the operations on an interesting object."""
 
     name: ClassVar[str] = "surw"
-    summary: ClassVar[str] = "all orders of the operations on one shared object alike, another one for each schedule"
+    summary: ClassVar[str] = (
+        "all orders of the operations on one shared object equally likely; another object for each schedule"
+    )
     wants_profile = True
-    on = Str("", "what is interesting, such as page_lock or stable_tree/1 (joined by +); by default it is drawn")
-    across = Str("actors", "what is drawn is shared by different ones of these", choices=("actors", "cpus", "nodes"))
+    on = Str("", "interesting objects, such as page_lock or stable_tree/1 (joined by +); by default one is drawn")
+    across = Str("actors", "the drawn object is shared by different ones of these", choices=("actors", "cpus", "nodes"))
 
     @override
     def begin(self, rng: Random) -> None:
@@ -52,14 +53,14 @@ class Surw(Strategy):
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if len(self.stage.actors) > len(self._budget):
-            self._meet()
+            self._admit_new()
         held = self._held
         while True:
             actor, matters = self._highest(ready)
             if actor is None:
-                if not held:  # all wait for each other, or for somebody who sleeps
+                if not held:  # all wait for each other, or for a sleeper
                     return ready[0]
-                # Who is next does not come, perhaps since it waits for a lock of one that is held back: another one is.
+                # The next actor does not arrive, perhaps blocked on a lock of one that is held back: draw another one.
                 self._forget()
                 ready = [actor for actor in ready if not would_wait(actor)]
                 continue
@@ -74,8 +75,8 @@ class Surw(Strategy):
             held.add(actor.number)
 
     def _highest(self, ready: Sequence[Actor]) -> tuple[Actor | None, bool]:
-        """Whose pending operation has the highest priority, of those that are not held back and could do it, and
-        whether it is interesting; of equal ones the lowest-numbered."""
+        """Return the actor whose pending operation has the highest priority, of those that are neither held back nor
+        blocked, and whether it is interesting; of equal ones the lowest-numbered."""
         best, best_priority, matters = None, -1, False
         for actor in ready:
             op = actor.op
@@ -89,11 +90,11 @@ class Surw(Strategy):
 
     @override
     def yielded(self, actor: Actor) -> None:
-        # It waits for what another one does, who may be held back for it to be next.
+        # It waits for another actor, which may be held back for its sake.
         self._forget()
 
     def _successor(self, ready: Sequence[Actor]) -> int:
-        """Who does the next operation on what is interesting, of those who are not held back."""
+        """Draw the actor that does the next interesting operation, of those that are not held back."""
         return drawn(self.rng, [actor for actor in ready if actor.number not in self._held], self._budget).number
 
     def _forget(self) -> None:
@@ -101,7 +102,7 @@ class Surw(Strategy):
         self._held.clear()
 
     def _draw_priority(self, actor: Actor) -> tuple[Operation, int, bool]:
-        """An actor's new operation, its priority, and whether it is interesting."""
+        """Return an actor's new operation, its priority, and whether it is interesting."""
         label = label_of(actor.op)
         matters = self._matters.get(label)
         if matters is None:
@@ -109,8 +110,8 @@ class Surw(Strategy):
         known = self._drawn[actor.number] = actor.op, self.rng.getrandbits(PRIORITY_BITS), matters
         return known
 
-    def _meet(self) -> None:
-        """New actors take over a part of what their parents had left, and with it perhaps their being next."""
+    def _admit_new(self) -> None:
+        """Give new actors a part of what their parents had left, and perhaps with it their role as the next one."""
         budget = self._budget
         for actor in self.stage.actors[len(budget) :]:
             parent = budget.parent(actor)
@@ -120,7 +121,8 @@ class Surw(Strategy):
                 self._next = actor.number
 
     def _interesting(self) -> tuple[list[str], dict[str, int]]:
-        """The names of what is interesting in this schedule, and how often the calibration had each actor use it."""
+        """Return the labels that are interesting in this schedule, and how often each actor used them in the
+        calibration."""
         accesses = self.profile.accesses
         names = self.on.split("+") if self.on else self._draw()
         for name in names:
@@ -135,7 +137,7 @@ class Surw(Strategy):
         return names, counts
 
     def _draw(self) -> list[str]:
-        """One label, the busy ones more often; none if nothing is shared."""
+        """Draw one label, busy ones more often; [] if nothing is shared."""
         shared = {label: sum(counts.values()) for label, counts in self.profile.shared(self.across).items()}
         if not shared and self.across != "actors":
             raise UsageError(f"strategy surw: nothing is shared across {self.across} here; use across=actors")

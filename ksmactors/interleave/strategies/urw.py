@@ -1,12 +1,12 @@
 """Uniform random walk over interleavings (Zhao, Wolff, Mathur, Roychoudhury: Selectively Uniform Concurrency Testing,
 ASPLOS 2025).
 
-A random walk prefers orders in which all keep pace: with one actor of twenty steps and one of one step, it is nearly
-certain that the short one goes early. If each actor is chosen with a probability proportional to the operations that
-it has left, each interleaving is equally likely, as far as nobody blocks: the number of ways to go on is a multinomial,
-and taking an actor first leaves just that fraction of them.
+A random walk prefers orders in which all actors keep pace: of one actor with twenty steps and one with a single step,
+the short one almost certainly runs early. If each actor is chosen with a probability proportional to its remaining
+operations, each interleaving is equally likely, as long as no actor blocks: the number of continuations is a
+multinomial, and the actor chosen first accounts for just that fraction of them.
 
-What each actor has to do is counted in a calibration schedule.
+A calibration schedule counts the operations of each actor.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from ksmactors.interleave.strategies.base import Strategy, below
 
 
 class Urw(Strategy):
-    """Chooses each ready actor in proportion to what it has left to do."""
+    """Chooses each ready actor in proportion to its remaining operations."""
 
     name: ClassVar[str] = "urw"
-    summary: ClassVar[str] = "each ready actor as likely as it has operations left: all interleavings alike"
+    summary: ClassVar[str] = (
+        "each ready actor in proportion to its remaining operations: all interleavings equally likely"
+    )
     wants_profile = True
 
     @override
@@ -40,7 +42,7 @@ class Urw(Strategy):
         budget = self._budget
         for actor in self.stage.actors[len(budget) :]:
             budget.admit(actor)
-        for actor in ready:  # also what it did while nobody else was ready
+        for actor in ready:  # including what it did while it alone was ready
             passed = self.stage.own_step if actor is self.stage.turn else actor.passed
             done = max(passed - 1, 0)  # it is at the last of these points
             budget.spend(actor.number, done - self._done.get(actor.number, 0))

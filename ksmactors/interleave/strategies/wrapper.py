@@ -1,8 +1,8 @@
-"""Wrappers: strategies that look over the shoulder of another one.
+"""Wrappers: strategies that observe another one.
 
 `metrics:of=pos` is `pos`, counted; what follows `of=` is the whole text of the other strategy, so it comes last:
 `recording:to=choices.txt,of=pct:depth=2`. Wrappers can be stacked: `determinism:of=metrics:of=pos`. A wrapper draws
-nothing, so that the schedule of a seed is the one that the wrapped strategy makes of it.
+nothing, so the schedule of a seed is that of the wrapped strategy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ksmactors.parameters import Str
 
 
 class Wrapper(Delegating):
-    """Base of wrappers: `chose` and `kept` hear of every choice, asked for or not."""
+    """Base of wrappers: `chose` and `kept` are called for every choice, asked for or not."""
 
     of = Str("portfolio", "the strategy that decides; its text may have parameters, so this comes last")
 
@@ -30,7 +30,7 @@ class Wrapper(Delegating):
         self._current: Actor | None = None
 
     def wrap(self, inner: Strategy) -> None:
-        """Have `inner`, which the text `of` stands for, decide. `registry.parse` calls this before anything else.
+        """Delegate to `inner`, the strategy that `of` names. `registry.parse` calls this before anything else.
 
         Raises:
             UsageError: this wrapper cannot wrap it.
@@ -71,7 +71,7 @@ class Wrapper(Delegating):
         self.inner.stayed(points)
 
     def chose(self, ready: Sequence[Actor], current: Actor | None, chosen: Actor) -> None:
-        """Told of a choice, before the chosen one moves."""
+        """Called with a choice, before the chosen actor runs."""
 
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
-        """Told that `current` has kept the turn for so many choices unasked."""
+        """Called when `current` has kept the turn for that many choices without being asked."""
