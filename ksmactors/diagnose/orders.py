@@ -14,7 +14,7 @@ from typing import ClassVar, Final, NamedTuple
 from typing_extensions import override
 
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
-from ksmactors.interleave.labels import VERBS, label_of, told
+from ksmactors.interleave.labels import VERBS, describe_operation, label_of
 from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.strategies.base import Strategy, below
@@ -24,7 +24,7 @@ HELD_MAX: Final = 20_000
 
 
 class Event(NamedTuple):
-    """An actor does something for the `nth` time, from 1; `doing` in words, as `labels.told` has it."""
+    """An actor does something for the `nth` time, from 1; `doing` in words, as `labels.describe_operation` has it."""
 
     actor: str
     doing: str
@@ -60,13 +60,13 @@ class Events(Observer):
 
     def add(self, actor: Actor, op: Operation) -> Event:
         """Count an event and return its name."""
-        key = actor.name, told(op)
+        key = actor.name, describe_operation(op)
         nth = self.counts[key] = self.counts.get(key, 0) + 1
         return Event(*key, nth)
 
     def next_of(self, actor: Actor) -> Event:
         """The event that an actor is about to do."""
-        doing = told(actor.op)
+        doing = describe_operation(actor.op)
         return Event(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1)
 
     def happened(self, event: Event) -> bool:

@@ -16,7 +16,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.events.check import HEAD
 from ksmactors.events.trace import DetailedTrace, Record
 from ksmactors.interleave.actor import ACQUIRE, START, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import label_of, told
+from ksmactors.interleave.labels import describe_operation, label_of
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.index import ContentTree
@@ -58,7 +58,7 @@ class DetailObserver(Observer):
         """By page, the actors that changed it last: the very last, and the last other one (empty if there is none)."""
         trace.knows_better = self._with_winner
         self._kernel: dict[str, Any] | None = None
-        """The global variables of mm/ksm.c, by name: read here, no access to them is told."""
+        """The global variables of mm/ksm.c, by name: read here, no access to them is reported."""
         self._counters: tuple[int, ...] = ()
 
     def attach(self, machine: Machine) -> None:
@@ -79,7 +79,7 @@ class DetailObserver(Observer):
         place = actor.place
         if self._places.get(actor) != place:
             self._places[actor] = place
-            self._detail(ev.FUNCTION_ENTERED, place, _told(op))
+            self._detail(ev.FUNCTION_ENTERED, place, _describe(op))
         if self._kernel is not None:
             self._count(self._kernel)
         if actor in self._blocked:
@@ -123,7 +123,7 @@ class DetailObserver(Observer):
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
         self._notice_awake()
-        function, operation = actor.place, "" if actor.op[0] == START else _told(actor.op)
+        function, operation = actor.place, "" if actor.op[0] == START else _describe(actor.op)
         if actor in self._blocked:
             why = "slept" if isinstance(self._blocked[actor][0], tuple) else "blocked"
         elif actor is self._gone:
@@ -283,13 +283,13 @@ def _mapping_of(page: Frame) -> tuple[str, int]:
     return "ksm", node.number if isinstance(node, StableNode) else _NONE
 
 
-def _told(op: Operation) -> str:
+def _describe(op: Operation) -> str:
     kind, obj, _ = op
     if isinstance(obj, tuple):
         return "sleeps"
     if kind == ACQUIRE and not label_of(op):
         return f"waits for {name_of(obj)}"
-    return told(op)
+    return describe_operation(op)
 
 
 def _running_function(on: object) -> str:

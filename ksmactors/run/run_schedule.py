@@ -98,9 +98,7 @@ async def run_schedule(
     """
     if deciding is None:
         deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
-    one = _Run(
-        subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None
-    )
+    one = _Run(subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None)
     if isinstance(deciding, Replay):
         one.conductor.end_by(deciding.steps_max)
     if observing is not None:

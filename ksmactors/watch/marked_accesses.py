@@ -52,7 +52,7 @@ MARKED: Final[dict[str, tuple[Ordering, str]]] = {
         Ordering.NONE,
         "as user_read; what ksmd's memcmp saw of it is compared again after the write-protection",
     ),
-    "device_write": (Ordering.NONE, "DMA: as user_write, and whoever write-protects a page asks for references first"),
+    "device_write": (Ordering.NONE, "DMA: as user_write, and references are checked before a page is write-protected"),
     "device_read": (Ordering.NONE, "DMA: the device sees what is there"),
     "handle_mm_fault": (Ordering.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
     # -- swap slots and allocation
