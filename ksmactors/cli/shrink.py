@@ -42,6 +42,11 @@ from ksmactors.interleave.strategies.replay_by_name import ReplayByName
     help="Write the schedule that is left as a scenario with holds, as far as its switches fall on places; say what "
     "could not be expressed, and whether `conform` finds the same with it.",
 )  # fmt: skip
+@click.option(
+    "--cause", "asked", is_flag=True,
+    help="Also say which orders of operations the finding needs, and how many of 50 random schedules that keep these "
+    "orders and nothing else lead to it. Takes as long as shrinking, or longer.",
+)  # fmt: skip
 @trust_option
 @out_option
 @output_options
@@ -50,6 +55,7 @@ def shrink(
     max_schedules: int,
     max_seconds: float | None,
     scenario: Path | None,
+    asked: bool,
     trust: bool,
     out: Path | None,
     as_json: bool,
@@ -90,7 +96,7 @@ def shrink(
         return INTERRUPTED
     shrunk = replace(done[0], stopped_by=shrinking.INTERRUPT) if interrupted else done[0]
     seconds = perf_counter() - started
-    cause = _cause(shrunk, then.seed)
+    cause = _cause(shrunk, then.seed) if asked else None
     found = kept(shrunk.outcome, directory, cause=None if cause is None else cause.as_json())
     tally = Summary()
     tally.add(shrunk.outcome)
@@ -122,9 +128,8 @@ def shrink(
 
 
 def _cause(shrunk: shrinking.Shrunk, seed: int) -> Cause | None:
-    """What made the difference; None if it was interrupted, or is not asked for after an interruption or a budget of
-    time."""
-    if shrunk.interrupted or shrunk.stopped_by.startswith("--max-seconds"):
+    """What made the difference; None if it was interrupted, or shrinking was."""
+    if shrunk.interrupted:
         return None
     done: list[Cause | None] = []
 

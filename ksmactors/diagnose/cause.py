@@ -1,20 +1,23 @@
 """What made the difference in a shrunk finding: the orders without which it does not happen.
 
 For each departure the same schedule is run without it. Orders between conflicting events that hold in the finding, and
-not without one of its departures, are candidates. They are enforced alone in random schedules of the same program, and
-those that change nothing there are dropped. The share of these schedules that finds the same says how much of the cause
-the orders are.
+not without one of its departures, are candidates. An event that had not happened yet when the finding was made counts
+as later than those that had. Candidates are enforced alone in random schedules of the same program, and those that
+change nothing there are dropped. The share of these schedules that finds the same says how much of the cause the orders
+are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from typing_extensions import override
 
 from ksmactors.diagnose.orders import Conflicts, Enforcing, Event, Events, Order
+from ksmactors.interleave.actor import ACQUIRE, RELEASE
+from ksmactors.interleave.labels import VERBS
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule_string import Departure, Schedule, departures
 from ksmactors.interleave.strategies.base import Strategy
@@ -38,6 +41,12 @@ SETS_MAX: Final = 60
 STEPS_FACTOR: Final = 8
 STEPS_EXTRA: Final = 2_000
 """Steps of a random schedule, at most: so many times those of the finding, and these."""
+
+LOOKED_AT: Final = 5
+"""Random schedules without any order, of which those that pass are looked at for what comes too early there."""
+
+TAKES: Final = VERBS[ACQUIRE]
+RELEASES: Final = VERBS[RELEASE]
 
 ORDINALS: Final = {1: "st", 2: "nd", 3: "rd"}
 
@@ -138,22 +147,31 @@ class _Inquiry:
         most = min(self._subject.max_steps, STEPS_FACTOR * outcome.steps + STEPS_EXTRA)
         self._subject = replace(self._subject, max_steps=most)
         candidates: dict[Order, None] = {}
+        still_ahead: dict[Order, None] = {}
+        functions = dict(failing.functions)
         passing = 0
         for place in range(len(self._departures)):
             without = Conflicts()
             other = await self._follow((*self._departures[:place], *self._departures[place + 1 :]), without)
             passing += not self._same(other)
-            candidates |= {order: None for order in failing.orders if not _holds(order, without.position)}
+            ahead = dict.fromkeys(_still_ahead(failing, without))
+            candidates |= {order: None for order in failing.orders if not _holds(order, without.position)} | ahead
+            functions = without.functions | functions
+        for seed in range(LOOKED_AT):
+            elsewhere = Conflicts()
+            if not self._same(await self._run(Enforcing((), elsewhere), seed, elsewhere)):
+                still_ahead |= dict.fromkeys(_still_ahead(failing, elsewhere))
+                functions = elsewhere.functions | functions
         by_chance = await self._failing(())
         ordered, failed = _sorted(candidates, failing), by_chance
         if ordered:
             failed = await self._failing(ordered)
         if failed < SCHEDULES:  # the default order has kept what is missing, and random schedules do not
-            everything = _sorted(failing.orders, failing)
+            everything = _sorted(failing.orders | candidates | still_ahead, failing)
             more = await self._failing(everything)
             ordered, failed = (everything, more) if more > failed else (ordered, failed)
         left = await self._fewest(ordered, failed) if failed > by_chance else []
-        orders = tuple(Sentence(*(_described(event, failing.functions[event]) for event in order)) for order in left)
+        orders = tuple(Sentence(*(_described(event, functions[event]) for event in order)) for order in left)
         failed = failed if left else by_chance
         return Cause(orders, failed, SCHEDULES, by_chance, len(self._departures), passing)
 
@@ -200,8 +218,19 @@ class _Inquiry:
 
 def _sorted(orders: Iterable[Order], failing: Conflicts) -> list[Order]:
     """Orders by when their later events happened; the last ones, if there are too many."""
-    when = failing.position
-    return sorted(orders, key=lambda order: (when[order.after], when[order.before]))[-CANDIDATES_MAX:]
+    when, end = failing.position, len(failing.position)
+    return sorted(orders, key=lambda order: (when.get(order.after, end), when[order.before], order))[-CANDIDATES_MAX:]
+
+
+def _still_ahead(failing: Conflicts, passing: Conflicts) -> Iterator[Order]:
+    """Events that had not happened when the finding was made, and that come too early in a schedule that passes: each
+    must come after the event which it precedes there. Of a lock it is the taking that must come later."""
+    for order in passing.orders:
+        event = order.before
+        if event.doing.startswith(RELEASES):
+            event = event._replace(doing=event.doing.replace(RELEASES, TAKES, 1))
+        if order.after in failing.position and event not in failing.position:
+            yield Order(order.after, event)
 
 
 def _holds(order: Order, position: dict[Event, int]) -> bool:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, NamedTuple
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor, Operation
 from ksmactors.interleave.labels import VERBS, describe_operation, label_of
 from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.observer import Observer
@@ -111,8 +111,8 @@ class Conflicts(Events):
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         event = self._latest.get(actor.number)
-        if event is not None and kind in (READ, WRITE, RELEASE):
-            self._use(actor, event, (kind, obj, field))
+        if event is not None and kind in (READ, YIELD, WRITE, RELEASE):  # YIELD: a look at what is changed atomically
+            self._use(actor, event, (READ if kind == YIELD else kind, obj, field))
 
     def _use(self, actor: Actor, event: Event, op: Operation) -> None:
         label = label_of(op)

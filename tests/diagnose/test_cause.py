@@ -64,3 +64,24 @@ def test_a_share_below_one_says_so() -> None:
     order = Sentence("a reads x", "b writes x")
     assert "something is missing" in Cause((order,), SCHEDULES - 1, SCHEDULES, 0, 1, 1).lines()[-1]
     assert "something is missing" not in Cause((order,), SCHEDULES, SCHEDULES, 0, 1, 1).lines()[-1]
+
+
+def test_what_had_not_happened_yet_comes_later() -> None:
+    """S5e: ksmd must look at the node before its page moves on, which in the finding happens after that look, and it
+    must take its reference when those of the page are not frozen any more."""
+    cause = cause_of("S5e")
+    assert cause is not None
+    assert cause.whole
+    assert [str(one) for one in cause.orders] == [
+        "migrationd/1 reads refcount/2 in migrate_page_move_mapping for the 2nd time before ksmd writes refcount/2 in "
+        "get_ksm_page",
+        "ksmd reads mapping/2 in get_ksm_page for the 4th time before migrationd/1 writes kpfn/1 in ksm_migrate_page",
+    ]
+
+
+def test_an_event_still_ahead_when_the_finding_was_made() -> None:
+    """S5b: the finding is made before the migration stores kpfn, which must not come earlier."""
+    cause = cause_of("S5b")
+    assert cause is not None
+    assert cause.whole
+    assert "before migrationd/1 writes kpfn/1 in ksm_migrate_page" in str(cause.orders[-1])
