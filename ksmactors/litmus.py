@@ -1,4 +1,4 @@
-"""Litmus tests: a few actors meet once, over one or two pages, on a machine where nobody else is.
+"""Litmus tests: a few actors run concurrently once, over one or two pages, on a machine without other actors.
 
     from ksmactors.litmus import Litmus, Scene
 
@@ -13,8 +13,8 @@
             await scene.process("C", 7)
             await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(a, 0, 1)})
 
-All but `meet` is done by the host, alone: it leaves no choice to anybody. So a schedule has the choices of the
-meeting and no others, and the meeting can be enumerated. After `run` the watchers are asked as after any workload.
+The host does everything else, alone, so that nothing else is left to choose. A schedule has the choices of the
+concurrent part and no others, and that part can be enumerated. After `run` the watchers check as after any workload.
 Processes have one region each; contents are small numbers (`token`), equal numbers are equal pages.
 """
 
@@ -126,7 +126,7 @@ class Scene:
         return Proc(mm, parent.start)
 
     async def exit(self, proc: Proc) -> None:
-        """The process drops its page tables; it is gone if nobody else uses them."""
+        """The process drops its page tables; it ends if no other process uses them."""
         await self.kernel.mmput(proc.mm)
 
     async def store(self, proc: Proc, index: int, token: int) -> int:
@@ -139,7 +139,7 @@ class Scene:
         return 0
 
     async def write(self, proc: Proc, index: int, token: int) -> int:
-        """`store`, and what is new does not stay in a pagevec, where nobody could merge it."""
+        """`store`, and what is new does not stay in a pagevec, where it cannot be merged."""
         failed = await self.store(proc, index, token)
         await self.kernel.lru_add_drain_all()
         return failed
@@ -175,7 +175,7 @@ class Scene:
         return status
 
     def start_swap(self) -> None:
-        """Bring up the swap device; it writes when nobody else moves, or when a schedule chooses it."""
+        """Bring up the swap device; it writes when no actor can run, or when a schedule chooses it."""
         self.conductor.spawn("writeback", self.kernel.end_swap_writes(), daemon=True)
         self.has_swap = True
 
@@ -195,14 +195,14 @@ class Scene:
     # -- ksmd and the knobs -------------------------------------------------------------------------------------------
 
     async def batch(self, pages: int) -> None:
-        """One batch of ksmd, whoever awaits it; the first is the rest of the scan under way."""
+        """One batch of ksmd, in the actor that awaits it; the first is the rest of the scan under way."""
         await self.kernel.ksm_thread_mutex.lock()
         await self.kernel.wait_while_offlining()
         await self.kernel.ksm_do_scan(pages)
         await self.kernel.ksm_thread_mutex.unlock()
 
     def start_ksmd(self) -> None:
-        """Bring up the kernel thread itself, with its sleeps, for a meeting that is about these. `end_ksmd` ends it."""
+        """Bring up the kernel thread itself, with its sleeps, where these matter. `end_ksmd` ends it."""
         self._ksmd_ended = WaitQueue(self.conductor, "ksmd to return")
         self.kernel.ksmd_actor = self.conductor.spawn("ksmd", self._ksmd(self._ksmd_ended), daemon=True)
 
@@ -246,7 +246,7 @@ class Scene:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     async def quiesce(self) -> None:
-        """Some full scans with nobody else about, then the watchers' verdict."""
+        """Some full scans without other actors, then the watchers' verdict."""
         await self.kernel.lru_add_drain_all()
         await self.scan(SETTLING_SCANS)
         for watcher in self.machine.watchers:
@@ -268,7 +268,7 @@ class Scene:
 class Litmus(Program):
     """Base of litmus tests, see `Program`; `run` is what an author writes.
 
-    ksmd, daemons and admins are those that it sends to the meeting; the knob `run` is 1 from the start.
+    ksmd, daemons and admins are those that it runs concurrently; the knob `run` is 1 from the start.
     """
 
     least_nodes: ClassVar[int] = 2
@@ -278,7 +278,7 @@ class Litmus(Program):
 
     @abstractmethod
     async def run(self, scene: Scene) -> None:
-        """One schedule, up to the last meeting and what follows from it."""
+        """One schedule, up to the end of the concurrent part and its consequences."""
 
     @override
     async def perform(self, setting: ProgramParts) -> None:

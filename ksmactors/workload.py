@@ -115,8 +115,8 @@ class Host:
         return self.machine.conductor.draw(label, n)
 
     async def sleep(self, us: int) -> None:
-        """Sleep for virtual microseconds. A step takes one; time jumps to the next sleeper when nobody else can move,
-        and when ksmd is alone and has ended a batch: whoever sleeps long lets it end one, not many."""
+        """Sleep for virtual microseconds. A step takes one; time jumps to the next sleeper when no other actor can run,
+        and when ksmd is alone and has ended a batch: a long sleep lets it end one, not many."""
         if not isinstance(us, int) or us < 0:
             raise ValueError(f"sleep({us!r}): microseconds are a whole number, 0 or more")
         await self.machine.conductor.sleep(us * NS_PER_US)
@@ -133,7 +133,7 @@ class Host:
         return await self._crew.write_knob(knob, str(value))
 
     def interrupt_knob(self) -> bool:
-        """Send a signal to whoever writes a knob that unmerges: -EINTR at the next page. False: nobody does."""
+        """Send a signal to the writer of a knob that unmerges: -EINTR at the next page. False: there is none."""
         return self._crew.unmerged.interrupt()
 
     def get(self, knob: str) -> str:
@@ -218,7 +218,7 @@ class Host:
         await self.set("run", 1)
 
     async def _settle(self) -> None:
-        """Let ksmd make some full scans with nobody in its way, and stop it between two batches."""
+        """Let ksmd make some full scans without other actors, and stop it between two batches."""
         await self.set("sleep_millisecs", 0)
         await self.set("pages_to_scan", Workload.pages_to_scan.default)
         await self.set("run", 1)
@@ -239,7 +239,7 @@ class Host:
         await self.set("run", 0)
 
     async def _wait_for_ksmd(self) -> None:
-        """Sleep until somebody has taken a step; if nobody ever does, block, so that the deadlock is reported."""
+        """Sleep until another actor has taken a step; if none ever does, block, so that the deadlock is reported."""
         conductor = self.machine.conductor
         before = conductor.step
         for doubling in range(PATIENCE):

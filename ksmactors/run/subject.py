@@ -75,7 +75,7 @@ def load_subject(name: str | type[Program], options: SubjectOptions) -> Subject:
     """
     if isinstance(name, type):
         if not issubclass(name, Program):
-            raise UsageError(f"workload {name.__qualname__}: the class is no subclass of ksmactors.workload.Workload")
+            raise UsageError(f"workload {name.__qualname__}: it is not a subclass of ksmactors.workload.Workload")
         workload, name = name(**options.params), f"{name.__module__}:{name.__qualname__}"
     else:
         check_texts([name])

@@ -94,8 +94,8 @@ def test_a_name_of_an_event_is_no_other_pattern(log: str, capsys: Capsys) -> Non
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--text", "--sql", "SELECT 1"], "two questions"), (["--event", "x"], "give --text too"),
-     (["--force"], "give one of them too"), (["--races", "--page", "5"], "two questions")],
+    [(["--text", "--sql", "SELECT 1"], "exclude each other"), (["--event", "x"], "give --text too"),
+     (["--force"], "give one of them too"), (["--races", "--page", "5"], "exclude each other")],
 )  # fmt: skip
 def test_two_questions_are_refused(log: str, capsys: Capsys, words: list[str], said: str) -> None:
     """One line, exit status 2."""

@@ -72,11 +72,11 @@ def test_what_had_not_happened_yet_comes_later() -> None:
     cause = cause_of("S5e")
     assert cause is not None
     assert cause.whole
-    assert [str(one) for one in cause.orders] == [
-        "migrationd/1 reads refcount/2 in migrate_page_move_mapping for the 2nd time before ksmd writes refcount/2 in "
-        "get_ksm_page",
-        "ksmd reads mapping/2 in get_ksm_page for the 4th time before migrationd/1 writes kpfn/1 in ksm_migrate_page",
-    ]
+    frozen, moved = cause.orders
+    assert frozen.before == "migrationd/1 reads refcount/2 in migrate_page_move_mapping for the 2nd time"
+    assert frozen.after == "ksmd writes refcount/2 in get_ksm_page"
+    assert moved.before == "ksmd reads mapping/2 in get_ksm_page for the 4th time"
+    assert moved.after == "migrationd/1 writes kpfn/1 in ksm_migrate_page"
 
 
 def test_an_event_still_ahead_when_the_finding_was_made() -> None:

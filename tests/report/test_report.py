@@ -121,7 +121,7 @@ def test_analyze_writes_a_page_too(tmp_path: Path, capsys: Capsys) -> None:
     assert len(data_of(out)["runs"]) == 1
     assert main(["analyze", str(log), "--html", str(out)]) == 2
     assert main(["analyze", str(log), "--html", str(out), "--sql", "SELECT 1", "--force"]) == 2
-    assert "two questions" in capsys.readouterr().err
+    assert "exclude each other" in capsys.readouterr().err
 
 
 def test_foreign_lines_and_a_cut_are_said_in_the_page(tmp_path: Path, capsys: Capsys) -> None:
