@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from ksmactors.diagnose.cause import what_made_the_difference
 from ksmactors.diagnose.explain import explain
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.shrink import Shrunk, shrink
@@ -22,6 +23,10 @@ from ksmactors.watch import WATCHERS
 
 SCHEDULES_MAX: Final = 300
 """Schedules that are tried to shrink a finding for a page: some seconds' worth."""
+
+CAUSE_STEPS_MAX: Final = 500
+"""Steps of a shrunk schedule up to which a page says what made the difference: thousands of schedules are run for it.
+`shrink --cause` says it of any."""
 
 CASES_MAX: Final = 3
 """Cases that a finding is said to look like."""
@@ -72,7 +77,17 @@ async def examine(
         then, subject=shrunk.subject, strategy=outcome.strategy, schedule=decode(outcome.schedule),
         digest=outcome.digest.hex(),
     )  # fmt: skip
-    return Examined(as_recorded, await _replay(smallest), shrunk)
+    orders = await _orders(smallest) if outcome.steps <= CAUSE_STEPS_MAX else ()
+    return Examined(as_recorded, await _replay(smallest), shrunk, orders=orders)
+
+
+async def _orders(shrunk: Recorded) -> tuple[tuple[str, str], ...]:
+    """What made the difference in a shrunk finding; behind the last order stands how many schedules fail with them."""
+    cause = await what_made_the_difference(shrunk.subject, shrunk.seed, shrunk.schedule)
+    if cause is None or not cause.orders:
+        return ()
+    *first, last = map(str, cause.orders)
+    return (*((order, "") for order in first), (last, cause.share))
 
 
 async def _replay(then: Recorded) -> Replayed:

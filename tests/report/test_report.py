@@ -232,3 +232,16 @@ def test_an_address_of_nowhere(opened: Opened, page: Path) -> None:
         tab = opened(page, fragment)
 
         assert tab.locator("section.shown").count() == 1
+
+
+def test_a_short_finding_says_what_made_the_difference(tmp_path: Path) -> None:
+    """S5e: ksmd has its reference, and looks at the node, before the migration stores the new frame."""
+    out, page = tmp_path / "findings", tmp_path / "page.html"
+    litmus = ["litmus.search_meets_migration", "--with", "s5e-no-lock-cycle", "--stop-at-first"]
+    assert main(["stress", *litmus, "--seeds", "200", "--out", str(out), "-q"]) == 1
+    (finding,) = out.glob("*.json")
+    assert main(["report", str(finding), "--html", str(page), "-q"]) == 1
+
+    *_, last = data_of(page)["findings"][0]["orders"]
+    assert "before migrationd/1 writes kpfn/1 in ksm_migrate_page" in last["sentence"]
+    assert last["share"].startswith("enforced alone in 50 random schedules: 50 fail")
