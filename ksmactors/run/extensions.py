@@ -4,15 +4,12 @@ those of plug-ins also when all are listed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from ksmactors import kernels, plugins
+from ksmactors import plugins
 from ksmactors.errors import UsageError, unknown
-from ksmactors.history import COMMITS
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies import registry
-from ksmactors.watch import WATCHERS
-from ksmactors.watch.base import Watcher
 
 _Register = Callable[[plugins.Plugin], None]
 
@@ -25,9 +22,8 @@ def need(group: str, name: str) -> None:
         PluginError: the plug-in, or the code there, cannot be loaded.
         UsageError: it is not valid, such as a variant that overrides what no kernel has.
     """
-    known, register = _GROUPS[group]
-    ours = name in known or (group == "variants" and name in COMMITS)
-    if not ours and (plugins.is_placed(name) or name in plugins.names(group)):
+    known, register = _group(group)
+    if not _is_ours(group, name, known) and (plugins.is_placed(name) or name in plugins.names(group)):
         register(plugins.load(group, name))
 
 
@@ -45,13 +41,13 @@ def need_strategy(text: str) -> None:
 
 def names(group: str) -> list[str]:
     """Return all names of a group: built-in, then those of plug-ins, registered or not."""
-    known, _ = _GROUPS[group]
+    known, _ = _group(group)
     return [*known, *(name for name in plugins.names(group) if name not in known)]
 
 
 def register_all(group: str) -> list[str]:
     """Register every plug-in of a group; returns a line for each that could not be."""
-    known, register = _GROUPS[group]
+    known, register = _group(group)
     found, problems = plugins.available(group)
     for plugin in found:
         if plugin.name not in known:
@@ -66,7 +62,7 @@ def register_all(group: str) -> list[str]:
 
 def _is_registered(group: str, plugin: plugins.Plugin) -> bool:
     """Whether a name is registered for this plug-in."""
-    registered = _GROUPS[group][0].get(plugin.name)
+    registered = _group(group)[0].get(plugin.name)
     return getattr(registered, "layer", registered) is plugin.value
 
 
@@ -77,6 +73,9 @@ def origins(group: str) -> dict[str, str]:
 
 
 def _watcher(plugin: plugins.Plugin) -> None:
+    from ksmactors.watch import WATCHERS
+    from ksmactors.watch.base import Watcher
+
     if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
         raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is not a subclass of ksmactors.watch.base.Watcher")
     missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
@@ -87,6 +86,8 @@ def _watcher(plugin: plugins.Plugin) -> None:
 
 
 def _variant(plugin: plugins.Plugin) -> None:
+    from ksmactors import kernels
+
     kernels.register(plugin.name, plugin.value, origin=plugin.origin)
 
 
@@ -105,8 +106,22 @@ def _check_name(what: str, plugin: plugins.Plugin) -> None:
         )
 
 
-_GROUPS: Final[dict[str, tuple[Mapping[str, Any], _Register]]] = {
-    "strategies": (registry.STRATEGIES, _strategy),
-    "variants": (kernels.VARIANTS, _variant),
-    "watchers": (WATCHERS, _watcher),
-}
+def _group(group: str) -> tuple[Mapping[str, Any], _Register]:
+    """The registry of a group, and what registers a plug-in in it; a group is imported when it is asked for."""
+    if group == "strategies":
+        return registry.STRATEGIES, _strategy
+    if group == "variants":
+        from ksmactors.kernels import VARIANTS
+
+        return VARIANTS, _variant
+    from ksmactors.watch import WATCHERS
+
+    return WATCHERS, _watcher
+
+
+def _is_ours(group: str, name: str, known: Mapping[str, Any]) -> bool:
+    if group == "variants":
+        from ksmactors.history import COMMITS
+
+        return name in known or name in COMMITS
+    return name in known
