@@ -31,6 +31,9 @@ IDENT_BYTES: Final = 16
 NOTES_BYTES_MAX: Final = 64 << 20
 """So much of the notes is read at most: the names in them are a convenience."""
 
+ADDRESSES: Final = 1 << 64
+"""Addresses that a segment can have are below."""
+
 SEGMENTS_MAX: Final = 1 << 20
 """So many program headers are read at most: a process has 65,530 areas of memory unless vm.max_map_count is raised."""
 
@@ -114,6 +117,8 @@ def read_core(fd: int, path: str) -> Core:
     segments, notes = [], []
     for kind, segment in _program_headers(fd, path, shape):
         if kind == PT_LOAD:
+            if segment.address + segment.memsz > ADDRESSES:
+                raise UsageError(f"{path}: a segment at {segment.address:#x} goes beyond 64 bits; is the file damaged?")
             segments.append(segment)
         elif kind == PT_NOTE:
             notes.append(segment)

@@ -175,3 +175,12 @@ def test_a_count_of_headers_is_bounded(tmp_path: Path) -> None:
             read_core(fd, str(path))
     finally:
         os.close(fd)
+
+
+def test_a_segment_beyond_all_addresses(path: Path) -> None:
+    """No page has an address of more than 64 bits: such a core is refused in one line."""
+    path.write_bytes(core([Load((1 << 64) - PAGE_SIZE, pages(1, 2))]))
+    with path.open("rb") as file, pytest.raises(UsageError, match="0xfffffffffffff000 goes beyond 64 bits"):
+        read_core(file.fileno(), str(path))
+    path.write_bytes(core([Load((1 << 64) - 2 * PAGE_SIZE, pages(1, 2))]))
+    assert read(path).pages == 2
