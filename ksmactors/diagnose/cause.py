@@ -229,7 +229,7 @@ def _still_ahead(failing: Conflicts, passing: Conflicts) -> Iterator[Order]:
         event = order.before
         if event.doing.startswith(RELEASES):
             event = event._replace(doing=event.doing.replace(RELEASES, TAKES, 1))
-        if order.after in failing.position and event not in failing.position:
+        if order.after in failing.position and event in passing.position and event not in failing.position:
             yield Order(order.after, event)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeAlias
 import trio
 from typing_extensions import override
 
-from ksmactors import call_stack
 from ksmactors.call_stack import all_parked_frames, names, parked_frames
 
 READ: Final = 0
@@ -101,7 +100,3 @@ class Actor:
     def call_chain(self) -> list[FrameType]:
         """Return the frames of the parked actor, outermost first, without the conductor's."""
         return parked_frames(self.coroutine)
-
-
-running_functions: Final = call_stack.running_functions
-"""The former place of the function, for modules that import it from here."""
