@@ -13,10 +13,11 @@ from typing import ClassVar, Final, NamedTuple
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, YIELD, Actor, Operation
 from ksmactors.interleave.labels import VERBS, describe_operation, label_of
 from ksmactors.interleave.locks import would_wait
 from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.search.execution_order import touches
 from ksmactors.interleave.strategies.base import Strategy, below
 
 HELD_MAX: Final = 20_000
@@ -39,39 +40,67 @@ class Order(NamedTuple):
 
 
 class Events(Observer):
-    """Counts how often each actor has done what. Locks count when they are acquired, and when they are
-    released: a lock that is only tried for must be free by then."""
+    """Counts how often each actor has done what. Locks count when they are acquired, and when they are released; a
+    lock that is tried for and not acquired is only read."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], int] = {}
+        self._trying: tuple[Actor, Operation] | None = None
 
     @override
     def did(self, actor: Actor, op: Operation) -> None:
-        if op[0] in (READ, WRITE):
+        self._tried()
+        if op[0] == ACQUIRE and hasattr(op[1], "owner"):
+            self._trying = actor, op
+        else:
             self.add(actor, op)
 
     @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+        self._trying = None
         self.add(actor, (ACQUIRE, lock, ""))
 
     @override
+    def blocked(self, actor: Actor, on: object) -> None:
+        self._trying = None  # it will try again
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        self._tried()
+
+    @override
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
-        self.add(actor, (RELEASE, lock, ""))
+        self._tried()
+
+    def _tried(self) -> None:
+        """An attempt to take a lock that neither succeeded nor waited has failed."""
+        if self._trying is not None:
+            (actor, (_, lock, field)), self._trying = self._trying, None
+            self.add(actor, (READ, lock, field))
 
     def add(self, actor: Actor, op: Operation) -> Event:
         """Count an event and return its name."""
-        key = actor.name, describe_operation(op)
+        key = actor.name, doing_of(op)
         nth = self.counts[key] = self.counts.get(key, 0) + 1
         return Event(*key, nth)
 
-    def next_of(self, actor: Actor) -> Event:
-        """The event that an actor is about to do."""
-        doing = describe_operation(actor.op)
-        return Event(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1)
+    def next_of(self, actor: Actor) -> tuple[Event, ...]:
+        """The events that an actor may be about to do: a lock is acquired or only read."""
+        kind, obj, field = actor.op
+        ops = [actor.op, (READ, obj, field)] if kind == ACQUIRE and hasattr(obj, "owner") else [actor.op]
+        doings = [doing_of(op) for op in ops]
+        return tuple(Event(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1) for doing in doings)
 
     def happened(self, event: Event) -> bool:
         """Whether an event is done."""
         return self.counts.get((event.actor, event.doing), 0) >= event.nth
+
+
+def doing_of(op: Operation) -> str:
+    """What an event does, in words: an operation, or the end of a wait for something that has no name."""
+    if not label_of(op) and op[0] in (ACQUIRE, YIELD):
+        return "goes on"
+    return describe_operation(op)
 
 
 @dataclass(slots=True)
@@ -84,6 +113,8 @@ class _Uses:
 
 class Conflicts(Events):
     """The order in which conflicting events of different actors happened, each with the one right before it.
+
+    An event stands for all that its actor does until its next one. No other actor runs in between.
 
     Attributes:
         position: when each event happened, from 0.
@@ -105,23 +136,33 @@ class Conflicts(Events):
         self.position[event] = len(self.position)
         self.functions[event] = actor.place or actor.doing
         self._latest[actor.number] = event
-        self._use(actor, event, op)
+        for obj, name, changes in touches(op):
+            self._use(actor, event, label_of((op[0], obj, name)), changes=changes)
         return event
 
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        event = self._latest.get(actor.number)
-        if event is not None and kind in (READ, YIELD, WRITE, RELEASE):  # YIELD: a look at what is changed atomically
-            self._use(actor, event, (READ if kind == YIELD else kind, obj, field))
+        super().touched(actor, kind, obj, field)
+        self._also(actor, (kind, obj, field), changes=kind not in (READ, YIELD))
 
-    def _use(self, actor: Actor, event: Event, op: Operation) -> None:
-        label = label_of(op)
+    @override
+    def released(self, actor: Actor, lock: object, shared: bool) -> None:
+        super().released(actor, lock, shared)
+        self._also(actor, (RELEASE, lock, ""), changes=not shared)
+
+    def _also(self, actor: Actor, op: Operation, *, changes: bool) -> None:
+        """An actor's latest event uses something else, too."""
+        event = self._latest.get(actor.number)
+        if event is not None:
+            self._use(actor, event, label_of(op), changes=changes)
+
+    def _use(self, actor: Actor, event: Event, label: str, *, changes: bool) -> None:
         if not label:
             return
         uses = self._uses.setdefault(label, _Uses())
         if uses.writer is not None:
             self._order(uses.writer, actor, event)
-        if op[0] == READ:
+        if not changes:
             uses.readers.append((actor, event))
             return
         for reader in uses.readers:
@@ -164,8 +205,8 @@ class Enforcing(Strategy):
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         free = [actor for actor in ready if not self._holds_back(actor)]
         if not free:
-            for actor in ready:
-                self._later.pop(self._events.next_of(actor), None)
+            for event in (event for actor in ready for event in self._events.next_of(actor)):
+                self._later.pop(event, None)
         moving = [actor for actor in free if actor.op[0] != ACQUIRE or not would_wait(actor)]
         among = moving or free or ready
         return among[below(self.rng, len(among))]
@@ -173,7 +214,10 @@ class Enforcing(Strategy):
     def _holds_back(self, actor: Actor) -> bool:
         if actor.name not in self._actors:
             return False
-        event = self._events.next_of(actor)
+        return any(self._must_wait(event) for event in self._events.next_of(actor))
+
+    def _must_wait(self, event: Event) -> bool:
+        """Whether an earlier event is not done yet. Counts how often an event was held back for that."""
         earlier = self._later.get(event)
         if earlier is None or all(self._events.happened(one) for one in earlier):
             return False

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from ksmactors.diagnose.reordering import fewer_switches
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES, changed_subject, elsewhere, own_numbers
+from ksmactors.diagnose.targeted import targeted
 from ksmactors.diagnose.trying import Candidate, Trials
 from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.delay import Delay
@@ -27,16 +28,19 @@ PAIRWISE_DEPARTURES_MAX: Final = 10
 TOGETHER_MAX: Final = 3
 """Departures that are left out at once, wherever they are."""
 
-SAMPLED_SEEDS: Final = (range(30), range(30, 60), range(60, 400))
+SAMPLED_SEEDS: Final = (range(30), range(30, 400))
 """Seeds of the random schedules, each time that some are looked for."""
 
-FIRST_SAMPLES: Final = 100
-MORE_SAMPLES: Final = 50
+FIRST_SAMPLES: Final = 50
 LAST_SAMPLES: Final = 500
-"""Random schedules that are tried before departures are left out, after large chunks of them, and when nothing else
-helps."""
+"""Random schedules that are tried before departures are left out, and when nothing else helps."""
+
+TARGETED: Final = (200, 150, 100, 200)
+"""Targeted schedules that are tried, each time: before departures are left out, after large chunks of them, after
+smaller ones, and when no single one can go."""
 
 COARSE: Final = 8
+FINE: Final = 32
 """Parts in which departures are left out before other schedules are looked for."""
 
 SAMPLES_PER_PARAMETER: Final = 8
@@ -60,14 +64,18 @@ async def everything(trials: Trials) -> None:
     await trials.leave_out(())
     await elsewhere(trials, SAMPLED_SEEDS[0], FIRST_SAMPLES)
     await _confirmed(trials, reordered)
+    await targeted(trials, TARGETED[0], 0)
     await _confirmed(trials, whole_actors)
     await _confirmed(trials, partial(fewer_departures, smallest=max(1, len(trials.departures) // COARSE)))
-    await elsewhere(trials, SAMPLED_SEEDS[1], MORE_SAMPLES)
+    await targeted(trials, TARGETED[1], 1)
     await _confirmed(trials, reordered)
+    await _confirmed(trials, partial(fewer_departures, smallest=max(1, len(trials.departures) // FINE)))
+    await targeted(trials, TARGETED[2], 2)
     await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_together)
     if len(trials.departures) > READABLE_DEPARTURES:
-        await elsewhere(trials, SAMPLED_SEEDS[2], LAST_SAMPLES)
+        await targeted(trials, TARGETED[3], 3)
+        await elsewhere(trials, SAMPLED_SEEDS[1], LAST_SAMPLES)
         await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_draws)
     await _confirmed(trials, smaller_parameters)

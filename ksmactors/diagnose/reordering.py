@@ -163,5 +163,6 @@ async def fewer_switches(trials: Trials) -> None:
 
 
 async def _reordered(trials: Trials, order: Order, wanted: Sequence[int] | None) -> bool:
-    progress = _Progress()
-    return await trials.decide(Reordered(order, progress, wanted), progress)
+    progress, before = _Progress(), len(trials.departures)
+    taken = await trials.decide(Reordered(order, progress, wanted), progress)
+    return taken is not None and taken < before

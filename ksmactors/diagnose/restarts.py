@@ -93,6 +93,11 @@ def _sizes(subject: Subject) -> Iterator[dict[str, int]]:
             yield smaller
 
 
+def smaller_subjects(subject: Subject) -> list[Subject]:
+    """The subject with smaller values of its workload's own parameters, where the workload takes them."""
+    return list(_settings(subject, _sizes(subject)))
+
+
 def changed_subject(subject: Subject, values: dict[str, int]) -> Subject | None:
     """The subject with other values for some parameters; None if the workload does not take them together."""
     params = {**dict(subject.params), **{name: str(value) for name, value in values.items()}}

@@ -216,18 +216,22 @@ class Trials:
         outcome, _ = await self._follow(self.best, self._quick(self.best.subject), observing=observing)
         return self._signature(outcome) == self.signature
 
-    async def decide(self, deciding: Strategy, observing: Observer) -> bool:
-        """Run the smallest workload so far as a strategy decides, with the same draws, an observer, and hardly more
-        steps. Keep it if it shows the signature with fewer departures."""
+    async def decide(self, deciding: Strategy, observing: Observer, subject: Subject | None = None) -> int | None:
+        """Run the smallest workload so far, or another one, as a strategy decides, with the same draws, an observer,
+        and hardly more steps. Return how many departures it took; None if it does not show the signature. Keep it if
+        these are fewer."""
         tape = ActorTape(self.best.draws)
-        subject = self.best.subject
+        subject = subject or self.best.subject
         quick = self._quick(subject)
         quick = replace(quick, max_steps=min(quick.max_steps, self.steps * 5 // 4 + STEP_BUDGET_EXTRA))
         outcome = await self._run(quick, self.seed, deciding.name, tape, deciding, observing=observing)
-        if len(tape.departures) >= len(self.departures):
-            return False
-        happened = Candidate(subject, tuple(departures(tape)), draws_of_actors(tape))
-        return await self._accepts(happened, outcome, tape, None)
+        if self._signature(outcome) != self.signature:
+            return None
+        taken = len(tape.departures)
+        if taken < len(self.departures):
+            happened = Candidate(subject, tuple(departures(tape)), draws_of_actors(tape))
+            await self._accepts(happened, outcome, tape, None)
+        return taken
 
     # -- inside -------------------------------------------------------------------------------------------
 
