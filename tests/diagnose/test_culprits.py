@@ -40,7 +40,7 @@ async def fingerprint(case: Case) -> str:
     """What the finding of a case is recognised by."""
     outcome = await explain((await show(case)).outcome, subject_of(case))
     defect = outcome.defect
-    return defect.explanation.fingerprint if defect is not None and defect.explanation is not None else ""
+    return defect.fingerprint if defect is not None and defect.broke is not None else ""
 
 
 def measured() -> dict[str, str]:
