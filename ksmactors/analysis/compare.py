@@ -49,7 +49,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class LogComparison:
     """What two logs have in common. `paired`: the schedules have the same seeds."""
 
     schedules: tuple[int, int]
@@ -58,11 +58,11 @@ class Comparison:
     counts: list[Count]
 
 
-def compare(one: Logs, other: Logs) -> Comparison:
+def compare(one: Logs, other: Logs) -> LogComparison:
     """Compare two logs, event by event and count by count."""
     left, right = _counts(one), _counts(other)
     paired = sorted(left) == sorted(right)
-    return Comparison((len(left), len(right)), paired, first_difference(one, other), _counted(left, right, paired))
+    return LogComparison((len(left), len(right)), paired, first_difference(one, other), _counted(left, right, paired))
 
 
 # -- event by event -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ _SCHEDULE: Final = "(file, run, seed, schedule)"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunSummary:
     """A run in a log. `steps` counts up to where the log ends; schedules without an end are `unfinished`."""
 
     file: str
@@ -27,17 +27,17 @@ class Run:
     verdicts: dict[str, int]
 
 
-def runs(logs: Logs) -> list[Run]:
+def runs(logs: Logs) -> list[RunSummary]:
     """Return the runs in the logs, with settings and verdicts."""
     rows = logs.rows("""
         SELECT file, run, max(workload), max(kernel), max(nodes), max(strategy),
                count(*), sum(steps), sum(choices), histogram(verdict)
         FROM schedules GROUP BY file, run ORDER BY file, min(line)""")
-    return [Run(*row) for row in rows]
+    return [RunSummary(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class RaceCount:
     """A kind of handled race: how often, in how many schedules, and where it was seen first (file and line)."""
 
     kind: str
@@ -47,12 +47,12 @@ class Race:
     line: int
 
 
-def races(logs: Logs) -> list[Race]:
+def races(logs: Logs) -> list[RaceCount]:
     """Return the races that happened, most frequent first."""
     rows = logs.rows(f"""
         SELECT event, count(*) AS n, count(DISTINCT {_SCHEDULE}), arg_min((file, line), (file, line)) AS first
         FROM events WHERE event LIKE 'race.%' GROUP BY event ORDER BY n DESC, event""")
-    return [Race(kind, count, schedules, *first) for kind, count, schedules, first in rows]
+    return [RaceCount(kind, count, schedules, *first) for kind, count, schedules, first in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ COUNTERS: Final = ("refcount", "lru", "lru_add_pvec", "free_list")
 
 
 @dataclass(slots=True)
-class _Turn:
+class _NarratedTurn:
     """A stretch in which one actor moved. `end` says why somebody else moved next; `departs`: not by default."""
 
     actor: Actor
@@ -45,7 +45,7 @@ class ScheduleNarrator(Observer):
     """Keeps what each actor does, turn by turn, in a schedule that `follower` decides."""
 
     def __init__(self) -> None:
-        self._turns: list[_Turn] = []
+        self._turns: list[_NarratedTurn] = []
         self._ended: list[Actor] = []
 
     def follower(self, departures: Sequence[Departure]) -> ReplayByName:
@@ -62,7 +62,7 @@ class ScheduleNarrator(Observer):
         if not self._turns or self._turns[-1].actor is not actor:
             if self._turns:
                 self._turns[-1].end = self._why(self._turns[-1].actor)
-            self._turns.append(_Turn(actor))
+            self._turns.append(_NarratedTurn(actor))
         if op[0] in (READ, WRITE):
             self._turns[-1].done.append(op)
 
@@ -141,12 +141,12 @@ def _is_one(obj: object, of: Sequence[object]) -> bool:
     return any(obj is one for one in of)
 
 
-def _changes(turn: _Turn) -> Iterator[Operation]:
+def _changes(turn: _NarratedTurn) -> Iterator[Operation]:
     """What an actor writes that tells something."""
     return (op for op in turn.done if op[0] == WRITE and not label_of(op).startswith(COUNTERS))
 
 
-def _shared(turns: Sequence[_Turn]) -> set[str]:
+def _shared(turns: Sequence[_NarratedTurn]) -> set[str]:
     """The labels of what several actors are at, and at least one writes."""
     users: dict[str, set[int]] = {}
     written = set()
@@ -159,7 +159,7 @@ def _shared(turns: Sequence[_Turn]) -> set[str]:
     return {label for label, actors in users.items() if len(actors) > 1 and label in written}
 
 
-def _told_turn(turn: _Turn, matters: set[str], concerned: Sequence[object]) -> str:
+def _told_turn(turn: _NarratedTurn, matters: set[str], concerned: Sequence[object]) -> str:
     worth = [op for op in turn.done if _is_one(op[1], concerned) or label_of(op) in matters]
     operations = list(dict.fromkeys(describe_operation(op) for op in worth if not label_of(op).startswith(COUNTERS)))
     if len(operations) > OPERATIONS_MAX:

@@ -82,12 +82,12 @@ def instrumented_kernel(kernel: type) -> type:
     """Return the class of a kernel whose global variables are instrumented, for its `__class__`."""
     body = {}
     for name in KERNEL_FIELDS:
-        variable = _Variable(name)
+        variable = _Attribute(name)
         body[name] = _declaring(name, variable.__get__, variable.__set__, _conductor_of, _users(kernel))
     return type(kernel.__name__, (kernel,), body)
 
 
-class _Variable:
+class _Attribute:
     """An attribute of an object without slots, with the interface of a slot."""
 
     def __init__(self, name: str) -> None:

@@ -63,7 +63,7 @@ class DetailObserver(Observer):
 
     def attach(self, machine: Machine) -> None:
         """Listen to changes of pages and trees too."""
-        structures = _Structures(machine.kernel, self._trace)
+        structures = _StructureRecorder(machine.kernel, self._trace)
         structures.on_page = lambda pfn: self._changed(machine.conductor.turn, pfn)
         self._kernel = vars(machine.kernel)
 
@@ -187,7 +187,7 @@ class DetailObserver(Observer):
         self._detail(ev.LOCK_RELEASED, name_of(lock), shared, now - since, waited, actor.place)
 
 
-class _Structures:
+class _StructureRecorder:
     """Records what happens to page table entries, trees and migrate_nodes of one kernel."""
 
     def __init__(self, kernel: Ksm, trace: DetailedTrace) -> None:

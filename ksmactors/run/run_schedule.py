@@ -98,7 +98,9 @@ async def run_schedule(
     """
     if deciding is None:
         deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
-    one = _Run(subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None)
+    one = _ScheduleParts(
+        subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None
+    )
     if isinstance(deciding, Replay):
         one.conductor.end_by(deciding.steps_max)
     if observing is not None:
@@ -133,7 +135,7 @@ def _as_exception(error: BaseException) -> Exception:
     return crash
 
 
-class _Run:
+class _ScheduleParts:
     """The parts of one schedule, and its outcome."""
 
     def __init__(
