@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ksmactors
+import workloads
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.shared import SharedState
 from ksmactors.mm.core import MmCore
@@ -172,11 +173,26 @@ def test_call_stacks_are_walked_in_one_place() -> None:
     assert walkers == {"call_stack.py"}
 
 
-def test_modules_are_short() -> None:
-    """No module is longer than can be read in one sitting."""
-    lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in modules()}
+def too_long(folder: Path) -> dict[str, int]:
+    """Modules in and below a folder that have too many lines, and how many."""
+    lengths = {
+        path.relative_to(folder).as_posix(): len(path.read_text("utf-8").splitlines()) for path in folder.rglob("*.py")
+    }
+    return {name: length for name, length in sorted(lengths.items()) if length > LINES_MAX}
 
-    assert {name: length for name, length in lengths.items() if length > LINES_MAX} == {}
+
+@pytest.mark.parametrize("folder", [ROOT, Path(workloads.__file__).parent, Path(__file__).parent], ids=lambda f: f.name)
+def test_modules_are_short(folder: Path) -> None:
+    """No module of the package, the workloads or the tests is longer than can be read in one sitting."""
+    assert too_long(folder) == {}
+
+
+def test_a_long_module_is_noticed(tmp_path: Path) -> None:
+    """The rule can fail."""
+    (tmp_path / "right.py").write_text("\n" * LINES_MAX)
+    (tmp_path / "long.py").write_text("\n" * (LINES_MAX + 1))
+
+    assert too_long(tmp_path) == {"long.py": LINES_MAX + 1}
 
 
 def test_everything_says_what_it_is() -> None:
