@@ -1,11 +1,11 @@
 """Plug-ins: what installed packages register under the entry point groups of ksmactors, and code named by its place.
 
-A plug-in that cannot be loaded takes nobody else down: it is left out, and a line that names it and says why is
+A plug-in that cannot be loaded does not affect others: it is left out, and a line that names it and says why is
 handed back. Only who asks for it by name gets the error.
 
 Workloads, variants, strategies and watchers are named in the same three ways: a registered name,
-`path/to/file.py:Class`, or `package.module:Class`. Loading the latter two runs code that nobody has installed, so
-whoever took the name from a file asks `is_foreign` first.
+`path/to/file.py:Class`, or `package.module:Class`. Loading the latter two runs code that is not installed, so a
+caller that took the name from a file asks `is_foreign` first.
 """
 
 from __future__ import annotations

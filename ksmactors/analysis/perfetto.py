@@ -209,7 +209,7 @@ class _ActorTracks:
 
     def end_turn(self, at: int) -> None:
         if self.blocked is not None:
-            at = self.blocked[0]  # since then nobody may have run: all sleep, and the clock jumps
+            at = self.blocked[0]  # since then no actor may have run: all sleep, and the clock jumps
         self.leave(at)
         if self.turn:
             self._packets.event(END, self.track, at)
@@ -283,7 +283,7 @@ class _ScheduleTracks:
             self._give_turn(at, actor)
         if name in _NEEDED:
             if any(event.get(field) is None for field in _NEEDED[name]):
-                return  # somebody else's log
+                return  # a log of another program
             self._detailed = True
             self._structural(name, at, actor, event)
         if name not in _STRUCTURAL and name != "actor.woken":

@@ -186,8 +186,8 @@ def nodes(logs: Logs) -> list[NodeActivity]:
             SELECT DISTINCT file, run, unnest([pfn, kpfn]) AS pfn, unnest([nid, coalesce(nid, page_nid)]) AS nid
             FROM events WHERE nid >= 0 OR page_nid >= 0),
         home AS (SELECT file, run, pfn, min(nid) AS nid FROM homes WHERE pfn >= 0 AND nid >= 0 GROUP BY ALL),
-        deeds AS (
-            SELECT file, run, 'first_touch' AS deed, pfn FROM events WHERE event = 'do_anonymous_page' UNION ALL
+        uses AS (
+            SELECT file, run, 'first_touch' AS use, pfn FROM events WHERE event = 'do_anonymous_page' UNION ALL
             SELECT file, run, 'cow', pfn FROM events WHERE event = 'do_wp_page' AND pfn <> old_pfn UNION ALL
             SELECT file, run, 'ksm_page', kpfn FROM events WHERE event = 'stable_tree_insert' UNION ALL
             SELECT file, run, 'merged', kpfn FROM events
@@ -196,11 +196,11 @@ def nodes(logs: Logs) -> list[NodeActivity]:
             SELECT file, run, 'out', old_pfn FROM events WHERE event = 'migrate_page' AND err = 0 UNION ALL
             SELECT file, run, 'failed', pfn FROM events WHERE event = 'migrate_page' AND err <> 0 UNION ALL
             SELECT file, run, 'freed', pfn FROM events WHERE event = 'free_page')
-        SELECT coalesce(nid, -1) AS nid, count(*) FILTER (deed = 'first_touch'), count(*) FILTER (deed = 'cow'),
-               count(*) FILTER (deed = 'ksm_page'), count(*) FILTER (deed = 'merged'),
-               count(*) FILTER (deed = 'in'), count(*) FILTER (deed = 'out'),
-               count(*) FILTER (deed = 'failed'), count(*) FILTER (deed = 'freed')
-        FROM deeds LEFT JOIN home USING (file, run, pfn) GROUP BY 1 ORDER BY 1""")
+        SELECT coalesce(nid, -1) AS nid, count(*) FILTER (use = 'first_touch'), count(*) FILTER (use = 'cow'),
+               count(*) FILTER (use = 'ksm_page'), count(*) FILTER (use = 'merged'),
+               count(*) FILTER (use = 'in'), count(*) FILTER (use = 'out'),
+               count(*) FILTER (use = 'failed'), count(*) FILTER (use = 'freed')
+        FROM uses LEFT JOIN home USING (file, run, pfn) GROUP BY 1 ORDER BY 1""")
     return [NodeActivity(*row) for row in rows]
 
 

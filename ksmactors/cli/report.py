@@ -146,12 +146,12 @@ def _explained(defect: Defect) -> Iterator[str]:
         yield from (f"{word}: {step}" for word, step in zip(("first", "then"), defect.met, strict=False))
     if defect.concerns:
         yield f"about: {'; '.join(defect.concerns)}"
-    told = defect.looks_like[:ALIKE]
-    for name in told:
+    named = defect.looks_like[:ALIKE]
+    for name in named:
         yield f"looks like {name}: {CASES[name].title}"
     if len(defect.looks_like) > ALIKE:
         yield f"or like {', '.join(defect.looks_like[ALIKE:])}: see `ksmactors corpus`"
-    exact = [name for name in told if CASES[name].signature == defect.signature]
+    exact = [name for name in named if CASES[name].signature == defect.signature]
     if len(exact) == 1:
         yield f"{exact[0]}: {CASES[exact[0]].story}"
 

@@ -48,7 +48,7 @@ class _Access(NamedTuple):
     function: str
     held: tuple[object, ...]
 
-    def told(self, callers: tuple[str, ...]) -> Step:
+    def as_step(self, callers: tuple[str, ...]) -> Step:
         held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
         return Step(self.actor.name, self.step, self.function, describe_operation(self.op), held, callers)
 
@@ -102,7 +102,7 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     explained = replace(
         defect,
         functions=_functions(defect, known, (*accesses.done, *met)),
-        met=tuple(access.told(_callers(access, culprit, site)) for access in met),
+        met=tuple(access.as_step(_callers(access, culprit, site)) for access in met),
         concerns=tuple(_described(one) for one in about),
         broke=_break(culprit, finder, site),
     )

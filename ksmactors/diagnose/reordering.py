@@ -104,7 +104,7 @@ class Reordered(Strategy):
 
     Args:
         order: what happened before what.
-        progress: what has been done in this schedule; to be told of it as an observer.
+        progress: what has been done in this schedule; it must observe the schedule.
         wanted: how many operations of each actor are needed; None: all.
     """
 

@@ -252,7 +252,7 @@ def _page_of(call: Call) -> tuple[int, int]:
 
 
 def _gaps(call: Call) -> list[int]:
-    """How many operations of everybody lie between one of the call and the next (1: none of others)."""
+    """How many operations of all actors lie between one of the call and the next (1: none of others)."""
     return [later - earlier for earlier, later in zip(call.done, call.done[1:], strict=False)]
 
 

@@ -133,8 +133,8 @@ class Break:
     def _beside(self) -> str:
         """Where the detecting actor had read it before another one broke it, and touched it next."""
         steps = (("had looked", self.looked), ("came back", self.came_back))
-        told = [f"{verb} at {step.step} in {chain((step.function, *step.callers))}" for verb, step in steps if step]
-        return f"; {self.finder} {', and '.join(told)}" if told and self.finder else ""
+        visits = [f"{verb} at {step.step} in {chain((step.function, *step.callers))}" for verb, step in steps if step]
+        return f"; {self.finder} {', and '.join(visits)}" if visits and self.finder else ""
 
     @property
     def found(self) -> str:

@@ -82,7 +82,7 @@ async def run_schedule(
             `Calibration.strategy` returns. None: the strategy of that name, made ready for this schedule alone.
         tape: a new one that records the schedule and says what is drawn. None: that of a replay or a search, else one
             that draws at random.
-        observing: who is told of each operation.
+        observing: notified of each operation.
         on_machine: called with the machine once its watchers are attached.
         task_pool: runs its actors, as in `Conductor.run`.
         log: where every event goes as well.
@@ -203,7 +203,7 @@ class _ScheduleParts:
             trace.emit(ev.FINDING, error.watcher, error.kind, error.signature, error.message)
         trace.emit(ev.RUN_END, verdict.value, steps, len(turns))
         digest = trace.digest()
-        told = error is not None and not (isinstance(error, Finding) and error.signature in known)
+        new = error is not None and not (isinstance(error, Finding) and error.signature in known)
         return Outcome(
             workload=self.subject.name,
             seed=self.seed,
@@ -215,10 +215,10 @@ class _ScheduleParts:
             digest=digest,
             shape=_shape(turns),
             metrics=self.deciding.concluded(),
-            schedule=self._schedule(digest) if told or keep else "",
+            schedule=self._schedule(digest) if new or keep else "",
             marks=self.marks,
             lock_edges=watch.lock_edges(self.machine),
-            defect=None if error is None else self._defect(error, verdict, told),
+            defect=None if error is None else self._defect(error, verdict, new),
             sources=self.subject.sources,
             error=error,
         )
@@ -232,8 +232,8 @@ class _ScheduleParts:
             header["steps"] = self.conductor.spent
         return encode(recorded(header, self.tape))
 
-    def _defect(self, error: Exception, verdict: Verdict, told: bool) -> Defect:
-        watcher, kind, message = _told(error, verdict)
+    def _defect(self, error: Exception, verdict: Verdict, new: bool) -> Defect:
+        watcher, kind, message = _classified(error, verdict)
         actors, where = self._actors(error), _where(error)
         conductor = self.conductor
         places = [conductor.places.get(one.number, where if one is conductor.turn else ENDED) for one in actors]
@@ -245,7 +245,7 @@ class _ScheduleParts:
             step=self.conductor.step,
             actors=tuple(actor.name for actor in actors),
             functions=tuple(places),
-            story=self._story() if told else (),
+            story=self._story() if new else (),
             traceback=_traceback(error, verdict),
         )
 
@@ -261,8 +261,8 @@ class _ScheduleParts:
     def _story(self) -> tuple[str, ...]:
         """Return the last events, rendered for people, without those of level debug."""
         form, actors = PersonForm(), self.conductor.actors
-        told = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
-        return tuple(form.line(*_rendered(record, actors)) for record in told)
+        shown = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
+        return tuple(form.line(*_rendered(record, actors)) for record in shown)
 
 
 def _without_folder(spec: str) -> str:
@@ -297,7 +297,7 @@ _VERDICTS: Final = (
 )
 
 
-def _told(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
+def _classified(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
     """Return (watcher, kind, message) of a defect."""
     if isinstance(error, Finding):
         return error.watcher, error.kind, error.message

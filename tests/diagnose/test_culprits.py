@@ -18,7 +18,7 @@ from ksmactors.history.culprits import CULPRITS
 
 TABLE = Path(ksmactors.history.__file__).parent / "culprits.py"
 
-HEAD = '''"""What breaks what in each case of the corpus: by this a finding is recognised as one of them.
+HEAD = '''"""The fingerprint of each case of the corpus, by which a finding is recognised as one of them.
 
 Measured on the directed schedules (UPDATE_CULPRITS=1 renews the table, with `tests/diagnose/test_culprits.py`).
 """

@@ -135,7 +135,7 @@ class Directed(Strategy):
         return next((actor for actor in reversed(self.stage.actors) if actor.name == name), None)
 
     def _there(self, step: ScriptStep, actor: Actor, current: Actor | None) -> bool:
-        if step.to == BLOCKED:  # it was told to go, and has lost the turn: it was blocked when nobody could be asked
+        if step.to == BLOCKED:  # it was led and has lost the turn: it was blocked between two choices
             return self._going == actor.name and current is not actor
         if step.place is None or current is not actor or not step.place(actor.op, running_functions()):
             return False
