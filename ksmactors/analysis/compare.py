@@ -49,7 +49,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class LogComparison:
+class Comparison:
     """What two logs have in common. `paired`: the schedules have the same seeds."""
 
     schedules: tuple[int, int]
@@ -58,11 +58,11 @@ class LogComparison:
     counts: list[Count]
 
 
-def compare(one: Logs, other: Logs) -> LogComparison:
+def compare(one: Logs, other: Logs) -> Comparison:
     """Compare two logs, event by event and count by count."""
     left, right = _counts(one), _counts(other)
     paired = sorted(left) == sorted(right)
-    return LogComparison((len(left), len(right)), paired, first_difference(one, other), _counted(left, right, paired))
+    return Comparison((len(left), len(right)), paired, first_difference(one, other), _counted(left, right, paired))
 
 
 # -- event by event -----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class _Counted:
         return data
 
 
-class LogLines:
+class Lines:
     """The lines of a log.
 
     Args:
@@ -83,7 +83,7 @@ class LogLines:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[LogLines]:
+def opened(path: str) -> Iterator[Lines]:
     """Open a log; `-` is standard input.
 
     Raises:
@@ -105,18 +105,18 @@ def _open(path: str) -> BinaryIO:
     return open(path, "rb")  # noqa: PTH123  # the caller closes it
 
 
-def _unpacked(stream: io.BufferedReader | BinaryIO) -> LogLines:
+def _unpacked(stream: io.BufferedReader | BinaryIO) -> Lines:
     head = stream.peek(len(_ZSTD)) if isinstance(stream, io.BufferedReader) else b""
     if head.startswith(_GZIP):
         packed = _Counted(stream)
         source: Any = packed  # it is only read
-        return LogLines(gzip.GzipFile(fileobj=source, mode="rb"), packed)  # type: ignore[arg-type]
+        return Lines(gzip.GzipFile(fileobj=source, mode="rb"), packed)  # type: ignore[arg-type]
     if head.startswith(_ZSTD):
         packed = _Counted(stream)
         decompressor = _zstandard().ZstdDecompressor(max_window_size=_WINDOW_MAX)
         raw = decompressor.stream_reader(packed, read_across_frames=True, closefd=False)
-        return LogLines(io.BufferedReader(raw, 1 << 17), packed)
-    return LogLines(stream)
+        return Lines(io.BufferedReader(raw, 1 << 17), packed)
+    return Lines(stream)
 
 
 def _zstandard() -> Any:

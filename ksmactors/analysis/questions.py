@@ -12,7 +12,7 @@ _SCHEDULE: Final = "(file, run, seed, schedule)"
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
+class Run:
     """A run in a log. `steps` counts up to where the log ends; schedules without an end are `unfinished`."""
 
     file: str
@@ -27,13 +27,13 @@ class RunSummary:
     verdicts: dict[str, int]
 
 
-def runs(logs: Logs) -> list[RunSummary]:
+def runs(logs: Logs) -> list[Run]:
     """Return the runs in the logs, with settings and verdicts."""
     rows = logs.rows("""
         SELECT file, run, max(workload), max(kernel), max(nodes), max(strategy),
                count(*), sum(steps), sum(choices), histogram(verdict)
         FROM schedules GROUP BY file, run ORDER BY file, min(line)""")
-    return [RunSummary(*row) for row in rows]
+    return [Run(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

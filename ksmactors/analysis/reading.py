@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from typing_extensions import override
 
-from ksmactors.analysis.opening import LogLines, Unreadable, opened
+from ksmactors.analysis.opening import Lines, Unreadable, opened
 from ksmactors.events.catalogue import CATALOGUE
 
 SAID: Final = 10
@@ -99,7 +99,7 @@ class LogReader:
         except Unreadable as error:
             self._stopped = str(error)
 
-    def _sift(self, lines: LogLines) -> Iterator[bytes]:
+    def _sift(self, lines: Lines) -> Iterator[bytes]:
         number = without = 0
         while line := lines.next(LINE_MAX):
             number += 1
@@ -117,7 +117,7 @@ class LogReader:
             if without > EMPTY_MAX:
                 raise Unreadable(f"more than {EMPTY_MAX:,} lines without an event")
 
-    def _skip(self, number: int, beginning: bytes, lines: LogLines) -> None:
+    def _skip(self, number: int, beginning: bytes, lines: Lines) -> None:
         """Skip a line that is too long, without holding it in memory."""
         size = len(beginning)
         while rest := lines.next(LINE_MAX):

@@ -15,7 +15,7 @@ from ksmactors.escaping import escaped
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ksmactors.analysis.compare import LogComparison
+    from ksmactors.analysis.compare import Comparison
     from ksmactors.analysis.pages import Life
     from ksmactors.analysis.store import Line
 
@@ -33,7 +33,7 @@ class Report:
     events: int
     logs: list[LogFile]
     lost: list[Loss]
-    runs: list[ask.RunSummary]
+    runs: list[ask.Run]
     findings: list[ask.LoggedFinding]
     races: list[ask.RaceCount]
     race_places: list[ask.RacePlace]
@@ -141,7 +141,7 @@ def _tables(report: Report, console: Console) -> None:
     )  # fmt: skip
 
 
-def _runs(runs: Sequence[ask.RunSummary], console: Console) -> None:
+def _runs(runs: Sequence[ask.Run], console: Console) -> None:
     logs = len({run.file for run in runs})
     columns = ("log", "workload", "kernel", "nodes", "strategy", "schedules", "steps", "verdicts")
     rows = [
@@ -178,7 +178,7 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Co
         console.print(f"  {what}: {', '.join(left_out)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def show_comparison(comparison: LogComparison, console: Console) -> None:
+def show_comparison(comparison: Comparison, console: Console) -> None:
     """Print where two logs part, and what is counted differently."""
     difference = comparison.difference
     if difference is None:

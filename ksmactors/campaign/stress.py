@@ -146,7 +146,7 @@ class Campaign:
         if outcome.defect is not None and tally.known(outcome) is None:
             found = self._found(await self._explained(outcome))
             tally.keep(found)
-            if tally.crash is None:  # a crash is reported at the end, with its traceback
+            if tally.crash is None:  # a crash is told at the end, with its traceback
                 self.on_found(found)
         for cycle in cycles_closed_by(outcome, tally):
             tally.keep(cycle)

@@ -36,7 +36,7 @@ class PageMaker:
         trust: whether a finding may load code that it names, as for `replay`.
         max_schedules: the most schedules that are tried to shrink a finding; 0: it is shown as recorded.
         replaying: whether findings are replayed; else all sources are logs.
-        tell: called with a line for each file that could not be read, and for what is done on behalf of a finding.
+        tell: told in one line each what could not be read, and what is done on behalf of a finding.
 
     Raises:
         UsageError: a finding cannot be replayed, a file cannot be read, or there is no event in any.

@@ -36,7 +36,7 @@ class Sources:
     Args:
         sources: finding files, files with a schedule string, schedule strings, and logs; `-` is a log.
         trust: whether a finding may load code that it names, as for `replay`.
-        tell: called with a line for each file that could not be read, and for what is done on behalf of a finding.
+        tell: told in one line each what could not be read, and what is done on behalf of a finding.
 
     Raises:
         UsageError: a finding cannot be replayed, or a file cannot be read.

@@ -123,7 +123,7 @@ def _announce(plan: Plan) -> None:
 
 @contextmanager
 def _progress(campaign: Campaign, *, quiet: bool, color: str) -> Iterator[None]:
-    """A progress bar if standard error is a terminal; a line for each finding as it comes in any case."""
+    """A progress bar if somebody watches standard error; a line for each finding as it comes in any case."""
     if quiet:
         yield
         return

@@ -23,7 +23,7 @@ HELD_MAX: Final = 20_000
 """Choices for which an actor is held back at one event, at most: the earlier event may never come."""
 
 
-class Event(NamedTuple):
+class Occurrence(NamedTuple):
     """An actor does something for the `nth` time, from 1; `doing` in words, as `labels.describe_operation` has it."""
 
     actor: str
@@ -34,8 +34,8 @@ class Event(NamedTuple):
 class Order(NamedTuple):
     """One event before another one."""
 
-    before: Event
-    after: Event
+    before: Occurrence
+    after: Occurrence
 
 
 class Events(Observer):
@@ -58,18 +58,18 @@ class Events(Observer):
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
         self.add(actor, (RELEASE, lock, ""))
 
-    def add(self, actor: Actor, op: Operation) -> Event:
+    def add(self, actor: Actor, op: Operation) -> Occurrence:
         """Count an event and return its name."""
         key = actor.name, describe_operation(op)
         nth = self.counts[key] = self.counts.get(key, 0) + 1
-        return Event(*key, nth)
+        return Occurrence(*key, nth)
 
-    def next_of(self, actor: Actor) -> Event:
+    def next_of(self, actor: Actor) -> Occurrence:
         """The event that an actor is about to do."""
         doing = describe_operation(actor.op)
-        return Event(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1)
+        return Occurrence(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1)
 
-    def happened(self, event: Event) -> bool:
+    def happened(self, event: Occurrence) -> bool:
         """Whether an event is done."""
         return self.counts.get((event.actor, event.doing), 0) >= event.nth
 
@@ -78,8 +78,8 @@ class Events(Observer):
 class _Uses:
     """The last writer of a field, and who has read it since."""
 
-    writer: tuple[Actor, Event] | None = None
-    readers: list[tuple[Actor, Event]] = field(default_factory=list)
+    writer: tuple[Actor, Occurrence] | None = None
+    readers: list[tuple[Actor, Occurrence]] = field(default_factory=list)
 
 
 class Conflicts(Events):
@@ -93,14 +93,14 @@ class Conflicts(Events):
 
     def __init__(self) -> None:
         super().__init__()
-        self.position: dict[Event, int] = {}
+        self.position: dict[Occurrence, int] = {}
         self.orders: dict[Order, None] = {}
-        self.functions: dict[Event, str] = {}
+        self.functions: dict[Occurrence, str] = {}
         self._uses: dict[str, _Uses] = {}
-        self._latest: dict[int, Event] = {}
+        self._latest: dict[int, Occurrence] = {}
 
     @override
-    def add(self, actor: Actor, op: Operation) -> Event:
+    def add(self, actor: Actor, op: Operation) -> Occurrence:
         event = super().add(actor, op)
         self.position[event] = len(self.position)
         self.functions[event] = actor.place or actor.doing
@@ -114,7 +114,7 @@ class Conflicts(Events):
         if event is not None and kind in (READ, YIELD, WRITE, RELEASE):  # YIELD: a look at what is changed atomically
             self._use(actor, event, (READ if kind == YIELD else kind, obj, field))
 
-    def _use(self, actor: Actor, event: Event, op: Operation) -> None:
+    def _use(self, actor: Actor, event: Occurrence, op: Operation) -> None:
         label = label_of(op)
         if not label:
             return
@@ -128,7 +128,7 @@ class Conflicts(Events):
             self._order(reader, actor, event)
         uses.writer, uses.readers = (actor, event), []
 
-    def _order(self, before: tuple[Actor, Event], actor: Actor, event: Event) -> None:
+    def _order(self, before: tuple[Actor, Occurrence], actor: Actor, event: Occurrence) -> None:
         if before[0] is not actor and not event.doing.startswith(VERBS[RELEASE]):  # a release waits for nothing
             self.orders[Order(before[1], event)] = None
 
@@ -154,11 +154,11 @@ class Enforcing(Strategy):
     @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
-        self._later: dict[Event, list[Event]] = {}
+        self._later: dict[Occurrence, list[Occurrence]] = {}
         for order in self._orders:
             self._later.setdefault(order.after, []).append(order.before)
         self._actors = {event.actor for event in self._later}
-        self._held: dict[Event, int] = {}
+        self._held: dict[Occurrence, int] = {}
 
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:

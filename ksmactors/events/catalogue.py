@@ -23,7 +23,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class EventKind:
+class Event:
     """One kind of event. `level` is debug, info, warning or error.
 
     `derived` are the last of its `fields`: they follow from the kind and the others, so they are in log lines and not in
@@ -44,7 +44,7 @@ class EventKind:
         return self.fields[: len(self.fields) - self.derived]
 
 
-CATALOGUE: Final[list[EventKind]] = []
+CATALOGUE: Final[list[Event]] = []
 
 PFN: Final = Field("pfn", "int", "page frame number", "the page")
 KPFN: Final = Field("kpfn", "int", "page frame number", "the KSM page")
@@ -60,7 +60,7 @@ OLD_PFN: Final = Field("old_pfn", "int", "page frame number", "the page before")
 
 def _event(name: str, level: str, summary: str, *fields: Field) -> int:
     code = len(CATALOGUE)
-    CATALOGUE.append(EventKind(code, name, level, summary, fields))
+    CATALOGUE.append(Event(code, name, level, summary, fields))
     return code
 
 
@@ -78,7 +78,7 @@ def _race(kind: str, summary: str) -> int:
         Field("cost", "str", "", f"`{race.cost}`: {race.meaning}"),
     )
     code = len(CATALOGUE)
-    CATALOGUE.append(EventKind(code, f"race.{kind}", "info", summary, fields, 2, race))
+    CATALOGUE.append(Event(code, f"race.{kind}", "info", summary, fields, 2, race))
     return code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ksmactors.events.catalogue import CATALOGUE, EventKind
+from ksmactors.events.catalogue import CATALOGUE, Event
 
 BEGIN: Final = "<!-- events: generated, see tests/docs/test_log_page.py -->"
 """The line in the document after which the catalogue stands, to its end."""
@@ -19,7 +19,7 @@ def events_as_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(events: list[EventKind]) -> Iterator[str]:
+def _table(events: list[Event]) -> Iterator[str]:
     yield "| event | level | what happened | fields |"
     yield "|---|---|---|---|"
     for event in events:

@@ -261,8 +261,8 @@ class _ScheduleParts:
     def _story(self) -> tuple[str, ...]:
         """Return the last events, rendered for people, without those of level debug."""
         form, actors = PersonForm(), self.conductor.actors
-        shown = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
-        return tuple(form.line(*_rendered(record, actors)) for record in shown)
+        told = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
+        return tuple(form.line(*_rendered(record, actors)) for record in told)
 
 
 def _without_folder(spec: str) -> str:

@@ -62,7 +62,7 @@ def logs(path: str) -> Iterator[Logs]:
 def test_runs_say_what_was_run_and_how_it_ended(logs: Logs, path: str) -> None:
     """A run has its schedules, steps and choices summed up; a schedule without an end is unfinished."""
     assert ask.runs(logs) == [
-        ask.RunSummary(
+        ask.Run(
             path, "r1", "numa_pingpong", "series", 2, "pos", schedules=3, steps=1000 + 50 + 1, choices=320,
             verdicts={"finding": 1, "ok": 1, "unfinished": 1},
         )
