@@ -1,6 +1,6 @@
 """Text from files, names and exceptions, made safe for a terminal: control characters are shown, not performed.
 
-A finding, a log or a scenario may come from somebody else. An escape sequence in it could move the cursor, change the
+A finding, a log or a scenario may come from another person. An escape sequence in it could move the cursor, change the
 window's title, or, with bidirectional controls, show another text than is there. So everything that is printed and
 was not written by ksmactors itself passes through `escaped`; nothing else in the project decides what is printable.
 """

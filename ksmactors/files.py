@@ -1,6 +1,6 @@
 """Files: read within bounds, written whole or not at all.
 
-What is read may come from somebody else, and may be no file at all: `/dev/zero` never ends, a pipe never answers. What
+What is read may come from another person, and may be no file at all: `/dev/zero` never ends, a pipe never answers. What
 is written must survive a full disk, a crash and a neighbour in the same directory: it goes to a new file of an
 unguessable name, created exclusively (no symbolic link is followed), is flushed to the disk, and gets its own name
 only then.

@@ -33,7 +33,7 @@ class Rate(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What `--help` says of a kind, and how often it happens if nobody says."""
+    """What `--help` says of a kind, and how often it happens by default."""
 
     summary: str
     rate: Rate
@@ -125,7 +125,8 @@ class Injector:
         return True
 
     def happens(self, kind: str) -> bool:
-        """The same for a fault that will happen later, perhaps to somebody else: `tell` says when and to whom.
+        """The same for a fault that will happen later, perhaps to another actor: `tell` is called with when, and with
+        which actor.
 
         A draw of 0 is always a fault that does not happen: it is what a schedule does not say that is drawn as 0.
         """

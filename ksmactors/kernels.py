@@ -57,8 +57,8 @@ def register(name: str, layer: object, *, origin: str) -> None:
     """Add a variant; the first line of the layer's docstring is its summary.
 
     Raises:
-        UsageError: the layer is not a subclass of Ksm, or the name is taken by another; or it is not one of ours and
-            overrides what does not exist.
+        UsageError: the layer is not a subclass of Ksm, or the name is taken by another; or it is a
+            user's, and overrides a function that does not exist.
     """
     if not (isinstance(layer, type) and issubclass(layer, Ksm)):
         raise UsageError(f"variant {name}: {layer!r} is not a subclass of ksmactors.ksm.kernel.Ksm")

@@ -189,7 +189,7 @@ class Scene:
         page = self.frame(proc, index)
         await self.kernel.lru_add_drain_all()
         await self.kernel.shrink_list([page])
-        if proc.at(index) in proc.mm.ptes:  # it was accessed since somebody last looked
+        if proc.at(index) in proc.mm.ptes:  # it was accessed since the bit was last cleared
             await self.kernel.shrink_list([page])
 
     # -- ksmd and the knobs -------------------------------------------------------------------------------------------

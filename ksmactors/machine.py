@@ -23,7 +23,7 @@ class AttachedWatcher(Protocol):
         """The workload's code has ended."""
 
     def at_quiescence(self) -> None:
-        """Nobody but ksmd has moved for some full scans."""
+        """Only ksmd has run for some full scans."""
 
     def at_exit(self) -> None:
         """All processes have exited."""

@@ -147,7 +147,7 @@ class Str(Parameter[str]):
 
 
 class FilePath(Parameter[Path | None]):
-    """The path of a file, or None for a default that the help describes. Whoever reads the file says what is wrong."""
+    """The path of a file, or None for a default that the help describes. Its reader reports what is wrong."""
 
     type_name: ClassVar[str] = "path"
 

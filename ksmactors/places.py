@@ -19,7 +19,7 @@ _PACKAGES: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("pur
 
 
 def is_library(file: str) -> bool:
-    """Whether a file belongs to Python or to a run loop: whoever called it is at fault."""
+    """Whether a file belongs to Python or to a run loop: its caller is at fault."""
     if file.startswith(_PACKAGES):  # which may lie below Python's own
         return not _LIBRARIES.isdisjoint(Path(file).parts)
     return file.startswith(("<frozen", *_PYTHON))

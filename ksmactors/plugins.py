@@ -1,11 +1,11 @@
 """Plug-ins: what installed packages register under the entry point groups of ksmactors, and code named by its place.
 
-A plug-in that cannot be loaded takes nobody else down: it is left out, and a line that names it and says why is
+A plug-in that cannot be loaded does not affect others: it is left out, and a line that names it and says why is
 handed back. Only who asks for it by name gets the error.
 
 Workloads, variants, strategies and watchers are named in the same three ways: a registered name,
-`path/to/file.py:Class`, or `package.module:Class`. Loading the latter two runs code that nobody has installed, so
-whoever took the name from a file asks `is_foreign` first.
+`path/to/file.py:Class`, or `package.module:Class`. Loading the latter two runs code that is not installed, so a
+caller that took the name from a file asks `is_foreign` first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SOURCE_MAX: Final = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _ExtensionKind:
     """What a group holds: what one is called, where its base class is, and what the base class is called in messages.
 
     The base class is imported when something is compared with it: the names of plug-ins can be had without trio.
@@ -54,14 +54,14 @@ class _Kind:
 
 
 _KINDS: Final = {
-    "workloads": _Kind(
+    "workloads": _ExtensionKind(
         "workload", "ksmactors.program", "Program", "ksmactors.workload.Workload or ksmactors.model.Model"
     ),
-    "variants": _Kind("variant", "ksmactors.ksm.kernel", "Ksm", "ksmactors.ksm.kernel.Ksm"),
-    "strategies": _Kind(
+    "variants": _ExtensionKind("variant", "ksmactors.ksm.kernel", "Ksm", "ksmactors.ksm.kernel.Ksm"),
+    "strategies": _ExtensionKind(
         "strategy", "ksmactors.interleave.strategies.base", "Strategy", "ksmactors.interleave.strategies.base.Strategy"
     ),
-    "watchers": _Kind("watcher", "ksmactors.watch.base", "Watcher", "ksmactors.watch.base.Watcher"),
+    "watchers": _ExtensionKind("watcher", "ksmactors.watch.base", "Watcher", "ksmactors.watch.base.Watcher"),
 }
 """The groups, without the prefix of their entry points."""
 

@@ -107,7 +107,7 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
         return await code
     except CONTROL_FLOW:
         raise
-    except BaseException as error:  # sys.exit, too, is a crash: nobody but us ends a campaign
+    except BaseException as error:  # sys.exit, too, is a crash: only ksmactors ends a campaign
         place = author_place(error)
         if isinstance(error, UsageError) and place:
             raise type(error)(f"{error} ({place})") from error
@@ -121,7 +121,7 @@ async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T
 
 
 def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
-    """What is told of an exception that a function of somebody else's variant has raised; None: it was not that."""
+    """The error to report for an exception that a function of a user's variant raised; None if none of them did."""
     frame = innermost(error)
     if not is_kernels(frame) or frame.f_code.co_filename.startswith(OURS):
         return None

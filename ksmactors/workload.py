@@ -55,7 +55,7 @@ POLL_US: Final = 100
 """How often the host looks whether ksmd has come to rest, in virtual microseconds: a few pages' worth of scanning."""
 
 PATIENCE: Final = 40
-"""Looks without a single step by anybody, each after twice the time of the one before: after so many, a longest
+"""Looks without a single step of any actor, each after twice the time of the one before: after so many, a longest
 possible sleep_millisecs (2**32) has passed, and ksmd does not sleep but is stuck."""
 
 

@@ -1,1 +1,1 @@
-"""The built-in workloads: plug-ins like anybody else's, registered through the same entry points."""
+"""The built-in workloads: plug-ins like a user's, registered through the same entry points."""

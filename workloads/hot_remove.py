@@ -11,7 +11,7 @@ from ksmactors.workload import Host, Int, Process, Region, Workload
 
 class HotRemove(Workload):
     """An operator takes the memory of a node offline, or a part of it, and brings it back. Everything on it moves to
-    the other nodes, KSM pages included, while their processes go on to write, fork, exit and give advice, and somebody
+    the other nodes, KSM pages included, while their processes go on to write, fork, exit and give advice, and an admin
     turns the knobs. Stable nodes whose pages are gone must go with the memory that they name, before ksmd gets to
     look at them; merge_across_nodes is 0, so those that moved hang in the wrong tree.
     """

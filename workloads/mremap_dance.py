@@ -22,7 +22,7 @@ class MremapDance(Workload):
     processes = Int(2, "processes, dealt to the nodes in turn", low=1, high=64)
     pages = Int(4, "pages of each process", low=1, high=1000)
     rounds = Int(6, "things that each process does")
-    signals = Int(3, "signals that come for somebody")
+    signals = Int(3, "signals to any of the processes")
     balance_us = Workload.balance_us.with_default(300)
     reclaim_us = Workload.reclaim_us.with_default(500)
 

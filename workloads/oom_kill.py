@@ -12,7 +12,7 @@ from ksmactors.workload import Host, Int, Process, Region, Workload
 class OomKill(Workload):
     """Processes map and fill more and more memory, give advice and take it back, and fork; a killer comes now and then
     and ends one of them, wherever its threads and ksmd happen to be: waiting for a fault, half through unmerging, in a
-    fork. Another takes its place. Somebody turns the knobs, and is killed by a signal in the middle of run=2.
+    fork. Another takes its place. An admin turns the knobs, and is killed by a signal in the middle of run=2.
 
     It is meant for `--inject`: then there is no memory, either.
     """

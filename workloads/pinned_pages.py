@@ -1,4 +1,4 @@
-"""Somebody else holds references on pages, or wants them to stay in memory."""
+"""Other actors hold references on pages, or lock them in memory."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ksmactors.workload import FilePath, Host, Int, Process, Region, Workload
 DEFAULT: Final = Path(__file__).parent / "data" / "two_nodes.txt"
 
 PAUSES: Final = frozenset({"step", "scan", "trace", "tracescan", "sleep"})
-"""Lines that let time pass for everybody: ksmd runs by itself here, so each becomes a pause of a drawn length."""
+"""Lines that let time pass for all actors: ksmd runs by itself here, so each becomes a pause of a drawn length."""
 
 RECLAIMED: Final = 1000
 """Pages of each node that a line `reclaim` asks for: more than a scenario has, whatever its bytes say."""
@@ -67,10 +67,10 @@ class Scenario(Workload):
         for knob in self._knobs:
             if knob not in host.machine.kernel.sysfs_files():
                 raise UsageError(f"{self._path} requires the knob {knob}, which the emulated kernel does not have")
-        play = _Play(host, self.pause_us, self._operations)
+        tasks = _Tasks(host, self.pause_us, self._operations)
         for operation in self._operations:
             if operation.name == "proc":
-                play.start(operation)
+                tasks.start(operation)
             elif operation.name == "set":
                 await host.set(operation.word, operation.value)
             elif operation.name == "reclaim":
@@ -83,11 +83,11 @@ class Scenario(Workload):
             elif operation.name == "signal" and operation.task in host.processes:
                 host.processes[operation.task].interrupt()
             elif operation.name in PAUSES:
-                await play.pause()
+                await tasks.pause()
 
 
-class _Play:
-    """One performance: the lines of each process, and how to do them."""
+class _Tasks:
+    """The lines of each process in one schedule, and how to do them."""
 
     def __init__(self, host: Host, pause_us: int, operations: list[Operation]) -> None:
         self.host, self.pause_us = host, pause_us

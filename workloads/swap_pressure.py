@@ -11,9 +11,9 @@ from ksmactors.workload import BusError, Host, Int, Process, Region, Workload
 
 class SwapPressure(Workload):
     """Processes with equal pages read and write them, fork, give advice and take it back, and move their regions, while
-    reclaim swaps out what nobody has touched lately, ksmd merges what is there, and pages migrate. A KSM page that is
-    swapped out may be mapped back as such for as long as it is in the swap cache; once it has left memory, whoever
-    touches it first gets it as an ordinary page, and the others copies.
+    reclaim swaps out what was not accessed lately, ksmd merges what is there, and pages migrate. A KSM page that is
+    swapped out may be mapped back as such for as long as it is in the swap cache; once it has left memory, the
+    process that accesses it first gets it as an ordinary page, and the others copies.
 
     Now and then unmerging (run=2) comes in between, or swapoff; or else the device cannot read a page back (not both in
     one schedule: v3.9's swapoff maps what it could not read).

@@ -1,4 +1,4 @@
-"""The hotplug operator: takes memory away while everybody uses it, and brings it back."""
+"""The hotplug operator: takes memory offline while it is in use, and brings it back."""
 
 from __future__ import annotations
 

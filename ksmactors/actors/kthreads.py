@@ -64,7 +64,7 @@ class Kthreads:
         return int(await self.operator.ask(request))
 
     async def reclaim_everything(self) -> None:
-        """Have what is left in the swap cache reclaimed, if anybody has swapped, and what is left in pagevecs freed."""
+        """Reclaim what is left in the swap cache, if anything was swapped, and free what is left in pagevecs."""
         await self.machine.kernel.lru_add_drain_all()
         for reclaimer in self.kswapd:
             await reclaimer.ask(self.machine.kernel.frames_per_node)

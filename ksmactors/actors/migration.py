@@ -1,4 +1,4 @@
-"""The migration daemons: one for each node. They move pages because they are told to, and because they like to."""
+"""The migration daemons, one for each node. They move pages on request, and at random intervals."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ FROZEN_US: Final = 4_000
 
 
 class Nemesis:
-    """Decides for each call of a process whether somebody is going to be killed or frozen, when, and who.
+    """Decides for each call of a process whether an actor is going to be killed or frozen, when, and which one.
 
     `kill` and `freeze` are bodies of actors, one for each stroke of misfortune.
     """

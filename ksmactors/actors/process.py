@@ -91,7 +91,7 @@ class Process:
             await self._guard(body(self, *args))
         except EmulatedFault:
             if thread.actor.number not in self._left_behind:
-                await self.exit()  # nobody handled the signal
+                await self.exit()  # the signal was not handled
         thread.ended = True
         self.kthreads.thread_has_ended()
 
@@ -178,7 +178,7 @@ class Process:
         return await self.kthreads.move(MoveRequest(self.mm, address, nid, move_all))
 
     async def swapout(self, region: Region, first: int = 0, end: int | None = None) -> int:
-        """madvise(MADV_PAGEOUT): pages that nobody else maps go to swap. -EINVAL on kernels that do not know it."""
+        """madvise(MADV_PAGEOUT): pages that no other process maps go to swap. -EINVAL on kernels without it."""
         self.kthreads.start_reclaim(0)
         return await self._madvise(region, first, end, MADV_PAGEOUT)
 
@@ -227,7 +227,7 @@ class Process:
         return region.address(index) in self.mm.swap_ptes
 
     def fail_swap_read(self, region: Region, index: int) -> bool:
-        """From now on the device cannot read a page back that is swapped out: whoever touches it gets a BusError, once
+        """From now on the device cannot read a page back that is swapped out: an access to it gets a BusError, once
         it is no longer in memory. False: it is not swapped out."""
         slot = self.mm.swap_ptes.get(region.address(index))
         if slot is not None:
@@ -274,7 +274,7 @@ class Process:
         self._interrupt()
 
     async def kill(self) -> None:
-        """SIGKILL, from whoever calls: calls under way end as early as they can, then the process exits."""
+        """SIGKILL, from the caller: calls under way end as early as they can, then the process exits."""
         self._killed = True
         self._interrupt()
         await self.exit()

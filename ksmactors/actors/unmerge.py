@@ -50,6 +50,7 @@ class UnmergeWorker(Server):
         return -EINTR if result == -ERESTARTSYS else result
 
     def interrupt(self) -> bool:
-        """Send a signal to whoever it works for, so that it gives up at the next page; False: it does nothing now."""
+        """Send a signal to the process it works for, so that it gives up at the next page; False: it does nothing
+        now."""
         self.actor.signal_pending = self.at_work
         return self.at_work

@@ -1,4 +1,4 @@
-"""Logs as Parquet files: one for each view, for whoever goes on with other tools."""
+"""Logs as Parquet files: one for each view, for use with other tools."""
 
 from __future__ import annotations
 

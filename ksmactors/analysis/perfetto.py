@@ -52,12 +52,12 @@ def write_trace(events: Iterable[Event], file: BinaryIO) -> int:
     """
     builder, packets = _builder(file), _Packets()
     written = 0
-    schedules: dict[tuple[object, ...], _Schedule] = {}
+    schedules: dict[tuple[object, ...], _ScheduleTracks] = {}
     for event in events:
         key = event.get("file"), event["run"], event["seed"], event["schedule"]
         schedule = schedules.get(key)
         if schedule is None:
-            schedule = schedules[key] = _Schedule(packets, f"{event['run']}, seed {event['seed']}")
+            schedule = schedules[key] = _ScheduleTracks(packets, f"{event['run']}, seed {event['seed']}")
         schedule.take(event)
         written += 1
         packets.write(builder)
@@ -173,7 +173,7 @@ class _Lane:
         self.lock: str | None = None
 
 
-class _Thread:
+class _ActorTracks:
     """The tracks of one actor, and what is open on them."""
 
     def __init__(self, packets: _Packets, name: str, track: int) -> None:
@@ -209,7 +209,7 @@ class _Thread:
 
     def end_turn(self, at: int) -> None:
         if self.blocked is not None:
-            at = self.blocked[0]  # since then nobody may have run: all sleep, and the clock jumps
+            at = self.blocked[0]  # since then no actor may have run: all sleep, and the clock jumps
         self.leave(at)
         if self.turn:
             self._packets.event(END, self.track, at)
@@ -260,14 +260,14 @@ class _Thread:
                 self.release(at, lane.lock)
 
 
-class _Schedule:
+class _ScheduleTracks:
     """The tracks of one schedule."""
 
     def __init__(self, packets: _Packets, name: str) -> None:
         self._packets, self._name = packets, name
         self._processes: dict[int, tuple[int, int]] = {}
         """By node, number of its track and id of its process."""
-        self._threads: dict[str, _Thread] = {}
+        self._threads: dict[str, _ActorTracks] = {}
         self._counters: dict[str, int] = {}
         self._nodes: dict[object, int] = {}
         """Where actors run that have been started."""
@@ -283,14 +283,14 @@ class _Schedule:
             self._give_turn(at, actor)
         if name in _NEEDED:
             if any(event.get(field) is None for field in _NEEDED[name]):
-                return  # somebody else's log
+                return  # a log of another program
             self._detailed = True
             self._structural(name, at, actor, event)
         if name not in _STRUCTURAL and name != "actor.woken":
             kind = name.partition(".")[0] if name.startswith(("race.", "finding.", "fault.")) else "event"
             self._packets.event(INSTANT, actor.track, at, name, kind, fields=_fields(event))
 
-    def _structural(self, name: str, at: int, actor: _Thread, event: Event) -> None:
+    def _structural(self, name: str, at: int, actor: _ActorTracks, event: Event) -> None:
         match name:
             case "turn.passed":
                 following, node = str(event["next_actor"]), int(event["node"])
@@ -310,13 +310,13 @@ class _Schedule:
             case "ksm.counters":
                 self._count(at, event)
 
-    def _give_turn(self, at: int, actor: _Thread) -> None:
+    def _give_turn(self, at: int, actor: _ActorTracks) -> None:
         if self._running is not None:
             self._threads[self._running].end_turn(at)
         self._running = actor.name
         actor.begin_turn(at)
 
-    def _woken(self, at: int, actor: _Thread, event: Event) -> None:
+    def _woken(self, at: int, actor: _ActorTracks, event: Event) -> None:
         woken = self._threads.get(event["woken"])
         if woken is None:
             return
@@ -335,13 +335,13 @@ class _Schedule:
         for name, track in self._counters.items():
             self._packets.counter(track, at, event[name])
 
-    def _thread(self, actor: str, node: int) -> _Thread:
+    def _thread(self, actor: str, node: int) -> _ActorTracks:
         thread = self._threads.get(actor)
         if thread is None:
             process = self._process(node)
             number = next(self._packets.numbers)
             track = self._packets.track(actor, parent=process[0], process=process[1], thread=number)
-            thread = self._threads[actor] = _Thread(self._packets, actor, track)
+            thread = self._threads[actor] = _ActorTracks(self._packets, actor, track)
         return thread
 
     def _process(self, node: int) -> tuple[int, int]:

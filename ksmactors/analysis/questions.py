@@ -37,7 +37,7 @@ def runs(logs: Logs) -> list[Run]:
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class RaceCount:
     """A kind of handled race: how often, in how many schedules, and where it was seen first (file and line)."""
 
     kind: str
@@ -47,12 +47,12 @@ class Race:
     line: int
 
 
-def races(logs: Logs) -> list[Race]:
+def races(logs: Logs) -> list[RaceCount]:
     """Return the races that happened, most frequent first."""
     rows = logs.rows(f"""
         SELECT event, count(*) AS n, count(DISTINCT {_SCHEDULE}), arg_min((file, line), (file, line)) AS first
         FROM events WHERE event LIKE 'race.%' GROUP BY event ORDER BY n DESC, event""")
-    return [Race(kind, count, schedules, *first) for kind, count, schedules, first in rows]
+    return [RaceCount(kind, count, schedules, *first) for kind, count, schedules, first in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ def nodes(logs: Logs) -> list[NodeActivity]:
             SELECT DISTINCT file, run, unnest([pfn, kpfn]) AS pfn, unnest([nid, coalesce(nid, page_nid)]) AS nid
             FROM events WHERE nid >= 0 OR page_nid >= 0),
         home AS (SELECT file, run, pfn, min(nid) AS nid FROM homes WHERE pfn >= 0 AND nid >= 0 GROUP BY ALL),
-        deeds AS (
-            SELECT file, run, 'first_touch' AS deed, pfn FROM events WHERE event = 'do_anonymous_page' UNION ALL
+        uses AS (
+            SELECT file, run, 'first_touch' AS use, pfn FROM events WHERE event = 'do_anonymous_page' UNION ALL
             SELECT file, run, 'cow', pfn FROM events WHERE event = 'do_wp_page' AND pfn <> old_pfn UNION ALL
             SELECT file, run, 'ksm_page', kpfn FROM events WHERE event = 'stable_tree_insert' UNION ALL
             SELECT file, run, 'merged', kpfn FROM events
@@ -196,11 +196,11 @@ def nodes(logs: Logs) -> list[NodeActivity]:
             SELECT file, run, 'out', old_pfn FROM events WHERE event = 'migrate_page' AND err = 0 UNION ALL
             SELECT file, run, 'failed', pfn FROM events WHERE event = 'migrate_page' AND err <> 0 UNION ALL
             SELECT file, run, 'freed', pfn FROM events WHERE event = 'free_page')
-        SELECT coalesce(nid, -1) AS nid, count(*) FILTER (deed = 'first_touch'), count(*) FILTER (deed = 'cow'),
-               count(*) FILTER (deed = 'ksm_page'), count(*) FILTER (deed = 'merged'),
-               count(*) FILTER (deed = 'in'), count(*) FILTER (deed = 'out'),
-               count(*) FILTER (deed = 'failed'), count(*) FILTER (deed = 'freed')
-        FROM deeds LEFT JOIN home USING (file, run, pfn) GROUP BY 1 ORDER BY 1""")
+        SELECT coalesce(nid, -1) AS nid, count(*) FILTER (use = 'first_touch'), count(*) FILTER (use = 'cow'),
+               count(*) FILTER (use = 'ksm_page'), count(*) FILTER (use = 'merged'),
+               count(*) FILTER (use = 'in'), count(*) FILTER (use = 'out'),
+               count(*) FILTER (use = 'failed'), count(*) FILTER (use = 'freed')
+        FROM uses LEFT JOIN home USING (file, run, pfn) GROUP BY 1 ORDER BY 1""")
     return [NodeActivity(*row) for row in rows]
 
 

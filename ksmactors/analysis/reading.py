@@ -191,7 +191,7 @@ class _Shapes:
 
 
 def _is_unambiguous(line: bytes, keys: int) -> bool:
-    """Whether everybody reads the same in a line that is an object with so many keys."""
+    """Whether all readers agree on a line that is an object with so many keys."""
     return (
         line[:2] == b'{"'
         and line[-2:] == b"}\n"

@@ -35,7 +35,7 @@ class Report:
     lost: list[Loss]
     runs: list[ask.Run]
     findings: list[ask.LoggedFinding]
-    races: list[ask.Race]
+    races: list[ask.RaceCount]
     race_places: list[ask.RacePlace]
     race_pairs: list[ask.RacePair]
     lock_kinds: list[ask.LockKind]

@@ -34,11 +34,11 @@ SEED: Final = 0
 """What the explored schedules are recorded with: nothing is drawn but what has too many values to enumerate."""
 
 MAX_SCHEDULES: Final = 20_000
-"""Schedules after which an exploration is given up, if nobody says: some ten seconds of a model, some ten minutes of
+"""Schedules after which an exploration is given up by default: some ten seconds of a model, some ten minutes of
 the emulated machine."""
 
 MAX_STEPS: Final = 100_000
-"""Steps after which an explored schedule is given up, if nobody says: what takes longer has no end."""
+"""Steps after which an explored schedule is given up by default: what takes longer has no end."""
 
 
 RETRY_SECONDS: Final = 0.05
@@ -129,7 +129,8 @@ class Exploration(Campaign):
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
-        """Cut the schedule under way off when the time is over, from a thread: an actor that is alone asks nobody."""
+        """Cut the schedule under way off when the time is over, from a thread: an actor that is alone does not ask the
+        strategy."""
         seconds, done = self.budget.seconds, Event()
         if seconds is None:
             yield

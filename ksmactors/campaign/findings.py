@@ -41,7 +41,7 @@ def default_directory() -> Path:
 
 
 def prepare(directory: Path) -> Path:
-    """Create the directory for findings, so that a wrong one is told before the campaign and not after it.
+    """Create the directory for findings, so that a wrong one is reported before the campaign and not after it.
 
     The default one is private. It may hold what the user's files and kernels have in them.
     """
@@ -171,6 +171,6 @@ def _finding(source: str, text: str) -> dict[str, Any]:
 
 
 def slug(name: str) -> str:
-    """A name as a part of a file's name: of a workload, or what somebody's watcher calls itself and what it finds."""
+    """A name as a part of a file's name: of a workload, or of a user's watcher, and of what it finds."""
     last = name.rpartition("/")[2][:SLUG_MAX]
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in last)

@@ -1,4 +1,4 @@
-"""Circles of locks that no schedule shows by itself: each half was met in another one."""
+"""Lock order cycles that no schedule shows by itself: their edges come from different schedules."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ksmactors.watch.lock_order import LockOrder
 
 
 def cycles_closed_by(outcome: Outcome, tally: Summary) -> Iterator[Found]:
-    """Add the order in which a schedule has taken locks to that of all before it: the circles that it closes.
+    """Add the lock order of a schedule to that of all before it, and return the cycles that this closes.
 
-    Such a finding is a warning, since nobody was caught, and nothing shows it in one run: there is no schedule to
+    Such a finding is a warning, since no actor was blocked, and nothing shows it in one run: there is no schedule to
     replay, and no file.
     """
     for cycle in tally.locks.merge(outcome.lock_edges, outcome.seed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from ksmactors.campaign.findings import replay_command, slug
 from ksmactors.campaign.summary import Found, Summary, counted
 from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_bounded, write_atomically
-from ksmactors.run.outcome import Break, Defect, Explanation, Outcome, Step, Verdict
+from ksmactors.run.outcome import EXPLAINED, Break, Defect, Outcome, Step, Verdict
 
 FORMAT: Final = 1
 """Version of the state file; a reader refuses another one."""
@@ -117,8 +117,7 @@ def restore(exploration: Exploration, path: Path) -> None:
         exploration.tally = Summary.restored(state["tally"], bytes(exploration.digests))
         for kept in state["found"]:
             found = _found(kept)
-            assert found.outcome.defect is not None
-            exploration.tally.found[found.outcome.defect.signature] = found
+            exploration.tally.found[found.defect.signature] = found
     except UsageError as error:
         raise ScheduleFormatError(f"--resume: {path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -143,12 +142,11 @@ def _refuse_another(exploration: Exploration, state: Mapping[str, Any], path: Pa
 
 
 def _kept(found: Found) -> dict[str, Any]:
-    outcome, defect = found.outcome, found.outcome.defect
-    assert defect is not None
-    told = {field.name: getattr(defect, field.name) for field in fields(defect) if field.name != "explanation"}
-    explanation = asdict(defect.explanation) if defect.explanation is not None else None
+    outcome, defect = found.outcome, asdict(found.defect)
+    explanation = {name: defect.pop(name) for name in EXPLAINED}
     return {
-        "defect": told, "explanation": explanation, "workload": outcome.workload, "seed": outcome.seed,
+        "defect": defect, "explanation": explanation if found.defect.broke is not None else None,
+        "workload": outcome.workload, "seed": outcome.seed,
         "strategy": outcome.strategy, "schedule": outcome.schedule, "count": found.count,
         "file": str(found.file) if found.file else None,
     }  # fmt: skip
@@ -160,21 +158,22 @@ def _found(kept: Mapping[str, Any]) -> Found:
     Raises:
         LookupError, TypeError, ValueError: it is none.
     """
-    told: dict[str, Any] = {
+    plain: dict[str, Any] = {
         key: tuple(_text(one) for one in value) if isinstance(value, list) else value
         for key, value in kept["defect"].items()
+        if key not in EXPLAINED
     }
-    defect = Defect(**told)
+    defect = Defect(**plain)
     for name in ("kind", "watcher", "signature", "message", "traceback"):
         _text(getattr(defect, name))
     for several in (defect.actors, defect.functions, defect.story):
         if not isinstance(several, tuple):
             raise ValueError(f"{several!r} is no list")
-    if len(defect.actors) != len(defect.functions) or defect.explanation is not None:
+    if len(defect.actors) != len(defect.functions):
         raise ValueError("a finding whose actors are not in functions")
     counted(defect.step)
     if kept.get("explanation") is not None:
-        defect = replace(defect, explanation=_explanation(kept["explanation"]))
+        defect = _explained(defect, kept["explanation"])
     outcome = Outcome(
         _text(kept["workload"]), counted(kept["seed"]), _text(kept["strategy"]), Verdict.FINDING, 0, 0, (), b"", b"",
         _text(kept["schedule"]), defect=defect,
@@ -183,15 +182,16 @@ def _found(kept: Mapping[str, Any]) -> Found:
     return Found(outcome, file, replay=replay_command(outcome.schedule, file), count=counted(kept["count"]))
 
 
-def _explanation(kept: Mapping[str, Any]) -> Explanation:
+def _explained(defect: Defect, kept: Mapping[str, Any]) -> Defect:
     broke = kept["broke"]
     held_until = broke["held_until"]
     texts = {key: _texts(broke[key]) for key in ("after", "entered", "found_in", "found_after")}
-    return Explanation(
-        tuple(_step(one) for one in kept["met"]),
-        _texts(kept["concerns"]),
-        _texts(kept["looks_like"]),
-        Break(
+    return replace(
+        defect,
+        met=tuple(_step(one) for one in kept["met"]),
+        concerns=_texts(kept["concerns"]),
+        looks_like=_texts(kept["looks_like"]),
+        broke=Break(
             held_until=None if held_until is None else counted(held_until),
             by=None if broke["by"] is None else _step(broke["by"]),
             looked=None if broke["looked"] is None else _step(broke["looked"]),

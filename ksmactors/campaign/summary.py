@@ -13,7 +13,7 @@ from ksmactors.campaign.verdicts import Bounded, Convicted, Exhausted, Inconclus
 from ksmactors.errors import INTERNAL
 from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE
-from ksmactors.run.outcome import Outcome, Verdict, campaign_hash
+from ksmactors.run.outcome import Defect, Outcome, Verdict, campaign_hash
 from ksmactors.run.subject import Subject
 from ksmactors.watch.lock_graph import LockGraph
 
@@ -42,6 +42,13 @@ class Found:
     problem: str = ""
     replay: str = ""
     count: int = 1
+
+    @property
+    def defect(self) -> Defect:
+        """The defect of the first schedule."""
+        defect = self.outcome.defect
+        assert defect is not None
+        return defect
 
     def as_json(self) -> dict[str, Any]:
         """The finding as the JSON object shows it."""

@@ -44,8 +44,8 @@ class Bounded:
 
     @override
     def __str__(self) -> str:
-        told = [] if self.bound is None else [f"every schedule with at most {self.bound} preemptions has been seen"]
-        return f"bounded: {'; '.join([*told, *self.limits])}"
+        parts = [] if self.bound is None else [f"every schedule with at most {self.bound} preemptions has been seen"]
+        return f"bounded: {'; '.join([*parts, *self.limits])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def _status_of(args: Sequence[str] | None) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _misused(error)
-    except SystemExit as error:  # rich, and click, which exchanges stdout, end with 1 ("found") when nobody reads
+    except SystemExit as error:  # rich, and click, which exchanges stdout, end with 1 ("found") when no reader is left
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
             return _closed_pipe()
         raise
@@ -164,7 +164,7 @@ def _no_output(error: OSError) -> int:
 
 
 def _misused(error: click.ClickException) -> int:
-    """What click refuses is told like everything else: in one line."""
+    """What click refuses is reported like everything else: in one line."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     more = f"; see `{ctx.command_path} --help`" if ctx is not None else ""
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -185,7 +185,7 @@ def _our_bug() -> int:
 
 
 def _closed_pipe() -> int:
-    """Leave quietly: nobody reads, and the interpreter's own last flush must not complain."""
+    """Leave quietly: there is no reader, and the interpreter's own last flush must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return CLOSED_PIPE
 

@@ -21,7 +21,7 @@ from ksmactors.cli.conform_around import perform_around
 from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
-from ksmactors.conformance.compare import VERDICTS, Comparison, compare
+from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
 from ksmactors.conformance.emulator import Setting, Transcript
 from ksmactors.conformance.fuzz import Hunt, Kept
 from ksmactors.conformance.language import read_scenario
@@ -38,11 +38,11 @@ DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 class _Outcomes:
     """The comparisons so far, in order; for random scenarios, the files of those that differed."""
 
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[ScenarioComparison] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)
     kept: dict[str, Kept] = field(default_factory=dict)
 
-    def add(self, comparison: Comparison, setting: Setting) -> None:
+    def add(self, comparison: ScenarioComparison, setting: Setting) -> None:
         self.comparisons.append(comparison)
         self.settings.append(setting)
 
@@ -186,7 +186,7 @@ async def _perform_all(jobs: Sequence[Job], outcomes: _Outcomes, printer: _Print
     """Perform all scenarios in one trio run; each one's results or diff are printed as they come."""
     for job in jobs:
         if job.not_run:
-            comparison = Comparison(job.scenario, None, Transcript(job.scenario, ()), not_run=job.not_run)
+            comparison = ScenarioComparison(job.scenario, None, Transcript(job.scenario, ()), not_run=job.not_run)
         else:
             comparison = await compare(job.scenario, job.expected, job.performed)
         outcomes.add(comparison, job.setting)
@@ -217,7 +217,7 @@ class _Printer:
     as_json: bool
     color: str
 
-    def show(self, comparison: Comparison) -> None:
+    def show(self, comparison: ScenarioComparison) -> None:
         name, failure = comparison.scenario.name, comparison.failure
         if failure is not None and not comparison.stopped:
             echo(f"{name} failed: {failure}", err=True)
@@ -271,7 +271,7 @@ def _summary(outcomes: _Outcomes) -> str:
     return f"{len(comparisons)} scenario{'s' * (len(comparisons) != 1)}: {', '.join(parts) or 'none'}"
 
 
-def _status(comparisons: Sequence[Comparison]) -> int:
+def _status(comparisons: Sequence[ScenarioComparison]) -> int:
     if any(comparison.found for comparison in comparisons):
         return FOUND
     failed = any(comparison.failure is not None for comparison in comparisons)

@@ -24,7 +24,7 @@ WRONG_CONTENT: Final = "contents/wrong_content@check"
 
 
 @dataclass(slots=True)
-class _Found:
+class _FindingCount:
     """One kind of finding: the first seed that had it and its message, and how many schedules had it."""
 
     seed: int
@@ -33,12 +33,12 @@ class _Found:
 
 
 @dataclass(slots=True)
-class _Outcome:
+class _AroundResult:
     """What came of the schedules around one scenario. `skipped` says what the kernel lacks."""
 
     scenario: Scenario
     schedules: int = 0
-    found: dict[str, _Found] = field(default_factory=dict)
+    found: dict[str, _FindingCount] = field(default_factory=dict)
     unfinished: int = 0
     skipped: str = ""
 
@@ -47,7 +47,7 @@ def perform_around(
     scenarios: Sequence[Scenario], setting: Setting, seeds: range, as_json: bool, quiet: bool
 ) -> int:  # fmt: skip
     """Perform each scenario once for each seed, and say what was found; the exit status."""
-    outcomes = [_Outcome(scenario) for scenario in scenarios]
+    outcomes = [_AroundResult(scenario) for scenario in scenarios]
     watched = Setting(setting.kernel, setting.nodes, setting.without, setting.with_, watchers=BUILT_IN)
     interrupted = False
 
@@ -75,7 +75,7 @@ def perform_around(
     return INCONCLUSIVE if unfinished or all(outcome.skipped for outcome in outcomes) else 0
 
 
-async def _perform_once(outcome: _Outcome, setting: Setting, seed: int) -> None:
+async def _perform_once(outcome: _AroundResult, setting: Setting, seed: int) -> None:
     scenario = outcome.scenario
     performance = await perform(scenario, setting, Around(STRATEGY, seed))
     failure: KsmActorsError | None = performance.failure
@@ -93,10 +93,10 @@ async def _perform_once(outcome: _Outcome, setting: Setting, seed: int) -> None:
         signature, message = WRONG_CONTENT, wrong[0]
     else:
         return
-    outcome.found.setdefault(signature, _Found(seed, message)).schedules += 1
+    outcome.found.setdefault(signature, _FindingCount(seed, message)).schedules += 1
 
 
-def _show(outcome: _Outcome, setting: Setting, quiet: bool) -> None:
+def _show(outcome: _AroundResult, setting: Setting, quiet: bool) -> None:
     """What a person reads: each kind of finding with a command that shows it again."""
     name = outcome.scenario.name
     for signature, found in outcome.found.items():
@@ -111,13 +111,13 @@ def _show(outcome: _Outcome, setting: Setting, quiet: bool) -> None:
         echo(f"{name}: {outcome.schedules} schedules around it{unfinished}: {findings}", err=True)
 
 
-def _command(outcome: _Outcome, setting: Setting, seed: int) -> str:
+def _command(outcome: _AroundResult, setting: Setting, seed: int) -> str:
     variants = [f"--without {name}" for name in setting.without] + [f"--with {name}" for name in setting.with_]
     words = ["ksmactors conform", outcome.scenario.origin, f"--kernel {setting.kernel}", f"--nodes {setting.nodes}"]
     return " ".join([*words, *variants, f"--around 1 --seed {seed}"])
 
 
-def _report(outcome: _Outcome, setting: Setting) -> dict[str, Any]:
+def _report(outcome: _AroundResult, setting: Setting) -> dict[str, Any]:
     return {
         "name": outcome.scenario.name,
         "kernel": setting.kernel,

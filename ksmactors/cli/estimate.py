@@ -143,7 +143,7 @@ def _console(stream: TextIO, color: str) -> Console:
 
 
 class Interruption(Exception):
-    """Somebody pressed Ctrl-C."""
+    """Ctrl-C was pressed."""
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def explore(
 
 @contextmanager
 def _progress(exploration: Exploration, *, quiet: bool, color: str) -> Iterator[None]:
-    """How far it is, if somebody watches standard error."""
+    """How far it is, if standard error is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield
         return

@@ -16,7 +16,7 @@ from ksmactors.errors import WatcherFailed
 from ksmactors.escaping import escaped
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import Removed, removed_layers
-from ksmactors.run.outcome import Explanation, Verdict
+from ksmactors.run.outcome import Defect, Verdict
 from ksmactors.run.subject import Subject
 
 COMMAND: Final = "replay: "
@@ -124,45 +124,41 @@ def _folded(line: str, width: int) -> list[str]:
 
 def described(found: Found) -> list[str]:
     """The lines about a finding: its signature, its message, the step that broke what is broken, and all the rest."""
-    defect = found.outcome.defect
-    assert defect is not None
+    defect = found.defect
     times = f" ({found.count} schedules)" if found.count > 1 else ""
     met = " and ".join(
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
     lines = [f"{defect.signature}{times}", defect.message]
-    cause = defect.explanation.cause if defect.explanation is not None else ""
-    lines += [cause] if cause else []
+    lines += [defect.cause] if defect.cause else []
     lines += [f"step {defect.step} of {plugins.from_here(found.outcome.workload)}, seed {found.outcome.seed}: {met}"]
-    if defect.explanation is not None:
-        lines += _explained(defect.explanation, defect.signature)
+    lines += _explained(defect)
     lines += [found.problem] if found.problem else []
     lines += [f"{COMMAND}{found.replay}"] if found.replay else []
     return lines
 
 
-def _explained(explanation: Explanation, signature: str) -> Iterator[str]:
+def _explained(defect: Defect) -> Iterator[str]:
     """Who met whom over what, which known defects look like it, and how the likeliest of them comes about."""
-    if explanation.found:
-        yield explanation.found
-    if explanation.broke.held_until is not None:  # else the line before says who met
-        yield from (f"{word}: {step}" for word, step in zip(("first", "then"), explanation.met, strict=False))
-    if explanation.concerns:
-        yield f"about: {'; '.join(explanation.concerns)}"
-    told = explanation.looks_like[:ALIKE]
-    for name in told:
+    if defect.found:
+        yield defect.found
+    if defect.broke is not None and defect.broke.held_until is not None:  # else the line before says who met
+        yield from (f"{word}: {step}" for word, step in zip(("first", "then"), defect.met, strict=False))
+    if defect.concerns:
+        yield f"about: {'; '.join(defect.concerns)}"
+    named = defect.looks_like[:ALIKE]
+    for name in named:
         yield f"looks like {name}: {CASES[name].title}"
-    if len(explanation.looks_like) > ALIKE:
-        yield f"or like {', '.join(explanation.looks_like[ALIKE:])}: see `ksmactors corpus`"
-    exact = [name for name in told if CASES[name].signature == signature]
+    if len(defect.looks_like) > ALIKE:
+        yield f"or like {', '.join(defect.looks_like[ALIKE:])}: see `ksmactors corpus`"
+    exact = [name for name in named if CASES[name].signature == defect.signature]
     if len(exact) == 1:
         yield f"{exact[0]}: {CASES[exact[0]].story}"
 
 
 def report_crash(crash: Found) -> None:
     """A schedule in which code raised: its traceback, whose fault it is, and how to get there again."""
-    outcome, defect = crash.outcome, crash.outcome.defect
-    assert defect is not None
+    outcome, defect = crash.outcome, crash.defect
     echo(defect.traceback, err=True, nl=False)
     notice(defect.message)
     if crash.problem:

@@ -57,7 +57,7 @@ def perform(
     if campaign.interrupted_at is not None:
         echo(
             f"{plan.subjects[0].name}, seed {plan.seeds.start}: interrupted after {seconds:.1f} s, before the schedule "
-            "came to its end, so that nothing of it is counted",
+            "ended; it is not counted",
             err=True,
         )
         return INTERRUPTED

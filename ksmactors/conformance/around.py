@@ -11,7 +11,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.background import everybody
+from ksmactors.conformance.background import every_actor
 from ksmactors.conformance.emulator_driver import EmulatorDriver
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.transcript import WHOLE_SCAN, Batch
@@ -43,7 +43,7 @@ class AroundDriver(EmulatorDriver):
     @override
     async def _settled(self) -> list[str]:
         """Wait for all tasks half of the time, as the scenario does; else only for those that are to be held."""
-        self.tasks.awaited = everybody if self.conductor.draw("scenario.settle", 2) else self._is_awaited
+        self.tasks.awaited = every_actor if self.conductor.draw("scenario.settle", 2) else self._is_awaited
         news = await super()._settled()
         self.tasks.awaited = self._is_awaited
         return news
@@ -82,7 +82,7 @@ class AroundDriver(EmulatorDriver):
         """Release all held tasks until all have ended."""
         holding = self.tasks.holding
         holding.pending.clear()
-        self.tasks.awaited = everybody
+        self.tasks.awaited = every_actor
         await super()._settled()
         while holding.held:
             for name in list(holding.held):

@@ -56,9 +56,9 @@ class Tasks:
         """Holds refused since `taken_log` was last called."""
         self.refused = False
         """Whether a hold was refused at its place."""
-        self.awaited: Callable[[Actor], bool] = everybody
+        self.awaited: Callable[[Actor], bool] = every_actor
         """Which runnable actors `settle` waits for."""
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
         holding.refuse = self._refused
 
     def _refused(self, hold: Hold, reason: str) -> None:
@@ -99,7 +99,7 @@ class Tasks:
     def add(self, name: str, task: Task) -> None:
         """Add a background task."""
         self.mention(name)
-        self._told.pop(name, None)
+        self._reported.pop(name, None)
         self.running[name] = task
 
     @property
@@ -112,14 +112,14 @@ class Tasks:
         hold = self.holding.held.pop(name, None)
         if hold is None or hold.actor is None:
             return False
-        self._told.pop(name, None)
+        self._reported.pop(name, None)
         if hold.actor.waiting_on is hold:
             self.conductor.resume(hold.actor)
         return True
 
     def signal(self, name: str) -> None:
         """Send a signal to a task, which ends interruptible operations."""
-        self._told.pop(name, None)
+        self._reported.pop(name, None)
         if name in self.running:
             self.running[name].actor.signal_pending = True
 
@@ -167,8 +167,8 @@ class Tasks:
             if task is None:
                 continue
             state = await self._state(name, task)
-            if state != self._told.get(name):
-                self._told[name] = state
+            if state != self._reported.get(name):
+                self._reported[name] = state
                 lines.append(f"{name}: {state}")
         return lines
 
@@ -206,6 +206,6 @@ class Tasks:
         return "spins" if waited is None else name_of(waited)
 
 
-def everybody(_: Actor) -> bool:
+def every_actor(_: Actor) -> bool:
     """Default of `awaited`: all actors."""
     return True

@@ -30,7 +30,7 @@ class Side(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ScenarioComparison:
     """The comparison of a scenario. `expected` is None if there was nothing to compare with; `wrong` are checks that
     did not answer what was written; `note` is shown beside the verdict."""
 
@@ -84,7 +84,7 @@ class Comparison:
 
 async def compare(
     scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool = False
-) -> Comparison:  # fmt: skip
+) -> ScenarioComparison:  # fmt: skip
     """Run a scenario on both sides, the expected one first; if that one fails, the other is not run.
 
     With `checked` each check must answer what the script has written, on the second side. A live kernel has a second
@@ -102,22 +102,22 @@ async def compare(
 
 async def _compare_once(
     scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool
-) -> Comparison:  # fmt: skip
+) -> ScenarioComparison:  # fmt: skip
     names = (expected.name if expected is not None else "", performed.name)
     first = None if expected is None else await expected.perform(scenario)
     if first is not None and (first.missing or first.failure is not None):
-        return Comparison(scenario, first, Transcript(scenario, ()), not_run=first.missing)
+        return ScenarioComparison(scenario, first, Transcript(scenario, ()), not_run=first.missing)
     second = await performed.perform(scenario)
     if is_memory_error(second.failure) and first is not None and not second.missing:
-        return _compare_stopped(Comparison(scenario, first, second), names)
+        return _compare_stopped(ScenarioComparison(scenario, first, second), names)
     if second.missing or second.failure is not None:
-        return Comparison(scenario, first, second, not_run=second.missing)
+        return ScenarioComparison(scenario, first, second, not_run=second.missing)
     diff: list[str] = []
     if expected is not None and first is not None:
         live = expected.live or performed.live
         diff = differences(first.lines, second.lines, names, live=live)
     wrong = wrong_checks(scenario, second.lines) if checked else []
-    return Comparison(scenario, first, second, tuple(diff), tuple(wrong))
+    return ScenarioComparison(scenario, first, second, tuple(diff), tuple(wrong))
 
 
 def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:
@@ -125,7 +125,7 @@ def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:
     return isinstance(failure, Finding) and failure.watcher in MEMORY_WATCHERS
 
 
-def _compare_stopped(comparison: Comparison, names: tuple[str, str]) -> Comparison:
+def _compare_stopped(comparison: ScenarioComparison, names: tuple[str, str]) -> ScenarioComparison:
     """Compare a run that ends in a memory error with one that may continue: the common part must be equal."""
     finding = comparison.performed.failure
     assert comparison.expected is not None, "there is nothing to compare with"

@@ -104,7 +104,7 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
         error = classified(driver.machine if driver is not None else None, raised)
         error.add_note(f"in scenario {scenario.origin}, after {lines[-1]!r}" if lines else scenario.origin)
         raise error from error.__cause__
-    assert driver is not None, "the schedule has come to its end"
+    assert driver is not None, "the schedule has ended"
     return Transcript(scenario, tuple(driver.lines), missing=driver.missing)
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from ksmactors.conformance.compare import Comparison, Side, compare
+from ksmactors.conformance.compare import ScenarioComparison, Side, compare
 from ksmactors.conformance.generate import generate
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.shrink import TRIES_MAX, shrink
@@ -21,7 +21,7 @@ class Kept(NamedTuple):
     `again` is False if it did not differ when it was tried once more: then it is as it was found.
     """
 
-    comparison: Comparison
+    comparison: ScenarioComparison
     file: Path
     again: bool
 
@@ -43,12 +43,12 @@ class Hunt:
     tries: int = TRIES_MAX
     swap: bool = True
 
-    async def run(self, scenarios: int) -> AsyncIterator[Comparison]:
+    async def run(self, scenarios: int) -> AsyncIterator[ScenarioComparison]:
         """Compare one after the other; yield each comparison."""
         for number in range(scenarios):
             yield await self.compare(generate(self.seed, number, nodes=self.nodes, swap=self.swap))
 
-    async def compare(self, scenario: Scenario) -> Comparison:
+    async def compare(self, scenario: Scenario) -> ScenarioComparison:
         """Compare one; if a side crashes, its scenario is kept."""
         try:
             return await compare(scenario, self.expected, self.performed, checked=True)
@@ -56,7 +56,7 @@ class Hunt:
             crash.add_note(f"in the scenario {self._write(self._stem(scenario), '.txt', texts(scenario))}")
             raise
 
-    async def keep(self, comparison: Comparison) -> Kept:
+    async def keep(self, comparison: ScenarioComparison) -> Kept:
         """Shrink a scenario while it keeps the same finding, and write it to files."""
         stem, found = self._stem(comparison.scenario), comparison.found
         scenario = replace(comparison.scenario, name=stem)

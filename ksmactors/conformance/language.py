@@ -17,7 +17,7 @@ places are in `places.txt`. Processes, regions and holds are known to the parser
 
 The parser keeps track of processes and regions, so that a misspelt name or a page outside of its region is found
 with its line number at once, not in the middle of a run. What depends on the machine (how many nodes there are,
-which knobs the kernel has) is left to whoever performs the scenario.
+which knobs the kernel has) is left to the side that performs the scenario.
 """
 
 from __future__ import annotations

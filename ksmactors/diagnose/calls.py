@@ -55,7 +55,7 @@ class Call:
     child: int | None = None
     """The number of the address space that a fork makes."""
     mapped: tuple[AddressSpace, int] | None = None
-    """Who maps the page that is migrated when it begins, and where; None if nobody does."""
+    """Who maps the page that is migrated when it begins, and where; None if it is not mapped."""
     faulted: bool = False
     """Whether an access is waiting for its page fault to be over."""
     counted: dict[str, tuple[Visits, list[object]]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class CallRecorder(ReplayByName):
         self._latest: dict[int, Call] = {}
         self._last: Actor | None = None
         self.operations = 0
-        """How many were done, by everybody."""
+        """How many were done, by all actors."""
 
     @property  # type: ignore[explicit-override]  # mypy does not see it on a property with a setter
     @override

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from ksmactors.diagnose.orders import Conflicts, Enforcing, Event, Events, Order
+from ksmactors.diagnose.orders import Conflicts, Enforcing, Events, Occurrence, Order
 from ksmactors.interleave.actor import ACQUIRE, RELEASE
 from ksmactors.interleave.labels import VERBS
 from ksmactors.interleave.observer import Observer
@@ -233,13 +233,13 @@ def _still_ahead(failing: Conflicts, passing: Conflicts) -> Iterator[Order]:
             yield Order(order.after, event)
 
 
-def _holds(order: Order, position: dict[Event, int]) -> bool:
+def _holds(order: Order, position: dict[Occurrence, int]) -> bool:
     """Whether a schedule has both events in this order."""
     before, after = position.get(order.before), position.get(order.after)
     return before is not None and after is not None and before < after
 
 
-def _described(event: Event, function: str) -> str:
+def _described(event: Occurrence, function: str) -> str:
     """An event in words: actor, operation, kernel function, and which time it is."""
     ending = ORDINALS.get(event.nth % 10 if event.nth % 100 not in (11, 12, 13) else 0, "th")
     which = f" for the {event.nth}{ending} time" if event.nth > 1 else ""

@@ -74,7 +74,7 @@ class Broken(NamedTuple):
 class Culprit(Observer):
     """Asks, throughout the replay of a schedule that has found something, whether what was found broken is broken yet.
 
-    It changes nothing: while it asks, nobody observes.
+    It changes nothing: observers are detached while it asks.
     """
 
     def __init__(self, finding: Finding) -> None:
@@ -158,11 +158,11 @@ class Culprit(Observer):
     def _ask(self, actor: Actor, op: Operation | None, probe: Probe) -> None:
         conductor = self._conductor
         assert conductor is not None
-        audience, conductor.audience = conductor.audience, None  # nobody is told of what a probe looks at
+        observers, conductor.observers = conductor.observers, None  # a probe's reads are no operations of an actor
         try:
             answer = probe.wrong()
         finally:
-            conductor.audience = audience
+            conductor.observers = observers
         wrong = self._wrong if answer is None else int(answer)
         if wrong != self._wrong:
             owner = actor.number if probe.adds_up else 0
@@ -256,8 +256,8 @@ class Culprit(Observer):
     def broken(self) -> Broken | None:
         """What broke it for good; None: it held until the finding, or there is no question."""
         sign = 1 if self._wrong > 0 else -1
-        guilty = [one for number, debts in self._broken.items() for one in debts if self._owed[number] * sign > 0]
-        return max(guilty, key=lambda one: one.held_until, default=None)
+        breaking = [one for number, debts in self._broken.items() for one in debts if self._owed[number] * sign > 0]
+        return max(breaking, key=lambda one: one.held_until, default=None)
 
     def site(self, error: Finding) -> Functions:
         """The kernel functions that the replay was in when it found the same, innermost first."""

@@ -25,7 +25,7 @@ from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
-from ksmactors.run.outcome import ENDED, Break, Defect, Explanation, Outcome, Step
+from ksmactors.run.outcome import ENDED, Break, Defect, Outcome, Step
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
 
@@ -48,7 +48,7 @@ class _Access(NamedTuple):
     function: str
     held: tuple[object, ...]
 
-    def told(self, callers: tuple[str, ...]) -> Step:
+    def as_step(self, callers: tuple[str, ...]) -> Step:
         held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
         return Step(self.actor.name, self.step, self.function, describe_operation(self.op), held, callers)
 
@@ -99,16 +99,15 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     if met and not known and not _is_recent(met, defect.actors[0], culprit, site):
         met = ()
     finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
-    explanation = Explanation(
-        tuple(access.told(_callers(access, culprit, site)) for access in met),
-        tuple(_described(one) for one in about),
-        (),
-        _break(culprit, finder, site),
+    explained = replace(
+        defect,
+        functions=_functions(defect, known, (*accesses.done, *met)),
+        met=tuple(access.as_step(_callers(access, culprit, site)) for access in met),
+        concerns=tuple(_described(one) for one in about),
+        broke=_break(culprit, finder, site),
     )
-    alike = looks_like(defect.signature, explanation.fingerprint, subject.kernel)
-    explanation = replace(explanation, looks_like=tuple(case.name for case in alike))
-    functions = _functions(defect, known, (*accesses.done, *met))
-    return replace(outcome, defect=replace(defect, functions=functions, explanation=explanation))
+    alike = looks_like(explained.signature, explained.fingerprint, subject.kernel)
+    return replace(outcome, defect=replace(explained, looks_like=tuple(case.name for case in alike)))
 
 
 def _is_recent(met: Sequence[_Access], turn: str, culprit: Culprit, site: Functions) -> bool:

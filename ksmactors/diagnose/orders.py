@@ -24,7 +24,7 @@ HELD_MAX: Final = 20_000
 """Choices for which an actor is held back at one event, at most: the earlier event may never come."""
 
 
-class Event(NamedTuple):
+class Occurrence(NamedTuple):
     """An actor does something for the `nth` time, from 1; `doing` in words, as `labels.describe_operation` has it."""
 
     actor: str
@@ -35,8 +35,8 @@ class Event(NamedTuple):
 class Order(NamedTuple):
     """One event before another one."""
 
-    before: Event
-    after: Event
+    before: Occurrence
+    after: Occurrence
 
 
 class Events(Observer):
@@ -78,20 +78,20 @@ class Events(Observer):
             (actor, (_, lock, field)), self._trying = self._trying, None
             self.add(actor, (READ, lock, field))
 
-    def add(self, actor: Actor, op: Operation) -> Event:
+    def add(self, actor: Actor, op: Operation) -> Occurrence:
         """Count an event and return its name."""
         key = actor.name, doing_of(op)
         nth = self.counts[key] = self.counts.get(key, 0) + 1
-        return Event(*key, nth)
+        return Occurrence(*key, nth)
 
-    def next_of(self, actor: Actor) -> tuple[Event, ...]:
+    def next_of(self, actor: Actor) -> tuple[Occurrence, ...]:
         """The events that an actor may be about to do: a lock is acquired or only read."""
         kind, obj, field = actor.op
         ops = [actor.op, (READ, obj, field)] if kind == ACQUIRE and hasattr(obj, "owner") else [actor.op]
         doings = [doing_of(op) for op in ops]
-        return tuple(Event(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1) for doing in doings)
+        return tuple(Occurrence(actor.name, doing, self.counts.get((actor.name, doing), 0) + 1) for doing in doings)
 
-    def happened(self, event: Event) -> bool:
+    def happened(self, event: Occurrence) -> bool:
         """Whether an event is done."""
         return self.counts.get((event.actor, event.doing), 0) >= event.nth
 
@@ -107,8 +107,8 @@ def doing_of(op: Operation) -> str:
 class _Uses:
     """The last writer of a field, and who has read it since."""
 
-    writer: tuple[Actor, Event] | None = None
-    readers: list[tuple[Actor, Event]] = field(default_factory=list)
+    writer: tuple[Actor, Occurrence] | None = None
+    readers: list[tuple[Actor, Occurrence]] = field(default_factory=list)
 
 
 class Conflicts(Events):
@@ -124,14 +124,14 @@ class Conflicts(Events):
 
     def __init__(self) -> None:
         super().__init__()
-        self.position: dict[Event, int] = {}
+        self.position: dict[Occurrence, int] = {}
         self.orders: dict[Order, None] = {}
-        self.functions: dict[Event, str] = {}
+        self.functions: dict[Occurrence, str] = {}
         self._uses: dict[str, _Uses] = {}
-        self._latest: dict[int, Event] = {}
+        self._latest: dict[int, Occurrence] = {}
 
     @override
-    def add(self, actor: Actor, op: Operation) -> Event:
+    def add(self, actor: Actor, op: Operation) -> Occurrence:
         event = super().add(actor, op)
         self.position[event] = len(self.position)
         self.functions[event] = actor.place or actor.doing
@@ -156,7 +156,7 @@ class Conflicts(Events):
         if event is not None:
             self._use(actor, event, label_of(op), changes=changes)
 
-    def _use(self, actor: Actor, event: Event, label: str, *, changes: bool) -> None:
+    def _use(self, actor: Actor, event: Occurrence, label: str, *, changes: bool) -> None:
         if not label:
             return
         uses = self._uses.setdefault(label, _Uses())
@@ -169,7 +169,7 @@ class Conflicts(Events):
             self._order(reader, actor, event)
         uses.writer, uses.readers = (actor, event), []
 
-    def _order(self, before: tuple[Actor, Event], actor: Actor, event: Event) -> None:
+    def _order(self, before: tuple[Actor, Occurrence], actor: Actor, event: Occurrence) -> None:
         if before[0] is not actor and not event.doing.startswith(VERBS[RELEASE]):  # a release waits for nothing
             self.orders[Order(before[1], event)] = None
 
@@ -195,11 +195,11 @@ class Enforcing(Strategy):
     @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
-        self._later: dict[Event, list[Event]] = {}
+        self._later: dict[Occurrence, list[Occurrence]] = {}
         for order in self._orders:
             self._later.setdefault(order.after, []).append(order.before)
         self._actors = {event.actor for event in self._later}
-        self._held: dict[Event, int] = {}
+        self._held: dict[Occurrence, int] = {}
 
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
@@ -216,7 +216,7 @@ class Enforcing(Strategy):
             return False
         return any(self._must_wait(event) for event in self._events.next_of(actor))
 
-    def _must_wait(self, event: Event) -> bool:
+    def _must_wait(self, event: Occurrence) -> bool:
         """Whether an earlier event is not done yet. Counts how often an event was held back for that."""
         earlier = self._later.get(event)
         if earlier is None or all(self._events.happened(one) for one in earlier):

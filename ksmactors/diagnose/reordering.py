@@ -48,7 +48,7 @@ class _Counting(Observer, ABC):
         """An actor has done such an operation."""
 
 
-class Order(_Counting):
+class OperationClocks(_Counting):
     """Which operations of a schedule happened before which: for each actor's operations in order, how many of each
     actor had happened by then."""
 
@@ -87,7 +87,7 @@ class Order(_Counting):
         ]
 
 
-class _Progress(_Counting):
+class _OperationCounts(_Counting):
     """How many operations each actor has done."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Reordered(Strategy):
 
     Args:
         order: what happened before what.
-        progress: what has been done in this schedule; to be told of it as an observer.
+        progress: what has been done in this schedule; it must observe the schedule.
         wanted: how many operations of each actor are needed; None: all.
     """
 
@@ -112,7 +112,7 @@ class Reordered(Strategy):
     summary: ClassVar[str] = "keeps a recorded order of dependent operations with few switches"
     fair = False
 
-    def __init__(self, order: Order, progress: _Progress, wanted: Sequence[int] | None) -> None:
+    def __init__(self, order: OperationClocks, progress: _OperationCounts, wanted: Sequence[int] | None) -> None:
         super().__init__()
         self._order, self._done = order, progress.done
         self._numbers = {name: number for number, name in enumerate(order.names)}
@@ -153,7 +153,7 @@ async def fewer_switches(trials: Trials) -> None:
     """Reorder the smallest so far, as long as that leaves fewer departures: only what the finding's actors came to,
     else everything."""
     for _ in range(ROUNDS_MAX):
-        order = Order()
+        order = OperationClocks()
         if not trials.departures or not await trials.watch(order):
             return
         defect = trials.outcome.defect
@@ -162,7 +162,7 @@ async def fewer_switches(trials: Trials) -> None:
             return
 
 
-async def _reordered(trials: Trials, order: Order, wanted: Sequence[int] | None) -> bool:
-    progress, before = _Progress(), len(trials.departures)
+async def _reordered(trials: Trials, order: OperationClocks, wanted: Sequence[int] | None) -> bool:
+    progress, before = _OperationCounts(), len(trials.departures)
     taken = await trials.decide(Reordered(order, progress, wanted), progress)
     return taken is not None and taken < before

@@ -88,7 +88,7 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
         source: as said.
         trust: whether code that it names by path or module may be loaded, a file that it names written, and more
             work done than a file may ask for (see `campaign.ceilings`).
-        tell: told in one line each which files were changed since, and which are read on behalf of the finding.
+        tell: called with a line for each file that has changed since, and for each read on behalf of the finding.
 
     Raises:
         UsageError: it cannot be read, names what does not exist here, or names code and is not trusted.

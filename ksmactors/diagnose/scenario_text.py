@@ -57,7 +57,7 @@ class Written:
 
 
 @dataclass(slots=True)
-class _Stop:
+class _Switch:
     """A switch within a call: how many of its operations were done before it, and the place that stands for it."""
 
     done: int
@@ -66,7 +66,7 @@ class _Stop:
 
 
 @dataclass(slots=True)
-class _Event:
+class _WrittenEntry:
     """Something to be written down: the `order` in which it happened, and its lines."""
 
     order: int
@@ -82,7 +82,7 @@ async def write_scenario(subject: Subject, seed: int, outcome: Outcome, departur
     unwatched = replace(subject, watchers=())
     await run_schedule(unwatched, seed, ReplayByName.name, deciding=recorder, tape=ScriptedTape(draws))
     luck = [label for label, values in draws.items() if label.startswith(OF_THE_MACHINE) and any(values)]
-    writer = _Writer(subject, recorder.calls, recorder.operations, luck)
+    writer = _ScenarioWriter(subject, recorder.calls, recorder.operations, luck)
     text = writer.text(defect.signature if defect is not None else "")
     led_to = await _led_to(text, subject, defect.signature if defect is not None else "")
     return Written(text, tuple(dict.fromkeys(writer.missing)), led_to)
@@ -105,7 +105,7 @@ async def _led_to(text: str, subject: Subject, signature: str) -> str:
     return f"it does not lead to {signature}, and none of {SEEDS} schedules around it does"
 
 
-class _Writer:
+class _ScenarioWriter:
     """Turns calls into lines."""
 
     def __init__(self, subject: Subject, calls: Sequence[Call], operations: int, drawn: Sequence[str]) -> None:
@@ -156,7 +156,7 @@ class _Writer:
                 open_accesses[_page_of(call)] = call
             yield call
 
-    def _events(self, call: Call) -> Iterator[_Event]:
+    def _events(self, call: Call) -> Iterator[_WrittenEntry]:
         """The lines of one call, each at the moment at which it belongs there."""
         if call.name == "sysfs_store" and call.arguments.get("knob") in REST:
             return
@@ -180,29 +180,29 @@ class _Writer:
             line += LAST
         if not interrupted:
             beside = any(until > start for until in self._busy.values())  # it may have to wait for what is held
-            yield _Event(start, [*before, f"bg {line}" if beside and _may_be_background(line) else line])
+            yield _WrittenEntry(start, [*before, f"bg {line}" if beside and _may_be_background(line) else line])
             return
         self._busy[task] = end
-        yield _Event(start, [*before, *_hold(task, stops[:1]), f"bg {line}"])
+        yield _WrittenEntry(start, [*before, *_hold(task, stops[:1]), f"bg {line}"])
         for number, stop in enumerate(stops):
             if stop.done >= len(call.done):  # it is never released
                 break
             resumed = call.done[stop.done]
-            yield _Event(resumed, [*_hold(task, stops[number + 1 : number + 2]), f"release {task}"])
+            yield _WrittenEntry(resumed, [*_hold(task, stops[number + 1 : number + 2]), f"release {task}"])
 
-    def _stops(self, call: Call) -> Iterator[_Stop]:
+    def _stops(self, call: Call) -> Iterator[_Switch]:
         """Where others moved in between, though the call could have gone on."""
         for index, gap in enumerate(_gaps(call), 1):
             if gap > 1 and index - 1 not in call.blocked_after:
-                yield _Stop(index)
+                yield _Switch(index)
         if self._goes_on(call) and len(call.done) - 1 not in call.blocked_after:
-            yield _Stop(len(call.done))
+            yield _Switch(len(call.done))
 
     def _goes_on(self, call: Call) -> bool:
         """Whether a call is not over when the finding is made, by others."""
         return len(call.moments) > len(call.done) and call.done[-1] < self.operations
 
-    def _placed(self, call: Call, stop: _Stop) -> bool:
+    def _placed(self, call: Call, stop: _Switch) -> bool:
         """Find the place that stands for a switch: there, or as near as can be."""
         forbidden = atomic(self.subject.kernel)
         near = sorted(range(len(call.moments)), key=lambda index: (abs(index - stop.done), index > stop.done))
@@ -225,7 +225,7 @@ class _Writer:
         self.missing.append(f"{call.actor.name} stops in {call.name}, where no place is near")
         return False
 
-    def _times(self, call: Call, stop: _Stop, previous: _Stop | None) -> int:
+    def _times(self, call: Call, stop: _Switch, previous: _Switch | None) -> int:
         """The how manieth visit of its place it is since the stop before."""
         first = 0 if previous is None else previous.done + 1
         return max(1, sum(stop.place in moment.places for moment in call.moments[first : stop.done + 1]))
@@ -252,9 +252,9 @@ def _page_of(call: Call) -> tuple[int, int]:
 
 
 def _gaps(call: Call) -> list[int]:
-    """How many operations of everybody lie between one of the call and the next (1: none of others)."""
+    """How many operations of all actors lie between one of the call and the next (1: none of others)."""
     return [later - earlier for earlier, later in zip(call.done, call.done[1:], strict=False)]
 
 
-def _hold(task: str, stops: Sequence[_Stop]) -> list[str]:
+def _hold(task: str, stops: Sequence[_Switch]) -> list[str]:
     return [f"hold {task} at {stop.place}{f' {stop.times}' if stop.times > 1 else ''}" for stop in stops]

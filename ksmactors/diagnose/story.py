@@ -1,4 +1,4 @@
-"""How a short schedule goes, for a reader: who does what to what others are at, and why the turn passes on."""
+"""Render a short schedule as prose: what each actor does to shared objects, and why the turn passes on."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ksmactors.ksm.structs import RmapItem
 from ksmactors.run.outcome import Defect
 
 LINES: Final = 12
-"""Turns that are told: the last ones, those around the departures, and the latest that change what it is about, or what
-those around the departures touch."""
+"""Turns that are shown: the last ones, those around the departures, and the latest that change what it is about, or
+what those around the departures touch."""
 
 LAST: Final = 2
-"""Turns at the end that are always told."""
+"""Turns at the end that are always shown."""
 
 OPERATIONS_MAX: Final = 5
-"""Operations told in a line: the last ones of the turn."""
+"""Operations shown in a line: the last ones of the turn."""
 
 COUNTERS: Final = ("refcount", "lru", "lru_add_pvec", "free_list")
-"""Fields that everybody is at all the time, and that tell nobody anything."""
+"""Fields that every actor changes all the time, so that they explain nothing."""
 
 
 @dataclass(slots=True)
-class _Turn:
-    """A stretch in which one actor moved. `end` says why somebody else moved next; `departs`: not by default."""
+class _NarratedTurn:
+    """A stretch in which one actor ran. `end` says why another actor ran next; `departs`: not by default."""
 
     actor: Actor
     done: list[Operation] = field(default_factory=list)
@@ -45,11 +45,11 @@ class ScheduleNarrator(Observer):
     """Keeps what each actor does, turn by turn, in a schedule that `follower` decides."""
 
     def __init__(self) -> None:
-        self._turns: list[_Turn] = []
+        self._turns: list[_NarratedTurn] = []
         self._ended: list[Actor] = []
 
     def follower(self, departures: Sequence[Departure]) -> ReplayByName:
-        """Follows departures exactly, and tells this chronicle of them."""
+        """A strategy that follows departures exactly, and reports each to this narrator."""
         return _NarratingReplay(departures, self)
 
     def departed(self) -> None:
@@ -62,7 +62,7 @@ class ScheduleNarrator(Observer):
         if not self._turns or self._turns[-1].actor is not actor:
             if self._turns:
                 self._turns[-1].end = self._why(self._turns[-1].actor)
-            self._turns.append(_Turn(actor))
+            self._turns.append(_NarratedTurn(actor))
         if op[0] in (READ, WRITE):
             self._turns[-1].done.append(op)
 
@@ -88,17 +88,17 @@ class ScheduleNarrator(Observer):
         for place in places:
             between = place - before - 1
             gap = f"({between} turn{'' if between == 1 else 's'} later) " if between else ""
-            lines.append(gap + _told_turn(self._turns[place], matters, concerned))
+            lines.append(gap + _turn_line(self._turns[place], matters, concerned))
             before = place
         return (*lines, f"found at step {defect.step}, in {defect.functions[0]}: {defect.message}")
 
     def _places(self, concerned: Sequence[object]) -> list[int]:
-        """The turns that are told, in order."""
-        told: dict[int, None] = {}
+        """The turns that are shown, in order."""
+        shown: dict[int, None] = {}
         for place in self._by_weight(concerned):
-            if len(told) < LINES and 0 <= place < len(self._turns):
-                told[place] = None
-        return sorted(told)
+            if len(shown) < LINES and 0 <= place < len(self._turns):
+                shown[place] = None
+        return sorted(shown)
 
     def _by_weight(self, concerned: Sequence[object]) -> Iterator[int]:
         latest = range(len(self._turns) - 1, -1, -1)
@@ -123,17 +123,17 @@ class ScheduleNarrator(Observer):
 
 
 class _NarratingReplay(ReplayByName):
-    """Follows exactly, and tells a chronicle."""
+    """Follows exactly, and reports departures to a narrator."""
 
-    def __init__(self, departures: Sequence[Departure], chronicle: ScheduleNarrator) -> None:
+    def __init__(self, departures: Sequence[Departure], narrator: ScheduleNarrator) -> None:
         super().__init__(departures, slack=0)
-        self._chronicle = chronicle
+        self._narrator = narrator
 
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         chosen = super().choose(ready, current)
         if chosen is not (ready[0] if current is None else current):
-            self._chronicle.departed()
+            self._narrator.departed()
         return chosen
 
 
@@ -141,12 +141,12 @@ def _is_one(obj: object, of: Sequence[object]) -> bool:
     return any(obj is one for one in of)
 
 
-def _changes(turn: _Turn) -> Iterator[Operation]:
+def _changes(turn: _NarratedTurn) -> Iterator[Operation]:
     """What an actor writes that tells something."""
     return (op for op in turn.done if op[0] == WRITE and not label_of(op).startswith(COUNTERS))
 
 
-def _shared(turns: Sequence[_Turn]) -> set[str]:
+def _shared(turns: Sequence[_NarratedTurn]) -> set[str]:
     """The labels of what several actors are at, and at least one writes."""
     users: dict[str, set[int]] = {}
     written = set()
@@ -159,7 +159,7 @@ def _shared(turns: Sequence[_Turn]) -> set[str]:
     return {label for label, actors in users.items() if len(actors) > 1 and label in written}
 
 
-def _told_turn(turn: _Turn, matters: set[str], concerned: Sequence[object]) -> str:
+def _turn_line(turn: _NarratedTurn, matters: set[str], concerned: Sequence[object]) -> str:
     worth = [op for op in turn.done if _is_one(op[1], concerned) or label_of(op) in matters]
     operations = list(dict.fromkeys(describe_operation(op) for op in worth if not label_of(op).startswith(COUNTERS)))
     if len(operations) > OPERATIONS_MAX:

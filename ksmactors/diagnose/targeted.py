@@ -21,7 +21,7 @@ from typing import ClassVar, Final, NamedTuple
 
 from typing_extensions import override
 
-from ksmactors.diagnose.orders import Conflicts, Event, Events, Order
+from ksmactors.diagnose.orders import Conflicts, Events, Occurrence, Order
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES, smaller_subjects
 from ksmactors.diagnose.trying import Trials
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor, Operation
@@ -44,10 +44,10 @@ POOL: Final = 8
 
 TENTH: Final = 10
 
-UNCOUNTED: Final = Event("", "", 0)
+UNCOUNTED: Final = Occurrence("", "", 0)
 
 
-class Kind(NamedTuple):
+class StepKind(NamedTuple):
     """What a step is, whenever and to whatever it happens: kind of operation, kind of its object, kernel function."""
 
     operation: int
@@ -58,12 +58,12 @@ class Kind(NamedTuple):
 class Pair(NamedTuple):
     """One kind of step before another one; `same`: on the same object."""
 
-    before: Kind
-    after: Kind
+    before: StepKind
+    after: StepKind
     same: bool
 
 
-class Rule(NamedTuple):
+class Postponement(NamedTuple):
     """A pair that is enforced: the later step waits when it is due for the time after `skipped`, or each time from
     then on."""
 
@@ -83,14 +83,14 @@ class Steps(Conflicts):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kinds: dict[Event, tuple[Kind, str]] = {}
-        self.times: Counter[Kind] = Counter()
-        self.under: dict[Event, dict[str, Event]] = {}
-        self._held: dict[int, dict[str, Event]] = {}
-        self._woken: dict[str, list[tuple[int, Event]]] = {}
+        self.kinds: dict[Occurrence, tuple[StepKind, str]] = {}
+        self.times: Counter[StepKind] = Counter()
+        self.under: dict[Occurrence, dict[str, Occurrence]] = {}
+        self._held: dict[int, dict[str, Occurrence]] = {}
+        self._woken: dict[str, list[tuple[int, Occurrence]]] = {}
 
     @override
-    def add(self, actor: Actor, op: Operation) -> Event:
+    def add(self, actor: Actor, op: Operation) -> Occurrence:
         event = super().add(actor, op)
         kind = kind_of(actor, op)
         self.kinds[event] = kind, label_of(op)
@@ -157,16 +157,16 @@ class Steps(Conflicts):
         return needed
 
 
-def kind_of(actor: Actor, op: Operation) -> Kind:
+def kind_of(actor: Actor, op: Operation) -> StepKind:
     """What an actor does, or is about to do."""
-    return Kind(op[0], label_of(op).partition("/")[0], actor.place)
+    return StepKind(op[0], label_of(op).partition("/")[0], actor.place)
 
 
 @dataclass(slots=True)
 class _Postponed:
     """An actor that waits for a step of a kind, by another one, on the object with this label (""; on any)."""
 
-    until: Kind
+    until: StepKind
     label: str
     left: int = CHOICES_MAX
 
@@ -179,9 +179,9 @@ class Postponing(Strategy):
     summary: ClassVar[str] = "the default order, but given kinds of steps wait for others"
     fair = False
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Postponement]) -> None:
         super().__init__()
-        self._rules: dict[Kind, list[Rule]] = {}
+        self._rules: dict[StepKind, list[Postponement]] = {}
         for rule in rules:
             self._rules.setdefault(rule.pair.after, []).append(rule)
         self._places = {(kind.operation, kind.function) for kind in self._rules}
@@ -190,7 +190,7 @@ class Postponing(Strategy):
     def begin(self, rng: Random) -> None:
         super().begin(rng)
         self._waiting: dict[int, _Postponed] = {}
-        self._due: Counter[Rule] = Counter()
+        self._due: Counter[Postponement] = Counter()
         self._seen: dict[int, int] = {}
 
     @override
@@ -238,7 +238,7 @@ class _Telling(Events):
         self._deciding = deciding
 
     @override
-    def add(self, actor: Actor, op: Operation) -> Event:
+    def add(self, actor: Actor, op: Operation) -> Occurrence:
         self._deciding.happened(actor, op)
         return UNCOUNTED
 
@@ -247,7 +247,7 @@ class _Try(NamedTuple):
     """A set of rules that led to the finding: with how many departures, and on which subject."""
 
     departures: int
-    rules: tuple[Rule, ...]
+    rules: tuple[Postponement, ...]
     subject: Subject
 
 
@@ -261,7 +261,7 @@ async def targeted(trials: Trials, tries: int, seed: int) -> None:
     actors = trials.outcome.defect.actors if trials.outcome.defect is not None else ()
     pairs = steps.pairs(actors[0]) if actors else []
     if pairs:
-        search = _Search(Random(seed), pairs, steps.times, trials)
+        search = _RestartSearch(Random(seed), pairs, steps.times, trials)
         for _ in range(tries):
             if len(trials.departures) <= READABLE_DEPARTURES:
                 break
@@ -269,7 +269,7 @@ async def targeted(trials: Trials, tries: int, seed: int) -> None:
     await trials.confirm()
 
 
-class _Search:
+class _RestartSearch:
     """Draws sets of rules, and remembers those that led to the finding.
 
     Args:
@@ -279,7 +279,7 @@ class _Search:
         trials: what is to be shrunk.
     """
 
-    def __init__(self, rng: Random, pairs: Sequence[Pair], times: Counter[Kind], trials: Trials) -> None:
+    def __init__(self, rng: Random, pairs: Sequence[Pair], times: Counter[StepKind], trials: Trials) -> None:
         self._rng, self._pairs, self._times, self._trials = rng, pairs, times, trials
         self._smaller = smaller_subjects(trials.best.subject)
         self._pool: list[_Try] = []
@@ -294,7 +294,7 @@ class _Search:
             self._pool.sort(key=lambda one: (one.departures, len(one.rules)))
             del self._pool[POOL:]
 
-    def _drawn(self) -> tuple[tuple[Rule, ...], Subject]:
+    def _drawn(self) -> tuple[tuple[Postponement, ...], Subject]:
         rng = self._rng
         if self._pool and below(rng, TENTH) < 6:
             return self._changed(self._pool[_low(rng, len(self._pool))])
@@ -303,7 +303,7 @@ class _Search:
             subject = self._smaller[below(rng, len(self._smaller))]
         return tuple(self._rule() for _ in range((1, 1, 2, 2, 3)[below(rng, 5)])), subject
 
-    def _changed(self, one: _Try) -> tuple[tuple[Rule, ...], Subject]:
+    def _changed(self, one: _Try) -> tuple[tuple[Postponement, ...], Subject]:
         """One rule fewer, at another time or more; or the same rules for a smaller workload."""
         rng, rules, subject = self._rng, list(one.rules), one.subject
         place = below(rng, len(rules))
@@ -318,17 +318,17 @@ class _Search:
             rules.append(self._rule())
         return tuple(rules), subject
 
-    def _rule(self) -> Rule:
+    def _rule(self) -> Postponement:
         """A pair, more likely one of the last ones, enforced at some time."""
         rng = self._rng
         window = below(rng, WINDOWS + 2)
         among = len(self._pairs) if window >= WINDOWS else min(WINDOW_MIN << window, len(self._pairs))
         return self._at(self._pairs[below(rng, among)])
 
-    def _at(self, pair: Pair) -> Rule:
+    def _at(self, pair: Pair) -> Postponement:
         rng = self._rng
         skipped = below(rng, self._times[pair.after]) if below(rng, 2) else 0
-        return Rule(pair, skipped, bool(below(rng, 2)))
+        return Postponement(pair, skipped, bool(below(rng, 2)))
 
 
 def _low(rng: Random, n: int) -> int:

@@ -1,6 +1,6 @@
 """Pages from files: raw memory images page by page, and ELF cores segment by segment.
 
-Files are read a megabyte at a time into one buffer and not mapped: a mapped file that somebody truncates meanwhile
+Files are read a megabyte at a time into one buffer and not mapped: a mapped file that is truncated meanwhile
 kills its reader with SIGBUS, and what is mapped and was looked at would count as this process' memory.
 """
 
@@ -55,7 +55,7 @@ class FileReader:
         total = size // PAGE_SIZE
         read = self._copy(fd, path, number, 0, 0, total, 0, total)
         if read < total:
-            self.problems.append(f"{path}: ends after {read} of {total} pages; somebody truncated it while it was read")
+            self.problems.append(f"{path}: ends after {read} of {total} pages; it was truncated while it was read")
         return PageSource(path, "file", read, {})
 
     def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> PageSource:

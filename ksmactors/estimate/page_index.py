@@ -34,7 +34,7 @@ GONE: Final = VOLATILE - 1
 """In the place of a content's number: the page changed; the page was unmapped. Neither has a content that counts."""
 
 Progress = Callable[[str, int, int | None], None]
-"""Told what is being read, how many pages of it have been, and of how many (None: unknown).
+"""Called with what is being read, how many pages of it have been, and of how many (None: unknown).
 
 It may raise to stop the reading; the census then has all that was read before.
 """
@@ -116,7 +116,7 @@ class Span:
         return index
 
     def unseen(self) -> Iterator[int]:
-        """The numbers of the pages that nobody asked for."""
+        """The numbers of the pages outside of what was asked for."""
         return (self._first + place for place, found in enumerate(self._found) if not found)
 
 

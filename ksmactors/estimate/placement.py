@@ -1,4 +1,4 @@
-"""On which NUMA node a page is, where nobody knows: files and cores do not say, so a policy says it for them."""
+"""On which NUMA node a page is, where that is not known: files and cores do not say, so a policy does."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PRESENT: Final = 1 << 63
 SWAPPED: Final = 1 << 62
 FILE: Final = 1 << 61
 EXCLUSIVE: Final = 1 << 56
-"""Bits of a pagemap entry: present; swapped; of a file or shared memory; mapped by nobody else (v4.2)."""
+"""Bits of a pagemap entry: present; swapped; of a file or shared memory; mapped exclusively (v4.2)."""
 
 PFN: Final = (1 << 55) - 1
 """The frame number in a pagemap entry; all zeros for readers without CAP_SYS_ADMIN."""
@@ -214,12 +214,12 @@ class ProcessMemory:
             if error.errno == errno.ESRCH:
                 raise ProcessGone from error
             return 0
-        if not got:  # how mem tells that nobody uses the memory any more
+        if not got:  # mem says so when the memory is no longer in use
             raise ProcessGone
         return got // PAGE_SIZE
 
     def is_zero_page(self, entry: int) -> bool:
-        """Whether a page of zeros is the kernel's own zero page, which is nobody's memory and nothing for KSM.
+        """Whether a page of zeros is the kernel's own zero page, which belongs to no process and is nothing for KSM.
 
         The zero page is never mapped exclusively. A page of zeros that is not either is asked about in kpageflags;
         if that may not be read it is taken for the zero page, though a forked or KSM page looks the same.

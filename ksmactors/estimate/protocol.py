@@ -1,4 +1,4 @@
-"""Where ksmd's scans lead to when nobody writes: the counters, and the full scans that it takes.
+"""Where ksmd's scans lead to without writes: the counters, and the full scans that it takes.
 
 Every page is an rmap_item, and its way through `cmp_and_merge_page` from a cold start is short:
 
@@ -11,7 +11,7 @@ Every page is an rmap_item, and its way through `cmp_and_merge_page` from a cold
 
 With `max_page_sharing` (kernels that have it) a KSM page takes that many mappings and no more. The next page of the
 content finds no room, goes into the unstable tree, and makes a second KSM page together with the one after it; one
-that is left over has nobody to merge with, and is unshared.
+that is left over has no equal, and is unshared.
 
 With `use_zero_pages` (kernels that have it, when it is set) pages of zeros are none of this: at full scan 2 each is
 replaced by the kernel's zero page; its rmap_item stays, volatile, until full scan 3 finds no page there to look at.

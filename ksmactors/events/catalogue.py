@@ -320,7 +320,7 @@ ACTOR_STARTED: Final = _event(
     Field("started", "str", "", "the new actor"),
     Field("started_cpu", "int", "", "its CPU"), Field("started_node", "int", "node", "its node"),
 )  # fmt: skip
-ACTOR_ENDED: Final = _event("actor.ended", "debug", "An actor has come to its end.")
+ACTOR_ENDED: Final = _event("actor.ended", "debug", "An actor has ended.")
 TURN_PASSED: Final = _event(
     "turn.passed", "debug", "The turn goes to another actor.",
     Field("next_actor", "str", "", "the actor that gets it"),

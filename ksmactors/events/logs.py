@@ -119,7 +119,7 @@ def configure(lines: object, form: Form, level: str, *, processors: Sequence[Pro
     ).bind(**(dict.fromkeys(ALWAYS) | bound))
 
 
-class _Lines:
+class _RenderedLines:
     """Collects rendered lines for structlog, so that a chunk of events is one write."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class LogWriter:
         self.name = name
         self.processors = checked(list(processors), f"log {name}")
         self.form, self.level = form, level
-        self.lines = _Lines()
+        self.lines = _RenderedLines()
         self._stream: BinaryIO | None = stream
         self._status = 0
 

@@ -12,12 +12,12 @@ class BeforeAllocateRoots(Ksm):
     """There are roots for all nodes from the start, and every loop over trees goes through all of them.
 
     Before: two static arrays of roots, for as many nodes as a kernel can have. After: one root each; arrays for the
-    nodes that there are when merge_across_nodes is changed for the first time, with the root of the unstable tree moved
-    over (the stable tree is empty then); and loops only over the trees that are in use.
+    nodes that exist when merge_across_nodes is first changed, with the root of the unstable tree moved over (the stable
+    tree is empty then); and loops only over the trees in use.
 
-    What a user saw: some kilobytes less. Without it nothing can go wrong, so this is a control; rather, two things can
-    go wrong with it: the unstable root that is not moved over, so that items of this scan are erased from a tree that
-    they are not in; and H2, trees out of use that are not reset at the start of a scan.
+    Effect: some kilobytes less. Without the commit nothing can go wrong, so this is a control. With it, two things can.
+    If the unstable root is not moved over, items of this scan are erased from a tree that they are not in. And H2:
+    trees out of use are not reset at the start of a scan.
     """
 
     def __init__(self, hardware: Hardware) -> None:

@@ -16,15 +16,14 @@ class Case:
         workload, params, inject: what is run, as on the command line.
         kernel, without, with_: where it is run: the kernel that has the defect, or the commit that is undone, or the
             mutant that is put on.
-        repair: variants of ours that repair it on its kernel, where that is no `without` or `with_`.
+        repair: variants that repair it on its kernel, where that is no `without` or `with_`.
         watcher, kind, where: what must be found, and in which kernel function; all empty for a negative control.
-        also: other signatures under which the same defect shows, when somebody else stumbles over its consequences
-            first.
+        also: other signatures of the same defect, when another actor reaches its consequences first.
         script: the directed schedule that shows it in one run (of the control: the one that would).
         draws: what is drawn in the directed schedule, by label and in order (`inject.KIND`: the highest value is a
             fault; `memory.FIELD`: how old the value is that a load sees); 0 where it does not say.
-        story: how it comes about, in some sentences: who does what, in which order, and what is seen.
-        silent_because: of a negative control: why nothing may be found.
+        story: how it happens, in some sentences: what each actor does, in which order, and what is observed.
+        silent_because: for a negative control: why nothing may be found.
         headline: whether it is what its commit is about.
         confirmed: the kernels on which it was reproduced, on stock kernels and without the emulator.
     """

@@ -8,7 +8,7 @@ from ksmactors.ksm.kernel import Ksm
 class BeforeCleanupSwapcache(Ksm):
     """In do_swap_page, `swapcache` names the original page only if a copy was made of it.
 
-    Before: it was None unless KSM had made a copy, and that is what was asked at three places. After: it always names
-    the page that was found in the swap cache, and what is asked is whether the page to be mapped is another one. It
-    makes no difference to anything that can be observed, so there is nothing to override: a control.
+    Before: it was None unless KSM had made a copy, and three places tested that. After: it always names the page found
+    in the swap cache, and the tests ask whether the page to be mapped is another one. Nothing that can be observed
+    changes, so there is nothing to override: a control.
     """

@@ -1,4 +1,4 @@
-"""What breaks what in each case of the corpus: by this a finding is recognised as one of them.
+"""The fingerprint of each case of the corpus, by which a finding is recognised as one of them.
 
 Measured on the directed schedules (UPDATE_CULPRITS=1 renews the table, with `tests/diagnose/test_culprits.py`).
 """

@@ -1,7 +1,7 @@
-"""R4, *ksm: enable KSM page migration*: everybody may migrate KSM pages, not only memory hot-remove.
+"""R4, *ksm: enable KSM page migration*: every caller may migrate KSM pages, not only memory hot-remove.
 
 (The cover letter of the series calls it *mm: enable KSM page migration*. The commit after it, *mm: remove offlining arg
-to migrate_pages*, took away the argument that had told hot-remove from the others, and nothing else.)
+to migrate_pages*, only removed the argument that identified hot-remove.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ksmactors.mm.hardware import Hardware
 class BeforeEnableKsmPageMigration(Ksm):
     """KSM pages do not migrate: move_pages does not see them, compaction and balancing are refused.
 
-    Before: move_pages answered -ENOENT for a KSM page; for the others __unmap_and_move, with the page locked, gave up
-    with -EBUSY. Only hot-remove passed, which had ksm_thread_mutex; but not far: a page without an anon_vma was taken
-    for one whose processes had gone, and left alone unless it was in the swap cache. After: no such tests, and KSM
+    Before: move_pages answered -ENOENT for a KSM page. For other callers __unmap_and_move, with the page locked, gave
+    up with -EBUSY. Only hot-remove, which held ksm_thread_mutex, went on. It left a page without an anon_vma alone,
+    unless it was in the swap cache, because it assumed that its processes had exited. After: no such tests, and KSM
     pages are left out of the handling of anon_vmas.
 
-    What a user saw: memory stayed fragmented around KSM pages, processes that were moved to another node left theirs
-    behind, and memory with a mapped KSM page in it could not be taken offline. Nothing was ever wrong with the data,
-    so this is a control; what S3, S5 and S6 guard against cannot happen without this commit.
+    What a user saw: memory stayed fragmented around KSM pages. Processes that were moved to another node left theirs
+    behind. Memory with a mapped KSM page could not be taken offline. The data were always right, so this is a control;
+    what S3, S5 and S6 guard against cannot happen without this commit.
     """
 
     def __init__(self, hardware: Hardware) -> None:

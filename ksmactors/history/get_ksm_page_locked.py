@@ -12,15 +12,15 @@ from ksmactors.mm.frame import Frame
 class BeforeGetKsmPageLocked(Ksm):
     """Callers that need the page of a stable node locked lock the result of get_ksm_page, without another check.
 
-    Before: get_ksm_page gave a page with a reference; the one caller that needed it locked, the removal of an
-    rmap_item, took the lock itself. (Its checks stood in an RCU read section, by mistake; that went, too, and cannot be
-    seen.) After: an argument asks for the lock, and the mapping is compared once more when it has been got.
+    Before: get_ksm_page returned a page with a reference. The one caller that needed it locked, the removal of an
+    rmap_item, took the lock itself. (Its checks stood in an RCU read section by mistake; that was removed, too, and has
+    no visible effect.) After: an argument asks for the lock, and the mapping is compared once more under the lock.
 
     What a user saw: nothing as long as KSM pages did not migrate. Once they do: ksmd gets a reference on frame P
-    through the node, after the migration of P has counted the references, and waits for the lock of P, which the
-    migration holds. The migration makes Q the node's page and lets go. ksmd has the lock of a frame that is nobody's
-    any more. Removing an item, it changes the node's hlist while somebody with the lock of Q walks it; searching, it
-    merges the page in hand into P, and stable_tree_append finds no node there: an oops.
+    through the node, after the migration of P has counted the references. It waits for the lock of P, which the
+    migration holds. The migration makes Q the node's page and unlocks P. ksmd now holds the lock of a frame that no
+    node uses. If it removes an item, it changes the node's hlist while another actor, with the lock of Q, walks it. If
+    it searches, it merges the current page into P, and stable_tree_append finds no node there: an oops.
     """
 
     @override

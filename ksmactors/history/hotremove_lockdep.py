@@ -15,15 +15,15 @@ from ksmactors.mm.memory_hotplug import MEM_GOING_OFFLINE, MEM_OFFLINE
 class BeforeHotremoveLockdep(Ksm):
     """Memory hot-remove holds ksm_thread_mutex from the first of its notifications to the last.
 
-    Before: the callback took the mutex when memory was about to go offline, and released it when it had gone, or would
-    not. After: a bit in ksm_run, set and cleared under the mutex; whoever takes the mutex to work on the trees lets it
-    go again and waits for as long as the bit is set.
+    Before: the callback took the mutex when memory was about to go offline, and released it when the memory was
+    offline, or the attempt was cancelled. After: a bit in ksm_run, set and cleared under the mutex; an actor that takes
+    the mutex to work on the trees releases it again and waits while the bit is set.
 
-    What a user saw: lockdep's report of a possible deadlock. Each notification is made with the semaphore of the chain
-    of notifiers held for read, so that the mutex is taken inside of the semaphore the first time, and the semaphore
-    inside of the mutex the second time. (The lock of memory hotplug, held around all of it, keeps the deadlock from
-    happening.) And ksmd, and whoever writes to `run` or `merge_across_nodes`, slept on a mutex for the minutes that
-    offlining may take. The semaphore is part of this layer, since nobody else in the emulator meets it.
+    What a user saw: lockdep's report of a possible deadlock. Each notification is made with the semaphore of the
+    notifier chain held for read. So the mutex is taken inside the semaphore the first time, and the semaphore inside
+    the mutex the second time. (The lock of memory hotplug, held around all of it, prevents the deadlock.) Also, ksmd
+    and writes to `run` or `merge_across_nodes` slept on a mutex for the minutes that offlining may take. The semaphore
+    is part of this layer, since nothing else in the emulator uses it.
     """
 
     def __init__(self, hardware: Hardware) -> None:

@@ -13,16 +13,18 @@ from ksmactors.mm.frame import Frame, KsmMapping
 class BeforeMergeAcrossNodesMigration(Ksm):
     """The tree of a stable node is derived from the node of its page, so a moved page goes unnoticed.
 
-    Before: the tree to erase a node from was computed from its frame number; a search that met an equal page used it,
-    wherever it was; ksmd did not even look at pages that were merged already. After: a node remembers its tree (`nid`);
-    a node whose page is found on another node than its tree's goes to the list migrate_nodes, and from there into the
-    right tree when ksmd comes to one of its mappings; the list is pruned once a scan, and everybody who goes through
-    the trees goes through it, too. Without the commit that list is always empty, and what loops over it does nothing.
+    Before: the tree to erase a node from was computed from its frame number. A search that found an equal page used it,
+    wherever it was. ksmd did not look at pages that were merged already.
+
+    After: a node remembers its tree (`nid`). A node whose page is on another NUMA node than its tree's is moved to the
+    list migrate_nodes, and from there into the right tree when ksmd visits one of its mappings. The list is pruned once
+    a scan, and every function that goes through the trees goes through it, too. Without the commit that list is always
+    empty, and loops over it do nothing.
 
     What a user would have seen with merge_across_nodes=0: two processes on node 0 share P; P is migrated to Q on node
-    1, its node stays in tree 0. A third process on node 0 with an equal page is merged into Q, across nodes, against
-    the knob. Or the two exit, Q is freed: ksmd, passing the stale node in tree 0, erases it from tree 1. If it was the
-    root, tree 0 goes on pointing at freed memory: an oops at the next search.
+    1, and its stable node stays in tree 0. A third process on node 0 with an equal page is merged into Q, across nodes,
+    against the knob. Or the two exit and Q is freed: ksmd finds the stale node in tree 0 and erases it from tree 1. If
+    it was the root, tree 0 still points at freed memory: an oops at the next search.
     """
 
     @override

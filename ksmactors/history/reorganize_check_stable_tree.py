@@ -10,13 +10,13 @@ from ksmactors.ksm.kernel import Ksm
 class BeforeReorganizeCheck(Ksm):
     """The check after memory has gone offline starts again from tree 0 whenever it has removed a node.
 
-    Before: ksm_check_stable_tree looked for *one* node whose page was in the range that has gone; its caller removed
-    the node and asked again, from the first entry of the first tree, until there was none. After: one function removes
-    them all, and a removal restarts only the tree it was in.
+    Before: ksm_check_stable_tree looked for *one* node whose page was in the offline range. Its caller removed the node
+    and asked again, from the first entry of the first tree, until there was none. After: one function removes them all,
+    and a removal restarts only the tree it was in.
 
-    What a user saw: offlining a node took longer, the more the more nodes' trees come before its own; the result is the
-    same. No other actor has a part in it. The commit also wrote down why a stable node has a frame number and no
-    pointer, and why the check must not use get_ksm_page: there is no struct page left to look at.
+    What a user saw: offlining a node took longer with each tree before its own; the result is the same. No other actor
+    takes part. The commit also documents why a stable node has a frame number and no pointer, and why the check must
+    not use get_ksm_page: the struct page no longer exists.
     """
 
     @override

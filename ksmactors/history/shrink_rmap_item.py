@@ -34,11 +34,11 @@ class BeforeShrinkRmapItem(Ksm):
     """An rmap_item has a field each for its unstable tree and its anon_vma, and may have both.
 
     Before: the item from the unstable tree with which a page was merged got its anon_vma at once, and left that tree
-    afterwards, when both pages were merged. After: an item is either in an unstable tree or has an anon_vma, so the
-    two share their storage, and the item must leave the tree before the anon_vma is stored (TK5).
+    afterwards, when both pages were merged. After: an item is either in an unstable tree or has an anon_vma, so the two
+    share their storage, and the item must leave the tree before the anon_vma is stored (TK5).
 
     What a user saw: rmap_items of 40 bytes instead of 32 on 32-bit machines. Nothing can go wrong with two fields, so
-    this is a control. What goes wrong with one field and the old order is the mutant `r6-anon-vma-before-removal`.
+    this is a control. The mutant `r6-anon-vma-before-removal` has one field and the old order.
     """
 
     @override

@@ -15,11 +15,11 @@ class BeforeSwapoffCopy(Ksm):
     Before: unuse_pte mapped whatever page it was given. After: it calls ksm_might_need_to_copy, as do_swap_page does,
     and maps a copy where the page itself may not be mapped.
 
-    What a user saw: nobody reported it; it was found while looking for what R1 turned out to be. A KSM page is in the
-    swap cache when run=2 unmerges everything: its rmap_items are freed, its node is removed. swapoff maps it into A and
-    B as it is. They share a KSM page without a node, which reverse mapping finds nowhere: it can be neither migrated
-    nor reclaimed until both have written to it. (A page that has become an ordinary one of another process is safe
-    without the repair, too: unuse_vma passes by a vma that it does not belong to.)
+    What a user saw: there was no report; it was found during the work on R1. A KSM page is in the swap cache when run=2
+    unmerges everything: its rmap_items are freed, its node is removed. swapoff maps it into A and B as it is. They
+    share a KSM page without a node, which reverse mapping cannot find: it can be neither migrated nor reclaimed until
+    both have written to it. (A page that has become an ordinary one of another process is safe without the repair, too:
+    unuse_vma skips a vma that it does not belong to.)
     """
 
     @override

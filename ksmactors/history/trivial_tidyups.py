@@ -13,15 +13,14 @@ from ksmactors.mm.frame import Frame
 class BeforeTrivialTidyups(Ksm):
     """A new stable node is linked into its tree first, and filled afterwards.
 
-    Before: stable_tree_insert linked and rebalanced as soon as it had the memory; only then it set the node's list of
-    items and kpfn, and had the page name the node. After: the other way round, as the unstable tree had it. The rest
-    of the commit is about what is compiled where (NUMA or not), and the signs of some integers.
+    Before: stable_tree_insert linked and rebalanced as soon as it had the memory. Only then it set the node's list of
+    items and kpfn, and had the page name the node. After: the other way round, as the unstable tree had it. The rest of
+    the commit is about what is compiled where (NUMA or not), and the signs of some integers.
 
-    What a user saw: nothing, with either order. Trees are walked under ksm_thread_mutex, which ksmd holds; whoever
-    comes by way of the page, to migrate or to reclaim it, waits for its lock, which ksmd holds as well. Only who walks
-    a tree without the mutex could meet the half-made node, and the one who does, the check after memory has gone
-    offline, does it when ksmd is shut out. Hence a control: if a watcher reports this, the watcher or the locks of the
-    emulator are wrong.
+    What a user saw: nothing, with either order. Trees are walked under ksm_thread_mutex, which ksmd holds. Migration
+    and reclaim reach the node through the page, and wait for its lock, which ksmd holds as well. Only the check after
+    memory has gone offline walks a tree without the mutex, and ksmd is shut out then. Hence a control: if a watcher
+    reports this, the watcher or the locks of the emulator are wrong.
     """
 
     @override

@@ -13,12 +13,11 @@ from ksmactors.mm.frame import Frame
 class BeforeUnstableNid(Ksm):
     """With merge_across_nodes=0, a search of the unstable tree gives up at the first page that has moved away.
 
-    Before: a page that has been migrated to another node since it was linked ended every search that came past it,
-    before it was even compared. After: it is compared, as one in a stable tree is, and ends the search only if it is
-    equal.
+    Before: a page that has been migrated to another node since it was linked ended every search that reached it, before
+    it was even compared. After: it is compared, as one in a stable tree is, and ends the search only if it is equal.
 
-    What a user saw: less merging, for the rest of that scan: everybody whose way leads past the migrated page is
-    neither merged nor inserted. The next scan begins with empty trees, and links the page where it belongs.
+    What a user saw: less merging for the rest of that scan. A page whose path leads past the migrated page is neither
+    merged nor inserted. The next scan begins with empty trees, and links the page where it belongs.
     """
 
     @override

@@ -75,8 +75,8 @@ class Conductor(Turns):
         actor = Actor(len(self.actors), name, cpu, node, daemon, coro)
         self.actors.append(actor)
         self._foreground += not daemon
-        if self.audience is not None:
-            self.audience.spawned(self.turn, actor)
+        if self.observers is not None:
+            self.observers.spawned(self.turn, actor)
         if self.turn is None:
             self.turn = actor
         self._make_ready(actor)
@@ -136,8 +136,8 @@ class Conductor(Turns):
             self._end(failure)
 
     def _leave(self, actor: Actor) -> None:
-        if self.audience is not None:
-            self.audience.ended(actor)
+        if self.observers is not None:
+            self.observers.ended(actor)
         actor.op = DONE  # no operation is pending any more
         self._settle(self._armed - self._left)
         self._remove(actor)
@@ -148,8 +148,8 @@ class Conductor(Turns):
         actor.task = None
         self._ungiven = True
         chosen = self._next()
-        if self.audience is not None:
-            self.audience.passed(actor, chosen)
+        if self.observers is not None:
+            self.observers.passed(actor, chosen)
         self._take_turn(chosen)
         self._give()
 
@@ -197,8 +197,8 @@ class Conductor(Turns):
     def _pass(self, chosen: Actor) -> Awaitable[None]:
         """Give the turn away. The caller awaits the result at once; it returns when the turn comes back."""
         me = self.turn
-        if self.audience is not None:
-            self.audience.passed(me, chosen)
+        if self.observers is not None:
+            self.observers.passed(me, chosen)
         self._ungiven = True  # Ctrl-C may arrive before it is woken
         self._take_turn(chosen)
         self._give()
@@ -215,7 +215,7 @@ class Conductor(Turns):
             self._task_pool.submit(partial(self._run_actor, actor))
 
     def _cut_off(self, actor: Actor | None, _: object = None) -> trio.lowlevel.Abort:
-        """Abort function of parked tasks: somebody outside cancels the schedule, and with it a parked actor or the
+        """Abort function of parked tasks: the schedule is cancelled from outside, and with it a parked actor or the
         waiting task."""
         if actor is None:
             self._waiting = None

@@ -48,8 +48,8 @@ class _Lock:
         if self.owner is not conductor.turn:
             raise reports.not_owner(conductor.turn, self)
         self.owner = None
-        if conductor.audience is not None:
-            conductor.audience.released(conductor.turn, self)
+        if conductor.observers is not None:
+            conductor.observers.released(conductor.turn, self)
         if self.waiters:
             conductor.wake(self.waiters.popleft())
 
@@ -75,8 +75,8 @@ class Mutex(_Lock):
             await conductor.block(self)
         self.owner = me
         me.held.append(self)
-        if conductor.audience is not None:
-            conductor.audience.acquired(me, self)
+        if conductor.observers is not None:
+            conductor.observers.acquired(me, self)
 
     async def unlock(self) -> None:
         """mutex_unlock. Wakes the first waiter."""
@@ -107,8 +107,8 @@ class SpinLock(_Lock):
             await conductor.park(self)
         self.owner = me
         me.spin_depth += 1
-        if conductor.audience is not None:
-            conductor.audience.acquired(me, self)
+        if conductor.observers is not None:
+            conductor.observers.acquired(me, self)
 
     async def unlock(self) -> None:
         """spin_unlock."""
@@ -199,13 +199,13 @@ class RwSem:
 
     def _taken(self, me: Actor, *, shared: bool = False, tried: bool = False) -> None:
         me.held.append(self)
-        if self.conductor.audience is not None:
-            self.conductor.audience.acquired(me, self, shared, tried)
+        if self.conductor.observers is not None:
+            self.conductor.observers.acquired(me, self, shared, tried)
 
     def _left(self, me: Actor, *, shared: bool = False) -> None:
         me.held.remove(self)
-        if self.conductor.audience is not None:
-            self.conductor.audience.released(me, self, shared)
+        if self.conductor.observers is not None:
+            self.conductor.observers.released(me, self, shared)
         self._grant()
 
     async def _wait(self, me: Actor, write: bool) -> None:

@@ -49,7 +49,7 @@ class Observer:
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         """`actor` reads or writes (READ, WRITE) an instrumented field, as part of its last operation.
 
-        Told only of structures that have been made to (`ksm.instrumented`), beside and apart from `touched`: for race
+        Only for structures that are instrumented (`ksm.instrumented`), independent of `touched`: for race
         detectors. A search need not hear it, as long as these find that such fields are ordered by locks.
         """
 

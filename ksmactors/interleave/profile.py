@@ -68,7 +68,7 @@ class Profile(Observer):
 
 
 class EventBudget:
-    """How much each actor still has to do, what it will leave to its children included, as far as a profile tells.
+    """How much each actor still has to do, what it will leave to its children included, as far as a profile has it.
 
     An actor that is not in the profile gets the smallest count in it.
 

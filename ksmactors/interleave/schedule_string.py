@@ -181,7 +181,7 @@ def looks_like_schedule(text: str) -> bool:
 
 def encode(schedule: Schedule) -> str:
     """Return the schedule string: printable ASCII without spaces."""
-    packed = _packed(bytes(_Writer().schedule(schedule)))
+    packed = _packed(bytes(_ScheduleWriter().schedule(schedule)))
     return PREFIX + urlsafe_b64encode(zlib.crc32(packed).to_bytes(4, "big") + packed).rstrip(b"=").decode()
 
 
@@ -191,13 +191,13 @@ def decode(text: str) -> Schedule:
     Raises:
         ScheduleFormatError: it is no schedule string, has another version, or is damaged; the message says which.
     """
-    return _sensible("".join(text.split()), _Reader.schedule)
+    return _sensible("".join(text.split()), _ScheduleReader.schedule)
 
 
 def header_of(text: str) -> dict[str, Any]:
     """Return the header of a schedule string without parsing the rest. Raises as `decode`, for the part that is
     parsed."""
-    return _sensible("".join(text.split()), _Reader.header)
+    return _sensible("".join(text.split()), _ScheduleReader.header)
 
 
 def runs(turns: Iterable[tuple[int, int]]) -> Iterator[Run]:
@@ -224,7 +224,7 @@ def _unpacked_max(packed: bytes) -> int:
     return min(BYTES_MAX, EXPANSION_FREE + EXPANSION_MAX * len(packed))
 
 
-def _sensible(text: str, reading: Callable[[_Reader], T]) -> T:
+def _sensible(text: str, reading: Callable[[_ScheduleReader], T]) -> T:
     """Return what `reading` parses from the stream of a schedule string without white space."""
     prefix = re.match(r"ksm(\d{1,9}):", text)
     if prefix is None:
@@ -233,7 +233,7 @@ def _sensible(text: str, reading: Callable[[_Reader], T]) -> T:
         raise ScheduleFormatError(f"the schedule string has version {prefix[1]}, this program reads version {VERSION}")
     stream = _unpacked(text[len(PREFIX) :])
     try:
-        return reading(_Reader(stream))
+        return reading(_ScheduleReader(stream))
     except (IndexError, ValueError, RecursionError) as error:  # the checksum is right, so this is no transmission error
         raise ScheduleFormatError(f"the schedule string makes no sense: {error}") from None
 
@@ -266,8 +266,8 @@ def _unpacked(text: str) -> bytes:
     return stream
 
 
-class _Writer(bytearray):
-    def schedule(self, schedule: Schedule) -> _Writer:
+class _ScheduleWriter(bytearray):
+    def schedule(self, schedule: Schedule) -> _ScheduleWriter:
         self.text(json.dumps(schedule.header, sort_keys=True, separators=(",", ":")))
         named = (text for departure in schedule.departures for text in departure[:3])
         texts = dict.fromkeys((*(label for label, _, _ in schedule.draws), *named))
@@ -302,7 +302,7 @@ class _Writer(bytearray):
         self.extend(data)
 
 
-class _Reader:
+class _ScheduleReader:
     """Reads an untrusted stream: checks each size before it allocates memory."""
 
     def __init__(self, data: bytes) -> None:

@@ -78,7 +78,7 @@ class Turns(ABC):
         self._jumped_ns = 0
         self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
         self._timers_set = 0
-        self.audience: ObserverHub | None = None
+        self.observers: ObserverHub | None = None
         """The observers, or None without any."""
 
     # -- queries --------------------------------------------------------------------------------------
@@ -133,21 +133,21 @@ class Turns(ABC):
 
     def observe(self, observer: Observer) -> None:
         """Notify `observer` of every operation from now on, see `interleave.observer`."""
-        if self.audience is None:
-            self.audience = ObserverHub(self)
+        if self.observers is None:
+            self.observers = ObserverHub(self)
             if self.turn is not None and self.turn.op is not NOTHING:
                 self.turn.op = DONE  # observers see nothing from before
-        self.audience.join(observer)
-        vars(self)["point"] = self.audience.point()  # stands before the method of the class
+        self.observers.join(observer)
+        vars(self)["point"] = self.observers.point()  # stands before the method of the class
 
     def touch(self, kind: int, obj: object, field: object = "") -> None:
         """Notify observers of an access without a scheduling point (see `Observer.touched`)."""
-        if self.audience is not None:
-            self.audience.touched(self.turn, kind, obj, field)
+        if self.observers is not None:
+            self.observers.touched(self.turn, kind, obj, field)
 
     def _dismiss_audience(self) -> None:
         """Remove the observers: the schedule is over, and the rest is cleaning up."""
-        self.audience = None
+        self.observers = None
         vars(self).pop("point", None)
 
     # -- points -------------------------------------------------------------------------------------------
@@ -185,8 +185,8 @@ class Turns(ABC):
         if self.over:
             raise ScheduleOver
         me = self.turn
-        if self.audience is not None:
-            self.audience.settle(me)
+        if self.observers is not None:
+            self.observers.settle(me)
         self._left -= 1
         self._settle(self._armed - self._left - 1)
         me.op = (YIELD, obj, "")
@@ -222,8 +222,8 @@ class Turns(ABC):
         if self.over:
             raise ScheduleOver
         me = self.turn
-        if self.audience is not None:
-            self.audience.blocked(me, on)
+        if self.observers is not None:
+            self.observers.blocked(me, on)
         me.waiting_on = on
         me.op = (ACQUIRE, on, "")
         self._settle(self._armed - self._left)
@@ -241,8 +241,8 @@ class Turns(ABC):
         """Make a blocked actor ready. It runs when the strategy gives it the turn."""
         if self.over:
             return
-        if self.audience is not None:
-            self.audience.woke(self.turn, actor)
+        if self.observers is not None:
+            self.observers.woke(self.turn, actor)
         self._make_ready(actor)
 
     def _make_ready(self, actor: Actor) -> None:

@@ -20,7 +20,7 @@ from ksmactors.seams import seam
 T = TypeVar("T")
 
 NODE_NEWS: Final = ("hlist", "freed", "kept", "checked", "listed", "unlisted")
-"""What observers can be told of a stable node: its hlist is about to change; it has just been freed; it was to be
+"""What observers are notified of, for a stable node: its hlist is about to change; it has just been freed; it was to be
 removed and is kept since its page is mapped; memory hot-remove is about to look at it; it has come onto migrate_nodes,
 or has left that list."""
 

@@ -63,7 +63,7 @@ class Instrumented:
         declaring = self._classes.get(cls)
         if declaring is None:
             declaring = self._classes[cls] = self._subclass(cls)
-            self._classes[declaring] = declaring  # what is made anew of an old one declares itself already
+            self._classes[declaring] = declaring  # a subclass of an instrumented class is instrumented already
         obj.__class__ = declaring
         return obj
 
@@ -82,12 +82,12 @@ def instrumented_kernel(kernel: type) -> type:
     """Return the class of a kernel whose global variables are instrumented, for its `__class__`."""
     body = {}
     for name in KERNEL_FIELDS:
-        variable = _Variable(name)
+        variable = _Attribute(name)
         body[name] = _declaring(name, variable.__get__, variable.__set__, _conductor_of, _users(kernel))
     return type(kernel.__name__, (kernel,), body)
 
 
-class _Variable:
+class _Attribute:
     """An attribute of an object without slots, with the interface of a slot."""
 
     def __init__(self, name: str) -> None:
@@ -120,15 +120,15 @@ def _declaring(
     users: Users,
 ) -> property:  # fmt: skip
     def read(obj: Any) -> Any:
-        audience = turns(obj).audience
-        if audience is not None:
-            audience.field_used(READ, obj, field, users)
+        observers = turns(obj).observers
+        if observers is not None:
+            observers.field_used(READ, obj, field, users)
         return get(obj)
 
     def write(obj: Any, value: Any) -> None:
-        audience = turns(obj).audience
-        if audience is not None:
-            audience.field_used(WRITE, obj, field, users)
+        observers = turns(obj).observers
+        if observers is not None:
+            observers.field_used(WRITE, obj, field, users)
         put(obj, value)
 
     return property(read, write)

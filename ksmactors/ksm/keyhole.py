@@ -138,7 +138,7 @@ class Keyhole(SharedState):
         May block on the lock of a KSM page; mmap_sem of the item's mm may be held for read.
         """
         item.must_be_alive()
-        self.conductor.touch(RELEASE, item, "flag")  # orders nobody, but says that it matters who comes first
+        self.conductor.touch(RELEASE, item, "flag")  # no order, but which actor is first matters
         if item.flag == STABLE_FLAG:
             await self.leave_stable_node(item)
         elif item.flag == UNSTABLE_FLAG:

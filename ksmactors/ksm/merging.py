@@ -34,7 +34,7 @@ class PageMerging(SharedState):
             self.pte_changed(mm, page)
             return -EFAULT, None
         if self.must_be_cleaned(pte):
-            taken = await self.set_pte(mm, address, None)  # from here on nobody gets at the page through this entry
+            taken = await self.set_pte(mm, address, None)  # from here on no access reaches the page through this entry
             swapped = page.swap is not None
             if await self.has_other_references(page, swapped):
                 await self.set_pte(mm, address, taken)

@@ -31,7 +31,7 @@ class Unmerging(SharedState):
             page = await self.page_to_break(mm, address)
             if page is None:
                 return 0
-            result = VM_FAULT_WRITE  # somebody else broke it, or it never was one
+            result = VM_FAULT_WRITE  # another actor broke it, or it never was one
             if isinstance(await page.read_mapping(), KsmMapping):
                 result = await self.handle_mm_fault(mm, vma, address, True)
                 self.emit(ev.BREAK_KSM, mm.name, address, page.pfn)

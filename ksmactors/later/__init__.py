@@ -1,7 +1,7 @@
 """Layers over v3.9, one file each: repairs and features that came later, and ours.
 
 Each is a *layer*: a subclass of `Ksm` that overrides just the functions that the repair changed. Layers compose by
-inheritance, so each calls on to the one below with `super()`. The docstring of a layer tells what went wrong without
+inheritance, so each calls on to the one below with `super()`. The docstring of a layer says what went wrong without
 it, and by which interleaving. `ksmactors.kernels` says which kernels have which.
 """
 
@@ -145,7 +145,7 @@ REPAIRS: Final[dict[str, type[Ksm]]] = {
     "no-ksm-given-up": NoKsmGivenUp,
     "skips-in-step": SkipsInStep,
 }
-"""Repairs of ours of what later kernels have. No kernel has them, and `series`, which has nothing to repair there, does
+"""Repairs of what later kernels have. No kernel has them, and `series`, which has nothing to repair there, does
 without."""
 
 MODES: Final[dict[str, type[Ksm]]] = {

@@ -72,7 +72,7 @@ class Advisor(Ksm):
 
     @seam
     def scan_time_advisor(self) -> None:
-        """Compute pages_to_scan anew. All divisions are whole-number; what is divided by later is at least 1."""
+        """Compute the next pages_to_scan. All divisions are whole-number; what is divided by later is at least 1."""
         scan_time = max(1, (self.conductor.now - self._scan_started_ns) // NS_PER_S)
         cpu_percent = max(1, 100 * (self._cpu_ns // NS_PER_MS) // (scan_time * 1000))
         self._cpu_ns = 0

@@ -45,8 +45,8 @@ class DupNode(StableNode):
 class Chain(StableNode):
     """A tree entry that stands for all nodes with one content, its `dups`, latest first. It has no page and no items.
 
-    `chain_prune_time` is when it was last pruned, in virtual nanoseconds. The kernel's chains have no nid: whoever
-    frees one knows the tree.
+    `chain_prune_time` is when it was last pruned, in virtual nanoseconds. The kernel's chains have no nid: the
+    function that frees one knows the tree.
     """
 
     __slots__ = ("chain_prune_time", "dups")

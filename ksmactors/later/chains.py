@@ -29,7 +29,7 @@ class Choice(NamedTuple):
 class Chains(ChainNodes):
     """A KSM page has at most `max_page_sharing` rmap_items, so that no reverse mapping walk takes for ever.
 
-    Before, a page may be mapped a million times, and whoever unmaps it walks a million items with the page locked. Now
+    Before, a page may be mapped a million times, and unmapping it walks a million items with the page locked. Now
     equal pages may stand side by side in a tree: their nodes are the dups of a chain. A page merges with a dup that has
     room; one without a dup to merge with goes to the unstable tree, where it finds a partner, and the two become a new
     dup. A KSM page that was migrated to where an equal one is stays as a second dup of the chain instead of being
@@ -103,7 +103,7 @@ class Chains(ChainNodes):
         return Choice(None, chain, await self.get_ksm_page(chain.dups[0], lock=False))
 
     async def _move_to_front(self, chain: Chain, dup: DupNode) -> None:
-        """Have the next look meet a dup first that will have room even after this one."""
+        """Move a dup that will still have room after this merge to the front, where the next search finds it."""
         if dup is not chain.dups[0] and self.is_page_sharing_candidate(dup, 1):
             chain.dups.remove(dup)
             chain.dups.insert(0, dup)
@@ -155,7 +155,7 @@ class Chains(ChainNodes):
         """ST6 on a chain: its dup has left this node; a moved node in hand takes its place on the chain."""
         self.race_misplaced(dup)
         chain = dup.chain
-        assert chain is not None, "it was found on a chain, and nobody else changes it"
+        assert chain is not None, "it was found on a chain, and no other actor changes it"
         await self.stable_tree_erase(dup)
         result = None
         if page_node is not None:
@@ -223,7 +223,7 @@ class Chains(ChainNodes):
 class ChainsAnyDup(Chains):
     """A look-up of a chain returns a dup even if none has room, and a chain with one dup is always collapsed.
 
-    Before v6.11 a chain whose last dup was full or empty stayed a chain, and was looked at in vain each time.
+    Before v6.11 a chain whose last dup was full or empty stayed a chain, and was searched without effect each time.
     """
 
     @override

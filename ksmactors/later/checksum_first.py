@@ -12,9 +12,9 @@ from ksmactors.mm.frame import Frame
 class ChecksumFirst(Ksm):
     """A page's checksum is looked at before the stable tree is searched, and a KSM page's not at all.
 
-    Before, every page that changes all the time was compared with the stable tree at each visit, in vain. Now a page
-    equal to a KSM page merges at the second visit that finds it unchanged, not at first sight; and it leaves its own
-    node, or the unstable tree, before the search instead of after it.
+    Before, every page that changes all the time was compared with the stable tree at each visit, without effect. Now a
+    page equal to a KSM page merges at the second visit that finds it unchanged, not at first sight; and it leaves its
+    own node, or the unstable tree, before the search instead of after it.
     """
 
     @override

@@ -14,7 +14,7 @@ class CopyBeforeMapping(Ksm):
     """The order of a migration is: count references, copy, count again, mapping, flags, stable node.
 
     A copy can fail on broken memory, so it comes where the migration can still be given up. Since then the new page
-    never names the stable node before it has the content: whoever comes to it by an old kpfn finds that it is not the
+    never names the stable node before it has the content: a lookup by an old kpfn finds that it is not the
     node's page. Before, the mapping came first (W0), and only the barrier of SetPageUptodate kept that reader right.
     """
 

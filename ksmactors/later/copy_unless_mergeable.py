@@ -1,4 +1,4 @@
-"""A repair of ours for H4b; no kernel has it."""
+"""A repair for H4b; no kernel has it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class FindMergeableVma(Ksm):
     """Merging requires a mergeable vma with an anon_vma, instead of any vma at the address.
 
     v3.9 takes any. ksmd holds a KSM page that it reached through a fork; the process unmaps the address and maps it
-    anew without touching it; ksmd finds the new vma, has nothing to replace, and takes a reference on its anon_vma,
+    again without touching it; ksmd finds the new vma, has nothing to replace, and takes a reference on its anon_vma,
     which does not exist.
     """
 

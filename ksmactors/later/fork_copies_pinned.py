@@ -15,7 +15,7 @@ from ksmactors.seams import seam
 class ForkCopiesPinned(AnonExclusive):
     """The child gets a copy at once, and the pinned page stays the parent's, writable as it was.
 
-    v3.9 shares it: whoever of the two writes first gets a copy. If that is the parent, what a device stores to the page
+    v3.9 shares it: the process that writes first gets a copy. If that is the parent, what a device stores to the page
     goes to the child. That an address space has never pinned anything (MMF_HAS_PINNED) is not emulated: the count of
     references says the same.
     """
@@ -56,4 +56,4 @@ class ForkCopiesPinned(AnonExclusive):
         self.page_add_new_anon_rmap(new, vma, address)
         await self.set_pte(mm, address, Pte(new, write=True, dirty=True))
         self.conductor.touch(YIELD, page, "content")
-        new.content = page.content  # a store since the copy counts as one before: nothing else tells the two apart
+        new.content = page.content  # a store since the copy counts as one before: nothing else distinguishes the two

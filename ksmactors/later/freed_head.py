@@ -1,4 +1,4 @@
-"""A repair of ours for H5; no kernel has it."""
+"""A repair for H5; no kernel has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A repair of ours for H1; no kernel has it."""
+"""A repair for H1; no kernel has it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class KpfnAba(Ksm):
 
     get_ksm_page decides by comparing frame numbers: if the page has moved from P to Q by the time its mapping is
     looked at, and back into P by the time kpfn is read again, a live node is freed. A count of migrations beside kpfn
-    tells the two apart.
+    distinguishes the two.
 
     And a frame names its node before the content is copied into it (W0, W2). Who has read kpfn while P was the node's,
     and looks at P when the page is on its way back, finds that P names the node, takes a reference, and may compare

@@ -92,7 +92,7 @@ class LazyFree(Ksm):
         await mm.page_table_lock.unlock()
 
     def _may_be_given_up(self, page: Frame) -> bool:
-        """Whether reclaim may drop a page if nobody writes to it."""
+        """Whether reclaim may drop a page that is not written to."""
         return True
 
     async def _clean(self, page: Frame) -> bool:
@@ -147,7 +147,7 @@ class LazyFree(Ksm):
 
     @override
     async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
-        """Of a marked page: the entry is emptied; if somebody has written to the page it is put back, and the page is
+        """Of a marked page: the entry is emptied; if the page has been written to it is put back, and the page is
         to be swapped out like any other from now on."""
         if not reclaim or page.swap is not None or not self._is_marked(page):
             return await super().try_to_unmap_one(page, vma, address, reclaim)

@@ -11,7 +11,7 @@ from ksmactors.mm.frame import Frame
 class LeaveSwapCache(Ksm):
     """The old page of a copy leaves the swap cache, if nothing maps it and no swap entry needs it any more.
 
-    Before, it stayed until reclaim met it: a KSM page that nobody mapped kept its stable node, and a chain with it.
+    Before, it stayed until reclaim found it: a KSM page without mappings kept its stable node, and a chain with it.
     """
 
     @override

@@ -10,7 +10,7 @@ from ksmactors.mm.const import EAGAIN, EFAULT, ENOENT
 
 
 class MoveStatus(Ksm):
-    """move_pages returns how many pages could not be migrated, and tells them from holes by -EFAULT; so it does if it
+    """move_pages returns how many pages could not be migrated, and reports holes as -EFAULT; so it does if it
     is only asked where pages are (live_absent_pages)."""
 
     @override

@@ -12,7 +12,7 @@ class MoveUnlocked(Ksm):
     """move_pages holds mmap_lock only during the page's look-up and isolation.
 
     v3.9 holds it, for read, until the page has been moved. Now madvise, munmap, fork and mremap of the process itself
-    meet the migration entry: unmerging waits for it, munmap takes it away, fork copies it.
+    find the migration entry: unmerging waits for it, munmap takes it away, fork copies it.
     """
 
     @override

@@ -1,4 +1,4 @@
-"""A repair of ours for moved KSM pages whose equals have no room; no kernel has it."""
+"""A repair for moved KSM pages whose equals have no room; no kernel has it."""
 
 from __future__ import annotations
 

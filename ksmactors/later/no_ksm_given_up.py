@@ -1,4 +1,4 @@
-"""A repair of ours for pages that are dropped because somebody else gave them up; no kernel has it."""
+"""A repair for pages that are dropped because another process gave them up; no kernel has it."""
 
 from __future__ import annotations
 

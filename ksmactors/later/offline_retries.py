@@ -12,7 +12,7 @@ from ksmactors.mm.memory_hotplug import PASS_NS
 class OfflineRetries(Ksm):
     """Taking memory offline retries pages that cannot be moved until it succeeds or the caller is interrupted.
 
-    v3.9 gives up with -EBUSY. Here whoever asks has set a timer, as those who made the recordings had. The kernel tries
+    v3.9 gives up with -EBUSY. Here the caller has set a timer, as in the recordings. The kernel tries
     again at once; here the pauses grow, since the number of passes means nothing, and the time that they take is
     virtual.
     """

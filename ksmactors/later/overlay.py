@@ -56,7 +56,8 @@ class Overlay(SmartScan):
 
     @override
     async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
-        """The kernel stores the index a little earlier, with the reference on the anon_vma; nobody reads it between."""
+        """The kernel stores the index a little earlier, with the reference on the anon_vma; it is not read in
+        between."""
         linear(item).forget()
         linear(item).linear_page_index = self._index_of(item)
         await super().stable_tree_append(item, node)

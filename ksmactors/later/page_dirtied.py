@@ -12,7 +12,7 @@ class PageDirtied(Ksm):
     """A page that becomes a KSM page is marked dirty.
 
     Its page table entries are clean. Where something else than ksmd can clean an anonymous page's entries (MADV_FREE,
-    from v4.5 on), reclaim would take the page for one that nobody needs, and drop it.
+    from v4.5 on), reclaim would take the page for an unused one, and drop it.
     """
 
     @override

@@ -14,7 +14,7 @@ from ksmactors.mm.frame import Frame
 class Pageout(Ksm):
     """A process can have a range of its memory reclaimed at once.
 
-    Only pages that nobody else maps: a KSM page with one mapping goes to swap, one that is shared stays.
+    Only pages that no other process maps: a KSM page with one mapping goes to swap, one that is shared stays.
     """
 
     @override

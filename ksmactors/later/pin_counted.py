@@ -1,4 +1,4 @@
-"""A page that is pinned for DMA can be told from one with a plain reference, v5.7 (3faa52c03f44)."""
+"""A page that is pinned for DMA can be distinguished from one with a plain reference, v5.7 (3faa52c03f44)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GUP_PIN_COUNTING_BIAS: Final = 1 << 10
 class PinCounted(Ksm):
     """pin_user_pages takes many references at once, and reclaim leaves a page with so many out of the swap cache.
 
-    The latter is v5.11 (feb889fb40fa). v3.9 cannot tell a pin from the reference of somebody who is about to drop it:
+    The latter is v5.11 (feb889fb40fa). v3.9 cannot distinguish a pin from a reference that is about to be dropped:
     it puts a pinned page into the swap cache and unmaps it, though it cannot free it then. Here, too, a page that is in
     the swap cache when it is pinned stays there.
     """

@@ -14,7 +14,7 @@ class PinnedChecked(Ksm):
     v3.9 counts them only when it has to write-protect or clean the entry. But the entry of a page that has come back
     from swap, and was only read since, is both already. A page is pinned for a device that writes it; reclaim puts it
     in the swap cache and unmaps it, pinned or not; the process reads it, and has it back. Nothing keeps ksmd from
-    replacing it then, and what the device stores goes to a page that nobody maps.
+    replacing it then, and what the device stores goes to a page without a mapping.
 
     Later kernels mark pages that are exclusively one process's (`anon_exclusive`), and take the entry out, and the mark
     off, before they count. Here such pages are those that one entry maps.

@@ -1,4 +1,4 @@
-"""A repair of ours for the fault half of H4; no kernel has it."""
+"""A repair for the fault half of H4; no kernel has it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunUnderPteLock(Ksm):
     v3.9 asks once, before. A fault that read run as 1 just before 2 was written maps the page behind the back of the
     unmerging, which finds a swap entry there and passes on: the KSM page survives run=2. Unmerging looks at each
     entry under the page table lock and after run was stored, so under that lock the answer cannot be out of date. The
-    fault is taken anew, and copies.
+    fault is repeated, and copies.
     """
 
     @override

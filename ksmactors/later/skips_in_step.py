@@ -1,4 +1,4 @@
-"""A repair of ours for pages that smart_scan keeps apart; no kernel has it."""
+"""A repair for pages that smart_scan keeps apart; no kernel has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A repair of ours; v5.19 (9f186f9e5fa9) leaves an entry there that kills who touches it."""
+"""A repair; v5.19 (9f186f9e5fa9) leaves an entry there whose access gets SIGBUS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SwapoffUnread(Ksm):
 
     v3.9 asks only whether the page needs a copy, which one that could not be read never does: whatever is in the frame
     is mapped wherever the swap entry was, at different addresses of one process, too. The process reads garbage, and
-    reverse mapping finds one of the places. Here the entries stay, and whoever touches one gets SIGBUS.
+    reverse mapping finds one of the places. Here the entries stay, and an access to one gets SIGBUS.
     """
 
     @override

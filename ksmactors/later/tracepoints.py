@@ -30,7 +30,7 @@ class Tracepoints(Ksm):
 
     @seam
     def register_trace(self, listener: Listener) -> None:
-        """From now on, tell `listener` of every tracepoint that is passed."""
+        """Notify `listener` of every tracepoint that is passed from now on."""
         if not self._listeners:
             for code, name in (
                 (ev.KSM_START_SCAN, "ksm_start_scan"), (ev.KSM_STOP_SCAN, "ksm_stop_scan"),

@@ -11,14 +11,14 @@ from ksmactors.mm.frame import Frame
 
 
 class _Busy(Exception):  # never leaves this module
-    """ERR_PTR(-EBUSY): the page of the equal node is locked by somebody else. It is the result of the whole search."""
+    """ERR_PTR(-EBUSY): the page of the equal node is locked by another actor. It is the result of the whole search."""
 
 
 class TrylockSearch(Ksm):
     """ksmd no longer waits for the lock of an equal KSM page: the page at hand is left for the next scan.
 
     v3.9 waits, with ksm_thread_mutex, for a reclaim or a migration that walks a long hlist with the page locked; and
-    whoever writes a knob waits for ksmd.
+    a write to a knob waits for ksmd.
     """
 
     @override

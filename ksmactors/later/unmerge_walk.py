@@ -39,7 +39,7 @@ class UnmergeWalk(UnshareFault):
             address = found
             pte = vma.mm.ptes.get(address)
             if pte is None or not self.placed_by_ksm(pte):
-                continue  # somebody else was faster
+                continue  # another actor was faster
             if pte.migration:
                 await self.migration_entry_wait(vma.mm, address)
             elif await self._handle_unshare_fault(vma, address, pte) & VM_FAULT_OOM:

@@ -15,8 +15,8 @@ from ksmactors.seams import part
 class UnshareFault(Ksm):
     """KSM pages are broken by a fault that asks for an own page, not for a write.
 
-    The fake write of before could be answered by somebody who has a say about writes (userfaultfd), and was then taken
-    for done. The fault is repeated until no KSM page is found at the address; the copy is neither writable nor dirty.
+    The former fake write could be answered by userfaultfd, which may handle writes, and then counted as done. The fault
+    is repeated until no KSM page is found at the address; the copy is neither writable nor dirty.
     """
 
     @override

@@ -58,11 +58,11 @@ class WeakMemory(Ksm):
     """Stores become visible to others in any order that the barriers allow (a mode, no kernel has it).
 
     Where the protocol between migration and get_ksm_page depends on it: kpfn, page->mapping and the SwapCache flag, as
-    the two of them store and look at them without a common lock. A
-    migration stores kpfn (W3), passes a write barrier (W4), takes the old page's mapping away (W5) and clears its
-    SwapCache flag (W6). Whoever has seen one of the last two must see the new kpfn, too, when it reads it again behind
-    its read barrier; else it takes a live node for stale and frees it. So with this mode a missing barrier is a
-    schedule like any other, found or enumerated, and not luck.
+    the two of them store and look at them without a common lock. A migration stores kpfn (W3), passes a write barrier
+    (W4), takes the old page's mapping away (W5) and clears its SwapCache flag (W6). A reader that has seen one of the
+    last two must see the new kpfn, too, when it reads it again behind its read barrier; else it takes a live node for
+    stale and frees it. So with this mode a missing barrier is a schedule like any other, found or enumerated, and not
+    luck.
     """
 
     def __init__(self, hardware: Hardware) -> None:

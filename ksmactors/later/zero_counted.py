@@ -18,7 +18,7 @@ from ksmactors.seams import seam
 class ZeroCounted(UnshareFault, ZeroPages):
     """A zero page that KSM has put in place of a page is distinguished from others, counted, and removed by unmerging.
 
-    The dirty bit of its entry tells: nobody else sets it there. MADV_UNMERGEABLE and run=2 then give the process a
+    The dirty bit of its entry marks it: only ksmd sets it there. MADV_UNMERGEABLE and run=2 then give the process a
     page of its own again. At fork the child gets its parent's number; the sum grows only if the parent is registered.
     """
 

@@ -20,8 +20,8 @@ class ZeroPages(Booleans):
     """A page of zeros is replaced by the zero page, if the knob says so, instead of becoming a KSM page.
 
     The zero page needs no stable node, has no limit of mappings, and is the right one on every node. The rmap_item
-    stays, volatile, until the scan finds no page at its address. Up to v6.5 nothing tells such an entry from one that
-    a read has made, so neither MADV_UNMERGEABLE nor run=2 gives the process a page of its own again.
+    stays, volatile, until the scan finds no page at its address. Up to v6.5 such an entry cannot be distinguished from
+    one that a read has made, so neither MADV_UNMERGEABLE nor run=2 gives the process a page of its own again.
     """
 
     def __init__(self, hardware: Hardware) -> None:

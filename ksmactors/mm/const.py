@@ -15,7 +15,7 @@ PAGE_SHIFT: Final = 12
 PAGE_SIZE: Final = 1 << PAGE_SHIFT
 
 ERESTARTSYS: Final = 512
-"""A signal came in between: the process never sees it, but EINTR, or its call is begun anew."""
+"""A signal came in between: the process never sees it, but EINTR, or its call is restarted."""
 
 MADV_DONTNEED: Final = 4
 MADV_FREE: Final = 8

@@ -36,7 +36,7 @@ class MmCore(MmDeclarations):
     frame_class: type[Frame] = Frame
 
     aging = False
-    """Whether accessed bits are kept (`AddressSpace.young`): only once somebody reclaims, who else would look?"""
+    """Whether accessed bits are kept (`AddressSpace.young`): only once there is reclaim, the only reader."""
 
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
@@ -49,7 +49,7 @@ class MmCore(MmDeclarations):
         self.trace = trace
         self.emit = trace.emit
         self.inject: Callable[[str], bool] = never
-        """Asked wherever something may fail for no reason of ours: whether it does, this time."""
+        """Fault-injection hook: called with the kind at every point that may fail; True makes it fail."""
         self.contents = InternedContents()
         self.observers: list[MemoryObserver] = []
         self.pte_listeners: list[PteListener] = []
@@ -73,7 +73,7 @@ class MmCore(MmDeclarations):
 
     @seam
     async def trylock_page(self, page: Frame) -> bool:
-        """trylock_page; somebody else may have had the lock for just that instant."""
+        """trylock_page; another actor may have had the lock for just that instant."""
         return not self.inject("trylock") and await page.trylock()
 
     def pfn_to_page(self, pfn: int) -> Frame:

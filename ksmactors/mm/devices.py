@@ -71,7 +71,7 @@ class Devices(MmCore):
             return False
         page.must_be_alive("a store by a device")
         self.memory_epoch += 1
-        self.conductor.touch(RELEASE, page, "content")  # orders nobody: the device stores when it likes
+        self.conductor.touch(RELEASE, page, "content")  # no order: the device stores at any time
         page.content = content
         page.writer = self.conductor.turn.number
         for observer in self.device_observers:

@@ -34,7 +34,7 @@ class ThreadAccesses(MmCore):
     async def user_write(self, mm: AddressSpace, address: int, content: Content) -> bool:
         """Overwrite the page at an address as a thread does; False if that takes a page fault.
 
-        The check of the entry and the store are one operation: whoever write-protects an entry invalidates the
+        The check of the entry and the store are one operation: write-protecting an entry invalidates the
         TLB of every CPU before it goes on.
         """
         await self.conductor.point(WRITE, mm, address)
@@ -46,7 +46,7 @@ class ThreadAccesses(MmCore):
         if self.aging:
             self.conductor.touch(RELEASE, mm, ("young", address))
             mm.young.add(address)
-        self.conductor.touch(RELEASE, pte.frame, "content")  # orders nobody: the CPU stores when it likes
+        self.conductor.touch(RELEASE, pte.frame, "content")  # no order: the CPU stores at any time
         pte.frame.content = content
         pte.frame.writer = self.conductor.turn.number
         if not pte.dirty:

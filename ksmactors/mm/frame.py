@@ -106,7 +106,7 @@ class Frame:
 
     @property
     def mlocked(self) -> bool:
-        """PageMlocked: some VM_LOCKED vma maps it, as far as anybody has noticed; reclaim leaves it alone."""
+        """PageMlocked: some VM_LOCKED vma maps it, as far as is known; reclaim leaves it alone."""
         return self.pfn in self.node.mlocked
 
     @override
@@ -189,7 +189,7 @@ class Frame:
 
     def change_mapcount(self, by: int) -> None:
         """An entry that maps the page has come (1) or gone (-1)."""
-        self.conductor.touch(RELEASE, self, "mapcount")  # orders nobody, but says that it matters who comes first
+        self.conductor.touch(RELEASE, self, "mapcount")  # no order, but which actor is first matters
         self.mapcount += by
 
     # -- the page lock ----------------------------------------------------------------------------------------
@@ -223,8 +223,8 @@ class Frame:
             raise reports.not_owner(conductor.turn, self)
         self.owner.held.remove(self)
         self.owner = None
-        if conductor.audience is not None:
-            conductor.audience.released(conductor.turn, self)
+        if conductor.observers is not None:
+            conductor.observers.released(conductor.turn, self)
         for waiter in self.node.lock_waiters.pop(self.pfn, ()):
             conductor.wake(waiter)
 
@@ -239,8 +239,8 @@ class Frame:
         conductor = self.conductor
         self.owner = conductor.turn
         self.owner.held.append(self)
-        if conductor.audience is not None:
-            conductor.audience.acquired(self.owner, self, tried=tried)
+        if conductor.observers is not None:
+            conductor.observers.acquired(self.owner, self, tried=tried)
 
     async def _wait(self) -> None:
         self.node.lock_waiters.setdefault(self.pfn, []).append(self.conductor.turn)

@@ -17,7 +17,7 @@ RmapOne = Callable[[Vma, int], Awaitable[bool]]
 
 PteListener = Callable[[AddressSpace, int, Pte | None, Pte | None], None]
 """Called when the entry at an address has changed, with what it was and what it is; None: empty, or a swap entry. The
-dirty bit that a CPU sets is not told."""
+dirty bit that a CPU sets is not reported."""
 
 
 class MemoryObserver(Protocol):

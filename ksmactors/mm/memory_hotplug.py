@@ -23,10 +23,10 @@ OFFLINE_PASSES: Final = 20
 """Passes over the range before offlining gives up. The kernel gives up after two minutes, or five failures in a row."""
 
 OFFLINE_TIMER_NS: Final = 5_000_000_000
-"""When whoever asked gets a signal, which ends it on kernels that do not give up by themselves."""
+"""When the caller gets a signal, which ends it on kernels that do not give up by themselves."""
 
 PASS_NS: Final = 50_000
-"""How long it waits between two passes, for pages that somebody is busy with."""
+"""How long it waits between two passes, for pages that are in use."""
 
 
 class MemoryHotplug(MmCore):

@@ -34,7 +34,7 @@ class Migration(MmCore):
 
         `move_all` is MPOL_MF_MOVE_ALL: pages that are mapped more than once, too. mmap_sem is held for read
         throughout. Returns the node it is on now, or -ENOENT (nothing there), -EACCES (mapped more than once),
-        -EBUSY (somebody else isolated it), -ENOMEM, -EAGAIN (a reference or a mapping that was not found).
+        -EBUSY (another actor isolated it), -ENOMEM, -EAGAIN (a reference or a mapping that was not found).
         """
         await self.lru_add_drain_all()
         await mm.down_read()

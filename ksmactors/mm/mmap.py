@@ -45,7 +45,8 @@ class Mappings(MmCore):
     @override
     @part
     def insert_vm_struct(self, vma: Vma) -> None:
-        """A vma is found in its address space from now on. mmap_sem is held for write, or nobody else has it yet."""
+        """A vma is found in its address space from now on. mmap_sem is held for write, or no other actor can reach it
+        yet."""
         self.conductor.touch(WRITE, vma.mm, "vmas")
         vma.mm.vmas[vma.start] = vma
         vma.mm.top = max(vma.mm.top, vma.end + PAGE_SIZE)

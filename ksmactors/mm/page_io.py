@@ -15,7 +15,7 @@ from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
 SWAP_IO_NS: Final = 20_000
-"""What a read or a write takes: some steps of everybody else's, far less than a batch of ksmd."""
+"""What a read or a write takes: some steps of other actors, far less than a batch of ksmd."""
 
 SWAP_IO_MOMENTS: Final = 4
 """Between the submission of a write and its end, how many moments there are at which the device may read the page."""

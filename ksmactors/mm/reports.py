@@ -9,7 +9,7 @@ from ksmactors import call_stack
 from ksmactors.errors import Finding
 
 STORES: Final = frozenset({"set_pte", "set_swap_pte", "ptep_set_wrprotect"})
-"""Where nobody is to blame for what is stored, but who stores it."""
+"""Functions that only store a value: a finding names their caller."""
 
 
 def kernel_function() -> str:

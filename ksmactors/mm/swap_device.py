@@ -21,7 +21,7 @@ DEFAULT_SWAP_PAGES: Final = 1 << 20
 
 
 class SwapSlot:
-    """A swap entry: one page's place on the device, from its allocation until nobody needs it.
+    """A swap entry: one page's place on the device, from its allocation until its last use.
 
     `count` is the number of page table entries that name it (swap_map), `cached` SWAP_HAS_CACHE, `page` what the radix
     tree of the swap cache has for it (`tree_lock`). What a frame needs while it is in the swap cache is kept here, too,

@@ -93,7 +93,7 @@ class SwapState(MmCore):
         """read_swap_cache_async and the end of its read: the page of a slot, with a reference.
 
         A page that is not cached comes into the cache locked, is read, and unlocked; it may turn out not to be
-        uptodate. None: no memory, or nobody needs the slot any more.
+        uptodate. None: no memory, or the slot is no longer in use.
         """
         new = None
         while True:

@@ -202,7 +202,7 @@ class Swapfile(MmCore):
     async def unuse_pte(self, vma: Vma, address: int, slot: SwapSlot, swapcache: Frame) -> int:
         """Map the page, or a copy of it, read-only in the place of one swap entry: 0 or -errno.
 
-        As in v3.9, nobody looks whether the page could be read.
+        As in v3.9, whether the page could be read is not checked.
         """
         mm = vma.mm
         page = await self.page_to_unuse(swapcache, vma, address)

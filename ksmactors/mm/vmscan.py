@@ -125,7 +125,7 @@ class Vmscan(MmCore):
         if page.page_mapcount():
             return "mapped"
         if page.dirty:
-            if await page.count() != 2:  # the isolation's and the cache's: somebody else is at it
+            if await page.count() != 2:  # the isolation's and the cache's: another actor uses it
                 return "in use"
             page.dirty = False
             await self.swap_writepage(page)

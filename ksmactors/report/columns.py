@@ -39,7 +39,7 @@ RunKey = tuple[str, str, int, int]
 
 
 @dataclass(slots=True)
-class _Run:
+class _ScheduleColumns:
     """One schedule: its columns, and how many of its events are left out."""
 
     kinds: list[int] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Columns:
 
     def __init__(self, events_max: int = EVENTS_MAX) -> None:
         self._events_max = events_max
-        self._runs: dict[RunKey, _Run] = {}
+        self._runs: dict[RunKey, _ScheduleColumns] = {}
         self._gone: set[RunKey] = set()
         self._texts: dict[str, int] = {}
         self._characters = 0
@@ -92,7 +92,7 @@ class Columns:
         if run is None:
             while len(self._runs) >= RUNS_MAX and self._leave_out(None):
                 pass
-            run = self._runs[key] = _Run()
+            run = self._runs[key] = _ScheduleColumns()
         name = event["event"]
         if name.startswith("race."):
             run.races[name] += 1
@@ -105,7 +105,7 @@ class Columns:
             return
         self._hold(run, event)
 
-    def _hold(self, run: _Run, event: Mapping[str, Any]) -> None:
+    def _hold(self, run: _ScheduleColumns, event: Mapping[str, Any]) -> None:
         kind = self._kind(event)
         run.kinds.append(kind)
         run.actors.append(self._actor(event))
@@ -115,7 +115,7 @@ class Columns:
         run.values.extend(self._value(event[key]) for key in self._fields[kind])
         self._held += 1
 
-    def _leave_out(self, current: _Run | None) -> bool:
+    def _leave_out(self, current: _ScheduleColumns | None) -> bool:
         """Leave out the earliest other schedule without a finding; whether there was one. Findings come at the end, so
         that the latest schedule may still have one."""
         for key, run in self._runs.items():
@@ -172,7 +172,7 @@ class Columns:
         }  # fmt: skip
 
     @staticmethod
-    def _run_json(key: RunKey, run: _Run) -> dict[str, Any]:
+    def _run_json(key: RunKey, run: _ScheduleColumns) -> dict[str, Any]:
         file, name, seed, schedule = key
         return {
             "file": _shown(file), "name": _shown(name), "seed": str(seed), "schedule": str(schedule),

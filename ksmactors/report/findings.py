@@ -120,15 +120,14 @@ def finding_json(replayed: Replayed) -> dict[str, Any] | None:
             "with": list(subject.with_), "seed": str(outcome.seed),
         },
     }  # fmt: skip
-    explanation = defect.explanation
-    if explanation is not None:
+    if defect.broke is not None:
         content |= {
-            "met": [asdict(step) for step in explanation.met],
-            "broke": asdict(explanation.broke), "concerns": list(explanation.concerns),
-            "cause": explanation.cause, "found": explanation.found,
+            "met": [asdict(step) for step in defect.met],
+            "broke": asdict(defect.broke), "concerns": list(defect.concerns),
+            "cause": defect.cause, "found": defect.found,
             "cases": [
                 {"name": name, "title": CASES[name].title, "story": CASES[name].story}
-                for name in explanation.looks_like[:CASES_MAX]
+                for name in defect.looks_like[:CASES_MAX]
             ],
         }  # fmt: skip
     return safe(content)  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ from ksmactors.run.subject import Subject
 CALIBRATION_STEPS: Final = 200_000
 """Steps after which a calibration is given up; the counts up to there are the profile."""
 
-Play: TypeAlias = Callable[..., Awaitable[object]]
+RunSchedule: TypeAlias = Callable[..., Awaitable[object]]
 """`run_schedule.run_schedule`."""
 
 
@@ -35,7 +35,7 @@ def _output_discarded() -> Iterator[None]:
 class Calibration:
     """Prepares strategies. Its caches belong to one campaign and could be rebuilt at any time."""
 
-    play: Play
+    run: RunSchedule
     _profiles: list[tuple[Subject, Profile]] = field(default_factory=list)
     _warmed_up: dict[tuple[str, str], tuple[Subject, Strategy, list[int]]] = field(default_factory=dict)
 
@@ -48,14 +48,14 @@ class Calibration:
         deciding = parse(text)
         if deciding.wants_profile:
             deciding.profile = await self.profile(subject)
-        wanted, played = list(deciding.warmup_seeds(seed)), []
+        wanted, warmed = list(deciding.warmup_seeds(seed)), []
         if wanted:
-            known, rehearsed, before = self._warmed_up.get((subject.name, text), (subject, deciding, []))
+            known, prepared, before = self._warmed_up.get((subject.name, text), (subject, deciding, []))
             if known is subject and before == wanted[: len(before)]:
-                deciding, played = rehearsed, before
-        for earlier in wanted[len(played) :]:
+                deciding, warmed = prepared, before
+        for earlier in wanted[len(warmed) :]:
             with _output_discarded():
-                await self.play(subject, earlier, text, deciding=deciding)
+                await self.run(subject, earlier, text, deciding=deciding)
         self._warmed_up[subject.name, text] = subject, deciding, [*wanted, seed]
         return deciding
 
@@ -70,6 +70,6 @@ class Calibration:
         profile = Profile()
         quiet = replace(subject, watchers=(), max_steps=CALIBRATION_STEPS)
         with _output_discarded():
-            await self.play(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
+            await self.run(quiet, 0, RoundRobin.name, deciding=RoundRobin(), observing=profile)
         self._profiles.append((subject, profile))
         return profile

@@ -34,7 +34,7 @@ _BY_REFERENCE: Final = (ev.RACE_PAGE_PINNED, ev.RACE_MIGRATION_BUSY)
 _BY_CHANGE: Final = (
     *_BY_REFERENCE, ev.RACE_CHECKSUM_CHANGED, ev.RACE_CONTENT_CHANGED, ev.RACE_UNSTABLE_MOVED,
 )  # fmt: skip
-"""Races that somebody has won by changing the page that they name."""
+"""Races that an actor has won by changing the page that they name."""
 
 _NONE: Final = -1
 """Stands for the number of an object that there is not."""
@@ -63,7 +63,7 @@ class DetailObserver(Observer):
 
     def attach(self, machine: Machine) -> None:
         """Listen to changes of pages and trees too."""
-        structures = _Structures(machine.kernel, self._trace)
+        structures = _StructureRecorder(machine.kernel, self._trace)
         structures.on_page = lambda pfn: self._changed(machine.conductor.turn, pfn)
         self._kernel = vars(machine.kernel)
 
@@ -165,7 +165,7 @@ class DetailObserver(Observer):
         self._detail(ev.ACTOR_WOKEN, woken.name, by, name_of(on), self._now - since)
 
     def _notice_awake(self) -> None:
-        """Of an alarm nobody tells: it is noticed when the turn passes."""
+        """An alarm is not reported: it is noticed when the turn passes."""
         for one in [one for one in self._blocked if one.waiting_on is None]:
             self._awake(one, None)
 
@@ -187,7 +187,7 @@ class DetailObserver(Observer):
         self._detail(ev.LOCK_RELEASED, name_of(lock), shared, now - since, waited, actor.place)
 
 
-class _Structures:
+class _StructureRecorder:
     """Records what happens to page table entries, trees and migrate_nodes of one kernel."""
 
     def __init__(self, kernel: Ksm, trace: DetailedTrace) -> None:

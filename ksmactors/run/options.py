@@ -92,7 +92,7 @@ def check_texts(texts: Iterable[str]) -> None:
 
 
 DEFAULTS: Final = SubjectOptions()
-"""What holds where nobody says."""
+"""The defaults."""
 
 
 def split_params(texts: Iterable[str]) -> dict[str, str]:

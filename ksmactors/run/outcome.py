@@ -133,8 +133,8 @@ class Break:
     def _beside(self) -> str:
         """Where the detecting actor had read it before another one broke it, and touched it next."""
         steps = (("had looked", self.looked), ("came back", self.came_back))
-        told = [f"{verb} at {step.step} in {chain((step.function, *step.callers))}" for verb, step in steps if step]
-        return f"; {self.finder} {', and '.join(told)}" if told and self.finder else ""
+        visits = [f"{verb} at {step.step} in {chain((step.function, *step.callers))}" for verb, step in steps if step]
+        return f"; {self.finder} {', and '.join(visits)}" if visits and self.finder else ""
 
     @property
     def found(self) -> str:
@@ -145,60 +145,25 @@ class Break:
         return f"found by {self.finder} in {chain(self.found_in, outermost=self.held_until is None)}{before}"
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The two racing steps (none if they are not known), the objects concerned, the corpus cases with the same cause,
-    and the step that broke the promise."""
-
-    met: tuple[Step, ...]
-    concerns: tuple[str, ...]
-    looks_like: tuple[str, ...]
-    broke: Break = Break()
-
-    @property
-    def cause(self) -> str:
-        """The cause in a line: the step that broke the promise; or the two racing steps; or the last step that touched
-        the object. Empty if nothing is known."""
-        broke = self.broke
-        if broke.held_until is not None:
-            return str(broke)
-        met = [f"{word}: {step}" for word, step in zip(("first", "then"), self.met, strict=False)]
-        return "; ".join(filter(None, (*met, str(broke), broke.found)))
-
-    @property
-    def found(self) -> str:
-        """How it was detected, in a line, unless `cause` has it."""
-        return self.broke.found if self.broke.held_until is not None else ""
-
-    @property
-    def fingerprint(self) -> str:
-        """Identifies a known defect, beside its signature.
-
-        It is the kernel function that broke the promise and the kind of the changed object; or those of the two racing
-        steps; or of the last step that touched the object, with the functions before it; or the function of the
-        finding.
-        """
-        broke = self.broke
-        if broke.held_until is not None and broke.by is not None:
-            return " < ".join((broke.by.breaks, *broke.by.callers[:1]))
-        if self.met:
-            return " + ".join(sorted(step.breaks for step in self.met))
-        if broke.by is not None:
-            return ", ".join((broke.by.breaks, *broke.after))
-        return broke.found_in[0] if broke.found_in else ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object in finding files and in JSON output."""
-        return {**asdict(self), "cause": self.cause}
+EXPLAINED: Final = ("met", "concerns", "looks_like", "broke")
+"""The fields of a defect that `explain` fills in, in the order of finding files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """What went wrong in a schedule, as in a finding file and in JSON output.
+    """What went wrong in a schedule: a finding, a crash or too many steps. Plain data that outlives the schedule.
 
-    `actors` are the two involved, the running one first; `functions` are their innermost functions. `step` is where it
-    was detected. `explanation` is set by `explain`. `story` has the last events before it, rendered for people, oldest
-    first.
+    Attributes:
+        kind, watcher, signature, message: of the finding, or what stands for them if an exception ended the schedule.
+        step: where it was detected.
+        actors: the actors involved, the running one first.
+        functions: the innermost function of each of them.
+        story: the last events before it, rendered for people, oldest first.
+        traceback: of the exception of a workload or of ksmactors; else empty.
+        broke: the step that broke the promise. None until the finding is explained, and so for what is no finding.
+        met: the two racing steps, once it is explained; none if they are not known.
+        concerns: the objects concerned, once it is explained.
+        looks_like: the corpus cases with the same cause, once it is explained.
     """
 
     kind: str
@@ -210,7 +175,51 @@ class Defect:
     functions: tuple[str, ...]
     story: tuple[str, ...]
     traceback: str = ""
-    explanation: Explanation | None = None
+    met: tuple[Step, ...] = ()
+    concerns: tuple[str, ...] = ()
+    looks_like: tuple[str, ...] = ()
+    broke: Break | None = None
+
+    @property
+    def cause(self) -> str:
+        """The cause in a line: the step that broke the promise; or the two racing steps; or the last step that touched
+        the object. Empty if nothing is known."""
+        broke = self.broke
+        if broke is None:
+            return ""
+        if broke.held_until is not None:
+            return str(broke)
+        met = [f"{word}: {step}" for word, step in zip(("first", "then"), self.met, strict=False)]
+        return "; ".join(filter(None, (*met, str(broke), broke.found)))
+
+    @property
+    def found(self) -> str:
+        """How it was detected, in a line, unless `cause` has it."""
+        return self.broke.found if self.broke is not None and self.broke.held_until is not None else ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies a known defect, beside its signature.
+
+        It is the kernel function that broke the promise and the kind of the changed object; or those of the two racing
+        steps; or of the last step that touched the object, with the functions before it; or the function of the
+        finding.
+        """
+        broke = self.broke or Break()
+        if broke.held_until is not None and broke.by is not None:
+            return " < ".join((broke.by.breaks, *broke.by.callers[:1]))
+        if self.met:
+            return " + ".join(sorted(step.breaks for step in self.met))
+        if broke.by is not None:
+            return ", ".join((broke.by.breaks, *broke.after))
+        return broke.found_in[0] if broke.found_in else ""
+
+    def explanation(self) -> dict[str, Any]:
+        """Return what `explain` has found out, as in finding files and in JSON output; empty if it is not explained."""
+        if self.broke is None:
+            return {}
+        data = asdict(self)
+        return {**{name: data[name] for name in EXPLAINED}, "cause": self.cause}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +265,7 @@ class Outcome:
             "step": defect.step,
             "actors": list(defect.actors),
             "functions": list(defect.functions),
-            **(defect.explanation.as_json() if defect.explanation is not None else {}),
+            **defect.explanation(),
         }
 
 

@@ -82,7 +82,7 @@ async def run_schedule(
             `Calibration.strategy` returns. None: the strategy of that name, made ready for this schedule alone.
         tape: a new one that records the schedule and says what is drawn. None: that of a replay or a search, else one
             that draws at random.
-        observing: who is told of each operation.
+        observing: notified of each operation.
         on_machine: called with the machine once its watchers are attached.
         task_pool: runs its actors, as in `Conductor.run`.
         log: where every event goes as well.
@@ -98,7 +98,9 @@ async def run_schedule(
     """
     if deciding is None:
         deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
-    one = _Run(subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None)
+    one = _ScheduleParts(
+        subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None
+    )
     if isinstance(deciding, Replay):
         one.conductor.end_by(deciding.steps_max)
     if observing is not None:
@@ -133,7 +135,7 @@ def _as_exception(error: BaseException) -> Exception:
     return crash
 
 
-class _Run:
+class _ScheduleParts:
     """The parts of one schedule, and its outcome."""
 
     def __init__(
@@ -201,7 +203,7 @@ class _Run:
             trace.emit(ev.FINDING, error.watcher, error.kind, error.signature, error.message)
         trace.emit(ev.RUN_END, verdict.value, steps, len(turns))
         digest = trace.digest()
-        told = error is not None and not (isinstance(error, Finding) and error.signature in known)
+        new = error is not None and not (isinstance(error, Finding) and error.signature in known)
         return Outcome(
             workload=self.subject.name,
             seed=self.seed,
@@ -213,10 +215,10 @@ class _Run:
             digest=digest,
             shape=_shape(turns),
             metrics=self.deciding.concluded(),
-            schedule=self._schedule(digest) if told or keep else "",
+            schedule=self._schedule(digest) if new or keep else "",
             marks=self.marks,
             lock_edges=watch.lock_edges(self.machine),
-            defect=None if error is None else self._defect(error, verdict, told),
+            defect=None if error is None else self._defect(error, verdict, new),
             sources=self.subject.sources,
             error=error,
         )
@@ -230,8 +232,8 @@ class _Run:
             header["steps"] = self.conductor.spent
         return encode(recorded(header, self.tape))
 
-    def _defect(self, error: Exception, verdict: Verdict, told: bool) -> Defect:
-        watcher, kind, message = _told(error, verdict)
+    def _defect(self, error: Exception, verdict: Verdict, new: bool) -> Defect:
+        watcher, kind, message = _classified(error, verdict)
         actors, where = self._actors(error), _where(error)
         conductor = self.conductor
         places = [conductor.places.get(one.number, where if one is conductor.turn else ENDED) for one in actors]
@@ -243,7 +245,7 @@ class _Run:
             step=self.conductor.step,
             actors=tuple(actor.name for actor in actors),
             functions=tuple(places),
-            story=self._story() if told else (),
+            story=self._story() if new else (),
             traceback=_traceback(error, verdict),
         )
 
@@ -295,7 +297,7 @@ _VERDICTS: Final = (
 )
 
 
-def _told(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
+def _classified(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
     """Return (watcher, kind, message) of a defect."""
     if isinstance(error, Finding):
         return error.watcher, error.kind, error.message

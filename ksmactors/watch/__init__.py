@@ -96,10 +96,10 @@ def classified(machine: Machine | None, error: Exception) -> Exception:
                 watcher.at_step_limit(error)
         except Exception as raised:  # a finding, or a bug of the watcher
             error = raised
-    guilty = None if isinstance(error, Finding) else culprit(error)
-    if guilty is None:
+    failing = None if isinstance(error, Finding) else culprit(error)
+    if failing is None:
         return error
     cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ is not None else error
-    failed = WatcherFailed(guilty.name, f"{type(cause).__name__}: {cause}")
+    failed = WatcherFailed(failing.name, f"{type(cause).__name__}: {cause}")
     failed.__cause__ = cause
     return failed

@@ -49,7 +49,7 @@ class HappensBefore(Watcher, Observer):
     What is looked at: fields whose operations pass a point, those that are touched as a part of one, and the structures
     and counters of mm/ksm.c, which declare themselves for the two race detectors (`ksm.instrumented`). What the kernel
     lets race on purpose, and which atomics order what, is in the tables of `marked_accesses`: map counts and page flags
-    are atomics that order nobody. What this watcher cannot see: two accesses that a lock has happened to order this
+    are atomics without an order. What this watcher cannot see: two accesses that a lock has happened to order this
     time (`lockset` looks at that).
     """
 
@@ -152,8 +152,8 @@ class HappensBefore(Watcher, Observer):
     def _settled(self) -> Actor:
         """Return the running actor, after its last operation has been reported."""
         conductor = self.machine.conductor
-        if conductor.audience is not None:
-            conductor.audience.settle(conductor.turn)
+        if conductor.observers is not None:
+            conductor.observers.settle(conductor.turn)
         return conductor.turn
 
     def _race(self, actor: Actor, kind: int, what: tuple[object, object], other: Access, before: int) -> Exception:

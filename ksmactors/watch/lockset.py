@@ -26,7 +26,7 @@ PAGE_LOCK: Final = "the lock of the node's page"
 EXEMPT: Final[dict[tuple[object, str], str]] = {
     ("vmas", "exit_mmap"): "the last user has gone: ksmd may still come, but sees mm_users 0 under mmap_sem",
 }
-"""By (field, function): accesses that need no lock, since nobody else is there any more."""
+"""By (field, function): accesses that need no lock, since no other actor can reach the object."""
 
 
 EITHER_LOCK: Final[dict[str, str]] = {
@@ -35,8 +35,8 @@ EITHER_LOCK: Final[dict[str, str]] = {
     "head": "as flag; a node's says where it is linked, and migration reads it",
     "nid": "as head, of a node",
 }
-"""Declared fields that are written under two locks and read under either, which no single lock tells, with the reader
-that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit asks under ksm_mmlist_lock."""
+"""Declared fields that are written under two locks and read under either, so that no lock is common to all; with the
+reader that has only the other. So is the `rmap_list` of an mm_slot, which __ksm_exit asks under ksm_mmlist_lock."""
 
 
 class FieldLocks:
@@ -63,11 +63,11 @@ class Lockset(Watcher, Observer):
     When it is empty and the field is written, nothing but luck keeps the accesses apart. This finds a forgotten lock in
     any schedule in which the field is touched at all, where `happens_before` may be blind because another lock came in
     between; in turn it knows nothing of an order that is made without locks. So the fields with a discipline of their
-    own have it here: a frame starts anew when it is freed; the hlist of a stable node is protected by the lock of the
-    page it names *now*, held with the old frame's before a migration and the new one's after (SN5); trees,
-    migrate_nodes and what declares itself (`ksm.instrumented`) belong to ksm_thread_mutex, or to whoever takes memory
-    offline while the OFFLINE bit is set (SN3), but for what has two locks and a reader of either (`EITHER_LOCK`).
-    Accesses that are no plain ones (`marked_accesses.MARKED`) are not looked at.
+    own have it here: the history of a frame ends when it is freed; the hlist of a stable node is protected by the lock
+    of the page it names *now*, held with the old frame's before a migration and the new one's after (SN5); trees,
+    migrate_nodes and what declares itself (`ksm.instrumented`) belong to ksm_thread_mutex, or to the actor that takes
+    memory offline while the OFFLINE bit is set (SN3), but for what has two locks and a reader of either
+    (`EITHER_LOCK`). Accesses that are no plain ones (`marked_accesses.MARKED`) are not looked at.
     """
 
     name: ClassVar[str] = "lockset"

@@ -15,7 +15,7 @@ from ksmactors.watch.base import Watcher, kernel_function_of
 FUTILE: Final = frozenset(
     code for code, event in enumerate(ev.CATALOGUE) if event.name.startswith(("race.", "fault."))
 ) | {ev.LOCK_WAIT, ev.MIGRATION_ENTRY_WAIT, ev.BREAK_KSM, ev.CALC_CHECKSUM, ev.KSM_START_SCAN, ev.KSM_STOP_SCAN}
-"""Events that somebody may go on causing without getting anywhere: attempts, waits, and scans that change nothing."""
+"""Events that are no progress: attempts, waits, and scans that change nothing."""
 
 STEPS_SHARE: Final = 2
 """One in this many of all steps must be without progress: half of them."""

@@ -125,8 +125,8 @@ class Refinement(Watcher):
                 self._sharers.pop(before.frame.pfn, None)
         if pte is not None and not pte.migration:
             self._sharers.setdefault(pte.frame.pfn, {})[mm.number, address] = mm
-            anew = before is None and pte.frame is self.kernel.zero_page
-            if not anew and (before is None or not (before.migration or before.frame is pte.frame)):
+            new_zero = before is None and pte.frame is self.kernel.zero_page
+            if not new_zero and (before is None or not (before.migration or before.frame is pte.frame)):
                 self._joined = mm, address, pte.frame
                 if self.model.has_content((mm.number, address)):
                     self._judge()

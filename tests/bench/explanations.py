@@ -192,14 +192,14 @@ async def classified(variant: str, run: str, outcome: Outcome, subject: Subject,
 def _innocent(outcome: Outcome) -> bool:
     """Whether one of the two steps named touches nothing of what broke: neither an object of what the finding is about,
     nor the same as the other step."""
-    explanation = outcome.defect.explanation if outcome.defect is not None else None
-    if explanation is None or len(explanation.met) < 2:
+    defect = outcome.defect
+    if defect is None or len(defect.met) < 2:
         return False
-    about = {number for text in explanation.concerns for number in re.findall(r"\d+", text)}
-    labels = [set(re.findall(r"[\w/]+$", step.operation)) for step in explanation.met]
+    about = {number for text in defect.concerns for number in re.findall(r"\d+", text)}
+    labels = [set(re.findall(r"[\w/]+$", step.operation)) for step in defect.met]
     if labels[0] & labels[1]:
         return False
-    return any(about and not about & set(re.findall(r"\d+", step.operation)) for step in explanation.met)
+    return any(about and not about & set(re.findall(r"\d+", step.operation)) for step in defect.met)
 
 
 async def others() -> list[Row]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import trio
 
-from ksmactors.conformance.compare import Comparison, Side, compare
+from ksmactors.conformance.compare import ScenarioComparison, Side, compare
 from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.recording import read_recording
@@ -34,7 +34,7 @@ EQUAL: Final = frozenset({"same", "stopped"})
 """Verdicts that agree with a recording: as far as the emulator went, if it stops where memory is corrupted."""
 
 
-async def compared(kind: str, name: str, setting: Setting) -> Comparison:
+async def compared(kind: str, name: str, setting: Setting) -> ScenarioComparison:
     """A recording of the setting's kernel beside what the emulator does."""
     recording = read_recording(recording_file(kind, setting.kernel, name))
 

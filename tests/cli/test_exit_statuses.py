@@ -22,7 +22,7 @@ from ksmactors.analysis.reading import LogReader
 from ksmactors.campaign import corpus
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli import COMMANDS, cli, main
-from ksmactors.conformance.compare import Comparison
+from ksmactors.conformance.compare import ScenarioComparison
 from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
@@ -177,8 +177,8 @@ async def _unseen(measure: Any, *args: Any, on_row: Callable[[corpus.Row], None]
     await measure(*args, on_row=lambda row: on_row(replace(row, directed=False)), **more)
 
 
-async def _not_run(scenario: Scenario, *_: Any) -> Comparison:
-    return Comparison(scenario, None, Transcript(scenario, ()), not_run="needs more")
+async def _not_run(scenario: Scenario, *_: Any) -> ScenarioComparison:
+    return ScenarioComparison(scenario, None, Transcript(scenario, ()), not_run="needs more")
 
 
 def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:

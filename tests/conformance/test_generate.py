@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from ksmactors.cli import conform_sides, main
-from ksmactors.conformance.compare import Comparison, Side, compare
+from ksmactors.conformance.compare import ScenarioComparison, Side, compare
 from ksmactors.conformance.contents import ExpectedContents, wrong_checks
 from ksmactors.conformance.emulator import Setting, Transcript, perform
 from ksmactors.conformance.fuzz import Hunt
@@ -164,7 +164,7 @@ def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-async def found_by(hunt: Hunt) -> Comparison:
+async def found_by(hunt: Hunt) -> ScenarioComparison:
     return next(one for one in [one async for one in hunt.run(6)] if one.found)
 
 

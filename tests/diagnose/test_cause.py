@@ -8,7 +8,7 @@ import trio
 
 from ksmactors.campaign.corpus import show, subject_of
 from ksmactors.diagnose.cause import SCHEDULES, Cause, Sentence, what_made_the_difference
-from ksmactors.diagnose.orders import Enforcing, Event, Events, Order
+from ksmactors.diagnose.orders import Enforcing, Events, Occurrence, Order
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.schedule_string import decode
 from ksmactors.run.outcome import Verdict
@@ -50,8 +50,8 @@ def test_an_order_that_cannot_be_kept_is_given_up() -> None:
     subject = subject_of(CASES["S3b"], fixed=True)
     first = Events()
     trio.run(partial(run_schedule, subject, 0, "enforcing", deciding=Enforcing((), first), observing=first))
-    never = Event("nobody", "reads nothing", 1)
-    orders = [Order(never, Event(actor, doing, 1)) for actor, doing in first.counts]
+    never = Occurrence("nobody", "reads nothing", 1)
+    orders = [Order(never, Occurrence(actor, doing, 1)) for actor, doing in first.counts]
     second = Events()
     deciding = Enforcing(orders, second)
     outcome = trio.run(partial(run_schedule, subject, 0, "enforcing", deciding=deciding, observing=second))

@@ -14,7 +14,7 @@ from ksmactors.diagnose.explain import explain
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import register
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.run.outcome import Break, Explanation, Outcome, Verdict
+from ksmactors.run.outcome import Break, Defect, Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
 from tests.helpers import broken
@@ -23,20 +23,20 @@ SCHEDULES = 20
 """Random schedules in which a broken kernel must be found; each of those below is in the first few."""
 
 
-def explanation_of(outcome: Outcome) -> Explanation:
-    """What is told of a finding."""
+def defect_of(outcome: Outcome) -> Defect:
+    """The defect of an outcome, which is explained."""
     assert outcome.defect is not None
-    assert outcome.defect.explanation is not None
-    return outcome.defect.explanation
+    assert outcome.defect.broke is not None
+    return outcome.defect
 
 
-def case_explained(name: str) -> Explanation:
+def case_explained(name: str) -> Defect:
     """Of the directed schedule of a case."""
 
     async def run() -> Outcome:
         return await explain((await show(CASES[name])).outcome, subject_of(CASES[name]))
 
-    return explanation_of(trio.run(run))
+    return defect_of(trio.run(run))
 
 
 def subject_with(cls: type[Ksm], workload: str, watch: str = "all", **params: object) -> Subject:
@@ -120,7 +120,7 @@ def test_a_predicate_over_state_finds_the_step(
 ) -> None:
     """Where nothing is wrong at the step that finds it, the state since an earlier step is."""
     subject = make_subject(workload, kernel=kernel, watch=watch)
-    broke = explanation_of(found_with(subject if cls is Ksm else subject_with(cls, workload, watch))).broke
+    broke = defect_of(found_with(subject if cls is Ksm else subject_with(cls, workload, watch))).broke
 
     assert broke.by is not None
     assert broke.held_until is not None
@@ -180,11 +180,11 @@ def test_nobody_is_made_a_party() -> None:
 
 def test_a_defect_of_another_kind_looks_like_nothing() -> None:
     """A mapping lost by a kernel that merges and then appends nothing has the signature of H0, and is none of it."""
-    explanation = explanation_of(
+    defect = defect_of(
         found_with(subject_with(broken.AppendsNothing, "litmus.scan_meets_migration", "rmap", merge_across_nodes=0))
     )
 
-    assert explanation.looks_like == ()
+    assert defect.looks_like == ()
 
 
 def test_it_is_told_in_the_third_line() -> None:
@@ -204,7 +204,18 @@ def test_it_is_told_in_the_third_line() -> None:
 
 def test_nothing_known_is_nothing_said() -> None:
     """Without a step, a finder or a pair there is no line."""
-    assert Explanation((), (), (), Break()).cause == ""
+    nothing = Defect("none", "model", "model/none@run", "nothing", 0, ("host",), ("run",), (), broke=Break())
+
+    assert nothing.cause == ""
+    assert nothing.explanation()["cause"] == ""
+
+
+def test_what_is_not_explained_has_no_explanation() -> None:
+    """Until it is explained, a defect has neither a cause nor the keys of an explanation."""
+    bare = Defect("none", "model", "model/none@run", "nothing", 0, ("host",), ("run",), ())
+
+    assert bare.cause == bare.found == ""
+    assert bare.explanation() == {}
 
 
 def test_an_explanation_changes_no_schedule() -> None:

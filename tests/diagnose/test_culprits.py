@@ -18,7 +18,7 @@ from ksmactors.history.culprits import CULPRITS
 
 TABLE = Path(ksmactors.history.__file__).parent / "culprits.py"
 
-HEAD = '''"""What breaks what in each case of the corpus: by this a finding is recognised as one of them.
+HEAD = '''"""The fingerprint of each case of the corpus, by which a finding is recognised as one of them.
 
 Measured on the directed schedules (UPDATE_CULPRITS=1 renews the table, with `tests/diagnose/test_culprits.py`).
 """
@@ -40,7 +40,7 @@ async def fingerprint(case: Case) -> str:
     """What the finding of a case is recognised by."""
     outcome = await explain((await show(case)).outcome, subject_of(case))
     defect = outcome.defect
-    return defect.explanation.fingerprint if defect is not None and defect.explanation is not None else ""
+    return defect.fingerprint if defect is not None and defect.broke is not None else ""
 
 
 def measured() -> dict[str, str]:

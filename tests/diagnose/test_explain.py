@@ -11,25 +11,24 @@ from ksmactors.campaign.corpus import show, subject_of
 from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES, looks_like
-from ksmactors.run.outcome import Explanation, Outcome
+from ksmactors.run.outcome import Defect, Outcome
 
 
-def explained(case: Case) -> tuple[Outcome, Explanation | None]:
-    """What the directed schedule of a case comes to, and its explanation."""
+def explained(case: Case) -> Defect | None:
+    """The defect that the directed schedule of a case finds, explained."""
 
     async def run() -> Outcome:
         return await explain((await show(case)).outcome, subject_of(case))
 
-    outcome = trio.run(run)
-    return outcome, outcome.defect.explanation if outcome.defect is not None else None
+    return trio.run(run).defect
 
 
 def test_the_two_steps_that_met() -> None:
     """A node freed although its page lives: ksmd read kpfn, then the migration wrote it, each with its locks."""
-    _, explanation = explained(CASES["S5a"])
+    defect = explained(CASES["S5a"])
 
-    assert explanation is not None
-    first, then = explanation.met
+    assert defect is not None
+    first, then = defect.met
     assert (first.actor, first.function) == ("ksmd", "get_ksm_page")
     assert (then.actor, then.function) == ("migrationd/1", "ksm_migrate_page")
     assert first.operation.startswith("reads kpfn")
@@ -49,50 +48,48 @@ def test_the_two_steps_that_met() -> None:
 )
 def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) -> None:
     """Those of the story, in the order in which they did it: by what the watcher knows, or by what it is about."""
-    outcome, explanation = explained(CASES[case])
+    defect = explained(CASES[case])
 
-    assert explanation is not None
-    assert [(step.actor, step.function) for step in explanation.met] == [first, then]
-    assert explanation.met[0].step <= explanation.met[1].step
-    assert outcome.defect is not None
-    assert all("+" not in name for name in outcome.defect.functions)
+    assert defect is not None
+    assert [(step.actor, step.function) for step in defect.met] == [first, then]
+    assert defect.met[0].step <= defect.met[1].step
+    assert all("+" not in name for name in defect.functions)
 
 
 def test_who_has_come_to_his_end_was_somewhere() -> None:
     """The migration is over when the freed node shows: its function is where the two met, not where it shows."""
-    outcome, _ = explained(CASES["S5"])
+    defect = explained(CASES["S5"])
 
-    assert outcome.defect is not None
-    assert outcome.defect.actors == ("ksmd", "migrationd/1")
-    assert outcome.defect.functions == ("free_stable_node", "ksm_migrate_page")
+    assert defect is not None
+    assert defect.actors == ("ksmd", "migrationd/1")
+    assert defect.functions == ("free_stable_node", "ksm_migrate_page")
 
 
 def test_nobody_met_anybody() -> None:
     """One actor alone made the mistake: there is no pair, rather than any pair."""
-    _, explanation = explained(CASES["S2a"])
+    defect = explained(CASES["S2a"])
 
-    assert explanation is not None
-    assert explanation.met == ()
+    assert defect is not None
+    assert defect.met == ()
 
 
 def test_what_cannot_be_here_is_not_what_it_looks_like() -> None:
     """With S4 undone, a KSM page left by run=2 is no R1 or H4, which are repaired in this kernel."""
     case = CASES["S4c"]
     undone = replace(case, without=("remove-old-stable-nodes",), with_=())
-    outcome, explanation = explained(undone)
+    defect = explained(undone)
 
-    assert outcome.defect is not None
-    assert explanation is not None
-    assert explanation.looks_like
-    assert all(name.startswith("S4") for name in explanation.looks_like)
+    assert defect is not None
+    assert defect.looks_like
+    assert all(name.startswith("S4") for name in defect.looks_like)
 
 
 def test_what_it_is_about() -> None:
     """The object concerned is described as it is when the finding shows."""
-    _, explanation = explained(CASES["S5a"])
+    defect = explained(CASES["S5a"])
 
-    assert explanation is not None
-    node, page = explanation.concerns
+    assert defect is not None
+    node, page = defect.concerns
     assert node.startswith("stable node 1 ")
     assert node.endswith(", freed")
     assert page.startswith("pfn 1000000 on node 1, ")
@@ -100,28 +97,27 @@ def test_what_it_is_about() -> None:
 
 def test_what_it_looks_like() -> None:
     """A finding names the cases of the corpus that have its signature."""
-    _, explanation = explained(CASES["S5a"])
+    defect = explained(CASES["S5a"])
 
-    assert explanation is not None
-    assert "S5a" in explanation.looks_like
+    assert defect is not None
+    assert "S5a" in defect.looks_like
 
 
 def test_nothing_to_explain() -> None:
     """What found nothing stays as it was."""
-    outcome, explanation = explained(next(case for case in CASES.values() if not case.watcher))
+    defect = explained(next(case for case in CASES.values() if not case.watcher))
 
-    assert outcome.defect is None
-    assert explanation is None
+    assert defect is None
 
 
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.watcher], ids=lambda case: case.name)
 def test_every_case_is_explained(case: Case) -> None:
     """Each finding of the corpus names the case that it is, and what it explains goes into the JSON object."""
-    outcome, explanation = explained(case)
+    defect = explained(case)
 
-    assert explanation is not None
-    assert case.name in explanation.looks_like
-    assert outcome.finding()["looks_like"] == explanation.looks_like
+    assert defect is not None
+    assert case.name in defect.looks_like
+    assert defect.explanation()["looks_like"] == defect.looks_like
 
 
 def test_a_known_race_is_recognised_by_its_functions() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from ksmactors.campaign.corpus import signature_of
-from ksmactors.diagnose.reordering import Order, fewer_switches
+from ksmactors.diagnose.reordering import OperationClocks, fewer_switches
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.shrink import _seen_again
 from ksmactors.diagnose.trying import Trials
@@ -77,7 +77,7 @@ def test_needless_switches_go() -> None:
 
 def test_an_order_counts_what_happened_before() -> None:
     """What an actor reads happens after the write of another, and not after what that one does later."""
-    order = Order()
+    order = OperationClocks()
     subject = make_subject(Apart)
     trio.run(partial(run_schedule, subject, 0, "default", deciding=ReplayByName((), slack=0), observing=order))
     one, two = order.names.index("one"), order.names.index("two")

@@ -10,7 +10,7 @@ from ksmactors.campaign.corpus import signature_of, subject_of
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES
 from ksmactors.diagnose.shrink import _seen_again
-from ksmactors.diagnose.targeted import Kind, Pair, Postponing, Rule, Steps, _Telling, targeted
+from ksmactors.diagnose.targeted import Pair, Postponement, Postponing, StepKind, Steps, _Telling, targeted
 from ksmactors.diagnose.trying import Trials
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.actor import ACQUIRE, READ, WRITE
@@ -81,17 +81,17 @@ def test_a_seed_decides_what_is_tried() -> None:
 
 def test_an_actor_waits_for_a_step_on_the_same_object() -> None:
     """Who is about to write waits until the other has read: both then write the same."""
-    pair = Pair(Kind(READ, "shared", "works"), Kind(WRITE, "shared", "works"), same=True)
-    assert lost_with(Rule(pair, 0, each=False))
+    pair = Pair(StepKind(READ, "shared", "works"), StepKind(WRITE, "shared", "works"), same=True)
+    assert lost_with(Postponement(pair, 0, each=False))
 
 
 def test_an_actor_that_waits_in_vain_goes_on() -> None:
     """A step that nobody does is given up, and the schedule ends as by default."""
-    pair = Pair(Kind(READ, "nothing", "works"), Kind(READ, "shared", "works"), same=True)
-    assert not lost_with(Rule(pair, 0, each=True))
+    pair = Pair(StepKind(READ, "nothing", "works"), StepKind(READ, "shared", "works"), same=True)
+    assert not lost_with(Postponement(pair, 0, each=True))
 
 
-def lost_with(rule: Rule) -> bool:
+def lost_with(rule: Postponement) -> bool:
     """Whether something is lost when one rule is enforced."""
     deciding = Postponing((rule,))
     outcome = trio.run(

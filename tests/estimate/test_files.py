@@ -100,7 +100,7 @@ def test_truncated_while_read(tmp_path: Path) -> None:
 
     assert answer.pages == BATCH_PAGES + 10
     assert (
-        f"{path}: ends after {BATCH_PAGES + 10} of {3 * BATCH_PAGES} pages; somebody truncated it while it was read",
+        f"{path}: ends after {BATCH_PAGES + 10} of {3 * BATCH_PAGES} pages; it was truncated while it was read",
     ) == answer.problems
 
 

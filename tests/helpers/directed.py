@@ -7,64 +7,35 @@ is blocked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 import trio
 
 from ksmactors import watch
-from ksmactors.call_stack import running_functions
 from ksmactors.errors import StepLimit
 from ksmactors.events.trace import Trace
-from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.directed import END, Checkpoint, Directed, Place, ScriptStep
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.litmus import FULL_SCAN, Proc, Scene
 from ksmactors.machine import Machine
 from ksmactors.mm.hardware import DEFAULT_FRAMES_PER_NODE, Hardware
 
-__all__ = ["FULL_SCAN", "Directed", "Proc", "Puppet", "Stage", "about_to", "perform"]
-
-Place = Callable[[Operation, Sequence[str]], bool]
+__all__ = ["FULL_SCAN", "Directed", "Place", "Proc", "Puppet", "Stage", "about_to", "perform"]
 
 
 def about_to(kind: int | None = None, obj: object = None, field: object = None, *, inside: str = "") -> Place:
     """The place where an actor is about to do an operation: its kind, its object (or class), its field, and a
     function that the actor is in; what is not given does not matter."""
-
-    def is_there(op: Operation, functions: Sequence[str]) -> bool:
-        same = op[1] is obj or (isinstance(obj, type) and isinstance(op[1], obj))
-        return (
-            (kind is None or op[0] == kind)
-            and (obj is None or same)
-            and (field is None or op[2] == field)
-            and (not inside or inside in functions)
-        )
-
-    return is_there
+    return Checkpoint(kind, obj, field, inside).reached
 
 
-class Directed(Strategy):
-    """Gives the turn to whom the test names, else to the test."""
-
-    name: ClassVar[str] = "directed"
-    summary: ClassVar[str] = "follows a test"
-    order: tuple[Actor, Place | None] | None = None
-    reached = False
-
-    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
-        director = self.stage.actors[0]
-        if self.order is not None and self.order[0] in ready:
-            actor, place = self.order
-            if current is not actor or place is None or not place(actor.op, running_functions()):
-                return actor
-            self.reached = True
-            self.order = None
-        if director in ready:
-            return director
-        return current if current is not None else ready[0]
+ANYWHERE = Checkpoint().reached
+"""Wherever an actor is about to do an operation."""
 
 
 class Puppet:
@@ -94,6 +65,7 @@ class Stage(Scene):
 
     def start(self, name: str, coro: Coroutine[Any, Any, Any]) -> Puppet:
         """A new actor, which does not move yet."""
+        assert all(one.ended for one in self.puppets if one.name == name), f"there is a puppet {name!r} already"
         puppet = Puppet(self.conductor, name, coro)
         self.puppets.append(puppet)
         puppet.actor = self.conductor.spawn(name, puppet.live())
@@ -109,14 +81,7 @@ class Stage(Scene):
 
     async def step(self, puppet: Puppet) -> None:
         """Let a puppet do one operation, if it can."""
-        first = True
-
-        def second(op: Operation, functions: Sequence[str]) -> bool:
-            nonlocal first
-            first, here = False, not first
-            return here
-
-        await self._drive(puppet, second)
+        await self._drive(puppet, ANYWHERE, times=2)
 
     async def go(self, puppet: Puppet) -> None:
         """Let a puppet go until it ends or is blocked."""
@@ -140,16 +105,18 @@ class Stage(Scene):
                 await self.conductor.sleep(every)
             self.conductor.touch(ACQUIRE, puppet, "result")
 
-    async def _drive(self, puppet: Puppet, place: Place | None) -> bool:
+    async def _drive(self, puppet: Puppet, place: Place | None, times: int = 1) -> bool:
+        """Lead a puppet to a place, or as far as it can; whether it is there."""
         assert isinstance(self.strategy, Directed), "only a directed schedule has puppets that wait"
         strategy, actor = self.strategy, puppet.actor
-        strategy.order, strategy.reached = (actor, place), False
-        while not strategy.reached and actor in self.conductor.ready:
+        strategy.lead(ScriptStep(puppet.name, END if place is None else "place", place, times))
+        while strategy.left and actor in self.conductor.ready:
             await self.conductor.relax()
-        strategy.order = None
+        reached = place is not None and not strategy.left
+        strategy.left.clear()
         if puppet.ended:
             self.conductor.touch(ACQUIRE, puppet, "result")  # what the test does from here on comes after
-        return strategy.reached
+        return reached
 
     @staticmethod
     def _whereabouts(puppet: Puppet) -> str:
@@ -180,7 +147,7 @@ def perform(
     `layer` is put on top of the kernel: a subclass of Ksm that does something wrong. Without a strategy, the test
     directs.
     """
-    who = strategy or Directed()
+    who = strategy or Directed(director=True)
     who.begin(strategy_rng(seed))
     conductor = Conductor(who, Tape(seed), max_steps=max_steps)
     machine = Machine(

@@ -265,7 +265,7 @@ def test_what_a_failed_removal_leaves() -> None:
         exiled = s.frame(c, 0).stable_node
         await s.kernel.stable_tree_erase(exiled)
         await s.kernel.stable_node_to_migrate_nodes(exiled)
-        leaving = [s.start("exit", s.kernel.mmput(proc.mm)) for proc in (*procs, c)]
+        leaving = [s.start(f"exit/{place}", s.kernel.mmput(proc.mm)) for place, proc in enumerate((*procs, c))]
         for puppet in leaving:
             await s.until(puppet, about_to(inside="exit_mmap"))
         await s.scan(2)

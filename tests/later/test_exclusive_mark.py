@@ -9,7 +9,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.later.anon_exclusive import AnonExclusive
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Proc, Stage, perform
-from tests.later.test_layers import merged_while_pinned
+from tests.later.test_layers_of_processes import merged_while_pinned
 
 KERNEL = "v6.12"
 UNMARKED = ("unshare-on-pin", "fork-copies-pinned", "anon-exclusive")

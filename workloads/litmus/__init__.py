@@ -1,1 +1,1 @@
-"""Litmus tests: a few actors meet once over one or two pages. One module for each pair of those who meet."""
+"""Litmus tests: a few actors use one or two pages concurrently. One module for each pair of activities."""

@@ -1,4 +1,4 @@
-"""A process exits while somebody else is at its memory, or at pages that it was the last to map."""
+"""A process exits while another actor uses its memory, or pages that it was the last to map."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workloads.litmus.nodes import ByNode
 
 
 def look_for_lost_mappings(scene: Scene) -> None:
-    """Ask the watcher of reverse mapping now. Nobody has forked, so no mapping may be lost even for a while."""
+    """Ask the watcher of reverse mapping now. There was no fork, so no mapping may be lost even for a while."""
     for watcher in scene.machine.watchers:
         if isinstance(watcher, ReverseMapping):
             watcher.at_quiescence()

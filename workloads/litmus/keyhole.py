@@ -1,6 +1,6 @@
-"""A step of ksmd's meets a step of somebody else's over a KSM page that one process maps: meetings to be enumerated.
+"""A step of ksmd and a step of another actor over a KSM page that one process maps, small enough to be enumerated.
 
-Where the other litmus tests have whole scans and whole migrations meet, here the host prepares all that can be
+Where the other litmus tests run whole scans beside whole migrations, here the host prepares all that can be
 prepared, and the actors do only what the protocol between them is about, with the locks that they do it under. So all
 schedules can be gone through. The migrations try once: each of the ten tries of `migrate_pages` is like the others.
 """
@@ -23,7 +23,7 @@ from workloads.litmus.nodes import ByNode
 
 
 async def merged(scene: Scene) -> Proc:
-    """A process with a KSM page that nobody else maps any more; ksmd is about to start a scan."""
+    """A process with a KSM page that no other process maps any more; ksmd is about to start a scan."""
     a = await scene.process("A", 7)
     b = await scene.process("B", 7)
     await scene.scan(2)
@@ -70,9 +70,9 @@ async def isolate_and_move(scene: Scene, page: Frame, nid: int) -> None:
 
 
 async def meet_locked_move(scene: Scene, proc: Proc, name: str, part: Coroutine[Any, Any, Any]) -> None:
-    """Somebody meets the part of a migration to node 1 that is done under the page lock; the host does the rest."""
+    """Run `part` beside the part of a migration to node 1 that holds the page lock; the host does the rest."""
     kernel = scene.kernel
-    with closing(part):  # the schedule may end before they meet
+    with closing(part):  # the schedule may end before it runs
         page = await isolated(scene, proc)
         new = await kernel.alloc_page(1, exactly=True)
         assert new is not None, "there is plenty"
@@ -199,7 +199,7 @@ class BreakingMeetsUnmapping(Litmus):
 
     @override
     async def run(self, scene: Scene) -> None:
-        scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
+        scene.has_swap = True  # a device without writes: what is left in the cache is freed at the end
         a = await merged(scene)
         await give_swap_slot(scene, a, 0)
         page = scene.frame(a, 0)
@@ -220,7 +220,7 @@ class BreakingMeetsFault(Litmus):
 
     @override
     async def run(self, scene: Scene) -> None:
-        scene.has_swap = True  # a device that nobody writes to: what is left in the cache is freed at the end
+        scene.has_swap = True  # a device without writes: what is left in the cache is freed at the end
         a = await merged(scene)
         await unmap_to_swap_cache(scene, a, 0)
         await scene.concurrent(

@@ -11,7 +11,7 @@ from ksmactors.parameters import Int
 
 
 async def give_swap_slot(scene: Scene, proc: Proc, index: int) -> None:
-    """A page is in the swap cache and mapped: reclaim has given it a slot, then somebody accessed it."""
+    """A page is in the swap cache and mapped: reclaim has given it a slot, then it was accessed."""
     page = scene.frame(proc, index)
     await page.lock()
     await scene.kernel.add_to_swap(page)

@@ -1,4 +1,4 @@
-"""run=2 or the switch of merge_across_nodes meets somebody whose KSM pages cannot be seen just then."""
+"""run=2 or the switch of merge_across_nodes beside a process whose KSM pages cannot be seen just then."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ class SpoiltPageMeetsFault(Litmus):
         await scene.concurrent({"thread/A": scene.store(a, 0, 9), "fault/B": scene.read(b, 0)})
 
     def _spoil(self, scene: Scene, proc: Proc) -> None:
-        """As if the read of the page had failed. By hand: nobody knows how a page gets there that was mapped before."""
+        """As if the read of the page had failed. By hand: it is not known how a page that was mapped before gets
+        there."""
         page = scene.frame(proc, 0)
         assert page.swap is not None, "B's entry names it"
         page.swap.uptodate = False

@@ -1,4 +1,4 @@
-"""A walk down a tree meets somebody who changes what it compares: the frame behind an entry, or the page in hand."""
+"""A walk down a tree while another actor changes what it compares: the frame behind an entry, or the current page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class InsertionMeetsReuse(Litmus):
     """ksmd looks for the place of a new KSM page, while the frame of another one is freed and used again.
 
     The stable tree has a page of 50 at its root, between pages of 40 and 60. E's page of 30 has become a KSM page, and
-    is to get its node. Nobody maps the page of 50 any more; G has isolated it, for a migration, say, and gives it back.
-    Its frame is the first to be used again: G gets it, full of zeros.
+    is to get its node. The page of 50 has no mappings any more; G has isolated it, for a migration, say, and gives it
+    back. Its frame is the first to be used again: G gets it, full of zeros.
     """
 
     name = "litmus.insertion_meets_reuse"

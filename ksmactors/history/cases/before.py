@@ -71,7 +71,7 @@ BEFORE: Final = (
             "ksmd has made a KSM page of B's, B forks, and the second merge fails since A's page is pinned. B gets a "
             "copy; the child keeps a KSM page without a node. When ksmd comes to the child it takes that for an "
             "ordinary page, finds B's equal one, and compares the anon_vmas of page and vma: the page has none. "
-            "(Repaired in v2.6.36, 4829b906. series leaves no such page behind; that repair of ours is off here.)"
+            "(Repaired in v2.6.36, 4829b906. series leaves no such page behind; that repair is off here.)"
         ),
         script=("ksmd > merge.mmap_sem x2", "fork/B > end", "ksmd > end"),
     ),

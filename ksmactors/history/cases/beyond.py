@@ -21,15 +21,15 @@ BEYOND: Final = (
         story=(
             "B registers. It looks whether the list of address spaces is empty, which A is on: ksmd need not be woken. "
             "Before B has locked the list A exits; ksmd has no rmap_item of it, so it leaves the list at once. ksmd "
-            "finds the list empty and goes to sleep without a timeout. B links its slot and wakes nobody. Nothing is "
-            "merged until somebody writes `run`. (On all kernels from v3.9 to v7.3, by reading: mainline still looks "
-            "before it takes ksm_mmlist_lock.)"
+            "finds the list empty and goes to sleep without a timeout. B links its slot and does not wake ksmd. "
+            "Nothing is merged until a write to `run`. (On all kernels from v3.9 to v7.3, by reading: mainline still "
+            "looks before it takes ksm_mmlist_lock.)"
         ),
         script=("thread/B > enter.spinlock", "exit/A > end", "ksmd > blocked", "thread/B > end"),
     ),
     Case(
         name="X1a",
-        title="ksmd sleeps for ever although a process has registered: nobody wakes it",
+        title="ksmd sleeps for ever although a process has registered: no call wakes it",
         workload=REGISTRATION,
         with_=("x1a-never-woken",),
         watcher="liveness",
@@ -62,8 +62,8 @@ BEYOND: Final = (
             "less often, too. They can merge only in a scan that looks at both, and never is there one: counted from "
             "A's first, ksmd looks at A 22, 31, 40 ... scans later, and at B 13 to 16, 18, 21, 26, 35, 44 ... (On all "
             "kernels that have smart_scan, v6.7 and later; seen on a real 6.18: four equal guests, unmerged after 300 "
-            "scans. The variant skips-in-step is "
-            "a repair of ours.)"
+            "scans. The variant skips-in-step repairs "
+            "it; no kernel does.)"
         ),
         script=("thread/B > end", "ksmd > end"),
     ),
@@ -75,7 +75,7 @@ BEYOND: Final = (
         watcher="convergence",
         kind="never_looked_at",
         where="should_skip_rmap_item",
-        story="A's page is to be skipped once, and that once never comes to its end. B's page is equal to it.",
+        story="A's page is to be skipped once, and that once never ends. B's page is equal to it.",
         script=("thread/B > end", "ksmd > end"),
     ),
     Case(
@@ -110,8 +110,8 @@ BEYOND: Final = (
         story="ksmd comes to A's page for the first time, and puts it in the unstable tree at once.",
         script=("ksmd > end", "migrationd/1 > end"),
         silent_because=(
-            "the checksum only keeps pages out that change all the time; what merges is compared once more when "
-            "nobody can write it any more"
+            "the checksum only keeps pages out that change all the time; a page that merges is compared once more, "
+            "write-protected"
         ),
     ),
     Case(
@@ -138,8 +138,8 @@ BEYOND: Final = (
         story="As in X4a; ksmd goes on looking for 8 although the page is 4 by now.",
         script=("ksmd > search.content x3", "thread/E > end", "ksmd > end"),
         silent_because=(
-            "what a search finds is compared once more when nobody can write it any more; what it does not find is "
-            "looked for again before a node is linked"
+            "what a search finds is compared once more, write-protected; what it does not find is looked for again "
+            "before a node is linked"
         ),
     ),
     Case(
@@ -180,8 +180,8 @@ BEYOND: Final = (
         story=(
             "A has pinned its page for a device that is to write it. Reclaim puts the page in the swap cache and "
             "unmaps it; A reads it, and has it back, read-only and clean. ksmd need not write-protect it, so it does "
-            "not ask who holds references, and replaces it by an equal KSM page. The device stores to a page that "
-            "nobody maps. (v3.9's own, by reading; later kernels, from v5.19 on, ask wherever a page may be pinned.)"
+            "not ask who holds references, and replaces it by an equal KSM page. The device stores to a page without a "
+            "mapping. (v3.9's own, by reading; later kernels, from v5.19 on, ask wherever a page may be pinned.)"
         ),
         script=("ksmd > end", "dma > end"),
     ),
@@ -196,7 +196,7 @@ BEYOND: Final = (
         also=("shadow/store_to_ksm_page@device_write", "shadow/stale_read@device_read"),
         story=(
             "A has pinned its page for a device that is to write it. ksmd write-protects the page, and replaces it by "
-            "an equal KSM page, although somebody holds a reference. The device stores to a page that nobody maps."
+            "an equal KSM page, although a reference is held. The device stores to a page without a mapping."
         ),
         script=("ksmd > end", "dma > end"),
     ),
@@ -207,7 +207,7 @@ BEYOND: Final = (
         with_=("x6b-references-asked-twice",),
         story="ksmd finds that A's page is pinned, and leaves it alone; the device stores to it.",
         script=("ksmd > end", "dma > end"),
-        silent_because="the entry is taken out before the first look, so nobody can pin the page between the two",
+        silent_because="the entry is taken out before the first look, so the page cannot be pinned between the two",
     ),
     Case(
         name="X7a",
@@ -247,11 +247,11 @@ BEYOND: Final = (
         where="user_read",
         confirmed=("v6.18",),
         story=(
-            "A has a KSM page that nobody else maps, and gives it up by MADV_FREE: the page is clean then, and marked "
-            "as one to drop. ksmd merges C's equal page into it. Reclaim finds no entry that was written through, and "
-            "drops the page without writing it to swap. C, which has given nothing up, reads zeros. It takes no "
-            "privilege. (By reading: since v4.12; tried on a real 6.18. The variant no-ksm-given-up is a repair of "
-            "ours.)"
+            "A has a KSM page that no other process maps, and gives it up by MADV_FREE: the page is clean then, and "
+            "marked as one to drop. ksmd merges C's equal page into it. Reclaim finds no entry that was written "
+            "through, and drops the page without writing it to swap. C, which has given nothing up, reads zeros. It "
+            "takes no privilege. (By reading: since v4.12; tried on a real 6.18. The variant no-ksm-given-up "
+            "repairs it; no kernel does.)"
         ),
         script=("thread/A > end", "ksmd > end"),
     ),
@@ -279,8 +279,8 @@ BEYOND: Final = (
         story="As in X9a; ksmd goes by 3 where the page is 6 by now, and meets A's page.",
         script=("ksmd > unstable.content x3", "thread/D > end", "ksmd > end"),
         silent_because=(
-            "what is found in the unstable tree is compared once more when nobody can write it any more; what is not "
-            "found is looked for again in the next scan"
+            "what is found in the unstable tree is compared once more, write-protected; what is not found is looked "
+            "for again in the next scan"
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Each commit as a whole, undone: what one meets without it, or, where nobody meets anything, a control.
+"""Each commit as a whole, undone: what is found without it; where nothing is found, a control.
 
 The smaller things that could be wrong with each are the mutants of the other modules.
 """
@@ -62,7 +62,7 @@ OF_THE_SERIES: Final = (
             "the one in hand, takes a reference by way of the node, and waits for the lock. The migration ends: the "
             "node has another page. ksmd gets the lock, does not look what it has locked, merges the page in hand into "
             "the frame left behind, and asks that for its node: there is none. Or it takes a mapping off the node "
-            "under that lock, while somebody with the right one walks the list."
+            "under that lock, while another actor, with the right lock, walks the list."
         ),
         script=(
             "ksmd > search.second_look",
@@ -84,7 +84,7 @@ OF_THE_SERIES: Final = (
         story=(
             "A KSM page has been unmapped and is being written to swap. run=2 finds nothing mapped, frees the "
             "rmap_items, and is done: the stable node stays in its tree. merge_across_nodes can be changed, since "
-            "pages_shared is 0; from then on the node is in a tree in which nobody expects it."
+            "pages_shared is 0; from then on the node is in a tree where it does not belong."
         ),
         script=("kswapd/0 > end", "unmerged/sysfs > end"),
         headline=True,
@@ -117,7 +117,7 @@ OF_THE_SERIES: Final = (
         where="replace_page",
         also=("structure/rb_erase_of_nonmember@stable_tree_erase",),
         story=(
-            "A KSM page moves from node 0 to node 1; its stable node stays in the tree of node 0, and nobody knows. "
+            "A KSM page moves from node 0 to node 1; its stable node stays in the tree of node 0. "
             "ksmd comes to an equal page on node 0, finds the node in that node's tree, and maps the page of node 1. "
             "When the page is freed, the node is erased from the tree of node 1, in which it is not."
         ),
@@ -132,7 +132,7 @@ AFTERWARDS: Final = (
         title="control: KSM pages do not migrate",
         workload=SEARCH,
         without=("enable-ksm-page-migration",),
-        story="ksmd has found a KSM page equal to the one in hand when somebody tries to migrate it, and is refused.",
+        story="ksmd has found a KSM page equal to the one in hand when a migration of it is tried, and refused.",
         script=("ksmd > search.second_look", "migrationd/1 > end", "ksmd > end"),
         silent_because="a page that stays where it is does no harm, but to those who want its place for something else",
     ),
@@ -189,7 +189,7 @@ AFTERWARDS: Final = (
         story=(
             "A migration has put migration entries in the place of all mappings of a KSM page. run=2 comes to A, finds "
             "no page at its address, and waits for the lock of the page to take A's rmap_item off its node. The "
-            "migration puts the page back and gives up its lock; the rmap_item is freed, and nobody looks at A again: "
+            "migration puts the page back and gives up its lock; the rmap_item is freed, and A is not visited again: "
             "a KSM page after run=2, and nothing that leads to where it is mapped."
         ),
         script=("migrationd/1 > migrate.W2", "unmerged/sysfs > end", "migrationd/1 > end"),

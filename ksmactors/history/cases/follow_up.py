@@ -20,8 +20,8 @@ FOLLOW_UP: Final = (
         story=(
             "A migration has put a migration entry in the place of A's mapping of a KSM page. A moves the mapping: "
             "mremap unmerges first, finds no page there, and moves the entry as it is. The migration looks for it at "
-            "the address that the rmap_item has, and ends. An access to the mapping waits for a lock that nobody "
-            "holds for it."
+            "the address that the rmap_item has, and ends. An access to the mapping waits for a lock that no "
+            "migration of the page holds."
         ),
         script=("migrationd/1 > migrate.W7", "thread/A > end", "migrationd/1 > end"),
     ),

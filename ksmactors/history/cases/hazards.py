@@ -1,4 +1,4 @@
-"""Cases of what v3.9 still had, found by reading (H0 to H8): nobody repaired it upstream, `series` has repairs of ours.
+"""Cases of what v3.9 still had, found by reading (H0 to H8): not repaired upstream; `series` has repairs.
 
 H6 is G2, which was repaired.
 """
@@ -121,8 +121,8 @@ HAZARDS: Final = (
         story=(
             "A's KSM page goes to swap. A takes its advice back: nothing is present that could be unmerged. A touches "
             "the page while it is still in the swap cache, and has the KSM page again, where neither ksmd nor run=2 "
-            "ever comes: reverse mapping will not find that mapping. (Three repairs of ours, each of which prevents "
-            "it, are off.)"
+            "ever comes: reverse mapping will not find that mapping. (Three repairs, each of which prevents it, "
+            "are off.)"
         ),
         confirmed=SINCE_6_1,
         script=("kswapd/0 > end", "thread/A > end"),
@@ -228,7 +228,7 @@ HAZARDS: Final = (
             "max_page_sharing. ksmd takes its rmap_item off its node, finds nothing with room, and puts the item into "
             "the unstable tree, as it does in every scan from now on. The page cannot be moved, the knobs stay busy, "
             "and equal pages that find it in the unstable tree never merge. (On all kernels with max_page_sharing. The "
-            "variant moved-joins-chain is a repair of ours.)"
+            "variant moved-joins-chain repairs it; no kernel does.)"
         ),
         script=("migrationd/1 > end", "ksmd > end"),
     ),

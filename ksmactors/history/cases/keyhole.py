@@ -23,7 +23,7 @@ KEYHOLE: Final = (
         story=(
             "A migration holds the lock of a KSM page that is in the swap cache, and has unmapped it. ksmd passes over "
             "a mapping that is not there any more, looks the page up in its node, and waits for the lock. When it gets "
-            "it the node has another page, and somebody who has locked that one may be walking the list that ksmd now "
+            "it the node has another page, and an actor that has locked that one may be walking the list that ksmd now "
             "changes."
         ),
         script=("migrationd/1 > migrate.W2", "ksmd > blocked", "migrationd/1 > end", "ksmd > end"),
@@ -178,10 +178,11 @@ KEYHOLE: Final = (
         where="stable_tree_append",
         story=(
             "A migration has counted the references of a KSM page and goes on to copy it. Only now ksmd, which "
-            "searches the stable tree for an equal page, takes one, and nobody notices it. The migration ends; ksmd "
-            "maps the frame that was left behind into a process, locks it, and asks for its node: there is none, and "
-            "stable_tree_append dereferences NULL. So did uksm crash in the field (dolohow/uksm issue 8). The right "
-            "code takes the page lock once in the search: then a migration is either over, or sees the reference."
+            "searches the stable tree for an equal page, takes one, which the migration does not notice. The migration "
+            "ends; ksmd maps the frame that was left behind into a process, locks it, and asks for its node: there is "
+            "none, and stable_tree_append dereferences NULL. So did uksm crash in the field (dolohow/uksm issue 8). "
+            "The right code takes the page lock once in the search: then a migration is either over, or sees the "
+            "reference."
         ),
         script=("migrationd/1 > migrate.W2", "ksmd > merge.mmap_sem", "migrationd/1 > end", "ksmd > end"),
         headline=True,
@@ -228,7 +229,7 @@ KEYHOLE: Final = (
     ),
     Case(
         name="S5h",
-        title="control: a search gives up at a page that somebody has locked",
+        title="control: a search gives up at a locked page",
         workload=SEARCH,
         kernel="v3.9",
         with_=("s5h-locked-is-gone",),

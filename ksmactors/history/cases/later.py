@@ -42,7 +42,7 @@ LATER: Final = (
     ),
     Case(
         name="G4",
-        title="a merged page is dropped by reclaim as one that nobody has written",
+        title="a merged page is dropped by reclaim as one that was never written",
         workload="litmus.merge_of_freed_meets_write",
         with_=("g4-clean-is-dropped",),
         watcher="shadow",
@@ -53,7 +53,7 @@ LATER: Final = (
             "page, which is equal, into it. A writes, and gets a copy. Reclaim finds the page clean wherever it is "
             "mapped, and drops it instead of swapping it out; B, who has given up nothing, reads zeros. (No defect of "
             "v3.9, which has no MADV_FREE: the mutant brings the reclaim of v4.5. Repaired with it, in v4.5: see the "
-            "layer page-dirtied.)"
+            "variant page-dirtied.)"
         ),
         script=("ksmd > end", "thread/A > end"),
     ),
@@ -188,8 +188,8 @@ LATER: Final = (
         story=(
             "Reclaim has locked a KSM page and walks the list of its rmap_items. ksmd comes past a mapping that is "
             "gone, and takes its item off the list and frees it without the page lock: the walker comes to a freed "
-            "item. (As S3b, with reclaim in the place of migration: in v5.13-rc1 somebody took the lock to be "
-            "superfluous, 3e96b6a2e9ad; 628622904b8d brought it back.)"
+            "item. (As S3b, with reclaim in the place of migration: v5.13-rc1 removed the lock as superfluous, "
+            "3e96b6a2e9ad; 628622904b8d brought it back.)"
         ),
         script=("kswapd/0 > rmap_walk.item", "ksmd > end", "kswapd/0 > end"),
     ),
@@ -202,10 +202,10 @@ LATER: Final = (
         kind="data_race",
         where="exit_mmap+unmerge_and_remove_all_rmap_items",
         story=(
-            "run=2 is about to lock A's mmap_sem. A exits: the cursor is at its slot, so it waits for nobody but "
-            "those who are in already, and tears its vmas down. run=2 gets the lock, and looks for A's first vma "
-            "before it asks whether A's last user has gone. (v3.9 asks first; later kernels came to it the other way "
-            "round, until 6db504ce55bd in v6.3-rc4.)"
+            "run=2 is about to lock A's mmap_sem. A exits: the cursor is at its slot, so it waits only for actors that "
+            "hold the lock already, and tears its vmas down. run=2 gets the lock, and looks for A's first vma before "
+            "it asks whether A's last user has gone. (v3.9 asks first; later kernels came to it the other way round, "
+            "until 6db504ce55bd in v6.3-rc4.)"
         ),
         script=("unmerged/sysfs > unmerge.mmap_sem", "exit/A > end", "unmerged/sysfs > end"),
     ),

@@ -36,7 +36,7 @@ NODES: Final = (
         where="replace_page",
         story=(
             "ksmd is about to search the tree of node 0 for C's page. The equal KSM page moves to node 1; its stable "
-            "node is where it was. The search finds it, nobody asks where its page is by now, and C gets a page of "
+            "node is where it was. The search finds it, does not ask where its page is by now, and C gets a page of "
             "node 1."
         ),
         script=("migrationd/1 > end", "ksmd > end"),
@@ -67,7 +67,7 @@ NODES: Final = (
         where="merge_across_nodes_store",
         story=(
             "A node without items is on migrate_nodes, so pages_shared is 0. The switch of merge_across_nodes "
-            "removes what is in the trees, and succeeds. With the knob at 1 nobody looks at migrate_nodes again: a "
+            "removes what is in the trees, and succeeds. With the knob at 1 no scan looks at migrate_nodes again: a "
             "leak."
         ),
         script=("unmerged/sysfs > end", "exit/D > end"),

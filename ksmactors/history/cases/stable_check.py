@@ -37,7 +37,7 @@ STABLE_CHECK: Final = (
         also=("lifetime/use_after_free_frame@pfn_to_page",),
         story=(
             "Three KSM pages of a node have been freed, their stable nodes not yet pruned. The node goes offline, and "
-            "nobody looks for such stable nodes. The next time ksmd comes to one it asks for a struct page that is "
+            "no code looks for such stable nodes. The next time ksmd comes to one it asks for a struct page that is "
             "gone."
         ),
         script=("hotplug > end", "ksmd > end"),

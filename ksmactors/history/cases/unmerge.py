@@ -9,7 +9,7 @@ from ksmactors.history.case import Case
 BY_NODE: Final = {"merge_across_nodes": "0"}
 
 OURS: Final = ("run-under-pte-lock", "break-swapped")
-"""Two repairs of ours that keep a fault and run=2 apart by other means."""
+"""Two repairs that keep a fault and run=2 apart by other means."""
 
 UNMERGE: Final = (
     Case(
@@ -32,7 +32,7 @@ UNMERGE: Final = (
     ),
     Case(
         name="S4a-0to1",  # also called S4a', which is awkward in a shell
-        title="merge_across_nodes becomes 1, and a stable node is left in a tree that nobody visits any more",
+        title="merge_across_nodes becomes 1, and a stable node is left in a tree that no search visits any more",
         workload="litmus.switch_meets_fault",
         params={"home": "1", **BY_NODE},
         with_=("s4a-no-removal",),

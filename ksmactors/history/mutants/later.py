@@ -58,7 +58,8 @@ class CleanIsDropped(Ksm):
 
 
 class RootFirst(Ksm):
-    """The anon_vma of a page of the swap cache is asked for its root, whether anybody keeps it or not (G11)."""
+    """The anon_vma of a page of the swap cache is asked for its root, whether there is a reference to it or not
+    (G11)."""
 
     @override
     async def may_be_mapped_as_it_is(self, page: Frame, vma: Vma, address: int) -> bool:

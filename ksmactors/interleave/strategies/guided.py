@@ -62,7 +62,7 @@ class Guided(Delegating):
         super().begin(rng)
         self._new = 0
         self._last: dict[str, tuple[Actor, Operation]] = {}
-        taken = _Tape(rng, self._mutated(rng))
+        taken = _ContinuedRandom(rng, self._mutated(rng))
         self._tape = taken.drawn
         self.inner.begin(taken)
 
@@ -89,11 +89,11 @@ class Guided(Delegating):
             return []
         tape = list(self.kept[below(rng, len(self.kept))])
         for _ in range(min(self.draws, len(tape))):
-            tape[below(rng, len(tape))] = rng.getrandbits(_Tape.bits)
+            tape[below(rng, len(tape))] = rng.getrandbits(_ContinuedRandom.bits)
         return tape
 
 
-class _Tape(Random):
+class _ContinuedRandom(Random):
     """Random numbers that were drawn before, followed by new ones. `drawn` has all that were taken."""
 
     bits: ClassVar[int] = 64

@@ -25,7 +25,7 @@ PRIORITY_BITS: Final = 32
 
 
 class Pos(Strategy):
-    """A random priority for each pending operation, drawn anew when an operation that races with it is done."""
+    """A random priority for each pending operation, drawn again when an operation that races with it is done."""
 
     name: ClassVar[str] = "pos"
     summary: ClassVar[str] = "partial order sampling: a random priority for each pending operation"
