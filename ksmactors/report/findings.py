@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ksmactors.diagnose.cause import what_made_the_difference
 from ksmactors.diagnose.explain import explain
+from ksmactors.diagnose.explained import SCHEDULES_MAX
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.shrink import Shrunk, shrink
 from ksmactors.errors import KsmActorsError
@@ -20,9 +21,6 @@ from ksmactors.report.shapes import ShapeObserver
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.watch import WATCHERS
-
-SCHEDULES_MAX: Final = 300
-"""Schedules that are tried to shrink a finding for a page: some seconds' worth."""
 
 CAUSE_STEPS_MAX: Final = 500
 """Steps of a shrunk schedule up to which a page says what made the difference: thousands of schedules are run for it.

@@ -1,0 +1,246 @@
+"""A schedule as rows, for tables and charts: the turns that matter, what was done in them, and what it did to objects.
+
+The schedule is run twice again: once to number the turns and see which of them touch what the finding is about, once to
+look closely at those that are shown. Time and memory grow with the length of the schedule; the result is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from typing_extensions import override
+
+from ksmactors.diagnose.object_states import Fact, State, facts, key_of, related, title_of
+from ksmactors.diagnose.story import COUNTERS
+from ksmactors.diagnose.turn_looks import OBJECTS_MAX, CloseLook, Look, Marked, Scout, Turns
+from ksmactors.interleave.actor import ACQUIRE, WRITE, Actor
+from ksmactors.interleave.labels import TRIES, VERBS
+from ksmactors.interleave.schedule_string import Schedule
+from ksmactors.interleave.strategies.replay import Replay
+from ksmactors.run.outcome import Outcome, Step
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import Subject
+
+OPERATIONS_MAX: Final = 8
+"""Operations of one turn that are shown."""
+
+FALLBACK: Final = 2
+"""Operations that are shown of a turn that does nothing to what others are at."""
+
+TAKES: Final = VERBS[ACQUIRE]
+
+FIRST: Final = "first"
+THEN: Final = "then"
+"""Marks of the two steps that met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """An operation that is shown: its kernel function, what it is, the step, and why it is marked."""
+
+    function: str
+    operation: str
+    step: int
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The facts about an object before and after a turn or several."""
+
+    object: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Turns that are left out: how many, by whom, from which step to which, and what they did to the objects."""
+
+    turns: int
+    actors: tuple[str, ...]
+    first_step: int
+    last_step: int
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A turn that is shown.
+
+    Attributes:
+        actor: whose turn it is.
+        first_step, last_step: its steps.
+        deeds: what it does, in order; `left_out` more operations are not shown.
+        end: why the turn passes on; empty for the last turn.
+        departure: its number, from 1, if the turn passes on against the default order; else 0.
+        given_by: the number of the departure that gave it the turn, or 0. Then `changes` has all facts.
+        changes: what it did to the objects.
+        held: the locks that each actor holds at its end; actors without any are left out.
+    """
+
+    actor: str
+    first_step: int
+    last_step: int
+    deeds: tuple[Deed, ...]
+    left_out: int
+    end: str
+    departure: int
+    given_by: int
+    changes: tuple[Change, ...]
+    held: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaving:
+    """The rows and gaps of a schedule in order, the actors with a row in order of creation, and how much there is."""
+
+    actors: tuple[str, ...]
+    rows: tuple[Row | Gap, ...]
+    steps: int
+    turns: int
+    departures: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts and pages; a gap has `turns`, a row has `actor`."""
+        return asdict(self)
+
+
+async def interleaving(subject: Subject, seed: int, schedule: Schedule, outcome: Outcome) -> Interleaving:
+    """Look at a schedule turn by turn. To be awaited in trio, outside of any other schedule.
+
+    Args:
+        subject, seed: what is run.
+        schedule: is replayed, as far as it fits.
+        outcome: what its replay came to, explained if it is a finding (`explain`).
+    """
+    marked = _marked_steps(outcome)
+    about = getattr(outcome.error, "about", ())
+    nearby = [one for obj in about for one in related(obj)]
+    concerned = {key_of(one): None for one in (*about, *nearby)[:OBJECTS_MAX] if key_of(one)}
+    scout = Scout(concerned, marked)
+    await _replay(subject, seed, outcome.strategy, schedule, scout)
+    scout.finish()
+    close = CloseLook(scout)
+    await _replay(subject, seed, outcome.strategy, schedule, close)
+    close.finish()
+    return _Rows(close, marked).result(outcome)
+
+
+class _Replay(Replay):
+    """A replay that says where it departs from the default order."""
+
+    def __init__(self, schedule: Schedule, departed: Callable[[], None]) -> None:
+        super().__init__(schedule)
+        self._departed = departed
+
+    @override
+    def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
+        chosen = super().choose(ready, current)
+        if chosen is not (ready[0] if current is None else current):
+            self._departed()
+        return chosen
+
+
+async def _replay(subject: Subject, seed: int, strategy: str, schedule: Schedule, observer: Turns) -> None:
+    deciding = _Replay(schedule, observer.departed)
+    await run_schedule(subject, seed, strategy, deciding=deciding, observing=observer, on_machine=observer.attach)
+
+
+def _marked_steps(outcome: Outcome) -> list[tuple[str, Step]]:
+    """What the explanation says about steps, and the steps."""
+    defect = outcome.defect
+    if defect is None or defect.explanation is None:
+        return []
+    met, broke = defect.explanation.met, defect.explanation.broke
+    marked = [*zip((FIRST, THEN), met, strict=False)]
+    for_good = "broken for good" if broke.held_until is not None else "touched last"
+    others = (("had looked", broke.looked), (for_good, broke.by), ("came back", broke.came_back))
+    return [*marked, *((why, step) for why, step in others if step is not None)]
+
+
+class _Rows:
+    """Makes the rows and gaps of a schedule that has been looked at."""
+
+    def __init__(self, close: CloseLook, marked: Marked) -> None:
+        self._close, self._scout = close, close.scout
+        self._spans = close.scout.spans
+        places = [place for place, span in enumerate(self._spans) if span.departs]
+        self._departures = {place: number for number, place in enumerate(places, 1)}
+        self._marks: dict[int, list[tuple[str, Step]]] = {}
+        for why, step in marked:
+            self._marks.setdefault(self._scout.place_of(step.actor, step.step), []).append((why, step))
+        self._shared = _shared(close)
+
+    def result(self, outcome: Outcome) -> Interleaving:
+        """The rows and gaps, in order."""
+        rows: list[Row | Gap] = []
+        before, states = -1, dict[str, State]()
+        for place in self._close.places:
+            look = self._close.looks[place]
+            if place - before > 1:
+                rows.append(self._gap(before + 1, place - 1, states, look.before))
+            rows.append(self._row(place, look))
+            before, states = place, dict(look.after)
+        names = {row.actor for row in rows if isinstance(row, Row)}
+        actors = tuple(actor.name for actor in self._close.actors if actor.name in names)
+        return Interleaving(actors, tuple(rows), outcome.steps, len(self._spans), len(self._departures))
+
+    def _gap(self, first: int, last: int, before: Mapping[str, State], after: Mapping[str, State]) -> Gap:
+        spans = self._spans[first : last + 1]
+        actors = tuple(dict.fromkeys(span.actor for span in spans))
+        return Gap(len(spans), actors, spans[0].first, self._scout.last(last), self._changes(before, after))
+
+    def _row(self, place: int, look: Look) -> Row:
+        span, given_by = self._spans[place], self._departures.get(place - 1, 0)
+        deeds = _deeds(look, self._shared, self._marks.get(place, []))
+        return Row(
+            span.actor, span.first, self._scout.last(place), deeds, max(0, look.operations - len(deeds)), look.end,
+            self._departures.get(place, 0), given_by,
+            self._changes(look.before, look.after, all_of_them=bool(given_by)), look.held,
+        )  # fmt: skip
+
+    def _changes(
+        self, before: Mapping[str, State], after: Mapping[str, State], *, all_of_them: bool = False
+    ) -> tuple[Change, ...]:
+        changes = []
+        for key in after:
+            found = facts(before.get(key, {}), after[key], all_of_them=all_of_them)
+            if found:
+                changes.append(Change(title_of(self._close.objects[key]), found))
+        return tuple(changes)
+
+
+def _shared(close: CloseLook) -> frozenset[str]:
+    """The labels of what several actors are at in the turns that are shown, and at least one writes."""
+    users: dict[str, set[str]] = {}
+    written = set()
+    for place, look in close.looks.items():
+        for seen in (*look.concerning, *look.others):
+            users.setdefault(seen.label, set()).add(close.scout.spans[place].actor)
+            if seen.kind == WRITE:
+                written.add(seen.label)
+    return frozenset(label for label in written if len(users[label]) > 1 and not label.startswith(COUNTERS))
+
+
+def _deeds(look: Look, shared: frozenset[str], marks: Marked) -> tuple[Deed, ...]:
+    """The operations of a turn that are shown: those with a mark, and the latest that are about the objects concerned
+    or about what other actors are at; if there are none, the last ones."""
+    seen = sorted((*look.concerning, *look.others), key=lambda one: one.number)
+    marked: dict[int, list[str]] = {}
+    strange = []
+    for why, step in marks:
+        alike = [one for one in seen if step.operation in (one.text, one.text.replace(TRIES, TAKES))]
+        if alike:
+            nearest = min(alike, key=lambda one: (abs(one.step - step.step), one.number))
+            marked.setdefault(nearest.number, []).append(why)
+        else:
+            strange.append(Deed(step.function, step.operation, step.step, (why,)))
+    wanted = {(one.function, one.text): one for one in seen if one.concerns or one.label in shared}
+    latest = sorted(wanted.values(), key=lambda one: one.number) or seen[-FALLBACK:]
+    room = max(0, OPERATIONS_MAX - len(marked) - len(strange))
+    chosen = {one.number: one for one in latest[-room:]} if room else {}
+    chosen |= {one.number: one for one in seen if one.number in marked}
+    deeds = [Deed(one.function, one.text, one.step, tuple(marked.get(one.number, ()))) for one in chosen.values()]
+    return tuple(sorted((*deeds, *strange), key=lambda deed: deed.step))
