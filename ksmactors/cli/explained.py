@@ -13,7 +13,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from ksmactors.diagnose.explained import Explained
-from ksmactors.diagnose.interleaving import FIRST, THEN, Change, Deed, Gap, Interleaving, Row
+from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, Row
 from ksmactors.diagnose.object_states import Fact
 from ksmactors.escaping import escaped
 
@@ -28,8 +28,6 @@ WIDTH_MIN, WIDTH_MAX = 20, 200
 
 TEXT_MAX: Final = 160
 """Characters of one text, such as a lock's name, that are shown."""
-
-MARKS_MET: Final = (FIRST, THEN)
 
 MET: Final = ">> "
 """Stands before the two steps that met."""
@@ -59,7 +57,7 @@ def lines(one: Explained, width: int, bar: str = "|") -> Iterator[Text]:
     yield from table_lines(one.table, width, bar)
     if one.broken:
         yield Text()
-        yield Text("The promise that broke", style="bold")
+        yield from _wrapped("The promise that broke:", width, 2, first=0, style="bold")
         for sentence in one.broken:
             yield from _wrapped(sentence, width, 2)
     if one.shown.difference:
@@ -87,7 +85,7 @@ def _heading(one: Explained, width: int) -> Iterator[Text]:
 
 
 def _has_met(row: Row | Gap) -> bool:
-    return isinstance(row, Row) and any(mark in MARKS_MET for deed in row.deeds for mark in deed.marks)
+    return isinstance(row, Row) and any(deed.met for deed in row.deeds)
 
 
 def table_lines(table: Interleaving, width: int, bar: str = "|") -> Iterator[Text]:
@@ -209,9 +207,8 @@ def _deed_lines(row: Row, width: int) -> Iterator[Text]:
 
 
 def _one_deed(deed: Deed, width: int) -> Iterator[Text]:
-    met = any(mark in MARKS_MET for mark in deed.marks)
-    text = f"{MET if met else ''}{_short(deed.operation)}"
-    yield from _wrapped(text, width, INDENT + 1, first=0 if met else INDENT, style="bold" if deed.marks else "")
+    text = f"{MET if deed.met else ''}{_short(deed.operation)}"
+    yield from _wrapped(text, width, INDENT + 1, first=0 if deed.met else INDENT, style="bold" if deed.marks else "")
     if deed.marks:
         yield from _wrapped(f"({', '.join(deed.marks)}: step {deed.step})", width, INDENT + 1, first=INDENT)
 

@@ -7,7 +7,7 @@ look closely at those that are shown. Time and memory grow with the length of th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from typing_extensions import override
@@ -31,19 +31,22 @@ FALLBACK: Final = 2
 
 TAKES: Final = VERBS[ACQUIRE]
 
-FIRST: Final = "first"
-THEN: Final = "then"
-"""Marks of the two steps that met."""
+MET: Final = ("first", "then")
+BROKE: Final = ("broken for good", "touched last", "came back")
+"""What is said of the two steps that met; and where no two are known, of the step that broke the promise, and of the
+next of the actor that found it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """An operation that is shown: its kernel function, what it is, the step, and why it is marked."""
+    """An operation that is shown: its kernel function, what it is, the step, what the explanation says about it, and
+    whether it is one of the two steps that met."""
 
     function: str
     operation: str
     step: int
     marks: tuple[str, ...] = ()
+    met: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +157,10 @@ def _marked_steps(outcome: Outcome) -> list[tuple[str, Step]]:
     if defect is None or defect.explanation is None:
         return []
     met, broke = defect.explanation.met, defect.explanation.broke
-    marked = [*zip((FIRST, THEN), met, strict=False)]
-    for_good = "broken for good" if broke.held_until is not None else "touched last"
-    others = (("had looked", broke.looked), (for_good, broke.by), ("came back", broke.came_back))
+    marked = [*zip(MET, met, strict=False)]
+    for_good, touched, came_back = BROKE
+    breaking = for_good if broke.held_until is not None else touched
+    others = (("had looked", broke.looked), (breaking, broke.by), (came_back, broke.came_back))
     return [*marked, *((why, step) for why, step in others if step is not None)]
 
 
@@ -168,6 +172,7 @@ class _Rows:
         self._spans = close.scout.spans
         places = [place for place, span in enumerate(self._spans) if span.departs]
         self._departures = {place: number for number, place in enumerate(places, 1)}
+        self._met = MET if any(why in MET for why, _ in marked) else BROKE
         self._marks: dict[int, list[tuple[str, Step]]] = {}
         for why, step in marked:
             self._marks.setdefault(self._scout.place_of(step.actor, step.step), []).append((why, step))
@@ -184,6 +189,9 @@ class _Rows:
             rows.append(self._row(place, look))
             before, states = place, dict(look.after)
         names = {row.actor for row in rows if isinstance(row, Row)}
+        defect, last = outcome.defect, rows[-1] if rows else None
+        if defect is not None and isinstance(last, Row) and last.actor == defect.actors[0] and not last.end:
+            rows[-1] = replace(last, end=f"found here: step {defect.step}")
         actors = tuple(actor.name for actor in self._close.actors if actor.name in names)
         return Interleaving(actors, tuple(rows), outcome.steps, len(self._spans), len(self._departures))
 
@@ -194,7 +202,7 @@ class _Rows:
 
     def _row(self, place: int, look: Look) -> Row:
         span, given_by = self._spans[place], self._departures.get(place - 1, 0)
-        deeds = _deeds(look, self._shared, self._marks.get(place, []))
+        deeds = _deeds(look, self._shared, self._marks.get(place, []), self._met)
         return Row(
             span.actor, span.first, self._scout.last(place), deeds, max(0, look.operations - len(deeds)), look.end,
             self._departures.get(place, 0), given_by,
@@ -224,7 +232,7 @@ def _shared(close: CloseLook) -> frozenset[str]:
     return frozenset(label for label in written if len(users[label]) > 1 and not label.startswith(COUNTERS))
 
 
-def _deeds(look: Look, shared: frozenset[str], marks: Marked) -> tuple[Deed, ...]:
+def _deeds(look: Look, shared: frozenset[str], marks: Marked, met: Sequence[str]) -> tuple[Deed, ...]:
     """The operations of a turn that are shown: those with a mark, and the latest that are about the objects concerned
     or about what other actors are at; if there are none, the last ones."""
     seen = sorted((*look.concerning, *look.others), key=lambda one: one.number)
@@ -236,11 +244,14 @@ def _deeds(look: Look, shared: frozenset[str], marks: Marked) -> tuple[Deed, ...
             nearest = min(alike, key=lambda one: (abs(one.step - step.step), one.number))
             marked.setdefault(nearest.number, []).append(why)
         else:
-            strange.append(Deed(step.function, step.operation, step.step, (why,)))
+            strange.append(Deed(step.function, step.operation, step.step, (why,), why in met))
     wanted = {(one.function, one.text): one for one in seen if one.concerns or one.label in shared}
     latest = sorted(wanted.values(), key=lambda one: one.number) or seen[-FALLBACK:]
     room = max(0, OPERATIONS_MAX - len(marked) - len(strange))
     chosen = {one.number: one for one in latest[-room:]} if room else {}
     chosen |= {one.number: one for one in seen if one.number in marked}
-    deeds = [Deed(one.function, one.text, one.step, tuple(marked.get(one.number, ()))) for one in chosen.values()]
+    deeds = []
+    for number, one in chosen.items():
+        said = tuple(marked.get(number, ()))
+        deeds.append(Deed(one.function, one.text, one.step, said, any(why in met for why in said)))
     return tuple(sorted((*deeds, *strange), key=lambda deed: deed.step))

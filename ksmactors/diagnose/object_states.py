@@ -20,6 +20,8 @@ State: TypeAlias = Mapping[str, str]
 ITEM: Final = "rmap_item "
 """What the name of an rmap_item begins with."""
 
+SWAP_CACHE: Final = "swap cache"
+
 MAPPINGS_MAX: Final = 1_000
 """rmap_items of a stable node that are counted."""
 
@@ -90,21 +92,23 @@ def state_of(obj: object) -> State:
 
 
 def facts(before: State, after: State, *, all_of_them: bool) -> tuple[Fact, ...]:
-    """Return the facts that differ between two states of an object, or all of them."""
+    """Return the facts that differ between two states of an object, or all of them. That a page is not in the swap cache
+    is not worth saying."""
     names = dict.fromkeys((*before, *after))
     pairs = (Fact(name, before.get(name, ""), after.get(name, "")) for name in names)
-    return tuple(fact for fact in pairs if all_of_them or fact.before != fact.after)
+    kept = (fact for fact in pairs if fact.after != "no" or fact.before == "yes" or fact.name != SWAP_CACHE)
+    return tuple(fact for fact in kept if all_of_them or fact.before != fact.after)
 
 
 def _page(page: Frame) -> State:
-    state = {
+    return {
         "refcount": "frozen" if page.refcount < 0 else str(page.refcount),
         "mapcount": str(page.mapcount),
         "mapping": _mapping(page),
         "locked by": _holders(page),
         "content": _content(page.content),
+        SWAP_CACHE: "yes" if page.swap is not None else "no",
     }
-    return state | ({"swap cache": "yes"} if page.swap is not None else {})
 
 
 def _mapping(page: Frame) -> str:

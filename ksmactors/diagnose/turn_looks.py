@@ -22,6 +22,7 @@ from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.ksm.structs import MmSlot
 from ksmactors.machine import Machine
+from ksmactors.mm.frame import Frame
 from ksmactors.run.outcome import Step
 
 TURNS_MAX: Final = 24
@@ -126,6 +127,7 @@ class Scout(Turns):
         """Names of the objects that the finding is about."""
         self._on_marked = {(step.actor, step.operation) for _, step in marked}
         self._changed: dict[str, deque[int]] = {}
+        self._locked: dict[str, None] = {}
         self.marked = marked
 
     @override
@@ -140,26 +142,28 @@ class Scout(Turns):
     @override
     def done(self, actor: Actor, op: Operation) -> None:
         key = key_of(op[1])
-        if not key:
-            return
-        if op[0] == WRITE and op[2] not in COUNTERS:
+        if key and op[0] == WRITE and op[2] not in COUNTERS:
             self._changed.setdefault(key, deque(maxlen=TOUCHING_MAX)).append(self.place)
         if self._on_marked and (actor.name, describe_operation(op)) in self._on_marked:
             self._concerns(key)
+            self._locked |= dict.fromkeys(key_of(lock) for lock in actor.locks if isinstance(lock, Frame))
         if key in self.concerned:
             for other in related(op[1]):
                 self._concerns(key_of(other))
 
     def _concerns(self, key: str) -> None:
-        if len(self.concerned) < OBJECTS_MAX:
+        if key and len(self.concerned) < OBJECTS_MAX:
             self.concerned[key] = None
 
     def finish(self) -> None:
-        """The schedule has ended. If actors wait for each other, it is about what they wait for."""
-        for actor in self.actors:
-            key = key_of(actor.waiting_on)
-            if key and not actor.daemon:
+        """The schedule has ended. It is about what actors wait for, too: they may be deadlocked. If nothing that it is
+        about was ever changed, it is about the pages that were locked at the steps that have a mark."""
+        if not self.concerned.keys() & self._changed.keys():
+            for key in self._locked:
                 self._concerns(key)
+        for actor in self.actors:
+            if not actor.daemon:
+                self._concerns(key_of(actor.waiting_on))
 
     def last(self, place: int) -> int:
         """The last step of a turn."""
