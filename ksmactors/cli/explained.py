@@ -60,9 +60,9 @@ def lines(one: Explained, width: int, bar: str = "|") -> Iterator[Text]:
         yield from _wrapped("The promise that broke:", width, 2, first=0, style="bold")
         for sentence in one.broken:
             yield from _wrapped(sentence, width, 2)
-    if one.shown.difference:
+    if one.difference:
         yield Text()
-        head, *orders = one.shown.difference
+        head, *orders = one.difference
         yield from _wrapped(f"{head[:1].upper()}{head[1:]}", width, 2, first=0, style="bold" if orders else "")
         for order in orders:
             yield from _wrapped(order.strip(), width, 4, first=2)
@@ -105,6 +105,8 @@ class _Layout:
 
     def __init__(self, table: Interleaving, width: int, step: int) -> None:
         self._table, self._width, self._step = table, width, step
+        self._said: dict[str, dict[str, str]] = {}
+        """By object, the facts about it that were said last."""
 
     def lines(self) -> Iterator[Text]:
         """Yield the lines of the table."""
@@ -132,17 +134,19 @@ class _Layout:
         yield from self._changes(gap.changes)
 
     def _departure(self, row: Row) -> Iterator[Text]:
-        sentence = f"== departure {row.given_by} of {self._table.departures}: {_short(row.actor)} gets the turn "
+        sentence = f"== departure {row.given_by:,} of {self._table.departures:,}: {_short(row.actor)} gets the turn "
         parts = list(_wrapped(sentence, self._width, 3, first=0, style="bold"))
         parts[-1].append("=" * max(0, self._width - parts[-1].cell_len))
         yield from parts
 
     def _changes(self, changes: Sequence[Change]) -> Iterator[Text]:
         for change in changes:
+            said = self._said.setdefault(change.object, {})
+            if all(fact.before == fact.after == said.get(fact.name) for fact in change.facts):
+                continue
+            said.update({fact.name: fact.after for fact in change.facts})
             facts = ", ".join(map(_fact, change.facts))
-            yield from _wrapped(
-                f"{_short(change.object)}: {facts}", self._width, self._step + 4, first=self._step + 2, style="italic"
-            )
+            yield from _wrapped(f"{_short(change.object)}: {facts}", self._width, self._step + 4, first=self._step + 2)
 
 
 class _Columns(_Layout):

@@ -63,7 +63,9 @@ def replay(
         if campaign.last is not None and not then.fits(campaign.last) and not second:
             second.append(interruption.run(partial(by_names, then)))
         more: dict[str, Any] = {"by_names": told(second[0])} if second else {}
-        return more | (explanation.as_json() if explanation is not None and campaign.last is not None else {})
+        if explanation is not None and as_json and campaign.last is not None:
+            more |= explanation.as_json(campaign.last)
+        return more
 
     shown = not (as_json or quiet or explain)
     with open_run_log(log, shown=shown, color=color, detail=detail, log_config=log_config) as writer:
@@ -84,7 +86,7 @@ def replay(
         if one.verdict is Verdict.FINDING and not quiet:
             print_found(Found(one, replay=replay_command(one.schedule)), stream=sys.stderr, color=color)
     if explanation is not None and not as_json:
-        explanation.show()
+        explanation.show(outcome)
     return status or (0 if then.agrees(outcome) else FOUND)
 
 

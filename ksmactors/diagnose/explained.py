@@ -11,15 +11,16 @@ from ksmactors.diagnose.interleaving import Interleaving, interleaving
 from ksmactors.diagnose.replaying import Recorded, by_names
 from ksmactors.diagnose.shrink import shrink
 from ksmactors.errors import KsmActorsError, ReplayDiverged
-from ksmactors.interleave.schedule_string import decode
-from ksmactors.interleave.strategies.replay import Replay
+from ksmactors.interleave.schedule_string import decode, encode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.run.outcome import Outcome, Verdict
-from ksmactors.run.run_schedule import run_schedule
 from ksmactors.watch import WATCHERS
 
 SCHEDULES_MAX: Final = 300
 """Schedules that are tried to shrink a finding before it is shown: some seconds' worth."""
+
+STEPS_MAX: Final = 400_000
+"""Steps that these schedules may take in all: of a long one, fewer are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,70 +55,95 @@ class Explained:
         why = () if known is None else (known.cause, known.found)
         return tuple(filter(None, (*promise, defect.message, *why)))
 
+    @property
+    def difference(self) -> tuple[str, ...]:
+        """What made the difference, in lines, if that is on record for what was found."""
+        defect = self.outcome.defect
+        return self.shown.difference if defect is not None and defect.signature == self.shown.signature else ()
+
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
         defect = self.outcome.defect
         return {
             **self.table.as_json(),
             "signature": None if defect is None else defect.signature,
-            "schedule": self.outcome.schedule,
+            "schedule": self.outcome.schedule or encode(self.shown.schedule),
             "shrunk_from": self.shrunk_from,
             "schedules_tried": self.tried,
             "notes": list(self.notes),
             "broken": list(self.broken),
-            "made_the_difference": list(self.shown.difference),
+            "made_the_difference": list(self.difference),
         }
 
 
 async def explained(
-    then: Recorded, *, max_schedules: int = SCHEDULES_MAX, on_try: Callable[[int, int], None] = lambda _t, _l: None
+    then: Recorded,
+    outcome: Outcome,
+    *,
+    max_schedules: int = SCHEDULES_MAX,
+    on_try: Callable[[int, int], None] = lambda _t, _l: None,
 ) -> Explained:
-    """Replay a recorded schedule, shrink it if it is a finding, and look at it turn by turn. To be awaited in trio,
-    outside of any other schedule.
+    """Shrink a recorded schedule that led to a finding, and look at it turn by turn. To be awaited in trio, outside of
+    any other schedule.
 
     Args:
         then: what was recorded. One that `shrink` has written is not shrunk again.
+        outcome: what its replay came to.
         max_schedules: the most schedules that are tried to shrink it; 0: it is shown as recorded.
         on_try: as for `shrink`.
     """
-    shown, outcome, notes = await _replayed(then)
+    shown, outcome, notes = await _fitting(then, outcome)
     of, tried = None, 0
-    if outcome.verdict is Verdict.FINDING and max_schedules and not _is_shrunk(shown):
+    most = min(max_schedules, STEPS_MAX // max(outcome.steps, 1))
+    wanted = outcome.verdict is Verdict.FINDING and max_schedules > 0 and not _is_shrunk(then)
+    if wanted and not most:
+        notes += (f"not shrunk, since it has {outcome.steps:,} steps: `ksmactors shrink` takes the time",)
+    elif wanted:
         try:
-            shrunk = await shrink(then, max_schedules=max_schedules, on_try=on_try)
+            shrunk = await shrink(shown, max_schedules=most, on_try=on_try)
         except KsmActorsError as error:
             notes += (f"not shrunk: {error}",)
         else:
             of, tried, outcome = shrunk.of, shrunk.tried, shrunk.outcome
-            shown = _instead(replace(then, subject=shrunk.subject), outcome)
+            shown = _instead(replace(shown, subject=shrunk.subject), outcome)
             if shrunk.stopped_by:
                 notes += (f"shrinking was stopped by {shrunk.stopped_by}; `ksmactors shrink` goes on",)
-    if outcome.verdict is Verdict.FINDING:
+    defect = outcome.defect
+    if outcome.verdict is Verdict.FINDING and defect is not None and defect.explanation is None:
         outcome = await explain(outcome, shown.subject)
     table = await interleaving(shown.subject, shown.seed, shown.schedule, outcome)
     return Explained(shown, outcome, table, of, tried, notes)
 
 
-async def _replayed(then: Recorded) -> tuple[Recorded, Outcome, tuple[str, ...]]:
-    """Replay what was recorded; by names where its steps do not fit, if that leads to a finding."""
-    outcome = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule), keep=True)
+async def _fitting(then: Recorded, outcome: Outcome) -> tuple[Recorded, Outcome, tuple[str, ...]]:
+    """A replay; where its steps do not fit, one by names, if that leads to a finding. And what must be said of it."""
     if then.fits(outcome):
         return then, outcome, ()
-    fits_until = f"up to step {outcome.error.step}" if isinstance(outcome.error, ReplayDiverged) else ""
+    diverged = f" from step {outcome.error.step} on" if isinstance(outcome.error, ReplayDiverged) else ""
     other = await by_names(then)
-    if other.verdict is Verdict.FINDING and other.schedule:
-        note = f"the table is the recording {fits_until or 'in its departures'} only: {then.compare_by_names(other)}"
-        return _instead(then, other), other, (note,)
-    if fits_until:
-        note = f"the table is the recording {fits_until}, where it ends: {outcome.error}"
-    else:
-        note = f"the table is not the recording: {then.compare(outcome)}"
-    return then, outcome, (note,)
+    if other.defect is not None and other.schedule:
+        note = f"the table is not the recording{diverged}: {then.compare_by_names(other)}"
+        return (
+            _instead(
+                replace(then, signature=other.defect.signature, difference=_of_the_same(then, other.defect.signature)),
+                other,
+            ),
+            other,
+            (note,),
+        )
+    if diverged:
+        return then, outcome, (f"the table ends where the replay leaves the recording: {outcome.error}",)
+    return then, outcome, (f"the table is not the recording: {then.compare(outcome)}",)
 
 
 def _instead(then: Recorded, outcome: Outcome) -> Recorded:
     """What was recorded, with the schedule of an outcome."""
     return replace(then, strategy=outcome.strategy, schedule=decode(outcome.schedule), digest=outcome.digest.hex())
+
+
+def _of_the_same(then: Recorded, signature: str) -> tuple[str, ...]:
+    """What made the difference, if it is on record for a finding with that signature."""
+    return then.difference if then.signature == signature else ()
 
 
 def _is_shrunk(then: Recorded) -> bool:

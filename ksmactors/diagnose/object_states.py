@@ -7,7 +7,8 @@ state passes no scheduling point and changes nothing; a freed object has a state
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.structs import FREED, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
@@ -26,7 +27,8 @@ MAPPINGS_MAX: Final = 1_000
 """rmap_items of a stable node that are counted."""
 
 
-class Fact(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fact:
     """One fact about an object before and after something."""
 
     name: str
@@ -92,8 +94,8 @@ def state_of(obj: object) -> State:
 
 
 def facts(before: State, after: State, *, all_of_them: bool) -> tuple[Fact, ...]:
-    """Return the facts that differ between two states of an object, or all of them. That a page is not in the swap cache
-    is not worth saying."""
+    """Return the facts that differ between two states of an object, or all of them but that a page is not in the swap
+    cache."""
     names = dict.fromkeys((*before, *after))
     pairs = (Fact(name, before.get(name, ""), after.get(name, "")) for name in names)
     kept = (fact for fact in pairs if fact.after != "no" or fact.before == "yes" or fact.name != SWAP_CACHE)

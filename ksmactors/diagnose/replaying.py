@@ -29,8 +29,8 @@ BY_NAMES_FACTOR: Final = 3
 """Schedules as long as a replay may be that following by names may take in all, whatever slacks it tries; one where the
 replay has a ceiling."""
 
-LINES_MAX: Final = 60
-LINE_MAX: Final = 400
+LINES_MAX: Final = 20
+LINE_MAX: Final = 300
 """Lines about what made the difference that are read of a finding file, and characters of a line."""
 
 
