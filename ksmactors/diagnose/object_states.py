@@ -1,4 +1,4 @@
-"""The state of pages, stable nodes, rmap_items and locks in facts, and which of them have changed.
+"""The state of pages, stable nodes, rmap_items, variables and locks in facts, and which of them have changed.
 
 Objects are named so that every replay of a schedule calls the same object the same: `pfn 2`, `stable node 1`. Reading a
 state passes no scheduling point and changes nothing; a freed object has a state, too.
@@ -14,12 +14,16 @@ from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.structs import FREED, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.mm.content import TOKEN_BYTES, Content
 from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.model import Variable
 
 State: TypeAlias = Mapping[str, str]
 """Facts by their names: {"refcount": "3", "mapping": "stable node 1"}."""
 
 ITEM: Final = "rmap_item "
 """What the name of an rmap_item begins with."""
+
+VALUE_MAX: Final = 40
+"""Characters of the value of a variable."""
 
 SWAP_CACHE: Final = "swap cache"
 
@@ -37,13 +41,15 @@ class Fact:
 
 
 def key_of(obj: object) -> str:
-    """Return the name of a page, stable node, rmap_item or lock in all replays; "" for anything else."""
+    """Return the name of a page, stable node, rmap_item, variable or lock in all replays; "" for anything else."""
     if isinstance(obj, Frame):
         return f"pfn {obj.pfn}"
     if isinstance(obj, StableNode):
         return f"stable node {obj.number}"
     if isinstance(obj, RmapItem):
         return f"{ITEM}{obj.number}"
+    if isinstance(obj, Variable):
+        return f"variable {obj.name}"
     if hasattr(obj, "name") and (hasattr(obj, "owner") or hasattr(obj, "readers")):
         return name_of(obj)
     return ""
@@ -90,6 +96,8 @@ def state_of(obj: object) -> State:
         return _stable_node(obj)
     if isinstance(obj, RmapItem):
         return {"place": _place_of_item(obj)}
+    if isinstance(obj, Variable):
+        return {"value": repr(obj.value)[:VALUE_MAX]}
     return {"held by": _holders(obj)}
 
 
