@@ -69,7 +69,7 @@ def lines(one: Explained, width: int, bar: str = "|") -> Iterator[Text]:
 
 
 def _heading(one: Explained, width: int) -> Iterator[Text]:
-    table, subject, defect = one.table, one.shown.subject, one.outcome.defect
+    table, subject, defect = one.table, one.shown.subject, one.defect
     found = defect.signature if defect is not None else "nothing is found"
     yield from _wrapped(found, width, 2, first=0, style="bold red" if defect is not None else "bold")
     count = _counted(table.departures, "departure")

@@ -13,7 +13,7 @@ from ksmactors.diagnose.shrink import shrink
 from ksmactors.errors import KsmActorsError, ReplayDiverged
 from ksmactors.interleave.schedule_string import decode, encode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
-from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.outcome import Defect, Outcome, Verdict
 from ksmactors.watch import WATCHERS
 
 SCHEDULES_MAX: Final = 300
@@ -44,9 +44,14 @@ class Explained:
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def defect(self) -> Defect | None:
+        """What was found; None if it is only that the replay left the recording."""
+        return self.outcome.defect if self.outcome.verdict is not Verdict.DIVERGED else None
+
+    @property
     def broken(self) -> tuple[str, ...]:
         """The promise that broke, in words, a sentence each; empty if nothing was found."""
-        defect = self.outcome.defect
+        defect = self.defect
         if defect is None:
             return ()
         watcher = WATCHERS.get(defect.watcher)
@@ -58,12 +63,12 @@ class Explained:
     @property
     def difference(self) -> tuple[str, ...]:
         """What made the difference, in lines, if that is on record for what was found."""
-        defect = self.outcome.defect
+        defect = self.defect
         return self.shown.difference if defect is not None and defect.signature == self.shown.signature else ()
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
-        defect = self.outcome.defect
+        defect = self.defect
         return {
             **self.table.as_json(),
             "signature": None if defect is None else defect.signature,
@@ -121,7 +126,7 @@ async def _fitting(then: Recorded, outcome: Outcome) -> tuple[Recorded, Outcome,
         return then, outcome, ()
     diverged = f" from step {outcome.error.step} on" if isinstance(outcome.error, ReplayDiverged) else ""
     other = await by_names(then)
-    if other.defect is not None and other.schedule:
+    if other.verdict is Verdict.FINDING and other.defect is not None and other.schedule:
         note = f"the table is not the recording{diverged}: {then.compare_by_names(other)}"
         return (
             _instead(

@@ -19,7 +19,7 @@ from ksmactors.interleave.actor import ACQUIRE, WRITE, Actor
 from ksmactors.interleave.labels import TRIES, VERBS
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.strategies.replay import Replay
-from ksmactors.run.outcome import Outcome, Step
+from ksmactors.run.outcome import Outcome, Step, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
 
@@ -188,10 +188,13 @@ class _Rows:
                 rows.append(self._gap(before + 1, place - 1, states, look.before))
             rows.append(self._row(place, look))
             before, states = place, dict(look.after)
-        names = {row.actor for row in rows if isinstance(row, Row)}
         defect, last = outcome.defect, rows[-1] if rows else None
         if defect is not None and isinstance(last, Row) and last.actor == defect.actors[0] and not last.end:
-            rows[-1] = replace(last, end=f"found here: step {defect.step}")
+            word = "found" if outcome.verdict is Verdict.FINDING else outcome.verdict.value
+            rows[-1] = replace(last, end=f"{word} here: step {defect.step}")
+        if before < len(self._spans) - 1:
+            rows.append(self._gap(before + 1, len(self._spans) - 1, states, self._close.final))
+        names = {row.actor for row in rows if isinstance(row, Row)}
         actors = tuple(actor.name for actor in self._close.actors if actor.name in names)
         return Interleaving(actors, tuple(rows), outcome.steps, len(self._spans), len(self._departures))
 

@@ -248,6 +248,8 @@ class CloseLook(Turns):
         self._labels: dict[str, None] = {}
         self._look: Look | None = None
         self._slots: MmSlot | None = None
+        self.final: Mapping[str, State] = {}
+        """The states at the end."""
 
     @override
     def attach(self, machine: Machine) -> None:
@@ -313,6 +315,7 @@ class CloseLook(Turns):
     def finish(self) -> None:
         """The schedule has ended: at the operation that was under way."""
         look, actor = self._look, self.turn
+        self.final = self._states()
         if look is None or actor is None:
             return
         if actor.op is not DONE and actor.op is not NOTHING and not look.end:
