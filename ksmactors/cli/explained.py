@@ -174,7 +174,7 @@ class _Columns(_Layout):
 
     def _beside(self, step: Sequence[Text], cells: Sequence[Sequence[Text]]) -> Iterator[Text]:
         for first, *others in zip_longest(step, *cells):
-            line = _padded(first, self._step)
+            line = Text().append_text(_padded(first, self._step))
             for other in others:
                 line.append(f" {self._bar} ", style="dim")
                 line.append_text(_padded(other, self._column))
