@@ -119,6 +119,8 @@ class _Layout:
                 yield from self._departure(row)
             yield from self._turn(row)
             yield from self._changes(row.changes)
+        if self._table.end:
+            yield from _wrapped(_short(self._table.end), self._width, 4, first=0, style="bold")
 
     def _head(self) -> Iterator[Text]:
         yield from ()
@@ -207,7 +209,7 @@ def _deed_lines(row: Row, width: int) -> Iterator[Text]:
         before = deed.function
         yield from _one_deed(deed, width)
     if row.end:
-        yield from _wrapped(_short(row.end), width, 2, first=0, style="bold" if row.departure else "")
+        yield from _wrapped(_short(row.end), width, 2, first=0, style="bold" if row.departure or row.found else "")
 
 
 def _one_deed(deed: Deed, width: int) -> Iterator[Text]:

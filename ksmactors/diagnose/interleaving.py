@@ -81,6 +81,7 @@ class Row:
         given_by: the number of the departure that gave it the turn, or 0. Then `changes` has all facts.
         changes: what it did to the objects.
         held: the locks that each actor holds at its end; actors without any are left out.
+        found: whether something is found in it.
     """
 
     actor: str
@@ -93,17 +94,26 @@ class Row:
     given_by: int
     changes: tuple[Change, ...]
     held: Mapping[str, tuple[str, ...]]
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Interleaving:
-    """The rows and gaps of a schedule in order, the actors with a row in order of creation, and how much there is."""
+    """A schedule in rows and gaps.
+
+    Attributes:
+        actors: those with a row, in order of creation.
+        rows: in order.
+        steps, turns, departures: how many the schedule has.
+        end: who found something at which step, if that is in none of the rows; else empty.
+    """
 
     actors: tuple[str, ...]
     rows: tuple[Row | Gap, ...]
     steps: int
     turns: int
     departures: int
+    end: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For scripts and pages; a gap has `turns`, a row has `actor`."""
@@ -188,15 +198,17 @@ class _Rows:
                 rows.append(self._gap(before + 1, place - 1, states, look.before))
             rows.append(self._row(place, look))
             before, states = place, dict(look.after)
-        defect, last = outcome.defect, rows[-1] if rows else None
+        defect, last, end = outcome.defect, rows[-1] if rows else None, ""
+        word = "found" if outcome.verdict is Verdict.FINDING else outcome.verdict.value
         if defect is not None and isinstance(last, Row) and last.actor == defect.actors[0] and not last.end:
-            word = "found" if outcome.verdict is Verdict.FINDING else outcome.verdict.value
-            rows[-1] = replace(last, end=f"{word} here: step {defect.step}")
+            rows[-1] = replace(last, end=f"{word} here: step {defect.step}", found=True)
+        elif defect is not None:
+            end = f"{word} by {defect.actors[0]}: step {defect.step}"
         if before < len(self._spans) - 1:
             rows.append(self._gap(before + 1, len(self._spans) - 1, states, self._close.final))
         names = {row.actor for row in rows if isinstance(row, Row)}
         actors = tuple(actor.name for actor in self._close.actors if actor.name in names)
-        return Interleaving(actors, tuple(rows), outcome.steps, len(self._spans), len(self._departures))
+        return Interleaving(actors, tuple(rows), outcome.steps, len(self._spans), len(self._departures), end)
 
     def _gap(self, first: int, last: int, before: Mapping[str, State], after: Mapping[str, State]) -> Gap:
         spans = self._spans[first : last + 1]
