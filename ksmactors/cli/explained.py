@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
 
+from ksmactors import plugins
 from ksmactors.diagnose.explained import Explained
 from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, Row
 from ksmactors.diagnose.object_states import Fact
 from ksmactors.escaping import escaped
+from ksmactors.run.outcome import Verdict
 
 COLUMN_MIN: Final = 22
 """Cells of a column below which actors get blocks of lines instead: most kernel functions still fit."""
@@ -57,7 +59,8 @@ def lines(one: Explained, width: int, bar: str = "|") -> Iterator[Text]:
     yield from table_lines(one.table, width, bar)
     if one.broken:
         yield Text()
-        yield from _wrapped("The promise that broke:", width, 2, first=0, style="bold")
+        promise = one.outcome.verdict is Verdict.FINDING
+        yield from _wrapped("The promise that broke:" if promise else "How it ended:", width, 2, first=0, style="bold")
         for sentence in one.broken:
             yield from _wrapped(sentence, width, 2)
     if one.difference:
@@ -75,7 +78,7 @@ def _heading(one: Explained, width: int) -> Iterator[Text]:
     count = _counted(table.departures, "departure")
     of = f", shrunk from {one.shrunk_from:,} ({_counted(one.tried, 'schedule')} tried)" if one.shrunk_from else ""
     size = f"{_counted(table.turns, 'turn')}, {_counted(table.steps, 'step')}"
-    sentence = f"{subject.name}, seed {one.shown.seed}: {size}, {count} from the default order{of}"
+    sentence = f"{plugins.from_here(subject.name)}, seed {one.shown.seed}: {size}, {count} from the default order{of}"
     yield from _wrapped(sentence, width, 2, first=0)
     for note in one.notes:
         yield from _wrapped(f"note: {note}", width, 2, first=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from typing_extensions import override
@@ -178,15 +179,22 @@ class Scout(Turns):
         return best
 
     def chosen(self) -> list[int]:
-        """The turns that are shown, in order. Those of the host are not, unless a step in them has a mark: it sets
-        everything up, and settles it at the end."""
+        """The turns that are shown, in order. The host sets everything up and settles it at the end: a turn of it is
+        shown only if a step in it has a mark, or beside a departure."""
         chosen: dict[int, None] = {}
-        marked = set(self._marked_places())
+        matters = {*self._marked_places(), *self._around_departures()}
         for place in self._by_weight():
-            shown = 0 <= place < len(self.spans) and (place in marked or self.spans[place].actor != self.host)
+            shown = 0 <= place < len(self.spans) and (place in matters or self.spans[place].actor != self.host)
             if len(chosen) < TURNS_MAX and shown:
                 chosen[place] = None
         return sorted(chosen)
+
+    def _around_departures(self) -> Iterator[int]:
+        """The turns before and after the latest departures, latest first."""
+        departing = (place for place in range(len(self.spans) - 1, -1, -1) if self.spans[place].departs)
+        for place in islice(departing, DEPARTURES_MAX):
+            yield place + 1
+            yield place
 
     def _marked_places(self) -> list[int]:
         return [self.place_of(step.actor, step.step) for _, step in self.marked]
@@ -200,10 +208,7 @@ class Scout(Turns):
         end = len(self.spans) - 1
         yield end
         yield from self._marked_places()
-        departing = [place for place in range(end, -1, -1) if self.spans[place].departs]
-        for place in departing[:DEPARTURES_MAX]:
-            yield place + 1
-            yield place
+        yield from self._around_departures()
         changing = {place for key in self.concerned for place in self._changed.get(key, ())}
         yield from sorted(changing, reverse=True)[:TOUCHING_MAX]
         yield end - 1
