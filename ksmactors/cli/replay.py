@@ -12,6 +12,7 @@ from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
+from ksmactors.cli.explanation import Explanation
 from ksmactors.cli.options import log_options, output_options, trust_option
 from ksmactors.cli.report import print_found, warn_of_removed
 from ksmactors.cli.screen import notice
@@ -23,11 +24,17 @@ from ksmactors.run.outcome import Outcome, Verdict
 
 @click.command()
 @click.argument("source", metavar="FILE|SCHEDULE")
+@click.option(
+    "--explain", is_flag=True,
+    help="Instead of the log, show the schedule as a table with one column an actor: what each does, the steps that "
+    "met (>>), the state of the objects concerned, locks held, and the promise that broke. A finding is shrunk first.",
+)  # fmt: skip
 @trust_option
 @log_options
 @output_options
 def replay(
     source: str,
+    explain: bool,
     trust: bool,
     log: str | None,
     log_config: str | None,
@@ -50,13 +57,18 @@ def replay(
     if not quiet:
         warn_of_removed(then.subject)
     second: list[Outcome] = []
+    explanation = Explanation(then, quiet=quiet, color=color) if explain else None
 
     def after() -> dict[str, Any]:
         if campaign.last is not None and not then.fits(campaign.last) and not second:
             second.append(interruption.run(partial(by_names, then)))
-        return {"by_names": told(second[0])} if second else {}
+        more: dict[str, Any] = {"by_names": told(second[0])} if second else {}
+        if explanation is not None and as_json and campaign.last is not None:
+            more |= explanation.as_json(campaign.last)
+        return more
 
-    with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail, log_config=log_config) as writer:
+    shown = not (as_json or quiet or explain)
+    with open_run_log(log, shown=shown, color=color, detail=detail, log_config=log_config) as writer:
         seeds, detail = range(then.seed, then.seed + 1), detail and writer is not None
         plan = Plan([then.subject], seeds, then.strategy, log=writer, replayed=then.schedule, detail=detail)
         campaign = Campaign(plan)
@@ -73,6 +85,8 @@ def replay(
         notice(then.compare_by_names(one))
         if one.verdict is Verdict.FINDING and not quiet:
             print_found(Found(one, replay=replay_command(one.schedule)), stream=sys.stderr, color=color)
+    if explanation is not None and not as_json:
+        explanation.show(outcome)
     return status or (0 if then.agrees(outcome) else FOUND)
 
 

@@ -13,12 +13,13 @@ from ksmactors import interruption
 from ksmactors.analysis.opening import STDIN
 from ksmactors.analysis.reading import LogReader
 from ksmactors.cli.report_sources import is_finding
+from ksmactors.diagnose.explained import SCHEDULES_MAX
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import FOUND, USAGE, UsageError
 from ksmactors.escaping import escaped
 from ksmactors.interleave.schedule_string import looks_like_schedule
 from ksmactors.report.columns import Columns, RunKey
-from ksmactors.report.findings import SCHEDULES_MAX, Examined, Replayed, examine, examined_json
+from ksmactors.report.findings import Examined, Replayed, examine, examined_json
 from ksmactors.report.functions import places
 from ksmactors.report.page import page
 from ksmactors.run.outcome import Verdict

@@ -29,12 +29,17 @@ BY_NAMES_FACTOR: Final = 3
 """Schedules as long as a replay may be that following by names may take in all, whatever slacks it tries; one where the
 replay has a ceiling."""
 
+LINES_MAX: Final = 20
+LINE_MAX: Final = 300
+"""Lines about what made the difference that are read of a finding file, and characters of a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A recorded schedule: what was run, how, and what came of it then.
 
     `signature` is that of the finding it led to, empty if there is none on record; `digest` in hexadecimal.
+    `difference` says what made the difference, in lines, if that is on record.
     """
 
     subject: Subject
@@ -43,6 +48,7 @@ class Recorded:
     schedule: Schedule
     digest: str
     signature: str
+    difference: tuple[str, ...] = ()
 
     def compare(self, outcome: Outcome) -> str:
         """In one sentence, whether the replay came to the same."""
@@ -108,7 +114,16 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
         schedule,
         header.digest,
         current_signature(content.get("signature", "")),
+        _difference(content.get("made_the_difference")),
     )
+
+
+def _difference(cause: object) -> tuple[str, ...]:
+    """The lines about what made the difference in a finding file; none if they are not what `shrink --cause` writes."""
+    lines = cause.get("lines") if isinstance(cause, dict) else None
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        return ()
+    return tuple(line[:LINE_MAX] for line in lines[:LINES_MAX])
 
 
 def by_label(schedule: Schedule) -> Draws:

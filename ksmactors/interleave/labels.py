@@ -16,6 +16,9 @@ from ksmactors.interleave.actor import Operation
 VERBS: Final = ("reads", "writes", "takes", "releases", "waits at", "starts with")
 """By kind of operation."""
 
+TRIES: Final = "tries to take"
+"""Of an acquisition that is not known to have succeeded."""
+
 _NUMBERED: Final = re.compile(r"(.+?) (?:of (.+)|(\d+))")
 """A name that says which one of its kind the object is: "mmap_sem of vm0", "anon_vma 3"."""
 

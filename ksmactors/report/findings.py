@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from ksmactors.diagnose.cause import what_made_the_difference
 from ksmactors.diagnose.explain import explain
+from ksmactors.diagnose.explained import SCHEDULES_MAX
+from ksmactors.diagnose.interleaving import Interleaving, interleaving
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.shrink import Shrunk, shrink
 from ksmactors.errors import KsmActorsError
@@ -21,9 +23,6 @@ from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.watch import WATCHERS
 
-SCHEDULES_MAX: Final = 300
-"""Schedules that are tried to shrink a finding for a page: some seconds' worth."""
-
 CAUSE_STEPS_MAX: Final = 500
 """Steps of a shrunk schedule up to which a page says what made the difference: thousands of schedules are run for it.
 `shrink --cause` says it of any."""
@@ -34,13 +33,15 @@ CASES_MAX: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replay with all that was seen: the outcome (explained, if it is a finding), events, tree shapes and looks."""
+    """A replay with all that was seen: the outcome, events, tree shapes and looks. If it is a finding, the outcome is
+    explained, and its rows are in `table`."""
 
     recorded: Recorded
     outcome: Outcome
     events: Sequence[Mapping[str, Any]]
     shapes: Sequence[tuple[int, str, int, str]]
     looks: Sequence[tuple[int, str, str, int]]
+    table: Interleaving | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,11 @@ async def _replay(then: Recorded) -> Replayed:
         observing=observer, on_machine=observer.attach,
     )  # fmt: skip
     observer.finish(outcome.steps)
+    table = None
     if outcome.verdict is Verdict.FINDING:
         outcome = await explain(outcome, then.subject)
-    return Replayed(then, outcome, events.events, observer.shapes, observer.looks)
+        table = await interleaving(then.subject, then.seed, then.schedule, outcome)
+    return Replayed(then, outcome, events.events, observer.shapes, observer.looks, table)
 
 
 def finding_json(replayed: Replayed) -> dict[str, Any] | None:
@@ -114,6 +117,7 @@ def finding_json(replayed: Replayed) -> dict[str, Any] | None:
         "step": defect.step, "actors": list(defect.actors), "functions": list(defect.functions),
         "promise": watcher.summary if watcher is not None else "",
         "steps": outcome.steps, "schedule": outcome.schedule,
+        "table": None if replayed.table is None else replayed.table.as_json(),
         "subject": {
             "workload": subject.name, "parameters": [f"{key}={value}" for key, value in subject.params],
             "kernel": subject.kernel, "nodes": subject.nodes, "without": list(subject.without),

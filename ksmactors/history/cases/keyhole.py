@@ -180,9 +180,9 @@ KEYHOLE: Final = (
             "A migration has counted the references of a KSM page and goes on to copy it. Only now ksmd, which "
             "searches the stable tree for an equal page, takes one, which the migration does not notice. The migration "
             "ends; ksmd maps the frame that was left behind into a process, locks it, and asks for its node: there is "
-            "none, and stable_tree_append dereferences NULL. So did uksm crash in the field (dolohow/uksm issue 8). "
-            "The right code takes the page lock once in the search: then a migration is either over, or sees the "
-            "reference."
+            "none, and stable_tree_append dereferences NULL. In the field uksm stopped in that function, since the "
+            "page had been migrated (dolohow/uksm issue 8). The right code takes the page lock once in the search: "
+            "then a migration is either over, or sees the reference."
         ),
         script=("migrationd/1 > migrate.W2", "ksmd > merge.mmap_sem", "migrationd/1 > end", "ksmd > end"),
         headline=True,

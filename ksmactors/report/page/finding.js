@@ -1,6 +1,6 @@
 /* A finding: the interleaving as a sequence chart, what broke, what it looks like. */
 
-const ROWS_MAX = 40, LINES_MAX = 5;
+const COLUMN = 300, LEFT = 64, LOCKS = 300, LINE = 15, CHARACTERS = 37, LOCKS_MAX = 6;
 
 function drawFinding(run) {
   const finding = findingOf(run);
@@ -23,81 +23,66 @@ function drawFinding(run) {
     h("pre", {}, `ksmactors replay '${finding.schedule}'`));
 }
 
-/* The steps that matter, in order: [step, what they are, actor, kernel function, operation]. */
-function keySteps(finding) {
-  const broke = finding.broke || {}, steps = [];
-  const add = (step, text) => { if (step) steps.push([step.step, text, step.actor, step.function, step.operation]); };
-  (finding.met || []).forEach((step, place) => add(step, place ? "second" : "first"));
-  add(broke.looked, "had looked");
-  add(broke.by, "broke it");
-  add(broke.came_back, "came back");
-  steps.push([finding.step, "found", finding.actors[0], finding.functions[0], ""]);
-  return steps.sort((a, b) => a[0] - b[0]);
+/* What a turn says: kernel functions, below each its operations with what is known about them; then why it ends. */
+function linesOf(row) {
+  const lines = [];
+  let before = null;
+  for (const deed of row.deeds) {
+    if (deed.function && deed.function !== before) lines.push([`${deed.function}:`, "plain"]);
+    before = deed.function;
+    lines.push([`${deed.met ? ">> " : "   "}${deed.operation}`, deed.marks.length ? "strong" : "plain"]);
+    if (deed.marks.length) lines.push([`   ${deed.marks.join(", ")}: step ${deed.step}`, "plain"]);
+  }
+  if (row.left_out) lines.push([`${row.left_out} other operation${row.left_out === 1 ? "" : "s"}`, "dim"]);
+  if (row.end) lines.push([row.end, row.departure || row.found ? "strong" : "plain"]);
+  return lines;
 }
 
-/* The turns that are shown: those of the steps that matter, those beside them, those that touch the page, switches. */
-function turnsThatMatter(run, finding) {
-  const turns = (lanesOf(run), run.turns), wanted = new Map();
-  const pages = new Set((finding.concerns || []).flatMap((text) => Array.from(text.matchAll(/\bk?pfn (\d+)/g), (found) => Number(found[1]))));
-  const want = (place, weight) => { if (place >= 0 && place < turns.length) wanted.set(place, Math.max(weight, wanted.get(place) || 0)); };
-  const marked = new Map();
-  for (const [step, text, actor, ...did] of keySteps(finding)) {
-    let place = turns.findIndex((turn) => turn.lane.name === actor && turn.s0 <= step && turn.s1 >= step);
-    if (place < 0) place = turns.findIndex((turn) => turn.s1 >= step);
-    if (place < 0) place = turns.length - 1;
-    if (!marked.has(place)) marked.set(place, []);
-    marked.get(place).push([`>> ${text}, step ${step}`, true], ...did.filter(Boolean).map((part) => [`   ${part}`, false]));
-    for (const [shift, weight] of [[0, 9], [-1, 5], [1, 5], [-2, 3]]) want(place + shift, weight);
-  }
-  turns.forEach((turn, place) => {
-    if (turn.text === "switched") { want(place, 2); want(place + 1, 2); }
-    for (let i = turn.from; i <= turn.to; i++) {
-      if (run.actor[i] !== turn.lane.actor || DATA.kinds[run.kind[i]].mark < MARK.info) continue;
-      if (run.pages(i).some((pfn) => pages.has(pfn))) { want(place, 4); break; }
-    }
+/* What happened to an object: the facts that changed, or all of them. */
+function saidOf(change) {
+  const facts = change.facts.map((fact) => {
+    const after = fact.after || "no more", said = !fact.before || fact.before === fact.after ? after : `${fact.before} \u2192 ${after}`;
+    return fact.name === "place" ? said : `${fact.name} ${said}`;
   });
-  const chosen = [...wanted].sort((a, b) => b[1] - a[1] || b[0] - a[0]).slice(0, ROWS_MAX).map(([place]) => place).sort((a, b) => a - b);
-  return { chosen, marked, pages };
+  return `${change.object}: ${facts.join(", ")}`;
 }
 
-/* What a turn says: events of a page first, then the functions it went through. */
-function linesOf(run, turn, pages) {
-  const events = [];
-  for (let i = turn.from; i <= turn.to; i++) {
-    if (run.actor[i] !== turn.lane.actor || DATA.kinds[run.kind[i]].mark < MARK.info) continue;
-    const about = run.pages(i).filter((pfn) => pages.has(pfn));
-    events.push([about.length ? 0 : 1, `${run.name(i)}${run.pages(i).length ? ` pfn ${run.pages(i)[0]}` : ""}`]);
-  }
-  const functions = [...new Set(functionsIn(run, turn.from, turn.to, turn.lane.actor))];
-  const shown = functions.length > 4 ? [...functions.slice(0, 2), "\u2026", ...functions.slice(-2)] : functions;
-  const chosen = events.sort((a, b) => a[0] - b[0]).slice(0, Math.max(1, LINES_MAX - Math.min(3, shown.length))).map(([, text]) => text);
-  return [...shown.slice(0, LINES_MAX - chosen.length), ...chosen];
-}
-
+/* The rows that `replay --explain` shows, as a chart. */
 function sequence(run, finding) {
-  const { chosen, marked, pages } = turnsThatMatter(run, finding);
-  if (!chosen.length) return h("p", { class: "quiet" }, "no turn is known");
-  const turns = run.turns, names = [...new Set(chosen.map((place) => turns[place].lane.name))];
-  const width = 250, left = 64, locks = 260, line = 15, total = left + names.length * (width + 14) + locks;
+  const table = finding.table;
+  if (!table || !table.rows.length) return h("p", { class: "quiet" }, "no turn is known");
+  const names = table.actors, total = LEFT + names.length * COLUMN + LOCKS, width = COLUMN - 14;
   const picture = s("svg", { role: "img", "aria-label": "sequence of turns, one column an actor", width: total });
-  names.forEach((name, n) => picture.append(s("text", { class: "strong", x: left + n * (width + 14) + 6, y: 16 }, short(name, 34))));
-  picture.append(s("text", { class: "dim", x: 4, y: 16 }, "step"), s("text", { class: "dim", x: total - locks + 10, y: 16 }, "locks held at its end"));
+  const put = (text, x, y, kind) => picture.append(s("text", { class: kind, x, y }, text));
+  names.forEach((name, n) => put(short(name, CHARACTERS), LEFT + n * COLUMN + 6, 16, "strong"));
+  put("step", 4, 16, "dim");
+  put("locks held at its end", total - LOCKS + 10, 16, "dim");
   let y = 26, before = null;
-  for (const place of chosen) {
-    const turn = turns[place], column = names.indexOf(turn.lane.name), x = left + column * (width + 14), marks = marked.get(place) || [];
-    if (before !== null && place - before.place > 1) { picture.append(s("text", { class: "dim", x: left, y: y + 12 }, `\u2026 ${place - before.place - 1} turn${place - before.place === 2 ? "" : "s"}`)); y += 20; }
-    const held = turn.lane.holds.filter((hold) => hold.from < turn.to && hold.to > turn.to).map((hold) => hold.text);
-    const lines = linesOf(run, turn, pages), height = Math.max(1, lines.length + marks.length, Math.min(4, held.length)) * line + 8;
-    if (before !== null && before.column !== column) picture.append(s("path", { class: "edge", d: `M ${before.x + width / 2} ${before.bottom} V ${y - 4} H ${x + width / 2} V ${y}`, "marker-end": "none" }));
-    const box = s("g", { class: "link", tabindex: 0, onclick: () => { select(turn.from); show("timeline"); } });
-    box.append(s("rect", { class: marks.length ? "met" : "box", x, y, width, height, rx: 4 }));
-    if (held.length) box.append(s("line", { class: "hold", x1: x + 2.5, y1: y + 2, x2: x + 2.5, y2: y + height - 2 }));
-    marks.forEach(([text, strong], n) => box.append(s("text", { class: strong ? "strong" : "plain", x: x + 10, y: y + 15 + n * line, "xml:space": "preserve" }, short(text, 33))));
-    lines.forEach((text, n) => box.append(s("text", { x: x + 10, y: y + 15 + (n + marks.length) * line }, short(text, 33))));
-    picture.append(box, s("text", { class: "dim", x: 4, y: y + 15 }, String(turn.s0)), ...held.slice(0, 4).map((lock, n) => s("text", { class: "dim", x: total - locks + 10, y: y + 15 + n * line }, short(lock, 36))));
-    before = { place, column, x, bottom: y + height };
-    y += height + 10;
+  for (const row of table.rows) {
+    if (row.turns !== undefined) {
+      put(`\u2026 ${row.turns} turn${row.turns === 1 ? "" : "s"} by ${short(row.actors.join(", "), 80)}`, LEFT, y + 12, "dim");
+      y += 20;
+    } else {
+      if (row.given_by) { put(`departure ${row.given_by} of ${table.departures}: ${row.actor} gets the turn`, LEFT, y + 12, "strong"); y += 20; }
+      const column = names.indexOf(row.actor), x = LEFT + column * COLUMN, lines = linesOf(row);
+      const held = Object.entries(row.held).flatMap(([name, locks]) => locks.map((lock) => `${name}: ${lock}`)).slice(0, LOCKS_MAX);
+      const height = Math.max(1, lines.length, held.length) * LINE + 8;
+      if (before && before.column !== column) picture.append(s("path", { class: "edge", d: `M ${before.x + width / 2} ${before.bottom} V ${y - 4} H ${x + width / 2} V ${y}` }));
+      const last = row.deeds[row.deeds.length - 1];
+      const box = s("g", { class: "link", tabindex: 0, onclick: () => { select(run.at(last ? last.step : row.first_step)); show("timeline"); } });
+      box.append(s("rect", { class: row.found || row.deeds.some((deed) => deed.marks.length) ? "met" : "box", x, y, width, height, rx: 4 }));
+      if (row.held[row.actor]) box.append(s("line", { class: "hold", x1: x + 2.5, y1: y + 2, x2: x + 2.5, y2: y + height - 2 }));
+      lines.forEach(([text, kind], n) => box.append(s("text", { class: kind, x: x + 10, y: y + 15 + n * LINE }, short(text, CHARACTERS))));
+      picture.append(box);
+      put(String(row.first_step), 4, y + 15, "dim");
+      held.forEach((lock, n) => put(short(lock, 38), total - LOCKS + 10, y + 15 + n * LINE, "dim"));
+      before = { column, x, bottom: y + height };
+      y += height + 10;
+    }
+    for (const change of row.changes) { put(short(saidOf(change), Math.floor((total - LEFT) / 7.4)), LEFT + 10, y + 6, "state"); y += LINE; }
+    y += row.changes.length ? 6 : 0;
   }
+  if (table.end) { put(table.end, LEFT, y + 12, "strong"); y += 20; }
   picture.setAttribute("height", String(y + 4));
   return h("div", { class: "scroll" }, picture);
 }
