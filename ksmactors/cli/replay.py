@@ -16,6 +16,7 @@ from ksmactors.cli.options import log_options, output_options, trust_option
 from ksmactors.cli.report import print_found, warn_of_removed
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
+from ksmactors.cli.walking import Walk, walk_options
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
 from ksmactors.run.outcome import Outcome, Verdict
@@ -23,6 +24,7 @@ from ksmactors.run.outcome import Outcome, Verdict
 
 @click.command()
 @click.argument("source", metavar="FILE|SCHEDULE")
+@walk_options
 @trust_option
 @log_options
 @output_options
@@ -35,6 +37,7 @@ def replay(
     as_json: bool,
     quiet: bool,
     color: str,
+    **walk: Any,
 ) -> int:
     """Run a finding or a schedule again, exactly, and show its log.
 
@@ -45,10 +48,13 @@ def replay(
     FILE may come from an untrusted source. Code that it names by path or module runs with --trust only; a file that
     one of its parameters names is read, with a message.
     """
+    walking = Walk.of(source, walk, log=log, detail=detail, as_json=as_json)
     then = recorded(source, trust=trust, tell=notice)
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(then.subject)
+    if walking is not None:
+        return walking.run(then, as_json=as_json, quiet=quiet, color=color)
     second: list[Outcome] = []
 
     def after() -> dict[str, Any]:

@@ -1,0 +1,225 @@
+"""`ksmactors replay --until` and `--explore`: a replay up to a point, and what can still come of it from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from ksmactors import interruption
+from ksmactors.campaign.findings import replay_command
+from ksmactors.campaign.summary import Found, Summary
+from ksmactors.cli.places import actor_lines, lock_lines, object_lines, say, where
+from ksmactors.cli.report import json_object, report_crash
+from ksmactors.cli.screen import echo_json, notice
+from ksmactors.diagnose.continuations import Continuations, departures_of, explore, go_to
+from ksmactors.diagnose.lookup import find, is_known, missing
+from ksmactors.diagnose.moments import AtTouch, Goal
+from ksmactors.diagnose.replaying import Recorded
+from ksmactors.diagnose.standing import as_data, moment_lines
+from ksmactors.diagnose.stepping import Answer, Quit, Walker
+from ksmactors.errors import INCONCLUSIVE, INTERRUPTED, UsageError
+from ksmactors.interleave.strategies.registry import parse
+from ksmactors.run.extensions import need_strategy
+from ksmactors.run.outcome import Outcome, Verdict
+
+
+def checked(strategy: str) -> None:
+    """Check the strategy of continuations.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    need_strategy(strategy)
+    parse(strategy)
+
+
+async def continue_from(
+    then: Recorded, moment: int, into: Continuations, on_each: Callable[[Outcome], None] = lambda _: None
+) -> None:
+    """Draw continuations; an interruption ends that early, and is raised again."""
+    await explore(then, moment, into, on_each)
+
+
+def lines_of(one: Continuations) -> list[str]:
+    """Return what came of the continuations from a point, for a person."""
+    lines = [f"from {one.point}: {one.share}"]
+    if one.count < one.asked:
+        lines.append(f"  {one.asked - one.count} more were to be drawn")
+    for signature, count in one.sorted_found():
+        other = "another finding" if one.signature else "a finding"
+        which = "the same finding" if signature == one.signature else other
+        lines.append(f"  {count} {which}: {signature}")
+    lines += [f"  {one.passed} find nothing"] if one.passed else []
+    lines += [f"  {one.inconclusive} ran out of steps"] if one.inconclusive else []
+    if one.first is not None:
+        lines.append(f"  the first that fails, seed {one.first.seed}: {replay_command(one.first.schedule)}")
+    return lines
+
+
+@dataclass(slots=True)
+class Exploration:
+    """A replay up to a point, and continuations from there; or from each departure on, without a point.
+
+    Attributes:
+        then: what was recorded.
+        goal: the point.
+        count: continuations from each point; None: none.
+        strategy: who chooses from there on.
+        walker: the replay, where it has stopped; what it has to show is kept as text and data.
+    """
+
+    then: Recorded
+    goal: Goal | None
+    count: int | None
+    strategy: str
+    tally: Summary = field(default_factory=Summary)
+    explored: list[Continuations] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    data: dict[str, Any] | None = None
+    end: Outcome | None = None
+    """What came of the whole replay, where the point never comes."""
+    hint: str = ""
+    interrupted: bool = False
+
+    def run(self, *, as_json: bool, quiet: bool) -> int:
+        """Do it, print it, and return the exit status."""
+        started = perf_counter()
+        if self.count is not None:
+            checked(self.strategy)
+        try:
+            interruption.run(self._run)
+        except* KeyboardInterrupt:
+            self.interrupted = True
+        if as_json:
+            echo_json(self._json(perf_counter() - started))
+        else:
+            self._print(quiet=quiet)
+        return self._status()
+
+    async def _run(self) -> None:
+        points = await self._points()
+        for moment, point in points:
+            into = Continuations(point, self.then.signature, self.strategy, self.count or 0)
+            self.explored.append(into)
+            await explore(self.then, moment, into, self._count)
+            if into.crash is not None:
+                return
+
+    async def _points(self) -> Sequence[tuple[int, str]]:
+        """The moments from which continuations are drawn, each with what it is called."""
+        if self.goal is None:
+            departures, outcome = await departures_of(self.then)
+            if outcome.verdict is Verdict.DIVERGED:
+                self.end = outcome
+                return ()
+            return [(0, "the start"), *departures]
+        walker = await go_to(self.then, self.goal, self._stop)
+        if walker.outcome is None or walker.reached:
+            if walker.reached:
+                self._stop(walker)
+                self.end = walker.outcome
+                if self.count is not None:
+                    raise UsageError(f"--explore: {self.goal} comes at the very end of the replay: no choice is left")
+            return [(walker.moments, self._called(walker))] if self.count is not None else ()
+        self.end = walker.outcome
+        if isinstance(self.goal, AtTouch) and not is_known(walker, self.goal.name):
+            self.hint = missing(walker, self.goal.name).replace(" now", " in this replay", 1)
+        return ()
+
+    def _called(self, walker: Walker) -> str:
+        return f"{where(walker)} ({self.goal})" if str(self.goal) != where(walker) else where(walker)
+
+    def _stop(self, walker: Walker) -> Answer:
+        """The point is reached: keep what there is to show."""
+        moment, goal = walker.last, self.goal
+        lines = list(moment_lines(walker, moment)) if moment is not None else []
+        self.data = {"reached": True, **as_data(walker), "object": None}
+        if isinstance(goal, AtTouch) and (found := find(walker, goal.name)) is not None:
+            lines += ["", *object_lines(walker, goal.name)]
+            self.data["object"] = {"name": found[0], "fields": dict(found[1])}
+        self.stopped = [*lines, "", *actor_lines(walker), "", *lock_lines(walker)]
+        return Quit()
+
+    def _count(self, outcome: Outcome) -> None:
+        tally = self.tally
+        tally.add(outcome)
+        if outcome.defect is not None and tally.known(outcome) is None:
+            tally.keep(Found(outcome, replay=replay_command(outcome.schedule) if outcome.schedule else ""))
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    def _missed(self) -> str:
+        """Why the point never came, in a line; empty if it did."""
+        if self.end is None or self.data is not None:
+            return ""
+        if self.end.verdict is Verdict.DIVERGED:
+            return self.then.compare(self.end)
+        found = f" with {self.end.defect.signature}" if self.end.defect is not None else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.goal} does not come: the replay ends at step {self.end.steps}{found}{hint}"
+
+    def _status(self) -> int:
+        if self.interrupted:
+            return INTERRUPTED
+        if self.end is not None:
+            missed = self.data is None and self.end.verdict in (Verdict.OK, Verdict.FINDING)
+            return INCONCLUSIVE if missed else self.end.verdict.exit_status
+        return self.tally.exit_status if self.explored else 0
+
+    def _print(self, *, quiet: bool) -> None:
+        if not quiet:
+            say(self.stopped)
+        if missed := self._missed():
+            notice(missed)
+        if self.interrupted:
+            notice("interrupted; this is what was drawn so far" if self.explored else "interrupted")
+        if self.explored and self.stopped and not quiet:
+            say([""])
+        if self.goal is not None:
+            for one in self.explored:
+                say(lines_of(one))
+        else:
+            self._print_table()
+        if self.tally.crash is not None:
+            report_crash(self.tally.crash)
+
+    def _print_table(self) -> None:
+        """From the start, and after each departure: the share that fails, and from where on all fail."""
+        width = max((len(one.point) for one in self.explored), default=0)
+        say(f"{one.point:<{width}}  {one.share}" for one in self.explored)
+        settled = self.settled
+        if settled is not None:
+            say([f"all fail from {settled.point} on"])
+        if self.explored and self.explored[-1].count:
+            first = next((one for one in self.explored if one.failed), None)
+            say(lines_of(first)[1:] if first is not None else ["none fails"])
+
+    @property
+    def settled(self) -> Continuations | None:
+        """The first point from which on all continuations fail, at each later point too."""
+        settled = None
+        for one in reversed(self.explored):
+            if not one.count or one.failed < one.count:
+                break
+            settled = one
+        return settled
+
+    def _json(self, seconds: float) -> str:
+        more: dict[str, Any] = {"seed": self.then.seed, "schedule": ""}
+        if self.goal is not None:
+            more["until"] = {"goal": str(self.goal), **(self.data or {"reached": False})}
+        tally = self.tally
+        if self.end is not None and not self.explored:
+            tally.add(self.end)
+            if self.end.defect is not None:
+                tally.keep(Found(self.end))
+        if self.count is not None:
+            more["explore"] = [one.as_json() for one in self.explored]
+            if self.goal is None:
+                more["all_fail_from"] = self.settled.point if self.settled is not None else None
+        if missed := self._missed():
+            more["missed"] = missed
+        strategy = self.strategy if self.explored else self.then.strategy
+        return json_object([self.then.subject], strategy, tally, seconds, **more)
