@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -13,9 +12,18 @@ from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.places import actor_lines, lock_lines, object_lines, say, where
 from ksmactors.cli.report import json_object, report_crash
 from ksmactors.cli.screen import echo_json, notice
-from ksmactors.diagnose.continuations import Continuations, departures_of, explore, go_to
+from ksmactors.diagnose.continuations import (
+    START,
+    Continuations,
+    Point,
+    departures_of,
+    explore,
+    go_to,
+    point_at,
+    turning_point,
+)
 from ksmactors.diagnose.lookup import find, is_known, missing
-from ksmactors.diagnose.moments import AtTouch, Goal
+from ksmactors.diagnose.moments import AtMoment, AtTouch, Goal
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.standing import as_data, moment_lines
 from ksmactors.diagnose.stepping import Answer, Quit, Walker
@@ -35,13 +43,6 @@ def checked(strategy: str) -> None:
     parse(strategy)
 
 
-async def continue_from(
-    then: Recorded, moment: int, into: Continuations, on_each: Callable[[Outcome], None] = lambda _: None
-) -> None:
-    """Draw continuations; an interruption ends that early, and is raised again."""
-    await explore(then, moment, into, on_each)
-
-
 def lines_of(one: Continuations) -> list[str]:
     """Return what came of the continuations from a point, for a person."""
     lines = [f"from {one.point}: {one.share}"]
@@ -54,8 +55,14 @@ def lines_of(one: Continuations) -> list[str]:
     lines += [f"  {one.passed} find nothing"] if one.passed else []
     lines += [f"  {one.inconclusive} ran out of steps"] if one.inconclusive else []
     if one.first is not None:
-        lines.append(f"  the first that fails, seed {one.first.seed}: {replay_command(one.first.schedule)}")
+        lines.append(f"  {_first_of(one)}")
     return lines
+
+
+def _first_of(one: Continuations) -> str:
+    """The first continuation that fails, and how to replay it."""
+    assert one.first is not None
+    return f"the first that fails, seed {one.first.seed}: {replay_command(one.first.schedule)}"
 
 
 @dataclass(slots=True)
@@ -99,34 +106,48 @@ class Exploration:
         return self._status()
 
     async def _run(self) -> None:
-        points = await self._points()
-        for moment, point in points:
-            into = Continuations(point, self.then.signature, self.strategy, self.count or 0)
-            self.explored.append(into)
-            await explore(self.then, moment, into, self._count)
-            if into.crash is not None:
-                return
-
-    async def _points(self) -> Sequence[tuple[int, str]]:
-        """The moments from which continuations are drawn, each with what it is called."""
         if self.goal is None:
-            departures, outcome = await departures_of(self.then)
-            if outcome.verdict is Verdict.DIVERGED:
-                self.end = outcome
-                return ()
-            return [(0, "the start"), *departures]
+            await self._explore_all()
+            return
         walker = await go_to(self.then, self.goal, self._stop)
-        if walker.outcome is None or walker.reached:
-            if walker.reached:
-                self._stop(walker)
-                self.end = walker.outcome
-                if self.count is not None:
-                    raise UsageError(f"--explore: {self.goal} comes at the very end of the replay: no choice is left")
-            return [(walker.moments, self._called(walker))] if self.count is not None else ()
+        if walker.outcome is None:
+            if self.count is not None:
+                await self._explore(Point(walker.moments, self._called(walker)))
+            return
         self.end = walker.outcome
-        if isinstance(self.goal, AtTouch) and not is_known(walker, self.goal.name):
-            self.hint = missing(walker, self.goal.name).replace(" now", " in this replay", 1)
-        return ()
+        if walker.reached:
+            self._stop(walker)
+            if self.count is not None:
+                raise UsageError(f"--explore: {self.goal} comes at the very end of the replay: no choice is left")
+        elif isinstance(self.goal, AtTouch) and not is_known(walker, self.goal.name):
+            self.hint = f"{missing(walker, self.goal.name)} in this replay"
+
+    async def _explore_all(self) -> None:
+        """Draw continuations from the start and after each departure, and look for where all begin to fail."""
+        departures, walker = await departures_of(self.then)
+        assert walker.outcome is not None
+        if walker.outcome.verdict is Verdict.DIVERGED:
+            self.end = walker.outcome
+            return
+        points = [START, *departures]
+        for point in points:
+            if (await self._explore(point)).crash is not None:
+                return
+        passing = [point for point, one in zip(points, self.explored, strict=True) if one.failed < one.count]
+        if walker.outcome.verdict is not Verdict.FINDING or not passing:
+            return
+        fails = next((point.moment for point in points if point.moment > passing[-1].moment), walker.moments)
+        first = await turning_point(self.then, passing[-1].moment, fails, self.strategy, self.count or 0)
+        for moment in (first - 1, first):
+            if moment < walker.moments and all(moment != point.moment for point in points):
+                there = await go_to(self.then, AtMoment(moment), lambda _: Quit())
+                await self._explore(point_at(there))
+
+    async def _explore(self, point: Point) -> Continuations:
+        into = Continuations(point.name, self.then.signature, self.strategy, self.count or 0)
+        self.explored.append(into)
+        await explore(self.then, point.moment, into, self._count)
+        return into
 
     def _called(self, walker: Walker) -> str:
         return f"{where(walker)} ({self.goal})" if str(self.goal) != where(walker) else where(walker)
@@ -191,10 +212,13 @@ class Exploration:
         say(f"{one.point:<{width}}  {one.share}" for one in self.explored)
         settled = self.settled
         if settled is not None:
-            say([f"all fail from {settled.point} on"])
-        if self.explored and self.explored[-1].count:
-            first = next((one for one in self.explored if one.failed), None)
-            say(lines_of(first)[1:] if first is not None else ["none fails"])
+            say([f"all fail after {settled.point}"])
+        for signature, found in self.tally.found.items():
+            which = "the same finding" if signature == self.then.signature else "a finding"
+            say([f"{found.count} of {self.tally.schedules} find {which}: {signature}"])
+        first = next((one for one in self.explored if one.first is not None), None)
+        if first is not None:
+            say([_first_of(first)])
 
     @property
     def settled(self) -> Continuations | None:

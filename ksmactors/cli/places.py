@@ -39,7 +39,7 @@ def object_lines(walker: Walker, name: str) -> list[str]:
     """
     found = find(walker, name)
     if found is None:
-        raise UsageError(missing(walker, name))
+        raise UsageError(f"{missing(walker, name)} now; `help objects` says what there is")
     title, fields = found
     width = max((len(key) for key, _ in fields), default=0)
     return [title, *(f"  {key:<{width}}  {value}" for key, value in fields)]

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from ksmactors import interruption
 from ksmactors.campaign.summary import Found
-from ksmactors.cli.exploring import checked, continue_from, lines_of
+from ksmactors.cli.exploring import checked, lines_of
 from ksmactors.cli.places import actor_lines, goal_named, lock_lines, object_lines, say, where
 from ksmactors.cli.report import print_found, report_crash
 from ksmactors.cli.screen import echo
-from ksmactors.diagnose.continuations import Continuations
+from ksmactors.diagnose.continuations import Continuations, explore
 from ksmactors.diagnose.lookup import KINDS, SINGLE, canonical, is_known, known_names, missing
 from ksmactors.diagnose.moments import AtDeparture, AtEnd, AtMoment, AtStep, AtTouch, Goal
 from ksmactors.diagnose.replaying import Recorded
@@ -106,6 +106,8 @@ class Stepper:
         """Moments that have been shown, or passed."""
         self._quiet = False
         """Whether the walk stops where it was before, and says nothing."""
+        self._told = False
+        """Whether the end has been reached before."""
         self._last = ""
         self._goal: Goal = AtMoment(1)
         self._exploring: Continuations | None = None
@@ -149,7 +151,7 @@ class Stepper:
         into, self._exploring = self._exploring, None
         if into is None:
             return
-        await continue_from(self._then, self._at, into)
+        await explore(self._then, self._at, into)
         say(lines_of(into))
 
     def _answer(self, walker: Walker, line: str, words: list[str]) -> Answer | None:
@@ -194,11 +196,14 @@ class Stepper:
         if not walker.reached and not isinstance(goal, AtEnd | AtMoment):
             say([f"{goal} does not come; this is the end"])
             if isinstance(goal, AtTouch) and not is_known(walker, goal.name):
-                say([missing(walker, goal.name)])
-        if outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN):
+                say([f"{missing(walker, goal.name)} in this replay"])
+        if self._told:
+            pass  # all of it has been said before
+        elif outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN):
             report_crash(Found(outcome))
         elif outcome.defect is not None and outcome.verdict is not Verdict.DIVERGED:
             print_found(Found(outcome), stream=sys.stdout, color=self._color)
+        self._told = True
         say([f"the end, at step {outcome.steps}: {self._then.compare(outcome)}"])
 
     # -- commands that move -------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import sqrt
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ksmactors.diagnose.moments import AtDeparture, AtEnd, AtMoment, Goal
 from ksmactors.diagnose.replaying import Recorded
+from ksmactors.diagnose.standing import moment_text
 from ksmactors.diagnose.stepping import Answer, Quit, Walker
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies.continuing import ContinuedTape, Continuing
@@ -45,7 +46,7 @@ class Continuations:
     """What came of the continuations from one point.
 
     Attributes:
-        point: the point, in words.
+        point: what the point is called.
         signature: of the finding on record; empty if there is none.
         strategy: who chose from there on.
         asked: how many were to be drawn.
@@ -137,22 +138,30 @@ async def go_to(then: Recorded, goal: Goal, on_stop: Callable[[Walker], Answer])
     return walker
 
 
-async def departures_of(then: Recorded) -> tuple[list[tuple[int, str]], Outcome]:
-    """Return the departures in a recorded schedule, each as the number of its moment and in words; and what came of
-    the replay. To be awaited in trio, outside of any schedule.
+class Point(NamedTuple):
+    """A point in a recorded schedule: how many moments of it are followed, and what it is called."""
+
+    moment: int
+    name: str
+
+
+START: Final = Point(0, "the start")
+
+
+async def departures_of(then: Recorded) -> tuple[list[Point], Walker]:
+    """Return the departures in a recorded schedule, and the replay, which has ended. To be awaited in trio, outside of
+    any schedule.
 
     Raises:
         UsageError: there are too many to look at each.
     """
-    found: list[tuple[int, str]] = []
+    found: list[Point] = []
 
     def note(walker: Walker) -> Answer:
-        moment = walker.last
-        if moment is not None and moment.departed is not None and len(found) <= DEPARTURES_MAX:
-            departed = moment.departed
-            words = f"step {moment.step}: {departed.actor.name} is left, {departed.chosen.name} runs"
-            found.append((moment.number, words))
-        return AtDeparture() if len(found) <= DEPARTURES_MAX else AtEnd()
+        if len(found) > DEPARTURES_MAX:
+            return Quit()
+        found.append(point_at(walker))
+        return AtDeparture()
 
     walker = await go_to(then, AtDeparture(), note)
     if len(found) > DEPARTURES_MAX:
@@ -160,12 +169,33 @@ async def departures_of(then: Recorded) -> tuple[list[tuple[int, str]], Outcome]
             f"--explore: there are more than {DEPARTURES_MAX} departures from the default order, after each of which "
             "continuations would be drawn; give --until a point, or `ksmactors shrink` the finding first"
         )
-    assert walker.outcome is not None
-    return found, walker.outcome
+    return found, walker
+
+
+def point_at(walker: Walker) -> Point:
+    """Return the point at which a replay has stopped."""
+    moment = walker.last
+    return START if moment is None else Point(moment.number, f"step {moment.step}: {moment_text(moment)}")
+
+
+async def turning_point(then: Recorded, low: int, high: int, strategy: str, count: int) -> int:
+    """Return the first moment after which all continuations fail, by bisection: some pass from `low`, all fail from
+    `high`. To be awaited in trio, outside of any schedule."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        into = Continuations("", then.signature, strategy, count)
+        await explore(then, middle, into, while_all_fail=True)
+        low, high = (low, middle) if into.failed == count else (middle, high)
+    return high
 
 
 async def explore(
-    then: Recorded, moment: int, into: Continuations, on_each: Callable[[Outcome], None] = lambda _: None
+    then: Recorded,
+    moment: int,
+    into: Continuations,
+    on_each: Callable[[Outcome], None] = lambda _: None,
+    *,
+    while_all_fail: bool = False,
 ) -> None:
     """Draw continuations of a recorded schedule from a moment on. To be awaited in trio, outside of any schedule.
 
@@ -174,6 +204,7 @@ async def explore(
         moment: how many moments of it are followed; 0 for none.
         into: says how many, and by which strategy; gets what comes of them, one by one.
         on_each: called with each.
+        while_all_fail: whether to end with the first that does not fail.
 
     Raises:
         UsageError: there is no such strategy.
@@ -199,5 +230,5 @@ async def explore(
         assert walker.outcome is not None
         into.add(walker.outcome)
         on_each(walker.outcome)
-        if into.crash is not None:
+        if into.crash is not None or (while_all_fail and into.failed < into.count):
             return

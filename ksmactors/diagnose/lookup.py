@@ -127,11 +127,11 @@ def _lock(walker: Walker, kernel: Ksm | None, name: str) -> object | None:
 
 
 def missing(walker: Walker, name: str) -> str:
-    """Return one line about a name that nothing has now."""
+    """Return one line about a name that nothing has, with those that are near."""
     known = [*KINDS, *SINGLE, *walker.labels, *walker.seen]
     near = get_close_matches(name, known, n=2, cutoff=0.6)
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"no object {name[:80]!r} now{guess}; `help objects` says what there is"
+    return f"no object {name[:80]!r}{guess}"
 
 
 def known_names(walker: Walker) -> list[str]:

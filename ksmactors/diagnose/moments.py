@@ -91,7 +91,7 @@ class AtDeparture:
 
     @override
     def __str__(self) -> str:
-        return "a departure"
+        return "a further departure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,11 +119,11 @@ def _stopped_in(walker: Walker, actor: Actor) -> tuple[str, ...]:
 def locks_of(walker: Walker) -> list[LockStanding]:
     """Return the locks that are held or waited for, and who else waits for what."""
     actors = walker.conductor.actors
-    locks: dict[int, object] = {}
+    locks: list[object] = []
     for actor in actors:
         for lock in (*actor.locks, actor.waiting_on):
-            if lock is not None and not isinstance(lock, tuple):
-                locks.setdefault(id(lock), lock)
+            if lock is not None and not isinstance(lock, tuple) and not any(one is lock for one in locks):
+                locks.append(lock)
     return [
         LockStanding(
             name_of(lock),
@@ -131,7 +131,7 @@ def locks_of(walker: Walker) -> list[LockStanding]:
             bool(getattr(lock, "readers", ())),
             tuple(one.name for one in actors if one.waiting_on is lock),
         )
-        for lock in locks.values()
+        for lock in locks
     ]
 
 

@@ -179,7 +179,7 @@ class Walker(Observer):
 
     @override
     def arrived(self, actor: Actor) -> None:
-        if actor.op is not DONE:
+        if actor.op is not DONE and actor.op is not NOTHING:
             self._complete()
 
     @override
