@@ -62,15 +62,16 @@ _OUR_VARIABLES: Final = frozenset({
 
 def canonical(text: str) -> str:
     """Return the name of an object as this module has it: `stable node 1` is `stable_node/1`. A label stays."""
-    if "/" in text:
-        words = [word.strip() for word in text.split("/")]
-    else:
-        words = text.split()
-        words[:2] = ["_".join(words[:2])] if "_".join(words[:2]) in KINDS else words[:2]
-    kind, rest = _ALIASES.get(words[0], words[0]) if words else "", words[1:]
-    if kind in ("pte", "vma") and len(rest) == 2 and rest[1].isdigit():
-        rest[1] = hex(int(rest[1][:ADDRESS_DIGITS]))
-    return "/".join((kind, *rest)) if kind in KINDS or "/" in text else "_".join(words)
+    words = text.split()
+    for count in (2, 1):
+        kind = "_".join(words[:count])
+        if _ALIASES.get(kind, kind) in KINDS and len(words) > count:
+            words = ["/".join((kind, *words[count:]))]
+    kind, *parts = "_".join(words).split("/")
+    kind = _ALIASES.get(kind, kind)
+    if kind in ("pte", "vma") and parts and parts[-1].isdecimal():
+        parts[-1] = hex(int(parts[-1][:ADDRESS_DIGITS]))
+    return "/".join((kind, *parts))
 
 
 def find(walker: Walker, name: str) -> tuple[str, list[tuple[str, str]]] | None:
