@@ -9,6 +9,7 @@ from typing import Any
 from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.summary import Found, Summary
+from ksmactors.campaign.verdicts import Inconclusive
 from ksmactors.cli.places import actor_lines, lock_lines, object_lines, say, where
 from ksmactors.cli.report import json_object, report_crash
 from ksmactors.cli.screen import echo_json, notice
@@ -133,7 +134,7 @@ class Exploration:
         for point in points:
             if (await self._explore(point)).crash is not None:
                 return
-        passing = [point for point, one in zip(points, self.explored, strict=True) if one.failed < one.count]
+        passing = [point for point, one in zip(points, self.explored, strict=True) if not one.all_fail]
         if walker.outcome.verdict is not Verdict.FINDING or not passing:
             return
         fails = next((point.moment for point in points if point.moment > passing[-1].moment), walker.moments)
@@ -144,9 +145,9 @@ class Exploration:
                 await self._explore(point_at(there))
 
     async def _explore(self, point: Point) -> Continuations:
-        into = Continuations(point.name, self.then.signature, self.strategy, self.count or 0)
-        self.explored.append(into)
-        await explore(self.then, point.moment, into, self._count)
+        into = Continuations(point.moment, point.name, self.then.signature, self.strategy, self.count or 0)
+        self.explored = sorted([*self.explored, into], key=lambda one: one.moment)
+        await explore(self.then, into, self._count)
         return into
 
     def _called(self, walker: Walker) -> str:
@@ -208,8 +209,10 @@ class Exploration:
 
     def _print_table(self) -> None:
         """From the start, and after each departure: the share that fails, and from where on all fail."""
-        width = max((len(one.point) for one in self.explored), default=0)
-        say(f"{one.point:<{width}}  {one.share}" for one in self.explored)
+        rows = [("fail", "95 % confidence", "from")] if self.explored else []
+        rows += [(f"{one.failed} of {one.count}", one.interval, one.point) for one in self.explored]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
         settled = self.settled
         if settled is not None:
             say([f"all fail after {settled.point}"])
@@ -225,7 +228,7 @@ class Exploration:
         """The first point from which on all continuations fail, at each later point too."""
         settled = None
         for one in reversed(self.explored):
-            if not one.count or one.failed < one.count:
+            if not one.all_fail:
                 break
             settled = one
         return settled
@@ -235,6 +238,8 @@ class Exploration:
         if self.goal is not None:
             more["until"] = {"goal": str(self.goal), **(self.data or {"reached": False})}
         tally = self.tally
+        if self.data is not None and self.end is None and not self.explored:
+            tally.searched = Inconclusive(f"stopped at {self.goal}, as asked")
         if self.end is not None and not self.explored:
             tally.add(self.end)
             if self.end.defect is not None:

@@ -111,7 +111,6 @@ class Stepper:
         self._last = ""
         self._goal: Goal = AtMoment(1)
         self._exploring: Continuations | None = None
-        self._at = 0
         self._does: dict[str, Callable[[Walker, list[str]], Answer | None]] = {
             "next": self._next, "back": self._back, "departure": self._departure, "until": self._until,
             "end": self._end, "start": self._start, "list": self._list, "print": self._print,
@@ -151,7 +150,7 @@ class Stepper:
         into, self._exploring = self._exploring, None
         if into is None:
             return
-        await explore(self._then, self._at, into)
+        await explore(self._then, into)
         say(lines_of(into))
 
     def _answer(self, walker: Walker, line: str, words: list[str]) -> Answer | None:
@@ -171,13 +170,9 @@ class Stepper:
             return None
 
     def _going(self, walker: Walker, answer: Answer) -> Answer:
-        if isinstance(answer, Back):
-            self._shown = 0 if not self._quiet else self._shown
-            self._goal = answer.goal
-            return answer
-        self._shown = walker.moments
+        self._shown = 0 if isinstance(answer, Back) else walker.moments
         if not isinstance(answer, Quit):
-            self._goal = answer
+            self._goal = answer.goal if isinstance(answer, Back) else answer
         return answer
 
     def _arrived(self, walker: Walker) -> None:
@@ -255,8 +250,8 @@ class Stepper:
             raise UsageError(f"explore takes a number up to {EXPLORED_MAX:,}, and a strategy")
         strategy = words[1] if len(words) > 1 else RandomWalk.name
         checked(strategy)
-        self._at, self._quiet = walker.moments, True
-        self._exploring = Continuations(where(walker), self._then.signature, strategy, count)
+        self._quiet = True
+        self._exploring = Continuations(walker.moments, where(walker), self._then.signature, strategy, count)
         return Back(AtMoment(walker.moments))
 
     # -- commands that show -------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ class Continuations:
     """What came of the continuations from one point.
 
     Attributes:
+        moment: how many moments of the recording are followed.
         point: what the point is called.
         signature: of the finding on record; empty if there is none.
         strategy: who chose from there on.
@@ -58,6 +59,7 @@ class Continuations:
         crash: the first in which code raised: there is no verdict about it, and no more were drawn.
     """
 
+    moment: int
     point: str
     signature: str
     strategy: str
@@ -98,20 +100,29 @@ class Continuations:
         return sorted(self.found.items(), key=lambda one: (one[0] != self.signature, -one[1], one[0]))
 
     @property
+    def all_fail(self) -> bool:
+        """Whether none passed, of those that were drawn."""
+        return 0 < self.count == self.failed
+
+    @property
+    def interval(self) -> str:
+        """The confidence interval of the share that fails, in words."""
+        low, high = interval(self.failed, self.count)
+        return f"{low:.0%} to {high:.0%}"
+
+    @property
     def share(self) -> str:
         """How many fail, in words."""
         if not self.count:
             return "none was drawn"
-        low, high = interval(self.failed, self.count)
-        return (
-            f"{self.failed} of {self.count} fail ({self.failed / self.count:.0%}; "
-            f"95 % confidence interval {low:.0%} to {high:.0%})"
-        )
+        percent = f"{self.failed / self.count:.0%}"
+        return f"{self.failed} of {self.count} fail ({percent}; 95 % confidence interval {self.interval})"
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
         low, high = interval(self.failed, self.count)
         return {
+            "moment": self.moment,
             "point": self.point,
             "strategy": self.strategy,
             "seeds": self.asked,
@@ -183,26 +194,24 @@ async def turning_point(then: Recorded, low: int, high: int, strategy: str, coun
     `high`. To be awaited in trio, outside of any schedule."""
     while high - low > 1:
         middle = (low + high) // 2
-        into = Continuations("", then.signature, strategy, count)
-        await explore(then, middle, into, while_all_fail=True)
+        into = Continuations(middle, "", then.signature, strategy, count)
+        await explore(then, into, while_all_fail=True)
         low, high = (low, middle) if into.failed == count else (middle, high)
     return high
 
 
 async def explore(
     then: Recorded,
-    moment: int,
     into: Continuations,
     on_each: Callable[[Outcome], None] = lambda _: None,
     *,
     while_all_fail: bool = False,
 ) -> None:
-    """Draw continuations of a recorded schedule from a moment on. To be awaited in trio, outside of any schedule.
+    """Draw continuations of a recorded schedule from a point on. To be awaited in trio, outside of any schedule.
 
     Args:
         then: what was recorded.
-        moment: how many moments of it are followed; 0 for none.
-        into: says how many, and by which strategy; gets what comes of them, one by one.
+        into: says from where, how many, and by which strategy; gets what comes of them, one by one.
         on_each: called with each.
         while_all_fail: whether to end with the first that does not fail.
 
@@ -222,10 +231,11 @@ async def explore(
             tape.leave()
             return AtEnd() if walker.outcome is None else Quit()
 
-        if not moment:
+        if not into.moment:
             deciding.leave()
             tape.leave()
-        walker = Walker(replace(then, subject=subject, seed=seed, strategy=Replay.name), AtMoment(moment), leave, tape)
+        drawn = replace(then, subject=subject, seed=seed, strategy=Replay.name)
+        walker = Walker(drawn, AtMoment(into.moment), leave, tape)
         await walker.replay(deciding, known=into.found)
         assert walker.outcome is not None
         into.add(walker.outcome)

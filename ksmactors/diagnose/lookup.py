@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Final
 
-from ksmactors.diagnose.objects import fields_of, name_of_object, raw, rmap_list, value_text
+from ksmactors.diagnose.objects import entries_of, fields_of, name_of_object, raw, rmap_list, value_text
 from ksmactors.diagnose.standing import actors_of
 from ksmactors.diagnose.stepping import Walker
 from ksmactors.interleave.actor import ACQUIRE
@@ -168,7 +168,7 @@ def _frame(kernel: Ksm, which: str) -> Frame | None:
 
 def _stable_node(kernel: Ksm, which: str) -> StableNode | None:
     candidates: list[object] = [*kernel.migrate_nodes]
-    candidates += [node for root in kernel.root_stable_tree for node in islice(root, ITEMS_MAX)]
+    candidates += [entry for root in kernel.root_stable_tree for entry, _ in entries_of(root)]
     candidates += [frame.stable_node for node in kernel.nodes for frame in node.frames]
     return next((one for one in candidates if isinstance(one, StableNode) and str(one.number) == which), None)
 

@@ -27,6 +27,10 @@ from ksmactors.mm.swap_device import SwapSlot
 LISTED_MAX: Final = 40
 """Elements of a list that are shown; a broken one may have no end."""
 
+ENTRIES_MAX: Final = 1_000_000
+DEPTH_MAX: Final = 64
+"""Entries and levels of a tree that are looked at."""
+
 TEXT_MAX: Final = 200
 """Characters of a text that are shown."""
 
@@ -109,7 +113,7 @@ def fields_of(obj: object, actors: Iterable[Actor] = ()) -> list[tuple[str, str]
         if isinstance(value, int) and slot in _HEX:
             text = f"{value:#x}"
         elif slot in _ACTORS and isinstance(value, int):
-            text = names.get(value, "nobody")
+            text = names.get(value, "no actor")
         elif isinstance(obj, RmapItem) and slot == "_owner":
             name, text = ("nid", str(value)) if isinstance(value, int) else ("anon_vma", value_text(value))
         elif isinstance(obj, RmapItem) and slot == "flag":
@@ -168,6 +172,21 @@ def rmap_list(first: object) -> Iterator[RmapItem]:
     while isinstance(item, RmapItem):
         yield item
         item = raw(item, "rmap_list")
+
+
+def entries_of(root: ContentTree[Any]) -> Iterator[tuple[Any, int]]:
+    """Yield the entries of a tree in order, each with its depth. What a race has made a ring of comes to an end."""
+    stack: list[tuple[Any, int]] = []
+    entry, depth = raw(root, "root"), 0
+    for _ in range(ENTRIES_MAX):
+        while entry is not None and len(stack) < DEPTH_MAX:
+            stack.append((entry, depth))
+            entry, depth = entry.rb_left, depth + 1
+        if not stack:
+            return
+        entry, depth = stack.pop()
+        yield entry, depth
+        entry, depth = entry.rb_right, depth + 1
 
 
 def raw(obj: object, slot: str) -> Any:
@@ -229,7 +248,7 @@ def _beside(obj: object) -> Iterator[tuple[str, str]]:
         yield "PG_swapcache", value_text(obj.node.swap_cache.get(obj.pfn))
         yield "PG_mlocked", value_text(obj.pfn in obj.node.mlocked)
     elif isinstance(obj, ContentTree):
-        yield "entries, in order", listed(obj)
+        yield "entries, in order", listed(entry for entry, _ in entries_of(obj))
 
 
 def _key(key: object) -> str:

@@ -8,12 +8,11 @@ from itertools import islice
 from typing import Any, Final
 
 from ksmactors.diagnose.moments import Moment
-from ksmactors.diagnose.objects import LISTED_MAX, listed, name_of_object, raw
+from ksmactors.diagnose.objects import LISTED_MAX, entries_of, listed, name_of_object, raw
 from ksmactors.diagnose.stepping import Walker, functions_of
 from ksmactors.events.terminal import PersonForm
 from ksmactors.interleave.actor import DONE, NOTHING, Actor
 from ksmactors.interleave.reports import holders_of, name_of
-from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.run.detail import describe
@@ -152,21 +151,9 @@ def trees_of(kernel: Ksm) -> Iterator[str]:
     for nid in range(len(kernel.nodes)):
         for root in (kernel.root_stable_tree[nid], kernel.root_unstable_tree[nid]):
             yield f"{root.name}:{'' if raw(root, 'root') is not None else ' empty'}"
-            yield from islice(_entries(kernel, root), LISTED_MAX)
+            for entry, depth in islice(entries_of(root), LISTED_MAX):
+                yield f"{'  ' * (depth + 1)}{_entry(kernel, entry)}"
     yield f"migrate_nodes: {listed(kernel.migrate_nodes)}"
-
-
-def _entries(kernel: Ksm, root: ContentTree[Any]) -> Iterator[str]:
-    """The entries of a tree in order. A tree that a race has broken may have a cycle: the caller takes some."""
-    stack: list[tuple[Any, int]] = []
-    entry, depth = raw(root, "root"), 0
-    while stack or entry is not None:
-        while entry is not None and len(stack) < LISTED_MAX:
-            stack.append((entry, depth))
-            entry, depth = entry.rb_left, depth + 1
-        entry, depth = stack.pop()
-        yield f"{'  ' * (depth + 1)}{_entry(kernel, entry)}"
-        entry, depth = entry.rb_right, depth + 1
 
 
 def _entry(kernel: Ksm, entry: object) -> str:

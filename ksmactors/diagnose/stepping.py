@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from functools import partial
 from types import FrameType
 from typing import Final, NamedTuple, TypeAlias
@@ -105,18 +105,18 @@ class Walker(Observer):
         """The latest moment; None before the first."""
         return self.recent[-1] if self.recent else None
 
-    async def replay(self, deciding: Strategy | None = None, **settings: object) -> Answer | None:
+    async def replay(self, deciding: Strategy | None = None, *, known: Container[str] = ()) -> Answer | None:
         """Replay until an answer ends it, which is returned; or to the end: None, and `outcome` is set.
 
         Args:
             deciding: who chooses; None: the recording.
-            settings: further arguments of `run_schedule`.
+            known: signatures of known findings, as `run_schedule` takes them.
         """
         then = self.then
         try:
             self.outcome = await run_schedule(
                 then.subject, then.seed, then.strategy, deciding=deciding or Replay(then.schedule), tape=self.tape,
-                observing=self, on_machine=self._watch, **settings,  # type: ignore[arg-type]
+                observing=self, on_machine=self._watch, known=known,
             )  # fmt: skip
         except CutShort:
             return self._answer
@@ -137,7 +137,7 @@ class Walker(Observer):
 
     @override
     def did(self, actor: Actor, op: Operation) -> None:
-        if self._op is not None:  # of an actor that spins alone nothing is told in between
+        if self._op is not None:  # an actor that spins while no other can run
             self._complete()
         conductor = self.conductor
         self._op, self._function = op, actor.doing if actor.place == BELOW else actor.place
@@ -154,8 +154,9 @@ class Walker(Observer):
         self._touched.append(op)
         obj = op[1]
         if obj is not None and not isinstance(obj, tuple):
-            self.seen[name_of_object(obj)] = obj
-            self.labels[label_of(op)] = obj
+            for names, name in ((self.seen, name_of_object(obj)), (self.labels, label_of(op))):
+                if name:
+                    names[name] = obj
 
     @override
     def woke(self, actor: Actor, woken: Actor) -> None:
@@ -240,7 +241,7 @@ class Walker(Observer):
     def _stop(self) -> None:
         conductor = self.conductor
         self.functions = functions_of(callers(sys._getframe(1)))
-        audience, conductor.audience = conductor.audience, None  # nobody is told of what is looked at
+        audience, conductor.audience = conductor.audience, None  # observers must not see what is looked at here
         try:
             self._answer = self._on_stop(self)
         finally:

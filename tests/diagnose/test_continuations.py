@@ -30,7 +30,7 @@ def continued(then: Recorded, moment: int, count: int, strategy: str = RandomWal
     outcomes: list[Outcome] = []
 
     async def run() -> None:
-        await explore(then, moment, Continuations("", then.signature, strategy, count), outcomes.append)
+        await explore(then, Continuations(moment, "", then.signature, strategy, count), outcomes.append)
 
     trio.run(run)
     return outcomes
@@ -129,19 +129,27 @@ def test_a_crash_ends_it(tmp_path: Path) -> None:
     assert "replay: ksmactors replay --trust " in done.stderr
 
 
+INTERRUPTED = """
+import os, signal, sys
+from ksmactors.cli import main
+from ksmactors.diagnose.continuations import Continuations
+
+add = Continuations.add
+
+def stop(self, outcome):
+    add(self, outcome)
+    if self.count == 7:
+        os.kill(os.getpid(), signal.SIGINT)
+
+Continuations.add = stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_an_interruption_keeps_what_was_drawn(finding: Path, tmp_path: Path) -> None:
     """SIGINT in the middle of the continuations ends with 130, and says how many there were and what they found."""
-    command = [
-        sys.executable, "-c",
-        "import os, signal, sys; from ksmactors.diagnose import continuations as c; from ksmactors.cli import main\n"
-        "add = c.Continuations.add\n"
-        "def stop(self, outcome):\n"
-        "    add(self, outcome)\n"
-        "    if self.count == 7: os.kill(os.getpid(), signal.SIGINT)\n"
-        "c.Continuations.add = stop\n"
-        "sys.exit(main(sys.argv[1:]))",
-        "replay", str(finding), "--until", "258", "--explore", "5000", "--quiet",
-    ]  # fmt: skip
+    args = ["replay", str(finding), "--until", "258", "--explore", "5000", "--quiet"]
+    command = [sys.executable, "-c", INTERRUPTED, *args]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(tmp_path))
 

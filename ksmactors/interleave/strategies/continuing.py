@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import ClassVar
 
@@ -35,7 +35,7 @@ class ContinuedTape(ReplayTape):
 class Continuing(Strategy):
     """Follows a recorded schedule until `leave`, then lets another strategy choose.
 
-    That one is asked at the next choice. To it, the schedule begins there. What it does is as fair as it is.
+    That one is asked at the next choice. For it, the schedule begins there.
     """
 
     name: ClassVar[str] = "continuing"
@@ -72,6 +72,10 @@ class Continuing(Strategy):
     @override
     def fair(self) -> bool:  # type: ignore[override]  # see Replay
         return self._inner.fair if self._left else self._replay.fair
+
+    @override
+    def concluded(self) -> Mapping[str, int]:
+        return self._inner.concluded()
 
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
