@@ -45,6 +45,9 @@ def replay(
     is accepted, too. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
     do not fit any more, its departures from the default order are followed by name, as far as they can be found.
 
+    --step walks through the replay, --until stops on the way, and --explore says what can still come of it there; see
+    `ksmactors docs log`.
+
     FILE may come from an untrusted source. Code that it names by path or module runs with --trust only; a file that
     one of its parameters names is read, with a message.
     """

@@ -60,7 +60,8 @@ class ActorStanding:
 
 @dataclass(frozen=True, slots=True)
 class LockStanding:
-    """A lock that is held or waited for: its name, the holders, whether they share it, and the waiters."""
+    """A lock that is held or waited for: its name, the holders, whether they share it, and the waiters. What has no
+    holder is a lock that was just released, a wait queue or a mailbox."""
 
     name: str
     held_by: tuple[str, ...]
@@ -71,9 +72,9 @@ class LockStanding:
     def line(self) -> str:
         """As a person reads it."""
         how = "held shared by" if self.shared else "held by"
-        held = f"{how} {', '.join(self.held_by)}" if self.held_by else "held by no actor"
-        waiting = f"; waiting: {', '.join(self.waiters)}" if self.waiters else ""
-        return f"{self.name}: {held}{waiting}"
+        held = [f"{how} {', '.join(self.held_by)}"] if self.held_by else []
+        waiting = [f"waited for by {', '.join(self.waiters)}"] if self.waiters else []
+        return f"{self.name}: {'; '.join(held + waiting)}"
 
 
 def actors_of(walker: Walker) -> list[ActorStanding]:

@@ -67,7 +67,7 @@ def test_what_there_is_is_printed(finding: str, monkeypatch: pytest.MonkeyPatch,
     assert status == 0, "the walk has been left before anything was found"
     assert re.search(r"^stable_node/1\n(  .*\n)*  kpfn +1000000\n", out, re.MULTILINE)
     assert re.search(r"^pfn/2\n(  .*\n)*  page_count +3\n", out, re.MULTILINE)
-    assert "page lock of pfn 2: held by migrationd/1; waiting: ksmd\n" in out
+    assert "page lock of pfn 2: held by migrationd/1; waited for by ksmd\n" in out
     assert "waiting in merge_with_found < cmp_and_merge_page < ksm_do_scan\n" in out
     assert "root_stable_tree[0]:\n  stable_node/1 kpfn 1000000 on node 1\n" in out
     assert out.count("ksm_migrate_page        stable_node=1") == 2, "the event, and once more in the list"
