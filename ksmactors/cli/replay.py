@@ -17,6 +17,7 @@ from ksmactors.cli.options import log_options, output_options, trust_option
 from ksmactors.cli.report import print_found, warn_of_removed
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
+from ksmactors.cli.walking import Walk, walk_options
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
 from ksmactors.run.outcome import Outcome, Verdict
@@ -29,6 +30,7 @@ from ksmactors.run.outcome import Outcome, Verdict
     help="Instead of the log, show the schedule as a table with one column an actor: what each does, the steps that "
     "met (>>), the state of the objects concerned, locks held, and the promise that broke. A finding is shrunk first.",
 )  # fmt: skip
+@walk_options
 @trust_option
 @log_options
 @output_options
@@ -42,6 +44,7 @@ def replay(
     as_json: bool,
     quiet: bool,
     color: str,
+    **walk: Any,
 ) -> int:
     """Run a finding or a schedule again, exactly, and show its log.
 
@@ -49,13 +52,19 @@ def replay(
     is accepted, too. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
     do not fit any more, its departures from the default order are followed by name, as far as they can be found.
 
+    --step walks through the replay, --until stops on the way, and --explore says what can still come of it there; see
+    `ksmactors docs log`.
+
     FILE may come from an untrusted source. Code that it names by path or module runs with --trust only; a file that
     one of its parameters names is read, with a message.
     """
+    walking = Walk.of(source, walk, log=log, detail=detail, as_json=as_json, explain=explain)
     then = recorded(source, trust=trust, tell=notice)
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(then.subject)
+    if walking is not None:
+        return walking.run(then, as_json=as_json, quiet=quiet, color=color)
     second: list[Outcome] = []
     explanation = Explanation(then, quiet=quiet, color=color) if explain else None
 

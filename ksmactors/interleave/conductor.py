@@ -21,7 +21,7 @@ from typing import Any, Final
 import trio
 from typing_extensions import override
 
-from ksmactors.errors import EmulatorBug
+from ksmactors.errors import CutShort, EmulatorBug, KsmActorsError
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import DONE, Actor
 from ksmactors.interleave.strategies.base import Strategy
@@ -54,6 +54,10 @@ class Conductor(Turns):
     def end_by(self, steps: int) -> None:
         """Set, before the start, the number of points after which a replay has diverged."""
         self.limit = min(self.limit, steps)
+
+    def cut_short(self, why: str) -> KsmActorsError:
+        """End the schedule now, without a verdict. For an observer, which raises what is returned."""
+        return self._failed(CutShort(why))
 
     @property
     def spent(self) -> int:

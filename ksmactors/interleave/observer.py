@@ -80,7 +80,11 @@ class Observer:
 
     def arrived(self, actor: Actor) -> None:
         """`actor` calls the conductor again: all it did since the last notification is complete, and no other actor has
-        run."""
+        run.
+
+        At a point `actor.op` is the next operation already, and its step is complete. Elsewhere it is DONE: more of
+        the same step may follow.
+        """
 
 
 class Users:

@@ -173,11 +173,11 @@ class ObserverHub(Observer):
                         did(me, op)
                 except Finding as finding:
                     raise turns._failed(finding) from None
-            if arrives:
-                arrived(me)
             me.op = op = (kind, obj, field)
             me.doing = getframe(1).f_code.co_name
             me.place = named(getframe(2)).f_code.co_name
+            if arrives:
+                arrived(me)
             left = turns._left - 1
             turns._left = left
             me.step = turns._goal - left

@@ -79,7 +79,7 @@ class DetailObserver(Observer):
         place = actor.place
         if self._places.get(actor) != place:
             self._places[actor] = place
-            self._detail(ev.FUNCTION_ENTERED, place, _describe(op))
+            self._detail(ev.FUNCTION_ENTERED, place, describe(op))
         if self._kernel is not None:
             self._count(self._kernel)
         if actor in self._blocked:
@@ -123,7 +123,7 @@ class DetailObserver(Observer):
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
         self._notice_awake()
-        function, operation = actor.place, "" if actor.op[0] == START else _describe(actor.op)
+        function, operation = actor.place, "" if actor.op[0] == START else describe(actor.op)
         if actor in self._blocked:
             why = "slept" if isinstance(self._blocked[actor][0], tuple) else "blocked"
         elif actor is self._gone:
@@ -283,7 +283,8 @@ def _mapping_of(page: Frame) -> tuple[str, int]:
     return "ksm", node.number if isinstance(node, StableNode) else _NONE
 
 
-def _describe(op: Operation) -> str:
+def describe(op: Operation) -> str:
+    """Return an operation as a predicate, sleeping and waiting included: `waits for mmap_sem of A`."""
     kind, obj, _ = op
     if isinstance(obj, tuple):
         return "sleeps"

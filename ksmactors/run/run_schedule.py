@@ -262,7 +262,7 @@ class _ScheduleParts:
         """Return the last events, rendered for people, without those of level debug."""
         form, actors = PersonForm(), self.conductor.actors
         told = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
-        return tuple(form.line(*_rendered(record, actors)) for record in told)
+        return tuple(form.line(*rendered(record, actors)) for record in told)
 
 
 def _without_folder(spec: str) -> str:
@@ -270,7 +270,7 @@ def _without_folder(spec: str) -> str:
     return spec if path is None else plugins.moved(spec, Path(path.name))
 
 
-def _rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]:
+def rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]:
     """Return the arguments of the form for people: the level, and the keys of a log line."""
     code, step, now, number, *values = record
     event = ev.CATALOGUE[code]

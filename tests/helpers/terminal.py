@@ -11,9 +11,9 @@ from pathlib import Path
 import ksmactors
 
 
-def on_terminal(*args: str, cwd: Path, **environment: str) -> tuple[int, str]:
+def on_terminal(*args: str, cwd: Path, typed: str = "", **environment: str) -> tuple[int, str]:
     """Run a command whose standard streams are a terminal, without colour and of 200 columns unless `environment` says
-    otherwise; returns its status and all that the terminal got."""
+    otherwise; returns its status and all that the terminal got. `typed` is what the user types, at once."""
     ours, theirs = pty.openpty()
     variables = {
         **os.environ,
@@ -28,6 +28,7 @@ def on_terminal(*args: str, cwd: Path, **environment: str) -> tuple[int, str]:
         [sys.executable, "-m", "ksmactors", *args], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables
     ) as process:
         os.close(theirs)
+        os.write(ours, typed.encode())
         got = bytearray()
         while True:
             try:
