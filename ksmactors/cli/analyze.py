@@ -178,9 +178,9 @@ def _answer_with_sources(
     with sources.load(paths[0]) as one, sources.load(paths[1]) as other:
         statuses = [_status(one), _status(other), sources.status]
         comparison = compare(one, other)
-        _tell_comparison(comparison, _console(color), as_json=as_json)
         if asked.html is not None:
             statuses.append(write_page(sources, asked.html, force=asked.force, quiet=quiet, comparison=comparison))
+        _tell_comparison(comparison, _console(color), as_json=as_json)
     return max(statuses, key=(0, USAGE, FOUND).index)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ksmactors.cli.report_sources import Sources
 from ksmactors.errors import UsageError
@@ -17,6 +17,8 @@ from ksmactors.report.page import page
 
 if TYPE_CHECKING:
     from ksmactors.analysis.compare import Comparison
+
+_SHRUNK: Final = " (shrunk)"
 
 
 class PageMaker:
@@ -93,7 +95,7 @@ class PageMaker:
             self._runs_of.append((content, key))
             self._findings.append(content)
         if examined.shrunk is not None:
-            key = self._take_replay(examined.shrunk, f"{name} (shrunk)", "shrunk")
+            key = self._take_replay(examined.shrunk, f"{name}{_SHRUNK}", "shrunk")
             if content is not None and "shrunk" in content:
                 self._runs_of.append((content["shrunk"], key))
 
@@ -102,9 +104,10 @@ class PageMaker:
         subject = replayed.recorded.subject
         self._variants |= dict.fromkeys((*subject.without, *subject.with_))
         first = replayed.events[0]
+        place = f" ({name.removesuffix(_SHRUNK)})" if len(self._sources.names) > 1 else ""
         key = name, first["run"], first["seed"], first["schedule"]
         self._extras[key] = {
-            "title": escaped(f"{first['run']}, seed {first['seed']}: {what}"),
+            "title": escaped(f"{first['run']}, seed {first['seed']}: {what}{place}"),
             "shapes": replayed.shapes,
             "looks": [[step, escaped(actor), escaped(place), pfn] for step, actor, place, pfn in replayed.looks],
         }

@@ -46,7 +46,7 @@ def test_the_first_screen_names_what_was_found(opened: Opened, page: Path) -> No
 def test_every_view_draws(opened: Opened, page: Path) -> None:
     """Each tab shows its own view, and only that."""
     tab = opened(page)
-    for key in ("finding", "timeline", "trees", "pages", "overview"):
+    for key in ("finding", "timeline", "beside", "trees", "pages", "overview"):
         tab.click(f"#tab-{key}")
 
         assert tab.is_visible(f"#view-{key}")
@@ -208,7 +208,7 @@ def test_dark_and_light(opened: Opened, page: Path) -> None:
 def test_narrow_and_wide(opened: Opened, page: Path) -> None:
     """At 1280 and at 2560 pixels nothing sticks out to the side, and the timeline uses the width."""
     for width in (1280, 2560):
-        for view in ("overview", "timeline", "trees", "pages", "finding"):
+        for view in ("overview", "timeline", "beside", "trees", "pages", "finding"):
             tab = opened(page, f"#view={view}", width=width)
 
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, view
@@ -222,6 +222,8 @@ def test_all_views_are_printed(opened: Opened, page: Path) -> None:
     tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     tab.emulate_media(media="print")
 
-    assert all(tab.is_visible(f"#view-{key}") for key in ("overview", "timeline", "trees", "pages", "finding"))
+    assert all(
+        tab.is_visible(f"#view-{key}") for key in ("overview", "timeline", "beside", "trees", "pages", "finding")
+    )
     assert not tab.is_visible("nav")
     assert len(tab.pdf()) > 20_000

@@ -12,7 +12,7 @@ function drawFinding(run) {
     finding.problem ? h("p", { class: "quiet" }, finding.problem) : null,
     h("h2", {}, isShrunk ? `The shrunk interleaving: ${finding.departures.length} of ${finding.of} departures from the default order` : "The interleaving as recorded"),
     isShrunk ? h("p", { class: "quiet" }, `${finding.tried} schedules tried${finding.stopped_by ? `, stopped by ${finding.stopped_by}` : ""}; ${finding.steps.toLocaleString("en")} steps left`) : null,
-    isShrunk && finding.departures.length ? h("ol", {}, finding.departures.map((one) => h("li", {}, `${one.actor} is to do "${one.doing}" next, and ${one.to} gets the turn`))) : null,
+    isShrunk && finding.departures.length ? h("ol", {}, finding.departures.map((one) => h("li", {}, departureText(one)))) : null,
     sequence(run, finding),
     (finding.orders || []).length ? [h("h2", {}, "What made the difference"), h("ol", {}, finding.orders.map((order) => h("li", {}, order.sentence, order.share ? ` (${order.share})` : "")))] : null,
     h("h2", {}, "The promise that was broken"), h("p", {}, `${finding.watcher}: ${finding.promise || finding.kind}`), h("p", {}, finding.message),
@@ -38,7 +38,7 @@ function keySteps(finding) {
 /* The turns that are shown: those of the steps that matter, those beside them, those that touch the page, switches. */
 function turnsThatMatter(run, finding) {
   const turns = (lanesOf(run), run.turns), wanted = new Map();
-  const pages = new Set((finding.concerns || []).flatMap((text) => Array.from(text.matchAll(/\bk?pfn (\d+)/g), (found) => Number(found[1]))));
+  const pages = pagesOf(finding);
   const want = (place, weight) => { if (place >= 0 && place < turns.length) wanted.set(place, Math.max(weight, wanted.get(place) || 0)); };
   const marked = new Map();
   for (const [step, text, actor, ...did] of keySteps(finding)) {
