@@ -104,6 +104,7 @@ function shapesIn(run, place, view, pixel, match, filtered) {
       barsInView(list, x0, x1, view.low, view.high, pixel, (first, from, to, count) => bars.push({ value: [at, from, to, first.from], type, count, text: first.text, bar: first, run, opacity: filtered ? 0.4 : 1 }));
     }
   }
+  clearLabels(bars, pixel);
   marksInView(run, place, view, match, filtered, pixel, marks);
   for (const arrow of run.arrows) {
     const a = xOf(run, arrow.from), b = xOf(run, arrow.to);
