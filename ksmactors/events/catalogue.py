@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ksmactors.events.races import RACES, Race
+from ksmactors.events.races import COUNTS, RACES, Race
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,7 @@ ERR: Final = Field("err", "int", "-errno", "0 or a negative errno")
 OLD_PFN: Final = Field("old_pfn", "int", "page frame number", "the page before")
 
 
-RACE_COUNTS: Final = (
-    Field("retries", "int", "attempts", "those that the loser must make again, at the least"),
-    Field("lost_merges", "int", "merges", "those that do not take place in this scan"),
-    Field("pages_exiled", "int", "pages", "KSM pages whose stable node is on migrate_nodes because of it"),
-    Field("nodes_freed", "int", "", "stable nodes that were freed because of it"),
-    Field("pages_skipped", "int", "pages", "those that this scan does not search for, -1 for an unknown number"),
-)
+RACE_COUNTS: Final = tuple(Field(name, "int", unit, said) for name, unit, said in COUNTS)
 """The cost of a race as counts: the fields of `races.Cost`, in their order."""
 
 

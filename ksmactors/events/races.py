@@ -9,15 +9,7 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one race costs the loser, as counts; each is a field of the event.
-
-    Attributes:
-        retries: attempts that must be made again, at the least.
-        lost_merges: merges that do not take place in this scan.
-        pages_exiled: KSM pages whose stable node is on migrate_nodes because of it.
-        nodes_freed: stable nodes that were freed because of it.
-        pages_skipped: pages that this scan does not search for; -1 for an unknown number.
-    """
+    """What one race costs the loser, as counts. `COUNTS` says what each is."""
 
     retries: int = 0
     lost_merges: int = 0
@@ -25,6 +17,15 @@ class Cost:
     nodes_freed: int = 0
     pages_skipped: int = 0
 
+
+COUNTS: Final = (
+    ("retries", "attempts", "those that the loser must make again, at the least"),
+    ("lost_merges", "merges", "those that do not take place in this scan"),
+    ("pages_exiled", "pages", "KSM pages whose stable node is on migrate_nodes because of it"),
+    ("nodes_freed", "", "stable nodes that were freed because of it"),
+    ("pages_skipped", "pages", "those that this scan does not search for, -1 for an unknown number"),
+)
+"""The fields of `Cost`, in order: name, unit, meaning."""
 
 RETRY: Final = Cost(retries=1)
 LOST_MERGE: Final = Cost(lost_merges=1)
