@@ -31,7 +31,7 @@ def ink(tab: Any, chart: str) -> int:
 
 
 def test_the_first_screen_names_what_was_found(opened: Opened, page: Path) -> None:
-    """The overview has the signature, the page, the actors and the promise, and draws its charts."""
+    """The overview has the signature, the page, the actors, the promise and the order, and draws its charts."""
     tab = opened(page)
     text = tab.inner_text("#verdict")
 
@@ -39,6 +39,7 @@ def test_the_first_screen_names_what_was_found(opened: Opened, page: Path) -> No
     assert re.search(r"about: pfn \d+ on node \d", text)
     assert re.search(r"actors: [\w/.]+, [\w/.]+", text)
     assert "promise broken: in the end equal pages are merged" in text
+    assert "order: the default one" in text
     assert tab.locator("#verdict").bounding_box()["y"] < 300
     assert all(ink(tab, chart) > 4 for chart in ("chart-pages", "chart-shares"))
 
