@@ -1,4 +1,4 @@
-"""Two runs beside each other: the first event that differs, and what is counted more often in one than in the other.
+"""Two runs beside each other: settings, the first event that differs, and what is counted more often in one of them.
 
 Counts are taken for each schedule. If both sides have the same seeds, each schedule is compared with the one of its
 seed (sign test, exact); else all of one side with all of the other (Mann-Whitney, normal approximation with ties, from
@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import Final, TypeAlias
 
 from ksmactors.analysis.store import Line, Logs
+from ksmactors.events.catalogue import CATALOGUE, DETAIL, RUN_START
 
 SIGNIFICANT: Final = 0.05
 """A corrected probability below this is called a difference."""
@@ -49,45 +50,138 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """Something that the two sides were run with, as `run.start` says it; a side without it has None."""
+
+    what: str
+    one: str | None
+    other: str | None
+
+
+RunKey: TypeAlias = tuple[str, int, int]
+"""A schedule: run, seed, index."""
+
+Counts: TypeAlias = Mapping[RunKey, Counter[str]]
+"""How often each event happened in each schedule."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two logs have in common. `paired`: the schedules have the same seeds."""
+    """What two logs have in common.
+
+    Attributes:
+        schedules: how many there are on either side.
+        paired: the schedules have the same seeds.
+        difference: the first event that differs.
+        counts: what was counted.
+        settings: what was set differently. The settings of a schedule are not compared as events.
+        without_detail: only one side has events of detail, so they are left out.
+        first: the schedules of the first difference, one of either side; the first ones if there is none.
+    """
 
     schedules: tuple[int, int]
     paired: bool
     difference: Difference | None
     counts: list[Count]
+    settings: list[Setting]
+    without_detail: bool
+    first: tuple[RunKey, RunKey]
 
 
 def compare(one: Logs, other: Logs) -> Comparison:
     """Compare two logs, event by event and count by count."""
-    left, right = _counts(one), _counts(other)
-    paired = sorted(left) == sorted(right)
-    return Comparison((len(left), len(right)), paired, first_difference(one, other), _counted(left, right, paired))
+    without_detail = _has_detail(one) != _has_detail(other)
+    condition = _WITHOUT_DETAIL if without_detail else "true"
+    left, right = _counts(one, condition), _counts(other, condition)
+    paired = _seeds(left) == _seeds(right)
+    difference = first_difference(one, other, without_detail=without_detail)
+    sides = (difference.one, difference.other) if difference is not None else (None, None)
+    first = tuple(
+        (line["run"], line["seed"], line["schedule"]) if line is not None else _end(logs, difference)
+        for logs, line in zip((one, other), sides, strict=True)
+    )
+    counts = _counted(left, right, paired)
+    return Comparison(
+        (len(left), len(right)), paired, difference, counts, _settings(one, other), without_detail, (first[0], first[1])
+    )
+
+
+_DETAIL_NAMES: Final = ", ".join(f"'{CATALOGUE[code].name}'" for code in DETAIL)
+
+_WITHOUT_DETAIL: Final = f"event NOT IN ({_DETAIL_NAMES})"
+
+_SETTINGS: Final = tuple(field.name for field in CATALOGUE[RUN_START].fields)
+
+
+def _has_detail(logs: Logs) -> bool:
+    return bool(logs.rows(f"SELECT 1 FROM events WHERE event IN ({_DETAIL_NAMES}) LIMIT 1"))
+
+
+def _end(logs: Logs, difference: Difference | None) -> RunKey:
+    """The schedule that a log ends with, if it ended before the other one; without a difference, its first one."""
+    order = "" if difference is None else " DESC"
+    rows = logs.rows(f"SELECT run, seed, schedule FROM events ORDER BY line{order} LIMIT 1")
+    return rows[0] if rows else ("", 0, 0)
+
+
+def _settings(one: Logs, other: Logs) -> list[Setting]:
+    sides = [_set(logs) for logs in (one, other)]
+    return [
+        Setting(what, left, right)
+        for what, left, right in zip(_SETTINGS, *sides, strict=True)
+        if left != right and left is not None and right is not None
+    ]
+
+
+def _set(logs: Logs) -> list[str | None]:
+    """The values of each setting, in the order of the log."""
+    found: list[str | None] = []
+    for name in _SETTINGS:
+        rows = logs.rows(f"""
+            SELECT "{name}"::VARCHAR FROM events WHERE event = 'run.start' AND "{name}" IS NOT NULL
+            GROUP BY 1 ORDER BY min(line)""")
+        found.append(", ".join(value for (value,) in rows) if rows else None)
+    return found
 
 
 # -- event by event -----------------------------------------------------------------------------------------------
 
 
-def first_difference(one: Logs, other: Logs) -> Difference | None:
+def first_difference(one: Logs, other: Logs, *, without_detail: bool = False) -> Difference | None:
     """The first event that differs, in the order of the logs; None if the logs have the same events.
 
-    Where an event stands does not count, nor which run and seed it is of: two seeds may begin alike.
+    Where an event stands does not count, nor which run, seed and schedule it is of (two seeds may begin alike), nor
+    what `run.start` says was set.
+
+    Args:
+        one, other: the logs.
+        without_detail: leave out events of detail, and who won a race: with detail, more winners are known.
     """
+    condition = _WITHOUT_DETAIL if without_detail else "true"
+    ignored = {"run.start": _NOT_COMPARED.union(_SETTINGS)}
+    if without_detail:
+        ignored |= {event.name: _NOT_COMPARED | {"winner", "object"} for event in CATALOGUE if event.race is not None}
     before: list[Line] = []
-    for index, (left, right) in enumerate(zip_longest(_events(one), _events(other))):
-        if _without_seed(left) != _without_seed(right):
+    for index, (left, right) in enumerate(zip_longest(_events(one, condition), _events(other, condition))):
+        if _comparable(left, ignored) != _comparable(right, ignored):
             return Difference(index, before, left, right)
         if left is not None:
             before = [*before, left][-CONTEXT:]
     return None
 
 
-def _without_seed(line: Line | None) -> Line | None:
-    return line and {key: value for key, value in line.items() if key not in ("run", "seed")}
+_NOT_COMPARED: Final = frozenset({"run", "seed", "schedule"})
 
 
-def _events(logs: Logs) -> Iterator[Line]:
-    for line in logs.lines():
+def _comparable(line: Line | None, ignored: Mapping[str, frozenset[str]]) -> Line | None:
+    if line is None:
+        return None
+    left_out = ignored.get(line["event"], _NOT_COMPARED)
+    return {key: value for key, value in line.items() if key not in left_out}
+
+
+def _events(logs: Logs, condition: str) -> Iterator[Line]:
+    for line in logs.lines(condition):
         del line["file"], line["line"]
         yield line
 
@@ -95,18 +189,19 @@ def _events(logs: Logs) -> Iterator[Line]:
 # -- count by count -----------------------------------------------------------------------------------------------
 
 
-def _counts(logs: Logs) -> dict[tuple[str, int, int], Counter[str]]:
+def _seeds(counts: Counts) -> list[tuple[str, int]]:
+    return sorted((run, seed) for run, seed, _ in counts)
+
+
+def _counts(logs: Logs, condition: str) -> dict[tuple[str, int, int], Counter[str]]:
     """How often each event happened, and how many steps there were, for each schedule: (run, seed, schedule)."""
     found: dict[tuple[str, int, int], Counter[str]] = {}
-    rows = logs.rows("""
-        SELECT run, seed, schedule, event, count(*) FROM events GROUP BY ALL UNION ALL
+    rows = logs.rows(f"""
+        SELECT run, seed, schedule, event, count(*) FROM events WHERE {condition} GROUP BY ALL UNION ALL
         SELECT run, seed, schedule, 'steps', steps FROM schedules ORDER BY ALL""")
     for run, seed, schedule, event, count in rows:
         found.setdefault((run, seed, schedule), Counter())[event] += count
     return found
-
-
-Counts: TypeAlias = Mapping[tuple[str, int, int], Counter[str]]
 
 
 def _counted(left: Counts, right: Counts, paired: bool) -> list[Count]:

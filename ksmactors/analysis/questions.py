@@ -38,21 +38,28 @@ def runs(logs: Logs) -> list[Run]:
 
 @dataclass(frozen=True, slots=True)
 class RaceCount:
-    """A kind of handled race: how often, in how many schedules, and where it was seen first (file and line)."""
+    """A kind of handled race: how often, in how many schedules, and where it was seen first (file and line).
+
+    Its cost are sums over all of them; None for logs that do not have these keys.
+    """
 
     kind: str
     count: int
     schedules: int
     file: str
     line: int
+    retries: int | None = None
+    lost_merges: int | None = None
+    pages_exiled: int | None = None
 
 
 def races(logs: Logs) -> list[RaceCount]:
     """Return the races that happened, most frequent first."""
     rows = logs.rows(f"""
-        SELECT event, count(*) AS n, count(DISTINCT {_SCHEDULE}), arg_min((file, line), (file, line)) AS first
+        SELECT event, count(*) AS n, count(DISTINCT {_SCHEDULE}), arg_min((file, line), (file, line)) AS first,
+               sum(retries)::BIGINT, sum(lost_merges)::BIGINT, sum(pages_exiled)::BIGINT
         FROM events WHERE event LIKE 'race.%' GROUP BY event ORDER BY n DESC, event""")
-    return [RaceCount(kind, count, schedules, *first) for kind, count, schedules, first in rows]
+    return [RaceCount(kind, count, schedules, *first, *cost) for kind, count, schedules, first, *cost in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 from typing_extensions import override
 
 from ksmactors.analysis.opening import Lines, Unreadable, opened
+from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
 
 SAID: Final = 10
@@ -34,6 +35,9 @@ SKIPPED_MAX: Final = 1 << 30
 SHAPES_MAX: Final = 4_096
 """Combinations of keys and types of one log that are kept. Logs of ksmactors have fewer than there are events."""
 
+VERSION_SHOWN: Final = 40
+"""Characters of a version that are shown."""
+
 _KEYS: Final = ("event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node")
 _KINDS: Final = (str, str, int, int, int, int, str, int, int)
 
@@ -42,7 +46,7 @@ _NEEDED: Final = (*_KEYS, "watcher", "kind", "signature", "message")
 
 _INT_END: Final = 1 << 63
 
-_FIELDS: Final[dict[str, type]] = {
+FIELDS: Final[dict[str, type]] = {
     "level": str,
     "timestamp": str,
     **{
@@ -81,15 +85,42 @@ class LogFile:
     bytes_lost: int
 
 
-class LogReader:
+class Reader(Protocol):
     """Reads one log: iterate over `events`, then ask for the `result`."""
 
-    def __init__(self, path: str) -> None:
+    def events(self) -> Iterator[bytes]:
+        """Yield the events as JSON lines, each with the number of its line, from 1, as its first key."""
+        ...
+
+    def result(self) -> tuple[LogFile, list[Loss]]:
+        """Return what was read, and what was lost."""
+        ...
+
+
+class Sieve(Protocol):
+    """Decides which lines are events. `remarks` are said once the log has been read."""
+
+    def sifted(self, line: bytes) -> bytes | str:
+        """The known fields of the event in a line, as JSON with a newline, or what is wrong with the line."""
+        ...
+
+    def remarks(self) -> list[str]: ...
+
+
+class LogReader:
+    """Reads one log of JSON lines.
+
+    Args:
+        path: the log, `-` is standard input.
+        sieve: decides which lines are events; by default the lines of ksmactors are.
+    """
+
+    def __init__(self, path: str, sieve: Sieve | None = None) -> None:
         self.path = path
         self._losses: list[Loss] = []
         self._count = self._lines_lost = self._bytes_lost = 0
         self._stopped = ""
-        self._shapes = _Shapes()
+        self._sieve: Sieve = sieve or _Shapes()
 
     def events(self) -> Iterator[bytes]:
         """Yield the events, each with the number of its line, from 1."""
@@ -106,7 +137,7 @@ class LogReader:
             if len(line) == LINE_MAX and not line.endswith(b"\n"):
                 self._skip(number, line, lines)
                 continue
-            event = "" if line.isspace() else self._shapes.sifted(line)
+            event = "" if line.isspace() else self._sieve.sifted(line)
             if isinstance(event, bytes):
                 self._count += 1
                 yield b'{"line":%d,%b' % (number, event[1:])
@@ -143,6 +174,7 @@ class LogReader:
     def _described(self) -> Iterator[Loss]:
         more = self._lines_lost - SAID
         if self._count:
+            yield from (Loss(self.path, 0, 0, remark) for remark in self._sieve.remarks())
             yield from self._losses
             if more > 0:
                 yield Loss(self.path, 0, 0, f"{more} more lines are lost, {self._bytes_lost} bytes in all")
@@ -166,28 +198,53 @@ class _Shapes:
     """
 
     def __init__(self) -> None:
+        self._versions: dict[str, None] = {}
         self._known: dict[tuple[object, ...], Callable[[dict[str, Any]], tuple[int, ...]]] = {}
 
     def sifted(self, line: bytes) -> bytes | str:
         """The known fields of the event in a line, as JSON with a newline, or what is wrong with the line."""
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            if not line.endswith(b"\n"):
-                return f"cut off in the middle: the last event is lost, {len(line)} bytes of it remain"
-            return f"not JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
-        if type(event) is not dict:
-            return f"not an event, {len(line)} bytes are lost: {_beginning(line)}"
+        event = parsed(line)
+        if isinstance(event, str):
+            return event
+        if "version" in event and type(event["version"]) is str and event.get("event") == "run.start":
+            self._versions[event["version"]] = None
         shape = (event.get("event"), *event, *map(type, event.values()))
         numbers = self._known.get(shape)
         if numbers is not None and _is_unambiguous(line, len(event)) and max(numbers(event)) < _INT_END:
             return line
         kept = _kept(event)
         if isinstance(kept, str):
-            return f"not an event, {len(line)} bytes are lost: it has no valid {kept!r}: {_beginning(line)}"
+            return lacking(line, kept)
         if numbers is None and len(self._known) < SHAPES_MAX and _is_plain(event, kept):
             self._known[shape] = itemgetter(*(key for key in kept if type(kept[key]) is int and key != "seed"))
         return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
+
+    def remarks(self) -> list[str]:
+        """Which other versions wrote the log."""
+        from importlib.metadata import version
+
+        here = version("ksmactors")
+        return [
+            f"was written by ksmactors {escaped(other[:VERSION_SHOWN])}, this is {here}"
+            for other in list(self._versions)[:SAID]
+            if other != here
+        ]
+
+
+def parsed(line: bytes) -> dict[str, Any] | str:
+    """The JSON object in a line, or what is wrong with the line."""
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        if not line.endswith(b"\n"):
+            return f"cut off in the middle: the last event is lost, {len(line)} bytes of it remain"
+        return f"not JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
+    return event if type(event) is dict else f"not an event, {len(line)} bytes are lost: {_beginning(line)}"
+
+
+def lacking(line: bytes, key: str) -> str:
+    """What is wrong with a line that lacks a key, or has one of another type."""
+    return f"not an event, {len(line)} bytes are lost: it has no valid {key!r}: {_beginning(line)}"
 
 
 def _is_unambiguous(line: bytes, keys: int) -> bool:
@@ -206,9 +263,9 @@ def _kept(event: dict[str, Any]) -> dict[str, Any] | str:
     """The known fields of an event; if one that it needs is missing, or one is not of its type, the name of that."""
     kept, wrong = {}, None
     for key, value in event.items():
-        if key not in _FIELDS:
+        if key not in FIELDS:
             continue
-        if _is_proper(key, value):
+        if is_proper(key, value):
             kept[key] = value
         else:
             wrong = key
@@ -223,11 +280,11 @@ def _is_plain(event: dict[str, Any], kept: dict[str, Any]) -> bool:
     return "line" not in others and not any(isinstance(event[key], (dict, list)) for key in others)
 
 
-def _is_proper(key: str, value: object) -> bool:
+def is_proper(key: str, value: object) -> bool:
     """Whether a field has a value of its type; null is allowed except for the keys of every line."""
     if value is None:
         return key not in _KEYS
-    kind = _FIELDS[key]
+    kind = FIELDS[key]
     if type(value) is not kind:
         return False
     return kind is not int or key == "seed" or -_INT_END <= value < _INT_END  # type: ignore[operator]

@@ -88,8 +88,13 @@ def show(report: Report, console: Console, *, quiet: bool = False, only: Sequenc
 def _tables(report: Report, console: Console) -> None:
     short = _without_prefix
     _table(
-        console, "Races that the protocol handled", ("kind", "times", "schedules", "first at"),
-        [(short(race.kind), race.count, race.schedules, f"{race.file}:{race.line}") for race in report.races],
+        console, "Races that the protocol handled",
+        ("kind", "times", "schedules", "retries", "lost merges", "exiled", "first at"),
+        [
+            (short(race.kind), race.count, race.schedules, race.retries, race.lost_merges, race.pages_exiled,
+             f"{race.file}:{race.line}")
+            for race in report.races
+        ],
     )  # fmt: skip
     _table(
         console, "Where they happened", ("kind", "tree", "of node", "page on node", "times"),
@@ -180,6 +185,12 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Co
 
 def show_comparison(comparison: Comparison, console: Console) -> None:
     """Print where two logs part, and what is counted differently."""
+    _table(
+        console, "Set differently", ("what", "<", ">"),
+        [(setting.what, setting.one, setting.other) for setting in comparison.settings],
+    )  # fmt: skip
+    if comparison.without_detail:
+        console.print("Only one side has events of detail: they are left out.\n", markup=False)
     difference = comparison.difference
     if difference is None:
         console.print("The logs have the same events.\n", markup=False)
@@ -192,8 +203,11 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         console.print()
     one, other = comparison.schedules
     how = "each with the one of its seed" if comparison.paired else "all of one log with all of the other"
+    if (one, other) == (1, 1):
+        how = "too few to call a difference significant"
+    console.print(f"{one:,} against {other:,} schedules, {how}\n", markup=False, highlight=False, soft_wrap=True)
     _table(
-        console, f"Counts a schedule, {one:,} against {other:,} schedules, {how}", ("what", "<", ">", "p", "*"),
+        console, "Counts a schedule", ("what", "<", ">", "p", "*"),
         [
             (count.what, f"{count.one:,g}", f"{count.other:,g}", _probability(count.p), "*" if count.differs else "")
             for count in sorted(comparison.counts, key=lambda count: (count.p is None, count.p, count.what))

@@ -22,7 +22,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
 
-from ksmactors.analysis.reading import LogFile, LogReader, Loss
+from ksmactors.analysis.reading import LogFile, LogReader, Loss, Reader
 from ksmactors.analysis.views import VIEWS
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
@@ -90,12 +90,16 @@ class Logs:
     Args:
         paths: the logs; duplicates are read once.
         unsafe: queries may read and write files, load extensions and use the network.
+        reader: opens a log.
 
     Raises:
         UsageError: there is no room for the temporary database.
     """
 
-    def __init__(self, paths: Iterable[str], *, unsafe: bool = False) -> None:
+    def __init__(
+        self, paths: Iterable[str], *, unsafe: bool = False, reader: Callable[[str], Reader] = LogReader
+    ) -> None:
+        self._reader = reader
         self.files: list[LogFile] = []
         self.losses: list[Loss] = []
         try:
@@ -136,7 +140,7 @@ class Logs:
 
     def _read(self, path: str) -> None:
         """Load a log; while DuckDB takes in one chunk of it, the next one is read."""
-        reader = LogReader(path)
+        reader = self._reader(path)
         chunk, loading = bytearray(), self._worker.submit(lambda: None)
         for event in reader.events():
             chunk += event

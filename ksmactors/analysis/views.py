@@ -12,7 +12,8 @@ _WHERE: Final = "file, line, run, seed, schedule, step, now"
 
 VIEWS: Final[dict[str, str]] = {
     "races": f"""
-        SELECT {_WHERE}, substr(event, 6) AS kind, winner, loser, tree, tree_nid, page_nid, kpfn
+        SELECT {_WHERE}, substr(event, 6) AS kind, winner, loser, tree, tree_nid, page_nid, kpfn,
+               retries, lost_merges, pages_exiled, nodes_freed, pages_skipped
         FROM events WHERE event LIKE 'race.%'""",
     "locks": f"""
         SELECT {_WHERE}, event, lock, regexp_replace(lock, ' of .*$| \\d+$', '') AS kind, actor, holder, waited, held

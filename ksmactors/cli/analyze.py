@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ksmactors import interruption
-from ksmactors.cli.options import output_options
+from ksmactors.cli.options import output_options, trust_option
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
 from ksmactors.errors import FOUND, USAGE, UsageError
@@ -30,13 +31,16 @@ SECTIONS: Final = {
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ksmactors.analysis.compare import Comparison
+    from ksmactors.analysis.reading import Reader
     from ksmactors.analysis.store import Logs, Stream
     from ksmactors.analysis.text import Filter
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of the logs. Of `sql`, `parquet`, `html`, `compare`, `text` and the rest, one at most."""
+    """What is asked of the logs. Of `sql`, `parquet`, `html`, `compare`, `text` and the rest, one at most; `compare`
+    and `html` go together."""
 
     sql: str | None
     unsafe: bool
@@ -50,6 +54,8 @@ class Asked:
     events: tuple[str, ...]
     schedule: int | None
     force: bool
+    trust: bool
+    mapped: tuple[str, ...]
 
     def check(self, logs: int) -> None:
         """Refuse what cannot be answered.
@@ -59,7 +65,7 @@ class Asked:
         """
         questions = {
             "--sql": self.sql is not None, "--parquet": self.parquet is not None,
-            "--html": self.html is not None, "--compare": self.compare, "--text": self.text,
+            "--html": self.html is not None and not self.compare, "--compare": self.compare, "--text": self.text,
             **{f"--{name}": True for name in self.sections},
             "--page": self.page is not None and not self.text, "--actor": bool(self.actors) and not self.text,
         }  # fmt: skip
@@ -78,7 +84,9 @@ class Asked:
         if self.force and self.parquet is None and self.html is None:
             raise UsageError("--force says that --parquet or --html may replace files: give one of them too")
         if self.compare and logs != 2:
-            raise UsageError(f"--compare takes two logs, not {logs}")
+            raise UsageError(f"--compare takes two logs or findings, not {logs}")
+        if self.trust and not self.compare:
+            raise UsageError("--trust is for findings, which --compare takes: give --compare too")
 
 
 @click.command()
@@ -97,7 +105,10 @@ class Asked:
     "--schedule", type=click.IntRange(0, 2**63 - 1), metavar="N",
     help="With --page or --text: the schedule to look at.",
 )  # fmt: skip
-@click.option("--compare", is_flag=True, help="Two logs: the first event that differs, and counts side by side.")
+@click.option(
+    "--compare", is_flag=True,
+    help="Two logs or findings: the first event that differs, and counts side by side; with --html as a page.",
+)  # fmt: skip
 @click.option("--parquet", type=click.Path(path_type=Path), metavar="DIR", help="Write each view as a Parquet file.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
 @click.option("--force", is_flag=True, help="With --parquet or --html: replace files that exist.")
@@ -106,12 +117,18 @@ class Asked:
     "--sql-unsafe", "unsafe", is_flag=True,
     help="With --sql: the query may read and write files, load extensions and use the network.",
 )  # fmt: skip
+@click.option(
+    "--map", "mapped", metavar="KEY=THEIRS", multiple=True,
+    help="Analyze JSON lines of another program: which of their keys is which of ours, as actor=logger. Repeatable.",
+)  # fmt: skip
+@trust_option
 @output_options
 def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **asked: Any) -> int:
     """Summarize logs: races, contention, findings, trees for each node, actors.
 
     A LOG has JSON lines, as `--log FILE` writes them, and may be packed with gzip or zstd; `-` is standard input. Parts
-    that cannot be read are reported on standard error, and the rest is analyzed. The exit status is 1 if a log has a
+    that cannot be read are reported on standard error, and the rest is analyzed. For --compare, findings and schedule
+    strings are replayed with all detail. The exit status is 1 if a log has a
     finding, with any option; else 2 if a log has no readable event, such as an empty one.
 
     Views for --sql: events, races, locks, pages, actors, schedules. Columns of `events` that are always there: event,
@@ -120,22 +137,51 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     """
     question = Asked(**asked)
     question.check(len(paths))
-    if question.html is not None:
-        from ksmactors.cli.report_command import write_page
+    from ksmactors.analysis.foreign import reader_for
 
-        return write_page(paths, question.html, force=question.force, quiet=quiet, replaying=False)
+    reader = reader_for(question.mapped)
+    interruption.work_begins()
+    if question.compare or question.html is not None:
+        return _answer_with_sources(question, paths, reader, as_json=as_json, quiet=quiet, color=color)
     from ksmactors.analysis.store import Logs
 
-    interruption.work_begins()
-    console = screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
-    if question.compare:
-        with Logs(paths[:1]) as one, Logs(paths[1:]) as other:
-            _tell_comparison(one, other, console, as_json=as_json)
-            return max(_status(one), _status(other), key=(0, USAGE, FOUND).index)
-    with Logs(paths, unsafe=question.unsafe or question.parquet is not None) as logs:
+    console = _console(color)
+    with Logs(paths, unsafe=question.unsafe or question.parquet is not None, reader=reader) as logs:
         status = _status(logs)
         _answer(question, logs, console, as_json=as_json, quiet=quiet)
         return status
+
+
+def _console(color: str) -> Console:
+    return screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
+
+
+def _answer_with_sources(
+    asked: Asked, paths: Sequence[str], reader: Callable[[str], Reader], *, as_json: bool, quiet: bool, color: str
+) -> int:
+    """Write a page, compare, or both."""
+    from ksmactors.cli.report_command import write_page
+    from ksmactors.cli.report_sources import Sources, refuse_existing
+    from ksmactors.report.findings import examine
+
+    if asked.html is not None:
+        refuse_existing(asked.html, "--html", force=asked.force)
+    sources = Sources(
+        paths, replay=partial(examine, max_schedules=0) if asked.compare else None, trust=asked.trust, tell=notice,
+        reader=reader,
+    )  # fmt: skip
+    if not asked.compare:
+        assert asked.html is not None
+        return write_page(sources, asked.html, force=asked.force, quiet=quiet)
+    from ksmactors.analysis.compare import compare
+
+    with sources.load(paths[0]) as one, sources.load(paths[1]) as other:
+        statuses = [_status(one), _status(other), sources.status]
+        comparison = compare(one, other)
+        if asked.html is not None:
+            statuses.append(write_page(sources, asked.html, force=asked.force, quiet=quiet, comparison=comparison))
+        _tell_comparison(comparison, _console(color), as_json=as_json)
+    return max(statuses, key=(0, USAGE, FOUND).index)
 
 
 def _status(logs: Logs) -> int:
@@ -208,11 +254,9 @@ def _tell_text(logs: Logs, wanted: Filter, console: Console, *, as_json: bool) -
         echo(line)
 
 
-def _tell_comparison(one: Logs, other: Logs, console: Console, *, as_json: bool) -> None:
-    from ksmactors.analysis.compare import compare
+def _tell_comparison(comparison: Comparison, console: Console, *, as_json: bool) -> None:
     from ksmactors.analysis.report import show_comparison
 
-    comparison = compare(one, other)
     if as_json:
         echo(_json(asdict(comparison)))
     else:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import trust_option
 from ksmactors.cli.screen import notice
-from ksmactors.errors import FOUND, UsageError
+from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
+
+if TYPE_CHECKING:
+    from ksmactors.analysis.compare import Comparison
+    from ksmactors.cli.report_sources import Sources
+    from ksmactors.report.findings import Examined
 
 
 @click.command("report")
@@ -46,58 +52,54 @@ def report_command(
         raise UsageError("report: say what to write: --html FILE or --perfetto FILE")
     if html is not None and html == perfetto:
         raise UsageError("report: --html and --perfetto name the same file")
-    from ksmactors.cli.report_sources import refuse_existing
+    from ksmactors.cli.report_sources import Sources, refuse_existing
 
     if perfetto is not None:
         refuse_existing(perfetto, "--perfetto", force=force)
     interruption.work_begins()
     status = 0
     if html is not None:
-        status = write_page(sources, html, trust=trust, force=force, quiet=quiet, max_schedules=max_schedules)
+        from ksmactors.report.findings import examine
+
+        refuse_existing(html, "--html", force=force)
+        read = Sources(sources, replay=partial(examine, max_schedules=max_schedules), trust=trust, tell=notice)
+        status = write_page(read, html, force=force, quiet=quiet)
     if perfetto is not None:
         status = _write_trace(sources, perfetto, trust=trust, force=force, quiet=quiet) or status
     return status
 
 
 def write_page(
-    sources: Sequence[str],
-    path: Path,
-    *,
-    force: bool,
-    quiet: bool,
-    trust: bool = False,
-    max_schedules: int = 0,
-    replaying: bool = True,
+    sources: Sources[Examined], path: Path, *, force: bool, quiet: bool, comparison: Comparison | None = None
 ) -> int:
     """Write the page of findings and logs; return the exit status.
 
     Args:
-        sources, trust, max_schedules, replaying: as for `PageMaker`.
+        sources, comparison: as for `PageMaker`.
         path, force: where, and whether a file of that name may be replaced.
         quiet: say only what went wrong.
 
     Raises:
-        UsageError: a source cannot be read or replayed, or the file cannot be written.
+        UsageError: a source cannot be read, or the file cannot be written.
     """
     from ksmactors.cli.report_page import PageMaker
-    from ksmactors.cli.report_sources import refuse_existing, write_output
+    from ksmactors.cli.report_sources import write_output
 
-    refuse_existing(path, "--html", force=force)
-    interruption.work_begins()
-    maker = PageMaker(sources, trust=trust, tell=notice, max_schedules=max_schedules, replaying=replaying)
-    content = maker.make()
+    maker = PageMaker(sources)
+    content = maker.make(comparison)
     write_output(path, "--html", lambda file: file.write(content), force=force)
     if not quiet:
         notice(f"{escaped(str(path))}: {maker.events:,} events; open it in a browser")
-    return maker.status
+    return sources.status
 
 
 def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool, quiet: bool) -> int:
     from ksmactors.analysis.perfetto import write_trace
     from ksmactors.cli.report_sources import Sources, write_output
+    from ksmactors.diagnose.in_detail import events_in_detail
 
-    read = Sources(sources, trust=trust, tell=notice)
+    read = Sources(sources, replay=events_in_detail, trust=trust, tell=notice)
     written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
     if not quiet:
         notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")
-    return FOUND if read.found else 0
+    return read.status

@@ -1,79 +1,191 @@
-"""What `report` is given, and where it writes: findings and logs as one stream of events, output files."""
+"""Findings and logs as one stream of events, for the page, the trace and comparisons; output files."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Protocol, TypeVar
 
 import orjson
 
+from ksmactors import interruption
 from ksmactors.analysis.opening import STDIN
-from ksmactors.analysis.reading import LogReader
-from ksmactors.diagnose.in_detail import Detailed, replay_in_detail
-from ksmactors.errors import UsageError
+from ksmactors.analysis.reading import LogFile, LogReader, Loss, Reader
+from ksmactors.diagnose.replaying import Recorded, recorded
+from ksmactors.errors import FOUND, USAGE, UsageError
 from ksmactors.escaping import escaped
 from ksmactors.files import MIB, read_start, replacing
 from ksmactors.interleave.schedule_string import PREFIX, looks_like_schedule
-from ksmactors.run.outcome import Verdict
+from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.trust import Tell
 
+if TYPE_CHECKING:
+    from ksmactors.analysis.store import Logs
+
 T = TypeVar("T")
+
+_STANDARD_INPUT: Final = "standard input"
 
 _SCHEDULE: Final = re.compile(rb'"schedule"\s*:\s*"')
 """What a finding file has and no line of a log: there `schedule` is a number."""
 
 
-class Sources:
+class Replay(Protocol):
+    """What came of the replay of a finding: the outcome, and its events in order, each with the keys of a log line."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+R = TypeVar("R", bound=Replay)
+
+
+class Sources(Generic[R]):
     """Findings and logs, to be iterated over: their events, in order, each with the keys of a log line and `file`.
 
-    Findings are replayed with all detail at once, so that what is wrong with them is said before anything is written.
-    Logs are read as they are asked for; once they are, `found` says whether there is a finding in any, or a replay that
-    differs from its recording.
+    Findings are replayed at once, so that what is wrong with them is said before anything is written. Logs are read
+    when they are asked for; `found`, `unread` and `notes` are complete after that.
 
     Args:
-        sources: finding files, files with a schedule string, schedule strings, and logs; `-` is a log.
+        sources: finding files, files with a schedule string, schedule strings, and logs; `-` is a log. Duplicates are
+            read once.
+        replay: how a finding is replayed, in trio; None: all sources are logs.
         trust: whether a finding may load code that it names, as for `replay`.
-        tell: told in one line each what could not be read, and what is done on behalf of a finding.
+        tell: gets one line for each thing that could not be read, and for what is done on behalf of a finding.
+        reader: opens a log.
+
+    Attributes:
+        names: how each source is called: without the folder, which is of one machine; equal names get a number.
+        replays: what came of each finding.
+        found: whether there is a finding in any source, or a replay that differs from its recording.
+        unread: whether a log could not be read.
+        notes: the lines that `tell` got about the sources, with their names; and how many foreign lines a log has.
 
     Raises:
         UsageError: a finding cannot be replayed, or a file cannot be read.
     """
 
-    def __init__(self, sources: Sequence[str], *, trust: bool, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(
+        self,
+        sources: Sequence[str],
+        *,
+        replay: Callable[[Recorded], Awaitable[R]] | None,
+        trust: bool,
+        tell: Tell,
+        reader: Callable[[str], Reader] = LogReader,
+    ) -> None:
+        self._tell, self._open = tell, reader
         self._sources = list(dict.fromkeys(sources))
-        self.replays: dict[str, Detailed] = {}
-        """The findings among the sources."""
-        self.found = False
+        self._loaded: dict[str, Logs] = {}
+        self.names = _names(self._sources)
+        self.replays: dict[str, R] = {}
+        self.found = self.unread = False
+        self.notes: list[str] = []
         for source in self._sources:
-            if is_finding(source):
-                replay = self.replays[source] = replay_in_detail(source, trust=trust, tell=tell)
-                if not replay.recorded.agrees(replay.outcome):
-                    tell(replay.recorded.compare(replay.outcome))
-                    self.found = True
-                self.found = self.found or replay.outcome.verdict is Verdict.FINDING
+            if replay is not None and is_finding(source):
+                self.replays[source] = self._replayed(recorded(source, trust=trust, tell=tell), replay)
+
+    def _replayed(self, then: Recorded, replay: Callable[[Recorded], Awaitable[R]]) -> R:
+        async def task() -> R:
+            return await replay(then)
+
+        done: R = interruption.run(task)
+        if not then.agrees(done.outcome):
+            self.note(then.compare(done.outcome))
+            self.found = True
+        self.found = self.found or done.outcome.verdict is Verdict.FINDING
+        return done
+
+    @property
+    def status(self) -> int:
+        """1 if there is a finding in any, or a replay that differs; else 2 if a log could not be read; else 0."""
+        return FOUND if self.found else USAGE if self.unread else 0
+
+    def note(self, line: str) -> None:
+        """Tell a line, and keep it."""
+        self.notes.append(line)
+        self._tell(line)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         events = 0
         for source in self._sources:
-            name = "schedule" if looks_like_schedule(source) else source
-            read = iter(self.replays[source].events) if source in self.replays else self._read(source)
-            for event in read:
+            for event in self.events(source):
                 events += 1
-                self.found = self.found or event["event"] == "finding.found"
-                yield {**event, "file": name}
+                yield event
         if not events:
-            raise UsageError("report: there is no event in what was given")
+            raise UsageError("there is no event in what was given")
+
+    def events(self, source: str) -> Iterator[Mapping[str, Any]]:
+        """The events of one source, each with its `file`."""
+        for event in self._read(source):
+            self.found = self.found or event["event"] == "finding.found"
+            yield {**event, "file": self.names[source]}
+
+    def reader(self, source: str) -> Reader:
+        """What reads one source for `Logs`, whether it is a log or a finding."""
+        if source in self.replays:
+            return _ReplayReader(self.names[source], self.replays[source].events)
+        return self._open(source)
+
+    def load(self, source: str) -> Logs:
+        """Read one source into a database of its own, which gives its `events` from then on: a pipe is read once."""
+        from ksmactors.analysis.store import Logs
+
+        logs = self._loaded[source] = Logs([source], reader=self.reader)
+        return logs
 
     def _read(self, source: str) -> Iterator[Mapping[str, Any]]:
-        reader = LogReader(source)
-        for line in reader.events():
-            yield orjson.loads(line)
-        for loss in reader.result()[1]:
-            self._tell(str(loss))
+        if source in self.replays:
+            yield from self.replays[source].events
+        elif source in self._loaded:
+            logs = self._loaded[source]
+            yield from logs.lines()
+            self._take_note(source, logs.files[0], logs.losses, lambda _: None)
+        else:
+            reader = self._open(source)
+            for line in reader.events():
+                yield orjson.loads(line)
+            self._take_note(source, *reader.result(), self._tell)
+
+    def _take_note(self, source: str, file: LogFile, losses: Sequence[Loss], tell: Tell) -> None:
+        name = self.names[source]
+        self.unread = self.unread or not file.read
+        for loss in losses:
+            tell(str(loss))
+            self.notes.append(str(loss).replace(source, name, 1))
+        if file.lines_lost and file.events:
+            self.notes.append(f"{name}: {file.events:,} events, {file.lines_lost:,} lines that are none")
+
+
+class _ReplayReader:
+    """A replay's events, read as those of a log."""
+
+    def __init__(self, name: str, events: Sequence[Mapping[str, Any]]) -> None:
+        self._name, self._events = name, events
+
+    def events(self) -> Iterator[bytes]:
+        for number, event in enumerate(self._events, 1):
+            yield orjson.dumps({"line": number, **event}, option=orjson.OPT_APPEND_NEWLINE)
+
+    def result(self) -> tuple[LogFile, list[Loss]]:
+        return LogFile(self._name, bool(self._events), len(self._events), 0, 0), []
+
+
+def _names(sources: Sequence[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for source in sources:
+        base = "schedule" if looks_like_schedule(source) else _STANDARD_INPUT if source == STDIN else Path(source).name
+        numbered = (f"{base} ({number})" for number in count(2))
+        name = base if base not in taken else next(name for name in numbered if name not in taken)
+        taken.add(name)
+        names[source] = name
+    return names
 
 
 def is_finding(source: str) -> bool:

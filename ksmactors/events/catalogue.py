@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ksmactors.events.races import RACES, Race
+from ksmactors.events.races import COUNTS, RACES, Race
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Field:
 class Event:
     """One kind of event. `level` is debug, info, warning or error.
 
-    `derived` are the last of its `fields`: they follow from the kind and the others, so they are in log lines and not in
-    records. `race` says how.
+    `derived` are the last of its `fields`: they follow from the kind and the others, or from the version of ksmactors. So
+    they are in log lines, and neither in records nor in digests. `race` says how.
     """
 
     code: int
@@ -58,9 +58,13 @@ ERR: Final = Field("err", "int", "-errno", "0 or a negative errno")
 OLD_PFN: Final = Field("old_pfn", "int", "page frame number", "the page before")
 
 
-def _event(name: str, level: str, summary: str, *fields: Field) -> int:
+RACE_COUNTS: Final = tuple(Field(name, "int", unit, said) for name, unit, said in COUNTS)
+"""The cost of a race as counts: the fields of `races.Cost`, in their order."""
+
+
+def _event(name: str, level: str, summary: str, *fields: Field, derived: int = 0) -> int:
     code = len(CATALOGUE)
-    CATALOGUE.append(Event(code, name, level, summary, fields))
+    CATALOGUE.append(Event(code, name, level, summary, fields, derived))
     return code
 
 
@@ -76,9 +80,10 @@ def _race(kind: str, summary: str) -> int:
         Field("kpfn", "int", "page frame number", "the contended page, -1 if unknown"),
         Field("object", "str", "", "what they met over"),
         Field("cost", "str", "", f"`{race.cost}`: {race.meaning}"),
+        *RACE_COUNTS,
     )
     code = len(CATALOGUE)
-    CATALOGUE.append(Event(code, f"race.{kind}", "info", summary, fields, 2, race))
+    CATALOGUE.append(Event(code, f"race.{kind}", "info", summary, fields, 2 + len(RACE_COUNTS), race))
     return code
 
 
@@ -87,6 +92,7 @@ RUN_START: Final = _event(
     "run.start", "info", "A schedule starts.",
     Field("workload", "str", "", "its name"), Field("kernel", "str", "", "the kernel emulated"),
     Field("nodes", "int", "", "NUMA nodes"), Field("strategy", "str", "", "the strategy"),
+    Field("version", "str", "", "the version of ksmactors that wrote the log"), derived=1,
 )  # fmt: skip
 RUN_END: Final = _event(
     "run.end", "info", "A schedule has ended.",

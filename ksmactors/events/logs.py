@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
@@ -22,7 +22,7 @@ import orjson
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.bridge import Processor, checked, last, with_level
-from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
+from ksmactors.events.catalogue import CATALOGUE, RUN_START, WORKLOAD_LOG
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
@@ -60,9 +60,18 @@ def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
     level, name, fields, race = _RENDERED[code]
     if code == WORKLOAD_LOG:
         level = values[1]
+    elif code == RUN_START:
+        values.append(_version())
     if race is not None:
         values += race.derived(values)
     return level, name, dict(zip(fields, values, strict=True))
+
+
+@cache
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ksmactors")
 
 
 class Labels(Protocol):

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO, Final, TextIO
 
 from ksmactors.escaping import escaped
 from ksmactors.events.bridge import Processor
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.catalogue import CATALOGUE, RACE_COUNTS
 from ksmactors.events.logs import ALWAYS, LogWriter
 
 _UNITS: Final = {field.name: field.unit for event in CATALOGUE for field in event.fields}
-_FOLLOWS: Final = (*ALWAYS, "object", "cost")
+_FOLLOWS: Final = (*ALWAYS, "object", "cost", *(field.name for field in RACE_COUNTS))
 """Keys that a line about a race does not show: they follow from the others, see `list events`."""
 
 _EVENT_WIDTH: Final = 23

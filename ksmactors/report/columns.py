@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ksmactors.escaping import escaped
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.catalogue import CATALOGUE, DETAIL
 
 EVENTS_MAX: Final = 200_000
 """Events that a page holds; what is beyond is counted. With these it stays below 8 MB."""
@@ -32,6 +32,8 @@ _HEAD: Final = frozenset({
 
 _INT_EXACT: Final = 1 << 53
 """The integers that JavaScript keeps exactly are below."""
+
+_DETAIL: Final = frozenset(CATALOGUE[code].name for code in DETAIL)
 
 _SUMMARIES: Final = {event.name: event.summary for event in CATALOGUE}
 
@@ -164,6 +166,7 @@ class Columns:
             "kinds": [
                 {
                     "name": _shown(name), "level": _shown(level), "fields": fields,
+                    "detail": name in _DETAIL,
                     "summary": _SUMMARIES.get(name, "An event that this version does not know."),
                 }
                 for name, level, *fields in self._kinds

@@ -61,6 +61,16 @@ class Examined:
     problem: str = ""
     orders: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def outcome(self) -> Outcome:
+        """That of the replay as recorded."""
+        return self.recorded.outcome
+
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """Those of the replay as recorded."""
+        return self.recorded.events
+
 
 async def examine(
     then: Recorded, *, max_schedules: int = SCHEDULES_MAX, on_try: Callable[[int, int], None] = lambda _t, _l: None

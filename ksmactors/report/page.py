@@ -11,7 +11,16 @@ from typing import Any, Final
 
 import orjson
 
-SCRIPTS: Final = ("data.js", "charts.js", "overview.js", "timeline.js", "trees.js", "finding.js", "main.js")
+SCRIPTS: Final = (
+    "data.js",
+    "charts.js",
+    "overview.js",
+    "timeline.js",
+    "beside.js",
+    "trees.js",
+    "finding.js",
+    "main.js",
+)
 """Our script, in the order in which it runs, as one: the parts share one scope."""
 
 FORMAT: Final = 1

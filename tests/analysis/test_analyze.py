@@ -85,7 +85,10 @@ def test_json_is_one_object_with_all_answers(analyze: Callable[..., Done], path:
         "nodes", "trees", "actors",
     ]  # fmt: skip
     assert (answer["events"], answer["lost"]) == (13, [])
-    assert answer["races"] == [{"kind": "race.page_migrated", "count": 2, "schedules": 2, "file": path, "line": 4}]
+    assert answer["races"] == [
+        {"kind": "race.page_migrated", "count": 2, "schedules": 2, "file": path, "line": 4,
+         "retries": 2, "lost_merges": 0, "pages_exiled": 0}
+    ]  # fmt: skip
     assert answer["runs"][0]["verdicts"] == {"ok": 2}
 
 

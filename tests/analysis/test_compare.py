@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,4 +110,77 @@ def test_the_command_prints_both_sides(write_log: Write, capsys: Capsys) -> None
 def test_it_takes_two_logs(tmp_path: Path, capsys: Capsys) -> None:
     """Another number is refused in a line."""
     assert main(["analyze", "--compare", str(tmp_path / "a")]) == 2
-    assert capsys.readouterr().err == "ksmactors: --compare takes two logs, not 1\n"
+    assert capsys.readouterr().err == "ksmactors: --compare takes two logs or findings, not 1\n"
+
+
+def test_settings_are_no_events(write_log: Write) -> None:
+    """What `run.start` says was set is named apart, and the first event that differs comes after it."""
+
+    def start(strategy: str) -> tuple[object, ...]:
+        return ("ksmd", ev.RUN_START, "w", "series", 2, strategy)
+
+    with Logs([write_log([start("pct"), FREED])]) as one, Logs([write_log([start("random"), OTHER])]) as other:
+        comparison = compare(one, other)
+
+    assert [(setting.what, setting.one, setting.other) for setting in comparison.settings] == [
+        ("strategy", "pct", "random")
+    ]
+    assert comparison.difference is not None
+    assert comparison.difference.index == 1
+    assert comparison.first == (("r1", 100, 0), ("r1", 100, 0))
+
+
+def test_the_first_difference_names_its_schedules(write_log: Write) -> None:
+    """Of several schedules, those in which the two sides part."""
+    with Logs([write_log([FIRST], [FREED])]) as one, Logs([write_log([FIRST], [OTHER])]) as other:
+        assert compare(one, other).first == (("r1", 101, 1), ("r1", 101, 1))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """Two finding files of one workload, of different seeds, and the log of the first without detail."""
+    out = tmp_path_factory.mktemp("pair")
+    words = ["stress", "numa_pingpong", "--without", "merge-across-nodes-migration", "--stop-at-first", "--quiet"]
+    for seeds, name in (("0:300", "a"), ("300:600", "b")):
+        assert main([*words, "--seeds", seeds, "--out", str(out / name)]) == 1
+    one, other = (next((out / name).glob("*.json")) for name in "ab")
+    log = str(out / "a.jsonl")
+    assert main(["replay", str(one), "--log", log, "--quiet"]) == 1
+    return str(one), str(other), log
+
+
+def test_findings_are_replayed_with_all_detail(pair: tuple[str, str, str], capsys: Capsys) -> None:
+    """Two findings differ somewhere after their beginning, and events of detail are counted."""
+    assert main(["analyze", "--compare", *pair[:2], "--json"]) == 1
+    comparison = json.loads(capsys.readouterr().out)
+
+    assert comparison["schedules"] == [1, 1]
+    assert comparison["difference"]["index"] > 0
+    assert any(count["what"] == "turn.passed" and count["one"] > 0 for count in comparison["counts"])
+
+
+def test_a_finding_against_its_own_log(pair: tuple[str, str, str], capsys: Capsys) -> None:
+    """Detail that only one side has is left out, and so is who won a race: the rest is the same."""
+    assert main(["analyze", "--compare", pair[0], pair[2], "--json"]) == 1
+    comparison = json.loads(capsys.readouterr().out)
+
+    assert comparison["without_detail"]
+    assert comparison["difference"] is None
+    assert all(count["one"] == count["other"] for count in comparison["counts"])
+
+
+def test_both_ends_of_a_pipe_are_read_once(pair: tuple[str, str, str], tmp_path: Path) -> None:
+    """A log from a named pipe is compared and put into the page, though it can be read only once."""
+    pipe, page = tmp_path / "pipe", tmp_path / "page.html"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(Path(pair[2]).read_bytes()))
+    writer.start()
+    assert main(["analyze", "--compare", pair[0], str(pipe), "--html", str(page), "--json"]) == 1
+    writer.join()
+    assert page.read_bytes().count(b'"left_out":0') == 2
+
+
+def test_code_that_a_finding_names_needs_trust(tmp_path: Path, capsys: Capsys) -> None:
+    """--trust belongs to findings, which only --compare takes."""
+    assert main(["analyze", str(tmp_path / "a"), "--trust"]) == 2
+    assert "give --compare too" in capsys.readouterr().err

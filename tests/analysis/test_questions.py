@@ -72,8 +72,12 @@ def test_runs_say_what_was_run_and_how_it_ended(logs: Logs, path: str) -> None:
 def test_races_are_counted_by_kind(logs: Logs, path: str) -> None:
     """Each kind has its count, the schedules it was in, and the line where it was first."""
     assert ask.races(logs) == [
-        ask.RaceCount("race.page_migrated", count=3, schedules=2, file=path, line=17),
-        ask.RaceCount("race.checksum_changed", count=1, schedules=1, file=path, line=19),
+        ask.RaceCount(
+            "race.page_migrated", count=3, schedules=2, file=path, line=17, retries=3, lost_merges=0, pages_exiled=0
+        ),
+        ask.RaceCount(
+            "race.checksum_changed", count=1, schedules=1, file=path, line=19, retries=0, lost_merges=0, pages_exiled=0
+        ),
     ]
 
 

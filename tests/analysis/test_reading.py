@@ -242,3 +242,16 @@ def test_a_line_is_read_alike_whatever_came_before(spoil: Callable[..., str], li
         assert [loss.reason for loss in after.losses] == [
             loss.reason.partition("line 1 is ")[2] or loss.reason for loss in alone.losses
         ]
+
+
+def test_the_version_that_wrote_a_log_is_said(write_log: Write, spoil: Write) -> None:
+    """Another version is named once for each log, escaped; this one is not."""
+    from importlib.metadata import version
+
+    here = version("ksmactors")
+    own = Path(write_log([("main", ev.RUN_START, "w", "series", 2, "pct"), SCHEDULE[0]])).read_bytes()
+    other = spoil((own * 2).replace(b'"version":"%b"' % here.encode(), b'"version":"9.8\\u001b[31m"'))
+
+    assert b'"version":"%b"' % here.encode() in own
+    assert read(spoil(own, "own"))[1] == []
+    assert read(other)[1] == [f"{other}: was written by ksmactors 9.8\\x1b[31m, this is {here}"]

@@ -9,7 +9,9 @@ from typing import Any, Final
 import trio
 
 from ksmactors.cli.report_page import PageMaker
+from ksmactors.cli.report_sources import Sources
 from ksmactors.events.logs import open_log
+from ksmactors.report.findings import Examined
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 from tests.bench.measure import cpu_seconds, medians
@@ -43,7 +45,8 @@ def report_case() -> dict[str, Any]:
         sizes: list[int] = []
 
         def make() -> None:
-            sizes.append(len(PageMaker([str(path)], trust=False, tell=lambda _: None).make()))
+            sources: Sources[Examined] = Sources([str(path)], replay=None, trust=False, tell=lambda _: None)
+            sizes.append(len(PageMaker(sources).make()))
 
         (seconds,) = medians(lambda: cpu_seconds(make))
     return {

@@ -169,3 +169,15 @@ def test_a_finding_and_a_log_are_told_apart_by_what_is_in_them(finding: Path, lo
     assert is_finding(content["schedule"])
     assert [is_finding(str(one)) for one in (log, foreign)] == [False] * 2
     assert not is_finding("-")
+
+
+def test_a_log_that_cannot_be_read_is_said_by_the_exit_status(tmp_path: Path, capsys: Capsys) -> None:
+    """The rest is written; page and trace have the same status, as `analyze` has."""
+    log, empty = tmp_path / "log.jsonl", tmp_path / "empty"
+    empty.touch()
+    assert main(["run", "numa_pingpong", "--seed", "1", "--log", str(log), "--quiet"]) == 0
+    for option in ("--html", "--perfetto"):
+        out = tmp_path / f"out{option}"
+        assert main(["report", str(log), str(empty), option, str(out), "--quiet"]) == 2
+        assert "empty: is empty" in capsys.readouterr().err
+        assert out.stat().st_size > 0

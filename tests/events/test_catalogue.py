@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import astuple, fields
 
-from ksmactors.events.catalogue import CATALOGUE, code_of
+from ksmactors.events.catalogue import CATALOGUE, RACE_COUNTS, code_of
 from ksmactors.events.logs import ALWAYS, LEVELS
+from ksmactors.events.races import RACES, Cost
 
 OF_PYTHON = {"self", "event", "args", "kw"}
 """Names that structlog's methods keep for themselves: a field of that name could not be passed."""
@@ -46,9 +48,17 @@ def test_a_field_of_one_name_has_one_type_and_one_unit() -> None:
     assert {name: kinds for name, kinds in seen.items() if len(kinds) > 1} == {}
 
 
+def test_a_race_costs_something() -> None:
+    """No race is free, and the counts are fields of the catalogue, each with a meaning."""
+    assert all(any(astuple(race.counts)) for race in RACES.values())
+    assert [field.name for field in RACE_COUNTS] == [field.name for field in fields(Cost)]
+
+
 def test_races_have_the_promised_fields() -> None:
-    """Each race.* event carries winner, loser, tree, tree_nid, page_nid and kpfn in this order, then object, cost."""
+    """Each race.* event carries winner, loser, tree, tree_nid, page_nid and kpfn in this order, then object, cost, and
+    the cost as counts."""
     races = [event for event in CATALOGUE if event.name.startswith("race.")]
     promised = ["winner", "loser", "tree", "tree_nid", "page_nid", "kpfn", "object", "cost"]
+    promised += [field.name for field in fields(Cost)]
     assert len(races) > 10
     assert [[field.name for field in event.fields] for event in races] == [promised] * len(races)

@@ -54,6 +54,7 @@ def test_a_line_has_all_keys_in_order(log: Callable[..., bytes]) -> None:
         ("timestamp", "2013-04-29T00:00:00.000000000Z"), ("actor", "main"), ("cpu", 0), ("node", 0), ("level", "info"),
         ("winner", "migrationd"), ("loser", "ksmd"), ("tree", "stable"), ("tree_nid", 0), ("page_nid", 1),
         ("kpfn", 42), ("object", "stable_node of pfn 42"), ("cost", "node freed"),
+        ("retries", 0), ("lost_merges", 0), ("pages_exiled", 0), ("nodes_freed", 1), ("pages_skipped", 0),
     ]  # fmt: skip
     assert tuple(line)[: len(ALWAYS)] == ALWAYS
 

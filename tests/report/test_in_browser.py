@@ -31,7 +31,7 @@ def ink(tab: Any, chart: str) -> int:
 
 
 def test_the_first_screen_names_what_was_found(opened: Opened, page: Path) -> None:
-    """The overview has the signature, the page, the actors and the promise, and draws its charts."""
+    """The overview has the signature, the page, the actors, the promise and the order, and draws its charts."""
     tab = opened(page)
     text = tab.inner_text("#verdict")
 
@@ -39,6 +39,7 @@ def test_the_first_screen_names_what_was_found(opened: Opened, page: Path) -> No
     assert re.search(r"about: pfn \d+ on node \d", text)
     assert re.search(r"actors: [\w/.]+, [\w/.]+", text)
     assert "promise broken: in the end equal pages are merged" in text
+    assert "order: the default one" in text
     assert tab.locator("#verdict").bounding_box()["y"] < 300
     assert all(ink(tab, chart) > 4 for chart in ("chart-pages", "chart-shares"))
 
@@ -46,7 +47,7 @@ def test_the_first_screen_names_what_was_found(opened: Opened, page: Path) -> No
 def test_every_view_draws(opened: Opened, page: Path) -> None:
     """Each tab shows its own view, and only that."""
     tab = opened(page)
-    for key in ("finding", "timeline", "trees", "pages", "overview"):
+    for key in ("finding", "timeline", "beside", "trees", "pages", "overview"):
         tab.click(f"#tab-{key}")
 
         assert tab.is_visible(f"#view-{key}")
@@ -210,7 +211,7 @@ def test_dark_and_light(opened: Opened, page: Path) -> None:
 def test_narrow_and_wide(opened: Opened, page: Path) -> None:
     """At 1280 and at 2560 pixels nothing sticks out to the side, and the timeline uses the width."""
     for width in (1280, 2560):
-        for view in ("overview", "timeline", "trees", "pages", "finding"):
+        for view in ("overview", "timeline", "beside", "trees", "pages", "finding"):
             tab = opened(page, f"#view={view}", width=width)
 
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, view
@@ -224,6 +225,8 @@ def test_all_views_are_printed(opened: Opened, page: Path) -> None:
     tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     tab.emulate_media(media="print")
 
-    assert all(tab.is_visible(f"#view-{key}") for key in ("overview", "timeline", "trees", "pages", "finding"))
+    assert all(
+        tab.is_visible(f"#view-{key}") for key in ("overview", "timeline", "beside", "trees", "pages", "finding")
+    )
     assert not tab.is_visible("nav")
     assert len(tab.pdf()) > 20_000

@@ -199,7 +199,7 @@ def test_hostile_names_are_shown_and_not_performed(opened: Opened, tmp_path: Pat
     )
     out = tmp_path / "out.html"
     assert main(["report", str(log), "--html", str(out), "--quiet"]) == 1
-    for view in ("overview", "timeline", "trees", "pages", "finding"):
+    for view in ("overview", "timeline", "beside", "trees", "pages", "finding"):
         tab = opened(out, f"#view={view}&event=1")
 
         assert tab.locator("img").count() == 0

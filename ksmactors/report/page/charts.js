@@ -109,5 +109,13 @@ function barsInView(bars, x0, x1, low, high, pixel, emit) {
   if (first) emit(first, from, to, count);
 }
 
+/* Leave out labels under which another bar of the same strip begins, as that of a lock that is taken inside. */
+function clearLabels(bars, pixel) {
+  for (let n = 1; n < bars.length; n++) {
+    const before = bars[n - 1], next = bars[n], together = before.type === next.type && before.value[0] === next.value[0];
+    if (together && next.type !== "turn" && next.type !== "stripe" && next.value[1] - before.value[1] < (before.text.length * 5.2 + 8) * pixel) before.text = "";
+  }
+}
+
 /* ECharts copies its data deeply, so it gets numbers alone; what else a shape needs is looked up by place. */
 function valueOf(one) { return one.value; }

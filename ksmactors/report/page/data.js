@@ -30,9 +30,12 @@ function running(deltas) {
   return sums;
 }
 
+/* How a schedule is called. */
+function titleOf(raw) { return raw.title || `${raw.name}, seed ${raw.seed}${raw.found ? ", finding" : ""}${RUNS.some((one) => one.file !== raw.file) ? ` (${raw.file})` : ""}`; }
+
 class Run {
   constructor(raw, number) {
-    Object.assign(this, { number, raw, count: raw.kind.length });
+    Object.assign(this, { number, raw, title: titleOf(raw), count: raw.kind.length });
     this.kind = Uint32Array.from(raw.kind);
     this.actor = Uint32Array.from(raw.actor);
     this.step = running(raw.step);

@@ -12,7 +12,7 @@ function drawFinding(run) {
     finding.problem ? h("p", { class: "quiet" }, finding.problem) : null,
     h("h2", {}, isShrunk ? `The shrunk interleaving: ${finding.departures.length} of ${finding.of} departures from the default order` : "The interleaving as recorded"),
     isShrunk ? h("p", { class: "quiet" }, `${finding.tried} schedules tried${finding.stopped_by ? `, stopped by ${finding.stopped_by}` : ""}; ${finding.steps.toLocaleString("en")} steps left`) : null,
-    isShrunk && finding.departures.length ? h("ol", {}, finding.departures.map((one) => h("li", {}, `${one.actor} is to do "${one.doing}" next, and ${one.to} gets the turn`))) : null,
+    isShrunk && finding.departures.length ? h("ol", {}, finding.departures.map((one) => h("li", {}, departureText(one)))) : null,
     sequence(run, finding),
     (finding.orders || []).length ? [h("h2", {}, "What made the difference"), h("ol", {}, finding.orders.map((order) => h("li", {}, order.sentence, order.share ? ` (${order.share})` : "")))] : null,
     h("h2", {}, "The promise that was broken"), h("p", {}, `${finding.watcher}: ${finding.promise || finding.kind}`), h("p", {}, finding.message),

@@ -1,6 +1,6 @@
 /* Views, the moment, and the address that names both. */
 
-const VIEWS = { overview: ["Overview", drawOverview], finding: ["Finding", drawFinding], timeline: ["Timeline", showTimeline], trees: ["Trees", drawTrees], pages: ["A page's life", showPages] };
+const VIEWS = { overview: ["Overview", drawOverview], finding: ["Finding", drawFinding], timeline: ["Timeline", showTimeline], beside: ["Side by side", drawBeside], trees: ["Trees", drawTrees], pages: ["A page's life", showPages] };
 const state = { run: null, moment: null, view: "", ready: false };
 
 function showTimeline(run) { drawTimeline(run); drawEvents(run); drawDetail(run); }
@@ -11,7 +11,7 @@ function show(name) {
   state.view = name;
   for (const key of Object.keys(VIEWS)) {
     document.getElementById(`view-${key}`).classList.toggle("shown", key === name);
-    document.getElementById(`tab-${key}`).setAttribute("aria-selected", String(key === name));
+    document.getElementById(`tab-${key}`)?.setAttribute("aria-selected", String(key === name));
   }
   VIEWS[name][1](state.run);
   if (name === "timeline" && state.moment !== null) reveal(state.run, state.moment);
@@ -41,7 +41,7 @@ let written = "";
 
 function remember() {
   if (!state.ready) return;
-  written = `#run=${state.run.number}&view=${state.view}${state.moment === null ? "" : `&event=${state.moment}`}`;
+  written = `#run=${state.run.number}&view=${state.view}${state.view === "beside" ? `&other=${beside.other}` : state.moment === null ? "" : `&event=${state.moment}`}`;
   if (location.hash !== written) location.replace(written);
 }
 
@@ -54,12 +54,14 @@ function follow() {
   const event = whole("event"), step = whole("step");
   if (event !== null && event < state.run.count) state.moment = event;
   else if (step !== null && state.run.count) state.moment = state.run.at(step);
-  const wanted = said.get("view");
+  const wanted = said.get("view") ?? (DATA.comparison && number === DATA.comparison.one && state.moment === null ? "beside" : null), other = whole("other");
+  if (other !== null && other < RUNS.length) beside.other = other;
   show(Object.hasOwn(VIEWS, wanted || "") ? wanted : state.moment === null ? "overview" : "timeline");
 }
 
 /* The shrunk form of the first finding, else its schedule, else the first schedule with one, else the first. */
 function bestRun() {
+  if (DATA.comparison) return DATA.comparison.one;
   const finding = (DATA.findings || [])[0];
   if (finding) return finding.shrunk ? finding.shrunk.run : finding.run;
   const found = RUNS.findIndex((raw) => raw.found && raw.kind.length), any = RUNS.findIndex((raw) => raw.kind.length);
@@ -76,11 +78,12 @@ function start() {
   document.getElementById("title").textContent = DATA.title;
   replace("notes", (DATA.notes || []).join("\n"));
   replace("foot", DATA.made_by, " \u00b7 drawn with Apache ECharts 6.1.0 (Apache License 2.0)");
-  replace("views", Object.entries(VIEWS).map(([key, [text]]) => h("button", { id: `tab-${key}`, type: "button", role: "tab", "aria-controls": `view-${key}`, onclick: () => show(key) }, text)));
-  const pick = replace("run", RUNS.map((raw, number) => h("option", { value: String(number) }, raw.title || `${raw.name}, seed ${raw.seed}${raw.found ? ", finding" : ""}`)));
+  replace("views", Object.entries(VIEWS).filter(([key]) => key !== "beside" || RUNS.length > 1).map(([key, [text]]) => h("button", { id: `tab-${key}`, type: "button", role: "tab", "aria-controls": `view-${key}`, onclick: () => show(key) }, text)));
+  const pick = replace("run", RUNS.map((raw, number) => h("option", { value: String(number) }, titleOf(raw))));
   pick.addEventListener("change", () => { choose(Number(pick.value)); show(state.view); });
   startTimeline();
   startTrees();
+  startBeside();
   follow();
   state.ready = true;
   remember();
@@ -97,6 +100,7 @@ function start() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || /^(input|select|textarea)$/i.test(event.target.tagName)) return;
     if (state.view === "trees" && (event.key === "n" || event.key === "p")) { stepTree(event.key === "n" ? 1 : -1); return; }
+    if (state.view === "beside" && Object.hasOwn(BESIDE_KEYS, event.key)) { event.preventDefault(); BESIDE_KEYS[event.key](); return; }
     if (state.view !== "timeline" || !Object.hasOwn(KEYS, event.key)) return;
     event.preventDefault();
     KEYS[event.key]();

@@ -1,5 +1,7 @@
 /* The first view: what was found, and figures of the schedule. */
 
+const SAID = 3;
+
 function drawOverview(run) {
   replace("verdict", verdictOf(run));
   drawPages(run);
@@ -31,25 +33,49 @@ function verdictBlock(finding) {
   const met = finding.actors.map((actor, place) => `${actor} in ${finding.functions[place]}`).join(" and ");
   const steps = finding.met || [];
   const broke = finding.broke && finding.broke.by;
-  const who = new Set([...steps.map((step) => step.actor), ...(broke ? [broke.actor] : []), ...finding.actors]);
+  const moves = movesOf(finding);
+  const who = new Set([...steps.map((step) => step.actor), ...(broke ? [broke.actor] : []), ...finding.actors, ...(finding.departures || []).flatMap((one) => [one.actor, one.to]).slice(0, 2 * SAID), ...moves.map((one) => one.actor)]);
   return h("div", { class: "verdict bad" },
     h("p", { class: "signature" }, finding.signature),
     h("p", {}, finding.message),
     finding.concerns && finding.concerns.length ? h("p", {}, h("b", {}, "about: "), finding.concerns.join("; ")) : null,
+    moves.length ? h("p", {}, h("b", {}, "moved: "), moves.map((one) => one.text).join("; ")) : null,
     h("p", {}, h("b", {}, "actors: "), [...who].join(", "), `; step ${finding.step}: ${met}`),
     steps.map((step, place) => h("p", {}, h("b", {}, place ? "then: " : "first: "), stepText(step))),
     !steps.length && finding.cause ? h("p", {}, h("b", {}, "cause: "), finding.cause) : null,
     finding.promise ? h("p", {}, h("b", {}, "promise broken: "), finding.promise) : null,
-    differenceBlock(finding, 3));
+    differenceBlock(finding, SAID));
+}
+
+/* The last migration of each page that a finding is about. */
+function movesOf(finding) {
+  const pages = pagesOf(finding), run = finding.run >= 0 ? runOf(finding.run) : null, last = new Map();
+  if (run) for (const i of run.named("migrate_page")) if (run.get(i, "err") === 0 && pages.has(run.get(i, "pfn")) && run.step[i] <= finding.step) last.set(run.get(i, "pfn"), i);
+  return [...last].map(([pfn, i]) => ({ actor: run.actorName(i), text: `${run.actorName(i)} moved pfn ${run.get(i, "old_pfn")} to pfn ${pfn} on node ${run.get(i, "nid")} (step ${run.step[i]})` }));
+}
+
+function pagesOf(finding) {
+  return new Set((finding.concerns || []).flatMap((text) => Array.from(text.matchAll(/\bk?pfn (\d+)/g), (found) => Number(found[1]))));
 }
 
 /* Orders that are necessary, with the share of schedules that fail when only they are enforced. */
 function differenceBlock(finding, most) {
   const orders = finding.orders || [];
-  if (!orders.length) return null;
+  if (!orders.length) return departuresBlock(finding, most);
   return h("div", {}, h("b", {}, "what made the difference: "),
     h("ol", {}, orders.slice(0, most).map((order) => h("li", {}, order.sentence, order.share ? ` (${order.share})` : ""))));
 }
+
+/* Without such orders: where the shrunk schedule departs from the default order. */
+function departuresBlock(finding, most) {
+  const all = finding.departures;
+  if (!all) return null;
+  if (!all.length) return h("p", {}, h("b", {}, "order: "), "the default one, in which an actor runs until it blocks. No departure from it is needed.");
+  const more = all.length > most ? h("li", {}, `${all.length - most} more, see Finding`) : null;
+  return h("div", {}, h("b", {}, "order: "), "the default one, but for", h("ol", {}, all.slice(0, most).map((one) => h("li", {}, departureText(one))), more));
+}
+
+function departureText(one) { return `${one.actor} is to do "${one.doing}" next, and ${one.to} gets the turn`; }
 
 function stepText(step) {
   const held = step.held && step.held.length ? `, holding ${step.held.join(" and ")}` : "";

@@ -79,21 +79,7 @@ function laneLabel(lanes, place) {
 function refresh(run) {
   const lanes = shownLanes(run), place = new Map(lanes.map((lane, at) => [lane, at])), match = matchAll(run);
   const width = Math.max(200, chart("chart-timeline").getWidth() - 168), pixel = (view.high - view.low) / width;
-  const bars = [], marks = [], arrows = [];
-  const quiet = filter.active ? 0.4 : 1;
-  lanes.forEach((lane, at) => {
-    if (lane.node % 2) bars.push({ value: [at, view.low, view.high, 0], type: "stripe" });
-    for (const [type, list] of [["turn", lane.turns], ["hold", lane.holds], ["wait", lane.waits]]) {
-      barsInView(list, x0, x1, view.low, view.high, pixel, (first, from, to, count) => bars.push({ value: [at, from, to, first.from], type, count, text: first.text, run: first, opacity: quiet }));
-    }
-  });
-  marksInView(run, place, match, pixel, marks);
-  for (const arrow of run.arrows) {
-    const a = xOf(run, arrow.from), b = xOf(run, arrow.to);
-    if (b < view.low || a > view.high || !place.has(arrow.laneFrom) || !place.has(arrow.laneTo)) continue;
-    if (filter.active && !match[arrow.from] && !match[arrow.to]) continue;
-    arrows.push({ value: [place.get(arrow.laneFrom), a, place.get(arrow.laneTo), b, arrow.to], type: arrow.kind });
-  }
+  const { bars, marks, arrows } = shapesIn(run, place, view, pixel, match, filter.active);
   const shown = arrows.length > ARROWS_MAX ? arrows.filter((arrow) => arrow.type === "lock").slice(0, ARROWS_MAX) : arrows;
   if (filter.page !== null) shown.push(...wayOfPage(run, place, match));
   const cursor = state.moment === null ? [] : [{ value: [0, xOf(run, state.moment)] }];
@@ -109,13 +95,33 @@ function refresh(run) {
   document.getElementById("chart-timeline").dataset.drawn = JSON.stringify({ bars: bars.length, marks: marks.length, arrows: shown.length, low: view.low, high: view.high });
 }
 
+/* Bars, marks and arrows of a schedule in a window; `place` has the row of each lane. */
+function shapesIn(run, place, view, pixel, match, filtered) {
+  const bars = [], marks = [], arrows = [];
+  for (const [lane, at] of place) {
+    if (lane.node % 2) bars.push({ value: [at, view.low, view.high, 0], type: "stripe" });
+    for (const [type, list] of [["turn", lane.turns], ["hold", lane.holds], ["wait", lane.waits]]) {
+      barsInView(list, x0, x1, view.low, view.high, pixel, (first, from, to, count) => bars.push({ value: [at, from, to, first.from], type, count, text: first.text, bar: first, run, opacity: filtered ? 0.4 : 1 }));
+    }
+  }
+  clearLabels(bars, pixel);
+  marksInView(run, place, view, match, filtered, pixel, marks);
+  for (const arrow of run.arrows) {
+    const a = xOf(run, arrow.from), b = xOf(run, arrow.to);
+    if (b < view.low || a > view.high || !place.has(arrow.laneFrom) || !place.has(arrow.laneTo)) continue;
+    if (filtered && !match[arrow.from] && !match[arrow.to]) continue;
+    arrows.push({ value: [place.get(arrow.laneFrom), a, place.get(arrow.laneTo), b, arrow.to], type: arrow.kind });
+  }
+  return { bars, marks, arrows };
+}
+
 /* One mark for each few pixels of a lane: the one of the highest rank. */
-function marksInView(run, place, match, pixel, marks) {
+function marksInView(run, place, view, match, filtered, pixel, marks) {
   const best = new Map(), axis = axisIsTime() ? run.time : run.step, scale = axisIsTime() ? 1e6 : 1;
   const end = upper(axis, view.high * scale);
   for (let i = Math.max(0, upper(axis, view.low * scale - 1e-9) - 50); i < end; i++) {
     const mark = DATA.kinds[run.kind[i]].mark;
-    if (!match[i] || (mark === MARK.none && !filter.active) || axis[i] < view.low * scale) continue;
+    if (!match[i] || (mark === MARK.none && !filtered) || axis[i] < view.low * scale) continue;
     const at = place.get(run.laneOfActor.get(run.actor[i]));
     if (at === undefined) continue;
     const cell = at * 1e6 + Math.floor((axis[i] / scale - view.low) / (5 * pixel));
@@ -150,6 +156,10 @@ function drawBar(one, params, api) {
   const [at, from, to] = one.value, band = api.size([0, 1])[1], a = api.coord([from, at]), b = api.coord([to, at]);
   const top = a[1] - band / 2;
   if (one.type === "stripe") return { type: "rect", silent: true, shape: { x: params.coordSys.x, width: params.coordSys.width, y: top, height: band }, style: { fill: colour("stripe") } };
+  if (one.type === "common") {
+    const band = echarts.graphic.clipRectByRect({ x: a[0], width: b[0] - a[0], y: top, height: api.size([0, 1])[1] }, params.coordSys);
+    return band && { type: "rect", silent: true, shape: band, style: { fill: colour("mark"), opacity: 0.7 } };
+  }
   const width = Math.max(one.type === "turn" ? 1 : 2, b[0] - a[0]);
   const shape = one.type === "turn" ? { y: top + band * 0.1, height: band * 0.42 } : one.type === "hold" ? { y: top + band * 0.58, height: band * 0.16 } : { y: top + band * 0.78, height: band * 0.14 };
   const style = one.type === "turn" ? { fill: COLOUR.turn } : one.type === "hold" ? { fill: COLOUR.hold } : { fill: hatch(), stroke: colour("quiet"), lineWidth: 0.5 };
@@ -164,7 +174,7 @@ function drawBar(one, params, api) {
 /* The kernel functions of a turn, as far as they fit. */
 function turnText(one) {
   if (one.count > 1) return "";
-  const names = functionsIn(state.run, one.run.from, one.run.to, one.run.lane.actor);
+  const names = functionsIn(one.run, one.bar.from, one.bar.to, one.bar.lane.actor);
   return names.length ? names.join(" ") : one.text;
 }
 
@@ -283,15 +293,15 @@ function drawEvents(run) {
   const match = matchAll(run), here = state.moment ?? 0, rows = [];
   for (let i = here, n = 0; i >= 0 && n < LIST; i--) if (match[i]) { rows.unshift(i); n++; }
   for (let i = here + 1, n = 0; i < run.count && n < LIST; i++) if (match[i]) { rows.push(i); n++; }
-  const list = replace("event-list", rows.length ? rows.map((i) => eventRow(run, i)) : h("p", { class: "quiet" }, "no event matches"));
+  const list = replace("event-list", rows.length ? rows.map((i) => eventRow(run, i, i === state.moment, () => select(i))) : h("p", { class: "quiet" }, "no event matches"));
   const row = list.querySelector(".here");
   if (row) list.scrollTop = row.offsetTop - list.offsetTop - list.clientHeight / 2;
 }
 
-function eventRow(run, i) {
+function eventRow(run, i, here, onclick) {
   const mark = DATA.kinds[run.kind[i]].mark;
   const level = mark === MARK.race ? " race" : run.level(i) === "error" ? " error" : "";
-  return h("div", { class: `row${level}${i === state.moment ? " here" : ""}`, onclick: () => select(i) },
+  return h("div", { class: `row${level}${here ? " here" : ""}`, onclick },
     h("span", { class: "number" }, String(run.step[i])), h("span", {}, run.actorName(i)), h("span", {}, run.name(i)),
     h("span", {}, run.fields(i).map(([name, value]) => `${name}=${value}`).join(" ")));
 }

@@ -257,7 +257,7 @@ function drawLife(run) {
   replace("page-said", `${life.frames.length} frame${life.frames.length === 1 ? "" : "s"}, mapped at ${keys.length} place${keys.length === 1 ? "" : "s"}; ${last === end ? "there at the end" : `freed at step ${run.step[last]}`}`);
   const pages = new Set(life.frames.map((frame) => frame.pfn)), rowsOf = [];
   for (let i = first; i <= last && rowsOf.length < 400; i++) if (DATA.kinds[run.kind[i]].mark !== MARK.none && run.pages(i).some((pfn) => pages.has(pfn))) rowsOf.push(i);
-  replace("page-events", rowsOf.map((i) => eventRow(run, i)));
+  replace("page-events", rowsOf.map((i) => eventRow(run, i, i === state.moment, () => select(i))));
 }
 
 function drawStrip(one, api) {
