@@ -51,6 +51,11 @@ class Asked:
     schedule: int | None
     force: bool
 
+    @property
+    def is_report(self) -> bool:
+        """Whether the report is asked for, or parts of it."""
+        return self.sql is None and self.parquet is None and not self.text and self.page is None
+
     def check(self, logs: int) -> None:
         """Refuse what cannot be answered.
 
@@ -124,7 +129,8 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
         from ksmactors.cli.report_command import write_page
 
         return write_page(paths, question.html, force=question.force, quiet=quiet, replaying=False)
-    from ksmactors.analysis.store import Logs
+    from ksmactors.analysis.questions import COLUMNS_ASKED
+    from ksmactors.analysis.store import COLUMNS, Logs
 
     interruption.work_begins()
     console = screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
@@ -132,7 +138,8 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
         with Logs(paths[:1]) as one, Logs(paths[1:]) as other:
             _tell_comparison(one, other, console, as_json=as_json)
             return max(_status(one), _status(other), key=(0, USAGE, FOUND).index)
-    with Logs(paths, unsafe=question.unsafe or question.parquet is not None) as logs:
+    columns = COLUMNS_ASKED if question.is_report else COLUMNS
+    with Logs(paths, unsafe=question.unsafe or question.parquet is not None, columns=columns) as logs:
         status = _status(logs)
         _answer(question, logs, console, as_json=as_json, quiet=quiet)
         return status
