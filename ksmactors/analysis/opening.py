@@ -61,22 +61,26 @@ class Lines:
 
     Args:
         stream: where they come from.
+        size: of the file in bytes, packed or not; None if that is not known.
         packed: the compressed stream, or None.
         piece: bytes that are read at once. Of a damaged stream, up to so many bytes before the damage are lost.
     """
 
-    def __init__(self, stream: BinaryIO, packed: _Counted | None = None, *, piece: int = PIECE) -> None:
+    def __init__(
+        self, stream: BinaryIO, size: int | None, packed: _Counted | None = None, *, piece: int = PIECE
+    ) -> None:
+        self.size = size
         self._stream: Any = stream
         self._packed, self._piece = packed, piece
-        self._size = 0
+        self._unpacked = 0
         self._ahead, self._at = b"", 0  # what was read and not consumed starts at _at
         self._ended = False
         self._damage: Unreadable | None = None
 
     @property
     def consumed(self) -> int:
-        """Bytes of the file that were read, packed or not."""
-        return self._size if self._packed is None else self._packed.size
+        """Bytes of the file that were read."""
+        return self._unpacked if self._packed is None else self._packed.size
 
     def block(self, size: int) -> bytes:
         """Read whole lines of `size` bytes or less; b"" if no line ends within so many bytes."""
@@ -121,8 +125,8 @@ class Lines:
             if not isinstance(error, (OSError, zlib.error, *_zstd_errors())):
                 raise
             return self._end(Unreadable((isinstance(error, OSError) and error.strerror) or str(error)))
-        before, self._size = self._size, self._size + len(piece)
-        if self._packed is not None and self._size > (most := UNPACKED_FREE + RATIO_MAX * self._packed.size):
+        before, self._unpacked = self._unpacked, self._unpacked + len(piece)
+        if self._packed is not None and self._unpacked > (most := UNPACKED_FREE + RATIO_MAX * self._packed.size):
             self._end(Unreadable(f"it decompresses to more than {RATIO_MAX} times its size"))
             return piece[: most - before]
         self._ended = not piece
@@ -157,18 +161,28 @@ def _open(path: str) -> BinaryIO:
 
 
 def _unpacked(stream: io.BufferedReader | BinaryIO) -> Lines:
+    size = _size(stream)
     head = stream.peek(len(_ZSTD)) if isinstance(stream, io.BufferedReader) else b""
     if head.startswith(_GZIP):
         packed = _Counted(stream)
         source: Any = packed  # it is only read
         unpacked: Any = gzip.GzipFile(fileobj=source, mode="rb")
-        return Lines(unpacked, packed, piece=_GZIP_PIECE)
+        return Lines(unpacked, size, packed, piece=_GZIP_PIECE)
     if head.startswith(_ZSTD):
         packed = _Counted(stream)
         decompressor = _zstandard().ZstdDecompressor(max_window_size=_WINDOW_MAX)
         raw = decompressor.stream_reader(packed, read_across_frames=True, closefd=False)
-        return Lines(io.BufferedReader(raw, _ZSTD_PIECE), packed, piece=_ZSTD_PIECE)
-    return Lines(stream)
+        return Lines(io.BufferedReader(raw, _ZSTD_PIECE), size, packed, piece=_ZSTD_PIECE)
+    return Lines(stream, size)
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """Bytes of a file; None for a pipe."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _zstandard() -> Any:

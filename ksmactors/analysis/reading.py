@@ -84,10 +84,17 @@ class LogFile:
 
 
 class LogReader:
-    """Reads one log: iterate over `events`, then ask for the `result`."""
+    """Reads one log: iterate over `events`, then ask for the `result`.
+
+    Attributes:
+        consumed: bytes of the file that were read so far.
+        size: bytes of the file; None if that is not known, as of a pipe.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.consumed = 0
+        self.size: int | None = None
         self._losses: list[Loss] = []
         self._count = self._lines_lost = self._bytes_lost = 0
         self._stopped = ""
@@ -108,8 +115,11 @@ class LogReader:
             self._stopped = str(error)
 
     def _sift(self, lines: Lines) -> Iterator[bytes]:
+        self.size = lines.size
         while True:
-            if block := lines.block(LINE_MAX):
+            block = lines.block(LINE_MAX)
+            self.consumed = lines.consumed
+            if block:
                 yield self._sifted(block)
             elif line := lines.next(LINE_MAX):
                 self._number += 1

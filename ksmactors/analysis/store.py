@@ -58,6 +58,9 @@ BLOCK: Final = 1_000
 Line: TypeAlias = dict[str, Any]
 """An event as its line in the log has it, with `file` and the number of the `line`."""
 
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Gets a path, how many bytes of it were read, and how many it has; None if that is not known."""
+
 _FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
 
 _WORD: Final = re.compile(r"\w+")
@@ -93,6 +96,7 @@ class Logs:
     Args:
         paths: the logs; duplicates are read once.
         unsafe: queries may read and write files, load extensions and use the network.
+        progress: called while logs are read.
         columns: of COLUMNS, what queries will ask; loading takes half the time with a third of them. Views that have
             others are not there.
 
@@ -100,7 +104,11 @@ class Logs:
         UsageError: there is no room for the temporary database.
     """
 
-    def __init__(self, paths: Iterable[str], *, unsafe: bool = False, columns: Collection[str] = COLUMNS) -> None:
+    def __init__(
+        self, paths: Iterable[str], *, unsafe: bool = False, columns: Collection[str] = COLUMNS,
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        self._progress = progress
         self._columns = {name: type_ for name, type_ in COLUMNS.items() if name in columns}
         self.files: list[LogFile] = []
         self.losses: list[Loss] = []
@@ -159,6 +167,8 @@ class Logs:
         chunk, loading = bytearray(), self._worker.submit(lambda: None)
         for block in reader.blocks():
             chunk += block
+            if self._progress is not None:
+                self._progress(path, reader.consumed, reader.size)
             if len(chunk) > CHUNK:
                 self._await(loading)
                 loading, chunk = self._worker.submit(self._load, path, chunk), bytearray()

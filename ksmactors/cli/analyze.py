@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,10 @@ from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
 from ksmactors.errors import FOUND, USAGE, UsageError
-from ksmactors.escaping import escaped_json
+from ksmactors.escaping import escaped, escaped_json
+
+LARGE: Final = 32 << 20
+"""Bytes of a log from which on its reading is shown: it takes about a second."""
 
 UNFOLDED: Final = 10_000
 """Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
@@ -29,8 +33,9 @@ SECTIONS: Final = {
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
-    from ksmactors.analysis.store import Logs, Stream
+    from ksmactors.analysis.store import Logs, Progress, Stream
     from ksmactors.analysis.text import Filter
 
 
@@ -139,10 +144,42 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
             _tell_comparison(one, other, console, as_json=as_json)
             return max(_status(one), _status(other), key=(0, USAGE, FOUND).index)
     columns = COLUMNS_ASKED if question.is_report else COLUMNS
-    with Logs(paths, unsafe=question.unsafe or question.parquet is not None, columns=columns) as logs:
+    unsafe = question.unsafe or question.parquet is not None
+    with ExitStack() as closing:
+        with _progress_bar(color, wanted=not quiet) as progress:
+            logs = closing.enter_context(Logs(paths, unsafe=unsafe, columns=columns, progress=progress))
         status = _status(logs)
         _answer(question, logs, console, as_json=as_json, quiet=quiet)
         return status
+
+
+@contextmanager
+def _progress_bar(color: str, *, wanted: bool) -> Iterator[Progress | None]:
+    """A bar on standard error where that is a terminal, for logs that take more than a moment to read."""
+    if not (wanted and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with ExitStack() as showing:
+        console = screen(sys.stderr, color)
+        bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        tasks: dict[str, TaskID] = {}
+
+        def advance(path: str, done: int, size: int | None) -> None:
+            if path not in tasks:
+                if max(done, size or 0) < LARGE:
+                    return
+                if not tasks:
+                    showing.enter_context(bar)
+                for task in tasks.values():
+                    bar.update(task, visible=False)
+                tasks[path] = bar.add_task("standard input" if path == "-" else escaped(path), total=size)
+            bar.update(tasks[path], completed=done)
+
+        yield advance
 
 
 def _status(logs: Logs) -> int:
