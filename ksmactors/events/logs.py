@@ -23,6 +23,7 @@ from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.bridge import Processor, checked, last, with_level
 from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
+from ksmactors.events.templates import JsonLines
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
@@ -206,26 +207,45 @@ class LogWriter:
 
 
 class LogSink:
-    """Renders the records of one schedule. One logger is bound per actor, not per event."""
+    """Renders the records of one schedule. One logger is bound per actor, not per event.
+
+    Where nothing but `json_line` is asked of structlog, and no event is left out, templates give the same bytes.
+    """
 
     def __init__(self, writer: LogWriter, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> None:
         self._writer, self._actors = writer, actors
-        self._base = configure(
-            writer.lines, writer.form, writer.level, processors=writer.processors,
-            run=run, seed=seed, schedule=schedule,
+        bound: dict[str, Any] = {"run": run, "seed": seed, "schedule": schedule}
+        plain = writer.form is json_line and not writer.processors and writer.level == "debug"
+        self._templates = JsonLines(bound, timestamp) if plain else None
+        self._base = (
+            None if plain
+            else configure(writer.lines, writer.form, writer.level, processors=writer.processors, **bound)
         )  # fmt: skip
         self._bound: list[dict[str, Any]] = []
 
     def __call__(self, records: list[Record]) -> None:
+        if self._templates is not None:
+            self._render(self._templates, records)
+        else:
+            self._log(records)
+        self._writer.write()
+
+    def _render(self, templates: JsonLines, records: list[Record]) -> None:
+        if max(record[3] for record in records) >= templates.actors:
+            for actor in self._actors[templates.actors :]:
+                templates.bind(actor=actor.name, cpu=actor.cpu, node=actor.node)
+        self._writer.lines.waiting.append(templates.render(records))
+
+    def _log(self, records: list[Record]) -> None:
         for record in records:
             _, step, now, number, *_ = record
             level, name, fields = rendered(record)
             if number >= len(self._bound):
                 self._bind()
             self._bound[number][level](name, step=step, now=now, timestamp=timestamp(now), **fields)
-        self._writer.write()
 
     def _bind(self) -> None:
+        assert self._base is not None
         for actor in self._actors[len(self._bound) :]:
             logger = self._base.bind(actor=actor.name, cpu=actor.cpu, node=actor.node)
             self._bound.append({level: getattr(logger, level) for level in LEVELS})

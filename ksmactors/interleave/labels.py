@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, Protocol, cast
 
 from ksmactors.interleave.actor import Operation
@@ -34,11 +35,16 @@ def label_of(op: Operation) -> str:
         return cast("Labelled", obj).label(field)
     if obj is None or isinstance(obj, tuple):  # a sleeper's alarm
         return ""
-    name = str(getattr(obj, "name", ""))
-    numbered = _NUMBERED.fullmatch(name)
-    kind, which = (numbered[1], numbered[2] or numbered[3]) if numbered else (name, "")
+    kind, which = _kind_and_which(str(getattr(obj, "name", "")))
     fields = field if isinstance(field, tuple) else (field,)
     return "/".join(str(part).replace(" ", "_") for part in (*fields, kind, which) if part != "")
+
+
+@lru_cache(1 << 12)
+def _kind_and_which(name: str) -> tuple[str, str]:
+    """Return the kind of an object of this name and which one of them it is, or "" if it is the only one."""
+    numbered = _NUMBERED.fullmatch(name)
+    return (numbered[1], numbered[2] or numbered[3]) if numbered else (name, "")
 
 
 def describe_operation(op: Operation) -> str:
