@@ -23,7 +23,7 @@ from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.bridge import Processor, checked, last, with_level
 from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
-from ksmactors.events.templates import JsonLines
+from ksmactors.events.templates import JsonLines, Labels
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
@@ -64,17 +64,6 @@ def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
     if race is not None:
         values += race.derived(values)
     return level, name, dict(zip(fields, values, strict=True))
-
-
-class Labels(Protocol):
-    """The part of an actor that a log needs."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def cpu(self) -> int: ...
-    @property
-    def node(self) -> int: ...
 
 
 class Log(Protocol):
@@ -216,7 +205,7 @@ class LogSink:
         self._writer, self._actors = writer, actors
         bound: dict[str, Any] = {"run": run, "seed": seed, "schedule": schedule}
         plain = writer.form is json_line and not writer.processors and writer.level == "debug"
-        self._templates = JsonLines(bound, timestamp) if plain else None
+        self._templates = JsonLines(actors, bound, timestamp) if plain else None
         self._base = (
             None if plain
             else configure(writer.lines, writer.form, writer.level, processors=writer.processors, **bound)
@@ -225,16 +214,10 @@ class LogSink:
 
     def __call__(self, records: list[Record]) -> None:
         if self._templates is not None:
-            self._render(self._templates, records)
+            self._writer.lines.waiting.append(self._templates.render(records))
         else:
             self._log(records)
         self._writer.write()
-
-    def _render(self, templates: JsonLines, records: list[Record]) -> None:
-        if max(record[3] for record in records) >= templates.actors:
-            for actor in self._actors[templates.actors :]:
-                templates.bind(actor=actor.name, cpu=actor.cpu, node=actor.node)
-        self._writer.lines.waiting.append(templates.render(records))
 
     def _log(self, records: list[Record]) -> None:
         for record in records:

@@ -35,16 +35,22 @@ def label_of(op: Operation) -> str:
         return cast("Labelled", obj).label(field)
     if obj is None or isinstance(obj, tuple):  # a sleeper's alarm
         return ""
-    kind, which = _kind_and_which(str(getattr(obj, "name", "")))
-    fields = field if isinstance(field, tuple) else (field,)
-    return "/".join(str(part).replace(" ", "_") for part in (*fields, kind, which) if part != "")
+    named = _named(str(getattr(obj, "name", "")))
+    if field == "":
+        return named
+    fields = _joined(field if isinstance(field, tuple) else (field,))
+    return f"{fields}/{named}" if fields and named else fields or named
 
 
 @lru_cache(1 << 12)
-def _kind_and_which(name: str) -> tuple[str, str]:
-    """Return the kind of an object of this name and which one of them it is, or "" if it is the only one."""
+def _named(name: str) -> str:
+    """Return the label of an object that has this name."""
     numbered = _NUMBERED.fullmatch(name)
-    return (numbered[1], numbered[2] or numbered[3]) if numbered else (name, "")
+    return _joined((numbered[1], numbered[2] or numbered[3]) if numbered else (name,))
+
+
+def _joined(parts: Iterable[object]) -> str:
+    return "/".join(str(part).replace(" ", "_") for part in parts if part != "")
 
 
 def describe_operation(op: Operation) -> str:
