@@ -26,6 +26,12 @@ RATIO_MAX: Final = 200
 UNPACKED_FREE: Final = 1 << 24
 """Decompressed bytes that are read in any case."""
 
+PIECE: Final = 1 << 20
+"""Bytes of a plain log that are read at once."""
+
+_GZIP_PIECE: Final = io.DEFAULT_BUFFER_SIZE
+_ZSTD_PIECE: Final = 1 << 17
+
 _WINDOW_MAX: Final = 1 << 27
 """Bytes of memory that a zstd stream may need: the limit of `zstd --long`."""
 
@@ -55,12 +61,33 @@ class Lines:
 
     Args:
         stream: where they come from.
+        size: of the file in bytes, packed or not; None if that is not known.
         packed: the compressed stream, or None.
+        piece: bytes that are read at once. Of a damaged stream, up to so many bytes before the damage are lost.
     """
 
-    def __init__(self, stream: BinaryIO, packed: _Counted | None = None) -> None:
-        self._stream, self._packed = stream, packed
-        self._size = 0
+    def __init__(
+        self, stream: BinaryIO, size: int | None, packed: _Counted | None = None, *, piece: int = PIECE
+    ) -> None:
+        self.size = size
+        self._stream: Any = stream
+        self._packed, self._piece = packed, piece
+        self._unpacked = 0
+        self._ahead, self._at = b"", 0  # what was read and not consumed starts at _at
+        self._ended = False
+        self._damage: Unreadable | None = None
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file that were read."""
+        return self._unpacked if self._packed is None else self._packed.size
+
+    def block(self, size: int) -> bytes:
+        """Read whole lines of `size` bytes or less; b"" if no line ends within so many bytes."""
+        self._fill(size)
+        start = self._at
+        self._at = max(start, self._ahead.rfind(b"\n", start, start + size) + 1)
+        return self._ahead[start : self._at]
 
     def next(self, limit: int) -> bytes:
         """Read up to the end of the line, at most `limit` bytes; b"" at the end of the log.
@@ -68,18 +95,46 @@ class Lines:
         Raises:
             Unreadable: the log is damaged from here on, or larger than is accepted.
         """
+        self._fill(limit)
+        start = self._at
+        end = self._ahead.find(b"\n", start, start + limit) + 1
+        if not end and len(self._ahead) - start < limit and self._damage is not None:
+            raise self._damage
+        self._at = end or min(len(self._ahead), start + limit)
+        return self._ahead[start : self._at]
+
+    def _fill(self, size: int) -> None:
+        """Read ahead until there are `size` bytes, or no more can be had."""
+        there = len(self._ahead) - self._at
+        if there >= size or self._ended:
+            return
+        pieces = [self._ahead[self._at :]]
+        while there < size and not self._ended:
+            piece = self._read()
+            there += len(piece)
+            pieces.append(piece)
+        self._ahead, self._at = b"".join(pieces), 0
+
+    def _read(self) -> bytes:
+        """Read a piece; damage and the end of the log end the reading."""
         try:
-            line = self._stream.readline(limit)
+            piece: bytes = self._stream.read1(self._piece)
         except EOFError:
-            raise Unreadable("the compressed stream is cut off") from None
+            return self._end(Unreadable("the compressed stream is cut off"))
         except Exception as error:
             if not isinstance(error, (OSError, zlib.error, *_zstd_errors())):
                 raise
-            raise Unreadable((isinstance(error, OSError) and error.strerror) or str(error)) from None
-        self._size += len(line)
-        if self._packed is not None and self._size > UNPACKED_FREE + RATIO_MAX * self._packed.size:
-            raise Unreadable(f"it decompresses to more than {RATIO_MAX} times its size")
-        return line
+            return self._end(Unreadable((isinstance(error, OSError) and error.strerror) or str(error)))
+        before, self._unpacked = self._unpacked, self._unpacked + len(piece)
+        if self._packed is not None and self._unpacked > (most := UNPACKED_FREE + RATIO_MAX * self._packed.size):
+            self._end(Unreadable(f"it decompresses to more than {RATIO_MAX} times its size"))
+            return piece[: most - before]
+        self._ended = not piece
+        return piece
+
+    def _end(self, damage: Unreadable) -> bytes:
+        self._ended, self._damage = True, damage
+        return b""
 
 
 @contextmanager
@@ -106,17 +161,28 @@ def _open(path: str) -> BinaryIO:
 
 
 def _unpacked(stream: io.BufferedReader | BinaryIO) -> Lines:
+    size = _size(stream)
     head = stream.peek(len(_ZSTD)) if isinstance(stream, io.BufferedReader) else b""
     if head.startswith(_GZIP):
         packed = _Counted(stream)
         source: Any = packed  # it is only read
-        return Lines(gzip.GzipFile(fileobj=source, mode="rb"), packed)  # type: ignore[arg-type]
+        unpacked: Any = gzip.GzipFile(fileobj=source, mode="rb")
+        return Lines(unpacked, size, packed, piece=_GZIP_PIECE)
     if head.startswith(_ZSTD):
         packed = _Counted(stream)
         decompressor = _zstandard().ZstdDecompressor(max_window_size=_WINDOW_MAX)
         raw = decompressor.stream_reader(packed, read_across_frames=True, closefd=False)
-        return Lines(io.BufferedReader(raw, 1 << 17), packed)
-    return Lines(stream)
+        return Lines(io.BufferedReader(raw, _ZSTD_PIECE), size, packed, piece=_ZSTD_PIECE)
+    return Lines(stream, size)
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """Bytes of a file; None for a pipe."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _zstandard() -> Any:

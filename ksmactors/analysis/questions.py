@@ -8,6 +8,15 @@ from typing import Final
 
 from ksmactors.analysis.store import Logs
 
+COLUMNS_ASKED: Final = frozenset({
+    "event", "run", "seed", "schedule", "step", "now", "actor",
+    "workload", "kernel", "nodes", "strategy", "steps", "choices", "verdict",
+    "signature", "watcher", "kind", "message",
+    "winner", "loser", "tree", "tree_nid", "page_nid", "lock", "holder", "waited", "held",
+    "pfn", "kpfn", "old_pfn", "nid", "err", "retries", "lost_merges", "pages_exiled",
+})  # fmt: skip
+"""The columns of `events` that these queries read."""
+
 _SCHEDULE: Final = "(file, run, seed, schedule)"
 
 

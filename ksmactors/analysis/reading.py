@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import orjson
 from typing_extensions import override
 
+from ksmactors.analysis.forms import Forms
 from ksmactors.analysis.opening import Lines, Unreadable, opened
 from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
@@ -86,7 +88,19 @@ class LogFile:
 
 
 class Reader(Protocol):
-    """Reads one log: iterate over `events`, then ask for the `result`."""
+    """Reads one log: iterate over `events` or `blocks`, then ask for the `result`.
+
+    Attributes:
+        consumed: bytes of the file that were read so far.
+        size: bytes of the file; None if that is not known, as of a pipe.
+    """
+
+    consumed: int
+    size: int | None
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the events, many at once, as `events` has them."""
+        ...
 
     def events(self) -> Iterator[bytes]:
         """Yield the events as JSON lines, each with the number of its line, from 1, as its first key."""
@@ -117,13 +131,22 @@ class LogReader:
 
     def __init__(self, path: str, sieve: Sieve | None = None) -> None:
         self.path = path
+        self.consumed = 0
+        self.size: int | None = None
         self._losses: list[Loss] = []
         self._count = self._lines_lost = self._bytes_lost = 0
         self._stopped = ""
         self._sieve: Sieve = sieve or _Shapes()
+        self._number = self._without = 0
+        self._forms = Forms()
 
     def events(self) -> Iterator[bytes]:
         """Yield the events, each with the number of its line, from 1."""
+        for block in self.blocks():
+            yield from BytesIO(block)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the events, many at once, one a line, each with the number of its line, from 1."""
         try:
             with opened(self.path) as lines:
                 yield from self._sift(lines)
@@ -131,22 +154,55 @@ class LogReader:
             self._stopped = str(error)
 
     def _sift(self, lines: Lines) -> Iterator[bytes]:
-        number = without = 0
-        while line := lines.next(LINE_MAX):
-            number += 1
-            if len(line) == LINE_MAX and not line.endswith(b"\n"):
-                self._skip(number, line, lines)
-                continue
-            event = "" if line.isspace() else self._sieve.sifted(line)
-            if isinstance(event, bytes):
-                self._count += 1
-                yield b'{"line":%d,%b' % (number, event[1:])
-                continue
-            if event:
-                self._lose(number, len(line), event)
-            without += 1
-            if without > EMPTY_MAX:
+        self.size = lines.size
+        while True:
+            block = lines.block(LINE_MAX)
+            self.consumed = lines.consumed
+            if block:
+                yield self._sifted(block)
+            elif line := lines.next(LINE_MAX):
+                self._number += 1
+                if len(line) == LINE_MAX:
+                    self._skip(self._number, line, lines)
+                elif event := self._event(line):
+                    yield event
+            else:
+                return
+            if self._without > EMPTY_MAX:
                 raise Unreadable(f"more than {EMPTY_MAX:,} lines without an event")
+
+    def _sifted(self, block: bytes) -> bytes:
+        """The events in a block of whole lines."""
+        numbered = self._forms.numbered(block, self._number + 1)
+        if numbered is not None:
+            events = numbered.count(b"\n")
+            self._number += events
+            self._count += events
+            return numbered
+        found = []
+        for line, known in self._forms.sorted_out(block):
+            self._number += 1
+            if known:
+                self._count += 1
+                found.append(b'{"line":%d,%b\n' % (self._number, line[1:]))
+            elif event := self._event(line + b"\n"):
+                found.append(event)
+            elif self._without > EMPTY_MAX:
+                break
+        return b"".join(found)
+
+    def _event(self, line: bytes) -> bytes:
+        """The event in a line, with the line's number; b"" if there is none, which is remembered."""
+        event = "" if line.isspace() else self._sieve.sifted(line)
+        if isinstance(event, str):
+            if event:
+                self._lose(self._number, len(line), event)
+            self._without += 1
+            return b""
+        if event == line and b'"version":' not in line:  # a sieve looks at each of these
+            self._forms.learn(line[:-1])
+        self._count += 1
+        return b'{"line":%d,%b' % (self._number, event[1:])
 
     def _skip(self, number: int, beginning: bytes, lines: Lines) -> None:
         """Skip a line that is too long, without holding it in memory."""

@@ -1,4 +1,4 @@
-"""Logs in DuckDB: one view, `events`, with a column for every field.
+"""Logs in DuckDB: one view, `events`, with a column for every field, or for those that are asked for.
 
 Columns: `file`, `line` (of the file, from 1), the keys that every line has, `level`, then each field of the catalogue;
 a field that an event does not have is NULL. The database is a temporary file, since such a wide and sparse table takes
@@ -10,9 +10,10 @@ Once the logs are loaded, no query can access another file, the network or DuckD
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
 
-from ksmactors.analysis.reading import LogFile, LogReader, Loss, Reader
+from ksmactors.analysis.reading import LINE_MAX, LogFile, LogReader, Loss, Reader
 from ksmactors.analysis.views import VIEWS
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
@@ -57,7 +58,12 @@ BLOCK: Final = 1_000
 Line: TypeAlias = dict[str, Any]
 """An event as its line in the log has it, with `file` and the number of the `line`."""
 
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Gets a path, how many bytes of it were read, and how many it has; None if that is not known."""
+
 _FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
+
+_WORD: Final = re.compile(r"\w+")
 
 T = TypeVar("T")
 
@@ -91,15 +97,20 @@ class Logs:
         paths: the logs; duplicates are read once.
         unsafe: queries may read and write files, load extensions and use the network.
         reader: opens a log.
+        progress: called while logs are read.
+        columns: of COLUMNS, what queries will ask; loading takes half the time with a third of them. Views that have
+            others are not there.
 
     Raises:
         UsageError: there is no room for the temporary database.
     """
 
     def __init__(
-        self, paths: Iterable[str], *, unsafe: bool = False, reader: Callable[[str], Reader] = LogReader
-    ) -> None:
-        self._reader = reader
+        self, paths: Iterable[str], *, unsafe: bool = False, columns: Collection[str] = COLUMNS,
+        progress: Progress | None = None, reader: Callable[[str], Reader] = LogReader,
+    ) -> None:  # fmt: skip
+        self._reader, self._progress = reader, progress
+        self._columns = {name: type_ for name, type_ in COLUMNS.items() if name in columns}
         self.files: list[LogFile] = []
         self.losses: list[Loss] = []
         try:
@@ -130,20 +141,35 @@ class Logs:
         self._closing.callback(self._stop)
         with suppress(duckdb.Error):  # older versions have no such cache, which knows files by name and time
             self._database.execute("SET enable_external_file_cache = false")
-        columns = ", ".join(f'"{name}" {type_}' for name, type_ in COLUMNS.items())
+        columns = ", ".join(f'"{name}" {type_}' for name, type_ in self._columns.items())
         self.sql(f"CREATE TABLE lines (file VARCHAR, line BIGINT, {columns})")
-        for path in paths:
-            self._read(path)
         self.sql("CREATE VIEW events AS SELECT * FROM lines")
         for name, query in VIEWS.items():
-            self.sql(f"CREATE VIEW {name} AS {query}")
+            if COLUMNS.keys() & _WORD.findall(query) <= self._columns.keys():
+                self.sql(f"CREATE VIEW {name} AS {query}")
+        self._load_all(paths)
+
+    def _load_all(self, paths: Sequence[str]) -> None:
+        """Load the logs in one transaction, without a checkpoint and on one thread: else DuckDB writes much twice.
+
+        The other core reads and checks the next lines meanwhile.
+        """
+        self.sql("SET checkpoint_threshold = '1TB'")
+        self.sql("SET threads = 1")
+        self.sql("BEGIN")
+        for path in paths:
+            self._read(path)
+        self.sql("COMMIT")
+        self.sql("RESET threads")
 
     def _read(self, path: str) -> None:
         """Load a log; while DuckDB takes in one chunk of it, the next one is read."""
         reader = self._reader(path)
         chunk, loading = bytearray(), self._worker.submit(lambda: None)
-        for event in reader.events():
-            chunk += event
+        for block in reader.blocks():
+            chunk += block
+            if self._progress is not None:
+                self._progress(path, reader.consumed, reader.size)
             if len(chunk) > CHUNK:
                 self._await(loading)
                 loading, chunk = self._worker.submit(self._load, path, chunk), bytearray()
@@ -160,14 +186,14 @@ class Logs:
             raise UsageError(
                 f"{path}: no room for its events in {self._directory.name}; name a larger place with TMPDIR"
             )
-        types = ", ".join(f"\"{name}\": '{type_}'" for name, type_ in {"line": "BIGINT", **COLUMNS}.items())
+        types = ", ".join(f"\"{name}\": '{type_}'" for name, type_ in {"line": "BIGINT", **self._columns}.items())
         fd = os.memfd_create("events", os.MFD_CLOEXEC)
         try:
             with os.fdopen(os.dup(fd), "wb") as file:
                 file.write(chunk)
             self._database.execute(
                 f"INSERT INTO lines SELECT ?, * FROM read_json(?, format = 'newline_delimited', columns = {{{types}}}, "
-                "maximum_object_size = 16777216)",
+                f"maximum_object_size = {2 * LINE_MAX})",
                 [escaped(path), f"/proc/self/fd/{fd}"],
             )
         finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,10 @@ from ksmactors.cli.options import output_options, trust_option
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
 from ksmactors.errors import FOUND, USAGE, UsageError
-from ksmactors.escaping import escaped_json
+from ksmactors.escaping import escaped, escaped_json
+
+LARGE: Final = 32 << 20
+"""Bytes of a log from which on its reading is shown: it takes about a second."""
 
 UNFOLDED: Final = 10_000
 """Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
@@ -30,10 +34,11 @@ SECTIONS: Final = {
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
     from ksmactors.analysis.compare import Comparison
     from ksmactors.analysis.reading import Reader
-    from ksmactors.analysis.store import Logs, Stream
+    from ksmactors.analysis.store import Logs, Progress, Stream
     from ksmactors.analysis.text import Filter
 
 
@@ -56,6 +61,11 @@ class Asked:
     force: bool
     trust: bool
     mapped: tuple[str, ...]
+
+    @property
+    def is_report(self) -> bool:
+        """Whether the report is asked for, or parts of it."""
+        return self.sql is None and self.parquet is None and not self.text and self.page is None
 
     def check(self, logs: int) -> None:
         """Refuse what cannot be answered.
@@ -143,10 +153,15 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     interruption.work_begins()
     if question.compare or question.html is not None:
         return _answer_with_sources(question, paths, reader, as_json=as_json, quiet=quiet, color=color)
-    from ksmactors.analysis.store import Logs
+    from ksmactors.analysis.questions import COLUMNS_ASKED
+    from ksmactors.analysis.store import COLUMNS, Logs
 
     console = _console(color)
-    with Logs(paths, unsafe=question.unsafe or question.parquet is not None, reader=reader) as logs:
+    columns = COLUMNS_ASKED if question.is_report else COLUMNS
+    unsafe = question.unsafe or question.parquet is not None
+    with ExitStack() as closing:
+        with _progress_bar(color, wanted=not quiet) as progress:
+            logs = closing.enter_context(Logs(paths, unsafe=unsafe, columns=columns, progress=progress, reader=reader))
         status = _status(logs)
         _answer(question, logs, console, as_json=as_json, quiet=quiet)
         return status
@@ -182,6 +197,35 @@ def _answer_with_sources(
             statuses.append(write_page(sources, asked.html, force=asked.force, quiet=quiet, comparison=comparison))
         _tell_comparison(comparison, _console(color), as_json=as_json)
     return max(statuses, key=(0, USAGE, FOUND).index)
+
+
+@contextmanager
+def _progress_bar(color: str, *, wanted: bool) -> Iterator[Progress | None]:
+    """A bar on standard error where that is a terminal, for logs that take more than a moment to read."""
+    if not (wanted and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with ExitStack() as showing:
+        console = screen(sys.stderr, color)
+        bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        tasks: dict[str, TaskID] = {}
+
+        def advance(path: str, done: int, size: int | None) -> None:
+            if path not in tasks:
+                if max(done, size or 0) < LARGE:
+                    return
+                if not tasks:
+                    showing.enter_context(bar)
+                for task in tasks.values():
+                    bar.update(task, visible=False)
+                tasks[path] = bar.add_task("standard input" if path == "-" else escaped(path), total=size)
+            bar.update(tasks[path], completed=done)
+
+        yield advance
 
 
 def _status(logs: Logs) -> int:

@@ -167,6 +167,11 @@ class _ReplayReader:
 
     def __init__(self, name: str, events: Sequence[Mapping[str, Any]]) -> None:
         self._name, self._events = name, events
+        self.consumed = 0
+        self.size: int | None = None
+
+    def blocks(self) -> Iterator[bytes]:
+        return self.events()
 
     def events(self) -> Iterator[bytes]:
         for number, event in enumerate(self._events, 1):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
@@ -22,7 +22,8 @@ import orjson
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.bridge import Processor, checked, last, with_level
-from ksmactors.events.catalogue import CATALOGUE, RUN_START, WORKLOAD_LOG
+from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
+from ksmactors.events.templates import JsonLines, Labels, add_derived
 from ksmactors.events.trace import Record, Sink
 
 ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp", "actor", "cpu", "node", "level")
@@ -30,9 +31,7 @@ ALWAYS: Final = ("event", "run", "seed", "schedule", "step", "now", "timestamp",
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-_RENDERED: Final = [
-    (event.level, event.name, tuple(field.name for field in event.fields), event.race) for event in CATALOGUE
-]
+_RENDERED: Final = [(event.level, event.name, tuple(field.name for field in event.fields)) for event in CATALOGUE]
 
 
 EPOCH: Final = datetime(2013, 4, 29, tzinfo=UTC)
@@ -57,32 +56,11 @@ def _second(seconds: int) -> str:
 def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
     """The level and the name of a record's event, and its own fields with those that follow from them."""
     code, _, _, _, *values = record
-    level, name, fields, race = _RENDERED[code]
+    level, name, fields = _RENDERED[code]
     if code == WORKLOAD_LOG:
         level = values[1]
-    elif code == RUN_START:
-        values.append(_version())
-    if race is not None:
-        values += race.derived(values)
+    add_derived(code, values)
     return level, name, dict(zip(fields, values, strict=True))
-
-
-@cache
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("ksmactors")
-
-
-class Labels(Protocol):
-    """The part of an actor that a log needs."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def cpu(self) -> int: ...
-    @property
-    def node(self) -> int: ...
 
 
 class Log(Protocol):
@@ -215,26 +193,39 @@ class LogWriter:
 
 
 class LogSink:
-    """Renders the records of one schedule. One logger is bound per actor, not per event."""
+    """Renders the records of one schedule. One logger is bound per actor, not per event.
+
+    Where nothing but `json_line` is asked of structlog, and no event is left out, templates give the same bytes.
+    """
 
     def __init__(self, writer: LogWriter, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> None:
         self._writer, self._actors = writer, actors
-        self._base = configure(
-            writer.lines, writer.form, writer.level, processors=writer.processors,
-            run=run, seed=seed, schedule=schedule,
+        bound: dict[str, Any] = {"run": run, "seed": seed, "schedule": schedule}
+        plain = writer.form is json_line and not writer.processors and writer.level == "debug"
+        self._templates = JsonLines(actors, bound, timestamp) if plain else None
+        self._base = (
+            None if plain
+            else configure(writer.lines, writer.form, writer.level, processors=writer.processors, **bound)
         )  # fmt: skip
         self._bound: list[dict[str, Any]] = []
 
     def __call__(self, records: list[Record]) -> None:
+        if self._templates is not None:
+            self._writer.lines.waiting.append(self._templates.render(records))
+        else:
+            self._log(records)
+        self._writer.write()
+
+    def _log(self, records: list[Record]) -> None:
         for record in records:
             _, step, now, number, *_ = record
             level, name, fields = rendered(record)
             if number >= len(self._bound):
                 self._bind()
             self._bound[number][level](name, step=step, now=now, timestamp=timestamp(now), **fields)
-        self._writer.write()
 
     def _bind(self) -> None:
+        assert self._base is not None
         for actor in self._actors[len(self._bound) :]:
             logger = self._base.bind(actor=actor.name, cpu=actor.cpu, node=actor.node)
             self._bound.append({level: getattr(logger, level) for level in LEVELS})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, Protocol, cast
 
 from ksmactors.interleave.actor import Operation
@@ -37,11 +38,22 @@ def label_of(op: Operation) -> str:
         return cast("Labelled", obj).label(field)
     if obj is None or isinstance(obj, tuple):  # a sleeper's alarm
         return ""
-    name = str(getattr(obj, "name", ""))
+    named = _named(str(getattr(obj, "name", "")))
+    if field == "":
+        return named
+    fields = _joined(field if isinstance(field, tuple) else (field,))
+    return f"{fields}/{named}" if fields and named else fields or named
+
+
+@lru_cache(1 << 12)
+def _named(name: str) -> str:
+    """Return the label of an object that has this name."""
     numbered = _NUMBERED.fullmatch(name)
-    kind, which = (numbered[1], numbered[2] or numbered[3]) if numbered else (name, "")
-    fields = field if isinstance(field, tuple) else (field,)
-    return "/".join(str(part).replace(" ", "_") for part in (*fields, kind, which) if part != "")
+    return _joined((numbered[1], numbered[2] or numbered[3]) if numbered else (name,))
+
+
+def _joined(parts: Iterable[object]) -> str:
+    return "/".join(str(part).replace(" ", "_") for part in parts if part != "")
 
 
 def describe_operation(op: Operation) -> str:

@@ -7,6 +7,7 @@ schedule is the same with it and without it, and its events are in no digest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final
 
 from typing_extensions import override
@@ -16,7 +17,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.events.check import HEAD
 from ksmactors.events.trace import DetailedTrace, Record
 from ksmactors.interleave.actor import ACQUIRE, START, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import describe_operation, label_of
+from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.index import ContentTree
@@ -36,8 +37,13 @@ _BY_CHANGE: Final = (
 )  # fmt: skip
 """Races that an actor has won by changing the page that they name."""
 
+_TAKES_NOTHING: Final = describe_operation((ACQUIRE, None, ""))
+
 _NONE: Final = -1
 """Stands for the number of an object that there is not."""
+
+
+_COUNTERS: Final = itemgetter("ksm_pages_shared", "ksm_pages_sharing", "ksm_pages_unshared", "ksm_rmap_items")
 
 
 class DetailObserver(Observer):
@@ -53,6 +59,7 @@ class DetailObserver(Observer):
         self._held: dict[tuple[Actor, object], tuple[int, int]] = {}
         """By holder and lock: since when it is held, and how long the holder had waited for it."""
         self._places: dict[Actor, str] = {}
+        self._described = _Descriptions()
         self._gone: Actor | None = None
         self._last: dict[int, tuple[str, str]] = {}
         """By page, the actors that changed it last: the very last, and the last other one (empty if there is none)."""
@@ -79,7 +86,7 @@ class DetailObserver(Observer):
         place = actor.place
         if self._places.get(actor) != place:
             self._places[actor] = place
-            self._detail(ev.FUNCTION_ENTERED, place, describe(op))
+            self._detail(ev.FUNCTION_ENTERED, place, self._described.of(op))
         if self._kernel is not None:
             self._count(self._kernel)
         if actor in self._blocked:
@@ -112,10 +119,7 @@ class DetailObserver(Observer):
         return *head, (other if last == loser else last) or winner, loser, *rest
 
     def _count(self, kernel: dict[str, Any]) -> None:
-        counters = (
-            kernel["ksm_pages_shared"], kernel["ksm_pages_sharing"], kernel["ksm_pages_unshared"],
-            kernel["ksm_rmap_items"], len(kernel["migrate_nodes"]),
-        )  # fmt: skip
+        counters = *_COUNTERS(kernel), len(kernel["migrate_nodes"])
         if counters != self._counters:
             self._counters = counters
             self._detail(ev.KSM_COUNTERS, *counters)
@@ -123,7 +127,7 @@ class DetailObserver(Observer):
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
         self._notice_awake()
-        function, operation = actor.place, "" if actor.op[0] == START else describe(actor.op)
+        function, operation = actor.place, "" if actor.op[0] == START else self._described.of(actor.op)
         if actor in self._blocked:
             why = "slept" if isinstance(self._blocked[actor][0], tuple) else "blocked"
         elif actor is self._gone:
@@ -283,14 +287,27 @@ def _mapping_of(page: Frame) -> tuple[str, int]:
     return "ksm", node.number if isinstance(node, StableNode) else _NONE
 
 
+class _Descriptions(dict[Operation, str]):
+    """The operations of one schedule in words: most are performed again and again, and no object changes its name."""
+
+    def of(self, op: Operation) -> str:
+        """Describe an operation, whose object need not be hashable: it may be a workload's own."""
+        try:
+            return self[op]
+        except TypeError:
+            return describe(op)
+
+    def __missing__(self, op: Operation) -> str:
+        self[op] = described = describe(op)
+        return described
+
+
 def describe(op: Operation) -> str:
     """Return an operation as a predicate, sleeping and waiting included: `waits for mmap_sem of A`."""
-    kind, obj, _ = op
-    if isinstance(obj, tuple):
+    if isinstance(op[1], tuple):
         return "sleeps"
-    if kind == ACQUIRE and not label_of(op):
-        return f"waits for {name_of(obj)}"
-    return describe_operation(op)
+    described = describe_operation(op)
+    return f"waits for {name_of(op[1])}" if described == _TAKES_NOTHING else described
 
 
 def _running_function(on: object) -> str:

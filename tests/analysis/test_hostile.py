@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,27 @@ def test_ctrl_c_during_a_query(spoil: Write, sound: bytes, number: int, tmp_path
         process.send_signal(number)
         assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 130
+    assert list(tmp_path.glob("ksmactors-*")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_ctrl_c_while_a_log_is_read(sound: bytes, number: int, tmp_path: Path) -> None:
+    """An interruption ends the reading with 130, silently, and leaves no temporary file."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", "analyze", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        while not list(tmp_path.glob("ksmactors-*/events.duckdb*")):
+            process.stdin.write(sound * 1000)
+        process.send_signal(number)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert (process.wait(30), process.stdout.read(), process.stderr.read()) == (130, b"", b"")
+        with suppress(BrokenPipeError):
+            process.stdin.close()
     assert list(tmp_path.glob("ksmactors-*")) == []
 
 

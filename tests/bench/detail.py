@@ -81,18 +81,20 @@ def detail_case() -> dict[str, Any]:
     steps = play(watched)
     with TemporaryDirectory() as directory:
         path = Path(directory) / "log"
-        plain, unread, read, none, none_unread = medians(
+        plain, unread, read, none, none_unread, none_read = medians(
             lambda: cpu_seconds(lambda: play(watched)),
             lambda: cpu_seconds(lambda: play(watched, detail=True)),
             lambda: logged(watched, path, detail=True),
             lambda: cpu_seconds(lambda: play(bare)),
             lambda: cpu_seconds(lambda: play(bare, detail=True)),
+            lambda: logged(bare, path, detail=True),
         )
     return {
         "steps": steps,
         "detail_relative_to_run": {"value": round(unread / plain, 2), "at_most": 3},
         "detail_written_relative_to_run": {"value": round(read / plain, 2), "at_most": 3},
         "detail_relative_to_run_without_watchers": round(none_unread / none, 2),
+        "detail_written_relative_to_run_without_watchers": {"value": round(none_read / none, 2), "at_most": 3},
     }
 
 

@@ -188,7 +188,7 @@ def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> No
     elif accident == "not run":
         monkeypatch.setattr("ksmactors.cli.conform.compare", _not_run)
     elif command in ("analyze", "report"):
-        monkeypatch.setattr(LogReader, "events", _press)
+        monkeypatch.setattr(LogReader, "blocks", _press)
     elif command == "corpus":
         monkeypatch.setattr("ksmactors.cli.corpus.measure", _press_later)
     elif command == "conform":

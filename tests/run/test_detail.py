@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from ksmactors.diagnose.in_detail import replay_in_detail
 from ksmactors.events import catalogue as ev
 from ksmactors.events.catalogue import CATALOGUE, DETAIL
 from ksmactors.events.logs import ALWAYS, EventList
+from ksmactors.interleave.actor import READ
 from ksmactors.machine import Machine
+from ksmactors.run.detail import _Descriptions
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
@@ -222,3 +225,18 @@ def test_a_finding_is_replayed_in_detail(tmp_path: Path) -> None:
     assert replay.recorded.agrees(replay.outcome)
     assert list(replay.events) == events
     assert replay.events[-2]["event"] == CATALOGUE[ev.FINDING].name
+
+
+@dataclass
+class _Own:
+    """An object of a workload that has no hash."""
+
+    name: str
+
+
+def test_an_operation_on_an_object_without_a_hash_is_described() -> None:
+    """Descriptions are kept for objects that can be keys, and made for the others."""
+    descriptions = _Descriptions()
+    assert descriptions.of((READ, _Own("anon_vma 3"), "count")) == "reads count/anon_vma/3"
+    assert descriptions.of((READ, None, "")) == "reads nothing shared"
+    assert list(descriptions) == [(READ, None, "")]
