@@ -266,6 +266,19 @@ def called(spec: str, title: str) -> Any:
     return _guarded(function_at(spec, title), f"{title} {spec}")
 
 
+def log_processors(log_config: str | None) -> list[Any]:
+    """The structlog processors that `--log-config` names; none without it.
+
+    Raises:
+        UsageError: there is no such function, it raised, or it returns something else.
+    """
+    if log_config is None:
+        return []
+    from ksmactors.events.bridge import checked
+
+    return checked(called(log_config, "--log-config"), f"--log-config {log_config}")
+
+
 # -- path.py:Class and package.module:Class -----------------------------------------------------------------------
 
 

@@ -58,9 +58,9 @@ def prepare(directory: Path) -> Path:
     return directory
 
 
-def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None) -> Path:
+def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None, again: bool = False) -> Path:
     """Write the outcome's defect to a new file in `directory` and return its path. `cause` is what made the difference,
-    if that has been asked (`diagnose.cause`).
+    if that has been asked (`diagnose.cause`). `again`: a file that has this schedule already will do.
 
     The file is created exclusively: two campaigns that write to one directory never get the same one. It is there
     with all that is in it, or not at all.
@@ -83,6 +83,8 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
     for number in count(1):
         path = directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json")
         if os.path.lexists(path):
+            if again and _schedule_in(path) == outcome.schedule:
+                return path
             continue
         content |= {"file": str(path.absolute()), "replay": replay_command(outcome.schedule, path.absolute())}
         try:
@@ -93,10 +95,21 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
     raise EmulatorBug("the numbers have ended")
 
 
-def kept(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None) -> Found:
-    """The defect of an outcome in a file of its own; where that cannot be written, with its schedule and the reason."""
+def _schedule_in(path: Path) -> str:
+    """The schedule string in a finding file; empty if it is none."""
     try:
-        file = save(outcome, directory, cause=cause)
+        return str(read(str(path))["schedule"])
+    except UsageError:
+        return ""
+
+
+def kept(
+    outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None, again: bool = False
+) -> Found:
+    """The defect of an outcome in a file of its own; where that cannot be written, with its schedule and the reason.
+    `cause` and `again` are as for `save`."""
+    try:
+        file = save(outcome, directory, cause=cause, again=again)
     except OSError as error:
         problem = f"the finding file cannot be written: {error}"
         return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))
@@ -108,6 +121,14 @@ def replay_command(schedule: str, file: Path | None = None) -> str:
     absolute, else from this one."""
     trust = "--trust " if needs_trust(schedule) else ""
     return f"ksmactors replay {trust}{quote(schedule if file is None else str(file))}"
+
+
+def without_schedule(outcome: Outcome) -> str:
+    """Why a finding has no schedule string, and what to do without it."""
+    return (
+        "there is no schedule string, since its process died; this may kill the process: "
+        f"ksmactors run {quote(outcome.workload)} --seed {outcome.seed} --strategy {quote(outcome.strategy)}"
+    )
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -112,20 +112,6 @@ def log_options(command: Command) -> Command:
     return _apply(command, _LOG)
 
 
-def processors_of(log_config: str | None) -> list[Any]:
-    """The processors that `--log-config` names.
-
-    Raises:
-        UsageError: there is no such function, it raised, or it returns something else.
-    """
-    if log_config is None:
-        return []
-    from ksmactors.events.bridge import checked
-    from ksmactors.plugins import called
-
-    return checked(called(log_config, "--log-config"), f"--log-config {log_config}")
-
-
 def trust_option(command: Command) -> Command:
     """Whether a file may run code."""
     return click.option(

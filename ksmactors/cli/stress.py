@@ -13,14 +13,15 @@ from typing import Final
 import click
 
 from ksmactors import interruption, plugins
+from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
+from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
+from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
 from ksmactors.cli.options import (
     log_options,
     out_option,
     output_options,
-    processors_of,
     strategy_option,
     subject_options,
 )
@@ -36,6 +37,7 @@ from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
+from ksmactors.plugins import log_processors
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import deal_params, load_subject
 from ksmactors.workload import Workload
@@ -48,6 +50,10 @@ DEFAULT_SEEDS: Final = "550"
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @click.option("--seeds", default=DEFAULT_SEEDS, show_default=True, metavar="N|A:B", help="Seeds 0..N-1, or A..B-1.")
 @click.option("--stop-at-first", is_flag=True, help="End the campaign at the first finding.")
+@click.option(
+    "--jobs", type=click.IntRange(1, JOBS_MAX), metavar="N",
+    help="Processes that run schedules; none of the results depends on it [default: the cores there are].",
+)
 @strategy_option("portfolio")
 @subject_options
 @log_options
@@ -57,6 +63,7 @@ def stress(
     workloads: tuple[str, ...],
     seeds: str,
     stop_at_first: bool,
+    jobs: int | None,
     strategy: str,
     options: SubjectOptions,
     log: str | None,
@@ -80,11 +87,14 @@ def stress(
     ]
     if log is None and (detail or log_config is not None):
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
-    processors = processors_of(log_config)
+    processors = log_processors(log_config)
     with open_log(log, processors) if log else nullcontext() as writer:
         directory = prepare(out or default_directory())
         plan = Plan(subjects, parse_seeds(seeds), strategy, directory, writer, detail=detail)
-        campaign = Campaign(plan, stop_at_first=stop_at_first)
+        workers = workers_of(
+            plan, jobs or available_cores(), stop_at_first=stop_at_first, log=log, log_config=log_config
+        )
+        campaign = Drive(plan, workers=workers, stop_at_first=stop_at_first)
         if not quiet:
             warn_of_removed(subjects[0])
             _announce(plan)
@@ -122,13 +132,13 @@ def _announce(plan: Plan) -> None:
 
 
 @contextmanager
-def _progress(campaign: Campaign, *, quiet: bool, color: str) -> Iterator[None]:
+def _progress(campaign: Drive, *, quiet: bool, color: str) -> Iterator[None]:
     """A progress bar if somebody watches standard error; a line for each finding as it comes in any case."""
     if quiet:
         yield
         return
     out = console(sys.stderr, color)
-    campaign.on_found = lambda found: out.print(_line(found), soft_wrap=True)
+    campaign.campaign.on_found = lambda found: out.print(_line(found), soft_wrap=True)
     if not sys.stderr.isatty():
         yield
         return
@@ -142,7 +152,7 @@ def _progress(campaign: Campaign, *, quiet: bool, color: str) -> Iterator[None]:
             findings = f"findings: {len(tally.found)}" if tally.found else "no finding"
             bar.update(task, completed=tally.schedules, description=findings)
 
-        campaign.on_schedule = show
+        campaign.campaign.on_schedule = show
         yield
 
 
@@ -152,14 +162,19 @@ def _line(found: Found) -> str:
     return f"{defect.signature}, seed {found.outcome.seed}: {found.file or found.problem}"
 
 
-def _close(campaign: Campaign, *, quiet: bool) -> int:
+def _close(campaign: Drive, *, quiet: bool) -> int:
     """What must be said last, and the exit status."""
     if campaign.tally.crash is not None:
         report_crash(campaign.tally.crash)
-    if campaign.interrupted_at is not None:
+    if campaign.interrupted:
         if not quiet:
-            notice(f"interrupted; go on with {campaign.resume_hint}")
+            notice(f"interrupted; go on with {_hint(campaign)}")
         return INTERRUPTED
-    if campaign.stopped_at is not None and not quiet:
-        notice(f"stopped at the first finding; go on with {campaign.resume_hint}")
+    if campaign.stopped and not quiet:
+        notice(f"stopped at the first finding; go on with {_hint(campaign)}")
     return campaign.tally.exit_status
+
+
+def _hint(campaign: Drive) -> str:
+    """The options that do what was left undone."""
+    return " and ".join(f"--seeds {seeds}" for seeds in campaign.seeds_left.split(","))
