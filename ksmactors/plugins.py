@@ -101,6 +101,11 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in _entries(group)})
 
 
+def origin_of(group: str, name: str) -> str:
+    """The package and version that has registered a name; empty if none has. Nothing is loaded."""
+    return next((_origin(entry) for entry in _entries(group) if entry.name == name), "")
+
+
 def load(group: str, spec: str) -> Plugin:
     """The plug-in of a group that was asked for.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any, Final
+from typing import Final
 
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.interleave.strategies.registry import STRATEGIES, dealt, parse, split
@@ -18,9 +18,6 @@ from ksmactors.watch.lock_graph import Edge
 
 SCHEDULES_MAX: Final = 20
 """Schedules in a block: less than a second of work, so that all processes end at about the same time."""
-
-CODES: Final = {event.name: code for code, event in enumerate(CATALOGUE)}
-"""The code of each event by its name."""
 
 VERDICTS: Final = tuple(Verdict)
 """A verdict is kept as its place here."""
@@ -94,11 +91,6 @@ def packed(outcomes: Sequence[Outcome], micros: Sequence[int]) -> Block:
     )
 
 
-def without_error(outcome: Outcome) -> bool:
-    """Whether a schedule came to its end, so that it need not be run again."""
-    return outcome.verdict not in (Verdict.CRASHED, Verdict.BROKEN)
-
-
 def block_ends(strategy: str, workloads: int) -> Callable[[int], int]:
     """Return the function that says for a seed where its block ends: at a multiple of SCHEDULES_MAX.
 
@@ -130,15 +122,16 @@ class Piece:
     Attributes:
         number: its place in the campaign, from 0.
         index: the number of its first schedule in the campaign.
-        stored: whether the store has it as a block.
-        covered: whether the store has its schedules, perhaps in a block that goes beyond the seeds asked for.
+        stored: whether the store has it as a block, from where it is taken.
+        kept: whether it goes to the store once it is run. It does not if the store has it as a part of a block that
+            goes beyond the seeds asked for.
     """
 
     number: int
     index: int
     seeds: range
     stored: bool = False
-    covered: bool = False
+    kept: bool = True
 
 
 def pieces(
@@ -150,7 +143,7 @@ def pieces(
         seeds: those asked for.
         end: what `block_ends` returns.
         stored: the blocks of the store, disjoint: the first seed of each, and the seed after its last.
-        again: whether stored blocks are run again.
+        again: whether stored blocks are run again, and replaced.
     """
     starts = sorted(stored)
     at, seed = 0, seeds.start
@@ -159,12 +152,10 @@ def pieces(
         while at < len(starts) and stored[starts[at]] <= seed:
             at += 1
         within = at < len(starts) and starts[at] <= seed
-        if within and starts[at] == seed and stored[seed] <= seeds.stop and not again:
-            stop, whole = stored[seed], True
-        else:
-            border = stored[starts[at]] if within else starts[at] if at < len(starts) else seeds.stop
-            stop, whole = min(end(seed), seeds.stop, border), False
-        yield Piece(number, seed - seeds.start, range(seed, stop), whole, within)
+        border = stored[starts[at]] if within else starts[at] if at < len(starts) else seeds.stop
+        whole = within and starts[at] == seed and border <= seeds.stop
+        stop = border if whole else min(end(seed), seeds.stop, border)
+        yield Piece(number, seed - seeds.start, range(seed, stop), whole and not again, whole or not within)
         number, seed = number + 1, stop
 
 
@@ -187,23 +178,3 @@ def as_text(ranges: Sequence[range]) -> str:
 def micros_of(seconds: float) -> int:
     """Return a time in microseconds."""
     return max(0, round(seconds * 1_000_000))
-
-
-def plain(block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the sums of a block, and the rows of its schedules, as JSON has them."""
-    sums = {
-        "steps": sum(block.steps),
-        "choices": sum(block.choices),
-        "micros": sum(block.micros),
-        "events": {CATALOGUE[code].name: counts for code, counts in block.events.items()},
-        "marks": [[*key, sum(count for _, count in passed)] for key, passed in block.marks.items()],
-        "metrics": dict(block.metrics),
-        "edges": [[place, *edge[:5]] for place, edge in block.edges],
-    }
-    rows = {
-        "steps": list(block.steps),
-        "choices": list(block.choices),
-        "micros": list(block.micros),
-        "marks": [[*key, [list(pair) for pair in passed]] for key, passed in block.marks.items()],
-    }
-    return sums, rows

@@ -220,14 +220,20 @@ class Drive:
                 if self.campaign.ended:
                     return
                 continue
-            piece, answer = await workers.receive()
-            if piece is not None:
-                self._came[piece.number] = answer
-                if answer is not None:
-                    self._keep(piece, answer.outcomes, answer.micros)
+            self._arrived(*await workers.receive())
+
+    def _arrived(self, piece: Piece | None, answer: Answer | None) -> None:
+        """Keep what a worker has sent, until its turn to be added up comes."""
+        if piece is not None:
+            self._came[piece.number] = answer
+            if answer is not None:
+                self._keep(piece, answer.outcomes, answer.micros)
 
     def _merge_the_rest(self) -> None:
         """Add up what was done beyond a gap that an interruption or the deadline has left."""
+        if self.workers is not None and self.workers.started:
+            for piece, answer in self.workers.waiting():
+                self._arrived(piece, answer)
         for number in sorted(self._came):
             if not self.campaign.ended:
                 self._merge(self._open[number], self._came.pop(number))
@@ -247,6 +253,8 @@ class Drive:
         self._close(piece, len(answer.outcomes))
         if answer.failure is not None:
             raise answer.failure
+        if answer.interrupted:
+            raise KeyboardInterrupt
         return True
 
     def _merge_stored(self, piece: Piece) -> bool:
@@ -281,10 +289,10 @@ class Drive:
         self._left.append(piece.seeds[done:])
 
     def _keep(self, piece: Piece, outcomes: list[Outcome], micros: list[int]) -> None:
-        """Write what was run of a piece to the store, unless it is there."""
+        """Write what was run of a piece to the store."""
         crashed = [outcome for outcome in outcomes if outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN)]
         for outcome in crashed:
             self.store.crashed(outcome)
         done = len(outcomes) - len(crashed)
-        if done and not piece.covered:
+        if done and piece.kept:
             self.store.write(packed(outcomes[:done], micros[:done]), outcomes[:done])

@@ -12,7 +12,7 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +131,12 @@ class WorkerPool:
         found that there are no more."""
         return await self._receive.receive()
 
+    def waiting(self) -> Iterator[tuple[Piece | None, Answer | None]]:
+        """What is done and has not been received."""
+        with suppress(trio.WouldBlock):
+            while True:
+                yield self._receive.receive_nowait()
+
     def merged(self) -> None:
         """A piece was added up."""
         self._window.release()
@@ -147,6 +153,7 @@ class WorkerPool:
         if isinstance(log, LogWriter):
             log.failed(answer.log_status)
 
+    @trio.lowlevel.enable_ki_protection
     async def _work(self, take: Take, known: Known) -> None:
         while True:
             await self._window.acquire()
@@ -164,7 +171,7 @@ class WorkerPool:
         for index, seed in enumerate(piece.seeds, piece.index):
             alone = range(seed, seed + 1)
             answer.add(await self._ask(alone, index, known) or self._died(seed))
-            if answer.failure is not None or not self._goes_on(answer):
+            if answer.failure is not None or answer.interrupted or not self._goes_on(answer):
                 break
         return answer
 

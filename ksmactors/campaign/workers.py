@@ -79,6 +79,7 @@ class Answer:
     Attributes:
         logs: the files with the events, in order.
         failure: the error that ended it, beside what is an outcome.
+        interrupted: whether its code raised KeyboardInterrupt.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -88,6 +89,7 @@ class Answer:
     logs: list[Path] = field(default_factory=list)
     log_status: int = 0
     failure: Exception | None = None
+    interrupted: bool = False
 
     def add(self, other: Answer) -> None:
         """Append what came of the seeds that follow."""
@@ -97,7 +99,7 @@ class Answer:
         self.printed += other.printed
         self.complained += other.complained
         self.log_status = self.log_status or other.log_status
-        self.failure = other.failure
+        self.failure, self.interrupted = other.failure, other.interrupted
 
 
 def answered(task: bytes) -> bytes:
@@ -121,6 +123,7 @@ def run_block(task: Task) -> Answer:
             campaign = _campaign(task, subjects, calibration, log)
             campaign.on_outcome = lambda outcome, seconds: _note(answer, outcome, seconds)
             anyio.run(campaign.run, backend="trio")
+            answer.interrupted = campaign.interrupted_at is not None
         answer.log_status = log.status(0) if log is not None else 0
     except KsmActorsError as error:
         answer.failure = error
