@@ -109,8 +109,7 @@ class Logs:
         try:
             self._open(list(dict.fromkeys(paths)))
             if not unsafe:
-                self.sql("SET enable_external_access = false")
-                self.sql("SET lock_configuration = true")
+                self.protect()
         except BaseException:
             self.close()
             raise
@@ -133,6 +132,11 @@ class Logs:
         self.sql("CREATE VIEW events AS SELECT * FROM lines")
         for name, query in VIEWS.items():
             self.sql(f"CREATE VIEW {name} AS {query}")
+
+    def protect(self) -> None:
+        """From now on no query can access a file, the network or DuckDB's settings."""
+        self.sql("SET enable_external_access = false")
+        self.sql("SET lock_configuration = true")
 
     def _read(self, path: str) -> None:
         """Load a log; while DuckDB takes in one chunk of it, the next one is read."""

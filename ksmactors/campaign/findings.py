@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from itertools import count
+from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final
@@ -67,7 +68,6 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
     """
     defect = outcome.defect
     assert defect is not None
-    stem = f"{slug(defect.watcher)}-{slug(defect.kind)}-{slug(outcome.workload)}-{outcome.seed}"
     content = {"format": FORMAT, **outcome.finding(), "workload": outcome.workload, "strategy": outcome.strategy}
     content |= {
         "verdict": outcome.verdict.value,
@@ -80,8 +80,7 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
         content["made_the_difference"] = cause
     if outcome.sources:
         content["sources"] = [source.as_json(directory) for source in outcome.sources]
-    for number in count(1):
-        path = directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json")
+    for path in _candidates(outcome, directory):
         if os.path.lexists(path):
             if again and _schedule_in(path) == outcome.schedule:
                 return path
@@ -93,6 +92,22 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
             continue
         return path
     raise EmulatorBug("the numbers have ended")
+
+
+def _candidates(outcome: Outcome, directory: Path) -> Iterator[Path]:
+    """The names that a finding file may have, without an end: the first that is free is taken."""
+    defect = outcome.defect
+    assert defect is not None
+    stem = f"{slug(defect.watcher)}-{slug(defect.kind)}-{slug(outcome.workload)}-{outcome.seed}"
+    return (directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json") for number in count(1))
+
+
+def existing(outcome: Outcome, directory: Path) -> Path | None:
+    """The finding file of an outcome in a directory, if it is there."""
+    for path in takewhile(os.path.lexists, _candidates(outcome, directory)):
+        if _schedule_in(path) == outcome.schedule:
+            return path
+    return None
 
 
 def _schedule_in(path: Path) -> str:

@@ -54,13 +54,18 @@ def _code() -> str:
     return hashed.hexdigest()
 
 
-def made_with() -> dict[str, str]:
-    """Return the versions that decide about nothing, for a person who compares rates."""
-    return {"python": platform.python_version(), "trio": version("trio"), "machine": platform.machine()}
+def made_with(subjects: Sequence[Subject]) -> dict[str, Any]:
+    """Return what decides about nothing: versions, for a person who compares rates, and where the files were."""
+    return {
+        "python": platform.python_version(),
+        "trio": version("trio"),
+        "machine": platform.machine(),
+        "files": [[[source.file, source.sha256] for source in subject.sources] for subject in subjects],
+    }
 
 
-def refuse_another(now: Mapping[str, Any], then: Mapping[str, Any], where: str) -> None:
-    """Refuse a store of another campaign.
+def refuse_another(now: Mapping[str, Any], then: Mapping[str, Any], where: str, advice: str) -> None:
+    """Refuse a store of another campaign. `advice` says what to do then.
 
     Raises:
         UsageError: it is one, and the first thing in which they differ.
@@ -69,7 +74,7 @@ def refuse_another(now: Mapping[str, Any], then: Mapping[str, Any], where: str) 
         if now.get(key) != then.get(key):
             before, after = _difference(key, then.get(key), now.get(key))
             other = f"{where} holds another campaign: its {before}, not {after}"
-            raise UsageError(f"{other}; ask for the same, or give another --out")
+            raise UsageError(f"{other}; {advice}")
 
 
 def _difference(key: str, then: Any, now: Any) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +11,6 @@ from ksmactors.campaign.stress import Campaign
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.run.outcome import Outcome, Verdict
-from ksmactors.watch.lock_graph import Edge
 
 _INCONCLUSIVE: Final = VERDICTS.index(Verdict.INCONCLUSIVE)
 
@@ -47,15 +46,14 @@ def take_block(campaign: Campaign, block: Block, findings: Mapping[int, tuple[st
     tally = campaign.tally
     before = tally.schedules
     add_block(tally, block)
-    edges: dict[int, list[int]] = {}
-    for at, (place, _) in enumerate(block.edges):
-        edges.setdefault(block.seeds[place], []).append(at)
+    strategy = dealt(campaign.plan.strategy, len(campaign.plan.subjects))
+    edges = seeds_with_edges(block)
     for seed in sorted({*findings, *edges}):
         number = before + seed - block.seeds.start + 1
         if seed in findings:
-            _take_finding(campaign, *findings[seed], number, _digest(block, seed))
+            _take_finding(campaign, *findings[seed], number, digest_of(block, seed))
         if seed in edges:
-            outcome = _bare(campaign, block, seed, [block.edges[at][1] for at in edges[seed]])
+            outcome = bare_outcome(block, seed, campaign.plan.subject_of(seed).name, strategy)
             campaign.close_cycles(outcome, at=number)
     campaign.on_schedule(tally)
 
@@ -90,17 +88,22 @@ def _take_finding(campaign: Campaign, signature: str, found: Found | None, numbe
     campaign.keep(campaign.found(outcome, again=True), at=number)
 
 
-def _digest(block: Block, seed: int) -> bytes:
+def digest_of(block: Block, seed: int) -> bytes:
+    """Return the digest of a schedule of a block."""
     place = (seed - block.seeds.start) * DIGEST
     return block.digests[place : place + DIGEST]
 
 
-def _bare(campaign: Campaign, block: Block, seed: int, edges: Sequence[Edge]) -> Outcome:
-    """Return as much of a schedule's outcome as a lock cycle needs."""
-    plan = campaign.plan
-    strategy = dealt(plan.strategy, len(plan.subjects))
+def bare_outcome(block: Block, seed: int, workload: str, strategy: str) -> Outcome:
+    """Return as much of a stored schedule's outcome as a lock cycle needs: with the edges that it was the first to
+    have."""
     place = seed - block.seeds.start
     return Outcome(
-        plan.subject_of(seed).name, seed, strategy, Verdict.OK, block.steps[place], block.choices[place], (),
-        _digest(block, seed), b"", lock_edges=tuple(edges),
+        workload, seed, strategy, Verdict.OK, block.steps[place], block.choices[place], (), digest_of(block, seed), b"",
+        lock_edges=tuple(edge for at, edge in block.edges if at == place),
     )  # fmt: skip
+
+
+def seeds_with_edges(block: Block) -> set[int]:
+    """Return the seeds of a block whose schedules have lock order edges that no earlier one of it has."""
+    return {block.seeds[place] for place, _ in block.edges}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -48,11 +49,21 @@ def row_of(block: Block) -> BlockRow:
         "micros": list(block.micros),
         "marks": [[*key, [list(pair) for pair in passed]] for key, passed in block.marks.items()],
     }
-    texts = [orjson.dumps(part).decode() for part in (sums, rows)]
+    texts = [as_json(part) for part in (sums, rows)]
     row = BlockRow(
         block.seeds.start, len(block.seeds), block.verdicts, block.digests, block.shapes, texts[0], texts[1], b""
     )
     return row._replace(checksum=checksum(*row[:-1]))
+
+
+def as_json(value: object) -> str:
+    """Return compact JSON that SQLite can hold."""
+    return as_utf8(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+
+
+def as_utf8(text: str) -> str:
+    """Return a text without what UTF-8 does not have, such as a lone surrogate in a message."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def checksum(*values: int | str | bytes) -> bytes:

@@ -7,7 +7,6 @@ letter, and each row has a checksum. What is in it survives a kill at any moment
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +20,8 @@ import orjson
 
 from ksmactors.campaign.blocks import Block
 from ksmactors.campaign.finding_records import found_of, record_of
-from ksmactors.campaign.identity import made_with, refuse_another
-from ksmactors.campaign.rows import BlockRow, block_of, checksum, row_of
+from ksmactors.campaign.identity import refuse_another
+from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, row_of
 from ksmactors.campaign.summary import Found, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.files import read_start
@@ -90,13 +89,6 @@ class Store:
         """Keep a schedule in which code raised; its seed counts as not done."""
         self._write(lambda: self._insert_finding(outcome))
 
-    def add_row(self, row: BlockRow, findings: Sequence[tuple[Any, ...]]) -> None:
-        """Add a row of another store, with what it found."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._insert_row(row)
-        self._db.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)", findings)
-        self._db.execute("COMMIT")
-
     def _write(self, change: Callable[[], object]) -> None:
         """Make a change in one transaction. If it fails, nothing is written any more, and the campaign goes on."""
         if self.problem:
@@ -105,33 +97,37 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             change()
             self._db.execute("COMMIT")
-        except (sqlite3.Error, TypeError, ValueError, OverflowError) as error:  # a text or number that it cannot hold
+        except UsageError:
+            self._db.execute("ROLLBACK")
+            raise
+        except (sqlite3.Error, OverflowError) as error:
             self.problem = f"{self.path}: cannot be written ({error}); the campaign goes on without it"
             with suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
 
     def _insert(self, row: BlockRow, outcomes: Sequence[Outcome]) -> None:
         self._db.execute("DELETE FROM findings WHERE seed BETWEEN ? AND ?", (row.first, row.first + row.schedules - 1))
-        self._insert_row(row)
+        self._insert_row(row, time())
         for outcome in outcomes:
             if outcome.defect is not None:
                 self._insert_finding(outcome)
 
-    def _insert_row(self, row: BlockRow) -> None:
+    def _insert_row(self, row: BlockRow, at: float) -> None:
         self._db.execute(
             f"INSERT OR REPLACE INTO blocks (at, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (time(), *row),
+            (at, *row),
         )
 
     def _insert_finding(self, outcome: Outcome) -> None:
         defect = outcome.defect
         assert defect is not None
         first = bool(outcome.schedule) or not defect.actors  # else it is known, but for that of a worker that died
-        record = _utf8(json.dumps(record_of(Found(outcome)), ensure_ascii=False)) if first else None
+        record = as_json(record_of(Found(outcome))) if first else None
+        signature = as_utf8(defect.signature)
         self._db.execute(
             "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)",
-            (outcome.seed, defect.signature, outcome.verdict.value, record, time(),
-             checksum(outcome.seed, defect.signature, outcome.verdict.value, record or "")),
+            (outcome.seed, signature, outcome.verdict.value, record, time(),
+             checksum(outcome.seed, signature, outcome.verdict.value, record or "")),
         )  # fmt: skip
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -149,59 +145,86 @@ class Store:
     def read(self, first: int) -> tuple[Block, dict[int, tuple[str, Found | None]]]:
         """The block that begins with a seed, and what it found: signatures by seed, with what was found first."""
         (row,) = self._rows(f"SELECT {_COLUMNS} FROM blocks WHERE first = ?", first)
-        with self._guarded():
+        with self.guarded():
             block = block_of(BlockRow(*row))
         last = block.seeds[-1]
-        return block, self._found("WHERE seed BETWEEN ? AND ? ORDER BY seed", first, last)
+        found = self._found("WHERE seed BETWEEN ? AND ? ORDER BY seed", first, last)
+        return block, {seed: (signature, one) for seed, (signature, one, _) in found.items()}
 
     def blocks(self) -> Iterator[tuple[Block, float]]:
         """All blocks in order of seeds, each with the time at which it was done."""
+        before = 0
         for at, *row in self._rows(f"SELECT at, {_COLUMNS} FROM blocks ORDER BY first"):
-            with self._guarded():
-                yield block_of(BlockRow(*row)), float(at)
+            with self.guarded():
+                block = block_of(BlockRow(*row))
+                if block.seeds.start < before:
+                    raise ValueError(f"the block {block.seeds.start} overlaps another one")
+                before = block.seeds.stop
+                moment = float(at)
+            yield block, moment
 
-    def findings(self) -> dict[int, tuple[str, Found | None]]:
-        """All that was found: signatures by seed, with what was found first."""
-        return self._found("ORDER BY seed")
+    def findings(self) -> Iterator[tuple[int, str, Found | None, float]]:
+        """All that was found, in order of seeds: seed, signature, what was found if it was the first, and when."""
+        for seed, row in self._found("ORDER BY seed").items():
+            yield seed, *row
 
     def asked(self) -> list[range]:
         """The seeds that campaigns were to run, in the order in which they were asked for."""
         rows = self._rows("SELECT first, last FROM asked ORDER BY rowid")
-        with self._guarded():
+        with self.guarded():
             return [range(counted(first), counted(last) + 1) for first, last in rows]
 
     def about(self) -> dict[str, Any]:
         """What the store is of: `identity`, `made` and `begun`."""
-        with self._guarded():
+        with self.guarded():
             about = {name: orjson.loads(value) for name, value in self._rows("SELECT name, value FROM about")}
             if not isinstance(about["identity"], dict) or not isinstance(about["made"], dict):
                 raise ValueError("it does not say what it is of")
         return about
 
-    def copied(self, other: Store) -> None:
-        """Add all rows of another store, whose seeds must be others."""
-        for row in other._rows(f"SELECT {_COLUMNS} FROM blocks ORDER BY first"):
-            with other._guarded():
-                block = block_of(BlockRow(*row))
-            found = list(other._rows("SELECT * FROM findings WHERE seed BETWEEN ? AND ?", row[0], block.seeds[-1]))
-            self.add_row(BlockRow(*row), found)
+    def copy(self, other: Store) -> None:
+        """Add all rows of another store, whose seeds must be others.
 
-    def _found(self, where: str, *values: int) -> dict[int, tuple[str, Found | None]]:
-        found: dict[int, tuple[str, Found | None]] = {}
-        rows = self._rows(f"SELECT seed, signature, verdict, record, checksum FROM findings {where}", *values)
-        for seed, signature, verdict, record, check in rows:
-            with self._guarded():
+        Raises:
+            UsageError: this one cannot be written.
+            ScheduleFormatError: the other is damaged.
+        """
+        asked = other._rows("SELECT * FROM asked ORDER BY rowid")
+        rows = (row for row in other._rows(f"SELECT at, {_COLUMNS} FROM blocks ORDER BY first"))
+        findings = other._rows("SELECT * FROM findings")
+        self._write(lambda: self._copy(other, asked, rows, findings))
+        if self.problem:
+            raise UsageError(self.problem.partition("; ")[0])
+
+    def _copy(
+        self, other: Store, asked: Iterator[Any], rows: Iterator[Any], findings: Iterator[tuple[Any, ...]]
+    ) -> None:
+        self._db.executemany("INSERT INTO asked VALUES (?, ?, ?)", asked)
+        for at, *row in rows:
+            with other.guarded():
+                block_of(BlockRow(*row))
+                moment = float(at)
+            self._insert_row(BlockRow(*row), moment)
+        self._db.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)", findings)
+
+    def _found(self, where: str, *values: int) -> dict[int, tuple[str, Found | None, float]]:
+        found = {}
+        columns = "seed, signature, verdict, record, at, checksum"
+        rows = self._rows(f"SELECT {columns} FROM findings {where}", *values)
+        for seed, signature, verdict, record, at, check in rows:
+            with self.guarded():
                 if checksum(seed, signature, verdict, record or "") != check:
                     raise ValueError(f"the finding of seed {seed} was changed")
-                found[seed] = signature, found_of(orjson.loads(record)) if record is not None else None
+                one = found_of(orjson.loads(record)) if record is not None else None
+                found[counted(seed)] = str(signature), one, float(at)
         return found
 
     def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        with self._guarded():
+        with self.guarded():
             yield from self._db.execute(query, values)
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def guarded(self) -> Iterator[None]:
         try:
             yield
         except UsageError as error:
@@ -212,11 +235,6 @@ class Store:
     def damaged(self, why: str) -> ScheduleFormatError:
         """The error that says that the store cannot be read, and why."""
         return ScheduleFormatError(f"{self.path}: is no store of a campaign, or is damaged: {why[:200]}")
-
-
-def _utf8(text: str) -> str:
-    """A text without what UTF-8 does not have."""
-    return text.encode("utf-8", "replace").decode()
 
 
 @contextmanager
@@ -237,12 +255,21 @@ def open_to_read(directory: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def open_to_write(directory: Path, identity: Mapping[str, Any], *, replace: bool = False) -> Iterator[Store]:
+def open_to_write(
+    directory: Path,
+    identity: Mapping[str, Any],
+    made: Mapping[str, Any],
+    *,
+    begun: float | None = None,
+    replace: bool = False,
+) -> Iterator[Store]:
     """Open the store in a directory, or make one; nobody else may write there meanwhile.
 
     Args:
         directory: it exists.
         identity: what the campaign is of (`campaign.identity`).
+        made: what a new store says beside that (`made_with`).
+        begun: when a new one was begun, in seconds since 1970; None: now.
         replace: whether a store of another campaign is replaced.
 
     Raises:
@@ -256,12 +283,21 @@ def open_to_write(directory: Path, identity: Mapping[str, Any], *, replace: bool
         elif any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm", "-journal")):
             raise UsageError(f"--out {directory}: has parts of a store whose {FILE} is gone; give another --out")
         if replace and path.exists() and not _is_of(path, identity):
-            for end in ("", "-wal", "-shm"):
-                Path(f"{path}{end}").unlink(missing_ok=True)
+            remove(directory)
         _create(path, directory)
         with _opened(path, "rw") as store:
-            _make_or_check(store, identity, directory)
-            yield store
+            _make_or_check(store, {"identity": identity, "made": made, "begun": begun or time()}, directory)
+            try:
+                yield store
+            finally:  # a single file again, which can be read in a read-only directory, unless somebody is reading
+                with suppress(sqlite3.Error):
+                    store._db.execute("PRAGMA journal_mode = DELETE")
+
+
+def remove(directory: Path) -> None:
+    """Delete the store in a directory."""
+    for end in ("", "-wal", "-shm"):
+        (directory / f"{FILE}{end}").unlink(missing_ok=True)
 
 
 def has_store(directory: Path) -> bool:
@@ -335,15 +371,14 @@ def _opened(path: Path, mode: str) -> Iterator[Store]:
             db.close()
 
 
-def _make_or_check(store: Store, identity: Mapping[str, Any], directory: Path) -> None:
+def _make_or_check(store: Store, about: Mapping[str, Any], directory: Path) -> None:
     db = store._db
     try:
         new = db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-        if new:
-            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         if new:
-            _make(db, identity)
+            _make(db, about)
     except sqlite3.Error as error:
         reason = "is no store of a campaign, or cannot be written"
         raise UsageError(f"--out {directory}: {store.path.name} {reason} ({error}); give another --out") from None
@@ -351,15 +386,15 @@ def _make_or_check(store: Store, identity: Mapping[str, Any], directory: Path) -
         _check_tables(store)
         if [problem for (problem,) in store._rows("PRAGMA quick_check(1)")] != ["ok"]:
             raise store.damaged("SQLite finds its pages damaged")
-        refuse_another(identity, store.about()["identity"], f"--out {directory}")
+        advice = "ask for the same, or give another --out"
+        refuse_another(about["identity"], store.about()["identity"], f"--out {directory}", advice)
 
 
-def _make(db: sqlite3.Connection, identity: Mapping[str, Any]) -> None:
+def _make(db: sqlite3.Connection, about: Mapping[str, Any]) -> None:
     db.execute("BEGIN IMMEDIATE")
     for table in _TABLES:
         db.execute(table)
-    about = {"identity": identity, "made": made_with(), "begun": time()}
-    db.executemany("INSERT INTO about VALUES (?, ?)", [(name, orjson.dumps(v).decode()) for name, v in about.items()])
+    db.executemany("INSERT INTO about VALUES (?, ?)", [(name, as_json(v)) for name, v in about.items()])
     db.execute(f"PRAGMA application_id = {APPLICATION}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")

@@ -16,7 +16,6 @@ import click
 from ksmactors import interruption, plugins
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.identity import identity
 from ksmactors.campaign.placing import store_of
 from ksmactors.campaign.store import Store
 from ksmactors.campaign.stress import Plan, parse_seeds
@@ -104,11 +103,10 @@ def stress(
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
     processors = log_processors(log_config)
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
-    of = identity(subjects, strategy)
     with ExitStack() as stack:
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
-        store = stack.enter_context(store_of(out, of, resume=resume))
+        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume))
         plan = Plan(subjects, asked or _asked_before(store), strategy, directory, writer, detail=detail)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
