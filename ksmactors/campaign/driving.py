@@ -18,7 +18,7 @@ from ksmactors.campaign.merging import needed, take_block
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import WorkerPool
-from ksmactors.campaign.workers import Answer
+from ksmactors.campaign.workers import BlockAnswer
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.outcome import Outcome, Verdict
 
@@ -94,7 +94,7 @@ class Drive:
     _pieces: Iterator[Piece] = field(init=False)
     _next_seed: int = field(init=False)
     _open: dict[int, Piece] = field(default_factory=dict)
-    _came: dict[int, Answer | None] = field(default_factory=dict)
+    _came: dict[int, BlockAnswer | None] = field(default_factory=dict)
     _left: list[range] = field(default_factory=list)
     _merged: int = 0
     _exhausted: bool = False
@@ -222,7 +222,7 @@ class Drive:
                 continue
             self._arrived(*await workers.receive())
 
-    def _arrived(self, piece: Piece | None, answer: Answer | None) -> None:
+    def _arrived(self, piece: Piece | None, answer: BlockAnswer | None) -> None:
         """Keep what a worker has sent, until its turn to be added up comes."""
         if piece is not None:
             self._came[piece.number] = answer
@@ -238,7 +238,7 @@ class Drive:
             if not self.campaign.ended:
                 self._merge(self._open[number], self._came.pop(number))
 
-    def _merge(self, piece: Piece, answer: Answer | None) -> bool:
+    def _merge(self, piece: Piece, answer: BlockAnswer | None) -> bool:
         """Add up a piece; None: it is in the store. False: it has to be run again."""
         if answer is None:
             return self._merge_stored(piece)

@@ -11,7 +11,8 @@ from pathlib import Path
 from ksmactors.campaign.findings import kept
 from ksmactors.campaign.identity import refuse_another
 from ksmactors.campaign.overview import overview_of
-from ksmactors.campaign.store import Store, has_store, open_to_read, open_to_write, remove
+from ksmactors.campaign.store import CampaignStore
+from ksmactors.campaign.store_files import has_store, open_to_read, open_to_write, remove
 from ksmactors.errors import UsageError
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.trust import Source
@@ -45,14 +46,14 @@ def merge_stores(directories: Sequence[Path], out: Path) -> list[str]:
                 raise
 
 
-def _refuse_common_seeds(stores: Sequence[Store]) -> None:
+def _refuse_common_seeds(stores: Sequence[CampaignStore]) -> None:
     blocks = sorted((first, stop, str(store.path.parent)) for store in stores for first, stop in store.stored().items())
     for (_, stop, one), (first, _, other) in pairwise(blocks):
         if first < stop:
             raise UsageError(f"{one} and {other} have seed {first} in common; merge campaigns of different seeds")
 
 
-def _write_findings(store: Store, out: Path) -> list[str]:
+def _write_findings(store: CampaignStore, out: Path) -> list[str]:
     files = store.about()["made"].get("files", [])
     problems = []
     for found in overview_of(store, out).tally.found.values():

@@ -12,7 +12,7 @@ from ksmactors.campaign.blocks import as_text, coalesced
 from ksmactors.campaign.findings import existing, replay_command
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.merging import add_block, bare_outcome, digest_of, is_given_up, seeds_with_edges
-from ksmactors.campaign.store import Store
+from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.summary import Found, Summary
 
 SLOWEST: Final = 5
@@ -22,7 +22,7 @@ _MICROS: Final = 1_000_000
 
 
 @dataclass(slots=True)
-class Rate:
+class WorkloadRate:
     """What a workload's schedules took."""
 
     workload: str
@@ -55,7 +55,7 @@ class Overview:
     asked: list[range]
     left: list[range]
     tally: Summary = field(default_factory=Summary)
-    rates: dict[str, Rate] = field(default_factory=dict)
+    rates: dict[str, WorkloadRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Overview:
         }  # fmt: skip
 
 
-def overview_of(store: Store, directory: Path) -> Overview:
+def overview_of(store: CampaignStore, directory: Path) -> Overview:
     """Read a store as a whole.
 
     Raises:
@@ -104,7 +104,7 @@ def overview_of(store: Store, directory: Path) -> Overview:
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, begun, asked, list(without(asked, coalesced(done))))
-    view.rates = {name: Rate(name) for name in names}
+    view.rates = {name: WorkloadRate(name) for name in names}
     findings = {seed: (signature, found, at) for seed, signature, found, at in store.findings()}
     slowest: list[tuple[float, int, str, int]] = []
     for block, at in store.blocks():

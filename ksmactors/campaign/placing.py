@@ -12,7 +12,8 @@ import orjson
 
 from ksmactors.campaign.findings import slug, state_directory
 from ksmactors.campaign.identity import identity, made_with
-from ksmactors.campaign.store import Store, StoreInUse, has_store, open_to_write
+from ksmactors.campaign.store import CampaignStore
+from ksmactors.campaign.store_files import StoreInUse, has_store, open_to_write
 from ksmactors.errors import UsageError
 from ksmactors.files import make_private
 from ksmactors.run.subject import Subject
@@ -31,7 +32,7 @@ def default_home(of: Mapping[str, Any]) -> Path:
 
 
 @contextmanager
-def store_of(out: Path | None, subjects: Sequence[Subject], strategy: str, *, resume: bool) -> Iterator[Store]:
+def store_of(out: Path | None, subjects: Sequence[Subject], strategy: str, *, resume: bool) -> Iterator[CampaignStore]:
     """Open the store of a campaign to write.
 
     Args:
@@ -58,7 +59,7 @@ def store_of(out: Path | None, subjects: Sequence[Subject], strategy: str, *, re
 
 def _default(
     stack: ExitStack, home: Path, of: Mapping[str, Any], made: Mapping[str, Any], *, resume: bool
-) -> Store:
+) -> CampaignStore:
     """Open the default store; another one beside it while an equal campaign writes there."""
     for number in range(1, _TWINS_MAX + 1):
         place = home if number == 1 else home.with_name(f"{home.name}.{number}")

@@ -18,7 +18,7 @@ import orjson
 
 from ksmactors.analysis.store import Logs
 from ksmactors.campaign.blocks import DIGEST, SHAPE, VERDICTS
-from ksmactors.campaign.store import Store
+from ksmactors.campaign.store import CampaignStore
 from ksmactors.errors import UsageError
 
 TABLES: Final = {
@@ -38,7 +38,7 @@ VALUE_MAX: Final = 128 << 20
 
 
 @contextmanager
-def tables_of(store: Store, *, unsafe: bool = False) -> Iterator[Logs]:
+def tables_of(store: CampaignStore, *, unsafe: bool = False) -> Iterator[Logs]:
     """Load a store into a temporary database of DuckDB; `unsafe` is as for Logs.
 
     Raises:
@@ -65,7 +65,7 @@ def tables_of(store: Store, *, unsafe: bool = False) -> Iterator[Logs]:
         yield database
 
 
-def write_tables(store: Store, directory: Path, *, force: bool = False) -> list[Path]:
+def write_tables(store: CampaignStore, directory: Path, *, force: bool = False) -> list[Path]:
     """Write each table as a Parquet file into `directory`, which is made if need be; returns the files.
 
     Raises:
@@ -88,7 +88,7 @@ def write_tables(store: Store, directory: Path, *, force: bool = False) -> list[
     return files
 
 
-def _schedules(store: Store) -> Iterator[dict[str, Any]]:
+def _schedules(store: CampaignStore) -> Iterator[dict[str, Any]]:
     of = store.about()["identity"]
     with store.guarded():
         names, strategy = [str(subject["workload"]) for subject in of["subjects"]], str(of["strategy"])
@@ -116,7 +116,7 @@ def _schedules(store: Store) -> Iterator[dict[str, Any]]:
             }
 
 
-def _findings(store: Store) -> Iterator[dict[str, Any]]:
+def _findings(store: CampaignStore) -> Iterator[dict[str, Any]]:
     for seed, signature, found, _ in store.findings():
         if found is not None and found.outcome.defect is not None:
             yield {
@@ -128,4 +128,7 @@ def _findings(store: Store) -> Iterator[dict[str, Any]]:
             }
 
 
-_ROWS: Final[dict[str, Callable[[Store], Iterator[dict[str, Any]]]]] = {"schedules": _schedules, "findings": _findings}
+_ROWS: Final[dict[str, Callable[[CampaignStore], Iterator[dict[str, Any]]]]] = {
+    "schedules": _schedules,
+    "findings": _findings,
+}

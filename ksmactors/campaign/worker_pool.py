@@ -24,7 +24,7 @@ from anyio.to_process import run_sync
 
 from ksmactors.campaign.blocks import DIGEST, SHAPE, Piece
 from ksmactors.campaign.stress import Plan
-from ksmactors.campaign.workers import Answer, SharedWork, Task, answered
+from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, answered
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import Log, LogWriter
 from ksmactors.interleave.strategies.registry import dealt
@@ -100,8 +100,8 @@ class WorkerPool:
     _stack: ExitStack = field(default_factory=ExitStack)
     _window: trio.Semaphore = field(init=False)
     _limiter: CapacityLimiter = field(init=False)
-    _send: trio.MemorySendChannel[tuple[Piece | None, Answer | None]] = field(init=False)
-    _receive: trio.MemoryReceiveChannel[tuple[Piece | None, Answer | None]] = field(init=False)
+    _send: trio.MemorySendChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
+    _receive: trio.MemoryReceiveChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
 
     def start(self, nursery: trio.Nursery, take: Take, known: Known) -> None:
         """Start the processes.
@@ -126,12 +126,12 @@ class WorkerPool:
         """Remove what workers have left."""
         self._stack.close()
 
-    async def receive(self) -> tuple[Piece | None, Answer | None]:
+    async def receive(self) -> tuple[Piece | None, BlockAnswer | None]:
         """Wait for a piece that is done, and what came of it; None: it is in the store. Without a piece, a worker has
         found that there are no more."""
         return await self._receive.receive()
 
-    def waiting(self) -> Iterator[tuple[Piece | None, Answer | None]]:
+    def waiting(self) -> Iterator[tuple[Piece | None, BlockAnswer | None]]:
         """What is done and has not been received."""
         with suppress(trio.WouldBlock):
             while True:
@@ -141,7 +141,7 @@ class WorkerPool:
         """A piece was added up."""
         self._window.release()
 
-    def print_and_log(self, answer: Answer, log: Log | None) -> None:
+    def print_and_log(self, answer: BlockAnswer, log: Log | None) -> None:
         """Print what workloads have printed, and write what was logged."""
         sys.stdout.write(answer.printed)
         sys.stderr.write(answer.complained)
@@ -155,6 +155,8 @@ class WorkerPool:
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self, take: Take, known: Known) -> None:
+        with trio.CancelScope(shield=True), suppress(BrokenWorkerProcess):  # anyio forgets a process that is starting
+            await run_sync(os.getpid, limiter=self._limiter)
         while True:
             await self._window.acquire()
             piece = take()
@@ -163,11 +165,11 @@ class WorkerPool:
                 return
             await self._send.send((piece, None if piece.stored else await self._run(piece, known)))
 
-    async def _run(self, piece: Piece, known: Known) -> Answer:
+    async def _run(self, piece: Piece, known: Known) -> BlockAnswer:
         answer = await self._ask(piece.seeds, piece.index, known)
         if answer is not None:
             return answer
-        answer = Answer()
+        answer = BlockAnswer()
         for index, seed in enumerate(piece.seeds, piece.index):
             alone = range(seed, seed + 1)
             answer.add(await self._ask(alone, index, known) or self._died(seed))
@@ -175,26 +177,26 @@ class WorkerPool:
                 break
         return answer
 
-    def _goes_on(self, answer: Answer) -> bool:
+    def _goes_on(self, answer: BlockAnswer) -> bool:
         """Whether the seed after the last outcome should be run."""
         verdict = answer.outcomes[-1].verdict if answer.outcomes else Verdict.INCONCLUSIVE
         if self.shared.stop_at_first and verdict is Verdict.FINDING:
             return False
         return bool(answer.outcomes) and verdict not in (Verdict.CRASHED, Verdict.BROKEN)
 
-    async def _ask(self, seeds: range, index: int, known: Known) -> Answer | None:
+    async def _ask(self, seeds: range, index: int, known: Known) -> BlockAnswer | None:
         """What came of some seeds; None if each process died that was given them."""
         for _ in range(ATTEMPTS):
             log = self._parts / str(index) if self._parts is not None else None
-            task = pickle.dumps(Task(self.shared, seeds, index, *known(), log))
+            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log))
             with suppress(BrokenWorkerProcess):
-                answer: Answer = pickle.loads(
+                answer: BlockAnswer = pickle.loads(
                     await run_sync(answered, task, cancellable=True, limiter=self._limiter)
                 )
                 return answer
         return None
 
-    def _died(self, seed: int) -> Answer:
+    def _died(self, seed: int) -> BlockAnswer:
         """A finding instead of an outcome: the schedule of a seed ends its process."""
         header = self.shared.headers[seed % len(self.shared.headers)]
         name = header["workload"]
@@ -207,4 +209,4 @@ class WorkerPool:
         nothing = (0,) * len(CATALOGUE)
         digest = hashlib.blake2b(WORKER_DIED.encode(), digest_size=DIGEST).digest()
         outcome = Outcome(name, seed, strategy, Verdict.FINDING, 0, 0, nothing, digest, bytes(SHAPE), defect=defect)
-        return Answer([outcome], [0])
+        return BlockAnswer([outcome], [0])

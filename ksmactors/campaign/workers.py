@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final
@@ -60,7 +60,7 @@ class SharedWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class BlockTask:
     """A block to run: its seeds, the number of the first in the campaign, the signatures that are known already,
     whether a schedule that ran out of steps is, and the file for the events, if there is a log."""
 
@@ -73,7 +73,7 @@ class Task:
 
 
 @dataclass(slots=True)
-class Answer:
+class BlockAnswer:
     """What came of a block: its outcomes in order, their microseconds, what was printed, and how far it got.
 
     Attributes:
@@ -91,7 +91,7 @@ class Answer:
     failure: Exception | None = None
     interrupted: bool = False
 
-    def add(self, other: Answer) -> None:
+    def add(self, other: BlockAnswer) -> None:
         """Append what came of the seeds that follow."""
         self.outcomes += other.outcomes
         self.micros += other.micros
@@ -103,20 +103,19 @@ class Answer:
 
 
 def answered(task: bytes) -> bytes:
-    """Run a pickled Task in this worker process and return the pickled Answer. Both are of one campaign on one machine;
-    no file holds them."""
+    """Run a pickled BlockTask in this worker process and return the pickled BlockAnswer. No file holds either."""
     _settle()
-    work: Task = pickle.loads(task)
+    work: BlockTask = pickle.loads(task)
     answer = run_block(work)
     try:
         return pickle.dumps(answer)
     except Exception:  # an outcome or an error with what cannot be sent
-        return pickle.dumps(Answer(failure=EmulatorBug(f"a worker cannot send its answer: {format_exc()}")))
+        return pickle.dumps(BlockAnswer(failure=EmulatorBug(f"a worker cannot send its answer: {format_exc()}")))
 
 
-def run_block(task: Task) -> Answer:
+def run_block(task: BlockTask) -> BlockAnswer:
     """Run the schedules of a block."""
-    answer = Answer(logs=[task.log] if task.log is not None else [])
+    answer = BlockAnswer(logs=[task.log] if task.log is not None else [])
     try:
         subjects, calibration = _prepared(pickle.dumps((task.shared.headers, task.shared.sources)))
         with _printing(answer), _log_of(task) as log:
@@ -132,13 +131,15 @@ def run_block(task: Task) -> Answer:
     return answer
 
 
-def _note(answer: Answer, outcome: Outcome, seconds: float) -> None:
+def _note(answer: BlockAnswer, outcome: Outcome, seconds: float) -> None:
     error = outcome.error if isinstance(outcome.error, WatcherFailed) else None
     answer.outcomes.append(replace(outcome, error=error, marks=dict(outcome.marks), metrics=dict(outcome.metrics)))
     answer.micros.append(micros_of(seconds))
 
 
-def _campaign(task: Task, subjects: Sequence[Subject], calibration: Calibration, log: LogWriter | None) -> Campaign:
+def _campaign(
+    task: BlockTask, subjects: Sequence[Subject], calibration: Calibration, log: LogWriter | None
+) -> Campaign:
     shared = task.shared
     plan = Plan(subjects, task.seeds, shared.strategy, log=log, detail=shared.detail)
     known = Outcome("", 0, "", Verdict.FINDING, 0, 0, (), b"", b"")
@@ -179,7 +180,7 @@ def subject_of(header: Mapping[str, Any]) -> Subject:
 
 
 @contextmanager
-def _log_of(task: Task) -> Iterator[LogWriter | None]:
+def _log_of(task: BlockTask) -> Iterator[LogWriter | None]:
     if task.log is None:
         yield None
         return
@@ -189,14 +190,20 @@ def _log_of(task: Task) -> Iterator[LogWriter | None]:
 
 
 @contextmanager
-def _printing(answer: Answer) -> Iterator[None]:
+def _printing(answer: BlockAnswer) -> Iterator[None]:
     """Keep what a workload prints: the parent prints it in the order of the seeds."""
-    printed, complained = StringIO(), StringIO()
+    printed, complained = (TextIOWrapper(BytesIO(), "utf-8", errors="surrogateescape") for _ in range(2))
     try:
         with redirect_stdout(printed), redirect_stderr(complained):
             yield
     finally:
-        answer.printed, answer.complained = printed.getvalue(), complained.getvalue()
+        answer.printed, answer.complained = _text_of(printed), _text_of(complained)
+
+
+def _text_of(stream: TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from ksmactors import interruption, plugins
 from ksmactors.cli.options import output_options
 from ksmactors.cli.report import print_defects, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
-from ksmactors.errors import UsageError
+from ksmactors.errors import FOUND, UsageError
 from ksmactors.escaping import escaped
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def show(
         UsageError: there is no store, it is damaged, or a file cannot be written.
     """
     from ksmactors.campaign.overview import overview_of
-    from ksmactors.campaign.store import open_to_read
+    from ksmactors.campaign.store_files import open_to_read
 
     with open_to_read(directory) as store:
         if export is not None:
@@ -89,7 +89,7 @@ def show(
             elif not quiet:
                 for file in files:
                     echo(file)
-            return 0
+            return FOUND if any(True for _ in store.findings()) else 0
         view = overview_of(store, directory)
     if as_json:
         echo_json(orjson.dumps(view.as_json(), option=orjson.OPT_INDENT_2).decode())

@@ -17,7 +17,7 @@ from ksmactors import interruption, plugins
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
-from ksmactors.campaign.store import Store
+from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
@@ -150,13 +150,13 @@ def _is_default(option: str) -> bool:
     return click.get_current_context().get_parameter_source(option) is click.core.ParameterSource.DEFAULT
 
 
-def _asked_before(store: Store) -> range:
+def _asked_before(store: CampaignStore) -> range:
     """The seeds of the campaign that is gone on with: those that it was last asked for."""
     asked = store.asked()
     return asked[-1] if asked and asked[-1] else parse_seeds(DEFAULT_SEEDS)
 
 
-def _announce(plan: Plan, store: Store) -> None:
+def _announce(plan: Plan, store: CampaignStore) -> None:
     """Print the settings of the campaign, so that a log alone is enough to repeat it."""
     names = " ".join(plugins.from_here(subject.name) for subject in plan.subjects)
     echo(
@@ -202,12 +202,15 @@ def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:
     if campaign.tally.crash is not None:
         report_crash(campaign.tally.crash)
     if campaign.seeds_left and not quiet:
-        why = "stopped at the first finding" if campaign.campaign.ended else "the time is over"
-        notice(f"{'interrupted' if campaign.interrupted else why}; go on with {_hint(campaign, out)}")
+        notice(_left(campaign, out))
     return INTERRUPTED if campaign.interrupted else campaign.tally.exit_status
 
 
-def _hint(campaign: Drive, out: Path | None) -> str:
-    """The options that do what was left undone."""
+def _left(campaign: Drive, out: Path | None) -> str:
+    """Why it ended before its last seed, and the options that do what was left undone."""
+    seeds = campaign.seeds_left
+    if campaign.campaign.ended:
+        return f"stopped at the first finding; go on with --seeds {seeds}"
+    why = "interrupted" if campaign.interrupted else "the time is over"
     resume = f"--resume --out {quote(str(out))}" if out is not None else "--resume"
-    return f"--seeds {campaign.seeds_left}, or {resume}" if "," not in campaign.seeds_left else resume
+    return f"{why}; go on with {resume if ',' in seeds else f'--seeds {seeds}, or {resume}'}"
