@@ -102,7 +102,7 @@ class Drive:
 
     def __post_init__(self) -> None:
         plan = self.plan
-        self.campaign = Campaign(plan, stop_at_first=self.stop_at_first)
+        self.campaign = Campaign(plan, stop_at_first=self.stop_at_first, resumed=self.resume)
         self.campaign.deadline = self.deadline
         stored = self.store.stored()
         end = block_ends(plan.strategy, len(plan.subjects))

@@ -16,6 +16,9 @@ from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies.registry import nested
 from ksmactors.run.subject import Subject
 
+_ORDER: Final = ("ksmactors", "subjects", "strategy")
+"""What is compared first: it says most to a person."""
+
 _SHOWN: Final = 80
 """Characters of a value in a message."""
 
@@ -70,7 +73,7 @@ def refuse_another(now: Mapping[str, Any], then: Mapping[str, Any], where: str, 
     Raises:
         UsageError: it is one, and the first thing in which they differ.
     """
-    for key in sorted({*now, *then}):
+    for key in dict.fromkeys([*_ORDER, *sorted({*now, *then})]):
         if now.get(key) != then.get(key):
             before, after = _difference(key, then.get(key), now.get(key))
             other = f"{where} holds another campaign: its {before}, not {after}"

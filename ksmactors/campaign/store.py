@@ -192,7 +192,8 @@ class CampaignStore:
             ScheduleFormatError: SQLite cannot answer it.
         """
         with self.guarded():
-            yield from self.database.execute(query, values)
+            for row in self.database.execute(query, values):  # noqa: UP028  # which closes it, perhaps after the database
+                yield row
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

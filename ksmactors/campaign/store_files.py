@@ -30,6 +30,8 @@ FORMAT: Final = 1
 APPLICATION: Final = 0x4B534D41
 """SQLite's application id of a store."""
 
+_MAGIC: Final = b"SQLite format 3\0"
+
 VALUE_MAX: Final = 64 << 20
 """Bytes of a value in a table."""
 
@@ -62,7 +64,7 @@ def open_to_read(directory: Path) -> Iterator[CampaignStore]:
     path = _file_in(directory)
     if path is None:
         raise UsageError(f"{directory}: there is no store of a campaign ({FILE}); give the --out of a campaign")
-    read_start(path, 1, "store")  # a regular file that can be read
+    _check_start(path)
     with _opened(path, "ro") as store:
         _check_tables(store)
         yield store
@@ -93,7 +95,7 @@ def open_to_write(
     with _locked(directory):
         path = directory / FILE
         if os.path.lexists(path):
-            read_start(path, 1, "store")
+            _check_start(path)
         elif any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm", "-journal")):
             raise UsageError(f"--out {directory}: has parts of a store whose {FILE} is gone; give another --out")
         if replace and path.exists() and not _is_of(path, identity):
@@ -157,6 +159,17 @@ def _locked(directory: Path) -> Iterator[None]:
 
 class StoreInUse(UsageError):
     """Another campaign writes to the same store."""
+
+
+def _check_start(path: Path) -> None:
+    """Refuse what is no regular file, or begins as no database does. An empty one is a store that was just made.
+
+    Raises:
+        UsageError: it is no regular file, or cannot be read.
+        ScheduleFormatError: it is no database.
+    """
+    if read_start(path, len(_MAGIC), "store") not in (b"", _MAGIC):
+        raise ScheduleFormatError(f"{path}: is no store of a campaign (no SQLite file)")
 
 
 def _create(path: Path, directory: Path) -> None:

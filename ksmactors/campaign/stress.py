@@ -72,7 +72,7 @@ class Campaign:
     with each outcome and the seconds it took. With `stop_at_first` the campaign ends with the schedule that found the
     first, and at `deadline` (of `time.monotonic`) with the one under way; `stopped_at` is the seed after it, if any is
     left. `interrupted_at` is the first seed that an interruption left undone. `first` is the number of its first
-    schedule in the log.
+    schedule in the log. `resumed`: finding files of an earlier run may be there, and are not written twice.
     """
 
     plan: Plan
@@ -87,6 +87,7 @@ class Campaign:
     stopped_at: int | None = None
     deadline: float | None = None
     first: int = 0
+    resumed: bool = False
     _interrupted: bool = False
 
     @property
@@ -177,7 +178,7 @@ class Campaign:
         tally, self.last = self.tally, outcome
         tally.add(outcome)
         if outcome.defect is not None and tally.known(outcome) is None:
-            self.keep(self.found(outcome))
+            self.keep(self.found(outcome, again=self.resumed))
         self.close_cycles(outcome)
         self.on_schedule(tally)
 
