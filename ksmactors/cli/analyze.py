@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +81,12 @@ class Asked:
             raise UsageError(f"--compare takes two logs, not {logs}")
 
 
+_NOTHING_ASKED: Final = Asked(
+    sql=None, unsafe=False, parquet=None, html=None, compare=False, text=False, sections=(), page=None, actors=(),
+    events=(), schedule=None, force=False,
+)  # fmt: skip
+
+
 @click.command()
 @click.argument("paths", metavar="LOG...", nargs=-1, required=True)
 @click.option("--races", "sections", flag_value="races", multiple=True, is_flag=True, help="Only races.")
@@ -114,12 +120,17 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     that cannot be read are reported on standard error, and the rest is analyzed. The exit status is 1 if a log has a
     finding, with any option; else 2 if a log has no readable event, such as an empty one.
 
+    A LOG may also be the directory of a campaign's store: then --sql, --parquet and --json are about its schedules and
+    findings (see `docs campaigns`).
+
     Views for --sql: events, races, locks, pages, actors, schedules. Columns of `events` that are always there: event,
     run, seed, schedule, step, now, actor, cpu, node, level; the others are those that `list events` shows, and NULL
     where an event has none. A query cannot reach files or the network unless --sql-unsafe allows it.
     """
     question = Asked(**asked)
     question.check(len(paths))
+    if any(_is_store(path) for path in paths):
+        return _analyze_store(paths, question, as_json=as_json, quiet=quiet, color=color)
     if question.html is not None:
         from ksmactors.cli.report_command import write_page
 
@@ -136,6 +147,42 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
         status = _status(logs)
         _answer(question, logs, console, as_json=as_json, quiet=quiet)
         return status
+
+
+def _is_store(path: str) -> bool:
+    """Whether a path is the directory of a campaign's store."""
+    if not Path(path).is_dir():
+        return False
+    from ksmactors.campaign.store_files import has_store
+
+    return has_store(Path(path))
+
+
+def _analyze_store(paths: Sequence[str], asked: Asked, *, as_json: bool, quiet: bool, color: str) -> int:
+    """Answer what is asked of the store of a campaign.
+
+    Raises:
+        UsageError: there are several, or it is a question about events.
+    """
+    from ksmactors.cli.campaign import show
+
+    plain = replace(asked, sql=None, unsafe=False, parquet=None, force=False)
+    if len(paths) > 1 or plain != _NOTHING_ASKED:
+        raise UsageError(f"{paths[0]}: of a store, alone, analyze answers --sql, --parquet and --json")
+    interruption.work_begins()
+    if asked.sql is None:
+        return show(
+            Path(paths[0]), export=asked.parquet, force=asked.force, as_json=as_json, quiet=quiet, color=color
+        )
+    from ksmactors.campaign.store_files import open_to_read
+    from ksmactors.campaign.tables import tables_of
+
+    console = screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
+    with open_to_read(Path(paths[0])) as store, tables_of(store, unsafe=asked.unsafe) as tables:
+        found = bool(tables.rows("SELECT 1 FROM findings LIMIT 1"))
+        stream = tables.stream(asked.sql)
+        _print_stream(stream) if as_json else _show_stream(stream, console)
+    return FOUND if found else 0
 
 
 def _status(logs: Logs) -> int:

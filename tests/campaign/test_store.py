@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+import ksmactors
 from ksmactors.campaign.blocks import Block, packed
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.identity import identity, made_with
@@ -234,6 +235,28 @@ def test_tables_for_others(tmp_path: Path) -> None:
     rows = duckdb.sql(f"SELECT count(*), sum(steps), count(signature) FROM '{tmp_path}/to/schedules.parquet'")
     assert rows.fetchall() == [(30, drive.tally.steps, 15)]
     assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/to/findings.parquet'").fetchall() == [(1,)]
+
+
+def test_analyze_reads_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`analyze` runs SQL over the schedules and findings of a store, and cannot reach files with it."""
+    out = str(tmp_path / "out")
+    run(tmp_path / "out", range(30))
+    assert main(["analyze", out, "--json", "--sql", "SELECT count(*), count(signature) FROM schedules"]) == 1
+    assert json.loads(capsys.readouterr().out)["rows"] == [[30, 15]]
+    assert main(["analyze", out, "--sql", f"COPY (SELECT 1) TO '{tmp_path}/x'"]) == 2
+    assert main(["analyze", out, "--races"]) == 2
+    assert "analyze answers --sql, --parquet and --json" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    """`ksmactors.stress` writes a store, goes on with it, and says where it cannot."""
+    first = ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=25, out=tmp_path)
+    again = ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=30, out=tmp_path, resume=True, jobs=2)
+    assert (first.schedules, again.schedules) == (25, 30)
+    assert again.digest == ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=30).digest
+    with pytest.raises(UsageError, match="resume"):
+        ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=30, resume=True)
 
 
 def test_a_store_that_is_read_runs_nothing(tmp_path: Path) -> None:
