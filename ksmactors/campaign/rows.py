@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -20,16 +21,20 @@ SCHEDULES_LIMIT: Final = 100_000
 """Schedules in a block that is read."""
 
 
+UNPACKED_MAX: Final = 64 << 20
+"""Bytes of the JSON in a row."""
+
+
 class BlockRow(NamedTuple):
-    """A block as the table `blocks` has it: `sums` and `rows` are JSON."""
+    """A block as the table `blocks` has it: `sums` and `rows` are JSON, packed by zlib."""
 
     first: int
     schedules: int
     verdicts: bytes
     digests: bytes
     shapes: bytes
-    sums: str
-    rows: str
+    sums: bytes
+    rows: bytes
     checksum: bytes
 
 
@@ -49,7 +54,7 @@ def row_of(block: Block) -> BlockRow:
         "micros": list(block.micros),
         "marks": [[*key, [list(pair) for pair in passed]] for key, passed in block.marks.items()],
     }
-    texts = [as_json(part) for part in (sums, rows)]
+    texts = [zlib.compress(as_json(part).encode()) for part in (sums, rows)]
     row = BlockRow(
         block.seeds.start, len(block.seeds), block.verdicts, block.digests, block.shapes, texts[0], texts[1], b""
     )
@@ -79,7 +84,7 @@ def block_of(row: BlockRow) -> Block:
     """Return the block of a row.
 
     Raises:
-        LookupError, TypeError, ValueError: it is none, or was changed.
+        LookupError, TypeError, ValueError, zlib.error: it is none, or was changed.
     """
     if checksum(*row[:-1]) != row.checksum:
         raise ValueError(f"the block of seed {row.first} was changed")
@@ -91,7 +96,7 @@ def block_of(row: BlockRow) -> Block:
             raise ValueError(f"the block of seed {first} has not what {count} schedules have")
     if max(row.verdicts) >= len(VERDICTS):
         raise ValueError("there is no such verdict")
-    sums, rows = orjson.loads(row.sums), orjson.loads(row.rows)
+    sums, rows = orjson.loads(_unpacked(row.sums)), orjson.loads(_unpacked(row.rows))
     return Block(
         range(first, first + count), row.verdicts, row.digests, row.shapes,
         _numbers(rows["steps"], count), _numbers(rows["choices"], count), _numbers(rows["micros"], count),
@@ -100,6 +105,15 @@ def block_of(row: BlockRow) -> Block:
         {_text(name): counted(value) for name, value in sums["metrics"].items()},
         [_edge(one, count) for one in sums["edges"]],
     )  # fmt: skip
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Return what zlib has packed, unless it is more than a block may have."""
+    unpacking = zlib.decompressobj()
+    data = unpacking.decompress(packed, UNPACKED_MAX)
+    if not unpacking.eof:
+        raise ValueError("a part of a block is cut off, or too large")
+    return data
 
 
 def _numbers(values: object, count: int) -> Sequence[int]:

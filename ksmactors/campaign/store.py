@@ -7,6 +7,7 @@ letter, and each row has a checksum. What is in it survives a kill at any moment
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -202,7 +203,7 @@ class CampaignStore:
             yield
         except UsageError as error:
             raise self.damaged(str(error)) from None
-        except (sqlite3.Error, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (sqlite3.Error, zlib.error, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self.damaged(str(error) or type(error).__name__) from None
 
     def damaged(self, why: str) -> ScheduleFormatError:

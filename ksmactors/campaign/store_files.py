@@ -43,7 +43,7 @@ _TABLES: Final = (
     "CREATE TABLE asked (first INTEGER NOT NULL, last INTEGER NOT NULL, at REAL NOT NULL)",
     (
         "CREATE TABLE blocks (first INTEGER PRIMARY KEY, schedules INTEGER NOT NULL, at REAL NOT NULL, "
-        "verdicts BLOB NOT NULL, digests BLOB NOT NULL, shapes BLOB NOT NULL, sums TEXT NOT NULL, rows TEXT NOT NULL, "
+        "verdicts BLOB NOT NULL, digests BLOB NOT NULL, shapes BLOB NOT NULL, sums BLOB NOT NULL, rows BLOB NOT NULL, "
         "checksum BLOB NOT NULL)"
     ),
     (
