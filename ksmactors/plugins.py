@@ -101,6 +101,11 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in _entries(group)})
 
 
+def origin_of(group: str, name: str) -> str:
+    """The package and version that has registered a name; empty if none has. Nothing is loaded."""
+    return next((_origin(entry) for entry in _entries(group) if entry.name == name), "")
+
+
 def load(group: str, spec: str) -> Plugin:
     """The plug-in of a group that was asked for.
 
@@ -264,6 +269,19 @@ def called(spec: str, title: str) -> Any:
         UsageError: as for `function_at`.
     """
     return _guarded(function_at(spec, title), f"{title} {spec}")
+
+
+def log_processors(log_config: str | None) -> list[Any]:
+    """The structlog processors that `--log-config` names; none without it.
+
+    Raises:
+        UsageError: there is no such function, it raised, or it returns something else.
+    """
+    if log_config is None:
+        return []
+    from ksmactors.events.bridge import checked
+
+    return checked(called(log_config, "--log-config"), f"--log-config {log_config}")
 
 
 # -- path.py:Class and package.module:Class -----------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class DifferentSetting:
     """Something that the two sides were run with, as `run.start` says it; a side without it has None."""
 
     what: str
@@ -83,7 +83,7 @@ class Comparison:
     paired: bool
     difference: Difference | None
     counts: list[Count]
-    settings: list[Setting]
+    settings: list[DifferentSetting]
     without_detail: bool
     first: tuple[RunKey, RunKey]
 
@@ -124,10 +124,10 @@ def _end(logs: Logs, difference: Difference | None) -> RunKey:
     return rows[0] if rows else ("", 0, 0)
 
 
-def _settings(one: Logs, other: Logs) -> list[Setting]:
+def _settings(one: Logs, other: Logs) -> list[DifferentSetting]:
     sides = [_set(logs) for logs in (one, other)]
     return [
-        Setting(what, left, right)
+        DifferentSetting(what, left, right)
         for what, left, right in zip(_SETTINGS, *sides, strict=True)
         if left != right and left is not None and right is not None
     ]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from typing_extensions import override
 
-from ksmactors.analysis.reading import FIELDS, LogReader, Reader, Sieve, is_proper, lacking, parsed
+from ksmactors.analysis.reading import FIELDS, EventSource, LogReader, Sieve, is_proper, lacking, parsed
 from ksmactors.errors import UsageError, unknown
 from ksmactors.escaping import escaped
 
@@ -28,7 +28,7 @@ _UNSET: Final = frozenset({"step", "now", "timestamp"})
 """Keys that are made of the place of a line, or of each other."""
 
 
-def reader_for(said: Sequence[str]) -> Callable[[str], Reader]:
+def reader_for(said: Sequence[str]) -> Callable[[str], EventSource]:
     """What opens a log.
 
     Args:

@@ -87,7 +87,7 @@ class LogFile:
     bytes_lost: int
 
 
-class Reader(Protocol):
+class EventSource(Protocol):
     """Reads one log: iterate over `events` or `blocks`, then ask for the `result`.
 
     Attributes:

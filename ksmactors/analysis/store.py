@@ -23,7 +23,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
 
-from ksmactors.analysis.reading import LINE_MAX, LogFile, LogReader, Loss, Reader
+from ksmactors.analysis.reading import LINE_MAX, EventSource, LogFile, LogReader, Loss
 from ksmactors.analysis.views import VIEWS
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
@@ -107,7 +107,7 @@ class Logs:
 
     def __init__(
         self, paths: Iterable[str], *, unsafe: bool = False, columns: Collection[str] = COLUMNS,
-        progress: Progress | None = None, reader: Callable[[str], Reader] = LogReader,
+        progress: Progress | None = None, reader: Callable[[str], EventSource] = LogReader,
     ) -> None:  # fmt: skip
         self._reader, self._progress = reader, progress
         self._columns = {name: type_ for name, type_ in COLUMNS.items() if name in columns}
@@ -124,8 +124,7 @@ class Logs:
         try:
             self._open(list(dict.fromkeys(paths)))
             if not unsafe:
-                self.sql("SET enable_external_access = false")
-                self.sql("SET lock_configuration = true")
+                self.protect()
         except BaseException:
             self.close()
             raise
@@ -161,6 +160,11 @@ class Logs:
             self._read(path)
         self.sql("COMMIT")
         self.sql("RESET threads")
+
+    def protect(self) -> None:
+        """From now on no query can access a file, the network or DuckDB's settings."""
+        self.sql("SET enable_external_access = false")
+        self.sql("SET lock_configuration = true")
 
     def _read(self, path: str) -> None:
         """Load a log; while DuckDB takes in one chunk of it, the next one is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -9,11 +10,14 @@ from warnings import warn
 
 import anyio
 
+from ksmactors.campaign.driving import Drive, NoStore
 from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, explored, exploring, make_search
 from ksmactors.campaign.findings import prepare
+from ksmactors.campaign.placing import store_of
 from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.summary import Summary
+from ksmactors.campaign.worker_pool import workers_of
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import Recorded, by_names, recorded
 from ksmactors.errors import UsageError
@@ -33,6 +37,8 @@ def stress(
     out: Path | None = None,
     log: Log | None = None,
     detail: bool = False,
+    jobs: int = 1,
+    resume: bool = False,
     **options: Unpack[GivenOptions],
 ) -> Summary:
     """Run many schedules of a workload and return what they add up to.
@@ -41,9 +47,13 @@ def stress(
         workload: its class, a registered name, `path/to/file.py:Class`, or `package.module:Class`.
         seeds: how many, from 0; or "A:B", from A to B-1.
         strategy: who decides who moves, as `--strategy` takes it.
-        out: directory for finding files; None writes none.
-        log: where every event goes: what `ksmactors.events.logs.open_log` returns, or an `EventList`.
+        out: directory for finding files and the campaign's store; None writes none.
+        log: where every event goes: what `ksmactors.events.logs.open_log` returns, or an `EventList`. With a log, this
+            process runs all schedules.
         detail: whether the log gets events of detail too, as with `--detail`.
+        jobs: processes that run schedules; no result depends on it. With more than 1, they import the main module, as
+            those of `multiprocessing` do: guard it with `if __name__ == "__main__":`.
+        resume: go on with the campaign whose store is in `out`.
         options: params, kernel, nodes, without, with_, watch, max_steps and inject, as in `SubjectOptions`.
 
     Returns:
@@ -53,14 +63,25 @@ def stress(
 
     Raises:
         UsageError: something that was asked for does not exist.
-        KeyboardInterrupt: as usual; use a Campaign to keep what was found until then.
+        KeyboardInterrupt: as usual; `resume` goes on with what was done until then, if `out` was given.
     """
+    if resume and out is None:
+        raise UsageError("resume: say with `out` where the store of the campaign is")
     subject = load_subject(workload, SubjectOptions.of(**options))
     place = prepare(out) if out is not None else None
     plan = Plan([subject], parse_seeds(str(seeds)), strategy, place, log, detail=detail)
-    campaign = Campaign(plan)
-    anyio.run(campaign.run, backend="trio")
-    if campaign.interrupted_at is not None:
+    with ExitStack() as stack:
+        store = stack.enter_context(store_of(place, [subject], strategy, resume=resume)) if place is not None else None
+        workers = workers_of(plan, jobs if log is None else 1)
+        if workers is not None:
+            stack.callback(workers.close)
+        campaign = Drive(plan, store or NoStore(), resume, workers)
+        if store is not None:
+            store.ask(plan.seeds)
+        anyio.run(campaign.run, backend="trio")
+    if store is not None and store.problem:
+        warn(escaped(store.problem), stacklevel=2)
+    if campaign.interrupted:
         raise KeyboardInterrupt
     return campaign.tally
 

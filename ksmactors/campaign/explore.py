@@ -179,7 +179,7 @@ class Exploration(Campaign):
             return False
         if outcome is not None and search.fresh:
             self.digests += outcome.digest
-            await self._keep(outcome)
+            await self.keep_outcome(outcome)
         else:
             self.again += 1
         self.over = not search.advance()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from itertools import count
+from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final
@@ -58,16 +59,15 @@ def prepare(directory: Path) -> Path:
     return directory
 
 
-def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None) -> Path:
+def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None, again: bool = False) -> Path:
     """Write the outcome's defect to a new file in `directory` and return its path. `cause` is what made the difference,
-    if that has been asked (`diagnose.cause`).
+    if that has been asked (`diagnose.cause`). `again`: a file that has this schedule already will do.
 
     The file is created exclusively: two campaigns that write to one directory never get the same one. It is there
     with all that is in it, or not at all.
     """
     defect = outcome.defect
     assert defect is not None
-    stem = f"{slug(defect.watcher)}-{slug(defect.kind)}-{slug(outcome.workload)}-{outcome.seed}"
     content = {"format": FORMAT, **outcome.finding(), "workload": outcome.workload, "strategy": outcome.strategy}
     content |= {
         "verdict": outcome.verdict.value,
@@ -80,9 +80,10 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
         content["made_the_difference"] = cause
     if outcome.sources:
         content["sources"] = [source.as_json(directory) for source in outcome.sources]
-    for number in count(1):
-        path = directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json")
+    for path in _candidates(outcome, directory):
         if os.path.lexists(path):
+            if again and _schedule_in(path) == outcome.schedule:
+                return path
             continue
         content |= {"file": str(path.absolute()), "replay": replay_command(outcome.schedule, path.absolute())}
         try:
@@ -93,10 +94,35 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
     raise EmulatorBug("the numbers have ended")
 
 
-def kept(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None) -> Found:
-    """The defect of an outcome in a file of its own; where that cannot be written, with its schedule and the reason."""
+def _candidates(outcome: Outcome, directory: Path) -> Iterator[Path]:
+    """The names that a finding file may have, without an end: the first that is free is taken."""
+    defect = outcome.defect
+    assert defect is not None
+    stem = f"{slug(defect.watcher)}-{slug(defect.kind)}-{slug(outcome.workload)}-{outcome.seed}"
+    return (directory / (f"{stem}.json" if number == 1 else f"{stem}.{number}.json") for number in count(1))
+
+
+def existing(outcome: Outcome, directory: Path) -> Path | None:
+    """The finding file of an outcome in a directory, if it is there."""
+    for path in takewhile(os.path.lexists, _candidates(outcome, directory)):
+        if _schedule_in(path) == outcome.schedule:
+            return path
+    return None
+
+
+def _schedule_in(path: Path) -> str:
+    """The schedule string in a finding file; empty if it is none."""
     try:
-        file = save(outcome, directory, cause=cause)
+        return str(read(str(path))["schedule"])
+    except UsageError:
+        return ""
+
+
+def kept(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = None, again: bool = False) -> Found:
+    """The defect of an outcome in a file of its own; where that cannot be written, with its schedule and the reason.
+    `cause` and `again` are as for `save`."""
+    try:
+        file = save(outcome, directory, cause=cause, again=again)
     except OSError as error:
         problem = f"the finding file cannot be written: {error}"
         return Found(outcome, problem=problem, replay=replay_command(outcome.schedule))
@@ -108,6 +134,14 @@ def replay_command(schedule: str, file: Path | None = None) -> str:
     absolute, else from this one."""
     trust = "--trust " if needs_trust(schedule) else ""
     return f"ksmactors replay {trust}{quote(schedule if file is None else str(file))}"
+
+
+def without_schedule(outcome: Outcome) -> str:
+    """Why a finding has no schedule string, and what to do without it."""
+    return (
+        "there is no schedule string, since its process died; this may kill the process: "
+        f"ksmactors run {quote(outcome.workload)} --seed {outcome.seed} --strategy {quote(outcome.strategy)}"
+    )
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
-from ksmactors.campaign.findings import replay_command, slug
-from ksmactors.campaign.summary import Found, Summary, counted
+from ksmactors.campaign.finding_records import found_of, record_of
+from ksmactors.campaign.findings import slug
+from ksmactors.campaign.summary import Summary, counted
 from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, read_bounded, write_atomically
-from ksmactors.run.outcome import EXPLAINED, Break, Defect, Outcome, Step, Verdict
 
 FORMAT: Final = 1
 """Version of the state file; a reader refuses another one."""
@@ -84,7 +83,7 @@ def keep(exploration: Exploration, path: Path) -> None:
         "again": exploration.again,
         "tally": tally.state(),
         "digests": exploration.digests.hex(),
-        "found": [_kept(found) for found in tally.found.values()],
+        "found": [record_of(found) for found in tally.found.values()],
     }
     write_atomically(path, json.dumps(state, separators=(",", ":")).encode())  # orjson takes 64 actors at most
 
@@ -116,7 +115,7 @@ def restore(exploration: Exploration, path: Path) -> None:
         exploration.digests = bytearray.fromhex(state["digests"])
         exploration.tally = Summary.restored(state["tally"], bytes(exploration.digests))
         for kept in state["found"]:
-            found = _found(kept)
+            found = found_of(kept)
             exploration.tally.found[found.defect.signature] = found
     except UsageError as error:
         raise ScheduleFormatError(f"--resume: {path}: {error}") from None
@@ -139,84 +138,3 @@ def _refuse_another(exploration: Exploration, state: Mapping[str, Any], path: Pa
                 f"--resume: {path} is of another exploration: its {key} is {then.get(key)}, not {now.get(key)}; "
                 "ask for the same, or give another --out"
             )
-
-
-def _kept(found: Found) -> dict[str, Any]:
-    outcome, defect = found.outcome, asdict(found.defect)
-    explanation = {name: defect.pop(name) for name in EXPLAINED}
-    return {
-        "defect": defect, "explanation": explanation if found.defect.broke is not None else None,
-        "workload": outcome.workload, "seed": outcome.seed,
-        "strategy": outcome.strategy, "schedule": outcome.schedule, "count": found.count,
-        "file": str(found.file) if found.file else None,
-    }  # fmt: skip
-
-
-def _found(kept: Mapping[str, Any]) -> Found:
-    """A finding as `_kept` has written it.
-
-    Raises:
-        LookupError, TypeError, ValueError: it is none.
-    """
-    plain: dict[str, Any] = {
-        key: tuple(_text(one) for one in value) if isinstance(value, list) else value
-        for key, value in kept["defect"].items()
-        if key not in EXPLAINED
-    }
-    defect = Defect(**plain)
-    for name in ("kind", "watcher", "signature", "message", "traceback"):
-        _text(getattr(defect, name))
-    for several in (defect.actors, defect.functions, defect.story):
-        if not isinstance(several, tuple):
-            raise ValueError(f"{several!r} is no list")
-    if len(defect.actors) != len(defect.functions):
-        raise ValueError("a finding whose actors are not in functions")
-    counted(defect.step)
-    if kept.get("explanation") is not None:
-        defect = _explained(defect, kept["explanation"])
-    outcome = Outcome(
-        _text(kept["workload"]), counted(kept["seed"]), _text(kept["strategy"]), Verdict.FINDING, 0, 0, (), b"", b"",
-        _text(kept["schedule"]), defect=defect,
-    )  # fmt: skip
-    file = Path(_text(kept["file"])) if kept["file"] else None
-    return Found(outcome, file, replay=replay_command(outcome.schedule, file), count=counted(kept["count"]))
-
-
-def _explained(defect: Defect, kept: Mapping[str, Any]) -> Defect:
-    broke = kept["broke"]
-    held_until = broke["held_until"]
-    texts = {key: _texts(broke[key]) for key in ("after", "entered", "found_in", "found_after")}
-    return replace(
-        defect,
-        met=tuple(_step(one) for one in kept["met"]),
-        concerns=_texts(kept["concerns"]),
-        looks_like=_texts(kept["looks_like"]),
-        broke=Break(
-            held_until=None if held_until is None else counted(held_until),
-            by=None if broke["by"] is None else _step(broke["by"]),
-            looked=None if broke["looked"] is None else _step(broke["looked"]),
-            came_back=None if broke["came_back"] is None else _step(broke["came_back"]),
-            finder=_text(broke["finder"]),
-            **texts,
-        ),
-    )
-
-
-def _step(kept: Mapping[str, Any]) -> Step:
-    return Step(
-        _text(kept["actor"]), counted(kept["step"]), _text(kept["function"]), _text(kept["operation"]),
-        _texts(kept["held"]), _texts(kept["callers"]),
-    )  # fmt: skip
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"{value!r} is no list")
-    return tuple(_text(one) for one in value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
-    value.encode()
-    return value

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, perf_counter
 
 import trio
 
-from ksmactors.campaign.findings import kept, replay_command
+from ksmactors.campaign.findings import kept, replay_command, without_schedule
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.diagnose.explain import explain
@@ -67,20 +68,26 @@ class Plan:
 class Campaign:
     """A campaign under way: what it adds up to, its last schedule, and how far it got if it was interrupted.
 
-    `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule. With
-    `stop_at_first` the campaign ends with the schedule that found the first; `stopped_at` is the seed after it, if any
-    is left. `interrupted_at` is the first seed that an interruption left undone.
+    `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule, `on_outcome`
+    with each outcome and the seconds it took. With `stop_at_first` the campaign ends with the schedule that found the
+    first, and at `deadline` (of `time.monotonic`) with the one under way; `stopped_at` is the seed after it, if any is
+    left. `interrupted_at` is the first seed that an interruption left undone. `first` is the number of its first
+    schedule in the log. `resumed`: finding files of an earlier run may be there, and are not written twice.
     """
 
     plan: Plan
     tally: Summary = field(default_factory=Summary)
     on_found: Callable[[Found], None] = lambda _: None
     on_schedule: Callable[[Summary], None] = lambda _: None
+    on_outcome: Callable[[Outcome, float], None] = lambda *_: None
     calibration: Calibration = field(default_factory=lambda: Calibration(run_schedule))
     last: Outcome | None = None
     interrupted_at: int | None = None
     stop_at_first: bool = False
     stopped_at: int | None = None
+    deadline: float | None = None
+    first: int = 0
+    resumed: bool = False
     _interrupted: bool = False
 
     @property
@@ -105,20 +112,39 @@ class Campaign:
                 await self._run_all(task_pool)
 
     async def _run_all(self, task_pool: TaskPool) -> None:
-        for index, seed in enumerate(self.plan.seeds):
-            outcome = await self._run_one(task_pool, index, seed)
+        await self.run_seeds(task_pool, self.plan.seeds, self.first)
+
+    async def run_seeds(self, task_pool: TaskPool, seeds: range, index: int) -> bool:
+        """Run the schedules of some seeds, the first of which has the number `index` in the campaign's log. Returns
+        whether all were run and the campaign may go on."""
+        for number, seed in enumerate(seeds, index):
+            if self.deadline is not None and monotonic() >= self.deadline:
+                self.stopped_at = seed
+                return False
+            started = perf_counter()
+            outcome = await self._run_one(task_pool, number, seed)
+            seconds = perf_counter() - started
             if outcome is None:
                 self.interrupted_at = seed
-                return
-            await self._keep(outcome)
-            if self.tally.crash is not None:
-                return
+                return False
+            self.on_outcome(await self.keep_outcome(outcome), seconds)
+            if self.ended:
+                return False
             if self._interrupted:
                 self.interrupted_at = seed + 1
-                return
-            if self.stop_at_first and self.tally.found:
-                self.stopped_at = seed + 1 if seed + 1 < self.plan.seeds.stop else None
-                return
+                return False
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last schedule is the end of it: code raised, or something was found and that was enough."""
+        if self.tally.crash is not None:
+            return True
+        if not (self.stop_at_first and self.tally.found and self.last is not None):
+            return False
+        after = self.last.seed + 1
+        self.stopped_at = after if after < self.plan.seeds.stop else None
+        return True
 
     async def _run_one(self, task_pool: TaskPool, index: int, seed: int) -> Outcome | None:
         """One schedule; None if it was interrupted."""
@@ -140,18 +166,32 @@ class Campaign:
             return Replay(self.plan.replayed)
         return await self.calibration.strategy(subject, seed, strategy)
 
-    async def _keep(self, outcome: Outcome) -> None:
+    async def keep_outcome(self, outcome: Outcome) -> Outcome:
+        """Add a schedule to the sums, and return it; what it found for the first time is explained."""
+        if outcome.defect is not None and self.tally.known(outcome) is None:
+            outcome = await self._explained(outcome)
+        self.take(outcome)
+        return outcome
+
+    def take(self, outcome: Outcome) -> None:
+        """Add a schedule to the sums; what it found for the first time goes to a file."""
         tally, self.last = self.tally, outcome
         tally.add(outcome)
         if outcome.defect is not None and tally.known(outcome) is None:
-            found = self._found(await self._explained(outcome))
-            tally.keep(found)
-            if tally.crash is None:  # a crash is told at the end, with its traceback
-                self.on_found(found)
-        for cycle in cycles_closed_by(outcome, tally):
-            tally.keep(cycle)
-            self.on_found(cycle)
+            self.keep(self.found(outcome, again=self.resumed))
+        self.close_cycles(outcome)
         self.on_schedule(tally)
+
+    def keep(self, found: Found, *, at: int | None = None) -> None:
+        """Keep what was found for the first time: by the last schedule, or by the one with the number `at`, from 1."""
+        self.tally.keep(found, at=at)
+        if self.tally.crash is None:  # a crash is told at the end, with its traceback
+            self.on_found(found)
+
+    def close_cycles(self, outcome: Outcome, *, at: int | None = None) -> None:
+        """Keep the lock cycles that a schedule closes; `at` is as for `keep`."""
+        for cycle in cycles_closed_by(outcome, self.tally):
+            self.keep(cycle, at=at)
 
     async def _explained(self, outcome: Outcome) -> Outcome:
         """What was found with who met whom over what; as it was if that is interrupted."""
@@ -162,13 +202,16 @@ class Campaign:
             self._interrupted = True
         return explained
 
-    def _found(self, outcome: Outcome) -> Found:
-        """A defect that is new, written to a file at once if there is a place for it."""
+    def found(self, outcome: Outcome, *, again: bool = False) -> Found:
+        """A defect that is new, written to a file at once if there is a place for it. `again`: the file may be there
+        already."""
         plan = self.plan
         if plan.replayed is not None:
             return Found(outcome)
+        if not outcome.schedule:
+            return Found(outcome, problem=without_schedule(outcome))
         if plan.out is not None:
-            return kept(outcome, plan.out)
+            return kept(outcome, plan.out, again=again)
         return Found(outcome, replay=replay_command(outcome.schedule))
 
 

@@ -86,16 +86,14 @@ class Summary:
 
     def add(self, outcome: Outcome) -> None:
         """Count a schedule; a defect that was not known is kept by `keep`."""
-        self.schedules += 1
-        self.steps += outcome.steps
-        self.choices += outcome.choices
-        self.inconclusive += outcome.verdict is Verdict.INCONCLUSIVE
-        self._shapes[outcome.shape] = self._shapes.get(outcome.shape, 0) + 1
+        self.add_sums(
+            schedules=1, steps=outcome.steps, choices=outcome.choices,
+            inconclusive=outcome.verdict is Verdict.INCONCLUSIVE, shapes=(outcome.shape,), digests=outcome.digest,
+        )  # fmt: skip
         for name, count in outcome.marks.items():
             self.marks[outcome.workload, name] = self.marks.get((outcome.workload, name), 0) + count
         for name, count in outcome.metrics.items():
             self.metrics[name] = self.metrics.get(name, 0) + count
-        self._hash.update(outcome.digest)
         counts = outcome.counts
         for code in compress(_CODES, counts):
             self.counts[code] += counts[code]
@@ -103,6 +101,18 @@ class Summary:
         known = self.known(outcome)
         if known is not None:
             known.count += 1
+
+    def add_sums(
+        self, *, schedules: int, steps: int, choices: int, inconclusive: int, shapes: Iterable[bytes], digests: bytes
+    ) -> None:
+        """Count schedules by their sums, shapes and digests, in order."""
+        self.schedules += schedules
+        self.steps += steps
+        self.choices += choices
+        self.inconclusive += inconclusive
+        for shape in shapes:
+            self._shapes[shape] = self._shapes.get(shape, 0) + 1
+        self._hash.update(digests)
 
     def state(self) -> dict[str, Any]:
         """The sums as JSON, findings and the digest aside."""
@@ -139,15 +149,15 @@ class Summary:
             return self.given_up
         return self.found.get(outcome.defect.signature) if outcome.defect is not None else None
 
-    def keep(self, found: Found) -> None:
-        """Keep the first schedule that reached a defect."""
+    def keep(self, found: Found, *, at: int | None = None) -> None:
+        """Keep the first schedule that reached a defect; `at` is its number, from 1, if it is not the last one."""
         outcome = found.outcome
         if outcome.verdict is Verdict.INCONCLUSIVE:
             self.given_up = found
         elif outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN):
             self.crash = found
         elif outcome.defect is not None:
-            self.first_finding_at = self.first_finding_at or self.schedules
+            self.first_finding_at = self.first_finding_at or at or self.schedules
             self.found[outcome.defect.signature] = found
 
     @property

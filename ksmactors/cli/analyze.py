@@ -16,14 +16,12 @@ from ksmactors import interruption
 from ksmactors.cli.options import output_options, trust_option
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
+from ksmactors.cli.streams import json_of, print_stream, screen_for, show_stream
 from ksmactors.errors import FOUND, USAGE, UsageError
-from ksmactors.escaping import escaped, escaped_json
+from ksmactors.escaping import escaped
 
 LARGE: Final = 32 << 20
 """Bytes of a log from which on its reading is shown: it takes about a second."""
-
-UNFOLDED: Final = 10_000
-"""Width of what is no terminal: a table in a file or a pipe is as wide as its rows."""
 
 SECTIONS: Final = {
     "races": ("races", "race_places", "race_pairs"),
@@ -37,8 +35,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from ksmactors.analysis.compare import Comparison
-    from ksmactors.analysis.reading import Reader
-    from ksmactors.analysis.store import Logs, Progress, Stream
+    from ksmactors.analysis.reading import EventSource
+    from ksmactors.analysis.store import Logs, Progress
     from ksmactors.analysis.text import Filter
 
 
@@ -98,6 +96,19 @@ class Asked:
         if self.trust and not self.compare:
             raise UsageError("--trust is for findings, which --compare takes: give --compare too")
 
+    def check_store(self, paths: Sequence[str]) -> None:
+        """Refuse what the store of a campaign cannot answer.
+
+        Raises:
+            UsageError: there are several, or it is a question about events.
+        """
+        others = (
+            self.html, self.compare, self.text, self.sections, self.page is not None, self.actors, self.events,
+            self.schedule is not None, self.trust, self.mapped,
+        )  # fmt: skip
+        if len(paths) > 1 or any(others):
+            raise UsageError(f"{paths[0]}: of a store, alone, analyze answers --sql, --parquet and --json")
+
 
 @click.command()
 @click.argument("paths", metavar="LOG...", nargs=-1, required=True)
@@ -141,12 +152,23 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     strings are replayed with all detail. The exit status is 1 if a log has a
     finding, with any option; else 2 if a log has no readable event, such as an empty one.
 
+    A LOG may also be the directory of a campaign's store: then --sql, --parquet and --json are about its schedules and
+    findings (see `docs campaigns`).
+
     Views for --sql: events, races, locks, pages, actors, schedules. Columns of `events` that are always there: event,
     run, seed, schedule, step, now, actor, cpu, node, level; the others are those that `list events` shows, and NULL
     where an event has none. A query cannot reach files or the network unless --sql-unsafe allows it.
     """
     question = Asked(**asked)
     question.check(len(paths))
+    from ksmactors.cli.analyze_store import analyze_store, is_store
+
+    if any(is_store(path) for path in paths):
+        question.check_store(paths)
+        return analyze_store(
+            Path(paths[0]), sql=question.sql, unsafe=question.unsafe, parquet=question.parquet, force=question.force,
+            as_json=as_json, quiet=quiet, color=color,
+        )  # fmt: skip
     from ksmactors.analysis.foreign import reader_for
 
     reader = reader_for(question.mapped)
@@ -156,7 +178,7 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     from ksmactors.analysis.questions import COLUMNS_ASKED
     from ksmactors.analysis.store import COLUMNS, Logs
 
-    console = _console(color)
+    console = screen_for(color)
     columns = COLUMNS_ASKED if question.is_report else COLUMNS
     unsafe = question.unsafe or question.parquet is not None
     with ExitStack() as closing:
@@ -167,12 +189,8 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
         return status
 
 
-def _console(color: str) -> Console:
-    return screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
-
-
 def _answer_with_sources(
-    asked: Asked, paths: Sequence[str], reader: Callable[[str], Reader], *, as_json: bool, quiet: bool, color: str
+    asked: Asked, paths: Sequence[str], reader: Callable[[str], EventSource], *, as_json: bool, quiet: bool, color: str
 ) -> int:
     """Write a page, compare, or both."""
     from ksmactors.cli.report_command import write_page
@@ -195,7 +213,7 @@ def _answer_with_sources(
         comparison = compare(one, other)
         if asked.html is not None:
             statuses.append(write_page(sources, asked.html, force=asked.force, quiet=quiet, comparison=comparison))
-        _tell_comparison(comparison, _console(color), as_json=as_json)
+        _tell_comparison(comparison, screen_for(color), as_json=as_json)
     return max(statuses, key=(0, USAGE, FOUND).index)
 
 
@@ -246,7 +264,7 @@ def _status(logs: Logs) -> int:
 def _answer(asked: Asked, logs: Logs, console: Console, *, as_json: bool, quiet: bool) -> None:
     if asked.sql is not None:
         stream = logs.stream(asked.sql)
-        _print_stream(stream) if as_json else _show_stream(stream, console)
+        print_stream(stream) if as_json else show_stream(stream, console)
     elif asked.parquet is not None:
         _write_parquet(logs, asked.parquet, force=asked.force, as_json=as_json, quiet=quiet)
     elif asked.text:
@@ -267,7 +285,7 @@ def _tell_report(logs: Logs, asked: Asked, console: Console, *, as_json: bool, q
         keys = [key for key in keys or [*SECTIONS["races"][2:], "contention"] if key not in _OF_NOBODY] + ["actors"]
     report = Report.of(logs, asked.actors)
     if as_json:
-        echo(_json({key: value for key, value in asdict(report).items() if not keys or key in keys}))
+        echo(json_of({key: value for key, value in asdict(report).items() if not keys or key in keys}))
     else:
         show(report, console, quiet=quiet, only=keys)
 
@@ -282,7 +300,7 @@ def _tell_lives(logs: Logs, page: int, schedule: int | None, console: Console, *
 
     lives = page_lives(logs, page, schedule=schedule)
     if as_json:
-        echo(_json({"lives": [asdict(life) for life in lives]}))
+        echo(json_of({"lives": [asdict(life) for life in lives]}))
     else:
         show_lives(lives, console, color=not console.no_color)
 
@@ -302,7 +320,7 @@ def _tell_comparison(comparison: Comparison, console: Console, *, as_json: bool)
     from ksmactors.analysis.report import show_comparison
 
     if as_json:
-        echo(_json(asdict(comparison)))
+        echo(json_of(asdict(comparison)))
     else:
         show_comparison(comparison, console)
 
@@ -312,7 +330,7 @@ def _write_parquet(logs: Logs, directory: Path, *, force: bool, as_json: bool, q
 
     files = [str(file) for file in write_parquet(logs, directory, force=force)]
     if as_json:
-        echo(_json({"events": logs.events, "files": files}))
+        echo(json_of({"events": logs.events, "files": files}))
     elif not quiet:
         for file in files:
             echo(file)
@@ -323,47 +341,6 @@ def _print_array(key: str, values: Iterable[Any]) -> None:
     echo(f'{{"{key}":[', nl=False)
     separator = ""
     for value in values:
-        echo(f"{separator}{_json(value)}", nl=False)
+        echo(f"{separator}{json_of(value)}", nl=False)
         separator = ","
     echo("]}")
-
-
-def _print_stream(stream: Stream) -> None:
-    """One JSON object, written as the rows come."""
-    echo(f'{{"columns":{_json(stream.columns)},"rows":[', nl=False)
-    separator = ""
-    for block in stream.blocks:
-        rows = _json(block)[1:-1]
-        echo(f"{separator}{rows}", nl=False)
-        separator = ","
-    echo("]}")
-
-
-def _show_stream(stream: Stream, console: Console) -> None:
-    """Tables of as many rows as are in memory at once."""
-    from ksmactors.analysis.report import show_rows
-
-    empty = True
-    for block in stream.blocks:
-        show_rows(stream.columns, block, console)
-        empty = False
-    if empty:
-        show_rows(stream.columns, [], console)
-
-
-def _json(value: Any) -> str:
-    """Compact JSON, in which no character is one that a terminal would perform."""
-    import orjson
-
-    return escaped_json(orjson.dumps(_plain(value)).decode())
-
-
-def _plain(value: Any) -> Any:
-    """What SQL answered, as JSON has it: dates, intervals, blobs and integers over 64 bits become strings."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if value is None or isinstance(value, (bool, str, float)) or (isinstance(value, int) and abs(value) >> 63 == 0):
-        return value
-    return str(value)

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ksmactors import plugins
 from ksmactors.diagnose.explained import Explained
-from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, Row
+from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, TurnRow
 from ksmactors.diagnose.object_states import Fact
 from ksmactors.escaping import escaped
 from ksmactors.run.outcome import Verdict
@@ -87,8 +87,8 @@ def _heading(one: Explained, width: int) -> Iterator[Text]:
         yield from _wrapped(f"{met}[a lock] held when the turn ends", width, 2, first=0, style="dim")
 
 
-def _has_met(row: Row | Gap) -> bool:
-    return isinstance(row, Row) and any(deed.met for deed in row.deeds)
+def _has_met(row: TurnRow | Gap) -> bool:
+    return isinstance(row, TurnRow) and any(deed.met for deed in row.deeds)
 
 
 def table_lines(table: Interleaving, width: int, bar: str = "|") -> Iterator[Text]:
@@ -98,7 +98,7 @@ def table_lines(table: Interleaving, width: int, bar: str = "|") -> Iterator[Tex
     step = max(4, *(len(str(row.last_step)) for row in table.rows))
     column = min(COLUMN_MAX, (width - step) // len(table.actors) - 3)
     if column >= COLUMN_MIN:
-        yield from _Columns(table, width, step, column, bar).lines()
+        yield from _ActorColumns(table, width, step, column, bar).lines()
     else:
         yield from _Blocks(table, width, step).lines()
 
@@ -128,7 +128,7 @@ class _Layout:
     def _head(self) -> Iterator[Text]:
         yield from ()
 
-    def _turn(self, row: Row) -> Iterator[Text]:
+    def _turn(self, row: TurnRow) -> Iterator[Text]:
         raise NotImplementedError
 
     def _gap(self, gap: Gap) -> Iterator[Text]:
@@ -138,7 +138,7 @@ class _Layout:
         yield from _wrapped(sentence, self._width, 4, first=0, style="dim")
         yield from self._changes(gap.changes)
 
-    def _departure(self, row: Row) -> Iterator[Text]:
+    def _departure(self, row: TurnRow) -> Iterator[Text]:
         sentence = f"== departure {row.given_by:,} of {self._table.departures:,}: {_short(row.actor)} gets the turn "
         parts = list(_wrapped(sentence, self._width, 3, first=0, style="bold"))
         parts[-1].append("=" * max(0, self._width - parts[-1].cell_len))
@@ -154,7 +154,7 @@ class _Layout:
             yield from _wrapped(f"{_short(change.object)}: {facts}", self._width, self._step + 4, first=self._step + 2)
 
 
-class _Columns(_Layout):
+class _ActorColumns(_Layout):
     """One column an actor, and the step in front."""
 
     def __init__(self, table: Interleaving, width: int, step: int, column: int, bar: str) -> None:
@@ -169,7 +169,7 @@ class _Columns(_Layout):
         yield from self._beside([Text("-" * self._step)], [[Text(rule)] for _ in names])
 
     @override
-    def _turn(self, row: Row) -> Iterator[Text]:
+    def _turn(self, row: TurnRow) -> Iterator[Text]:
         cells = []
         for name in self._table.actors:
             cell = list(_deed_lines(row, self._column)) if name == row.actor else []
@@ -191,7 +191,7 @@ class _Blocks(_Layout):
     """The turns below each other, each with the name of its actor."""
 
     @override
-    def _turn(self, row: Row) -> Iterator[Text]:
+    def _turn(self, row: TurnRow) -> Iterator[Text]:
         head = f"{_short(row.actor)}, step {row.first_step}"
         yield from _wrapped(head, self._width, 4, first=0, style="bold")
         for line in _deed_lines(row, self._width - INDENT):
@@ -201,7 +201,7 @@ class _Blocks(_Layout):
             yield from _wrapped(held, self._width, INDENT + 1, first=INDENT, style="dim")
 
 
-def _deed_lines(row: Row, width: int) -> Iterator[Text]:
+def _deed_lines(row: TurnRow, width: int) -> Iterator[Text]:
     """What a turn does: kernel functions, below each its operations; then why the turn passes on."""
     before = None
     if row.left_out:

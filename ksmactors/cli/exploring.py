@@ -15,8 +15,8 @@ from ksmactors.cli.report import json_object, report_crash
 from ksmactors.cli.screen import echo_json, notice
 from ksmactors.diagnose.continuations import (
     START,
+    ContinuationPoint,
     Continuations,
-    Point,
     departures_of,
     explore,
     go_to,
@@ -67,7 +67,7 @@ def _first_of(one: Continuations) -> str:
 
 
 @dataclass(slots=True)
-class Exploration:
+class ContinuationRun:
     """A replay up to a point, and continuations from there; or from each departure on, without a point.
 
     Attributes:
@@ -113,7 +113,7 @@ class Exploration:
         walker = await go_to(self.then, self.goal, self._stop)
         if walker.outcome is None:
             if self.count is not None:
-                await self._explore(Point(walker.moments, self._called(walker)))
+                await self._explore(ContinuationPoint(walker.moments, self._called(walker)))
             return
         self.end = walker.outcome
         if walker.reached:
@@ -144,7 +144,7 @@ class Exploration:
                 there = await go_to(self.then, AtMoment(moment), lambda _: Quit())
                 await self._explore(point_at(there))
 
-    async def _explore(self, point: Point) -> Continuations:
+    async def _explore(self, point: ContinuationPoint) -> Continuations:
         into = Continuations(point.moment, point.name, self.then.signature, self.strategy, self.count or 0)
         self.explored = sorted([*self.explored, into], key=lambda one: one.moment)
         await explore(self.then, into, self._count)

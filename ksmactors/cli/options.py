@@ -36,6 +36,25 @@ class Seconds(click.FloatRange):
         return number
 
 
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Duration(Seconds):
+    """A time in seconds, or with a unit: `90`, `30m`, `8h`, `2d`."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number of seconds.
+
+        Raises:
+            click.BadParameter: it is none, or outside the range.
+        """
+        unit = value[-1:] if isinstance(value, str) else ""
+        if unit in _UNITS:
+            return super().convert(value[:-1], param, ctx) * _UNITS[unit]
+        return super().convert(value, param, ctx)
+
+
 _INJECT: Final = (
     "Faults to inject, each in A of B cases, as trylock=1/8 (default: the ratio shown). The kinds: "
     f"{'; '.join(help_lines())}."
@@ -112,20 +131,6 @@ def log_options(command: Command) -> Command:
     return _apply(command, _LOG)
 
 
-def processors_of(log_config: str | None) -> list[Any]:
-    """The processors that `--log-config` names.
-
-    Raises:
-        UsageError: there is no such function, it raised, or it returns something else.
-    """
-    if log_config is None:
-        return []
-    from ksmactors.events.bridge import checked
-    from ksmactors.plugins import called
-
-    return checked(called(log_config, "--log-config"), f"--log-config {log_config}")
-
-
 def trust_option(command: Command) -> Command:
     """Whether a file may run code."""
     return click.option(
@@ -139,7 +144,8 @@ def out_option(command: Command) -> Command:
     """Where finding files go."""
     return click.option(
         "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-        help="Where findings go [default: ksmactors/findings in the XDG state directory].",
+        help="Where findings go, and the store of a campaign [default: ksmactors/findings and ksmactors/campaigns "
+        "in the XDG state directory].",
     )(command)  # fmt: skip
 
 

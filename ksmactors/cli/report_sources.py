@@ -13,7 +13,7 @@ import orjson
 
 from ksmactors import interruption
 from ksmactors.analysis.opening import STDIN
-from ksmactors.analysis.reading import LogFile, LogReader, Loss, Reader
+from ksmactors.analysis.reading import EventSource, LogFile, LogReader, Loss
 from ksmactors.diagnose.replaying import Recorded, recorded
 from ksmactors.errors import FOUND, USAGE, UsageError
 from ksmactors.escaping import escaped
@@ -33,7 +33,7 @@ _SCHEDULE: Final = re.compile(rb'"schedule"\s*:\s*"')
 """What a finding file has and no line of a log: there `schedule` is a number."""
 
 
-class Replay(Protocol):
+class FindingReplay(Protocol):
     """What came of the replay of a finding: the outcome, and its events in order, each with the keys of a log line."""
 
     @property
@@ -42,7 +42,7 @@ class Replay(Protocol):
     def events(self) -> Sequence[Mapping[str, Any]]: ...
 
 
-R = TypeVar("R", bound=Replay)
+R = TypeVar("R", bound=FindingReplay)
 
 
 class Sources(Generic[R]):
@@ -77,7 +77,7 @@ class Sources(Generic[R]):
         replay: Callable[[Recorded], Awaitable[R]] | None,
         trust: bool,
         tell: Tell,
-        reader: Callable[[str], Reader] = LogReader,
+        reader: Callable[[str], EventSource] = LogReader,
     ) -> None:
         self._tell, self._open = tell, reader
         self._sources = list(dict.fromkeys(sources))
@@ -126,7 +126,7 @@ class Sources(Generic[R]):
             self.found = self.found or event["event"] == "finding.found"
             yield {**event, "file": self.names[source]}
 
-    def reader(self, source: str) -> Reader:
+    def reader(self, source: str) -> EventSource:
         """What reads one source for `Logs`, whether it is a log or a finding."""
         if source in self.replays:
             return _ReplayReader(self.names[source], self.replays[source].events)

@@ -10,12 +10,12 @@ from typing import Any
 
 from ksmactors import interruption
 from ksmactors.campaign.stress import Campaign
-from ksmactors.cli.options import processors_of
 from ksmactors.cli.report import json_object, print_defects, report_crash
 from ksmactors.cli.screen import echo, echo_json
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import LogWriter, open_log
 from ksmactors.events.terminal import terminal_log
+from ksmactors.plugins import log_processors
 
 
 def refuse_two_on_stdout(as_json: bool, log: str | None) -> None:
@@ -29,7 +29,7 @@ def open_run_log(
 ) -> AbstractContextManager[LogWriter | None]:
     """The log of one schedule: JSON lines in a file, else a person's form on screen if it is to be shown; there events
     of level debug are shown with `detail` only."""
-    processors = processors_of(log_config)
+    processors = log_processors(log_config)
     if log is not None:
         return open_log(log, processors)
     return (

@@ -69,7 +69,7 @@ COMMANDS: Final = (
 )
 
 
-class Lines:
+class CommandLines:
     """Commands, one a line: from a terminal with line editing and a prompt, from anything else without."""
 
     def __init__(self) -> None:
@@ -96,12 +96,12 @@ class Lines:
         return line.rstrip("\n")
 
 
-class Stepper:
+class StepPrompt:
     """Asks at each stop of a walk what to do, and shows where it is."""
 
     def __init__(self, then: Recorded, *, color: str) -> None:
         self._then, self._color = then, color
-        self._lines = Lines()
+        self._lines = CommandLines()
         self._shown = 0
         """Moments that have been shown, or passed."""
         self._quiet = False

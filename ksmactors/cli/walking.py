@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ksmactors.cli.exploring import Exploration, checked
+from ksmactors.cli.exploring import ContinuationRun, checked
 from ksmactors.cli.places import goal_named
-from ksmactors.cli.stepper import EXPLORED_MAX, Stepper
+from ksmactors.cli.stepper import EXPLORED_MAX, StepPrompt
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies.random_walk import RandomWalk
@@ -92,7 +92,7 @@ class Walk:
         """
         goal = goal_named(self.until) if self.until is not None else None
         if self.step:
-            return Stepper(then, color=color).run(goal)
+            return StepPrompt(then, color=color).run(goal)
         strategy = self.strategy or RandomWalk.name
         checked(strategy)
-        return Exploration(then, goal, self.explore, strategy).run(as_json=as_json, quiet=quiet)
+        return ContinuationRun(then, goal, self.explore, strategy).run(as_json=as_json, quiet=quiet)

@@ -149,24 +149,24 @@ async def go_to(then: Recorded, goal: Goal, on_stop: Callable[[Walker], Answer])
     return walker
 
 
-class Point(NamedTuple):
+class ContinuationPoint(NamedTuple):
     """A point in a recorded schedule: how many moments of it are followed, and what it is called."""
 
     moment: int
     name: str
 
 
-START: Final = Point(0, "the start")
+START: Final = ContinuationPoint(0, "the start")
 
 
-async def departures_of(then: Recorded) -> tuple[list[Point], Walker]:
+async def departures_of(then: Recorded) -> tuple[list[ContinuationPoint], Walker]:
     """Return the departures in a recorded schedule, and the replay, which has ended. To be awaited in trio, outside of
     any schedule.
 
     Raises:
         UsageError: there are too many to look at each.
     """
-    found: list[Point] = []
+    found: list[ContinuationPoint] = []
 
     def note(walker: Walker) -> Answer:
         if len(found) > DEPARTURES_MAX:
@@ -183,10 +183,10 @@ async def departures_of(then: Recorded) -> tuple[list[Point], Walker]:
     return found, walker
 
 
-def point_at(walker: Walker) -> Point:
+def point_at(walker: Walker) -> ContinuationPoint:
     """Return the point at which a replay has stopped."""
     moment = walker.last
-    return START if moment is None else Point(moment.number, f"step {moment.step}: {moment_text(moment)}")
+    return START if moment is None else ContinuationPoint(moment.number, f"step {moment.step}: {moment_text(moment)}")
 
 
 async def turning_point(then: Recorded, low: int, high: int, strategy: str, count: int) -> int:

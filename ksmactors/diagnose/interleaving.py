@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ksmactors.diagnose.object_states import Fact, State, facts, key_of, related, title_of
 from ksmactors.diagnose.story import COUNTERS
-from ksmactors.diagnose.turn_looks import OBJECTS_MAX, CloseLook, Look, Marked, Scout, Turns
+from ksmactors.diagnose.turn_looks import OBJECTS_MAX, CloseLook, Look, Marked, Scout, TurnCounter
 from ksmactors.interleave.actor import ACQUIRE, WRITE, Actor
 from ksmactors.interleave.labels import TRIES, VERBS
 from ksmactors.interleave.schedule_string import Schedule
@@ -69,7 +69,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TurnRow:
     """A turn that is shown.
 
     Attributes:
@@ -109,7 +109,7 @@ class Interleaving:
     """
 
     actors: tuple[str, ...]
-    rows: tuple[Row | Gap, ...]
+    rows: tuple[TurnRow | Gap, ...]
     steps: int
     turns: int
     departures: int
@@ -141,7 +141,7 @@ async def interleaving(subject: Subject, seed: int, schedule: Schedule, outcome:
     return _Rows(close, marked).result(outcome)
 
 
-class _Replay(Replay):
+class _MarkingReplay(Replay):
     """A replay that says where it departs from the default order."""
 
     def __init__(self, schedule: Schedule, departed: Callable[[], None]) -> None:
@@ -156,8 +156,8 @@ class _Replay(Replay):
         return chosen
 
 
-async def _replay(subject: Subject, seed: int, strategy: str, schedule: Schedule, observer: Turns) -> None:
-    deciding = _Replay(schedule, observer.departed)
+async def _replay(subject: Subject, seed: int, strategy: str, schedule: Schedule, observer: TurnCounter) -> None:
+    deciding = _MarkingReplay(schedule, observer.departed)
     await run_schedule(subject, seed, strategy, deciding=deciding, observing=observer, on_machine=observer.attach)
 
 
@@ -190,7 +190,7 @@ class _Rows:
 
     def result(self, outcome: Outcome) -> Interleaving:
         """The rows and gaps, in order."""
-        rows: list[Row | Gap] = []
+        rows: list[TurnRow | Gap] = []
         before, states = -1, dict[str, State]()
         for place in self._close.places:
             look = self._close.looks[place]
@@ -200,13 +200,13 @@ class _Rows:
             before, states = place, dict(look.after)
         defect, last, end = outcome.defect, rows[-1] if rows else None, ""
         word = "found" if outcome.verdict is Verdict.FINDING else outcome.verdict.value
-        if defect is not None and isinstance(last, Row) and last.actor == defect.actors[0] and not last.end:
+        if defect is not None and isinstance(last, TurnRow) and last.actor == defect.actors[0] and not last.end:
             rows[-1] = replace(last, end=f"{word} here: step {defect.step}", found=True)
         elif defect is not None:
             end = f"{word} by {defect.actors[0]}: step {defect.step}"
         if before < len(self._spans) - 1:
             rows.append(self._gap(before + 1, len(self._spans) - 1, states, self._close.final))
-        names = {row.actor for row in rows if isinstance(row, Row)}
+        names = {row.actor for row in rows if isinstance(row, TurnRow)}
         actors = tuple(actor.name for actor in self._close.actors if actor.name in names)
         return Interleaving(actors, tuple(rows), outcome.steps, len(self._spans), len(self._departures), end)
 
@@ -215,10 +215,10 @@ class _Rows:
         actors = tuple(dict.fromkeys(span.actor for span in spans))
         return Gap(len(spans), actors, spans[0].first, self._scout.last(last), self._changes(before, after))
 
-    def _row(self, place: int, look: Look) -> Row:
+    def _row(self, place: int, look: Look) -> TurnRow:
         span, given_by = self._spans[place], self._departures.get(place - 1, 0)
         deeds = _deeds(look, self._shared, self._marks.get(place, []), self._met)
-        return Row(
+        return TurnRow(
             span.actor, span.first, self._scout.last(place), deeds, max(0, look.operations - len(deeds)), look.end,
             self._departures.get(place, 0), given_by,
             self._changes(look.before, look.after, all_of_them=bool(given_by)), look.held,

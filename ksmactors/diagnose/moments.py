@@ -18,7 +18,7 @@ STEP_DIGITS: Final = 18
 """Digits of a step: more than any schedule has."""
 
 
-class Moment(NamedTuple):
+class ScheduleMoment(NamedTuple):
     """What an actor did between two scheduling points, or a departure from the default order.
 
     Attributes:
@@ -57,7 +57,7 @@ class AtMoment:
 
     number: int
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
         return moment.number >= self.number
 
@@ -72,7 +72,7 @@ class AtStep:
 
     step: int
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
         return moment.step >= self.step
 
@@ -85,7 +85,7 @@ class AtStep:
 class AtDeparture:
     """The next departure from the default order."""
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
         return moment.departed is not None
 
@@ -100,7 +100,7 @@ class AtTouch:
 
     name: str
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
         return any(
             matches(label_of(op), self.name) or matches(name_of_object(op[1]), self.name) for op in moment.touched
@@ -117,7 +117,7 @@ class AtEvent:
 
     name: str
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
         return any(self.means(CATALOGUE[record[0]].name) for record in moment.records)
 
@@ -134,7 +134,7 @@ class AtEvent:
 class AtEnd:
     """The end of the schedule."""
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
         return False
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
-from ksmactors.diagnose.moments import Moment
+from ksmactors.diagnose.moments import ScheduleMoment
 from ksmactors.diagnose.objects import LISTED_MAX, entries_of, listed, name_of_object, raw
 from ksmactors.diagnose.stepping import Walker, functions_of
 from ksmactors.events.terminal import PersonForm
@@ -171,7 +171,7 @@ def _entry(kernel: Ksm, entry: object) -> str:
 # -- moments -----------------------------------------------------------------------------------------------------------
 
 
-def moment_lines(walker: Walker, moment: Moment) -> Iterator[str]:
+def moment_lines(walker: Walker, moment: ScheduleMoment) -> Iterator[str]:
     """Yield what happened in a moment: the operation, then the events, as a log shows them."""
     yield f"{moment.step:>8}  {moment_text(moment)}"
     form = PersonForm()
@@ -179,7 +179,7 @@ def moment_lines(walker: Walker, moment: Moment) -> Iterator[str]:
         yield f"{INDENT}{form.line(*rendered(record, walker.conductor.actors)).strip()}"
 
 
-def moment_text(moment: Moment) -> str:
+def moment_text(moment: ScheduleMoment) -> str:
     """Return what an actor did, in words."""
     actor = moment.actor.name
     if moment.departed is not None:

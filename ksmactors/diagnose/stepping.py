@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from ksmactors.call_stack import callers, is_kernels
 from ksmactors.diagnose.explain import BELOW, explain
-from ksmactors.diagnose.moments import Goal, Moment
+from ksmactors.diagnose.moments import Goal, ScheduleMoment
 from ksmactors.diagnose.objects import name_of_object
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.errors import CutShort
@@ -80,7 +80,7 @@ class Walker(Observer):
         self.then, self.goal, self._on_stop = then, goal, on_stop
         self.tape = tape or ReplayTape(then.schedule)
         self.moments = 0
-        self.recent: deque[Moment] = deque(maxlen=RECENT)
+        self.recent: deque[ScheduleMoment] = deque(maxlen=RECENT)
         self.machine: Machine | None = None
         self.outcome: Outcome | None = None
         self.reached = False
@@ -101,7 +101,7 @@ class Walker(Observer):
         return conductor
 
     @property
-    def last(self) -> Moment | None:
+    def last(self) -> ScheduleMoment | None:
         """The latest moment; None before the first."""
         return self.recent[-1] if self.recent else None
 
@@ -190,7 +190,9 @@ class Walker(Observer):
             self._departures = len(self.tape.departures)
             conductor, departed = self.conductor, self.tape.departures[-1]
             self._keep(
-                Moment(self.moments + 1, conductor.step, conductor.now, actor, None, actor.place, departed=departed)
+                ScheduleMoment(
+                    self.moments + 1, conductor.step, conductor.now, actor, None, actor.place, departed=departed
+                )
             )
 
     # -- moments ------------------------------------------------------------------------------------------------------
@@ -210,14 +212,14 @@ class Walker(Observer):
         conductor = self.conductor
         if self._op is None:
             self._step, self._now = conductor.step, conductor.now
-        moment = Moment(
+        moment = ScheduleMoment(
             self.moments + 1, self._step, self._now, conductor.turn, self._op, self._function, tuple(self._touched),
             tuple(self._news), tuple(self._records),
         )  # fmt: skip
         self._begin()
         self._keep(moment)
 
-    def _keep(self, moment: Moment) -> None:
+    def _keep(self, moment: ScheduleMoment) -> None:
         self.moments = moment.number
         self.recent.append(moment)
         if self.goal.reached(moment):
@@ -229,7 +231,7 @@ class Walker(Observer):
         actor, op = conductor.turn, self._op
         if op is None and actor.number not in self.gone and actor.op is not DONE and actor.op is not NOTHING:
             op, self._function = actor.op, actor.place
-        moment = Moment(
+        moment = ScheduleMoment(
             self.moments + 1, conductor.step, conductor.now, actor, op, self._function, tuple(self._touched),
             tuple(self._news), tuple(self._records), ends=True,
         )  # fmt: skip
@@ -241,11 +243,11 @@ class Walker(Observer):
     def _stop(self) -> None:
         conductor = self.conductor
         self.functions = functions_of(callers(sys._getframe(1)))
-        audience, conductor.audience = conductor.audience, None  # observers must not see what is looked at here
+        observers, conductor.observers = conductor.observers, None  # observers must not see what is looked at here
         try:
             self._answer = self._on_stop(self)
         finally:
-            conductor.audience = audience
+            conductor.observers = observers
         if isinstance(self._answer, Back | Quit):
             raise conductor.cut_short("the walk goes on elsewhere")
         self.goal = self._answer

@@ -45,7 +45,7 @@ Marked = Sequence[tuple[str, Step]]
 """Steps of an explanation, each with what it says about it."""
 
 
-class Turns(Observer):
+class TurnCounter(Observer):
     """Counts turns and steps; subclasses look at them."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Turns(Observer):
 
 
 @dataclass(slots=True)
-class Span:
+class TurnSpan:
     """What the first look keeps of a turn."""
 
     actor: str
@@ -118,12 +118,12 @@ class Span:
     departs: bool = False
 
 
-class Scout(Turns):
+class Scout(TurnCounter):
     """The first look: which turns there are, which depart, and which change what the finding is about."""
 
     def __init__(self, concerned: dict[str, None], marked: Marked) -> None:
         super().__init__()
-        self.spans: list[Span] = []
+        self.spans: list[TurnSpan] = []
         self.concerned = concerned
         """Names of the objects that the finding is about."""
         self._on_marked = {(step.actor, step.operation) for _, step in marked}
@@ -134,7 +134,7 @@ class Scout(Turns):
     @override
     def begins(self) -> None:
         assert self.turn is not None
-        self.spans.append(Span(self.turn.name, self.now))
+        self.spans.append(TurnSpan(self.turn.name, self.now))
 
     @override
     def ends(self, actor: Actor) -> None:
@@ -215,7 +215,7 @@ class Scout(Turns):
 
 
 @dataclass(slots=True)
-class Seen:
+class ShownOperation:
     """An operation of a turn that is shown."""
 
     number: int
@@ -232,8 +232,8 @@ class Seen:
 class Look:
     """What the second look keeps of a turn that is shown."""
 
-    concerning: deque[Seen] = field(default_factory=lambda: deque(maxlen=KEPT))
-    others: deque[Seen] = field(default_factory=lambda: deque(maxlen=KEPT))
+    concerning: deque[ShownOperation] = field(default_factory=lambda: deque(maxlen=KEPT))
+    others: deque[ShownOperation] = field(default_factory=lambda: deque(maxlen=KEPT))
     operations: int = 0
     end: str = ""
     before: Mapping[str, State] = field(default_factory=dict)
@@ -241,7 +241,7 @@ class Look:
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-class CloseLook(Turns):
+class CloseLook(TurnCounter):
     """The second look: what is done in the turns that are shown, and the state of the objects around each."""
 
     def __init__(self, scout: Scout) -> None:
@@ -307,7 +307,7 @@ class CloseLook(Turns):
         look.operations += 1
         concerns = (key in self.scout.concerned and op[2] not in COUNTERS[1:]) or label in self._labels
         function = actor.doing if actor.place == BELOW else actor.place
-        seen = Seen(look.operations, max(self.now, actor.step), function, text, kind, obj, label, concerns)
+        seen = ShownOperation(look.operations, max(self.now, actor.step), function, text, kind, obj, label, concerns)
         (look.concerning if concerns else look.others).append(seen)
 
     @override

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from shutil import copyfileobj
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
@@ -143,6 +144,10 @@ class LogWriter:
         """Return the exit status of the command: a finding or an interrupt takes precedence over a write failure."""
         return self._status if self._status and otherwise in (0, INCONCLUSIVE) else otherwise
 
+    def failed(self, status: int) -> None:
+        """Note the exit status that a part of the log has led to, which another process has written; 0 is none."""
+        self._status = self._status or status
+
     def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> LogSink:
         """Return a sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
         return LogSink(self, actors, run=run, seed=seed, schedule=schedule)
@@ -157,6 +162,17 @@ class LogWriter:
             except OSError as error:
                 self._give_up(error)
         waiting.clear()
+
+    def copy(self, path: Path) -> None:
+        """Write the lines that another process has rendered into a file."""
+        self.write()
+        if self._stream is not None:
+            try:
+                with path.open("rb") as part:
+                    copyfileobj(part, self._stream, 1 << 20)
+                self._stream.flush()
+            except OSError as error:
+                self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
         stream, self._stream = self._stream, None

@@ -135,7 +135,7 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
 def needs_trust(schedule: str) -> bool:
     """Whether a schedule string can only be replayed with `--trust`."""
     header = checked_header(header_of(schedule))
-    return any(_foreign_in(header)) or any(_files_of_strategy(header.strategy)) or any(excess(header))
+    return any(_foreign_in(header)) or any(files_of_strategy(header.strategy)) or any(excess(header))
 
 
 def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object]) -> tuple[Source, ...]:
@@ -180,7 +180,7 @@ def _refuse_code(header: Header) -> None:
             f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file "
             "never runs code: look at it first, then give --trust (trust=True from Python)"
         )
-    for name, file in _files_of_strategy(header.strategy):
+    for name, file in files_of_strategy(header.strategy):
         raise UsageError(
             f"the finding names the strategy {name} with the file {file}, which it could write. If that is meant, give "
             "--trust (trust=True from Python)"
@@ -194,7 +194,7 @@ def _refuse_excess(header: Header) -> None:
         raise UsageError(f"the finding {asked}. If you want that, give --trust (trust=True from Python)")
 
 
-def _files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
+def files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
     """Yield the files in the parameters of a strategy, or of one that it wraps."""
     for name, rest in nested(text):
         if name not in WITHOUT_CHOICE and not plugins.is_foreign("strategies", name):

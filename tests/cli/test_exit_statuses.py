@@ -93,6 +93,15 @@ TABLE: Final = [
     ("report {clean}", USAGE),
     ("report {clean} --html {clean}", USAGE),
     ("report {clean} --html {tmp}/interrupted.html [interrupted]", INTERRUPTED),
+    ("stress {Fine} --seeds 3 --resume --out {tmp}/other", USAGE),
+    ("campaign {fine_store}", 0),
+    ("campaign {found_store}", FOUND),
+    ("campaign {found_store} --export {tmp}/parquet", FOUND),
+    ("campaign merge {fine_store} {found_store} --out {tmp}/merged", USAGE),
+    ("campaign merge {fine_store} {later_store} --out {tmp}/both", 0),
+    ("campaign {tmp}/none", USAGE),
+    ("campaign {fine_store} {found_store}", USAGE),
+    ("campaign {fine_store} [interrupted]", INTERRUPTED),
     ("corpus S1a", 0),
     ("corpus S1a [unseen]", FOUND),
     ("corpus S99", USAGE),
@@ -146,6 +155,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, workload in (("clean", "Fine"), ("log", "Finds")):
         made[name] = str(tmp / name)
         assert main(["run", known[workload], "-q", "--log", made[name]]) in (0, 1)
+    for name, workload, seeds in (("fine", "Fine", "3"), ("found", "Finds", "3"), ("later", "Fine", "3:6")):
+        made[f"{name}_store"] = str(tmp / f"{name}_store")
+        main(["stress", known[workload], "-q", "--seeds", seeds, "--out", made[f"{name}_store"]])
     write("gone", json.dumps({"schedule": schedule("classic.lost"), "signature": "model/lost_update@run"}))
     write("empty", b"")
     write("cut", Path(made["clean"]).read_bytes()[:40])
@@ -201,6 +213,8 @@ def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> No
             return before(self, *args, **more)
 
         monkeypatch.setattr(FileReader, "read", read)
+    elif command == "campaign":
+        monkeypatch.setattr("ksmactors.campaign.store.CampaignStore.about", _press)
     elif command == "docs":
         monkeypatch.setattr("ksmactors.cli.docs.documents", _press)
     else:
@@ -239,9 +253,9 @@ def test_the_table_has_every_command() -> None:
     assert has["shrink"] == everything - {0}
     assert all(
         {0, USAGE, INTERRUPTED} <= has[name]
-        for name in ("analyze", "report", "corpus", "conform", "estimate", "list", "docs")
+        for name in ("analyze", "report", "campaign", "corpus", "conform", "estimate", "list", "docs")
     )
-    assert all(FOUND in has[name] for name in ("analyze", "report", "corpus", "conform"))
+    assert all(FOUND in has[name] for name in ("analyze", "report", "campaign", "corpus", "conform"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -267,6 +281,7 @@ NOBODY_READS: Final[dict[str, Callable[[dict[str, str]], list[str]]]] = {
     "replay": lambda files: ["replay", files["fine"]],
     "shrink": lambda files: ["shrink", files["found"], "--trust"],
     "analyze": lambda files: ["analyze", files["clean"]],
+    "campaign": lambda files: ["campaign", files["fine_store"]],
     "corpus": lambda _: ["corpus", "S1a"],
     "list": lambda _: ["list", "events"],
     "docs": lambda _: ["docs", "protocol"],

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from ksmactors.cli.explained import COLUMN_MIN, MET, table_lines
-from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, Row
+from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, TurnRow
 from ksmactors.diagnose.object_states import Fact
 
 WIDTHS = (40, 80, 120, 200)
@@ -15,11 +15,11 @@ WIDE = "\u5171\u6709\u9801" * 12
 HOSTILE = "a\x1b]0;title\x07\x9b31m\u202egnp\x08\nb"
 
 
-def row(actor: str, *deeds: Deed, end: str = "ends", given_by: int = 0, **others: object) -> Row:
+def row(actor: str, *deeds: Deed, end: str = "ends", given_by: int = 0, **others: object) -> TurnRow:
     """A turn in which an actor does something, and holds a lock at its end."""
     changes = others.get("changes", ())
     assert isinstance(changes, tuple)
-    return Row(actor, 10, 20, deeds, 3, end, 0, given_by, changes, {actor: (f"lock of {actor}",)})
+    return TurnRow(actor, 10, 20, deeds, 3, end, 0, given_by, changes, {actor: (f"lock of {actor}",)})
 
 
 def table(names: list[str]) -> Interleaving:
@@ -71,8 +71,8 @@ def test_columns_or_blocks(actors: int, width: int, *, columns: bool) -> None:
 
 def test_a_turn_is_in_its_actors_column() -> None:
     """What an actor does stands below its name, and the locks it holds beside the turns of others."""
-    first = Row("a", 1, 2, (Deed("f", "reads x", 1),), 0, "waits for l", 0, 0, (), {"a": ("held by a",)})
-    second = Row("b", 2, 3, (Deed("g", "writes x", 2),), 0, "ends", 0, 0, (), {"a": ("held by a",)})
+    first = TurnRow("a", 1, 2, (Deed("f", "reads x", 1),), 0, "waits for l", 0, 0, (), {"a": ("held by a",)})
+    second = TurnRow("b", 2, 3, (Deed("g", "writes x", 2),), 0, "ends", 0, 0, (), {"a": ("held by a",)})
     lines = shown(Interleaving(("a", "b"), (first, second), 3, 2, 0), 80)
     left, right = lines[0].index("a"), lines[0].index("b")
     at = {text: next(line.index(text) for line in lines if text in line) for text in ("reads x", "writes x")}

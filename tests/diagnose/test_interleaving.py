@@ -9,7 +9,7 @@ import trio
 
 from ksmactors.campaign.corpus import show
 from ksmactors.diagnose.explained import Explained, explained
-from ksmactors.diagnose.interleaving import Gap, Row
+from ksmactors.diagnose.interleaving import Gap, TurnRow
 from ksmactors.diagnose.replaying import Recorded, recorded
 from ksmactors.diagnose.turn_looks import TURNS_MAX
 from ksmactors.history.cases import CASES
@@ -39,9 +39,9 @@ def explain(then: Recorded, *, max_schedules: int = 40) -> Explained:
     return one
 
 
-def rows(one: Explained) -> list[Row]:
+def rows(one: Explained) -> list[TurnRow]:
     """The turns that are shown."""
-    return [row for row in one.table.rows if isinstance(row, Row)]
+    return [row for row in one.table.rows if isinstance(row, TurnRow)]
 
 
 def recording(workload: str, seed: int, strategy: str = "random", **params: str) -> Recorded:

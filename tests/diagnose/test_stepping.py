@@ -74,7 +74,7 @@ def test_stopping_at_every_moment_changes_nothing(then: Recorded) -> None:
     assert then.agrees(outcome)
     assert outcome.defect is not None
     assert outcome.defect.signature == SIGNATURE
-    assert outcome.defect.explanation is not None
+    assert outcome.defect.broke is not None
     steps = [int(line.split()[0]) for line in lines]
     assert steps == sorted(steps)
     assert len(set(range(outcome.steps + 1)) - set(steps)) <= 1, "only an actor's first operation is none yet"

@@ -1,0 +1,151 @@
+"""`ksmactors campaign`: what a campaign's store says; two stores put together."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import orjson
+
+from ksmactors import interruption, plugins
+from ksmactors.cli.options import output_options
+from ksmactors.cli.report import print_defects, report_crash
+from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.errors import FOUND, UsageError
+from ksmactors.escaping import escaped
+
+if TYPE_CHECKING:
+    from ksmactors.campaign.overview import Overview
+
+MERGE: Final = "merge"
+"""The first argument that asks for a merge; a directory of that name is `./merge`."""
+
+
+@click.command()
+@click.argument("paths", metavar="DIR | merge DIR...", nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="With merge: where the new store and its finding files go.",
+)  # fmt: skip
+@click.option(
+    "--export", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Write the schedules and the findings as Parquet files.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="With --export: replace files that exist.")
+@output_options
+def campaign(
+    paths: tuple[str, ...],
+    *,
+    out: Path | None,
+    export: Path | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+) -> int:
+    """Show what the store of a campaign says: progress, rates, findings, and what is left to do.
+
+    DIR is what `stress` was given as --out. A campaign may be under way there. Nothing that a store names is loaded or
+    run.
+
+    `campaign merge A B --out C` puts stores of one campaign together that have no seed in common. The exit status is 1
+    if there is a finding.
+    """
+    merging = paths[0] == MERGE
+    if out is not None and not merging:
+        raise UsageError("--out says where `campaign merge` writes; give `merge` and the stores first")
+    if force and export is None:
+        raise UsageError("--force says that --export may replace files: give it too")
+    interruption.work_begins()
+    if merging:
+        directory = _merged(paths[1:], out)
+    elif len(paths) == 1:
+        directory = Path(paths[0])
+    else:
+        raise UsageError(f"campaign shows one store, not {len(paths)}; `campaign merge` puts several together")
+    return show(directory, export=export, force=force, as_json=as_json, quiet=quiet, color=color)
+
+
+def show(
+    directory: Path, *, as_json: bool, quiet: bool, color: str, export: Path | None = None, force: bool = False
+) -> int:
+    """Print what a store says, or write it to Parquet files; returns the exit status.
+
+    Raises:
+        UsageError: there is no store, it is damaged, or a file cannot be written.
+    """
+    from ksmactors.campaign.overview import overview_of
+    from ksmactors.campaign.store_files import open_to_read
+
+    with open_to_read(directory) as store:
+        if export is not None:
+            from ksmactors.campaign.tables import write_tables
+
+            files = [str(file) for file in write_tables(store, export, force=force)]
+            if as_json:
+                echo_json(orjson.dumps({"files": files}).decode())
+            elif not quiet:
+                for file in files:
+                    echo(file)
+            return FOUND if any(True for _ in store.findings()) else 0
+        view = overview_of(store, directory)
+    if as_json:
+        echo_json(orjson.dumps(view.as_json(), option=orjson.OPT_INDENT_2).decode())
+    elif quiet:
+        print_defects(view.tally, stream=sys.stdout, color=color)
+    else:
+        _print(view, color)
+    return view.tally.exit_status
+
+
+def _merged(paths: tuple[str, ...], out: Path | None) -> Path:
+    """Merge stores; returns where the new one is."""
+    from ksmactors.campaign.findings import prepare
+    from ksmactors.campaign.joining import merge_stores
+
+    if len(paths) < 2 or out is None:
+        raise UsageError("campaign merge takes two or more directories, and --out DIR for the new store")
+    for problem in merge_stores([Path(path) for path in paths], prepare(out)):
+        notice(problem)
+    return out
+
+
+def _print(view: Overview, color: str) -> None:
+    """A campaign on a screen: what it is, how far it is, rates, findings, and the slowest schedules."""
+    from rich.table import Table
+
+    out = console(sys.stdout, color)
+    tally, done = view.tally, view.tally.schedules
+    asked = sum(map(len, view.asked))
+    subjects = view.of["subjects"]
+    names = " ".join(plugins.from_here(escaped(str(one["workload"]))) for one in subjects)
+    echo(f"{names}: strategy {view.of['strategy']}, kernel {subjects[0].get('kernel')}")
+    left = f"{sum(map(len, view.left)):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
+    echo(f"{left}, in {_hours(view.last - view.begun)} since it began")
+    table = Table(title=None, show_header=True, header_style="bold")
+    for title in ("workload", "schedules", "a second", "steps each", "findings"):
+        table.add_column(title, justify="left" if title == "workload" else "right", overflow="fold")
+    for rate in view.rates.values():
+        each = f"{rate.steps / rate.schedules:,.0f}" if rate.schedules else "-"
+        name = escaped(plugins.from_here(rate.workload))
+        table.add_row(name, f"{rate.schedules:,}", f"{rate.per_second:,.1f}", each, f"{rate.findings:,}")
+    out.print(table)
+    print_defects(tally, stream=sys.stdout, color=color)
+    for signature, after in view.found_after.items():
+        echo(f"found after {_hours(after)}: {signature}")
+    if tally.crash is not None:
+        report_crash(tally.crash)
+    for seconds, seed, workload, steps in view.slowest:
+        echo(f"slow: seed {seed}, {plugins.from_here(workload)}: {seconds:.2f} s, {steps:,} steps")
+    echo(f"{done:,} schedules; verdict: {tally.judgement}; digest {tally.digest}")
+
+
+def _hours(seconds: float) -> str:
+    """A time as a person reads it."""
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,107 @@
+"""What processes, blocks and the store of a campaign cost; wall clock only for processes, else CPU time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any, Final
+
+import trio
+
+from ksmactors.campaign.blocks import SCHEDULES_MAX, Block, packed
+from ksmactors.campaign.driving import Drive, NoStore
+from ksmactors.campaign.overview import overview_of
+from ksmactors.campaign.placing import store_of
+from ksmactors.campaign.store import CampaignStore
+from ksmactors.campaign.store_files import FILE, open_to_read
+from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.run.outcome import Outcome
+from ksmactors.run.subject import make_subject
+from tests.bench.measure import cpu_seconds, medians
+
+WORKLOADS: Final = ("exit_race", "fork_storm", "vm_fleet")
+SEEDS: Final = 240
+STORED: Final = 100_000
+"""Schedules in a store that is measured."""
+
+
+def _wall(jobs: int, seeds: int) -> float:
+    """Seconds that a command takes with so many processes, from its start to its end."""
+    with TemporaryDirectory() as out:
+        line = ["stress", *WORKLOADS, "--seeds", str(seeds), "--jobs", str(jobs), "--quiet", "--out", out]
+        began = perf_counter()
+        subprocess.run([sys.executable, "-m", "ksmactors", *line], check=True, capture_output=True)
+        return perf_counter() - began
+
+
+def jobs() -> dict[str, Any]:
+    """Two processes beside one, and what a small campaign pays."""
+    one, two = min(_wall(1, SEEDS) for _ in range(3)), min(_wall(2, SEEDS) for _ in range(3))
+    small_one, small_two = min(_wall(1, 4) for _ in range(3)), min(_wall(2, 4) for _ in range(3))
+    return {
+        "seconds_one": round(one, 2),
+        "seconds_two": round(two, 2),
+        "two_beside_one": round(one / two, 2),
+        "small_seconds_one": round(small_one, 2),
+        "small_seconds_two": round(small_two, 2),
+    }
+
+
+def _campaign(*, stored: bool) -> float:
+    """CPU time of a campaign in this process."""
+    subjects = [make_subject(name) for name in WORKLOADS]
+    plan = Plan(subjects, range(60), "random")
+    if not stored:
+        return cpu_seconds(lambda: trio.run(Drive(plan, NoStore()).run))
+    with TemporaryDirectory() as out, store_of(Path(out), subjects, "random", resume=False) as store:
+        return cpu_seconds(lambda: trio.run(Drive(plan, store).run))
+
+
+def store() -> dict[str, Any]:
+    """The share of a campaign that its store takes."""
+    without, with_store = medians(lambda: _campaign(stored=False), lambda: _campaign(stored=True))
+    ratio = round(with_store / without, 3)
+    return {"without_seconds": round(without, 3), "with_seconds": round(with_store, 3), "ratio": ratio}
+
+
+def _block(first: int) -> tuple[Block, list[Outcome]]:
+    """A block of real schedules."""
+    outcomes: list[Outcome] = []
+    campaign = Campaign(Plan([make_subject(name) for name in WORKLOADS], range(first, first + SCHEDULES_MAX), "random"))
+    campaign.on_outcome = lambda outcome, _: outcomes.append(outcome)
+    trio.run(campaign.run)
+    return packed(outcomes, [123_456] * SCHEDULES_MAX), outcomes
+
+
+def _fill(store: CampaignStore, block: Block, outcomes: list[Outcome]) -> None:
+    for first in range(0, STORED, SCHEDULES_MAX):
+        shapes = b"".join((first + place).to_bytes(8, "little") for place in range(SCHEDULES_MAX))  # all distinct
+        store.write(replace(block, seeds=range(first, first + SCHEDULES_MAX), shapes=shapes), outcomes)
+
+
+def large_store() -> dict[str, Any]:
+    """The size of a large store, what writing a block takes, and how long it takes to open and to sum up."""
+    subjects = [make_subject(name) for name in WORKLOADS]
+    block, outcomes = _block(0)
+    with TemporaryDirectory() as out:
+        place = Path(out)
+        with store_of(place, subjects, "random", resume=False) as kept:
+            written = cpu_seconds(lambda: _fill(kept, block, outcomes))
+        size = (place / FILE).stat().st_size
+        with open_to_read(place) as kept:
+            opened = cpu_seconds(kept.stored)
+            summed = cpu_seconds(lambda: overview_of(kept, place))
+    return {
+        "schedules": STORED,
+        "bytes_a_schedule": round(size / STORED, 1),
+        "write_ms_a_block": round(1000 * written / (STORED / SCHEDULES_MAX), 3),
+        "open_seconds": round(opened, 3),
+        "sum_up_seconds": round(summed, 3),
+    }
+
+
+CASES: Final = {"jobs": jobs, "store": store, "large_store": large_store}

@@ -1,0 +1,59 @@
+"""Processes of ksmactors that a test starts, and the processes that these start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+SECONDS_MAX = 60
+"""For which a process may take to do what is waited for."""
+
+
+@contextmanager
+def started(line: Sequence[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command in a session of its own, which is killed at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ksmactors", *line],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def children_of(pid: int, count: int) -> list[int]:
+    """Wait until a process has so many children, and return them."""
+    end = time.monotonic() + SECONDS_MAX
+    while time.monotonic() < end:
+        found = []
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+        if len(found) >= count:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} has not started {count} others")
+
+
+def wait_until_gone(pids: Sequence[int]) -> list[int]:
+    """Wait until processes have ended; return those that have not."""
+    end = time.monotonic() + SECONDS_MAX
+    while time.monotonic() < end:
+        left = [pid for pid in pids if _lives(pid)]
+        if not left:
+            return []
+        time.sleep(0.02)
+    return left
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
