@@ -5,28 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import trio
 
-from ksmactors.campaign.corpus import show, subject_of
-from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES, looks_like
-from ksmactors.run.outcome import Explanation, Outcome
-
-
-def explained(case: Case) -> tuple[Outcome, Explanation | None]:
-    """What the directed schedule of a case comes to, and its explanation."""
-
-    async def run() -> Outcome:
-        return await explain((await show(case)).outcome, subject_of(case))
-
-    outcome = trio.run(run)
-    return outcome, outcome.defect.explanation if outcome.defect is not None else None
+from tests.helpers.explained import explained, explained_by_name
 
 
 def test_the_two_steps_that_met() -> None:
     """A node freed although its page lives: ksmd read kpfn, then the migration wrote it, each with its locks."""
-    _, explanation = explained(CASES["S5a"])
+    _, explanation = explained_by_name("S5a")
 
     assert explanation is not None
     first, then = explanation.met
@@ -49,7 +36,7 @@ def test_the_two_steps_that_met() -> None:
 )
 def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) -> None:
     """Those of the story, in the order in which they did it: by what the watcher knows, or by what it is about."""
-    outcome, explanation = explained(CASES[case])
+    outcome, explanation = explained_by_name(case)
 
     assert explanation is not None
     assert [(step.actor, step.function) for step in explanation.met] == [first, then]
@@ -60,7 +47,7 @@ def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) 
 
 def test_who_has_come_to_his_end_was_somewhere() -> None:
     """The migration is over when the freed node shows: its function is where the two met, not where it shows."""
-    outcome, _ = explained(CASES["S5"])
+    outcome, _ = explained_by_name("S5")
 
     assert outcome.defect is not None
     assert outcome.defect.actors == ("ksmd", "migrationd/1")
@@ -69,7 +56,7 @@ def test_who_has_come_to_his_end_was_somewhere() -> None:
 
 def test_nobody_met_anybody() -> None:
     """One actor alone made the mistake: there is no pair, rather than any pair."""
-    _, explanation = explained(CASES["S2a"])
+    _, explanation = explained_by_name("S2a")
 
     assert explanation is not None
     assert explanation.met == ()
@@ -89,7 +76,7 @@ def test_what_cannot_be_here_is_not_what_it_looks_like() -> None:
 
 def test_what_it_is_about() -> None:
     """The object concerned is described as it is when the finding shows."""
-    _, explanation = explained(CASES["S5a"])
+    _, explanation = explained_by_name("S5a")
 
     assert explanation is not None
     node, page = explanation.concerns
@@ -100,7 +87,7 @@ def test_what_it_is_about() -> None:
 
 def test_what_it_looks_like() -> None:
     """A finding names the cases of the corpus that have its signature."""
-    _, explanation = explained(CASES["S5a"])
+    _, explanation = explained_by_name("S5a")
 
     assert explanation is not None
     assert "S5a" in explanation.looks_like
@@ -117,7 +104,7 @@ def test_nothing_to_explain() -> None:
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.watcher], ids=lambda case: case.name)
 def test_every_case_is_explained(case: Case) -> None:
     """Each finding of the corpus names the case that it is, and what it explains goes into the JSON object."""
-    outcome, explanation = explained(case)
+    outcome, explanation = explained_by_name(case.name)
 
     assert explanation is not None
     assert case.name in explanation.looks_like

@@ -102,10 +102,11 @@ def test_equal_seeds_give_equal_faults() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 12), marks=pytest.mark.nightly)], ids=str)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "alloc_stable_node_chain"])
-def test_each_kind_shows_up(kind: str) -> None:
+def test_each_kind_shows_up(kind: str, seeds: range) -> None:
     """Alone and at a high rate it happens within a few schedules, and nothing is found."""
-    outcomes = [one(workload(kind), f"{kind}=1/4", seed) for seed in range(12)]
+    outcomes = [one(workload(kind), f"{kind}=1/4", seed) for seed in seeds]
     assert [outcome.error for outcome in outcomes if outcome.verdict is not Verdict.OK] == []
     assert sum(outcome.counts[ev.FAULT_INJECT] for outcome in outcomes) > 0
 
