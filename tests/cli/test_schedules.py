@@ -50,7 +50,9 @@ def test_run_logs_json_lines(capsys: Capsys, tmp_path: Path) -> None:
     assert capsys.readouterr().out == ""
     assert main(["run", "fork_storm", "--log", "-", "--quiet"]) == 0
     assert capsys.readouterr().out == log.read_text()
-    for line in log.read_text().splitlines():
+    lines = log.read_text().splitlines()
+    assert len(lines) > 100
+    for line in lines:
         assert {"event", "run", "seed", "schedule", "step", "now", "actor", "cpu", "node"} <= json.loads(line).keys()
 
 

@@ -42,6 +42,7 @@ def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) 
     assert [(step.actor, step.function) for step in explanation.met] == [first, then]
     assert explanation.met[0].step <= explanation.met[1].step
     assert outcome.defect is not None
+    assert outcome.defect.functions
     assert all("+" not in name for name in outcome.defect.functions)
 
 
