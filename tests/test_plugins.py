@@ -77,10 +77,11 @@ class TestRegistered:
 
     def test_every_built_in_class_bears_its_registered_name(self) -> None:
         """A workload's own name is the one it is registered under, and it says what it is."""
-        for plugin in available("workloads")[0]:
-            if plugin.name in BUILT_IN:
-                assert plugin.name == plugin.value.name
-                assert plugin.value.summary
+        ours = [plugin for plugin in available("workloads")[0] if plugin.name in BUILT_IN]
+        assert {plugin.name for plugin in ours} == set(BUILT_IN)
+        for plugin in ours:
+            assert plugin.name == plugin.value.name
+            assert plugin.value.summary
 
     def test_an_installed_plugin_is_found(self, install: Install) -> None:
         """A plug-in of another package is listed with its origin, and loads by its name."""

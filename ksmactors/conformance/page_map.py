@@ -45,6 +45,11 @@ class NamedRegion(NamedTuple):
     start: int
     pages: int
 
+    @property
+    def end(self) -> int:
+        """The address behind its last page."""
+        return self.start + self.pages * PAGE_SIZE
+
 
 @dataclass(slots=True)
 class ScenarioProcess:
@@ -68,11 +73,25 @@ class ScenarioProcess:
 
     def page(self, address: int) -> PageName:
         """Return the name of the page at `address` (bytes): of the latest region that was there."""
-        for region in reversed(self.named):
-            index = (address - region.start) // PAGE_SIZE
-            if 0 <= index < region.pages:
-                return PageName(self.label, region.name, index)
-        raise LookupError(f"no region of {self.name} was ever at address {address:#x}")
+        return next(self.pages(address, address + PAGE_SIZE))
+
+    def pages(self, start: int, end: int) -> Iterator[PageName]:
+        """Yield the names of the pages from one address to another (bytes), as `page` does; a region is looked up once
+        for the pages that have their names of it."""
+        while start < end:
+            stop = end
+            for region in reversed(self.named):
+                if region.start <= start < region.end:
+                    break
+                if start < region.start < stop:
+                    stop = region.start
+            else:
+                raise LookupError(f"no region of {self.name} was ever at address {start:#x}")
+            stop = min(stop, region.end)
+            label, name, first = self.label, region.name, region.start
+            for address in range(start, stop, PAGE_SIZE):
+                yield PageName(label, name, (address - first) // PAGE_SIZE)
+            start = stop
 
 
 class PageMap:
@@ -107,8 +126,9 @@ class PageMap:
         """Yield every mapped page of the living processes, with its state."""
         for process in self.living:
             for vma in process.mm.vmas.values():
-                for address in range(vma.start, vma.end, PAGE_SIZE):
-                    yield process.page(address), self._page_state(process, address)
+                addresses = range(vma.start, vma.end, PAGE_SIZE)
+                for name, address in zip(process.pages(vma.start, vma.end), addresses, strict=True):
+                    yield name, self._page_state(process, address)
 
     def _page_state(self, process: ScenarioProcess, address: int) -> PageState:
         pte = self.kernel.page_at(process.mm, address)
@@ -170,9 +190,11 @@ def joined(names: Iterable[PageName]) -> Iterator[str]:
     """Yield names, with neighbours of one region joined to a range: A.r.0-3."""
     run: list[PageName] = []
     for name in names:
-        if run and name != run[-1]._replace(page=run[-1].page + 1):
-            yield _range(run)
-            run = []
+        if run:
+            process, region, page = run[-1]
+            if name != (process, region, page + 1):
+                yield _range(run)
+                run = []
         run.append(name)
     if run:
         yield _range(run)

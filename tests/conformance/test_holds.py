@@ -271,7 +271,9 @@ def test_around_compares_nothing(capsys: pytest.CaptureFixture[str], option: lis
 
 async def test_everything_around_ends() -> None:
     """Every recorded interleaving can be stressed around: no schedule is without an end or breaks the emulator."""
-    for path in sorted(RACES.glob("*.txt")):
+    paths = sorted(RACES.glob("*.txt"))
+    assert len(paths) > 50
+    for path in paths:
         scenario = parse(path.read_text(), name=path.stem)
         for seed in range(2):
             await perform(scenario, Setting("v7.3"), Around("portfolio", seed))
@@ -281,4 +283,5 @@ async def test_nothing_of_holds_depends_on_how_often_it_is_done() -> None:
     """A scenario with holds prints the same each time: no order of sets, no addresses."""
     scenario = parse((RACES / "r58_exit_before_break_cow.txt").read_text(), name="r58")
     runs = [(await perform(scenario, Setting("v6.12"))).lines for _ in range(3)]
+    assert runs[0]
     assert all(one == other for one, other in pairwise(runs))

@@ -7,14 +7,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import trio
 
 import ksmactors.history
-from ksmactors.campaign.corpus import show, subject_of
-from ksmactors.diagnose.explain import explain
-from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
 from ksmactors.history.culprits import CULPRITS
+from tests.helpers.explained import explained_by_name
 
 TABLE = Path(ksmactors.history.__file__).parent / "culprits.py"
 
@@ -36,16 +33,15 @@ that met; or of the last that touched it, and what its actor had done by then; o
 '''
 
 
-async def fingerprint(case: Case) -> str:
+def fingerprint(name: str) -> str:
     """What the finding of a case is recognised by."""
-    outcome = await explain((await show(case)).outcome, subject_of(case))
-    defect = outcome.defect
+    defect = explained_by_name(name)
     return defect.fingerprint if defect is not None and defect.broke is not None else ""
 
 
 def measured() -> dict[str, str]:
     """All cases that find something."""
-    return {case.name: trio.run(fingerprint, case) for case in CASES.values() if case.watcher}
+    return {case.name: fingerprint(case.name) for case in CASES.values() if case.watcher}
 
 
 def rendered(table: dict[str, str]) -> str:
@@ -73,4 +69,4 @@ def test_renew_the_table() -> None:
 @pytest.mark.parametrize("name", [case.name for case in CASES.values() if case.watcher])
 def test_the_table_says_what_replays_say(name: str) -> None:
     """The culprit of each case is the one in the table."""
-    assert CULPRITS[name] == trio.run(fingerprint, CASES[name])
+    assert CULPRITS[name] == fingerprint(name)

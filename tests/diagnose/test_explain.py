@@ -5,27 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import trio
 
-from ksmactors.campaign.corpus import show, subject_of
-from ksmactors.diagnose.explain import explain
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES, looks_like
-from ksmactors.run.outcome import Defect, Outcome
-
-
-def explained(case: Case) -> Defect | None:
-    """The defect that the directed schedule of a case finds, explained."""
-
-    async def run() -> Outcome:
-        return await explain((await show(case)).outcome, subject_of(case))
-
-    return trio.run(run).defect
+from tests.helpers.explained import explained, explained_by_name
 
 
 def test_the_two_steps_that_met() -> None:
     """A node freed although its page lives: ksmd read kpfn, then the migration wrote it, each with its locks."""
-    defect = explained(CASES["S5a"])
+    defect = explained_by_name("S5a")
 
     assert defect is not None
     first, then = defect.met
@@ -48,7 +36,7 @@ def test_the_two_steps_that_met() -> None:
 )
 def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) -> None:
     """Those of the story, in the order in which they did it: by what the watcher knows, or by what it is about."""
-    defect = explained(CASES[case])
+    defect = explained_by_name(case)
 
     assert defect is not None
     assert [(step.actor, step.function) for step in defect.met] == [first, then]
@@ -58,7 +46,7 @@ def test_who_met_whom(case: str, first: tuple[str, str], then: tuple[str, str]) 
 
 def test_who_has_come_to_his_end_was_somewhere() -> None:
     """The migration is over when the freed node shows: its function is where the two met, not where it shows."""
-    defect = explained(CASES["S5"])
+    defect = explained_by_name("S5")
 
     assert defect is not None
     assert defect.actors == ("ksmd", "migrationd/1")
@@ -67,7 +55,7 @@ def test_who_has_come_to_his_end_was_somewhere() -> None:
 
 def test_nobody_met_anybody() -> None:
     """One actor alone made the mistake: there is no pair, rather than any pair."""
-    defect = explained(CASES["S2a"])
+    defect = explained_by_name("S2a")
 
     assert defect is not None
     assert defect.met == ()
@@ -86,7 +74,7 @@ def test_what_cannot_be_here_is_not_what_it_looks_like() -> None:
 
 def test_what_it_is_about() -> None:
     """The object concerned is described as it is when the finding shows."""
-    defect = explained(CASES["S5a"])
+    defect = explained_by_name("S5a")
 
     assert defect is not None
     node, page = defect.concerns
@@ -97,7 +85,7 @@ def test_what_it_is_about() -> None:
 
 def test_what_it_looks_like() -> None:
     """A finding names the cases of the corpus that have its signature."""
-    defect = explained(CASES["S5a"])
+    defect = explained_by_name("S5a")
 
     assert defect is not None
     assert "S5a" in defect.looks_like

@@ -23,6 +23,9 @@ FILE: Final = re.compile(r"^```\w*\n# (?P<name>[\w-]+\.(?:py|txt|sql))\n(?P<text
 MADE: Final = re.compile(r"[\w./-]+\.(?:json|jsonl|out)\b")
 """What a command may need that an earlier one of its page has made."""
 
+LOG: Final = re.compile(r"--log ([\w./-]+)")
+"""What a command makes itself, or makes anew."""
+
 VARYING: Final = ((re.compile(r"\d+\.\d s\b"), "0.0 s"), (re.compile(r"\d+\.\d%"), "0.0%"))
 """What differs between two runs of a command: how long it took."""
 
@@ -79,6 +82,7 @@ def needed(example: Example) -> list[str]:
     """The commands of earlier examples that make the files which this one names, in order."""
     earlier = [(text, command) for text in example.before for command in commands_of(text)]
     wanted = {name for command in example.commands for name in MADE.findall(command)}
+    wanted -= {name for command in example.commands for name in LOG.findall(command)}
     chosen: set[str] = set()
     for text, command in reversed(earlier):
         made = {name for name in wanted if name in command or name in _printed(text, command)}

@@ -198,11 +198,12 @@ class TestRoundRobin:
     def test_cannot_starve(self, perform: Perform) -> None:
         """Under round robin no ready actor waits longer than a round."""
         recorded = turns(perform, "round_robin:quantum=2", 0)
-        waiting = dict.fromkeys(range(5), 0)
+        waiting, longest = dict.fromkeys(range(5), 0), 0
         for mask, chosen in recorded:
             for number in waiting:
                 waiting[number] = waiting[number] + 1 if mask >> number & 1 and number != chosen else 0
-            assert max(waiting.values()) <= 2 * 4
+            longest = max(longest, *waiting.values())
+        assert 2 < longest <= 2 * 4
 
 
 class TestDefaultOrder:

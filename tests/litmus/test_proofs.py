@@ -2,9 +2,14 @@
 
 Proofs within bounds: two actors, one or two pages, one migration, and what the actors declare and touch is all that
 they share. That this is so is what the random walks are for: they come to no trace that the exploration has not run.
+
+The long proofs run to their end with `-m nightly`. By default each of them begins, and random walks go further.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -15,6 +20,15 @@ from tests.helpers.walking import Noted, Walk
 pytestmark = pytest.mark.slow
 
 WALKS = 60
+
+LONG = 300
+"""A proof of more schedules than these is long."""
+
+LONG_FOR_ANOTHER_SETTING = 150
+"""The same where a litmus test of the series is proved with other parameters, or on another kernel, by default."""
+
+BEGINNING = 25
+"""How many schedules of a long proof are run by default."""
 
 GET, TAKE = "get_page_meets_migration", "taking_off_meets_migration"
 VISIT, RETURN = "visit_meets_migration", "return_meets_migration"
@@ -78,6 +92,25 @@ CONTROLS = (
 """The same for cases of the corpus in which nothing may be found."""
 
 
+SHORTEST = {meeting.litmus: meeting for _, meeting in sorted(SERIES, key=lambda row: -row[0])}
+"""The setting of the series in which a litmus test has the fewest schedules."""
+
+
+def is_long(row: tuple[Any, ...]) -> bool:
+    """Whether a row is of a long proof: its last columns are the number of schedules and the litmus test."""
+    *_, schedules, meeting = row
+    return schedules > (LONG if SHORTEST.get(meeting.litmus) is meeting else LONG_FOR_ANOTHER_SETTING)
+
+
+def marked(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Rows of a table for `parametrize`; those of long proofs are nightly."""
+    return [pytest.param(*row, marks=[pytest.mark.nightly] if is_long(row) else []) for row in rows]
+
+
+LONG_ONES = [row[-2:] for row in (*SERIES, *V39, *CONTROLS) if is_long(row)]
+"""How many schedules the long proofs have, and of what."""
+
+
 def proved(meeting: Meeting, schedules: int) -> Noted:
     """It takes so many schedules, and nothing is found in any of them."""
     search = Noted()
@@ -87,7 +120,7 @@ def proved(meeting: Meeting, schedules: int) -> Noted:
     return search
 
 
-@pytest.mark.parametrize(("schedules", "meeting"), SERIES, ids=str)
+@pytest.mark.parametrize(("schedules", "meeting"), marked(SERIES), ids=str)
 def test_the_series_holds(schedules: int, meeting: Meeting) -> None:
     """With all of the series, and what followed, all schedules are gone through and nothing is found; random walks come
     to no trace that was not among them."""
@@ -97,17 +130,29 @@ def test_the_series_holds(schedules: int, meeting: Meeting) -> None:
     assert walk.traces <= explored.traces
 
 
-@pytest.mark.parametrize(("schedules", "meeting"), V39, ids=str)
+@pytest.mark.parametrize(("schedules", "meeting"), marked(V39), ids=str)
 def test_so_does_the_kernel_that_it_went_into(schedules: int, meeting: Meeting) -> None:
     """v3.9, bug for bug, is proved in the same meetings where none of what it still had is met."""
     proved(meeting, schedules)
 
 
-@pytest.mark.parametrize(("case", "schedules", "meeting"), CONTROLS, ids=str)
+@pytest.mark.parametrize(("case", "schedules", "meeting"), marked(CONTROLS), ids=str)
 def test_a_negative_control_is_silent_in_all_schedules(case: str, schedules: int, meeting: Meeting) -> None:
     """What the corpus says does no harm does none in any schedule."""
     assert CASES[case].silent_because
     proved(meeting, schedules)
+
+
+@pytest.mark.parametrize(("schedules", "meeting"), LONG_ONES, ids=str)
+def test_a_long_proof_begins(schedules: int, meeting: Meeting) -> None:
+    """The first schedules of each long proof are different and not all there are; in them and in random walks, which
+    are not all alike either, watchers find nothing."""
+    search, walk = Noted(), Walk(1)
+    first, walks = meeting.explored(search, BEGINNING).tally, meeting.explored(walk, BEGINNING).tally
+    assert (first.verdict, list(first.found), first.schedules) == ("inconclusive", [], BEGINNING)
+    assert len(search.traces) == BEGINNING < schedules
+    assert (list(walks.found), walks.schedules) == ([], BEGINNING)
+    assert len(walk.traces) > 1
 
 
 class Deaf(Noted):

@@ -36,12 +36,24 @@ def sequentially(steps: list[Step], across: int, **machine: Any) -> None:
     perform(play, **machine)
 
 
-@pytest.mark.slow
-@settings(same_in_ci, max_examples=150)
-@given(programs, st.integers(0, 1))
-def test_sequential(steps: list[Step], across: int) -> None:
+FEW, MANY = 40, 150
+"""How many programs of one player are run by default, and every night; of several players at once, a tenth of that."""
+
+by_default_and_every_night = pytest.mark.parametrize(
+    "examples", [pytest.param(FEW, marks=pytest.mark.slow), pytest.param(MANY, marks=pytest.mark.nightly)]
+)
+
+
+@by_default_and_every_night
+def test_sequential(examples: int) -> None:
     """Whatever one process after the other does, with ksmd and migration between, it reads what it last wrote."""
-    sequentially(steps, across)
+
+    @settings(same_in_ci, max_examples=examples)
+    @given(programs, st.integers(0, 1))
+    def reads_what_it_wrote(steps: list[Step], across: int) -> None:
+        sequentially(steps, across)
+
+    reads_what_it_wrote()
 
 
 @pytest.mark.slow
@@ -52,16 +64,25 @@ def test_sequential_v39(steps: list[Step], across: int) -> None:
     sequentially(steps, across, kernel="v3.9", watchers=("shadow", "lifetime", "references", "writable"))
 
 
-@pytest.mark.slow
-@settings(same_in_ci, max_examples=12)
-@given(
-    st.lists(programs, min_size=2, max_size=3),
-    st.sampled_from(["pos", "pct", "random", "round_robin:quantum=3", "portfolio"]),
-    st.integers(0, 1 << 32),
-    st.integers(0, 1),
-)
-def test_concurrent(programs: list[list[Step]], strategy: str, seed: int, across: int) -> None:
+@by_default_and_every_night
+def test_concurrent(examples: int) -> None:
     """Several players at once, and ksmd: each one's processes read what they last wrote, in any interleaving."""
+
+    @settings(same_in_ci, max_examples=examples // 10)
+    @given(
+        st.lists(programs, min_size=2, max_size=3),
+        st.sampled_from(["pos", "pct", "random", "round_robin:quantum=3", "portfolio"]),
+        st.integers(0, 1 << 32),
+        st.integers(0, 1),
+    )
+    def read_what_they_wrote(programs: list[list[Step]], strategy: str, seed: int, across: int) -> None:
+        concurrently(programs, across, strategy=parse(strategy), seed=seed)
+
+    read_what_they_wrote()
+
+
+def concurrently(programs: list[list[Step]], across: int, **machine: Any) -> None:
+    """A player for each program, ksmd, and compaction, all at once."""
 
     async def play(s: Stage) -> None:
         await s.set("run", 1)
@@ -80,7 +101,7 @@ def test_concurrent(programs: list[list[Step]], strategy: str, seed: int, across
             await player.check()
         await s.farewell()
 
-    perform(play, strategy=parse(strategy), seed=seed)
+    perform(play, **machine)
 
 
 async def compaction(s: Stage, players: list[Puppet]) -> None:

@@ -211,9 +211,11 @@ def test_dark_and_light(opened: Opened, page: Path) -> None:
 def test_narrow_and_wide(opened: Opened, page: Path) -> None:
     """At 1280 and at 2560 pixels nothing sticks out to the side, and the timeline uses the width."""
     for width in (1280, 2560):
+        tab = opened(page, width=width)
         for view in ("overview", "timeline", "beside", "trees", "pages", "finding"):
-            tab = opened(page, f"#view={view}", width=width)
+            tab.click(f"#tab-{view}")
 
+            assert tab.is_visible(f"#view-{view}")
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, view
             if view == "timeline":
                 assert tab.locator("#chart-timeline canvas").bounding_box()["width"] > width - 60

@@ -10,7 +10,7 @@ import pytest
 from ksmactors.campaign.api import stress
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
-from ksmactors.interleave.schedule_string import Schedule, decode, encode
+from ksmactors.interleave.schedule_string import EXPANSION_FREE, Schedule, decode, encode
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.model import Model, Table
 from ksmactors.run.outcome import Outcome, Verdict
@@ -123,7 +123,7 @@ async def test_a_replay_that_leaves_its_recording_is_stopped() -> None:
 
 async def test_a_long_way_alone_is_replayed_whole() -> None:
     """A schedule that takes many steps without a choice says how many, and replays exactly."""
-    first = await one("Endless", max_steps=120_000)
+    first = await one("Endless", max_steps=EXPANSION_FREE + 5_000)
     then = recorded(first.schedule, trust=True)
     again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule))
     assert again.verdict is first.verdict
