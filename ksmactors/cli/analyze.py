@@ -140,7 +140,7 @@ class Asked:
 )  # fmt: skip
 @click.option(
     "--map", "mapped", metavar="KEY=THEIRS", multiple=True,
-    help="Analyze JSON lines of another program: which of their keys is which of ours, as actor=logger. Repeatable.",
+    help="Analyze JSON lines of another program: which of its keys is which of ksmactors, as actor=logger. Repeatable.",
 )  # fmt: skip
 @trust_option
 @output_options

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ksmactors import plugins
 from ksmactors.diagnose.explained import Explained
-from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, TurnRow
+from ksmactors.diagnose.interleaving import Change, Gap, Interleaving, RowOperation, TurnRow
 from ksmactors.diagnose.object_states import Fact
 from ksmactors.escaping import escaped
 from ksmactors.run.outcome import Verdict
@@ -88,7 +88,7 @@ def _heading(one: Explained, width: int) -> Iterator[Text]:
 
 
 def _has_met(row: TurnRow | Gap) -> bool:
-    return isinstance(row, TurnRow) and any(deed.met for deed in row.deeds)
+    return isinstance(row, TurnRow) and any(done.met for done in row.operations)
 
 
 def table_lines(table: Interleaving, width: int, bar: str = "|") -> Iterator[Text]:
@@ -172,7 +172,7 @@ class _ActorColumns(_Layout):
     def _turn(self, row: TurnRow) -> Iterator[Text]:
         cells = []
         for name in self._table.actors:
-            cell = list(_deed_lines(row, self._column)) if name == row.actor else []
+            cell = list(_operation_lines(row, self._column)) if name == row.actor else []
             cell += _held_lines(row.held.get(name, ()), self._column)
             cells.append(cell)
         yield from self._beside([Text(str(row.first_step), style="dim")], cells)
@@ -194,32 +194,32 @@ class _Blocks(_Layout):
     def _turn(self, row: TurnRow) -> Iterator[Text]:
         head = f"{_short(row.actor)}, step {row.first_step}"
         yield from _wrapped(head, self._width, 4, first=0, style="bold")
-        for line in _deed_lines(row, self._width - INDENT):
+        for line in _operation_lines(row, self._width - INDENT):
             yield Text(" " * INDENT).append_text(line)
         for name, locks in row.held.items():
             held = f"[{_short(name)} holds {', '.join(map(_short, locks))}]"
             yield from _wrapped(held, self._width, INDENT + 1, first=INDENT, style="dim")
 
 
-def _deed_lines(row: TurnRow, width: int) -> Iterator[Text]:
+def _operation_lines(row: TurnRow, width: int) -> Iterator[Text]:
     """What a turn does: kernel functions, below each its operations; then why the turn passes on."""
     before = None
     if row.left_out:
         yield from _wrapped(f"({_counted(row.left_out, 'other operation')})", width, 1, first=0, style="dim")
-    for deed in row.deeds:
-        if deed.function and deed.function != before:
-            yield from _wrapped(f"{_short(deed.function)}:", width, 2, first=0)
-        before = deed.function
-        yield from _one_deed(deed, width)
+    for done in row.operations:
+        if done.function and done.function != before:
+            yield from _wrapped(f"{_short(done.function)}:", width, 2, first=0)
+        before = done.function
+        yield from _one_operation(done, width)
     if row.end:
         yield from _wrapped(_short(row.end), width, 2, first=0, style="bold" if row.departure or row.found else "")
 
 
-def _one_deed(deed: Deed, width: int) -> Iterator[Text]:
-    text = f"{MET if deed.met else ''}{_short(deed.operation)}"
-    yield from _wrapped(text, width, INDENT + 1, first=0 if deed.met else INDENT, style="bold" if deed.marks else "")
-    if deed.marks:
-        yield from _wrapped(f"({', '.join(deed.marks)}: step {deed.step})", width, INDENT + 1, first=INDENT)
+def _one_operation(done: RowOperation, width: int) -> Iterator[Text]:
+    text = f"{MET if done.met else ''}{_short(done.operation)}"
+    yield from _wrapped(text, width, INDENT + 1, first=0 if done.met else INDENT, style="bold" if done.marks else "")
+    if done.marks:
+        yield from _wrapped(f"({', '.join(done.marks)}: step {done.step})", width, INDENT + 1, first=INDENT)
 
 
 def _held_lines(locks: Sequence[str], width: int) -> Iterator[Text]:

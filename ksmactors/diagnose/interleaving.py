@@ -38,7 +38,7 @@ next of the actor that found it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class RowOperation:
     """An operation that is shown: its kernel function, what it is, the step, what the explanation says about it, and
     whether it is one of the two steps that met."""
 
@@ -75,7 +75,7 @@ class TurnRow:
     Attributes:
         actor: whose turn it is.
         first_step, last_step: its steps.
-        deeds: what it does, in order; `left_out` more operations are not shown.
+        operations: what it does, in order; `left_out` more operations are not shown.
         end: why the turn passes on; empty for the last turn.
         departure: its number, from 1, if the turn passes on against the default order; else 0.
         given_by: the number of the departure that gave it the turn, or 0. Then `changes` has all facts.
@@ -87,7 +87,7 @@ class TurnRow:
     actor: str
     first_step: int
     last_step: int
-    deeds: tuple[Deed, ...]
+    operations: tuple[RowOperation, ...]
     left_out: int
     end: str
     departure: int
@@ -217,9 +217,10 @@ class _Rows:
 
     def _row(self, place: int, look: Look) -> TurnRow:
         span, given_by = self._spans[place], self._departures.get(place - 1, 0)
-        deeds = _deeds(look, self._shared, self._marks.get(place, []), self._met)
+        operations = _operations_of(look, self._shared, self._marks.get(place, []), self._met)
         return TurnRow(
-            span.actor, span.first, self._scout.last(place), deeds, max(0, look.operations - len(deeds)), look.end,
+            span.actor, span.first, self._scout.last(place), operations,
+            max(0, look.operations - len(operations)), look.end,
             self._departures.get(place, 0), given_by,
             self._changes(look.before, look.after, all_of_them=bool(given_by)), look.held,
         )  # fmt: skip
@@ -247,7 +248,7 @@ def _shared(close: CloseLook) -> frozenset[str]:
     return frozenset(label for label in written if len(users[label]) > 1 and not label.startswith(COUNTERS))
 
 
-def _deeds(look: Look, shared: frozenset[str], marks: Marked, met: Sequence[str]) -> tuple[Deed, ...]:
+def _operations_of(look: Look, shared: frozenset[str], marks: Marked, met: Sequence[str]) -> tuple[RowOperation, ...]:
     """The operations of a turn that are shown: those with a mark, and the latest that are about the objects concerned
     or about what other actors are at; if there are none, the last ones."""
     seen = sorted((*look.concerning, *look.others), key=lambda one: one.number)
@@ -259,14 +260,14 @@ def _deeds(look: Look, shared: frozenset[str], marks: Marked, met: Sequence[str]
             nearest = min(alike, key=lambda one: (abs(one.step - step.step), one.number))
             marked.setdefault(nearest.number, []).append(why)
         else:
-            strange.append(Deed(step.function, step.operation, step.step, (why,), why in met))
+            strange.append(RowOperation(step.function, step.operation, step.step, (why,), why in met))
     wanted = {(one.function, one.text): one for one in seen if one.concerns or one.label in shared}
     latest = sorted(wanted.values(), key=lambda one: one.number) or seen[-FALLBACK:]
     room = max(0, OPERATIONS_MAX - len(marked) - len(strange))
     chosen = {one.number: one for one in latest[-room:]} if room else {}
     chosen |= {one.number: one for one in seen if one.number in marked}
-    deeds = []
+    operations = []
     for number, one in chosen.items():
         said = tuple(marked.get(number, ()))
-        deeds.append(Deed(one.function, one.text, one.step, said, any(why in met for why in said)))
-    return tuple(sorted((*deeds, *strange), key=lambda deed: deed.step))
+        operations.append(RowOperation(one.function, one.text, one.step, said, any(why in met for why in said)))
+    return tuple(sorted((*operations, *strange), key=lambda done: done.step))

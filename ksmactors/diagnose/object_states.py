@@ -165,4 +165,4 @@ def _place_of_item(item: RmapItem) -> str:
 
 
 def _holders(lock: object) -> str:
-    return ", ".join(holder.name for holder in holders_of(lock)) or "nobody"
+    return ", ".join(holder.name for holder in holders_of(lock)) or "no actor"

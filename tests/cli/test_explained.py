@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from ksmactors.cli.explained import COLUMN_MIN, MET, table_lines
-from ksmactors.diagnose.interleaving import Change, Deed, Gap, Interleaving, TurnRow
+from ksmactors.diagnose.interleaving import Change, Gap, Interleaving, RowOperation, TurnRow
 from ksmactors.diagnose.object_states import Fact
 
 WIDTHS = (40, 80, 120, 200)
@@ -15,17 +15,17 @@ WIDE = "\u5171\u6709\u9801" * 12
 HOSTILE = "a\x1b]0;title\x07\x9b31m\u202egnp\x08\nb"
 
 
-def row(actor: str, *deeds: Deed, end: str = "ends", given_by: int = 0, **others: object) -> TurnRow:
+def row(actor: str, *operations: RowOperation, end: str = "ends", given_by: int = 0, **others: object) -> TurnRow:
     """A turn in which an actor does something, and holds a lock at its end."""
     changes = others.get("changes", ())
     assert isinstance(changes, tuple)
-    return TurnRow(actor, 10, 20, deeds, 3, end, 0, given_by, changes, {actor: (f"lock of {actor}",)})
+    return TurnRow(actor, 10, 20, operations, 3, end, 0, given_by, changes, {actor: (f"lock of {actor}",)})
 
 
 def table(names: list[str]) -> Interleaving:
     """Each actor has a turn: the first two with the steps that met."""
-    met = Deed("migrate_page_move_mapping", "writes mapping/1000000", 12, ("first",), met=True)
-    other = Deed("get_ksm_page", "reads kpfn/1", 13)
+    met = RowOperation("migrate_page_move_mapping", "writes mapping/1000000", 12, ("first",), met=True)
+    other = RowOperation("get_ksm_page", "reads kpfn/1", 13)
     state = (Change("pfn 2 (node 0)", (Fact("refcount", "3", "2"), Fact("place", "", "in stable tree 1"))),)
     rows = [row(name, met if place < 2 else other, other, changes=state) for place, name in enumerate(names)]
     return Interleaving(tuple(names), (*rows, Gap(214, tuple(names), 20, 900, ())), 900, 220, 1)
@@ -71,8 +71,8 @@ def test_columns_or_blocks(actors: int, width: int, *, columns: bool) -> None:
 
 def test_a_turn_is_in_its_actors_column() -> None:
     """What an actor does stands below its name, and the locks it holds beside the turns of others."""
-    first = TurnRow("a", 1, 2, (Deed("f", "reads x", 1),), 0, "waits for l", 0, 0, (), {"a": ("held by a",)})
-    second = TurnRow("b", 2, 3, (Deed("g", "writes x", 2),), 0, "ends", 0, 0, (), {"a": ("held by a",)})
+    first = TurnRow("a", 1, 2, (RowOperation("f", "reads x", 1),), 0, "waits for l", 0, 0, (), {"a": ("held by a",)})
+    second = TurnRow("b", 2, 3, (RowOperation("g", "writes x", 2),), 0, "ends", 0, 0, (), {"a": ("held by a",)})
     lines = shown(Interleaving(("a", "b"), (first, second), 3, 2, 0), 80)
     left, right = lines[0].index("a"), lines[0].index("b")
     at = {text: next(line.index(text) for line in lines if text in line) for text in ("reads x", "writes x")}
@@ -85,9 +85,9 @@ def test_a_turn_is_in_its_actors_column() -> None:
 @pytest.mark.parametrize("name", [WIDE, "n" * 500, HOSTILE, ""], ids=["wide", "long", "hostile", "empty"])
 def test_names_of_any_kind(name: str, width: int) -> None:
     """Wide characters count two cells, long names are cut, control characters are shown."""
-    deed = Deed(name, f"writes {name}", 12, (name,), met=True)
+    done = RowOperation(name, f"writes {name}", 12, (name,), met=True)
     change = Change(name, (Fact(name, name, f"{name}x"),))
-    rows = (row(name, deed, end=name, given_by=1, changes=(change,)), Gap(2, (name,) * 20, 1, 2, (change,)))
+    rows = (row(name, done, end=name, given_by=1, changes=(change,)), Gap(2, (name,) * 20, 1, 2, (change,)))
     for names in ((name, "other"), (name, "b", "c", "d", "e")):
         lines = shown(Interleaving(names, rows, 9, 9, 1), width)
         assert max(map(cell_len, lines)) <= width

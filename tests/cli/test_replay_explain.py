@@ -83,8 +83,8 @@ def test_json(finding: Path, capsys: Capsys) -> None:
     assert main(["replay", str(finding), "--explain", "--json"]) == 1
     content: dict[str, Any] = json.loads(capsys.readouterr().out)["explained"]
     assert content["actors"] == ["ksmd", "migrationd/1"]
-    deeds = [deed for row in content["rows"] if "actor" in row for deed in row["deeds"]]
-    assert [deed["marks"] for deed in deeds if deed["met"]] == [["first"], ["then"]]
+    operations = [done for row in content["rows"] if "actor" in row for done in row["operations"]]
+    assert [done["marks"] for done in operations if done["met"]] == [["first"], ["then"]]
     assert content["made_the_difference"] == json.loads(finding.read_text())["made_the_difference"]["lines"]
     assert content["signature"] == "lifetime/null_dereference@stable_tree_append"
     assert content["schedule"].startswith("ksm2:")

@@ -57,7 +57,7 @@ def test_the_crash_of_s5e() -> None:
     one = explain(case("S5e"))
     assert one.table.actors == ("ksmd", "migrationd/1")
     assert (one.shrunk_from, one.table.departures) == (2, 1)
-    met = [(row.actor, deed.function, deed.operation) for row in rows(one) for deed in row.deeds if deed.met]
+    met = [(row.actor, done.function, done.operation) for row in rows(one) for done in row.operations if done.met]
     assert met == [
         ("migrationd/1", "move_to_new_page", "writes mapping/2"),
         ("ksmd", "page_stable_node", "reads mapping/2"),
@@ -76,7 +76,7 @@ def test_the_crash_of_s5e() -> None:
     }
     moved = rows(one)[rows(one).index(given) + 1].changes
     assert [(fact.name, fact.before, fact.after) for change in moved for fact in change.facts] == [
-        ("mapping", "stable node 1", "none"), ("locked by", "migrationd/1", "nobody"), ("kpfn", "2", "1000000"),
+        ("mapping", "stable node 1", "none"), ("locked by", "migrationd/1", "no actor"), ("kpfn", "2", "1000000"),
     ]  # fmt: skip
     assert rows(one)[-1].end == f"found here: step {one.table.steps}"
     assert one.broken[:2] == (
@@ -87,7 +87,7 @@ def test_the_crash_of_s5e() -> None:
 def test_the_step_that_broke_the_promise_where_no_two_met() -> None:
     """X8: reclaim drops the page at a step that has the mark; no two steps are known to have met."""
     one = explain(case("X8"))
-    marked = [(deed.marks, deed.met) for row in rows(one) for deed in row.deeds if deed.marks]
+    marked = [(done.marks, done.met) for row in rows(one) for done in row.operations if done.marks]
     assert (("broken for good",), True) in marked
 
 
@@ -99,7 +99,7 @@ def test_a_deadlock() -> None:
     one = explain(recorded(found.schedule))
     facts = {(change.object, fact.after) for row in rows(one) for change in row.changes for fact in change.facts}
     assert facts >= {("A", "ab"), ("B", "ba")}
-    assert [row.deeds[-1].operation for row in rows(one)][-2:] == ["tries to take B", "tries to take A"]
+    assert [row.operations[-1].operation for row in rows(one)][-2:] == ["tries to take B", "tries to take A"]
 
 
 def test_a_long_schedule_is_cut() -> None:
@@ -111,7 +111,7 @@ def test_a_long_schedule_is_cut() -> None:
     gaps = [row for row in one.table.rows if isinstance(row, Gap)]
     assert len(rows(one)) + sum(gap.turns for gap in gaps) == one.table.turns
     assert max(row.given_by for row in rows(one)) == one.table.departures
-    assert all(len(row.deeds) <= 10 for row in rows(one))
+    assert all(len(row.operations) <= 10 for row in rows(one))
     assert one.broken == ()
 
 

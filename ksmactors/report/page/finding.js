@@ -27,11 +27,11 @@ function drawFinding(run) {
 function linesOf(row) {
   const lines = [];
   let before = null;
-  for (const deed of row.deeds) {
-    if (deed.function && deed.function !== before) lines.push([`${deed.function}:`, "plain"]);
-    before = deed.function;
-    lines.push([`${deed.met ? ">> " : "   "}${deed.operation}`, deed.marks.length ? "strong" : "plain"]);
-    if (deed.marks.length) lines.push([`   ${deed.marks.join(", ")}: step ${deed.step}`, "plain"]);
+  for (const done of row.operations) {
+    if (done.function && done.function !== before) lines.push([`${done.function}:`, "plain"]);
+    before = done.function;
+    lines.push([`${done.met ? ">> " : "   "}${done.operation}`, done.marks.length ? "strong" : "plain"]);
+    if (done.marks.length) lines.push([`   ${done.marks.join(", ")}: step ${done.step}`, "plain"]);
   }
   if (row.left_out) lines.push([`${row.left_out} other operation${row.left_out === 1 ? "" : "s"}`, "dim"]);
   if (row.end) lines.push([row.end, row.departure || row.found ? "strong" : "plain"]);
@@ -68,9 +68,9 @@ function sequence(run, finding) {
       const held = Object.entries(row.held).flatMap(([name, locks]) => locks.map((lock) => `${name}: ${lock}`)).slice(0, LOCKS_MAX);
       const height = Math.max(1, lines.length, held.length) * LINE + 8;
       if (before && before.column !== column) picture.append(s("path", { class: "edge", d: `M ${before.x + width / 2} ${before.bottom} V ${y - 4} H ${x + width / 2} V ${y}` }));
-      const last = row.deeds[row.deeds.length - 1];
+      const last = row.operations[row.operations.length - 1];
       const box = s("g", { class: "link", tabindex: 0, onclick: () => { select(run.at(last ? last.step : row.first_step)); show("timeline"); } });
-      box.append(s("rect", { class: row.found || row.deeds.some((deed) => deed.marks.length) ? "met" : "box", x, y, width, height, rx: 4 }));
+      box.append(s("rect", { class: row.found || row.operations.some((done) => done.marks.length) ? "met" : "box", x, y, width, height, rx: 4 }));
       if (row.held[row.actor]) box.append(s("line", { class: "hold", x1: x + 2.5, y1: y + 2, x2: x + 2.5, y2: y + height - 2 }));
       lines.forEach(([text, kind], n) => box.append(s("text", { class: kind, x: x + 10, y: y + 15 + n * LINE }, short(text, CHARACTERS))));
       picture.append(box);
