@@ -42,6 +42,9 @@ RULES_MAX: Final = 4
 POOL: Final = 8
 """Sets of orders that led to the finding with the fewest departures, to be changed further."""
 
+NOISE: Final = (0, 0, 16, 48)
+"""Choices for each random one: without any, some workloads show nothing new."""
+
 TENTH: Final = 10
 
 UNCOUNTED: Final = Occurrence("", "", 0)
@@ -172,15 +175,22 @@ class _Postponed:
 
 
 class Postponing(Strategy):
-    """The default order, but actors wait as rules say. Who waits goes on when nobody else can, or after `CHOICES_MAX`
-    choices."""
+    """The default order, but actors wait as rules say. Who waits goes on when no other actor can, or after
+    `CHOICES_MAX` choices.
+
+    Args:
+        rules: which steps wait for which.
+        every: at one choice in so many, any actor that does not wait goes on; 0: never.
+        seed: draws these.
+    """
 
     name: ClassVar[str] = "postponing"
     summary: ClassVar[str] = "the default order, but given kinds of steps wait for others"
     fair = False
 
-    def __init__(self, rules: Sequence[Postponement]) -> None:
+    def __init__(self, rules: Sequence[Postponement], every: int = 0, seed: int = 0) -> None:
         super().__init__()
+        self._every, self._seed = every, seed
         self._rules: dict[StepKind, list[Postponement]] = {}
         for rule in rules:
             self._rules.setdefault(rule.pair.after, []).append(rule)
@@ -192,6 +202,7 @@ class Postponing(Strategy):
         self._waiting: dict[int, _Postponed] = {}
         self._due: Counter[Postponement] = Counter()
         self._seen: dict[int, int] = {}
+        self._noise = Random(self._seed)
 
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
@@ -200,6 +211,9 @@ class Postponing(Strategy):
             self._seen[turn.number] = self.stage.own_step
             self._look_at(turn)
         default = ready[0] if current is None else current
+        if self._every and not below(self._noise, self._every):
+            able = [actor for actor in ready if actor.number not in self._waiting]
+            default = able[below(self._noise, len(able))] if able else default
         waits = self._waiting.get(default.number)
         if waits is None:
             return default
@@ -244,11 +258,13 @@ class _Telling(Events):
 
 
 class _Try(NamedTuple):
-    """A set of rules that led to the finding: with how many departures, and on which subject."""
+    """What is tried: rules, how many choices there are for each random one, and a subject; and how many departures it
+    took to the finding, if it led there."""
 
-    departures: int
     rules: tuple[Postponement, ...]
+    every: int
     subject: Subject
+    departures: int = 0
 
 
 async def targeted(trials: Trials, tries: int, seed: int) -> None:
@@ -286,26 +302,28 @@ class _RestartSearch:
 
     async def one(self) -> None:
         """Try one set of rules."""
-        rules, subject = self._drawn()
-        deciding = Postponing(rules)
-        taken = await self._trials.decide(deciding, _Telling(deciding), subject)
+        drawn = self._drawn()
+        deciding = Postponing(drawn.rules, drawn.every, self._rng.getrandbits(32))
+        taken = await self._trials.decide(deciding, _Telling(deciding), drawn.subject)
         if taken is not None:
-            self._pool.append(_Try(taken, rules, subject))
+            self._pool.append(drawn._replace(departures=taken))
             self._pool.sort(key=lambda one: (one.departures, len(one.rules)))
             del self._pool[POOL:]
 
-    def _drawn(self) -> tuple[tuple[Postponement, ...], Subject]:
+    def _drawn(self) -> _Try:
         rng = self._rng
         if self._pool and below(rng, TENTH) < 6:
             return self._changed(self._pool[_low(rng, len(self._pool))])
         subject = self._trials.best.subject
         if self._smaller and below(rng, TENTH) < 4:
             subject = self._smaller[below(rng, len(self._smaller))]
-        return tuple(self._rule() for _ in range((1, 1, 2, 2, 3)[below(rng, 5)])), subject
+        rules = tuple(self._rule() for _ in range((1, 1, 2, 2, 3)[below(rng, 5)]))
+        return _Try(rules, NOISE[below(rng, len(NOISE))], subject)
 
-    def _changed(self, one: _Try) -> tuple[tuple[Postponement, ...], Subject]:
-        """One rule fewer, at another time or more; or the same rules for a smaller workload."""
+    def _changed(self, one: _Try) -> _Try:
+        """One rule fewer, at another time or more; fewer random choices; or the same rules for a smaller workload."""
         rng, rules, subject = self._rng, list(one.rules), one.subject
+        every = 3 * one.every // 2 if below(rng, 2) else one.every
         place = below(rng, len(rules))
         what = below(rng, TENTH)
         if what < 4 and len(rules) > 1:
@@ -316,7 +334,7 @@ class _RestartSearch:
             subject = self._smaller[below(rng, len(self._smaller))]
         elif len(rules) < RULES_MAX:
             rules.append(self._rule())
-        return tuple(rules), subject
+        return _Try(tuple(rules), every, subject)
 
     def _rule(self) -> Postponement:
         """A pair, more likely one of the last ones, enforced at some time."""

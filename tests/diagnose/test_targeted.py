@@ -68,7 +68,7 @@ def test_what_decides_is_found_in_a_few_schedules() -> None:
     outcome = found()
     before, trials = restarted(outcome, 0)
     assert before > READABLE_DEPARTURES
-    assert len(trials.departures) <= 4
+    assert len(trials.departures) <= READABLE_DEPARTURES
     assert signature_of(trials.outcome) == signature_of(outcome)
     assert trials.best is trials.confirmed
 
