@@ -35,9 +35,13 @@ FIRST_SAMPLES: Final = 50
 LAST_SAMPLES: Final = 500
 """Random schedules that are tried before departures are left out, and when nothing else helps."""
 
-TARGETED: Final = (200, 150, 100, 200)
-"""Targeted schedules that are tried, each time: before departures are left out, after large chunks of them, after
-smaller ones, and when no single one can go."""
+TARGETED: Final = (200, 150, 100)
+"""Targeted schedules that are tried, each time: before departures are left out, after large chunks of them, and after
+smaller ones."""
+
+LATE_ROUNDS: Final = 3
+LATE_TARGETED: Final = 150
+"""How often, and how many, targeted schedules are tried when no single departure can go."""
 
 COARSE: Final = 8
 FINE: Final = 32
@@ -73,8 +77,11 @@ async def everything(trials: Trials) -> None:
     await targeted(trials, TARGETED[2], 2)
     await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_together)
+    for seed in range(len(TARGETED), len(TARGETED) + LATE_ROUNDS):
+        if len(trials.departures) > READABLE_DEPARTURES:
+            await targeted(trials, LATE_TARGETED, seed)
+            await _confirmed(trials, fewer_departures)
     if len(trials.departures) > READABLE_DEPARTURES:
-        await targeted(trials, TARGETED[3], 3)
         await elsewhere(trials, SAMPLED_SEEDS[1], LAST_SAMPLES)
         await _confirmed(trials, fewer_departures)
     await _confirmed(trials, fewer_draws)
