@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -32,13 +32,21 @@ def default_home(of: Mapping[str, Any]) -> Path:
 
 
 @contextmanager
-def store_of(out: Path | None, subjects: Sequence[Subject], strategy: str, *, resume: bool) -> Iterator[CampaignStore]:
+def store_of(
+    out: Path | None,
+    subjects: Sequence[Subject],
+    strategy: str,
+    *,
+    resume: bool,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[CampaignStore]:
     """Open the store of a campaign to write.
 
     Args:
         out: the directory that was named, which exists; None: the default one.
         subjects, strategy: what the campaign is of.
-        resume: whether it goes on with what is there.
+        resume: whether it goes on with what is there; else a store of another campaign is set aside.
+        tell: gets a line if one was.
 
     Raises:
         UsageError: there is nothing to go on with, or the store cannot be used; the message says why.
@@ -47,7 +55,11 @@ def store_of(out: Path | None, subjects: Sequence[Subject], strategy: str, *, re
     if out is not None:
         if resume and not has_store(out):
             raise UsageError(f"--resume: there is no campaign in {out}; give the --out it had")
-        with open_to_write(out, of, made) as store:
+
+        def set_aside(path: Path) -> None:
+            tell(f"--out {out} held another campaign; its store is {path.name} now")
+
+        with open_to_write(out, of, made, set_aside=None if resume else set_aside) as store:
             yield store
         return
     home = default_home(of)

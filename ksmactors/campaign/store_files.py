@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from time import time
 from typing import Any, Final
@@ -79,6 +80,7 @@ def open_to_write(
     *,
     begun: float | None = None,
     replace: bool = False,
+    set_aside: Callable[[Path], None] | None = None,
 ) -> Iterator[CampaignStore]:
     """Open the store in a directory, or make one; nobody else may write there meanwhile.
 
@@ -88,6 +90,7 @@ def open_to_write(
         made: what a new store says beside that (`made_with`).
         begun: when a new one was begun, in seconds since 1970; None: now.
         replace: whether a store of another campaign is replaced.
+        set_aside: a store of another campaign gets another name, which this is called with; None: it is refused.
 
     Raises:
         UsageError: another campaign writes there, the store there is of another one, or it cannot be made.
@@ -101,6 +104,8 @@ def open_to_write(
             raise UsageError(f"--out {directory}: has parts of a store whose {FILE} is gone; give another --out")
         if replace and path.exists() and not _is_of(path, identity):
             remove(directory)
+        elif set_aside is not None and path.exists() and not _is_of(path, identity):
+            set_aside(_move_aside(path, directory))
         _create(path, directory)
         with _opened(path, "rw") as store:
             _make_or_check(store, {"identity": identity, "made": made, "begun": begun or time()}, directory)
@@ -115,6 +120,19 @@ def remove(directory: Path) -> None:
     """Delete the store in a directory."""
     for end in ("", "-wal", "-shm"):
         (directory / f"{FILE}{end}").unlink(missing_ok=True)
+
+
+def _move_aside(path: Path, directory: Path) -> Path:
+    """Give a store the first free name with a number; return it."""
+    number = next(number for number in count(1) if not os.path.lexists(path.with_name(f"{path.stem}.{number}.sqlite")))
+    aside = path.with_name(f"{path.stem}.{number}.sqlite")
+    try:
+        for end in ("-wal", "-shm", ""):
+            if os.path.lexists(f"{path}{end}"):
+                Path(f"{path}{end}").rename(f"{aside}{end}")
+    except OSError as error:
+        raise UsageError(f"--out {directory}: {path.name} cannot be renamed ({error.strerror})") from None
+    return aside
 
 
 def has_store(directory: Path) -> bool:

@@ -111,7 +111,7 @@ def stress(
     with ExitStack() as stack:
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
-        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume))
+        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, tell=notice))
         plan = Plan(subjects, asked or _asked_before(store), strategy, directory, writer, detail=detail)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds

@@ -178,6 +178,20 @@ def test_another_campaign_is_refused(
         assert sum(stop - first for first, stop in store.stored().items()) == 3
 
 
+def test_without_resume_another_campaign_is_set_aside(tmp_path: Path) -> None:
+    """Its store gets another name, which is said, and has what it had; twice in a row, too."""
+    run(tmp_path, range(3))
+    lines: list[str] = []
+    for strategy in ("pos", "urw"):
+        with store_of(tmp_path, subjects(), strategy, resume=False, tell=lines.append) as store:
+            assert store.stored() == {}
+    assert [line.rpartition("its store is ")[2] for line in lines] == ["campaign.1.sqlite now", "campaign.2.sqlite now"]
+    (tmp_path / "before").mkdir()
+    (tmp_path / "campaign.1.sqlite").rename(tmp_path / "before" / "campaign.sqlite")
+    with open_to_read(tmp_path / "before") as store:
+        assert sum(stop - first for first, stop in store.stored().items()) == 3
+
+
 def test_a_default_store_of_another_state_is_replaced(tmp_path: Path) -> None:
     """Without --out, a campaign of an older state of ksmactors makes room; with --resume it does not."""
     of = subjects()
