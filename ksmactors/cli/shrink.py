@@ -18,7 +18,7 @@ from ksmactors.cli.options import Seconds, out_option, output_options, trust_opt
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
-from ksmactors.diagnose.cause import Cause, what_made_the_difference
+from ksmactors.diagnose.cause import CAUSE_STEPS_MAX, Cause, what_made_the_difference
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.scenario_text import write_scenario
 from ksmactors.errors import INTERRUPTED, UsageError
@@ -43,9 +43,10 @@ from ksmactors.interleave.strategies.replay_by_name import ReplayByName
     "could not be expressed, and whether `conform` finds the same with it.",
 )  # fmt: skip
 @click.option(
-    "--cause", "asked", is_flag=True,
-    help="Also say which orders of operations the finding needs, and how many of 50 random schedules that keep these "
-    "orders and nothing else lead to it. Takes as long as shrinking, or longer.",
+    "--cause/--no-cause", "asked", default=None,
+    help="Say which orders of operations the finding needs, and how many of 50 random schedules that keep these orders "
+    f"and nothing else lead to it. Takes as long as shrinking, or longer; so by default only up to {CAUSE_STEPS_MAX} "
+    "steps and without --max-seconds.",
 )  # fmt: skip
 @trust_option
 @out_option
@@ -55,7 +56,7 @@ def shrink(
     max_schedules: int,
     max_seconds: float | None,
     scenario: Path | None,
-    asked: bool,
+    asked: bool | None,
     trust: bool,
     out: Path | None,
     as_json: bool,
@@ -96,6 +97,8 @@ def shrink(
         return INTERRUPTED
     shrunk = replace(done[0], stopped_by=shrinking.INTERRUPT) if interrupted else done[0]
     seconds = perf_counter() - started
+    if asked is None:
+        asked = shrunk.outcome.steps <= CAUSE_STEPS_MAX and max_seconds is None and not shrunk.stopped_by
     cause = _cause(shrunk, then.seed) if asked else None
     found = kept(shrunk.outcome, directory, cause=None if cause is None else cause.as_json())
     tally = Summary()

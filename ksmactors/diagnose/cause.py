@@ -42,6 +42,10 @@ STEPS_FACTOR: Final = 8
 STEPS_EXTRA: Final = 2_000
 """Steps of a random schedule, at most: so many times those of the finding, and these."""
 
+CAUSE_STEPS_MAX: Final = 500
+"""Steps of a shrunk schedule up to which it is said unasked what made the difference, since that takes thousands of
+schedules. `shrink --cause` says it of any."""
+
 LOOKED_AT: Final = 5
 """Random schedules without any order, of which those that pass are looked at for what comes too early there."""
 

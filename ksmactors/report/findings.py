@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from ksmactors.diagnose.cause import what_made_the_difference
+from ksmactors.diagnose.cause import CAUSE_STEPS_MAX, what_made_the_difference
 from ksmactors.diagnose.explain import explain
 from ksmactors.diagnose.explained import SCHEDULES_MAX
 from ksmactors.diagnose.interleaving import Interleaving, interleaving
@@ -22,10 +22,6 @@ from ksmactors.report.shapes import ShapeObserver
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.watch import WATCHERS
-
-CAUSE_STEPS_MAX: Final = 500
-"""Steps of a shrunk schedule up to which a page says what made the difference: thousands of schedules are run for it.
-`shrink --cause` says it of any."""
 
 CASES_MAX: Final = 3
 """Cases that a finding is said to look like."""
