@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
@@ -103,7 +104,7 @@ def table_lines(table: Interleaving, width: int, bar: str = "|") -> Iterator[Tex
         yield from _Blocks(table, width, step).lines()
 
 
-class _Layout:
+class _Layout(ABC):
     """What both layouts share: gaps, departures and states take the whole width."""
 
     def __init__(self, table: Interleaving, width: int, step: int) -> None:
@@ -128,8 +129,9 @@ class _Layout:
     def _head(self) -> Iterator[Text]:
         yield from ()
 
+    @abstractmethod
     def _turn(self, row: TurnRow) -> Iterator[Text]:
-        raise NotImplementedError
+        """One turn."""
 
     def _gap(self, gap: Gap) -> Iterator[Text]:
         by = ", ".join(map(_short, gap.actors[:6])) + (", ..." if len(gap.actors) > 6 else "")

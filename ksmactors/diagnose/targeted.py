@@ -244,7 +244,7 @@ class Postponing(Strategy):
                 del self._waiting[number]
 
 
-class _Telling(Events):
+class StepListener(Events):
     """Tells a strategy of each step, and counts none."""
 
     def __init__(self, deciding: Postponing) -> None:
@@ -304,7 +304,7 @@ class _RestartSearch:
         """Try one set of rules."""
         drawn = self._drawn()
         deciding = Postponing(drawn.rules, drawn.every, self._rng.getrandbits(32))
-        taken = await self._trials.decide(deciding, _Telling(deciding), drawn.subject)
+        taken = await self._trials.decide(deciding, StepListener(deciding), drawn.subject)
         if taken is not None:
             self._pool.append(drawn._replace(departures=taken))
             self._pool.sort(key=lambda one: (one.departures, len(one.rules)))

@@ -14,41 +14,10 @@ from ksmactors.diagnose.shrink import _seen_again
 from ksmactors.diagnose.trying import Trials
 from ksmactors.interleave.schedule_string import Departure
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
-from ksmactors.model import Model, Table
-from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
-
-ROUNDS = 12
-"""Writes of each actor to something of its own, at each of which a random schedule may switch."""
-
-
-class Apart(Model):
-    """two actors write what is their own, and once what they share: one switch decides who is lost"""
-
-    async def run(self, table: Table) -> None:
-        shared = table.variable("shared", 0)
-
-        async def works(name: str) -> None:
-            own = table.variable(name, 0)
-            for number in range(ROUNDS):
-                await own.write(number)
-            await shared.write(await shared.read() + 1)
-            for number in range(ROUNDS):
-                await own.write(number)
-
-        await table.concurrent({name: works(name) for name in ("one", "two", "three")})
-        table.check(shared.value == 3, "lost", f"three added up to {shared.value}")
-
-
-def found() -> Outcome:
-    """A random schedule with many switches that loses something."""
-    subject = make_subject(Apart)
-    for seed in range(200):
-        outcome = trio.run(partial(run_schedule, subject, seed, "random"))
-        if outcome.verdict is Verdict.FINDING:
-            return outcome
-    raise AssertionError("not found")
+from tests.helpers.apart import Apart, found
 
 
 def reordered(outcome: Outcome) -> tuple[int, Trials]:
@@ -66,7 +35,7 @@ def reordered(outcome: Outcome) -> tuple[int, Trials]:
 
 def test_needless_switches_go() -> None:
     """Of dozens of switches those are left that the three reads and writes need, in a handful of schedules."""
-    outcome = found()
+    outcome = found(Apart)
     before, trials = reordered(outcome)
     assert before > 20
     assert len(trials.departures) <= 5
@@ -84,13 +53,13 @@ def test_an_order_counts_what_happened_before() -> None:
     wants = [clock[one] for clock in order.clocks["two"]]
     own = [clock[two] for clock in order.clocks["two"]]
     assert own == list(range(1, len(own) + 1))
-    assert wants[0] < wants[ROUNDS + 1] < len(order.clocks["one"])
+    assert wants[0] < wants[Apart.rounds + 1] < len(order.clocks["one"])
     assert sorted(wants) == wants
 
 
 def test_nothing_is_kept_that_loses_the_finding() -> None:
     """A smallest so far whose departures lead nowhere stays as it was."""
-    outcome = found()
+    outcome = found(Apart)
 
     async def reorder() -> Trials:
         trials = await _seen_again(recorded(outcome.schedule, trust=True))

@@ -10,45 +10,21 @@ from ksmactors.campaign.corpus import signature_of, subject_of
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.diagnose.restarts import READABLE_DEPARTURES
 from ksmactors.diagnose.shrink import _seen_again
-from ksmactors.diagnose.targeted import Pair, Postponement, Postponing, StepKind, Steps, _Telling, targeted
+from ksmactors.diagnose.targeted import Pair, Postponement, Postponing, StepKind, StepListener, Steps, targeted
 from ksmactors.diagnose.trying import Trials
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.actor import ACQUIRE, READ, WRITE
-from ksmactors.model import Model, Table
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
-
-ROUNDS = 40
-"""Writes of each actor to something of its own, at each of which a random schedule may switch."""
+from tests.helpers.apart import Apart, found
 
 
-class Lost(Model):
-    """two actors write what is their own, and once what they share: one switch decides who is lost"""
+class Lost(Apart):
+    """two actors, and more switches"""
 
-    async def run(self, table: Table) -> None:
-        shared = table.variable("shared", 0)
-
-        async def works(name: str) -> None:
-            own = table.variable(name, 0)
-            for number in range(ROUNDS):
-                await own.write(number)
-            await shared.write(await shared.read() + 1)
-            for number in range(ROUNDS):
-                await own.write(number)
-
-        await table.concurrent({name: works(name) for name in ("one", "two")})
-        table.check(shared.value == 2, "lost", f"two added up to {shared.value}")
-
-
-def found() -> Outcome:
-    """A random schedule with many switches that loses something."""
-    subject = make_subject(Lost)
-    for seed in range(200):
-        outcome = trio.run(partial(run_schedule, subject, seed, "random"))
-        if outcome.verdict is Verdict.FINDING:
-            return outcome
-    raise AssertionError("not found")
+    rounds = 40
+    names = ("one", "two")
 
 
 def restarted(outcome: Outcome, seed: int) -> tuple[int, Trials]:
@@ -65,7 +41,7 @@ def restarted(outcome: Outcome, seed: int) -> tuple[int, Trials]:
 
 def test_what_decides_is_found_in_a_few_schedules() -> None:
     """Dozens of switches become the few that a postponed read or write takes."""
-    outcome = found()
+    outcome = found(Lost)
     before, trials = restarted(outcome, 0)
     assert before > READABLE_DEPARTURES
     assert len(trials.departures) <= READABLE_DEPARTURES
@@ -75,7 +51,7 @@ def test_what_decides_is_found_in_a_few_schedules() -> None:
 
 def test_a_seed_decides_what_is_tried() -> None:
     """The same seed tries the same schedules."""
-    outcome = found()
+    outcome = found(Lost)
     assert restarted(outcome, 3)[1].best.key == restarted(outcome, 3)[1].best.key
 
 
@@ -95,7 +71,7 @@ def lost_with(rule: Postponement) -> bool:
     """Whether something is lost when one rule is enforced."""
     deciding = Postponing((rule,))
     outcome = trio.run(
-        partial(run_schedule, make_subject(Lost), 0, deciding.name, deciding=deciding, observing=_Telling(deciding))
+        partial(run_schedule, make_subject(Lost), 0, deciding.name, deciding=deciding, observing=StepListener(deciding))
     )
     assert outcome.verdict in (Verdict.OK, Verdict.FINDING)
     return outcome.verdict is Verdict.FINDING
