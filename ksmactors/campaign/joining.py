@@ -66,7 +66,7 @@ def _write_findings(store: CampaignStore, out: Path) -> list[str]:
 def _with_files(outcome: Outcome, files: object) -> Outcome:
     """An outcome with the files that its workload was run with, if they are known."""
     try:
-        known = files[outcome.seed % len(files)]  # type: ignore[arg-type, index]
+        known = files[outcome.seed % len(files)]  # type: ignore[arg-type, index]  # what it is not, ends below
         return replace(outcome, sources=tuple(Source(str(file), str(sha256)) for file, sha256 in known))
     except (LookupError, TypeError, ValueError, ArithmeticError):
         return outcome
