@@ -20,7 +20,9 @@ def main() -> int:
     interruption.before_work()
     _replace_closed_streams()
     from ksmactors.cli import main as run_command
+    from ksmactors.garbage import collect_seldom
 
+    collect_seldom()
     status = run_command()
     interruption.over()
     if status == interruption.STATUS:

@@ -45,7 +45,7 @@ STOREYS = (
     ("errors",),
     ("call_stack",),
     ("seams",),
-    ("interruption",),
+    ("interruption", "garbage"),
     ("escaping",),
 )
 """The folders and single modules of ksmactors, top down. A part imports from its own storey or from one below."""

@@ -27,6 +27,7 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.errors import EmulatorBug, KsmActorsError, UsageError, WatcherFailed
 from ksmactors.events.logs import LogWriter, json_line, open_log, terminal_json_line
+from ksmactors.garbage import collect_seldom
 from ksmactors.plugins import log_processors
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
@@ -208,10 +209,11 @@ def _text_of(stream: TextIOWrapper) -> str:
 
 @lru_cache(maxsize=1)
 def _settle() -> None:
-    """Leave interruptions to the parent, which gets them too, and end with it."""
+    """Leave interruptions to the parent, which gets them too, and end with it; collect garbage seldom."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    collect_seldom()
 
 
 def _end_with_parent() -> None:
