@@ -32,6 +32,10 @@ PARTS_MAX: Final = 2_000_000
 """Values in the JSON of a row, each of which may take a hundred bytes of memory."""
 
 
+MOMENT_MAX: Final = 1e12
+"""Seconds since 1970 that a store may name."""
+
+
 class BlockRow(NamedTuple):
     """A block as the table `blocks` has it: `sums` and `rows` are JSON, packed by zlib."""
 
@@ -135,6 +139,18 @@ def parsed(text: str | bytes) -> Any:
     if sum(map(data.count, (b",", b"[", b"{"))) > PARTS_MAX:
         raise ValueError("a row has too many values")
     return orjson.loads(data)
+
+
+def moment_of(value: Any) -> float:
+    """Return a time in seconds since 1970 that was read.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    moment = float(value)
+    if not 0 <= moment < MOMENT_MAX:
+        raise ValueError(f"{value!r} is no time")
+    return moment
 
 
 def _unpacked(packed: bytes) -> bytes:

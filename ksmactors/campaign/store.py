@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ksmactors.campaign.blocks import Block
 from ksmactors.campaign.finding_records import found_of, record_of
-from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, parsed, row_of
+from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, moment_of, parsed, row_of
 from ksmactors.campaign.summary import Found, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.run.outcome import Outcome
@@ -143,7 +143,7 @@ class CampaignStore:
                 if block.seeds.start < before:
                     raise ValueError(f"the block {block.seeds.start} overlaps another one")
                 before = block.seeds.stop
-                moment = float(at)
+                moment = moment_of(at)
             yield block, moment
 
     def findings(self) -> Iterator[tuple[int, str, Found | None, float]]:
@@ -160,16 +160,21 @@ class CampaignStore:
             with self.guarded():
                 if number >= ASKED_MAX:
                     raise ValueError(f"it was asked for more than {ASKED_MAX} times")
-                row = counted(first), counted(last), float(at)
+                row = counted(first), counted(last), moment_of(at)
             yield row
 
     def about(self) -> dict[str, Any]:
-        """What the store is of: `identity`, `made` and `begun`."""
+        """What the store is of: `identity`, with at least a subject, `made` and `begun`."""
         with self.guarded():
             rows = islice(self.select("SELECT name, value FROM about"), len(_ABOUT) + 1)
             about = {name: parsed(value) for name, value in rows}
-            if set(about) != _ABOUT or not isinstance(about["identity"], dict) or not isinstance(about["made"], dict):
+            about["begun"] = moment_of(about["begun"])
+            of = about["identity"]
+            names = [subject["workload"] for subject in of["subjects"]]
+            texts = [*names, of["strategy"], of["ksmactors"]]
+            if set(about) != _ABOUT or not names or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it does not say what it is of")
+            about["made"].get("files")
         return about
 
     def copy(self, other: CampaignStore) -> None:
@@ -193,7 +198,7 @@ class CampaignStore:
         for at, *row in rows:
             with other.guarded():
                 block_of(BlockRow(*row))
-                moment = float(at)
+                moment = moment_of(at)
             self._insert_row(BlockRow(*row), moment)
         self.database.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)", findings)
 
@@ -215,7 +220,7 @@ class CampaignStore:
                     raise ValueError(f"the finding of seed {seed} was changed")
                 if counted(seed) <= before:
                     raise ValueError(f"the finding of seed {seed} is there twice")
-                before, at = seed, float(at)
+                before, at = seed, moment_of(at)
             yield seed, signature, verdict, record, at, check
 
     def select(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
