@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -21,6 +21,7 @@ from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
+from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.options import (
     Duration,
     log_options,
@@ -109,6 +110,8 @@ def stress(
     processors = log_processors(log_config)
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
     with ExitStack() as stack:
+        jobs = jobs or available_cores()
+        processes = stack.enter_context(closing(WorkerProcesses())) if jobs > 1 else None  # before any file is opened
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
         store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, tell=notice))
@@ -116,8 +119,8 @@ def stress(
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
         workers = workers_of(
-            plan, jobs or available_cores(), stop_at_first=stop_at_first, deadline=deadline, log=log,
-            log_config=log_config,
+            plan, jobs, stop_at_first=stop_at_first, deadline=deadline, log=log, log_config=log_config,
+            processes=processes,
         )  # fmt: skip
         if workers is not None:
             stack.callback(workers.close)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from shutil import copyfileobj
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
@@ -163,13 +162,15 @@ class LogWriter:
                 self._give_up(error)
         waiting.clear()
 
-    def copy(self, path: Path) -> None:
-        """Write the lines that another process has rendered into a file."""
+    def copy(self, path: Path, size: int) -> None:
+        """Write the lines that another process has rendered into a file: the first `size` bytes of it."""
         self.write()
         if self._stream is not None:
             try:
                 with path.open("rb") as part:
-                    copyfileobj(part, self._stream, 1 << 20)
+                    while size > 0 and (chunk := part.read(min(size, 1 << 20))):
+                        self._stream.write(chunk)
+                        size -= len(chunk)
                 self._stream.flush()
             except OSError as error:
                 self._give_up(error)

@@ -27,7 +27,7 @@ from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers.children import children_of, started, wait_until_gone
+from tests.helpers.children import descendants_of, started, wait_until_gone
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -381,6 +381,6 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """No worker outlives a parent that was killed."""
     line = ["stress", "exit_race", "--seeds", "100000", "--jobs", "2", "-q", "--out", str(tmp_path / "out")]
     with started(line, tmp_path) as process:
-        workers = children_of(process.pid, 2)
+        workers = descendants_of(process.pid, 3)
         os.kill(process.pid, signal.SIGKILL)
     assert wait_until_gone(workers) == []
