@@ -97,7 +97,7 @@ class Drive:
         self.campaign = Campaign(plan, stop_at_first=self.stop_at_first, resumed=self.resume)
         self.campaign.deadline = self.deadline
         stored = self.store.stored()
-        end = block_ends(plan.strategy, len(plan.subjects))
+        end = block_ends(plan.strategy, len(plan.subjects), plan.seeds.stop)
         self._pieces = pieces(plan.seeds, end, stored, again=not self.resume)
         self._next_seed = plan.seeds.start
 

@@ -278,6 +278,15 @@ def test_blocks_are_disjoint_and_in_order() -> None:
     assert not any(piece.stored for piece in again)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 19, 20, 21, 45, 159, 161, 1000])
+def test_the_last_blocks_are_small(count: int) -> None:
+    """No block has more than an eighth of the schedules that are left, but for the last few, which have two."""
+    cut = list(pieces(range(7, 7 + count), block_ends("random", 1, 7 + count), {}))
+    assert [seed for piece in cut for seed in piece.seeds] == list(range(7, 7 + count))
+    assert all(len(piece.seeds) <= max(2, (7 + count - piece.seeds.start) // 8) for piece in cut)
+    assert count < 300 or len(cut[0].seeds) > 10
+
+
 def test_seeds_of_any_size_are_cut_lazily() -> None:
     """A campaign without an end to speak of begins at once."""
     first = next(pieces(range(5, 1 << 63), block_ends("random", 3), {}))

@@ -326,7 +326,7 @@ def test_hostile_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("CREATE TRIGGER t AFTER INSERT ON asked BEGIN DELETE FROM blocks; END", "its tables are others"),
         ("PRAGMA user_version = 2", "format 2, this version reads 1"),
         ("PRAGMA application_id = 7", "application id"),
-        ("UPDATE blocks SET schedules = 3", "was changed"),
+        ("UPDATE blocks SET schedules = 3 WHERE first = 4", "was changed"),
         ("UPDATE blocks SET sums = '{}'", "was changed"),
         ("UPDATE findings SET signature = 'x'", "was changed"),
         ("DELETE FROM about", "is damaged"),
