@@ -165,7 +165,9 @@ def _unpacked(packed: bytes) -> bytes:
 def _numbers(values: object, count: int) -> Sequence[int]:
     if not isinstance(values, list) or len(values) != count:
         raise ValueError(f"not one number for each of {count} schedules")
-    return [counted(value) for value in values]
+    if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= 1 << 63:
+        raise ValueError("a number of a schedule is no count")
+    return values
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -20,12 +20,12 @@ from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.store_files import FILE, open_to_read
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.run.outcome import Outcome
-from ksmactors.run.subject import make_subject
+from ksmactors.run.subject import Subject, make_subject
 from tests.bench.measure import cpu_seconds, medians
 
 WORKLOADS: Final = ("exit_race", "fork_storm", "vm_fleet")
 SEEDS: Final = 240
-STORED: Final = 100_000
+STORED: Final = 1_000_000
 """Schedules in a store that is measured."""
 
 
@@ -92,16 +92,38 @@ def large_store() -> dict[str, Any]:
         with store_of(place, subjects, "random", resume=False) as kept:
             written = cpu_seconds(lambda: _fill(kept, block, outcomes))
         size = (place / FILE).stat().st_size
+        opened = cpu_seconds(lambda: _open(place))
+        resumed = cpu_seconds(lambda: _resume(place, subjects))
         with open_to_read(place) as kept:
-            opened = cpu_seconds(kept.stored)
             summed = cpu_seconds(lambda: overview_of(kept, place))
+        added = cpu_seconds(lambda: _add_up(place, subjects))
     return {
         "schedules": STORED,
         "bytes_a_schedule": round(size / STORED, 1),
         "write_ms_a_block": round(1000 * written / (STORED / SCHEDULES_MAX), 3),
         "open_seconds": round(opened, 3),
+        "open_to_resume_seconds": round(resumed, 3),
         "sum_up_seconds": round(summed, 3),
+        "add_up_to_resume_seconds": round(added, 3),
     }
+
+
+def _open(place: Path) -> None:
+    """Open a store to read, and learn what is there."""
+    with open_to_read(place) as kept:
+        kept.stored()
+
+
+def _resume(place: Path, subjects: list[Subject]) -> None:
+    """Open a store to go on with it, and learn what is missing."""
+    with store_of(place, subjects, "random", resume=True) as kept:
+        kept.stored()
+
+
+def _add_up(place: Path, subjects: list[Subject]) -> None:
+    """Go on with a campaign of which nothing is missing."""
+    with store_of(place, subjects, "random", resume=True) as kept:
+        trio.run(Drive(Plan(subjects, range(STORED), "random"), kept, True).run)
 
 
 CASES: Final = {"jobs": jobs, "store": store, "large_store": large_store}
