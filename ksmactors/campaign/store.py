@@ -28,8 +28,8 @@ OPERATIONS_MAX: Final = 200
 ASKED_MAX: Final = 100_000
 """Campaigns that one store was asked for."""
 
-_ABOUT: Final = frozenset({"identity", "made", "begun"})
-"""What a store says of itself."""
+ABOUT_MAX: Final = 16
+"""Facts about a campaign in its store."""
 
 _COLUMNS: Final = "first, schedules, verdicts, digests, shapes, sums, rows, checksum"
 
@@ -58,8 +58,11 @@ class CampaignStore:
 
     def ask(self, seeds: range) -> None:
         """Note which seeds a campaign is to run."""
-        row = seeds.start, seeds[-1], time()
-        self._write(lambda: self.database.execute("INSERT INTO asked VALUES (?, ?, ?)", row))
+        self._write(lambda: self._ask(seeds.start, seeds[-1], time()))
+
+    def _ask(self, first: int, last: int, at: float) -> None:
+        row = first, last, at, checksum(first, last)
+        self.database.execute("INSERT INTO asked VALUES (?, ?, ?, ?)", row)
 
     def write(self, block: Block, outcomes: Sequence[Outcome]) -> None:
         """Keep a block, with the outcomes of its schedules; it replaces one with the same seeds."""
@@ -156,8 +159,11 @@ class CampaignStore:
         return [range(first, last + 1) for first, last, _ in self._asked()]
 
     def _asked(self) -> Iterator[tuple[int, int, float]]:
-        for number, (first, last, at) in enumerate(self.select("SELECT first, last, at FROM asked ORDER BY rowid")):
+        rows = self.select("SELECT first, last, at, checksum FROM asked ORDER BY rowid")
+        for number, (first, last, at, check) in enumerate(rows):
             with self.guarded():
+                if checksum(first, last) != check:
+                    raise ValueError("what it was asked for was changed")
                 if number >= ASKED_MAX:
                     raise ValueError(f"it was asked for more than {ASKED_MAX} times")
                 row = counted(first), counted(last), moment_of(at)
@@ -166,13 +172,13 @@ class CampaignStore:
     def about(self) -> dict[str, Any]:
         """What the store is of: `identity`, with at least a subject, `made` and `begun`."""
         with self.guarded():
-            rows = islice(self.select("SELECT name, value FROM about"), len(_ABOUT) + 1)
+            rows = islice(self.select("SELECT name, value FROM about"), ABOUT_MAX)
             about = {name: parsed(value) for name, value in rows}
             about["begun"] = moment_of(about["begun"])
             of = about["identity"]
             names = [subject["workload"] for subject in of["subjects"]]
             texts = [*names, of["strategy"], of["ksmactors"]]
-            if set(about) != _ABOUT or not names or not all(isinstance(text, str) for text in texts):
+            if not names or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it does not say what it is of")
             about["made"].get("files")
         return about
@@ -192,9 +198,14 @@ class CampaignStore:
             raise UsageError(self.problem.partition("; ")[0])
 
     def _copy(
-        self, other: CampaignStore, asked: Iterator[Any], rows: Iterator[Any], findings: Iterator[tuple[Any, ...]]
+        self,
+        other: CampaignStore,
+        asked: Iterator[tuple[int, int, float]],
+        rows: Iterator[Any],
+        findings: Iterator[tuple[Any, ...]],
     ) -> None:
-        self.database.executemany("INSERT INTO asked VALUES (?, ?, ?)", asked)
+        for row in asked:
+            self._ask(*row)
         for at, *row in rows:
             with other.guarded():
                 block_of(BlockRow(*row))

@@ -48,7 +48,7 @@ _LIMITS: Final = {
 
 _TABLES: Final = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE asked (first INTEGER NOT NULL, last INTEGER NOT NULL, at REAL NOT NULL)",
+    "CREATE TABLE asked (first INTEGER NOT NULL, last INTEGER NOT NULL, at REAL NOT NULL, checksum BLOB NOT NULL)",
     (
         "CREATE TABLE blocks (first INTEGER PRIMARY KEY, schedules INTEGER NOT NULL, at REAL NOT NULL, "
         "verdicts BLOB NOT NULL, digests BLOB NOT NULL, shapes BLOB NOT NULL, sums BLOB NOT NULL, rows BLOB NOT NULL, "

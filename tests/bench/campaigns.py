@@ -94,7 +94,7 @@ def _in_blocks_of(size: int) -> float:
     ):
         plan = Plan(subjects, seeds, "random")
         drive = Drive(plan, store, workers=workers_of(plan, 2, processes=processes))
-        drive._pieces = pieces(seeds, lambda seed: seed + size, {})  # noqa: SLF001  # what a bench may do
+        drive._pieces = pieces(seeds, lambda seed: seed + size, {})  # what a bench may do
         trio.run(drive.run)
     return _cpu() - before
 

@@ -331,7 +331,17 @@ def test_hostile_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("UPDATE findings SET signature = 'x'", "was changed"),
         ("DELETE FROM about", "is damaged"),
         ("UPDATE about SET value = '[]'", "is damaged"),
-        ("UPDATE asked SET first = 'x'", "is damaged"),
+        ("UPDATE asked SET first = 'x'", "was changed"),
+        ("UPDATE asked SET last = 7", "was changed"),
+        ("UPDATE about SET value = 'null' WHERE name = 'begun'", "is damaged"),
+        ("UPDATE about SET value = '1e300' WHERE name = 'begun'", "is no time"),
+        (
+            (
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) "
+                "INSERT INTO asked SELECT first, last, asked.at, checksum FROM asked, n"
+            ),
+            "more than 100000 times",
+        ),
     ],
 )
 def test_a_store_that_was_tampered_with(

@@ -82,17 +82,17 @@ ROWS: Final = (
     "DELETE FROM {table}",
     "UPDATE about SET value = {value} WHERE name = '{about}'",
     "DELETE FROM about WHERE name = '{about}'",
-    "INSERT INTO asked SELECT {number}, {value}, 0 FROM blocks",
+    "INSERT INTO asked SELECT {number}, {value}, 0, x'' FROM blocks",
     "INSERT OR REPLACE INTO findings SELECT seed + {number}, signature, verdict, record, at, checksum FROM findings",
     f"INSERT OR REPLACE INTO blocks SELECT first + {{number}}, {BLOCK} FROM blocks",
-    f"INSERT INTO asked SELECT first, last, at FROM ({ENDLESS} LIMIT 200000)",
+    f"INSERT INTO asked SELECT first, last, at, x'' FROM ({ENDLESS} LIMIT 200000)",
     "UPDATE blocks SET {column} = zeroblob({large})",
 )
 """Rows that are others."""
 
 _TABLES: Final = {
     "about": ("name", "value"),
-    "asked": ("first", "last", "at"),
+    "asked": ("first", "last", "at", "checksum"),
     "blocks": ("first", "schedules", "at", "verdicts", "digests", "shapes", "sums", "rows", "checksum"),
     "findings": ("seed", "signature", "verdict", "record", "at", "checksum"),
 }
@@ -272,6 +272,8 @@ def _sign(db: sqlite3.Connection) -> None:
     columns = "first, schedules, verdicts, digests, shapes, sums, rows"
     for row in db.execute(f"SELECT rowid, {columns} FROM blocks").fetchall():
         db.execute("UPDATE blocks SET checksum = ? WHERE rowid = ?", (_checksum(row[1:]), row[0]))
+    for row in db.execute("SELECT rowid, first, last FROM asked").fetchall():
+        db.execute("UPDATE asked SET checksum = ? WHERE rowid = ?", (_checksum(row[1:]), row[0]))
     for row in db.execute("SELECT rowid, seed, signature, verdict, record FROM findings").fetchall():
         db.execute("UPDATE findings SET checksum = ? WHERE rowid = ?", (_checksum(row[1:]), row[0]))
 
