@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -21,6 +22,9 @@ from ksmactors.campaign.worker_pool import WorkerPool
 from ksmactors.campaign.workers import BlockAnswer
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.outcome import Outcome, Verdict
+
+GRACE_SECONDS: Final = 60
+"""Seconds after the deadline in which workers may finish the schedules under way: one may wait in C code for ever."""
 
 
 class BlockStore(Protocol):
@@ -148,7 +152,9 @@ class Drive:
             await self._run_here(task_pool)
         else:
             self.workers.start(nursery, self._take, self._known)
-            await self._gather(task_pool, self.workers)
+            left = inf if self.deadline is None else max(0.0, self.deadline - monotonic()) + GRACE_SECONDS
+            with trio.move_on_after(left):
+                await self._gather(task_pool, self.workers)
 
     # -- this process -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -47,6 +48,13 @@ class ForkServer:
             OSError: the server has ended.
         """
         socket.send_fds(self.control, [b"w"], [connection.fileno()])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has died."""
+        control = select.poll()
+        control.register(self.control, 0)
+        return bool(control.poll(0))
 
     def close(self) -> None:
         """End it and all its workers, and wait until they have ended."""

@@ -85,7 +85,10 @@ class CampaignStore:
             self.database.execute("ROLLBACK")
             raise
         except (sqlite3.Error, OverflowError) as error:
-            self.problem = f"{self.path}: cannot be written ({error}); the campaign goes on without it"
+            self.problem = (
+                f"{self.path}: cannot be written ({error}); the campaign goes on without it: make room, and go on with "
+                "--resume later"
+            )
             with suppress(sqlite3.Error):
                 self.database.execute("ROLLBACK")
 

@@ -130,7 +130,10 @@ def remove(directory: Path) -> None:
 
 
 def _move_aside(path: Path, directory: Path) -> Path:
-    """Give a store the first free name with a number; return it."""
+    """Give a store the first free name with a number; return it. It is a single file then, if it is sound."""
+    with suppress(UsageError, sqlite3.Error), _opened(path, "rw") as store:
+        _check_tables(store)
+        store.database.execute("PRAGMA journal_mode = DELETE")
     number = next(number for number in count(1) if not os.path.lexists(path.with_name(f"{path.stem}.{number}.sqlite")))
     aside = path.with_name(f"{path.stem}.{number}.sqlite")
     try:
@@ -236,8 +239,8 @@ def _make_or_check(store: CampaignStore, about: Mapping[str, Any], directory: Pa
         if new:
             _make(db, about)
     except sqlite3.Error as error:
-        reason = "is no store of a campaign, or cannot be written"
-        raise UsageError(f"--out {directory}: {store.path.name} {reason} ({error}); give another --out") from None
+        what = f"{store.path.name} cannot be written ({error})"
+        raise UsageError(f"--out {directory}: {what}; make room, or give another --out") from None
     if not new:
         if [problem for (problem,) in store.select("PRAGMA quick_check(1)")] != ["ok"]:
             raise store.damaged("SQLite finds its pages damaged")

@@ -157,7 +157,7 @@ class WorkerPool:
                     log.copy(part, size)
             part.unlink(missing_ok=True)
         if isinstance(log, LogWriter):
-            log.failed(answer.log_status)
+            log.failed(answer.log_problem)
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self, take: Take, known: Known) -> None:

@@ -67,6 +67,7 @@ class WorkerProcesses:
         self._server = _made(fork_server.forked)
         self._idle: list[_Worker] = []
         self._sockets: list[socket.socket] = []
+        self._starting = trio.Lock()
 
     @property
     def server_pid(self) -> int:
@@ -97,20 +98,28 @@ class WorkerProcesses:
         self._idle.append(worker)
 
     async def _new(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._server.fork(theirs)
-            except OSError:
+        """Start a worker; from a new server if the one there is has died."""
+        async with self._starting:
+            worker = await self._forked()
+            if worker is None and self._server.has_ended:
                 self._server.close()
                 self._server = _made(fork_server.started)
-                self._server.fork(theirs)
+                worker = await self._forked()
+        if worker is None:
+            raise UsageError("no more worker processes can be started (memory, ulimit -u); give fewer --jobs")
+        return worker
+
+    async def _forked(self) -> _Worker | None:
+        """Start a worker; None if it has not said that it is there."""
+        ours, theirs = socket.socketpair()
         self._sockets.append(ours)
+        with theirs, suppress(OSError):
+            self._server.fork(theirs)
         worker = _Worker(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
         try:
             await worker.receive()
         except WorkerDied:
-            raise UsageError("no more worker processes can be started (memory, ulimit -u); give fewer --jobs") from None
+            return None
         return worker
 
     def close(self) -> None:

@@ -87,6 +87,7 @@ class BlockAnswer:
 
     Attributes:
         logs: the files with the events, in order, each with the bytes that belong to these outcomes.
+        log_problem: why events are missing there; empty if none is.
         failure: the error that ended it, beside what is an outcome.
         interrupted: whether its code raised KeyboardInterrupt.
     """
@@ -96,7 +97,7 @@ class BlockAnswer:
     printed: str = ""
     complained: str = ""
     logs: dict[Path, int] = field(default_factory=dict)
-    log_status: int = 0
+    log_problem: str = ""
     failure: Exception | None = None
     interrupted: bool = False
 
@@ -107,7 +108,7 @@ class BlockAnswer:
         self.logs |= other.logs
         self.printed += other.printed
         self.complained += other.complained
-        self.log_status = self.log_status or other.log_status
+        self.log_problem = self.log_problem or other.log_problem
         self.failure, self.interrupted = other.failure, other.interrupted
 
 
@@ -158,7 +159,7 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
             campaign.on_outcome = parts.note
             anyio.run(campaign.run, backend="trio")
             parts.answer.interrupted = campaign.interrupted_at is not None
-        parts.answer.log_status = log.status(0) if log is not None else 0
+        parts.answer.log_problem = log.problem if log is not None else ""
     except KsmActorsError as error:
         parts.answer.failure = error
     except Exception:
@@ -262,7 +263,7 @@ def _log_of(task: BlockTask) -> Iterator[LogWriter | None]:
     if task.log is None:
         yield None
         return
-    with open_log(str(task.log), log_processors(task.shared.log_config)) as log:
+    with open_log(str(task.log), log_processors(task.shared.log_config), is_part=True) as log:
         log.form = terminal_json_line if task.shared.terminal else json_line
         yield log
 

@@ -107,6 +107,9 @@ def stress(
     ]
     if log is None and (detail or log_config is not None):
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
+    if resume and log is not None and log != "-" and _has_content(log):
+        why = "exists, and --resume logs only the schedules that it runs itself"
+        raise UsageError(f"log {log}: {why}; give another file, and both to `ksmactors analyze`")
     processors = log_processors(log_config)
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
     with ExitStack() as stack:
@@ -151,6 +154,15 @@ def _built_in() -> list[str]:
     """The workloads of the emulated machine that come with ksmactors, in order of name."""
     found, _ = plugins.available("workloads")
     return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]
+
+
+def _has_content(log: str) -> bool:
+    """Whether a log is a file with something in it."""
+    try:
+        path = Path(log)
+        return path.is_file() and path.stat().st_size > 0
+    except (OSError, ValueError):  # as the one that opens it will say
+        return False
 
 
 def _is_default(option: str) -> bool:

@@ -24,7 +24,7 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli import main
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import make_subject
-from tests.helpers.children import descendants_of, started
+from tests.helpers.children import descendants, started
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -75,10 +75,10 @@ def test_a_small_row_cannot_become_a_large_one() -> None:
 def killed(line: list[str], out: Path, tmp_path: Path, rng: Random) -> None:
     """Start a campaign and kill its parent, its workers' server, a worker, or all of them, when some of it is done."""
     with started([*line, "--jobs", "2", "--out", str(out)], tmp_path) as process:
-        there = [process.pid, *descendants_of(process.pid, 3)]
-        size, grown = _size(out), rng.randrange(30_000)
+        size, grown = _size(out), rng.randrange(60_000)
         while process.poll() is None and _size(out) < size + grown:
             trio.run(trio.sleep, 0.002)
+        there = [process.pid, *descendants(process.pid)]
         for pid in there if rng.random() < 0.3 else [rng.choice(there)]:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -6,13 +6,14 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import orjson
 import pytest
 import trio
 
-from ksmactors.campaign import fork_server
+from ksmactors.campaign import driving, fork_server
 from ksmactors.campaign.blocks import SCHEDULES_MAX, Piece, block_ends, coalesced, pieces
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.store_files import open_to_read
@@ -23,7 +24,7 @@ from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers.children import descendants_of, started, wait_until_gone
+from tests.helpers.children import descendants, descendants_of, started, wait_until_gone
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -176,9 +177,10 @@ def test_a_dead_worker_costs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_kills_its_worker_is_a_finding(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_what_kills_its_worker_is_a_finding(jobs: int, tmp_path: Path) -> None:
     """A schedule that always kills its process is a finding of its own kind; all the others count."""
-    drive = run(Plan([killer(tmp_path, always=True)], range(120), "random", tmp_path), 2).drive
+    drive = run(Plan([killer(tmp_path, always=True)], range(120), "random", tmp_path), jobs).drive
     (found,) = drive.tally.found.values()
     assert found.outcome.defect is not None
     assert found.outcome.defect.kind == "worker_died"
@@ -212,6 +214,36 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: p
 def test_a_strategy_that_writes_stays_in_one_process(tmp_path: Path) -> None:
     """Several processes would write into its file at once."""
     assert workers_of(Plan(programs("Quiet"), range(3), f"recording:to={tmp_path / 'x'},of=random"), 8) is None
+
+
+STUCK = """
+import ctypes
+from ksmactors.workload import Host, Workload
+
+class Stuck(Workload):
+    "waits in C code with a certain draw, and lets no other thread run"
+    async def run(self, host: Host) -> None:
+        if host.draw("wait", 40) == 7:
+            ctypes.PyDLL(None).pause()
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some time after the deadline the campaign ends without it, and with what all workers have handed in."""
+    monkeypatch.setattr(driving, "GRACE_SECONDS", 0.1)
+    source = tmp_path / "stuck.py"
+    source.write_text(STUCK)
+    plan = Plan([make_subject(f"{source}:Stuck")], range(1 << 40), "random")
+    processes = WorkerProcesses()
+    drive = Drive(plan, workers=workers_of(plan, 2, processes=processes), deadline=monotonic() + 3)
+    trio.run(drive.run)
+    there = descendants(os.getpid())
+    processes.close()
+    assert wait_until_gone(there) == []
+    assert drive.stopped
+    left = sum(len(parse_seeds(part)) for part in drive.seeds_left.split(","))
+    assert 0 < drive.tally.schedules == (1 << 40) - left
 
 
 COUNTED = """

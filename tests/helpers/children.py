@@ -32,13 +32,19 @@ def descendants_of(pid: int, count: int) -> list[int]:
     """Wait until a process has so many children, and children of children, and return them: parents come first."""
     end = time.monotonic() + SECONDS_MAX
     while time.monotonic() < end:
-        found = [pid]
-        for one in found:
-            found += _children(one)
-        if len(found) > count:
-            return found[1:]
+        found = descendants(pid)
+        if len(found) >= count:
+            return found
         time.sleep(0.02)
     raise AssertionError(f"process {pid} has not started {count} others")
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process that there are now, and children of children: parents come first."""
+    found = [pid]
+    for one in found:
+        found += _children(one)
+    return found[1:]
 
 
 def _children(pid: int) -> list[int]:
