@@ -132,7 +132,7 @@ def torn(out: Path, rng: Random) -> None:
 def test_torn_stores(rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A store that was torn is gone on with, to the sums of an undisturbed run, or refused in one line."""
     expected = said([*LINE, "--jobs", "1", "--out", str(tmp_path / "whole")], capsys)
-    before = _unfinished(tmp_path / "whole", tmp_path / "before")
+    before = unfinished(tmp_path / "whole", tmp_path / "before")
     refused = 0
     for number in range(rounds):
         out = tmp_path / "out"
@@ -154,7 +154,7 @@ def test_torn_stores(rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert 0 < refused < rounds
 
 
-def _unfinished(whole: Path, place: Path) -> Path:
+def unfinished(whole: Path, place: Path) -> Path:
     """A store as a kill leaves it: a third of the blocks in the file, a third in the log, the rest not there."""
     place.mkdir()
     shutil.copy(whole / FILE, place / "source")
