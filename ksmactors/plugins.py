@@ -177,8 +177,10 @@ def absolute(spec: str) -> str:
 def from_here(spec: str) -> str:
     """The same name as a person in this folder would write it: a file below it by its relative path."""
     path = file_of(spec)
-    here = Path.cwd()
-    return spec if path is None or not path.is_relative_to(here) else moved(spec, path.relative_to(here))
+    try:
+        return spec if path is None else moved(spec, path.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # it is elsewhere, or this folder has been removed
+        return spec
 
 
 def moved(spec: str, path: Path) -> str:

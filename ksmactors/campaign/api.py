@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -18,6 +18,7 @@ from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.summary import Summary
 from ksmactors.campaign.worker_pool import workers_of
+from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.diagnose import shrink as shrinking
 from ksmactors.diagnose.replaying import Recorded, by_names, recorded
 from ksmactors.errors import UsageError
@@ -70,9 +71,11 @@ def stress(
     subject = load_subject(workload, SubjectOptions.of(**options))
     place = prepare(out) if out is not None else None
     plan = Plan([subject], parse_seeds(str(seeds)), strategy, place, log, detail=detail)
+    jobs = jobs if log is None else 1
     with ExitStack() as stack:
+        processes = stack.enter_context(closing(WorkerProcesses())) if jobs > 1 else None  # before the store is opened
         store = stack.enter_context(store_of(place, [subject], strategy, resume=resume)) if place is not None else None
-        workers = workers_of(plan, jobs if log is None else 1)
+        workers = workers_of(plan, jobs, processes=processes)
         if workers is not None:
             stack.callback(workers.close)
         campaign = Drive(plan, store or NoStore(), resume, workers)

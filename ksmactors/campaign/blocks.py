@@ -13,11 +13,19 @@ from typing import Final
 
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.interleave.strategies.registry import STRATEGIES, dealt, parse, split
+from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.watch.lock_graph import Edge
 
 SCHEDULES_MAX: Final = 20
-"""Schedules in a block: less than a second of work, so that all processes end at about the same time."""
+"""Schedules in a block."""
+
+SCHEDULES_MIN: Final = 2
+"""Schedules in the last blocks of a campaign."""
+
+BLOCKS_LEFT: Final = 8
+"""A block has at most this fraction of the schedules that are left, so that all processes end at about the same time
+(guided self-scheduling; a function of the seeds alone, so the store is the same for any number of processes)."""
 
 VERDICTS: Final = tuple(Verdict)
 """A verdict is kept as its place here."""
@@ -91,8 +99,9 @@ def packed(outcomes: Sequence[Outcome], micros: Sequence[int]) -> Block:
     )
 
 
-def block_ends(strategy: str, workloads: int) -> Callable[[int], int]:
-    """Return the function that says for a seed where its block ends: at a multiple of SCHEDULES_MAX.
+def block_ends(strategy: str, workloads: int, stop: int = SEED_LIMIT) -> Callable[[int], int]:
+    """Return the function that says for a seed where its block ends: at a multiple of SCHEDULES_MAX, and earlier near
+    the end of the campaign, `stop`.
 
     A strategy that learns from smaller seeds has to run them again at the start of a block, so its blocks end where
     that is not necessary.
@@ -108,6 +117,9 @@ def block_ends(strategy: str, workloads: int) -> Callable[[int], int]:
         return not any(before and before[0] < seed for before in lessons)
 
     def end(seed: int) -> int:
+        early = min(seed + max(SCHEDULES_MIN, (stop - seed) // BLOCKS_LEFT), stop)
+        if early - seed < apart and starts_afresh(early):
+            return early
         next_one = (seed // apart + 1) * apart
         ends = range(next_one, next_one + _APART_MAX * apart, apart)
         return next((end for end in ends if starts_afresh(end)), ends[-1])

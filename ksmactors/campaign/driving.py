@@ -5,9 +5,10 @@ What comes out is the same for any number of processes and any history of interr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
@@ -22,12 +23,8 @@ from ksmactors.campaign.workers import BlockAnswer
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.outcome import Outcome, Verdict
 
-SECONDS_BEFORE: Final = 0.25
-"""Seconds for which this process runs schedules before it considers starting others: by then it knows its rate."""
-
-SECONDS_WORTH: Final = 2.0
-"""Other processes are started if this one would need at least so long for the rest: a start takes about half a
-second."""
+GRACE_SECONDS: Final = 60
+"""Seconds after the deadline in which workers may finish the schedules under way: one may wait in C code for ever."""
 
 
 class BlockStore(Protocol):
@@ -98,14 +95,13 @@ class Drive:
     _left: list[range] = field(default_factory=list)
     _merged: int = 0
     _exhausted: bool = False
-    _recorded: tuple[list[Outcome], list[int]] = field(default_factory=lambda: ([], []))
 
     def __post_init__(self) -> None:
         plan = self.plan
         self.campaign = Campaign(plan, stop_at_first=self.stop_at_first, resumed=self.resume)
         self.campaign.deadline = self.deadline
         stored = self.store.stored()
-        end = block_ends(plan.strategy, len(plan.subjects))
+        end = block_ends(plan.strategy, len(plan.subjects), plan.seeds.stop)
         self._pieces = pieces(plan.seeds, end, stored, again=not self.resume)
         self._next_seed = plan.seeds.start
 
@@ -152,55 +148,38 @@ class Drive:
             self._merge_the_rest()
 
     async def _run_all(self, task_pool: TaskPool, nursery: trio.Nursery) -> None:
-        goes_on = await self._run_here(task_pool, self._starter(nursery))
-        if goes_on and self.workers is not None and self.workers.started:
-            await self._gather(task_pool, self.workers)
+        if self.workers is None:
+            await self._run_here(task_pool)
+        else:
+            self.workers.start(nursery, self._take, self._known)
+            left = inf if self.deadline is None else max(0.0, self.deadline - monotonic()) + GRACE_SECONDS
+            with trio.move_on_after(left):
+                await self._gather(task_pool, self.workers)
 
     # -- this process -------------------------------------------------------------------------------------------------
 
-    async def _run_here(self, task_pool: TaskPool, start: Callable[[], None]) -> bool:
-        """Run pieces in this process until there are no more, or others run them; whether the campaign goes on."""
-        outcomes, micros = self._recorded
+    async def _run_here(self, task_pool: TaskPool) -> None:
+        """Run pieces in this process until there are no more, or the campaign ends."""
+        goes_on = True
+        while goes_on and (piece := self._take()) is not None:
+            goes_on = (piece.stored and self._merge_stored(piece)) or await self._run_piece(task_pool, piece)
+
+    async def _run_piece(self, task_pool: TaskPool, piece: Piece) -> bool:
+        """Run a piece in this process; whether the campaign goes on."""
+        campaign, outcomes, micros = self.campaign, list[Outcome](), list[int]()
 
         def note(outcome: Outcome, seconds: float) -> None:
             outcomes.append(outcome)
             micros.append(micros_of(seconds))
-            start()
 
-        self.campaign.on_outcome = note
-        while (piece := self._take()) is not None:
-            if not (piece.stored and self._merge_stored(piece)) and not await self._run_piece(task_pool, piece):
-                return False
-            if self.workers is not None and self.workers.started:
-                return True
-        return True
-
-    async def _run_piece(self, task_pool: TaskPool, piece: Piece) -> bool:
-        """Run a piece in this process; whether the campaign goes on."""
-        campaign, (outcomes, micros) = self.campaign, self._recorded
-        goes_on = await campaign.run_seeds(task_pool, piece.seeds, piece.index)
-        self._keep(piece, outcomes, micros)
+        campaign.on_outcome = note
+        try:
+            goes_on = await campaign.run_seeds(task_pool, piece.seeds, piece.index)
+        finally:
+            self._keep(piece, outcomes, micros)
         self._close(piece, len(outcomes))
-        outcomes.clear()
-        micros.clear()
         self.interrupted = campaign.interrupted_at is not None
         return goes_on
-
-    def _starter(self, nursery: trio.Nursery) -> Callable[[], None]:
-        """Return what is called after each schedule: it starts the workers as soon as they are worth it."""
-        began, workers = monotonic(), self.workers
-        done = 0
-
-        def consider() -> None:
-            nonlocal done
-            done += 1
-            spent = monotonic() - began
-            if workers is None or workers.started or spent < SECONDS_BEFORE:
-                return
-            if spent / done * (self.plan.seeds.stop - self._next_seed) >= SECONDS_WORTH:
-                workers.start(nursery, self._take, self._known)
-
-        return consider
 
     def _known(self) -> tuple[frozenset[str], bool]:
         """The signatures that are known by now, and whether a schedule that ran out of steps is."""
@@ -231,7 +210,7 @@ class Drive:
 
     def _merge_the_rest(self) -> None:
         """Add up what was done beyond a gap that an interruption or the deadline has left."""
-        if self.workers is not None and self.workers.started:
+        if self.workers is not None:
             for piece, answer in self.workers.waiting():
                 self._arrived(piece, answer)
         for number in sorted(self._came):

@@ -35,7 +35,7 @@ def merge_stores(directories: Sequence[Path], out: Path) -> list[str]:
         for store, directory in zip(stores[1:], directories[1:], strict=True):
             refuse_another(about["identity"], store.about()["identity"], str(directory), "merge stores of one campaign")
         _refuse_common_seeds(stores)
-        begun = min(float(store.about()["begun"]) for store in stores)
+        begun = min(store.about()["begun"] for store in stores)
         with open_to_write(out, about["identity"], about["made"], begun=begun) as merged:
             try:
                 for store in stores:

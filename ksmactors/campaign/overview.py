@@ -95,12 +95,8 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
         ScheduleFormatError: it is damaged.
     """
     about = store.about()
-    with store.guarded():
-        of, begun = about["identity"], float(about["begun"])
-        names = [str(subject["workload"]) for subject in of["subjects"]]
-        strategy = str(of["strategy"])
-        if not names:
-            raise ValueError("it has no workload")
+    of, begun = about["identity"], about["begun"]
+    names, strategy = [subject["workload"] for subject in of["subjects"]], of["strategy"]
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, begun, asked, list(without(asked, coalesced(done))))

@@ -17,12 +17,23 @@ from ksmactors.watch.lock_graph import Edge
 
 _CODES: Final = {event.name: code for code, event in enumerate(CATALOGUE)}
 
-SCHEDULES_LIMIT: Final = 100_000
+SCHEDULES_LIMIT: Final = 10_000
 """Schedules in a block that is read."""
-
 
 UNPACKED_MAX: Final = 64 << 20
 """Bytes of the JSON in a row."""
+
+EXPANSION_MAX: Final = 200
+"""Bytes of JSON for a packed byte, beyond the first `EXPANSION_FREE`: a small file cannot keep its reader busy."""
+
+EXPANSION_FREE: Final = 64 << 10
+
+PARTS_MAX: Final = 2_000_000
+"""Values in the JSON of a row, each of which may take a hundred bytes of memory."""
+
+
+MOMENT_MAX: Final = 1e12
+"""Seconds since 1970 that a store may name."""
 
 
 class BlockRow(NamedTuple):
@@ -54,11 +65,22 @@ def row_of(block: Block) -> BlockRow:
         "micros": list(block.micros),
         "marks": [[*key, [list(pair) for pair in passed]] for key, passed in block.marks.items()],
     }
-    texts = [zlib.compress(as_json(part).encode()) for part in (sums, rows)]
+    texts = [_packed(as_json(part).encode()) for part in (sums, rows)]
     row = BlockRow(
         block.seeds.start, len(block.seeds), block.verdicts, block.digests, block.shapes, texts[0], texts[1], b""
     )
     return row._replace(checksum=checksum(*row[:-1]))
+
+
+def _packed(text: bytes) -> bytes:
+    """Pack a text by zlib; not at all if a reader would find it too dense."""
+    packed = zlib.compress(text)
+    return packed if len(text) <= _unpacked_max(packed) else zlib.compress(text, 0)
+
+
+def _unpacked_max(packed: bytes) -> int:
+    """The bytes that some packed ones may have."""
+    return min(UNPACKED_MAX, EXPANSION_FREE + EXPANSION_MAX * len(packed))
 
 
 def as_json(value: object) -> str:
@@ -96,7 +118,7 @@ def block_of(row: BlockRow) -> Block:
             raise ValueError(f"the block of seed {first} has not what {count} schedules have")
     if max(row.verdicts) >= len(VERDICTS):
         raise ValueError("there is no such verdict")
-    sums, rows = orjson.loads(_unpacked(row.sums)), orjson.loads(_unpacked(row.rows))
+    sums, rows = parsed(_unpacked(row.sums)), parsed(_unpacked(row.rows))
     return Block(
         range(first, first + count), row.verdicts, row.digests, row.shapes,
         _numbers(rows["steps"], count), _numbers(rows["choices"], count), _numbers(rows["micros"], count),
@@ -107,10 +129,34 @@ def block_of(row: BlockRow) -> Block:
     )  # fmt: skip
 
 
+def parsed(text: str | bytes) -> Any:
+    """Return the value of JSON that somebody else may have written.
+
+    Raises:
+        ValueError: it is none, or has more values than a row of ours.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    if sum(map(data.count, (b",", b"[", b"{"))) > PARTS_MAX:
+        raise ValueError("a row has too many values")
+    return orjson.loads(data)
+
+
+def moment_of(value: Any) -> float:
+    """Return a time in seconds since 1970 that was read.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    moment = float(value)
+    if not 0 <= moment < MOMENT_MAX:
+        raise ValueError(f"{value!r} is no time")
+    return moment
+
+
 def _unpacked(packed: bytes) -> bytes:
     """Return what zlib has packed, unless it is more than a block may have."""
     unpacking = zlib.decompressobj()
-    data = unpacking.decompress(packed, UNPACKED_MAX)
+    data = unpacking.decompress(packed, _unpacked_max(packed))
     if not unpacking.eof:
         raise ValueError("a part of a block is cut off, or too large")
     return data
@@ -119,7 +165,9 @@ def _unpacked(packed: bytes) -> bytes:
 def _numbers(values: object, count: int) -> Sequence[int]:
     if not isinstance(values, list) or len(values) != count:
         raise ValueError(f"not one number for each of {count} schedules")
-    return [counted(value) for value in values]
+    if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= 1 << 63:
+        raise ValueError("a number of a schedule is no count")
+    return values
 
 
 def _pair(values: Any) -> tuple[int, int]:

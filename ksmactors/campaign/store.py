@@ -10,18 +10,26 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from time import time
 from typing import Any, Final
 
-import orjson
-
 from ksmactors.campaign.blocks import Block
 from ksmactors.campaign.finding_records import found_of, record_of
-from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, row_of
+from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, moment_of, parsed, row_of
 from ksmactors.campaign.summary import Found, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.run.outcome import Outcome
+
+OPERATIONS_MAX: Final = 200
+"""Millions of operations of SQLite's machine that a query may take before its next row is there, or its end."""
+
+ASKED_MAX: Final = 100_000
+"""Campaigns that one store was asked for."""
+
+ABOUT_MAX: Final = 16
+"""Facts about a campaign in its store."""
 
 _COLUMNS: Final = "first, schedules, verdicts, digests, shapes, sums, rows, checksum"
 
@@ -38,13 +46,23 @@ class CampaignStore:
         self.path = path
         self.problem = ""
         self.database = database
+        self._operations = 0
+        database.set_progress_handler(self._too_long, 1_000_000)
+
+    def _too_long(self) -> bool:
+        """Whether a query has taken so long that it has no end: a stranger's pages may form a cycle."""
+        self._operations += 1
+        return self._operations > OPERATIONS_MAX
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def ask(self, seeds: range) -> None:
         """Note which seeds a campaign is to run."""
-        row = seeds.start, seeds[-1], time()
-        self._write(lambda: self.database.execute("INSERT INTO asked VALUES (?, ?, ?)", row))
+        self._write(lambda: self._ask(seeds.start, seeds[-1], time()))
+
+    def _ask(self, first: int, last: int, at: float) -> None:
+        row = first, last, at, checksum(first, last)
+        self.database.execute("INSERT INTO asked VALUES (?, ?, ?, ?)", row)
 
     def write(self, block: Block, outcomes: Sequence[Outcome]) -> None:
         """Keep a block, with the outcomes of its schedules; it replaces one with the same seeds."""
@@ -58,6 +76,7 @@ class CampaignStore:
         """Make a change in one transaction. If it fails, nothing is written any more, and the campaign goes on."""
         if self.problem:
             return
+        self._operations = 0
         try:
             self.database.execute("BEGIN IMMEDIATE")
             change()
@@ -66,7 +85,10 @@ class CampaignStore:
             self.database.execute("ROLLBACK")
             raise
         except (sqlite3.Error, OverflowError) as error:
-            self.problem = f"{self.path}: cannot be written ({error}); the campaign goes on without it"
+            self.problem = (
+                f"{self.path}: cannot be written ({error}); the campaign goes on without it: make room, and go on with "
+                "--resume later"
+            )
             with suppress(sqlite3.Error):
                 self.database.execute("ROLLBACK")
 
@@ -115,7 +137,7 @@ class CampaignStore:
         with self.guarded():
             block = block_of(BlockRow(*row))
         last = block.seeds[-1]
-        found = self._found("WHERE seed BETWEEN ? AND ? ORDER BY seed", first, last)
+        found = self._found("WHERE seed BETWEEN ? AND ?", first, last)
         return block, {seed: (signature, one) for seed, (signature, one, _) in found.items()}
 
     def blocks(self) -> Iterator[tuple[Block, float]]:
@@ -127,26 +149,41 @@ class CampaignStore:
                 if block.seeds.start < before:
                     raise ValueError(f"the block {block.seeds.start} overlaps another one")
                 before = block.seeds.stop
-                moment = float(at)
+                moment = moment_of(at)
             yield block, moment
 
     def findings(self) -> Iterator[tuple[int, str, Found | None, float]]:
         """All that was found, in order of seeds: seed, signature, what was found if it was the first, and when."""
-        for seed, row in self._found("ORDER BY seed").items():
+        for seed, row in self._found("").items():
             yield seed, *row
 
     def asked(self) -> list[range]:
         """The seeds that campaigns were to run, in the order in which they were asked for."""
-        rows = self.select("SELECT first, last FROM asked ORDER BY rowid")
-        with self.guarded():
-            return [range(counted(first), counted(last) + 1) for first, last in rows]
+        return [range(first, last + 1) for first, last, _ in self._asked()]
+
+    def _asked(self) -> Iterator[tuple[int, int, float]]:
+        rows = self.select("SELECT first, last, at, checksum FROM asked ORDER BY rowid")
+        for number, (first, last, at, check) in enumerate(rows):
+            with self.guarded():
+                if checksum(first, last) != check:
+                    raise ValueError("what it was asked for was changed")
+                if number >= ASKED_MAX:
+                    raise ValueError(f"it was asked for more than {ASKED_MAX} times")
+                row = counted(first), counted(last), moment_of(at)
+            yield row
 
     def about(self) -> dict[str, Any]:
-        """What the store is of: `identity`, `made` and `begun`."""
+        """What the store is of: `identity`, with at least a subject, `made` and `begun`."""
         with self.guarded():
-            about = {name: orjson.loads(value) for name, value in self.select("SELECT name, value FROM about")}
-            if not isinstance(about["identity"], dict) or not isinstance(about["made"], dict):
+            rows = islice(self.select("SELECT name, value FROM about"), ABOUT_MAX)
+            about = {name: parsed(value) for name, value in rows}
+            about["begun"] = moment_of(about["begun"])
+            of = about["identity"]
+            names = [subject["workload"] for subject in of["subjects"]]
+            texts = [*names, of["strategy"], of["ksmactors"]]
+            if not names or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it does not say what it is of")
+            about["made"].get("files")
         return about
 
     def copy(self, other: CampaignStore) -> None:
@@ -156,35 +193,49 @@ class CampaignStore:
             UsageError: this one cannot be written.
             ScheduleFormatError: the other is damaged.
         """
-        asked = other.select("SELECT * FROM asked ORDER BY rowid")
+        asked = other._asked()
         rows = (row for row in other.select(f"SELECT at, {_COLUMNS} FROM blocks ORDER BY first"))
-        findings = other.select("SELECT * FROM findings")
+        findings = other._finding_rows("")
         self._write(lambda: self._copy(other, asked, rows, findings))
         if self.problem:
             raise UsageError(self.problem.partition("; ")[0])
 
     def _copy(
-        self, other: CampaignStore, asked: Iterator[Any], rows: Iterator[Any], findings: Iterator[tuple[Any, ...]]
+        self,
+        other: CampaignStore,
+        asked: Iterator[tuple[int, int, float]],
+        rows: Iterator[Any],
+        findings: Iterator[tuple[Any, ...]],
     ) -> None:
-        self.database.executemany("INSERT INTO asked VALUES (?, ?, ?)", asked)
+        for row in asked:
+            self._ask(*row)
         for at, *row in rows:
             with other.guarded():
                 block_of(BlockRow(*row))
-                moment = float(at)
+                moment = moment_of(at)
             self._insert_row(BlockRow(*row), moment)
         self.database.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)", findings)
 
     def _found(self, where: str, *values: int) -> dict[int, tuple[str, Found | None, float]]:
         found = {}
+        for seed, signature, _, record, at, _ in self._finding_rows(where, *values):
+            with self.guarded():
+                found[seed] = str(signature), found_of(parsed(record)) if record is not None else None, at
+        return found
+
+    def _finding_rows(self, where: str, *values: int) -> Iterator[tuple[int, str, str, str | None, float, bytes]]:
+        """The rows of findings in order of their seeds."""
+        before = -1
         columns = "seed, signature, verdict, record, at, checksum"
-        rows = self.select(f"SELECT {columns} FROM findings {where}", *values)
-        for seed, signature, verdict, record, at, check in rows:
+        for row in self.select(f"SELECT {columns} FROM findings {where} ORDER BY seed", *values):
+            seed, signature, verdict, record, at, check = row
             with self.guarded():
                 if checksum(seed, signature, verdict, record or "") != check:
                     raise ValueError(f"the finding of seed {seed} was changed")
-                one = found_of(orjson.loads(record)) if record is not None else None
-                found[counted(seed)] = str(signature), one, float(at)
-        return found
+                if counted(seed) <= before:
+                    raise ValueError(f"the finding of seed {seed} is there twice")
+                before, at = seed, moment_of(at)
+            yield seed, signature, verdict, record, at, check
 
     def select(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query.
@@ -193,8 +244,10 @@ class CampaignStore:
             ScheduleFormatError: SQLite cannot answer it.
         """
         with self.guarded():
-            for row in self.database.execute(query, values):  # noqa: UP028  # which closes it, perhaps after the database
+            self._operations = 0
+            for row in self.database.execute(query, values):  # which closes it, perhaps after the database
                 yield row
+                self._operations = 0
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

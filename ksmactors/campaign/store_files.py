@@ -36,12 +36,19 @@ _MAGIC: Final = b"SQLite format 3\0"
 VALUE_MAX: Final = 64 << 20
 """Bytes of a value in a table."""
 
-OPERATIONS_MAX: Final = 1_000
-"""Millions of operations of SQLite's machine that reading a store may take."""
+_LIMITS: Final = {
+    sqlite3.SQLITE_LIMIT_LENGTH: VALUE_MAX,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 10_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 16,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 0,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+"""What SQLite may do with a store."""
 
 _TABLES: Final = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE asked (first INTEGER NOT NULL, last INTEGER NOT NULL, at REAL NOT NULL)",
+    "CREATE TABLE asked (first INTEGER NOT NULL, last INTEGER NOT NULL, at REAL NOT NULL, checksum BLOB NOT NULL)",
     (
         "CREATE TABLE blocks (first INTEGER PRIMARY KEY, schedules INTEGER NOT NULL, at REAL NOT NULL, "
         "verdicts BLOB NOT NULL, digests BLOB NOT NULL, shapes BLOB NOT NULL, sums BLOB NOT NULL, rows BLOB NOT NULL, "
@@ -123,7 +130,10 @@ def remove(directory: Path) -> None:
 
 
 def _move_aside(path: Path, directory: Path) -> Path:
-    """Give a store the first free name with a number; return it."""
+    """Give a store the first free name with a number; return it. It is a single file then, if it is sound."""
+    with suppress(UsageError, sqlite3.Error), _opened(path, "rw") as store:
+        _check_tables(store)
+        store.database.execute("PRAGMA journal_mode = DELETE")
     number = next(number for number in count(1) if not os.path.lexists(path.with_name(f"{path.stem}.{number}.sqlite")))
     aside = path.with_name(f"{path.stem}.{number}.sqlite")
     try:
@@ -207,10 +217,10 @@ def _opened(path: Path, mode: str) -> Iterator[CampaignStore]:
     except sqlite3.Error as error:
         raise UsageError(f"store {path}: cannot be opened ({error})") from None
     try:
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_MAX)
-        if mode == "ro":
-            done = iter(range(OPERATIONS_MAX))
-            db.set_progress_handler(lambda: next(done, None) is None, 1_000_000)
+        for limit, most in _LIMITS.items():
+            db.setlimit(limit, most)
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"query_only = {int(mode == 'ro')}"):
+            db.execute(f"PRAGMA {pragma}")
         yield CampaignStore(db, path)
     finally:
         with suppress(sqlite3.Error):
@@ -219,17 +229,19 @@ def _opened(path: Path, mode: str) -> Iterator[CampaignStore]:
 
 def _make_or_check(store: CampaignStore, about: Mapping[str, Any], directory: Path) -> None:
     db = store.database
+    ((objects,),) = store.select("SELECT count(*) FROM sqlite_master")
+    new = objects == 0
+    if not new:
+        _check_tables(store)
     try:
-        new = db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         if new:
             _make(db, about)
     except sqlite3.Error as error:
-        reason = "is no store of a campaign, or cannot be written"
-        raise UsageError(f"--out {directory}: {store.path.name} {reason} ({error}); give another --out") from None
+        what = f"{store.path.name} cannot be written ({error})"
+        raise UsageError(f"--out {directory}: {what}; make room, or give another --out") from None
     if not new:
-        _check_tables(store)
         if [problem for (problem,) in store.select("PRAGMA quick_check(1)")] != ["ok"]:
             raise store.damaged("SQLite finds its pages damaged")
         advice = "ask for the same, or give another --out"
@@ -252,8 +264,6 @@ def _check_tables(store: CampaignStore) -> None:
     Raises:
         ScheduleFormatError: it is of another version, or no store.
     """
-    for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
-        list(store.select(f"PRAGMA {pragma}"))
     ((application,),) = store.select("PRAGMA application_id")
     if application != APPLICATION:
         raise store.damaged("SQLite's application id is another one")

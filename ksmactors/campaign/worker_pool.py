@@ -11,7 +11,6 @@ import math
 import os
 import pickle
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from anyio import BrokenWorkerProcess, CapacityLimiter
-from anyio.to_process import run_sync
 
 from ksmactors.campaign.blocks import DIGEST, SHAPE, Piece
+from ksmactors.campaign.log_parts import directory_for_parts
 from ksmactors.campaign.stress import Plan
-from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, answered
+from ksmactors.campaign.worker_processes import WorkerDied, WorkerProcesses
+from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import Log, LogWriter
 from ksmactors.interleave.strategies.registry import dealt
@@ -60,6 +59,7 @@ def workers_of(
     deadline: float | None = None,
     log: str | None = None,
     log_config: str | None = None,
+    processes: WorkerProcesses | None = None,
 ) -> WorkerPool | None:
     """Return the worker processes for a campaign; None if it must stay in this process, or is to.
 
@@ -68,6 +68,7 @@ def workers_of(
         jobs: how many; with 1, this process does it.
         stop_at_first, deadline: as for a Campaign.
         log, log_config: as the command line has them; `plan.log` is the opened log.
+        processes: where workers come from; the caller closes them. None: they are made here.
     """
     if jobs < 2 or any(files_of_strategy(plan.strategy)):  # several processes would write into one file
         return None
@@ -77,7 +78,7 @@ def workers_of(
         plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
     )  # fmt: skip
     beside = Path(log).absolute() if log not in (None, "-") else None
-    return WorkerPool(jobs, shared, plan.log is not None, beside)
+    return WorkerPool(jobs, shared, plan.log is not None, beside, processes)
 
 
 @dataclass(slots=True)
@@ -87,21 +88,28 @@ class WorkerPool:
     Args:
         jobs: how many.
         shared: what all pieces have in common.
-        log_beside: the log, beside which workers write theirs; None for a temporary directory.
         logged: whether there is a log.
+        log_beside: the log, beside which workers write theirs; None for a temporary directory.
+        processes: as for `workers_of`.
     """
 
     jobs: int
     shared: SharedWork
     logged: bool = False
     log_beside: Path | None = None
-    started: bool = False
+    processes: WorkerProcesses | None = None
+    _processes: WorkerProcesses = field(init=False)
+    _under_way: dict[int, tuple[Piece, BlockAnswer]] = field(default_factory=dict)
     _parts: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _window: trio.Semaphore = field(init=False)
-    _limiter: CapacityLimiter = field(init=False)
     _send: trio.MemorySendChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
     _receive: trio.MemoryReceiveChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._processes = self.processes or WorkerProcesses()
+        if self.processes is None:
+            self._stack.callback(self._processes.close)
 
     def start(self, nursery: trio.Nursery, take: Take, known: Known) -> None:
         """Start the processes.
@@ -111,14 +119,11 @@ class WorkerPool:
             take: returns the next piece, or None.
             known: returns the signatures of what was found before the first piece that is not added up.
         """
-        self.started = True
         self._window = trio.Semaphore(self.jobs * WINDOW)
-        self._limiter = CapacityLimiter(self.jobs)
         self._send, self._receive = trio.open_memory_channel(math.inf)
         if self.logged:
             beside = self.log_beside.parent if self.log_beside is not None else None
-            directory = tempfile.TemporaryDirectory(prefix=".ksmactors-log-", dir=beside, ignore_cleanup_errors=True)
-            self._parts = Path(self._stack.enter_context(directory))
+            self._parts = self._stack.enter_context(directory_for_parts(beside))
         for _ in range(self.jobs):
             nursery.start_soon(self._work, take, known)
 
@@ -132,10 +137,11 @@ class WorkerPool:
         return await self._receive.receive()
 
     def waiting(self) -> Iterator[tuple[Piece | None, BlockAnswer | None]]:
-        """What is done and has not been received."""
+        """What is done and has not been received, and what workers had handed in of pieces when they were ended."""
         with suppress(trio.WouldBlock):
             while True:
                 yield self._receive.receive_nowait()
+        yield from self._under_way.values()
 
     def merged(self) -> None:
         """A piece was added up."""
@@ -145,37 +151,40 @@ class WorkerPool:
         """Print what workloads have printed, and write what was logged."""
         sys.stdout.write(answer.printed)
         sys.stderr.write(answer.complained)
-        for part in answer.logs:
+        for part, size in answer.logs.items():
             if isinstance(log, LogWriter):
                 with suppress(FileNotFoundError):
-                    log.copy(part)
+                    log.copy(part, size)
             part.unlink(missing_ok=True)
         if isinstance(log, LogWriter):
-            log.failed(answer.log_status)
+            log.failed(answer.log_problem)
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self, take: Take, known: Known) -> None:
-        with trio.CancelScope(shield=True), suppress(BrokenWorkerProcess):  # anyio forgets a process that is starting
-            await run_sync(os.getpid, limiter=self._limiter)
         while True:
             await self._window.acquire()
             piece = take()
             if piece is None:
                 await self._send.send((None, None))
                 return
-            await self._send.send((piece, None if piece.stored else await self._run(piece, known)))
+            if piece.stored:
+                self._send.send_nowait((piece, None))
+                continue
+            answer = BlockAnswer()
+            self._under_way[piece.number] = piece, answer
+            await self._run(piece, known, answer)
+            self._send.send_nowait(self._under_way.pop(piece.number))
 
-    async def _run(self, piece: Piece, known: Known) -> BlockAnswer:
-        answer = await self._ask(piece.seeds, piece.index, known)
-        if answer is not None:
-            return answer
-        answer = BlockAnswer()
+    async def _run(self, piece: Piece, known: Known, answer: BlockAnswer) -> None:
+        """Have a piece run. The answer grows by what is certain: also by what a worker that is ended has handed in."""
+        if await self._ask(piece.seeds, piece.index, known, answer):
+            return
         for index, seed in enumerate(piece.seeds, piece.index):
             alone = range(seed, seed + 1)
-            answer.add(await self._ask(alone, index, known) or self._died(seed))
+            if not await self._ask(alone, index, known, answer):
+                answer.add(self._died(seed))
             if answer.failure is not None or answer.interrupted or not self._goes_on(answer):
                 break
-        return answer
 
     def _goes_on(self, answer: BlockAnswer) -> bool:
         """Whether the seed after the last outcome should be run."""
@@ -184,17 +193,22 @@ class WorkerPool:
             return False
         return bool(answer.outcomes) and verdict not in (Verdict.CRASHED, Verdict.BROKEN)
 
-    async def _ask(self, seeds: range, index: int, known: Known) -> BlockAnswer | None:
-        """What came of some seeds; None if each process died that was given them."""
+    async def _ask(self, seeds: range, index: int, known: Known, answer: BlockAnswer) -> bool:
+        """Have some seeds run; returns whether they were, or each process died that was given them."""
         for _ in range(ATTEMPTS):
             log = self._parts / str(index) if self._parts is not None else None
             task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log))
-            with suppress(BrokenWorkerProcess):
-                answer: BlockAnswer = pickle.loads(
-                    await run_sync(answered, task, cancellable=True, limiter=self._limiter)
-                )
-                return answer
-        return None
+            part = BlockAnswer()
+            try:
+                await self._processes.answer(task, part.add)
+            except WorkerDied:
+                continue
+            except trio.Cancelled:
+                answer.add(part)
+                raise
+            answer.add(part)
+            return True
+        return False
 
     def _died(self, seed: int) -> BlockAnswer:
         """A finding instead of an outcome: the schedule of a seed ends its process."""

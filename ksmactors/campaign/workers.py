@@ -1,7 +1,7 @@
 """Worker processes: run the schedules of a block and send back what came of them.
 
-A worker is a process of `anyio.to_process`. It ends when its parent does, also if that is killed, and leaves
-interruptions to it.
+A worker is a process of `fork_server`. It ends when its parent does, also if that is killed, and leaves interruptions
+to it. What it has run is handed in several times a second, so that an interruption costs next to nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import os
 import pickle
 import select
 import signal
+import socket
+import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from time import monotonic
 from traceback import format_exc
 from typing import Any, Final
 
@@ -35,8 +38,14 @@ from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
 from ksmactors.run.trust import Source
 
-_STDIN: Final = 0
-"""The pipe through which the parent sends work: it is closed when the parent ends."""
+HEAD: Final = struct.Struct(">?Q")
+"""What a message begins with: whether it is the last for a task, and the bytes that follow."""
+
+HAND_IN_SECONDS: Final = 0.2
+"""Seconds after which a worker hands in what it has."""
+
+HandIn = Callable[["BlockAnswer"], None]
+"""Takes a part of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,8 @@ class BlockAnswer:
     """What came of a block: its outcomes in order, their microseconds, what was printed, and how far it got.
 
     Attributes:
-        logs: the files with the events, in order.
+        logs: the files with the events, in order, each with the bytes that belong to these outcomes.
+        log_problem: why events are missing there; empty if none is.
         failure: the error that ended it, beside what is an outcome.
         interrupted: whether its code raised KeyboardInterrupt.
     """
@@ -87,8 +97,8 @@ class BlockAnswer:
     micros: list[int] = field(default_factory=list)
     printed: str = ""
     complained: str = ""
-    logs: list[Path] = field(default_factory=list)
-    log_status: int = 0
+    logs: dict[Path, int] = field(default_factory=dict)
+    log_problem: str = ""
     failure: Exception | None = None
     interrupted: bool = False
 
@@ -96,46 +106,116 @@ class BlockAnswer:
         """Append what came of the seeds that follow."""
         self.outcomes += other.outcomes
         self.micros += other.micros
-        self.logs += other.logs
+        self.logs |= other.logs
         self.printed += other.printed
         self.complained += other.complained
-        self.log_status = self.log_status or other.log_status
+        self.log_problem = self.log_problem or other.log_problem
         self.failure, self.interrupted = other.failure, other.interrupted
 
 
-def answered(task: bytes) -> bytes:
-    """Run a pickled BlockTask in this worker process and return the pickled BlockAnswer. No file holds either."""
-    _settle()
-    work: BlockTask = pickle.loads(task)
-    answer = run_block(work)
+def serve(connection: socket.socket) -> None:
+    """Run the pickled tasks that come through a socket, and send back pickled answers. No file holds either."""
+    leave_interruptions_to_parent()
+    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
+    collect_seldom()
+    _send(connection, b"", last=True)
+    while (head := connection.recv(HEAD.size, socket.MSG_WAITALL)) != b"":
+        _, size = HEAD.unpack(head)
+        task: BlockTask = pickle.loads(connection.recv(size, socket.MSG_WAITALL))
+        rest = run_block(task, lambda part: _send(connection, _pickled(part), last=False))
+        try:
+            message = _pickled(rest)
+        except EmulatorBug as error:
+            message = pickle.dumps(BlockAnswer(failure=error))
+        _send(connection, message, last=True)
+
+
+def _send(connection: socket.socket, message: bytes, *, last: bool) -> None:
+    connection.sendall(HEAD.pack(last, len(message)) + message)
+
+
+def _pickled(answer: BlockAnswer) -> bytes:
+    """Return a pickled answer.
+
+    Raises:
+        EmulatorBug: an outcome or an error has what cannot be sent.
+    """
     try:
         return pickle.dumps(answer)
-    except Exception:  # an outcome or an error with what cannot be sent
-        return pickle.dumps(BlockAnswer(failure=EmulatorBug(f"a worker cannot send its answer: {format_exc()}")))
+    except Exception:
+        raise EmulatorBug(f"a worker cannot send its answer: {format_exc()}") from None
 
 
-def run_block(task: BlockTask) -> BlockAnswer:
-    """Run the schedules of a block."""
-    answer = BlockAnswer(logs=[task.log] if task.log is not None else [])
+def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
+    """Run the schedules of a block and return what came of them, apart from what was handed in before.
+
+    Args:
+        task: the block.
+        hand_in: takes parts of the answer as they come; None: there are none.
+    """
+    parts = _Parts(task.log, hand_in)
     try:
         subjects, calibration = _prepared(pickle.dumps((task.shared.headers, task.shared.sources)))
-        with _printing(answer), _log_of(task) as log:
+        with parts.printing(), _log_of(task) as log:
             campaign = _campaign(task, subjects, calibration, log)
-            campaign.on_outcome = lambda outcome, seconds: _note(answer, outcome, seconds)
+            campaign.on_outcome = parts.note
             anyio.run(campaign.run, backend="trio")
-            answer.interrupted = campaign.interrupted_at is not None
-        answer.log_status = log.status(0) if log is not None else 0
+            parts.answer.interrupted = campaign.interrupted_at is not None
+        parts.answer.log_problem = log.problem if log is not None else ""
     except KsmActorsError as error:
-        answer.failure = error
+        parts.answer.failure = error
     except Exception:
-        answer.failure = EmulatorBug(f"a worker failed: {format_exc()}")
-    return answer
+        parts.answer.failure = EmulatorBug(f"a worker failed: {format_exc()}")
+    return parts.answer
 
 
-def _note(answer: BlockAnswer, outcome: Outcome, seconds: float) -> None:
-    error = outcome.error if isinstance(outcome.error, WatcherFailed) else None
-    answer.outcomes.append(replace(outcome, error=error, marks=dict(outcome.marks), metrics=dict(outcome.metrics)))
-    answer.micros.append(micros_of(seconds))
+def _stream() -> TextIOWrapper:
+    return TextIOWrapper(BytesIO(), "utf-8", errors="surrogateescape")
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The answer to a task as it grows, handed in part by part.
+
+    Attributes:
+        log: the file with the events.
+        answer: what was not handed in yet.
+        out, err: what workloads print. The parent prints it in the order of the seeds.
+    """
+
+    log: Path | None
+    hand_in: HandIn | None
+    answer: BlockAnswer = field(default_factory=BlockAnswer)
+    out: TextIOWrapper = field(default_factory=_stream)
+    err: TextIOWrapper = field(default_factory=_stream)
+    _at: float = field(default_factory=monotonic)
+
+    def note(self, outcome: Outcome, seconds: float) -> None:
+        """Take the outcome of a schedule."""
+        error = outcome.error if isinstance(outcome.error, WatcherFailed) else None
+        sent = replace(outcome, error=error, marks=dict(outcome.marks), metrics=dict(outcome.metrics))
+        self.answer.outcomes.append(sent)
+        self.answer.micros.append(micros_of(seconds))
+        if self.hand_in is not None and monotonic() - self._at >= HAND_IN_SECONDS:
+            self._collect()
+            self.hand_in(self.answer)
+            self.answer, self._at = BlockAnswer(), monotonic()
+
+    @contextmanager
+    def printing(self) -> Iterator[None]:
+        """Keep what a workload prints."""
+        try:
+            with redirect_stdout(self.out), redirect_stderr(self.err):
+                yield
+        finally:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Add what was printed and logged."""
+        self.answer.printed, self.answer.complained = _taken(self.out), _taken(self.err)
+        if self.log is not None:
+            with suppress(FileNotFoundError):
+                self.answer.logs = {self.log: self.log.stat().st_size}
 
 
 def _campaign(
@@ -185,39 +265,28 @@ def _log_of(task: BlockTask) -> Iterator[LogWriter | None]:
     if task.log is None:
         yield None
         return
-    with open_log(str(task.log), log_processors(task.shared.log_config)) as log:
+    with open_log(str(task.log), log_processors(task.shared.log_config), is_part=True) as log:
         log.form = terminal_json_line if task.shared.terminal else json_line
         yield log
 
 
-@contextmanager
-def _printing(answer: BlockAnswer) -> Iterator[None]:
-    """Keep what a workload prints: the parent prints it in the order of the seeds."""
-    printed, complained = (TextIOWrapper(BytesIO(), "utf-8", errors="surrogateescape") for _ in range(2))
-    try:
-        with redirect_stdout(printed), redirect_stderr(complained):
-            yield
-    finally:
-        answer.printed, answer.complained = _text_of(printed), _text_of(complained)
-
-
-def _text_of(stream: TextIOWrapper) -> str:
-    stream.flush()
+def _taken(stream: TextIOWrapper) -> str:
+    """Take what is in a stream out of it."""
     stream.seek(0)
-    return stream.read()
+    text = stream.read()
+    stream.seek(0)
+    stream.truncate()
+    return text
 
 
-@lru_cache(maxsize=1)
-def _settle() -> None:
-    """Leave interruptions to the parent, which gets them too, and end with it; collect garbage seldom."""
+def leave_interruptions_to_parent() -> None:
+    """Ignore what the parent gets, too: it ends this process when it has ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    collect_seldom()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(connection: socket.socket) -> None:
     parent = select.poll()
-    parent.register(_STDIN, 0)  # an end that was closed is reported in any case
+    parent.register(connection, 0)  # an end that was closed is reported in any case
     parent.poll()
     os._exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -21,6 +21,7 @@ from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
+from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.options import (
     Duration,
     log_options,
@@ -106,9 +107,14 @@ def stress(
     ]
     if log is None and (detail or log_config is not None):
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
+    if resume and log is not None and log != "-" and _has_content(log):
+        why = "exists, and --resume logs only the schedules that it runs itself"
+        raise UsageError(f"log {log}: {why}; give another file, and both to `ksmactors analyze`")
     processors = log_processors(log_config)
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
     with ExitStack() as stack:
+        jobs = jobs or available_cores()
+        processes = stack.enter_context(closing(WorkerProcesses())) if jobs > 1 else None  # before any file is opened
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
         store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, tell=notice))
@@ -116,8 +122,8 @@ def stress(
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
         workers = workers_of(
-            plan, jobs or available_cores(), stop_at_first=stop_at_first, deadline=deadline, log=log,
-            log_config=log_config,
+            plan, jobs, stop_at_first=stop_at_first, deadline=deadline, log=log, log_config=log_config,
+            processes=processes,
         )  # fmt: skip
         if workers is not None:
             stack.callback(workers.close)
@@ -148,6 +154,15 @@ def _built_in() -> list[str]:
     """The workloads of the emulated machine that come with ksmactors, in order of name."""
     found, _ = plugins.available("workloads")
     return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]
+
+
+def _has_content(log: str) -> bool:
+    """Whether a log is a file with something in it."""
+    try:
+        path = Path(log)
+        return path.is_file() and path.stat().st_size > 0
+    except (OSError, ValueError):  # as the one that opens it will say
+        return False
 
 
 def _is_default(option: str) -> bool:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from shutil import copyfileobj
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
@@ -126,14 +125,22 @@ class LogWriter:
         name: its name in messages.
         form: how an event is rendered.
         level: debug, info, warning or error; what is below is left out.
+        is_part: whether it is a part of a log that another process writes, which reports a failure.
         processors: of structlog, a user's own, run on each event before it is rendered. One that returns a text or
             bytes has rendered it. What they raise ends the schedule as a UsageError.
     """
 
     def __init__(
-        self, stream: BinaryIO, name: str, form: Form, *, level: str = "debug", processors: Sequence[Processor] = ()
+        self,
+        stream: BinaryIO,
+        name: str,
+        form: Form,
+        *,
+        level: str = "debug",
+        processors: Sequence[Processor] = (),
+        is_part: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.is_part, self.problem = name, is_part, ""
         self.processors = checked(list(processors), f"log {name}")
         self.form, self.level = form, level
         self.lines = _RenderedLines()
@@ -144,9 +151,10 @@ class LogWriter:
         """Return the exit status of the command: a finding or an interrupt takes precedence over a write failure."""
         return self._status if self._status and otherwise in (0, INCONCLUSIVE) else otherwise
 
-    def failed(self, status: int) -> None:
-        """Note the exit status that a part of the log has led to, which another process has written; 0 is none."""
-        self._status = self._status or status
+    def failed(self, problem: str) -> None:
+        """A part of the log could not be written by another process: the log ends here. Empty if it could."""
+        if problem and self._stream is not None:
+            self._give_up(OSError(errno.EIO, problem))
 
     def sink(self, actors: Sequence[Labels], *, run: str, seed: int, schedule: int) -> LogSink:
         """Return a sink for the Trace of one schedule; `actors` is the conductor's table, which may still grow."""
@@ -163,13 +171,15 @@ class LogWriter:
                 self._give_up(error)
         waiting.clear()
 
-    def copy(self, path: Path) -> None:
-        """Write the lines that another process has rendered into a file."""
+    def copy(self, path: Path, size: int) -> None:
+        """Write the lines that another process has rendered into a file: the first `size` bytes of it."""
         self.write()
         if self._stream is not None:
             try:
                 with path.open("rb") as part:
-                    copyfileobj(part, self._stream, 1 << 20)
+                    while size > 0 and (chunk := part.read(min(size, 1 << 20))):
+                        self._stream.write(chunk)
+                        size -= len(chunk)
                 self._stream.flush()
             except OSError as error:
                 self._give_up(error)
@@ -180,7 +190,9 @@ class LogWriter:
             with suppress(OSError):  # its buffer cannot be written either
                 stream.close()
         if error.errno != errno.EPIPE:
-            self._status = USAGE
+            self._status, self.problem = USAGE, str(error.strerror)
+            if self.is_part:
+                return
             sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
         elif stream is sys.stdout.buffer:
             self._status = CLOSED_PIPE
@@ -271,10 +283,10 @@ class EventList:
         return keep
 
 
-def open_log(path: str, processors: Sequence[Processor] = ()) -> LogWriter:
+def open_log(path: str, processors: Sequence[Processor] = (), *, is_part: bool = False) -> LogWriter:
     """A log of JSON lines in a new file, or on standard output for `-`; UsageError if it cannot be written.
 
-    `processors` are as for `LogWriter`.
+    `processors` and `is_part` are as for `LogWriter`.
     """
     if path == "-":
         form = terminal_json_line if sys.stdout.isatty() else json_line
@@ -283,4 +295,4 @@ def open_log(path: str, processors: Sequence[Processor] = ()) -> LogWriter:
         stream = Path(path).open("wb")  # noqa: SIM115  # the LogWriter closes it
     except OSError as error:
         raise UsageError(f"log {path}: cannot be written: {error.strerror}") from error
-    return LogWriter(stream, path, json_line, processors=processors)
+    return LogWriter(stream, path, json_line, processors=processors, is_part=is_part)

@@ -4,51 +4,106 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final
 
 import trio
 
-from ksmactors.campaign.blocks import SCHEDULES_MAX, Block, packed
+from ksmactors.campaign.blocks import SCHEDULES_MAX, Block, packed, pieces
 from ksmactors.campaign.driving import Drive, NoStore
 from ksmactors.campaign.overview import overview_of
 from ksmactors.campaign.placing import store_of
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.store_files import FILE, open_to_read
 from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.campaign.worker_pool import workers_of
+from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.run.outcome import Outcome
-from ksmactors.run.subject import make_subject
+from ksmactors.run.subject import Subject, make_subject
 from tests.bench.measure import cpu_seconds, medians
 
 WORKLOADS: Final = ("exit_race", "fork_storm", "vm_fleet")
-SEEDS: Final = 240
-STORED: Final = 100_000
+SEEDS: Final = 500
+"""Schedules of a campaign that takes about half a minute with one process."""
+
+SMALL: Final = 400
+"""Small schedules, with which the costs of blocks are measured."""
+
+STORED: Final = 1_000_000
 """Schedules in a store that is measured."""
 
 
-def _wall(jobs: int, seeds: int) -> float:
-    """Seconds that a command takes with so many processes, from its start to its end."""
+@dataclass(frozen=True)
+class Cost:
+    """What a command takes, from its start to its end: seconds by the clock, and of CPU time in all its processes."""
+
+    wall: float
+    cpu: float
+
+
+def _cost(jobs: int, seeds: int) -> Cost:
     with TemporaryDirectory() as out:
         line = ["stress", *WORKLOADS, "--seeds", str(seeds), "--jobs", str(jobs), "--quiet", "--out", out]
-        began = perf_counter()
+        began, before = perf_counter(), _cpu()
         subprocess.run([sys.executable, "-m", "ksmactors", *line], check=True, capture_output=True)
-        return perf_counter() - began
+        return Cost(perf_counter() - began, _cpu() - before)
+
+
+def _cpu() -> float:
+    """CPU time of this process and of those that have ended."""
+    own, others = getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
+
+
+def _least(jobs: int, seeds: int) -> Cost:
+    """The least of three, of each."""
+    costs = [_cost(jobs, seeds) for _ in range(3)]
+    return Cost(min(cost.wall for cost in costs), min(cost.cpu for cost in costs))
 
 
 def jobs() -> dict[str, Any]:
-    """Two processes beside one, and what a small campaign pays."""
-    one, two = min(_wall(1, SEEDS) for _ in range(3)), min(_wall(2, SEEDS) for _ in range(3))
-    small_one, small_two = min(_wall(1, 4) for _ in range(3)), min(_wall(2, 4) for _ in range(3))
+    """Two processes beside one, and what a small campaign pays; the CPU time does not depend on other load so much."""
+    one, two, small_one, small_two = _least(1, SEEDS), _least(2, SEEDS), _least(1, 4), _least(2, 4)
     return {
-        "seconds_one": round(one, 2),
-        "seconds_two": round(two, 2),
-        "two_beside_one": round(one / two, 2),
-        "small_seconds_one": round(small_one, 2),
-        "small_seconds_two": round(small_two, 2),
+        "seconds_one": round(one.wall, 2),
+        "seconds_two": round(two.wall, 2),
+        "two_beside_one": round(one.wall / two.wall, 2),
+        "cpu_seconds_one": round(one.cpu, 2),
+        "cpu_seconds_two": round(two.cpu, 2),
+        "small_seconds_one": round(small_one.wall, 2),
+        "small_seconds_two": round(small_two.wall, 2),
+        "small_cpu_seconds_one": round(small_one.cpu, 2),
+        "small_cpu_seconds_two": round(small_two.cpu, 2),
     }
+
+
+def _in_blocks_of(size: int) -> float:
+    """CPU time of a campaign of two workers in blocks of so many schedules, with a store."""
+    subjects = [make_subject("classic.lost")]
+    seeds = range(SMALL)
+    before = _cpu()
+    with (
+        TemporaryDirectory() as out,
+        closing(WorkerProcesses()) as processes,
+        store_of(Path(out), subjects, "random", resume=False) as store,
+    ):
+        plan = Plan(subjects, seeds, "random")
+        drive = Drive(plan, store, workers=workers_of(plan, 2, processes=processes))
+        drive._pieces = pieces(seeds, lambda seed: seed + size, {})  # what a bench may do
+        trio.run(drive.run)
+    return _cpu() - before
+
+
+def blocks() -> dict[str, Any]:
+    """What a block costs beside its schedules: in its worker, in the parent, and in the store."""
+    small, large = medians(lambda: _in_blocks_of(1), lambda: _in_blocks_of(SCHEDULES_MAX))
+    more = SMALL - SMALL / SCHEDULES_MAX
+    return {"blocks": SMALL, "ms_a_block": round(1000 * (small - large) / more, 3)}
 
 
 def _campaign(*, stored: bool) -> float:
@@ -92,16 +147,38 @@ def large_store() -> dict[str, Any]:
         with store_of(place, subjects, "random", resume=False) as kept:
             written = cpu_seconds(lambda: _fill(kept, block, outcomes))
         size = (place / FILE).stat().st_size
+        opened = cpu_seconds(lambda: _open(place))
+        resumed = cpu_seconds(lambda: _resume(place, subjects))
         with open_to_read(place) as kept:
-            opened = cpu_seconds(kept.stored)
             summed = cpu_seconds(lambda: overview_of(kept, place))
+        added = cpu_seconds(lambda: _add_up(place, subjects))
     return {
         "schedules": STORED,
         "bytes_a_schedule": round(size / STORED, 1),
         "write_ms_a_block": round(1000 * written / (STORED / SCHEDULES_MAX), 3),
         "open_seconds": round(opened, 3),
+        "open_to_resume_seconds": round(resumed, 3),
         "sum_up_seconds": round(summed, 3),
+        "add_up_to_resume_seconds": round(added, 3),
     }
 
 
-CASES: Final = {"jobs": jobs, "store": store, "large_store": large_store}
+def _open(place: Path) -> None:
+    """Open a store to read, and learn what is there."""
+    with open_to_read(place) as kept:
+        kept.stored()
+
+
+def _resume(place: Path, subjects: list[Subject]) -> None:
+    """Open a store to go on with it, and learn what is missing."""
+    with store_of(place, subjects, "random", resume=True) as kept:
+        kept.stored()
+
+
+def _add_up(place: Path, subjects: list[Subject]) -> None:
+    """Go on with a campaign of which nothing is missing."""
+    with store_of(place, subjects, "random", resume=True) as kept:
+        trio.run(Drive(Plan(subjects, range(STORED), "random"), kept, True).run)
+
+
+CASES: Final = {"jobs": jobs, "blocks": blocks, "store": store, "large_store": large_store}

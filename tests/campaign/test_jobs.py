@@ -6,22 +6,25 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import orjson
 import pytest
 import trio
 
-from ksmactors.campaign import driving
+from ksmactors.campaign import driving, fork_server
 from ksmactors.campaign.blocks import SCHEDULES_MAX, Piece, block_ends, coalesced, pieces
 from ksmactors.campaign.driving import Drive
+from ksmactors.campaign.store_files import open_to_read
 from ksmactors.campaign.stress import Campaign, Plan, parse_seeds
 from ksmactors.campaign.summary import Found
 from ksmactors.campaign.worker_pool import workers_of
+from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers.children import children_of, started, wait_until_gone
+from tests.helpers.children import descendants, descendants_of, started, wait_until_gone
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -29,13 +32,6 @@ PROGRAMS = Path(__file__).with_name("programs.py")
 def programs(*names: str, max_steps: int = 20_000) -> list[Subject]:
     """Test programs and built-in workloads as subjects."""
     return [make_subject(f"{PROGRAMS}:{name}" if name[0].isupper() else name, max_steps=max_steps) for name in names]
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are started after the first schedule, however little there is to do."""
-    monkeypatch.setattr(driving, "SECONDS_BEFORE", 0.0)
-    monkeypatch.setattr(driving, "SECONDS_WORTH", 0.0)
 
 
 @dataclass
@@ -64,16 +60,17 @@ def run(plan: Plan, jobs: int, *, stop_at_first: bool = False) -> Ended:
         ended.told.append(found.outcome.defect.signature)
 
     drive.campaign.on_found = note
-    trio.run(drive.run)
-    if workers is not None:
-        workers.close()
+    try:
+        trio.run(drive.run)
+    finally:
+        if workers is not None:
+            workers.close()
     return ended
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("names", [("Quiet", "Deadlock", "exit_race"), ("classic.abba",), ("Endless", "Quiet")])
-@pytest.mark.usefixtures("at_once")
 def test_sums_do_not_depend_on_the_number_of_processes(names: tuple[str, ...], tmp_path: Path) -> None:
     """One, two and five processes agree with a plain campaign in every sum, every finding and every finding file."""
     subjects, files = programs(*names, max_steps=5_000 if "exit_race" in names else 100), []
@@ -95,7 +92,21 @@ def test_sums_do_not_depend_on_the_number_of_processes(names: tuple[str, ...], t
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("forked", [True, False])
+def test_workers_come_from_this_process_or_a_new_one(forked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a fork is not safe, since there are several threads, a new interpreter does the same; so it does when the
+    server that workers are forked from has died."""
+    monkeypatch.setattr(fork_server.threading, "active_count", lambda: 1 if forked else 2)
+    plan = Plan(programs("Quiet", "Deadlock"), range(80), "random")
+    processes = WorkerProcesses()
+    os.kill(processes.server_pid, signal.SIGKILL if forked else 0)
+    drive = Drive(plan, workers=workers_of(plan, 2, processes=processes))
+    trio.run(drive.run)
+    processes.close()
+    assert Ended(drive).sums() == run(plan, 1).sums()
+
+
+@pytest.mark.slow
 def test_a_learning_strategy_does_not_depend_on_it() -> None:
     """`guided` learns from smaller seeds; its blocks begin where it learns afresh, or it learns again."""
     plan = Plan(programs("classic.reorder_3"), range(100, 260), "guided:family=40")
@@ -103,7 +114,6 @@ def test_a_learning_strategy_does_not_depend_on_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_the_first_finding_ends_all_processes() -> None:
     """`stop_at_first` ends the campaign with the same schedule, and leaves the same seeds."""
     plan = Plan(programs("classic.abba"), range(500), "random")
@@ -113,7 +123,6 @@ def test_the_first_finding_ends_all_processes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_a_crash_ends_all_processes(tmp_path: Path) -> None:
     """Code that raises ends the campaign at the same seed, with its traceback."""
     for out in ("one", "two"):
@@ -129,7 +138,6 @@ def test_a_crash_ends_all_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_an_interruption_in_a_workload_ends_all(tmp_path: Path) -> None:
     """What raises KeyboardInterrupt in a worker is Ctrl-C of the campaign."""
     drive = run(Plan(programs("Interrupted"), range(200), "random", tmp_path), 2).drive
@@ -159,7 +167,6 @@ def killer(tmp_path: Path, *, always: bool) -> Subject:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_a_dead_worker_costs_nothing(tmp_path: Path) -> None:
     """A block whose worker has died is run by another one: the sums are those of one process."""
     plan = Plan([killer(tmp_path, always=False)], range(120), "random")
@@ -170,10 +177,10 @@ def test_a_dead_worker_costs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
-def test_what_kills_its_worker_is_a_finding(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_what_kills_its_worker_is_a_finding(jobs: int, tmp_path: Path) -> None:
     """A schedule that always kills its process is a finding of its own kind; all the others count."""
-    drive = run(Plan([killer(tmp_path, always=True)], range(120), "random", tmp_path), 2).drive
+    drive = run(Plan([killer(tmp_path, always=True)], range(120), "random", tmp_path), jobs).drive
     (found,) = drive.tally.found.values()
     assert found.outcome.defect is not None
     assert found.outcome.defect.kind == "worker_died"
@@ -183,7 +190,6 @@ def test_what_kills_its_worker_is_a_finding(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_the_log_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The logs of workers become one log, byte for byte that of one process; so does what workloads print."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -196,22 +202,13 @@ def test_the_log_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
-def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
+def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that reads another workload file than its parent refuses to go on."""
+    monkeypatch.setattr(fork_server, "forked", fork_server.started)  # a fork has what its parent has read
     subject = killer(tmp_path, always=False)
     (tmp_path / "killer.py").write_text(KILLER.format(parent=0, always=False, mark=tmp_path / "mark"))
     with pytest.raises(UsageError, match="has changed since the campaign began"):
         run(Plan([subject], range(120), "random"), 2)
-
-
-def test_a_small_campaign_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one process does within two seconds is not worth others."""
-    plan = Plan(programs("Quiet"), range(3), "random")
-    drive = Drive(plan, workers=workers_of(plan, 8))
-    trio.run(drive.run)
-    assert drive.workers is not None
-    assert not drive.workers.started
 
 
 def test_a_strategy_that_writes_stays_in_one_process(tmp_path: Path) -> None:
@@ -219,22 +216,84 @@ def test_a_strategy_that_writes_stays_in_one_process(tmp_path: Path) -> None:
     assert workers_of(Plan(programs("Quiet"), range(3), f"recording:to={tmp_path / 'x'},of=random"), 8) is None
 
 
+STUCK = """
+import ctypes
+from ksmactors.workload import Host, Workload
+
+class Stuck(Workload):
+    "waits in C code with a certain draw, and lets no other thread run"
+    async def run(self, host: Host) -> None:
+        if host.draw("wait", 40) == 7:
+            ctypes.PyDLL(None).pause()
+"""
+
+
 @pytest.mark.slow
-def test_an_interrupted_campaign_of_processes(tmp_path: Path) -> None:
-    """Ctrl-C ends the workers, keeps what was done, and says which seeds are left: done and left are all."""
-    line = ["stress", "exit_race", "--seeds", "100000", "--jobs", "2", "--json", "--out", str(tmp_path / "out")]
-    with started(line, tmp_path) as process:
-        workers = children_of(process.pid, 2)
-        os.killpg(process.pid, signal.SIGINT)
+def test_a_worker_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some time after the deadline the campaign ends without it, and with what all workers have handed in."""
+    monkeypatch.setattr(driving, "GRACE_SECONDS", 0.1)
+    source = tmp_path / "stuck.py"
+    source.write_text(STUCK)
+    plan = Plan([make_subject(f"{source}:Stuck")], range(1 << 40), "random")
+    processes = WorkerProcesses()
+    drive = Drive(plan, workers=workers_of(plan, 2, processes=processes), deadline=monotonic() + 3)
+    trio.run(drive.run)
+    there = descendants(os.getpid())
+    processes.close()
+    assert wait_until_gone(there) == []
+    assert drive.stopped
+    left = sum(len(parse_seeds(part)) for part in drive.seeds_left.split(","))
+    assert 0 < drive.tally.schedules == (1 << 40) - left
+
+
+COUNTED = """
+from ksmactors.campaign import workers
+from ksmactors.workload import Host, Workload
+
+workers.HAND_IN_SECONDS = 0.0
+
+class Counted(Workload):
+    "notes each schedule"
+    async def run(self, host: Host) -> None:
+        print("printed", host.draw("kind", 3))
+        with open("{runs}", "a") as runs:
+            runs.write("x")
+"""
+
+
+def interrupted(tmp_path: Path, *more: str, number: signal.Signals, group: bool) -> tuple[dict[str, Any], str]:
+    """Interrupt a campaign of two processes in the middle of its first blocks; return what it says, and errors."""
+    source, runs = tmp_path / "counted.py", tmp_path / "runs"
+    source.write_text(COUNTED.format(runs=runs))
+    runs.touch()
+    line = ["stress", f"{source}:Counted", "exit_race", "--seeds", "100000", "--jobs", "2", "--json"]
+    with started([*line, "--out", str(tmp_path / "out"), *more], tmp_path) as process:
+        there = descendants_of(process.pid, 3)
+        while runs.stat().st_size < 8:
+            trio.run(trio.sleep, 0.01)
+        (os.killpg if group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    said = orjson.loads(out)
+    assert wait_until_gone(there) == []
+    return orjson.loads("{" + out.partition("{")[2]), err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_an_interrupted_campaign_of_processes(number: signal.Signals, group: bool, tmp_path: Path) -> None:
+    """An interruption ends the workers, keeps what they have done of their blocks, and says which seeds are left: done
+    and left are all."""
+    said, err = interrupted(tmp_path, "--log", str(tmp_path / "log"), number=number, group=group)
     left = sum(len(parse_seeds(part)) for part in said["seeds_left"].split(","))
     assert said["schedules"] + left == 100_000
-    assert said["schedules"] > 0
+    assert 0 < said["schedules"] < 2 * SCHEDULES_MAX
     assert "Traceback" not in err
     assert "--resume" in err
-    assert wait_until_gone(workers) == []
+    with open_to_read(tmp_path / "out") as store:
+        assert sum(stop - first for first, stop in store.stored().items()) == said["schedules"]
+    logged = {event["seed"] for event in map(orjson.loads, (tmp_path / "log").read_bytes().splitlines())}
+    assert len(logged) == said["schedules"]
+    assert not list(tmp_path.glob(".ksmactors-log-*"))
 
 
 def test_blocks_are_disjoint_and_in_order() -> None:
@@ -249,6 +308,15 @@ def test_blocks_are_disjoint_and_in_order() -> None:
     again = list(pieces(range(10, 110), end, stored, again=True))
     assert [piece.seeds for piece in again] == [piece.seeds for piece in cut]
     assert not any(piece.stored for piece in again)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 19, 20, 21, 45, 159, 161, 1000])
+def test_the_last_blocks_are_small(count: int) -> None:
+    """No block has more than an eighth of the schedules that are left, but for the last few, which have two."""
+    cut = list(pieces(range(7, 7 + count), block_ends("random", 1, 7 + count), {}))
+    assert [seed for piece in cut for seed in piece.seeds] == list(range(7, 7 + count))
+    assert all(len(piece.seeds) <= max(2, (7 + count - piece.seeds.start) // 8) for piece in cut)
+    assert count < 300 or len(cut[0].seeds) > 10
 
 
 def test_seeds_of_any_size_are_cut_lazily() -> None:

@@ -27,7 +27,7 @@ from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers.children import children_of, started, wait_until_gone
+from tests.helpers.children import descendants_of, started, wait_until_gone
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -326,12 +326,22 @@ def test_hostile_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("CREATE TRIGGER t AFTER INSERT ON asked BEGIN DELETE FROM blocks; END", "its tables are others"),
         ("PRAGMA user_version = 2", "format 2, this version reads 1"),
         ("PRAGMA application_id = 7", "application id"),
-        ("UPDATE blocks SET schedules = 3", "was changed"),
+        ("UPDATE blocks SET schedules = 3 WHERE first = 4", "was changed"),
         ("UPDATE blocks SET sums = '{}'", "was changed"),
         ("UPDATE findings SET signature = 'x'", "was changed"),
         ("DELETE FROM about", "is damaged"),
         ("UPDATE about SET value = '[]'", "is damaged"),
-        ("UPDATE asked SET first = 'x'", "is damaged"),
+        ("UPDATE asked SET first = 'x'", "was changed"),
+        ("UPDATE asked SET last = 7", "was changed"),
+        ("UPDATE about SET value = 'null' WHERE name = 'begun'", "is damaged"),
+        ("UPDATE about SET value = '1e300' WHERE name = 'begun'", "is no time"),
+        (
+            (
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) "
+                "INSERT INTO asked SELECT first, last, asked.at, checksum FROM asked, n"
+            ),
+            "more than 100000 times",
+        ),
     ],
 )
 def test_a_store_that_was_tampered_with(
@@ -381,6 +391,6 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """No worker outlives a parent that was killed."""
     line = ["stress", "exit_race", "--seeds", "100000", "--jobs", "2", "-q", "--out", str(tmp_path / "out")]
     with started(line, tmp_path) as process:
-        workers = children_of(process.pid, 2)
+        workers = descendants_of(process.pid, 3)
         os.kill(process.pid, signal.SIGKILL)
     assert wait_until_gone(workers) == []

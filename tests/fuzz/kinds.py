@@ -8,12 +8,11 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from abc import ABC, abstractmethod
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import anyio
 
@@ -22,7 +21,7 @@ from ksmactors.campaign.findings import slug
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.language import parse, read_scenario
-from ksmactors.errors import USAGE, KsmActorsError
+from ksmactors.errors import USAGE
 from ksmactors.estimate.reader import Reader, Request
 from ksmactors.events.logs import open_log
 from ksmactors.interleave.schedule_string import PREFIX, Schedule, decode, encode
@@ -30,47 +29,13 @@ from ksmactors.run.subject import make_subject
 from tests.estimate.cores import Load, core
 from tests.fuzz.commanding import Broken, performed
 from tests.fuzz.hostile import TEXTS, deep, doubled_key, hostile_header
+from tests.fuzz.kind import FORMS, Kind
 from tests.fuzz.mutating import Change, mutated, mutated_json
+from tests.fuzz.stores import Stores
 
 STATE_FILES: Final = "exploration-*.json"
 
-FORMS: Final = (["-q"], ["--json"], [])
-"""Options that say how a command answers."""
-
 SCENARIOS: Final = Path(__file__).parents[1] / "conformance" / "scenarios"
-
-
-class Kind(ABC):
-    """A kind of files. `place` is a directory for files of its own."""
-
-    name: ClassVar[str]
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    @cached_property
-    @abstractmethod
-    def samples(self) -> list[bytes]:
-        """Sound files."""
-
-    def mutant(self, sample: int, changes: Sequence[Change]) -> bytes:
-        """A mutated file."""
-        return mutated(self.samples[sample % len(self.samples)], self.samples, changes)
-
-    def feed(self, data: bytes) -> bool:
-        """Have the file read; whether it was accepted."""
-        path = self.place / "mutant"
-        path.write_bytes(data)
-        try:
-            return self.read(path, data)
-        except KsmActorsError as error:
-            if error.exit_status == 3:
-                raise Broken(str(error)) from error
-            return False
-
-    @abstractmethod
-    def read(self, path: Path, data: bytes) -> bool:
-        """Read it as the command that is for it does; whether it was accepted."""
 
 
 def _strings() -> list[str]:
@@ -312,5 +277,5 @@ class States(Kind):
 
 
 KINDS: Final[dict[str, type[Kind]]] = {
-    kind.name: kind for kind in (Schedules, Findings, Scenarios, LogFiles, Cores, States)
+    kind.name: kind for kind in (Schedules, Findings, Scenarios, LogFiles, Cores, States, Stores)
 }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SECONDS_MAX = 60
@@ -28,17 +28,31 @@ def started(line: Sequence[str], tmp_path: Path) -> Iterator[subprocess.Popen[st
             process.kill()
 
 
-def children_of(pid: int, count: int) -> list[int]:
-    """Wait until a process has so many children, and return them."""
+def descendants_of(pid: int, count: int) -> list[int]:
+    """Wait until a process has so many children, and children of children, and return them: parents come first."""
     end = time.monotonic() + SECONDS_MAX
     while time.monotonic() < end:
-        found = []
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
+        found = descendants(pid)
         if len(found) >= count:
             return found
         time.sleep(0.02)
     raise AssertionError(f"process {pid} has not started {count} others")
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process that there are now, and children of children: parents come first."""
+    found = [pid]
+    for one in found:
+        found += _children(one)
+    return found[1:]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def wait_until_gone(pids: Sequence[int]) -> list[int]:
