@@ -25,7 +25,7 @@ from ksmactors.seams import PASSED_OVER, is_passed_over
 ROOT: Final = "_supervised"
 """The outermost function of every actor (`interleave/conductor.py`)."""
 
-CONDUCTOR: Final = ("ksmactors.interleave.", "trio.")
+CONDUCTOR: Final = ("ksmactors.interleave.", "ksmactors.trio.", "trio.")
 """Modules whose functions are no part of what an actor does: they let it wait and go on."""
 
 NOWHERE: Final = "none"

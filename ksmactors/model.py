@@ -28,6 +28,7 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
+from ksmactors import trio
 from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
@@ -38,7 +39,7 @@ from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import Program, ProgramParts, guarded
 
-__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable"]
+__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable", "trio"]
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from ksmactors.diagnose.explain import BELOW
 from ksmactors.diagnose.object_states import ITEM, State, key_of, labels_of, related, rmap_items, state_of
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, RELEASE, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import TRIES, VERBS, describe_operation, label_of
+from ksmactors.interleave.labels import TRIES, VERBS, NamedOperation, describe_operation, label_of
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.ksm.structs import MmSlot
@@ -106,6 +106,8 @@ class TurnCounter(Observer):
             return "lets others go"
         if actor.op is NOTHING:
             return "is stopped before it starts"
+        if actor.op[1] is not None and not label_of(actor.op):
+            return "lets others go"
         return f"is stopped before it {describe_operation(actor.op)}"
 
 
@@ -129,6 +131,7 @@ class Scout(TurnCounter):
         self._on_marked = {(step.actor, step.operation) for _, step in marked}
         self._changed: dict[str, deque[int]] = {}
         self._locked: dict[str, None] = {}
+        self._named: deque[int] = deque(maxlen=TURNS_MAX)
         self.marked = marked
 
     @override
@@ -151,6 +154,11 @@ class Scout(TurnCounter):
         if key in self.concerned:
             for other in related(op[1]):
                 self._concerns(key_of(other))
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if isinstance(field, NamedOperation) and label_of((kind, obj, field)) and self.place not in self._named:
+            self._named.append(self.place)
 
     def _concerns(self, key: str) -> None:
         if key and len(self.concerned) < OBJECTS_MAX:
@@ -212,6 +220,7 @@ class Scout(TurnCounter):
         changing = {place for key in self.concerned for place in self._changed.get(key, ())}
         yield from sorted(changing, reverse=True)[:TOUCHING_MAX]
         yield end - 1
+        yield from reversed(self._named)
 
 
 @dataclass(slots=True)
@@ -298,6 +307,16 @@ class CloseLook(TurnCounter):
             self._found(key, op[1])
         if self._look is not None:
             self._keep(self._look, actor, op, key)
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        look = self._look
+        if look is not None and isinstance(field, NamedOperation) and (label := label_of((kind, obj, field))):
+            look.operations += 1
+            step = max(self.now, actor.step)
+            concerns = key_of(obj) in self.scout.concerned
+            seen = ShownOperation(look.operations, step, field.function, field.text, kind, obj, label, concerns)
+            (look.concerning if concerns else look.others).append(seen)
 
     def _keep(self, look: Look, actor: Actor, op: Operation, key: str) -> None:
         kind, obj, label = op[0], op[1], label_of(op)

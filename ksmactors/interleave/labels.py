@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from ksmactors.interleave.actor import Operation
 
@@ -22,6 +22,14 @@ TRIES: Final = "tries to take"
 
 _NUMBERED: Final = re.compile(r"(.+?) (?:of (.+)|(\d+))")
 """A name that says which one of its kind the object is: "mmap_sem of vm0", "anon_vma 3"."""
+
+
+class NamedOperation(NamedTuple):
+    """The field of a touch that says itself what was done to its object: as a predicate (`sets done`), and in which
+    function."""
+
+    text: str
+    function: str
 
 
 class Labelled(Protocol):
