@@ -66,8 +66,8 @@ class Variable(Generic[T]):
 class Table:
     """What a model is played on: variables and locks, and the one part in which its actors interleave."""
 
-    def __init__(self, setting: ProgramParts, name: str) -> None:
-        self._conductor, self._trace, self._name = setting.conductor, setting.trace, name
+    def __init__(self, setting: ProgramParts, program: Program) -> None:
+        self._conductor, self._trace, self._program = setting.conductor, setting.trace, program
 
     def variable(self, name: str, value: T) -> Variable[T]:
         """A new variable that holds `value`."""
@@ -105,7 +105,7 @@ class Table:
 
         All reach their first operation before any of them does it, and no other actor takes part.
         """
-        await run_concurrently(self._conductor, parts, partial(guarded, self._name))
+        await run_concurrently(self._conductor, parts, partial(guarded, self._program))
 
     meet = concurrent
     """Alias for existing workloads."""
@@ -120,4 +120,4 @@ class Model(Program):
 
     @override
     async def perform(self, setting: ProgramParts) -> None:
-        await guarded(self.name, self.run(Table(setting, self.name)))
+        await guarded(self, self.run(Table(setting, self)))

@@ -6,14 +6,17 @@ what the second keeps of those that are shown is bounded.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from typing_extensions import override
 
+from ksmactors.call_stack import callers
 from ksmactors.diagnose.explain import BELOW
 from ksmactors.diagnose.object_states import ITEM, State, key_of, labels_of, related, rmap_items, state_of
 from ksmactors.diagnose.story import COUNTERS
@@ -24,7 +27,9 @@ from ksmactors.interleave.reports import name_of
 from ksmactors.ksm.structs import MmSlot
 from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
+from ksmactors.places import is_authors
 from ksmactors.run.outcome import Step
+from ksmactors.trio.tasks import SharedCode
 
 TURNS_MAX: Final = 24
 """Turns that are shown."""
@@ -106,8 +111,11 @@ class TurnCounter(Observer):
             return "lets others go"
         if actor.op is NOTHING:
             return "is stopped before it starts"
-        if actor.op[1] is not None and not label_of(actor.op):
-            return "lets others go"
+        if isinstance(actor.op[1], SharedCode):
+            frames = callers(sys._getframe(1))
+            place = next((one for one in frames if is_authors(one.f_code.co_filename)), None)
+            line = f" ({Path(place.f_code.co_filename).name}:{place.f_lineno})" if place is not None else ""
+            return f"lets others go{line}"
         return f"is stopped before it {describe_operation(actor.op)}"
 
 
@@ -145,6 +153,8 @@ class Scout(TurnCounter):
 
     @override
     def done(self, actor: Actor, op: Operation) -> None:
+        if isinstance(op[1], SharedCode):
+            self._shown_if_room()
         key = key_of(op[1])
         if key and op[0] == WRITE and op[2] not in COUNTERS:
             self._changed.setdefault(key, deque(maxlen=TOUCHING_MAX)).append(self.place)
@@ -157,7 +167,12 @@ class Scout(TurnCounter):
 
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if isinstance(field, NamedOperation) and label_of((kind, obj, field)) and self.place not in self._named:
+        if isinstance(field, NamedOperation) and label_of((kind, obj, field)):
+            self._shown_if_room()
+
+    def _shown_if_room(self) -> None:
+        """The turn under way is shown if there is room: the code under test does something in it."""
+        if self.place not in self._named:
             self._named.append(self.place)
 
     def _concerns(self, key: str) -> None:
