@@ -240,7 +240,8 @@ class Scene:
             UsageError: there is no such node on this machine.
         """
         if not 0 <= nid < self.machine.nodes:
-            raise UsageError(f"{self._program.name}: there is no node {nid} on a machine of {self.machine.nodes} (--nodes)")
+            name, nodes = self._program.name, self.machine.nodes
+            raise UsageError(f"{name}: there is no node {nid} on a machine of {nodes} (--nodes)")
         return nid
 
     # -- the end ------------------------------------------------------------------------------------------------------

@@ -20,8 +20,16 @@ from ksmactors.call_stack import callers
 from ksmactors.diagnose.explain import BELOW
 from ksmactors.diagnose.object_states import ITEM, State, key_of, labels_of, related, rmap_items, state_of
 from ksmactors.diagnose.story import COUNTERS
-from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, RELEASE, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import TRIES, VERBS, NamedOperation, describe_operation, label_of
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, RELEASE, WRITE, Actor, Operation
+from ksmactors.interleave.labels import (
+    TRIES,
+    VERBS,
+    NamedOperation,
+    describe_operation,
+    is_silent,
+    label_of,
+    lets_others_go,
+)
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.ksm.structs import MmSlot
@@ -29,7 +37,6 @@ from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
 from ksmactors.places import is_authors
 from ksmactors.run.outcome import Step
-from ksmactors.trio.tasks import SharedCode
 
 TURNS_MAX: Final = 24
 """Turns that are shown."""
@@ -107,16 +114,18 @@ class TurnCounter(Observer):
             return "ends"
         if actor.waiting_on is not None:
             return f"waits for {name_of(actor.waiting_on)}"
-        if actor.op[0] == YIELD:
-            return "lets others go"
         if actor.op is NOTHING:
             return "is stopped before it starts"
-        if isinstance(actor.op[1], SharedCode):
-            frames = callers(sys._getframe(1))
-            place = next((one for one in frames if is_authors(one.f_code.co_filename)), None)
-            line = f" ({Path(place.f_code.co_filename).name}:{place.f_lineno})" if place is not None else ""
-            return f"lets others go{line}"
+        if lets_others_go(actor.op):
+            return f"lets others go{_author_line() if is_silent(actor.op) else ''}"
         return f"is stopped before it {describe_operation(actor.op)}"
+
+
+def _author_line() -> str:
+    """Where the running actor is in code under test."""
+    frames = callers(sys._getframe(1))
+    place = next((one for one in frames if is_authors(one.f_code.co_filename)), None)
+    return f" ({Path(place.f_code.co_filename).name}:{place.f_lineno})" if place is not None else ""
 
 
 @dataclass(slots=True)
@@ -153,7 +162,7 @@ class Scout(TurnCounter):
 
     @override
     def done(self, actor: Actor, op: Operation) -> None:
-        if isinstance(op[1], SharedCode):
+        if is_silent(op):
             self._shown_if_room()
         key = key_of(op[1])
         if key and op[0] == WRITE and op[2] not in COUNTERS:
@@ -335,7 +344,7 @@ class CloseLook(TurnCounter):
 
     def _keep(self, look: Look, actor: Actor, op: Operation, key: str) -> None:
         kind, obj, label = op[0], op[1], label_of(op)
-        if not label or kind not in (READ, WRITE, ACQUIRE, RELEASE):
+        if not label or is_silent(op) or kind not in (READ, WRITE, ACQUIRE, RELEASE):
             return
         text = f"{TRIES} {label}" if kind == ACQUIRE else describe_operation(op)
         look.operations += 1
@@ -359,4 +368,6 @@ class CloseLook(TurnCounter):
             return
         if actor.op is not DONE and actor.op is not NOTHING and not look.end:
             self._keep(look, actor, actor.op, key_of(actor.op[1]))
+        if self._gone is actor:
+            look.end = "ends"
         self._settle(look)

@@ -3,10 +3,11 @@
 pytest loads this module in every run where ksmactors is installed, so it imports nothing heavy: what runs schedules is
 imported by the first test that has the marker.
 
-The hooks, in the order in which pytest calls them. Collection checks the marker of each test; a wrong one is an error of
-its module. `pytest_pyfunc_call` comes before those of pytest-trio, pytest-asyncio and anyio, and calls the function as
-its author wrote it; what they made of the item is never called. The report of a failed test gets the interleaving and
-the command that replays it. The closing summary counts schedules, also of xdist's workers: their reports carry them.
+The hooks, in the order in which pytest calls them. Collection checks the marker of each test; a wrong one is an error
+of its module. `pytest_pyfunc_call` comes before those of pytest-trio, pytest-asyncio and anyio, and calls the function
+as its author wrote it; what they made of the item is never called. The report of a failed test gets the interleaving
+and the command that replays it. The closing summary counts schedules, also of xdist's workers: their reports carry
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ksmactors.pytest_plugin.marker import (
     DEFAULT_SHRINK,
     INNER,
     MARKER,
-    Asked,
+    InterleaveOptions,
     asked_of,
     original_function,
     recorded_test,
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["host", "machine", "table"]
 
-ASKED = pytest.StashKey[Asked]()
-FAILURE = pytest.StashKey["TestFailure"]()
+ASKED = pytest.StashKey[InterleaveOptions]()
+FAILURE: pytest.StashKey[TestFailure] = pytest.StashKey()
 INSIDE = pytest.StashKey[Any]()
 """The async function inside of a hypothesis test, as its author wrote it."""
 
@@ -53,11 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Run each marked test under the seeds 0..N-1, or A..B-1, whatever its marker says.",
     )  # fmt: skip
     group.addoption(
-        "--interleave-replay", metavar="FILE|SCHEDULE",
+        "--interleave-replay",
+        metavar="FILE|SCHEDULE",
         help="Run the test of a finding, and only it, under the recorded schedule.",
     )
     group.addoption(
-        "--interleave-out", metavar="DIR",
+        "--interleave-out",
+        metavar="DIR",
         help="Where findings go [default: d/interleave in pytest's cache directory].",
     )
     group.addoption(
@@ -70,8 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Describe the marker."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(seeds={DEFAULT_SEEDS}, strategy='portfolio', **options): run the async test under so many schedules; "
-        "options: params, kernel, nodes, without, with_, watch, inject, max_steps, as on ksmactors' command line",
+        f"{MARKER}(seeds={DEFAULT_SEEDS}, strategy='portfolio', **options): run the async test under so many "
+        "schedules; options: params, kernel, nodes, without, with_, watch, inject, max_steps, as of `ksmactors stress`",
     )
 
 
@@ -79,9 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pycollect_makeitem(
-    collector: pytest.Module | pytest.Class, name: str, obj: object
-) -> Generator[None, Any, Any]:
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class) -> Generator[None, Any, Any]:
     """Check the markers of new items: a wrong one is an error of the module that is being collected."""
     found = yield
     for item in found if isinstance(found, list) else [found]:
@@ -123,7 +124,7 @@ def _hide_hypothesis(item: pytest.Function) -> None:
         inner = handle.inner_test
         item.stash[INSIDE] = inner = getattr(inner, INNER, inner)
 
-        def interleaved(*args: Any, **kwargs: Any) -> None:
+        def interleaved(*_: Any, **__: Any) -> None:
             raise AssertionError("the call of an item puts its own function here")
 
         vars(interleaved)[INNER] = inner
@@ -187,10 +188,11 @@ def pytest_runtest_makereport(
     failure = item.stash.get(FAILURE, None)
     if call.when != "call" or failure is None or call.excinfo is None:
         return report
-    if failure.traceback is None or not hasattr(report.longrepr, "addsection"):
+    shown: Any = report.longrepr
+    if failure.traceback is None or not hasattr(shown, "addsection"):
         report.longrepr = failure.text
     else:
-        report.longrepr.addsection(failure.title, failure.text)
+        shown.addsection(failure.title, failure.text)
     return report
 
 
@@ -199,7 +201,8 @@ def pytest_runtest_makereport(
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say how many schedules were run; with -v, of each test."""
-    counts = list(_counts(terminalreporter.stats))
+    reports = list(_reports(terminalreporter.stats))
+    counts = [(name, int(of[SCHEDULES]), int(of[DISTINCT])) for name, of in reports]
     if not counts:
         return
     schedules, distinct = sum(one[1] for one in counts), sum(one[2] for one in counts)
@@ -207,6 +210,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if terminalreporter.config.get_verbosity() > 0:
         for name, ran, different in sorted(counts):
             terminalreporter.write_line(f"{_counted(ran, 'schedule'):>17}, {different:,} distinct: {name}")
+    for name, of in reports:
+        if NOTE in of:
+            terminalreporter.write_line(f"{name} passes: {of[NOTE]}")
     tests = _counted(len(counts), "test")
     terminalreporter.write_line(f"{_counted(schedules, 'schedule'):>17}, {distinct:,} distinct, of {tests}")
 
@@ -215,10 +221,11 @@ def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _counts(stats: dict[str, Iterable[object]]) -> Iterator[tuple[str, int, int]]:
+def _reports(stats: dict[str, Iterable[object]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name of each test that was run under schedules, and what its report carries."""
     for reports in stats.values():
         for report in reports:
-            if getattr(report, "when", "") == "call" and isinstance(report, pytest.TestReport):
+            if isinstance(report, pytest.TestReport) and report.when == "call":
                 properties = dict(report.user_properties)
-                if isinstance(ran := properties.get(SCHEDULES), int):
-                    yield report.nodeid, ran, int(str(properties.get(DISTINCT, 0)))
+                if SCHEDULES in properties:
+                    yield report.nodeid, properties

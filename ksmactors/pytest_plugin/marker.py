@@ -33,7 +33,7 @@ _OF_MACHINES: Final = ("kernel", "nodes", "without", "with_", "watch", "inject",
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InterleaveOptions:
     """What the markers of a test ask for, checked.
 
     `subject` is what is run, but for the test's function.
@@ -44,7 +44,7 @@ class Asked:
     subject: Subject
 
 
-def asked_of(item: pytest.Function) -> Asked:
+def asked_of(item: pytest.Function) -> InterleaveOptions:
     """Return what the markers of an item ask for. Of several markers, the one closest to the test decides each option.
 
     Raises:
@@ -72,7 +72,7 @@ def asked_of(item: pytest.Function) -> Asked:
         )
     try:
         check_strategy(strategy)
-        return Asked(seeds, strategy, subject_of(item.nodeid, has_machine=has_machine, given=given))
+        return InterleaveOptions(seeds, strategy, subject_of(item.nodeid, has_machine=has_machine, given=given))
     except UsageError as error:
         raise UsageError(f"@pytest.mark.{MARKER}: {error}") from None
 
@@ -139,8 +139,8 @@ def _check_fixtures(item: pytest.Function) -> None:
         function = definitions[-1].func
         if iscoroutinefunction(function) or isasyncgenfunction(function):
             raise UsageError(
-                f"@pytest.mark.{MARKER}: the fixture {name} is async, and would run outside of the schedules: make it a "
-                "function that the test awaits"
+                f"@pytest.mark.{MARKER}: the fixture {name} is async, and would run outside of the schedules: make it "
+                "a function that the test awaits"
             )
 
 

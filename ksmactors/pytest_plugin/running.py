@@ -25,7 +25,7 @@ from ksmactors.errors import UsageError
 from ksmactors.interleave.schedule_string import decode
 from ksmactors.places import is_authors
 from ksmactors.pytest_plugin.fixtures import OfSchedule
-from ksmactors.pytest_plugin.marker import Asked
+from ksmactors.pytest_plugin.marker import InterleaveOptions
 from ksmactors.pytest_plugin.subjects import OUTCOMES, TestProgram, only_leaf
 from ksmactors.run.ceilings import ceiling
 from ksmactors.run.header import checked_header
@@ -40,7 +40,7 @@ TAIL_LINES: Final = 60
 """Lines of the interleaving that are shown without -vv, if there are more: what it is, and how it ends."""
 
 
-class TestFailure(Exception):  # noqa: N818  # what happened
+class TestFailure(Exception):  # what happened
     """A schedule of a test failed: what led there, and how many had been run. `then` is None unless it was replayed."""
 
     __test__ = False
@@ -64,7 +64,7 @@ class TestCampaign:
 
     __test__ = False
 
-    def __init__(self, item: pytest.Function, asked: Asked) -> None:
+    def __init__(self, item: pytest.Function, asked: InterleaveOptions) -> None:
         self._item, self._asked = item, asked
         self._program = cast("TestProgram", asked.subject.workload)
         self._program.captured = item.config.getoption("capture", "fd") != "no"
@@ -158,14 +158,10 @@ class TestCampaign:
         failed = tally.crash or next(iter(tally.found.values()), None) or tally.given_up
         outcome = campaign.last if then is not None else failed.outcome if failed is not None else None
         if outcome is not None and outcome.defect is not None:
-            self._raise_outcome(outcome)
+            cause = _cause(outcome)
+            if isinstance(cause, OUTCOMES) and not isinstance(cause, pytest.fail.Exception):
+                raise cause  # such as a skip
             raise TestFailure(outcome, tally, then)
-
-    def _raise_outcome(self, outcome: Outcome) -> None:
-        """Skip the test if that is what its function does."""
-        cause = only_leaf(outcome.error.__cause__) if outcome.error is not None and outcome.error.__cause__ else None
-        if isinstance(cause, OUTCOMES) and not type(cause) is pytest.fail.Exception:
-            raise cause
 
     # -- a failure ----------------------------------------------------------------------------------------------------
 
@@ -173,17 +169,21 @@ class TestCampaign:
         """Shorten and explain the schedule that failed, and keep it in a file. Returns False if a replay that does not
         fit any more leads to no failure."""
         item, subject = self._item, self._asked.subject
+        if isinstance(ending := _cause(failure.outcome), OUTCOMES):  # a timeout, too: once is enough
+            failure.error, failure.traceback = ending, traceback_from(ending, is_authors)
+            failure.text = "\n".join((self._which(failure), *self._replays(failure.outcome)))
+            return True
         then = failure.then or recorded_as(subject, failure.outcome)
         tries = max(0, item.config.getoption("interleave_shrink"))
         one: Explained = anyio.run(partial(explained, then, failure.outcome, max_schedules=tries), backend="trio")
         shown = one.outcome
         if failure.then is not None and shown.verdict is Verdict.DIVERGED:
-            self.note = "; ".join(one.notes)
+            self.note = "the recorded steps do not fit any more; its departures, followed by name, lead to no failure"
             return False
         self._show_output()
         error = shown.error if shown.error is not None else failure.outcome.error
         assert error is not None, "a schedule that failed has an error"
-        cause = only_leaf(error.__cause__) if error.__cause__ is not None else None
+        cause = _cause(shown)
         failure.error = cause or error
         if cause is not None or shown.verdict is Verdict.BROKEN:  # then its place in the code says more than all else
             failure.traceback = traceback_from(failure.error, is_authors)
@@ -239,6 +239,12 @@ class TestCampaign:
         if config.pluginmanager.has_plugin("cacheprovider") and config.cache is not None:
             return config.cache.mkdir("interleave")
         return prepare(default_directory())
+
+
+def _cause(outcome: Outcome) -> BaseException | None:
+    """The exception of the test, or of pytest, that ended a schedule."""
+    cause = outcome.error.__cause__ if outcome.error is not None else None
+    return only_leaf(cause) if cause is not None else None
 
 
 def _from(here: Path, path: Path) -> str:

@@ -4,8 +4,8 @@ Nurseries, cancel scopes, timeouts in virtual time, events, locks, conditions, s
 with trio's semantics, names and errors. Each task is an actor, and each checkpoint a point at which the turn can pass.
 Code that uses `trio.Lock` and the like runs unchanged if the name `trio` in its module is bound to this one.
 
-Any task that can run may be next, as trio's documentation allows. Today's trio runs all tasks that are ready once before
-it runs any again, so that some of these orders need a slow task or I/O there.
+Any task that can run may be next, as trio's documentation allows. Today's trio runs all tasks that are ready once
+before it runs any again, so that some of these orders need a slow task or I/O there.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from trio import BrokenResourceError, ClosedResourceError, EndOfChannel, MemoryChannelStatistics, WouldBlock
+from typing_extensions import override
 
 from ksmactors.trio.locks import SharedObject
 from ksmactors.trio.tasks import (
@@ -151,6 +152,7 @@ class TrioSendChannel(_ChannelEnd[T]):
 
         await park(self._channel, abort)
 
+    @override
     def _close(self) -> None:
         channel = self._channel
         channel.open_send -= 1
@@ -224,6 +226,7 @@ class TrioReceiveChannel(_ChannelEnd[T]):
         except EndOfChannel:
             raise StopAsyncIteration from None
 
+    @override
     def _close(self) -> None:
         channel = self._channel
         channel.open_receive -= 1
@@ -240,7 +243,7 @@ class TrioReceiveChannel(_ChannelEnd[T]):
 
 
 class open_memory_channel(tuple[TrioSendChannel[T], TrioReceiveChannel[T]]):  # noqa: N801, SLOT001  # trio's name
-    """As trio.open_memory_channel: a sending and a receiving end, and `open_memory_channel[int](1)` for type checkers."""
+    """As trio.open_memory_channel: a sending and a receiving end; `open_memory_channel[int](1)` works, too."""
 
     def __new__(cls, max_buffer_size: float) -> tuple[TrioSendChannel[T], TrioReceiveChannel[T]]:  # type: ignore[misc]
         """Make a channel whose buffer has so many places (an int, or inf)."""

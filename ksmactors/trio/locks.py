@@ -16,6 +16,7 @@ from typing_extensions import override
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import NamedOperation
 from ksmactors.trio.names import name_of_new
+from ksmactors.trio.scopes import PASSING, CancelScope
 from ksmactors.trio.tasks import (
     ScopedTask,
     cancel_shielded_checkpoint,
@@ -53,7 +54,7 @@ class ParkingLot(SharedObject):
     def __init__(self, stands_for: SharedObject | None = None) -> None:
         if stands_for is None:
             super().__init__()
-        self._of = stands_for or self
+        self._of: SharedObject = self if stands_for is None else stands_for
         self._parked: dict[ScopedTask, None] = {}
 
     def __len__(self) -> int:
@@ -292,8 +293,6 @@ class TrioCondition(SharedObject):
 
     async def wait(self) -> None:
         """Release the lock, wait to be notified, and take the lock again, also if cancelled."""
-        from ksmactors.trio.scopes import PASSING, CancelScope
-
         if self._lock.task is not tables().current():
             raise RuntimeError("must hold the lock to wait")
         self.release()

@@ -81,7 +81,7 @@ class TaskNursery:
         table = tables()
         name = table.numbered(name).replace(" ", "/")
 
-        async def child() -> None:
+        async def start() -> None:
             task = table.current()
             await cancel_shielded_checkpoint()
             try:
@@ -95,7 +95,7 @@ class TaskNursery:
             if self._waiting and not self._children:
                 unpark(self.parent_task)
 
-        actor = table.conductor.spawn(name, child(), cpu=len(table.conductor.actors))
+        actor = table.conductor.spawn(name, start(), cpu=len(table.conductor.actors))
         table.conductor.opening.append(actor)
         self._children[table.add(actor, self._scopes[:])] = None
         tell(self, f"starts {name}")

@@ -1,9 +1,9 @@
 """Tasks of code under test: an actor each, its cancel scopes, and how it waits.
 
-Trio code shares whatever it likes, without saying so: between two checkpoints a task may touch anything. So each stretch
-from one checkpoint to the next is declared as one write to one object, `SharedCode`: no two stretches of different tasks
-commute, and a search that has exhausted their orders has missed none. As in trio, the turn can pass at a checkpoint and
-nowhere else, and an operation that does not wait passes one after it has acted.
+Trio code shares whatever it likes without saying so. Between two checkpoints a task may touch anything. So each stretch
+from one checkpoint to the next is declared as one write to one object, `SharedCode`. No two stretches of different
+tasks commute then, and a search that has exhausted their orders has missed none. As in trio, the turn can pass at a
+checkpoint and nowhere else, and an operation that does not wait passes one after it has acted.
 """
 
 from __future__ import annotations
@@ -11,43 +11,60 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from ksmactors.call_stack import callers
 from ksmactors.interleave.actor import WRITE, Actor
-from ksmactors.interleave.conductor import Conductor, current_conductor
+from ksmactors.interleave.conductor import Conductor, ScheduleOver, current_conductor
 from ksmactors.interleave.labels import NamedOperation
 from ksmactors.places import is_authors
 
-if TYPE_CHECKING:
-    from ksmactors.trio.scopes import CancelScope
-
 NS_PER_S: Final = 1_000_000_000
+
+TICK_NS: Final = 1_000_000
+"""Timers go off at multiples of this. A checkpoint takes a thousandth of it in virtual time, in reality as long as it
+likes."""
 
 
 class Cancelled(BaseException):
     """A task is cancelled: raised at its checkpoints, and caught by the scope that was cancelled."""
 
 
+class Cancelling(Protocol):
+    """What a task asks of the scopes around it."""
+
+    @property
+    def cancel_called(self) -> bool: ...
+
+    @property
+    def shield(self) -> bool: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+
 class SharedCode:
     """Stands for everything that the code under test may touch between two checkpoints."""
 
+    silent = True
+    """Operations on it are not shown: they say no more than that a task goes on."""
+
     def label(self, field: object) -> str:
-        """Return "": it is shared, but says nothing to a reader."""
-        return ""
+        """Return the label that strategies use."""
+        return "code"
 
 
 class ScopedTask:
     """A task of the code under test.
 
     `scopes` are its cancel scopes, innermost last, those of its nursery included. While it is blocked, `abort` takes it
-    out of whatever it waits in and returns whether it may be cancelled there; otherwise it is None. `lot` is the parking
-    lot it is in, and `owned` the locks it has.
+    out of whatever it waits in and returns whether it may be cancelled there; otherwise it is None. `lot` is the
+    parking lot it is in, and `owned` the locks it has.
     """
 
     __slots__ = ("abort", "actor", "error", "lot", "owned", "scopes", "value", "woken")
 
-    def __init__(self, actor: Actor, scopes: list[CancelScope]) -> None:
+    def __init__(self, actor: Actor, scopes: list[Cancelling]) -> None:
         self.actor, self.scopes = actor, scopes
         self.abort: Callable[[], bool] | None = None
         self.woken = False
@@ -102,7 +119,7 @@ class TaskTable:
             task = self._tasks[actor.number] = ScopedTask(actor, [])
         return task
 
-    def add(self, actor: Actor, scopes: list[CancelScope]) -> ScopedTask:
+    def add(self, actor: Actor, scopes: list[Cancelling]) -> ScopedTask:
         """Add the task of an actor."""
         task = self._tasks[actor.number] = ScopedTask(actor, scopes)
         return task
@@ -140,6 +157,7 @@ def tables() -> TaskTable:
 
     Raises:
         RuntimeError: none is.
+        ScheduleOver: it has ended, and its tasks are being cleaned up.
     """
     conductor = current_conductor()
     if conductor is None:
@@ -147,6 +165,8 @@ def tables() -> TaskTable:
             "this needs a schedule under way: use it in a test with @pytest.mark.interleave, in Model.run, or in what "
             "they call"
         )
+    if conductor.over:
+        raise ScheduleOver
     if not _table or _table[0].conductor is not conductor:
         _table[:] = [TaskTable(conductor)]
     return _table[0]
@@ -204,6 +224,10 @@ async def park(on: object, abort: Callable[[], bool]) -> Any:
     table = tables()
     conductor, task = table.conductor, table.current()
     task.abort, task.woken = abort, False
+    if _is_due(table, task) and abort():
+        task.abort = None
+        await cancel_shielded_checkpoint()
+        raise Cancelled
     while not task.woken:
         if task.abort is None or (_is_due(table, task) and task.abort()):
             task.abort = None
@@ -212,13 +236,19 @@ async def park(on: object, abort: Callable[[], bool]) -> Any:
         if deadline == inf or deadline <= table.now:
             await conductor.block(on)
         else:
-            await conductor.sleep(max(1, round(deadline * NS_PER_S) - conductor.now))
+            await conductor.sleep(_alarm(deadline) - conductor.now)
         conductor.touch(WRITE, table.shared)
     error, task.error = task.error, None
     value, task.value = task.value, None
     if error is not None:
         raise error
     return value
+
+
+def _alarm(deadline: float) -> int:
+    """When a deadline has an effect, ns: at the next tick after it, so that timers set steps apart may go off in either
+    order."""
+    return -(-round(deadline * NS_PER_S) // TICK_NS) * TICK_NS
 
 
 def unpark(task: ScopedTask, value: Any = None, error: BaseException | None = None) -> None:
