@@ -111,12 +111,15 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         return await code
     except CONTROL_FLOW:
         raise
-    except BaseException as error:  # sys.exit, too, is a crash: only ksmactors ends a campaign
+    except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
+        error = only_leaf(raised)
         place = author_place(error)
         if isinstance(error, UsageError) and place:
             raise type(error)(f"{error} ({place})") from error
         if isinstance(error, (KsmActorsError, *passing)):
-            raise
+            if error is raised:
+                raise
+            raise error from error.__cause__
         frame = innermost(error)
         if frame.f_code.co_filename.startswith(_EMULATOR):
             raise
@@ -124,6 +127,13 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         if is_kernels(frame):
             raise WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})") from error
         raise program.crashed(error, place) from error
+
+
+def only_leaf(error: BaseException) -> BaseException:
+    """Return the only exception in a group, which is what its reader wants to see; a group of several as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:

@@ -56,6 +56,9 @@ T = TypeVar("T")
 STRATEGIES: Final = ("pos", "random", "surw", "pct")
 """Strategies that `schedules` chooses from."""
 
+SEEDS: Final = 1_000
+"""Seeds that are drawn from by default."""
+
 DEFAULT_TIMES: Final = 4
 DEFAULT_BEYOND: Final = 16
 """A whole number goes up to so many times its default, or so far above its lowest value, whichever is more."""
@@ -79,20 +82,28 @@ class ScheduleChoice:
 # -- what is drawn ----------------------------------------------------------------------------------------------------
 
 
-def seeds() -> SearchStrategy[int]:
-    """Seeds of schedules; shrinks to 0."""
-    return st.integers(0, SEED_LIMIT - 1)
+def seeds(below: int = SEEDS) -> SearchStrategy[int]:
+    """Seeds of schedules, from 0 to `below` - 1; shrinks to 0.
+
+    A seed is as good as any other, so that of few seeds a small one that fails is found soon.
+
+    Raises:
+        UsageError: there are no so large seeds.
+    """
+    if not 0 < below <= SEED_LIMIT:
+        raise UsageError(f"seeds are from 0 to 2**63 - 1; below={below} is no end of theirs")
+    return st.integers(0, below - 1)
 
 
-def schedules(strategies: Sequence[str] = STRATEGIES) -> SearchStrategy[ScheduleChoice]:
-    """Schedules: a seed and one of some strategies; shrinks to seed 0 of the first.
+def schedules(strategies: Sequence[str] = STRATEGIES, *, below: int = SEEDS) -> SearchStrategy[ScheduleChoice]:
+    """Schedules: a seed as `seeds` draws it, and one of some strategies; shrinks to seed 0 of the first.
 
     Raises:
         UsageError: there is no such strategy.
     """
     for name in strategies:
         check_strategy(name)
-    return st.builds(ScheduleChoice, seeds(), st.sampled_from(list(strategies)))
+    return st.builds(ScheduleChoice, seeds(below), st.sampled_from(list(strategies)))
 
 
 def params(workload: str | type[Program], **instead: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:

@@ -26,7 +26,7 @@ from ksmactors.interleave.schedule_string import decode
 from ksmactors.places import is_authors
 from ksmactors.pytest_plugin.fixtures import OfSchedule
 from ksmactors.pytest_plugin.marker import InterleaveOptions
-from ksmactors.pytest_plugin.subjects import OUTCOMES, TestProgram, only_leaf
+from ksmactors.pytest_plugin.subjects import OUTCOMES, TestProgram
 from ksmactors.run.ceilings import ceiling
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, Verdict
@@ -243,8 +243,7 @@ class TestCampaign:
 
 def _cause(outcome: Outcome) -> BaseException | None:
     """The exception of the test, or of pytest, that ended a schedule."""
-    cause = outcome.error.__cause__ if outcome.error is not None else None
-    return only_leaf(cause) if cause is not None else None
+    return outcome.error.__cause__ if outcome.error is not None else None
 
 
 def _from(here: Path, path: Path) -> str:

@@ -45,7 +45,6 @@ class TestProgram(Program):
     @override
     def crashed(self, error: BaseException, place: str) -> KsmActorsError:
         """An exception of the test is a finding: of a schedule that can be shrunk and explained."""
-        error = only_leaf(error)
         if isinstance(error, OUTCOMES):
             return WorkloadCrashed(f"the test ended with {type(error).__name__}: {error} ({place})")
         text = str(error).partition("\n")[0]
@@ -97,10 +96,3 @@ def subject_of(nodeid: str, *, has_machine: bool, given: Mapping[str, Any]) -> S
     base: type[TestProgram] = MachineTest if has_machine else PlainTest
     kind = type(base.__name__, (base,), {"name": nodeid, "__module__": base.__module__})
     return replace(make_subject(kind, **given), name=nodeid)
-
-
-def only_leaf(error: BaseException) -> BaseException:
-    """Return the only exception in a group, which is what its reader wants to see; a group of several as it is."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

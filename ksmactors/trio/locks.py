@@ -56,6 +56,7 @@ class ParkingLot(SharedObject):
             super().__init__()
         self._of: SharedObject = self if stands_for is None else stands_for
         self._parked: dict[ScopedTask, None] = {}
+        self._broken = False
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -64,7 +65,13 @@ class ParkingLot(SharedObject):
         return bool(self._parked)
 
     async def park(self) -> None:
-        """Block until woken by `unpark`."""
+        """Block until woken by `unpark`.
+
+        Raises:
+            BrokenResourceError: `break_lot` was called, before or meanwhile.
+        """
+        if self._broken:
+            raise BrokenResourceError
         task = tables().current()
         self._take_in(task)
 
@@ -96,10 +103,11 @@ class ParkingLot(SharedObject):
         """Move all tasks to another lot without waking them."""
         self.repark(new_lot, count=inf)
 
-    def break_all(self, error: Exception) -> None:
-        """Have `park` raise an error in all tasks."""
+    def break_lot(self) -> None:
+        """Have `park` raise an error in all tasks, now and later."""
+        self._broken = True
         for task in self._pop(inf):
-            unpark(task, error=error)
+            unpark(task, error=BrokenResourceError())
 
     def _take_in(self, task: ScopedTask) -> None:
         self._parked[task] = None
@@ -250,7 +258,7 @@ class TrioLock(_Acquired):
 
     def abandoned(self) -> None:
         """Its owner has ended without releasing it: no waiter can have it any more."""
-        self.lot.break_all(BrokenResourceError())
+        self.lot.break_lot()
 
     def statistics(self) -> LockStatistics:
         """As trio's; the owner is a task of ours."""
