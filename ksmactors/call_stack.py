@@ -15,9 +15,9 @@ Frames are compared by identity: a function that is called again and again has a
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from traceback import walk_tb
-from types import CoroutineType, FrameType
+from types import CoroutineType, FrameType, TracebackType
 from typing import Final
 
 from ksmactors.seams import PASSED_OVER, is_passed_over
@@ -25,7 +25,7 @@ from ksmactors.seams import PASSED_OVER, is_passed_over
 ROOT: Final = "_supervised"
 """The outermost function of every actor (`interleave/conductor.py`)."""
 
-CONDUCTOR: Final = ("ksmactors.interleave.", "trio.")
+CONDUCTOR: Final = ("ksmactors.interleave.", "ksmactors.trio.", "trio.")
 """Modules whose functions are no part of what an actor does: they let it wait and go on."""
 
 NOWHERE: Final = "none"
@@ -73,6 +73,14 @@ def parked_frames(coroutine: object, waited: object = None) -> list[FrameType]:
 def frames_of(error: BaseException) -> list[FrameType]:
     """Return the frames that an exception has passed through, innermost first."""
     return [frame for frame, _ in walk_tb(error.__traceback__)][::-1]
+
+
+def traceback_from(error: BaseException, wanted: Callable[[str], bool]) -> TracebackType | None:
+    """Return the traceback of an exception from the first frame on whose file is wanted; all of it if none is."""
+    traceback = error.__traceback__
+    while traceback is not None and not wanted(traceback.tb_frame.f_code.co_filename):
+        traceback = traceback.tb_next
+    return traceback or error.__traceback__
 
 
 def names(frames: Iterable[FrameType]) -> list[str]:

@@ -63,9 +63,9 @@ class Scene:
     The actor that awaits a method performs its operations. In concurrent parts, other actors may run between any two.
     """
 
-    def __init__(self, machine: Machine, name: str) -> None:
+    def __init__(self, machine: Machine, program: Program) -> None:
         self.machine = machine
-        self._name = name
+        self._program = program
         self.kernel: Ksm = machine.kernel
         self.conductor = machine.conductor
         self.has_swap = False
@@ -96,7 +96,7 @@ class Scene:
             WorkloadCrashed: see `program.guarded`.
         """
         try:
-            return await guarded(self._name, code)
+            return await guarded(self._program, code)
         except WorkloadCrashed as crash:
             if self.machine.injector.rates and isinstance(crash.__cause__, AssertionError):
                 return None
@@ -240,7 +240,8 @@ class Scene:
             UsageError: there is no such node on this machine.
         """
         if not 0 <= nid < self.machine.nodes:
-            raise UsageError(f"{self._name}: there is no node {nid} on a machine of {self.machine.nodes} (--nodes)")
+            name, nodes = self._program.name, self.machine.nodes
+            raise UsageError(f"{name}: there is no node {nid} on a machine of {nodes} (--nodes)")
         return nid
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -282,7 +283,7 @@ class Litmus(Program):
 
     @override
     async def perform(self, setting: ProgramParts) -> None:
-        scene = Scene(setting.machine(), self.name)
+        scene = Scene(setting.machine(), self)
         if scene.machine.nodes < self.least_nodes:
             raise UsageError(f"{self.name} needs {self.least_nodes} NUMA nodes, not {scene.machine.nodes} (--nodes)")
         scene.machine.injector.stop()

@@ -28,6 +28,7 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
+from ksmactors import trio
 from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
@@ -38,7 +39,7 @@ from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import Program, ProgramParts, guarded
 
-__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable"]
+__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable", "trio"]
 
 T = TypeVar("T")
 
@@ -65,8 +66,8 @@ class Variable(Generic[T]):
 class Table:
     """What a model is played on: variables and locks, and the one part in which its actors interleave."""
 
-    def __init__(self, setting: ProgramParts, name: str) -> None:
-        self._conductor, self._trace, self._name = setting.conductor, setting.trace, name
+    def __init__(self, setting: ProgramParts, program: Program) -> None:
+        self._conductor, self._trace, self._program = setting.conductor, setting.trace, program
 
     def variable(self, name: str, value: T) -> Variable[T]:
         """A new variable that holds `value`."""
@@ -104,7 +105,7 @@ class Table:
 
         All reach their first operation before any of them does it, and no other actor takes part.
         """
-        await run_concurrently(self._conductor, parts, partial(guarded, self._name))
+        await run_concurrently(self._conductor, parts, partial(guarded, self._program))
 
     meet = concurrent
     """Alias for existing workloads."""
@@ -119,4 +120,4 @@ class Model(Program):
 
     @override
     async def perform(self, setting: ProgramParts) -> None:
-        await guarded(self.name, self.run(Table(setting, self.name)))
+        await guarded(self, self.run(Table(setting, self)))

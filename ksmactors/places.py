@@ -50,3 +50,9 @@ def author_place(error: BaseException) -> str:
             within = "" if name == "<module>" else f" in {name}"
             return f"{Path(frame.f_code.co_filename).name}:{line}{within}"
     return ""
+
+
+def author_function(error: BaseException) -> str:
+    """The author's function that raised, or called what raised; empty if there is none."""
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((code.co_name for code in reversed(frames) if is_authors(code.co_filename)), "")

@@ -86,38 +86,54 @@ class Program(ABC):
                 emulator are raised as they are.
         """
 
+    def crashed(self, error: BaseException, place: str) -> KsmActorsError:
+        """Return what ends a schedule in which the author's code raised `error` at `place`."""
+        return WorkloadCrashed(f"workload {self.name} raised {type(error).__name__}: {error} ({place})")
+
     @classmethod
     def parameters(cls) -> list[Parameter[Any]]:
         """Its parameters, its own first."""
         return list(parameters_of(cls).values())
 
 
-async def guarded(name: str, code: Awaitable[T], *passing: type[Exception]) -> T:
+async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception]) -> T:
     """Await an author's code; returns what it does.
 
     Args:
-        name: what the code belongs to, for the message.
+        program: what the code belongs to.
         code: what is awaited.
         passing: exceptions that are raised as they are, like our own.
 
     Raises:
-        WorkloadCrashed: the code raised something of its own, which is the cause.
+        WorkloadCrashed: the code raised something of its own, which is the cause; or what `Program.crashed` says.
     """
     try:
         return await code
     except CONTROL_FLOW:
         raise
-    except BaseException as error:  # sys.exit, too, is a crash: only ksmactors ends a campaign
+    except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
+        error = only_leaf(raised)
         place = author_place(error)
         if isinstance(error, UsageError) and place:
             raise type(error)(f"{error} ({place})") from error
         if isinstance(error, (KsmActorsError, *passing)):
-            raise
+            if error is raised:
+                raise
+            raise error from error.__cause__
         frame = innermost(error)
         if frame.f_code.co_filename.startswith(_EMULATOR):
             raise
-        who = "a variant" if is_kernels(frame) else f"workload {name}"
-        raise WorkloadCrashed(f"{who} raised {type(error).__name__}: {error} ({place or _place(error)})") from error
+        place = place or _place(error)
+        if is_kernels(frame):
+            raise WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})") from error
+        raise program.crashed(error, place) from error
+
+
+def only_leaf(error: BaseException) -> BaseException:
+    """Return the only exception in a group, which is what its reader wants to see; a group of several as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:

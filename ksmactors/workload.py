@@ -99,7 +99,7 @@ class Host:
         self.processes: dict[str, Process] = {}
         self.marks: dict[str, int] = {}
         self._crew: Kthreads
-        self._name = ""
+        self._workload: Workload
 
     # -- what workloads call --------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Host:
             WorkloadCrashed: its code raised (the cause is its exception). Findings and errors of the emulator
                 are raised as they are.
         """
-        self._name = workload.name
+        self._workload = workload
         self._crew = Kthreads(self.machine, balance_us=workload.balance_us)
         if workload.reclaim_us:
             self._crew.start_reclaim(workload.reclaim_us)
@@ -196,7 +196,7 @@ class Host:
         except EmulatedFault as fault:
             if not self.machine.injector.active:
                 raise WorkloadCrashed(
-                    f"workload {self._name} does not catch {type(fault).__name__}: {fault}"
+                    f"workload {workload.name} does not catch {type(fault).__name__}: {fault}"
                 ) from fault
         await self.join()
         for watcher in self.machine.watchers:
@@ -250,4 +250,4 @@ class Host:
 
     async def _guard(self, code: Awaitable[None]) -> None:
         """Await a workload's code; turn what it raises of its own into WorkloadCrashed."""
-        await guarded(self._name, code, EmulatedFault)
+        await guarded(self._workload, code, EmulatedFault)

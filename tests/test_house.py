@@ -19,7 +19,7 @@ from ksmactors.mm.kernel import MmKernel
 ROOT = Path(ksmactors.__file__).parent
 
 STOREYS = (
-    ("cli", "__main__"),
+    ("cli", "__main__", "pytest_plugin", "testing"),
     ("report",),
     ("campaign", "diagnose"),
     ("run",),
@@ -27,6 +27,7 @@ STOREYS = (
     ("analysis", "estimate"),
     ("plugins",),
     ("litmus", "model", "workload"),
+    ("trio",),
     ("program",),
     ("actors",),
     ("watch",),
@@ -52,7 +53,9 @@ STOREYS = (
 
 LEVEL = {part: level for level, storey in enumerate(reversed(STOREYS)) for part in storey}
 
-OUTER = frozenset({"interleave", "actors", "run", "campaign", "diagnose", "cli", "interruption"})
+OUTER = frozenset(
+    {"interleave", "actors", "run", "campaign", "diagnose", "cli", "interruption", "trio", "pytest_plugin", "testing"}
+)
 """The only parts that may know of trio or anyio: the others await what interleave/ offers."""
 
 KERNEL = frozenset({"mm", "ksm", "history", "later"})

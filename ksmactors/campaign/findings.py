@@ -16,8 +16,10 @@ import orjson
 from ksmactors.campaign.summary import Found
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
 from ksmactors.files import MIB, make_private, read_bounded, write_new
-from ksmactors.interleave.schedule_string import PREFIX, looks_like_schedule
+from ksmactors.interleave.schedule_string import PREFIX, header_of, looks_like_schedule
+from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, campaign_hash
+from ksmactors.run.tests import is_test, pytest_command
 from ksmactors.run.trust import needs_trust
 
 FORMAT: Final = 1
@@ -132,6 +134,9 @@ def kept(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
 def replay_command(schedule: str, file: Path | None = None) -> str:
     """The command line that replays a schedule string or the finding file that holds it: from any folder if its path is
     absolute, else from this one."""
+    name = checked_header(header_of(schedule)).workload
+    if is_test(name):
+        return pytest_command(name, schedule if file is None else file)
     trust = "--trust " if needs_trust(schedule) else ""
     return f"ksmactors replay {trust}{quote(schedule if file is None else str(file))}"
 

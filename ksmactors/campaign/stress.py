@@ -24,11 +24,11 @@ from ksmactors.events.logs import Log
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.base import Strategy
-from ksmactors.interleave.strategies.registry import dealt, parse
+from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.calibration import Calibration
-from ksmactors.run.extensions import need_strategy
+from ksmactors.run.extensions import check_strategy
 from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
@@ -56,8 +56,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.replayed is None and self.strategy not in SEARCHES:
-            need_strategy(self.strategy)
-            parse(self.strategy)
+            check_strategy(self.strategy)
 
     def subject_of(self, seed: int) -> Subject:
         """The workload that a seed is dealt to."""

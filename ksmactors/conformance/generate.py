@@ -88,14 +88,26 @@ class Generator:
 
     def scenario(self, name: str) -> Scenario:
         """Return the whole scenario."""
+        self.begin()
+        for _ in range(self.number(20, 45)):
+            self.act()
+        return self.finish(name)
+
+    def begin(self) -> None:
+        """Write the start: knobs, some processes, and the first scans."""
         self._knobs()
         for _ in range(self.number(2, 3)):
             self.new_process()
         self.say("set run 1")
         self.say("scan", self.number(1, 3))
         self.say("counters")
-        for _ in range(self.number(20, 45)):
-            self.one(ACTIONS)(self)
+
+    def act(self) -> None:
+        """Write one action, in a line or some."""
+        self.one(ACTIONS)(self)
+
+    def finish(self, name: str) -> Scenario:
+        """Write the end, where all is looked at, and return the scenario."""
         self._look()
         self._check()
         return parse("\n".join(self.lines) + "\n", name=name, origin=name)

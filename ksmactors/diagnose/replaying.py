@@ -16,6 +16,7 @@ from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, subject_from_header
+from ksmactors.run.tests import refuse_test
 from ksmactors.run.trust import Surroundings, Tell, settle
 from ksmactors.watch import current_signature
 
@@ -104,6 +105,7 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
     schedule = decode(content["schedule"])
     is_file = source != "-" and not looks_like_schedule(source)
     around = Surroundings(content, Path(source).resolve().parent if is_file else None)
+    refuse_test(checked_header(schedule.header).workload, source)
     header = settle(checked_header(schedule.header), around, trust=trust, tell=tell)
     if not trust:
         schedule.ceiling = ceiling(header.nodes)
@@ -116,6 +118,12 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
         current_signature(content.get("signature", "")),
         _difference(content.get("made_the_difference")),
     )
+
+
+def recorded_as(subject: Subject, outcome: Outcome) -> Recorded:
+    """Return a schedule that has its schedule string as if it had been read from a file."""
+    schedule = decode(outcome.schedule)
+    return Recorded(subject, outcome.seed, outcome.strategy, schedule, outcome.digest.hex(), _signature(outcome))
 
 
 def _difference(cause: object) -> tuple[str, ...]:

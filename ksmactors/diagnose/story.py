@@ -8,8 +8,8 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import READ, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import describe_operation, label_of
+from ksmactors.interleave.actor import READ, WRITE, Actor, Operation
+from ksmactors.interleave.labels import NamedOperation, describe_operation, label_of, lets_others_go
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.schedule_string import Departure
@@ -63,8 +63,13 @@ class ScheduleNarrator(Observer):
             if self._turns:
                 self._turns[-1].end = self._why(self._turns[-1].actor)
             self._turns.append(_NarratedTurn(actor))
-        if op[0] in (READ, WRITE):
+        if op[0] in (READ, WRITE) and not lets_others_go(op):
             self._turns[-1].done.append(op)
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if isinstance(field, NamedOperation) and self._turns and self._turns[-1].actor is actor:
+            self._turns[-1].done.append((kind, obj, field))
 
     @override
     def ended(self, actor: Actor) -> None:
@@ -75,7 +80,7 @@ class ScheduleNarrator(Observer):
             return "ends"
         if actor.waiting_on is not None:
             return f"waits for {name_of(actor.waiting_on)}"
-        if actor.op[0] == YIELD:
+        if lets_others_go(actor.op):
             return "lets others go"
         return f"is stopped before it {describe_operation(actor.op)}"
 

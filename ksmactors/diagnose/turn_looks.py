@@ -6,24 +6,36 @@ what the second keeps of those that are shown is bounded.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from typing_extensions import override
 
+from ksmactors.call_stack import callers
 from ksmactors.diagnose.explain import BELOW
 from ksmactors.diagnose.object_states import ITEM, State, key_of, labels_of, related, rmap_items, state_of
 from ksmactors.diagnose.story import COUNTERS
-from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, RELEASE, WRITE, YIELD, Actor, Operation
-from ksmactors.interleave.labels import TRIES, VERBS, describe_operation, label_of
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, READ, RELEASE, WRITE, Actor, Operation
+from ksmactors.interleave.labels import (
+    TRIES,
+    VERBS,
+    NamedOperation,
+    describe_operation,
+    is_silent,
+    label_of,
+    lets_others_go,
+)
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.ksm.structs import MmSlot
 from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
+from ksmactors.places import is_authors
 from ksmactors.run.outcome import Step
 
 TURNS_MAX: Final = 24
@@ -102,11 +114,18 @@ class TurnCounter(Observer):
             return "ends"
         if actor.waiting_on is not None:
             return f"waits for {name_of(actor.waiting_on)}"
-        if actor.op[0] == YIELD:
-            return "lets others go"
         if actor.op is NOTHING:
             return "is stopped before it starts"
+        if lets_others_go(actor.op):
+            return f"lets others go{_author_line() if is_silent(actor.op) else ''}"
         return f"is stopped before it {describe_operation(actor.op)}"
+
+
+def _author_line() -> str:
+    """Where the running actor is in code under test."""
+    frames = callers(sys._getframe(1))
+    place = next((one for one in frames if is_authors(one.f_code.co_filename)), None)
+    return f" ({Path(place.f_code.co_filename).name}:{place.f_lineno})" if place is not None else ""
 
 
 @dataclass(slots=True)
@@ -129,6 +148,7 @@ class Scout(TurnCounter):
         self._on_marked = {(step.actor, step.operation) for _, step in marked}
         self._changed: dict[str, deque[int]] = {}
         self._locked: dict[str, None] = {}
+        self._named: deque[int] = deque(maxlen=TURNS_MAX)
         self.marked = marked
 
     @override
@@ -142,6 +162,8 @@ class Scout(TurnCounter):
 
     @override
     def done(self, actor: Actor, op: Operation) -> None:
+        if is_silent(op):
+            self._shown_if_room()
         key = key_of(op[1])
         if key and op[0] == WRITE and op[2] not in COUNTERS:
             self._changed.setdefault(key, deque(maxlen=TOUCHING_MAX)).append(self.place)
@@ -151,6 +173,16 @@ class Scout(TurnCounter):
         if key in self.concerned:
             for other in related(op[1]):
                 self._concerns(key_of(other))
+
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if isinstance(field, NamedOperation) and label_of((kind, obj, field)):
+            self._shown_if_room()
+
+    def _shown_if_room(self) -> None:
+        """The turn under way is shown if there is room: the code under test does something in it."""
+        if self.place not in self._named:
+            self._named.append(self.place)
 
     def _concerns(self, key: str) -> None:
         if key and len(self.concerned) < OBJECTS_MAX:
@@ -212,6 +244,7 @@ class Scout(TurnCounter):
         changing = {place for key in self.concerned for place in self._changed.get(key, ())}
         yield from sorted(changing, reverse=True)[:TOUCHING_MAX]
         yield end - 1
+        yield from reversed(self._named)
 
 
 @dataclass(slots=True)
@@ -299,9 +332,19 @@ class CloseLook(TurnCounter):
         if self._look is not None:
             self._keep(self._look, actor, op, key)
 
+    @override
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        look = self._look
+        if look is not None and isinstance(field, NamedOperation) and (label := label_of((kind, obj, field))):
+            look.operations += 1
+            step = max(self.now, actor.step)
+            concerns = key_of(obj) in self.scout.concerned
+            seen = ShownOperation(look.operations, step, field.function, field.text, kind, obj, label, concerns)
+            (look.concerning if concerns else look.others).append(seen)
+
     def _keep(self, look: Look, actor: Actor, op: Operation, key: str) -> None:
         kind, obj, label = op[0], op[1], label_of(op)
-        if not label or kind not in (READ, WRITE, ACQUIRE, RELEASE):
+        if not label or is_silent(op) or kind not in (READ, WRITE, ACQUIRE, RELEASE):
             return
         text = f"{TRIES} {label}" if kind == ACQUIRE else describe_operation(op)
         look.operations += 1
@@ -325,4 +368,6 @@ class CloseLook(TurnCounter):
             return
         if actor.op is not DONE and actor.op is not NOTHING and not look.end:
             self._keep(look, actor, actor.op, key_of(actor.op[1]))
+        if self._gone is actor:
+            look.end = "ends"
         self._settle(look)

@@ -37,6 +37,15 @@ CONTROL_FLOW: Final = (KeyboardInterrupt, GeneratorExit, ScheduleOver, trio.Canc
 """Exceptions that pass through an actor's code without being a failure of it."""
 
 
+_running: Final[list[Conductor]] = []
+"""The conductor of the schedule under way, if one is."""
+
+
+def current_conductor() -> Conductor | None:
+    """Return the conductor of the schedule under way: at most one is at a time. None: no schedule is."""
+    return _running[-1] if _running else None
+
+
 class Conductor(Turns):
     """One schedule, run on trio."""
 
@@ -104,6 +113,7 @@ class Conductor(Turns):
                 return await self.run(name, main, task_pool)
         await trio.lowlevel.checkpoint_if_cancelled()  # a schedule of one actor has no other checkpoint
         self._task_pool = task_pool
+        _running.append(self)
         try:
             await self._run_actor(self.spawn(name, main()))
             if not self.over:
@@ -114,6 +124,7 @@ class Conductor(Turns):
             for actor in self.actors:
                 with suppress(Exception, ScheduleOver):  # the verdict is fixed; cleaning up cannot change it
                     actor.coroutine.close()
+            _running.remove(self)
         if self.failure is not None:
             raise self.failure
         if self._cancelled:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
-from ksmactors.interleave.actor import Operation
+from ksmactors.interleave.actor import YIELD, Operation
 
 VERBS: Final = ("reads", "writes", "takes", "releases", "waits at", "starts with")
 """By kind of operation."""
@@ -22,6 +22,14 @@ TRIES: Final = "tries to take"
 
 _NUMBERED: Final = re.compile(r"(.+?) (?:of (.+)|(\d+))")
 """A name that says which one of its kind the object is: "mmap_sem of vm0", "anon_vma 3"."""
+
+
+class NamedOperation(NamedTuple):
+    """The field of a touch that says itself what was done to its object: as a predicate (`sets done`), and in which
+    function."""
+
+    text: str
+    function: str
 
 
 class Labelled(Protocol):
@@ -58,7 +66,22 @@ def _joined(parts: Iterable[object]) -> str:
 
 def describe_operation(op: Operation) -> str:
     """Return an operation as a predicate: `reads kpfn/7`."""
+    if isinstance(op[2], NamedOperation):
+        return op[2].text
+    if is_silent(op):
+        return "goes on"
     return f"{VERBS[op[0]]} {label_of(op) or 'nothing shared'}"
+
+
+def lets_others_go(op: Operation) -> bool:
+    """Whether an operation only lets others run, as far as a reader can tell: a relax, or a step of code that does not
+    say what it touches (`silent`)."""
+    return op[0] == YIELD or is_silent(op)
+
+
+def is_silent(op: Operation) -> bool:
+    """Whether an operation is a step of code that does not say what it touches."""
+    return getattr(op[1], "silent", False) is True
 
 
 def matches(label: str, name: str) -> bool:

@@ -72,7 +72,7 @@ def foreign_await(me: Actor) -> ForeignAwait:
     function, file, line = frames[own]
     return ForeignAwait(
         f"{me.name} awaits {awaited} in {function} ({file}:{line}), which does not go through the conductor: "
-        "use the operations of ksmactors (sleep, locks, mailboxes) instead"
+        "use the operations of ksmactors (sleep, locks, mailboxes, `from ksmactors.model import trio`) instead"
     )
 
 

@@ -39,6 +39,16 @@ def need_strategy(text: str) -> None:
             raise UsageError(unknown("strategy", name, names("strategies")))
 
 
+def check_strategy(text: str) -> None:
+    """Refuse a strategy that does not exist, or does not have these parameters.
+
+    Raises:
+        UsageError: it is one.
+    """
+    need_strategy(text)
+    registry.parse(text)
+
+
 def names(group: str) -> list[str]:
     """Return all names of a group: built-in, then those of plug-ins, registered or not."""
     known, _ = _group(group)

@@ -19,12 +19,12 @@ from ksmactors.files import MIB, read_start
 from ksmactors.interleave.schedule_string import header_of
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.directed import Directed
-from ksmactors.interleave.strategies.registry import STRATEGIES, nested, parse, renamed, values_of
+from ksmactors.interleave.strategies.registry import STRATEGIES, nested, renamed, values_of
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.parameters import FilePath, checked, parameters_of
 from ksmactors.run.ceilings import excess
-from ksmactors.run.extensions import need_strategy
+from ksmactors.run.extensions import check_strategy, need_strategy
 from ksmactors.run.header import Header, checked_header, is_text
 
 HASHED_MAX: Final = 64 * MIB
@@ -206,8 +206,7 @@ def files_of_strategy(text: str) -> Iterator[tuple[str, object]]:
 def _check_strategy(text: str) -> None:
     """Refuse a strategy that does not exist or does not have these parameters."""
     if text not in WITHOUT_CHOICE:
-        need_strategy(text)
-        parse(text)
+        check_strategy(text)
 
 
 def _file_params(cls: type, params: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -26,8 +26,15 @@ MADE: Final = re.compile(r"[\w./-]+\.(?:json|jsonl|out)\b")
 LOG: Final = re.compile(r"--log ([\w./-]+)")
 """What a command makes itself, or makes anew."""
 
-VARYING: Final = ((re.compile(r"\d+\.\d s\b"), "0.0 s"), (re.compile(r"\d+\.\d%"), "0.0%"))
+VARYING: Final = (
+    (re.compile(r"\d+\.\d s\b"), "0.0 s"),
+    (re.compile(r"\d+\.\d%"), "0.0%"),
+    (re.compile(r"=+ (.*) in \d+\.\d\ds =+"), r"= \1 ="),
+)
 """What differs between two runs of a command: how long it took."""
+
+COMMANDS: Final = {"ksmactors": "ksmactors", "pytest": "pytest -q --disable-warnings -p no:randomly -p no:timeout"}
+"""What examples may run, and the Python module that is run for it."""
 
 IMAGE_PAGES: Final = 16
 
@@ -70,10 +77,11 @@ def prepare(example: Example, directory: Path) -> None:
         (directory / name).write_bytes(b"".join(bytes([token]) * 4096 for token in pages))
     for name in ("tests", "README.md"):
         (directory / name).symlink_to(ROOT / name)
-    command = directory / "bin" / "ksmactors"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ksmactors "$@"\n')
-    command.chmod(0o755)
+    (directory / "bin").mkdir()
+    for name, module in COMMANDS.items():
+        command = directory / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        command.chmod(0o755)
     for earlier in needed(example):
         output_of(earlier, directory)
 
