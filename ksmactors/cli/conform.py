@@ -22,11 +22,12 @@ from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_job
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
-from ksmactors.conformance.emulator import Setting, Transcript
+from ksmactors.conformance.emulator import Setting
 from ksmactors.conformance.fuzz import Hunt, Kept
 from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.live import Live
 from ksmactors.conformance.recording import scenario_files
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.events.terminal import color_allowed
 from ksmactors.run.extensions import need

@@ -10,11 +10,12 @@ from typing import Final
 
 from ksmactors.cli.screen import echo
 from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
-from ksmactors.conformance.emulator import Setting, Transcript, perform
+from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
 from ksmactors.conformance.recording import Recording, read_recording, recording_for
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
 from ksmactors.kernels import KERNELS, kernel_class
 from ksmactors.watch import WATCHERS

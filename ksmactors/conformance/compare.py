@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeGuard
 
 from ksmactors.conformance.contents import wrong_checks
-from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.recording import compared, differences
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
 
 VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not run")

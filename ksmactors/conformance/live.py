@@ -15,14 +15,13 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_memory import LiveMemory
 from ksmactors.conformance.live_pages import Pages
 from ksmactors.conformance.live_world import World
 from ksmactors.conformance.page_map import PageName, group_of, partition
-from ksmactors.conformance.transcript import Batch, status_word
+from ksmactors.conformance.transcript import Batch, Transcript, status_word
 from ksmactors.errors import EmulatorBug, UsageError
 
 INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "settle"})
@@ -94,12 +93,14 @@ class Live:
         finally:
             self.pages.close()
 
-    def perform(self, scenario: Scenario) -> Transcript:
-        """Run a scenario; within `taken`. A scenario that could not run, or was disturbed, has `missing`."""
+    def perform(self, scenario: Scenario, written: Callable[[str], None] | None = None) -> Transcript:
+        """Run a scenario; within `taken`. A scenario that could not run, or was disturbed, has `missing`. Each line is
+        given to `written` as soon as it is known.
+        """
         if missing := self.lacks(scenario):
             return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
         world = World(self.pages)
-        performer = LivePerformer(scenario, self, world)
+        performer = LivePerformer(scenario, self, world, written)
         missing = in_use()
         try:
             if not missing:
@@ -152,10 +153,20 @@ def has_swap() -> bool:
 class LivePerformer(LiveMemory):
     """Runs one scenario on this machine."""
 
-    def __init__(self, scenario: Scenario, live: Live, world: World) -> None:
+    def __init__(
+        self, scenario: Scenario, live: Live, world: World, written: Callable[[str], None] | None = None
+    ) -> None:
         super().__init__(scenario, live.release, live.nodes)
         self.ksm, self.pages, self.world = live.ksm, live.pages, world
         self.draining = True
+        self._written = written
+
+    @override
+    def write(self, *lines: str) -> None:
+        super().write(*lines)
+        if self._written is not None:
+            for line in lines:
+                self._written(line)
 
     def run(self) -> None:
         """Do all operations in order.

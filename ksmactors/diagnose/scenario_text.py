@@ -15,7 +15,8 @@ from typing import Final
 
 from ksmactors.conformance.emulator import Around, Setting, perform
 from ksmactors.conformance.forms import KERNEL_TASKS, OWN_TASKS
-from ksmactors.conformance.ksmd_stepper import REST, START
+from ksmactors.conformance.ksmd_stepper import START
+from ksmactors.conformance.transcript import REST
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.places import atomic, places
 from ksmactors.diagnose.call_lines import CallLines, Inexpressible
