@@ -187,7 +187,9 @@ def _segments(file: int) -> Iterator[Segment]:
             raise LayoutError("/proc/kcore is no 64-bit ELF file")
         start, size, count = *struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54)
         for number in range(count):
-            kind, _, offset, address, _, length, _, _ = struct.unpack("<IIQQQQQQ", os.pread(file, 56, start + number * size))
+            kind, _, offset, address, _, length, _, _ = struct.unpack(
+                "<IIQQQQQQ", os.pread(file, 56, start + number * size)
+            )
             if kind == PT_LOAD:
                 yield Segment(address, offset, length)
     except (OSError, struct.error) as error:

@@ -1,7 +1,8 @@
 """Run scenarios on the kernel of this machine: real processes, real pages, the real ksmd.
 
-KSM's own structures cannot be read from outside, so results have no lines about them. Operations that would disturb
-other users are skipped: memory is not taken offline, and only the scenario's own pages are swapped out.
+KSM's own structures are read from the kernel's memory, where it shows that (`live_structures`); elsewhere results have
+no lines about them. Operations that would disturb other users are skipped: memory is not taken offline, and only the
+scenario's own pages are swapped out.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Final
 
 from typing_extensions import override
 
+from ksmactors.conformance.btf import LayoutError
+from ksmactors.conformance.kernel_memory import KernelMemory, PageTable
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_memory import LiveMemory
 from ksmactors.conformance.live_pages import Pages
+from ksmactors.conformance.live_structures import LiveStructures
 from ksmactors.conformance.live_world import World
 from ksmactors.conformance.page_map import PageName, group_of, partition
 from ksmactors.conformance.transcript import Batch, Transcript, status_word
@@ -70,7 +74,15 @@ class Live:
         self.release = platform.release()
         self.nodes = memory_nodes()
         self.ksm = LiveKsm()
-        self.pages = Pages()
+        self.inside: LiveStructures | None = None
+        table, unreadable = None, ""
+        try:
+            memory = KernelMemory()
+            table = PageTable(memory)
+            self.inside = LiveStructures(memory, table)
+        except LayoutError as error:
+            unreadable = str(error)
+        self.pages = Pages(table, unreadable)
 
     @property
     def version(self) -> tuple[int, int]:
@@ -99,7 +111,9 @@ class Live:
         """
         if missing := self.lacks(scenario):
             return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
-        world = World(self.pages)
+        if self.inside is not None:
+            self.inside.processes.clear()
+        world = World(self.pages, self.inside)
         performer = LivePerformer(scenario, self, world, written)
         missing = in_use()
         try:
@@ -111,7 +125,7 @@ class Live:
             world.end()
         if missing := missing or in_use():
             missing = f"was not run undisturbed: {missing}"
-        return Transcript(scenario, tuple(performer.lines), missing=missing)
+        return Transcript(scenario, tuple(performer.lines), missing=missing, structures=self.inside is not None)
 
     def lacks(self, scenario: Scenario) -> str:
         """Return what a scenario needs and this machine lacks; empty if nothing."""
@@ -157,7 +171,7 @@ class LivePerformer(LiveMemory):
         self, scenario: Scenario, live: Live, world: World, written: Callable[[str], None] | None = None
     ) -> None:
         super().__init__(scenario, live.release, live.nodes)
-        self.ksm, self.pages, self.world = live.ksm, live.pages, world
+        self.ksm, self.pages, self.world, self.inside = live.ksm, live.pages, world, live.inside
         self.draining = True
         self._written = written
 
@@ -208,7 +222,7 @@ class LivePerformer(LiveMemory):
 
     @override
     def structures(self) -> list[str]:
-        return []
+        return [] if self.inside is None else self.inside.trees()
 
     def _drain(self) -> None:
         if self.draining:
@@ -269,7 +283,8 @@ class LivePerformer(LiveMemory):
     # -- looking ------------------------------------------------------------------------------------------------
 
     async def _do_trees(self, operation: Operation) -> list[str]:
-        return ["trees"]
+        order = [] if self.inside is None else self.inside.scan_order()
+        return ["trees", *(f"    {line}" for line in order), *self._trees()]
 
     async def _do_shared(self, operation: Operation) -> list[str]:
         page = PageName(operation.process, operation.region, operation.first)

@@ -36,7 +36,7 @@ class LiveStructures:
         self._task = btf.layout("task_struct")
         slot = btf.layout("ksm_mm_slot", "mm_slot", having="rmap_list")
         common = slot if "mm" in slot else btf.layout("mm_slot", having="mm_node")
-        base = slot["slot"] if "slot" in slot else 0
+        base = slot.offsets.get("slot", 0)
         self._slot_link = base + common["mm_node" if "mm_node" in common else "mm_list"]
         self._slot_mm = base + common["mm"]
         self._symbols = {
@@ -97,7 +97,10 @@ class LiveStructures:
         migrating = memory.linked(self._symbols["migrate_nodes"])
         return trees(
             TreeSights(
-                [[self._entry(found - self._node["node"]) for found in memory.tree(stable + 8 * nid)] for nid in range(nodes)],
+                [
+                    [self._entry(found - self._node["node"]) for found in memory.tree(stable + 8 * nid)]
+                    for nid in range(nodes)
+                ],
                 [self._sight(link - self._node["list"]) for link in migrating],
                 [
                     [self._named(found - self._item["node"]) for found in memory.tree(unstable + 8 * nid)]
@@ -142,7 +145,8 @@ def _node_frames(zoneinfo: str) -> Iterator[tuple[int, int, int]]:
     """Yield (node, first frame, frame behind the last one) of each zone of memory."""
     for zone in re.split(r"(?m)^(?=Node )", zoneinfo):
         node, spanned, start = (
-            re.search(pattern, zone) for pattern in (r"^Node (\d+), zone", r"\n +spanned +(\d+)", r"\n +start_pfn: +(\d+)")
+            re.search(pattern, zone)
+            for pattern in (r"^Node (\d+), zone", r"\n +spanned +(\d+)", r"\n +start_pfn: +(\d+)")
         )
         if node and spanned and start:
             yield int(node[1]), int(start[1]), int(start[1]) + int(spanned[1])

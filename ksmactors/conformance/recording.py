@@ -50,24 +50,32 @@ class Recording:
 
 
 def differences(
-    expected: Sequence[str], performed: Sequence[str], names: tuple[str, str], *, live: bool = False
+    expected: Sequence[str],
+    performed: Sequence[str],
+    names: tuple[str, str],
+    *,
+    live: bool = False,
+    structures: bool | None = None,
 ) -> list[str]:
     """Return a unified diff from expected to performed lines, under their names; empty if they are equal.
 
-    KSM's own structures are compared where the expected lines have them. If a side is a `live` kernel, they are left
-    out, and so is how many nodes its machine has: what a scenario needs it `requires`.
+    KSM's own structures are compared where the expected lines have them and both sides can show them (`structures`; by
+    default, if no side is `live`). If a side is a live kernel, the number of its machine's nodes is left out: what a
+    scenario needs it `requires`.
     """
-    return list(unified_diff(*compared(expected, performed, live=live), *names, lineterm=""))
+    return list(unified_diff(*compared(expected, performed, live=live, structures=structures), *names, lineterm=""))
 
 
 def compared(
-    expected: Sequence[str], performed: Sequence[str], *, live: bool = False
+    expected: Sequence[str], performed: Sequence[str], *, live: bool = False, structures: bool | None = None
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """Return the lines of both sides that are compared."""
     leave_out = ABSOLUTE
     if live:
-        leave_out += ("# nodes", STRUCTURE)
-    elif not any(line.startswith(STRUCTURE) for line in expected):
+        leave_out += ("# nodes",)
+    if structures is None:
+        structures = not live
+    if not structures or not any(line.startswith(STRUCTURE) for line in expected):
         leave_out += (STRUCTURE,)
     first, second = (
         [line.rstrip() for line in lines if not line.startswith(leave_out)] for lines in (expected, performed)

@@ -14,6 +14,7 @@ from ksmactors.mm.const import PAGE_SIZE
 
 PAGE_MASK: Final = ~(PAGE_SIZE - 1)
 
+
 def counters(kernel: Ksm) -> str:
     """Return a kernel's counters, in the order of the recordings.
 

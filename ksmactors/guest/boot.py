@@ -49,9 +49,7 @@ def check_tools() -> None:
     path = _search_path()
     for program, debian, fedora in TOOLS:
         if shutil.which(program, path=path) is None:
-            raise UsageError(
-                f"--guest needs {program}; install it: apt install {debian}, or dnf install {fedora}"
-            )
+            raise UsageError(f"--guest needs {program}; install it: apt install {debian}, or dnf install {fedora}")
     if all(shutil.which(program, path=path) is None for program in ("file", "strings")):
         raise UsageError("--guest needs file or strings; install one: apt install file, or dnf install file")
 
@@ -108,7 +106,7 @@ def start(command: Sequence[str], console: IO[bytes]) -> subprocess.Popen[bytes]
     """Start a guest; its console is written to a file."""
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console, start_new_session=True,
-        env=os.environ | {"PATH": _search_path()}, preexec_fn=_die_with_parent,
+        env=os.environ | {"PATH": _search_path()}, preexec_fn=_die_with_parent,  # noqa: PLW1509
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, Literal, NamedTuple
 
 from typing_extensions import override
 
@@ -30,6 +30,10 @@ UNPACKED_MAX: Final = 4096 * MIB
 
 WANTED: Final = re.compile(r"(?:\./)?(?:boot/vmlinuz-[^/]+|(?:usr/)?lib/modules/.+)")
 """What is unpacked of a package."""
+
+_MODES: Final[dict[str, Literal["r|", "r|gz", "r|xz", "r|bz2"]]] = {
+    "": "r|", "gz": "r|gz", "xz": "r|xz", "bz2": "r|bz2",
+}  # fmt: skip
 
 COMPLETE: Final = "complete"
 """The file that shows that a package was unpacked to its end."""
@@ -139,7 +143,9 @@ def _tree_of(package: Path) -> Path:
         make_private(directory.parent, cache_directory())
         scratch = Path(mkdtemp(prefix=".unpacking-", dir=directory.parent))
     except OSError as error:
-        raise UsageError(f"--guest: {directory.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME") from None
+        raise UsageError(
+            f"--guest: {directory.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME"
+        ) from None
     try:
         _unpack(package, scratch)
         (scratch / COMPLETE).touch()
@@ -192,12 +198,13 @@ def _opened(file: IO[bytes], name: str, size: int) -> Iterator[tarfile.TarFile]:
     if compression == "zst":
         import zstandard
 
-        with zstandard.ZstdDecompressor().stream_reader(section) as plain, tarfile.open(
-            fileobj=plain, mode="r|"
-        ) as archive:
+        with (
+            zstandard.ZstdDecompressor().stream_reader(section) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as archive,
+        ):
             yield archive
-    elif compression in ("", "gz", "xz", "bz2"):
-        with tarfile.open(fileobj=section, mode=f"r|{compression}") as archive:
+    elif (mode := _MODES.get(compression)) is not None:
+        with tarfile.open(fileobj=section, mode=mode) as archive:
             yield archive
     else:
         raise tarfile.ReadError(f"{name} is compressed in an unknown way")

@@ -51,7 +51,7 @@ def main() -> None:
     except KsmActorsError as refusal:
         send(refused=str(refusal))
         return
-    send(ready=True, release=live.release, nodes=live.nodes)
+    send(ready=True, release=live.release, nodes=live.nodes, unreadable=live.pages.unreadable)
     for line in sys.stdin:
         try:
             perform(live, json.loads(line))

@@ -53,6 +53,7 @@ class Guest:
         self.image, self.nodes, self.release = image, nodes, image.release
         self.consoles, self.notice = consoles, notice
         self.kvm = boot.kvm_works()
+        self.structures, self.swap = True, False
         self._process: subprocess.Popen[bytes] | None = None
         self._console: IO[bytes] | None = None
         self._received = b""
@@ -91,7 +92,7 @@ class Guest:
         missing = str(answer.get("missing", ""))
         if failed := answer.get("failed"):
             missing = f"could not be performed by the guest: {failed}"
-        return Transcript(scenario, tuple(lines), missing=missing)
+        return Transcript(scenario, tuple(lines), missing=missing, structures=self.structures)
 
     def _ended(self, scenario: Scenario, lines: tuple[str, ...], gone: Gone) -> Transcript:
         """The guest has crashed or hangs: keep its console."""
@@ -104,10 +105,14 @@ class Guest:
         self._end()
         how = crash(text)
         if how:
-            return Transcript(scenario, lines, crash=f"kernel crashed: {how}", console=str(file))
+            return Transcript(
+                scenario, lines, crash=f"kernel crashed: {how}", console=str(file), structures=self.structures
+            )
         what = f"said nothing for {SILENT_SECONDS} seconds" if gone.silent else "has ended"
-        missing = f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"was not begun: the guest {what}"
-        return Transcript(scenario, lines, missing=f"{missing} (its console: {file})")
+        point = (
+            f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"was not begun: the guest {what}"
+        )
+        return Transcript(scenario, lines, missing=f"{point} (its console: {file})")
 
     # -- starting and ending ------------------------------------------------------------------------------------
 
@@ -117,7 +122,7 @@ class Guest:
                 f"booting Linux {self.release} without KVM, which this machine does not offer: "
                 "the processor is emulated, and slow"
             )
-        self._console = TemporaryFile()
+        self._console = TemporaryFile()  # noqa: SIM115  # read when the guest has ended
         self._received = b""
         self._process = boot.start(boot.command_line(self.image, self.nodes, kvm=self.kvm), self._console)
         try:
@@ -131,6 +136,10 @@ class Guest:
                 f"--guest: Linux {self.release} has {answer.get('nodes')} NUMA nodes with memory in the guest, "
                 f"not {self.nodes}; does it have CONFIG_NUMA?"
             )
+        self.swap = bool(answer.get("swap"))
+        if unreadable := answer.get("unreadable"):
+            self.structures = False
+            self.notice(f"Linux {self.release} does not show KSM's structures, which are left out: {unreadable}")
 
     def _refuse_boot(self, silent: bool) -> None:
         if not silent:
@@ -141,7 +150,9 @@ class Guest:
         how = f"did not come up in {BOOT_SECONDS} seconds" if silent else "did not come up"
         reason = crash(text) or last_words(text)
         modules = "" if self.image.modules else "; there are no modules for it, which 9p and virtio may need"
-        raise UsageError(f"--guest: Linux {self.release} {how}: {reason or 'it said nothing'}{modules} (console: {file})")
+        raise UsageError(
+            f"--guest: Linux {self.release} {how}: {reason or 'it said nothing'}{modules} (console: {file})"
+        )
 
     def _wait(self) -> None:
         """Wait until all of its console has been written."""
