@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -70,6 +70,9 @@ class Live:
         UsageError: it cannot; the message says why and what to do.
     """
 
+    not_done: Mapping[str, str] = NOT_LIVE
+    """Operations that are not done here, and why."""
+
     def __init__(self) -> None:
         self.release = platform.release()
         self.nodes = memory_nodes()
@@ -113,8 +116,7 @@ class Live:
             return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
         if self.inside is not None:
             self.inside.processes.clear()
-        world = World(self.pages, self.inside)
-        performer = LivePerformer(scenario, self, world, written)
+        performer = self.performer(scenario, written)
         missing = in_use()
         try:
             if not missing:
@@ -122,10 +124,14 @@ class Live:
         except Disturbed as disturbed:
             missing = str(disturbed)
         finally:
-            world.end()
+            performer.world.end()
         if missing := missing or in_use():
             missing = f"was not run undisturbed: {missing}"
         return Transcript(scenario, tuple(performer.lines), missing=missing, structures=self.inside is not None)
+
+    def performer(self, scenario: Scenario, written: Callable[[str], None] | None) -> LivePerformer:
+        """Return a new performer of a scenario."""
+        return LivePerformer(scenario, self, World(self.pages, self.inside), written)
 
     def lacks(self, scenario: Scenario) -> str:
         """Return what a scenario needs and this machine lacks; empty if nothing."""
@@ -141,15 +147,19 @@ class Live:
                 return f"{NO_HOLDS} {where}"
             if operation.name == "device":
                 swapless = operation.flags == ("none",)
-                if not swapless:
-                    return f"chooses the emulated swap device {where}, which a live run does not do"
-                if has_swap():
-                    return f"needs a machine without swap {where}, and this one has some"
-            if operation.name in NOT_LIVE:
-                return f"{NOT_LIVE[operation.name]} {where}, which a live run does not do"
+                if lacking := self.lacks_device(operation, where):
+                    return lacking
+            if operation.name in self.not_done:
+                return f"{self.not_done[operation.name]} {where}, which a live run does not do"
             if (operation.name == "swapout" or operation.flags == ("swap",)) and not swapless and not has_swap():
                 return f"needs swap {where}, and this machine has none"
         return ""
+
+    def lacks_device(self, operation: Operation, where: str) -> str:
+        """Return why this machine cannot have the swap device that an operation `device` chooses; empty if it can."""
+        if operation.flags != ("none",):
+            return f"chooses the emulated swap device {where}, which a live run does not do"
+        return f"needs a machine without swap {where}, and this one has some" if has_swap() else ""
 
 
 def _skipped(scenario: Scenario) -> Iterator[str]:

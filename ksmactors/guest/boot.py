@@ -24,8 +24,12 @@ NODE_MIB: Final = 512
 
 NODES_MAX: Final = 8
 
-KERNEL_OPTIONS: Final = ("oops=panic", "nopti", "mitigations=off")
-"""A crash ends the guest at once. Without page table isolation, the kernel can be read wherever a processor stands."""
+KERNEL_OPTIONS: Final = ("oops=panic", "nopti", "mitigations=off", "memhp_default_state=online_movable")
+"""A crash ends the guest at once. Without page table isolation, the kernel can be read wherever a processor stands. Memory
+modules hold movable pages alone, so that they can be taken offline."""
+
+MODULE_MIB: Final = 256
+"""The memory module of each node, beside the memory that it boots with."""
 
 PR_SET_PDEATHSIG: Final = 1
 
@@ -86,19 +90,28 @@ def command_line(image: KernelImage, nodes: int, *, kvm: bool, more: Sequence[st
         words += ["-a", option]
     if not kvm:
         words.append("--disable-kvm")
-    for argument in more:
+    for argument in (*_memory_modules(nodes), *more):
         words.append(f"--qemu-opt={argument}")
-    return [*words, "--script-sh", program()]
+    return [*words, "--script-sh", program(image.modules)]
 
 
-def program() -> str:
+def _memory_modules(nodes: int) -> list[str]:
+    """Return qemu's arguments for a memory module in each node. Processes get their pages there."""
+    words = ["-m", f"slots={nodes},maxmem={(NODE_MIB + MODULE_MIB) * nodes}M"]
+    for node in range(nodes):
+        words += ["-object", f"memory-backend-ram,id=module{node},size={MODULE_MIB}M"]
+        words += ["-device", f"pc-dimm,memdev=module{node},node={node}"]
+    return words
+
+
+def program(modules: Path | None) -> str:
     """Return the shell command that runs `inside`, with nothing in its search path that it does not need."""
     import shlex
 
     import typing_extensions
 
     roots = [str(Path(ksmactors.__file__).resolve().parent.parent), str(Path(typing_extensions.__file__).parent)]
-    code = f"import sys; sys.path += {roots!r}; from ksmactors.guest.inside import main; main()"
+    code = f"import sys; sys.path += {roots!r}; from ksmactors.guest.inside import main; main({str(modules or '')!r})"
     return f"exec {shlex.quote(sys.executable)} -I -S -B -c {shlex.quote(code)}"
 
 

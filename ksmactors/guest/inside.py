@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ksmactors.conformance.language import parse
-from ksmactors.conformance.live import Live
 from ksmactors.errors import KsmActorsError
+from ksmactors.guest.own_machine import OwnMachine
 
 
 def send(**answer: Any) -> None:
@@ -35,23 +35,23 @@ def prepare() -> None:
             Path(path).write_text(value)
 
 
-def perform(live: Live, request: dict[str, Any]) -> None:
+def perform(live: OwnMachine, request: dict[str, Any]) -> None:
     """Perform a scenario."""
     scenario = parse(request["text"], name=request["name"], origin=request["origin"])
     transcript = live.perform(scenario, lambda line: send(line=line))
     send(done=True, missing=transcript.missing)
 
 
-def main() -> None:
-    """Serve requests until standard input is closed."""
+def main(modules: str = "") -> None:
+    """Serve requests until standard input is closed; `modules` is the directory of the kernel's modules, if any."""
     prepare()
     try:
-        live = Live()
+        live = OwnMachine(Path(modules) if modules else None)
         live.ksm.settle()
     except KsmActorsError as refusal:
         send(refused=str(refusal))
         return
-    send(ready=True, release=live.release, nodes=live.nodes, unreadable=live.pages.unreadable)
+    send(ready=True, release=live.release, nodes=live.nodes, swap=live.swap, unreadable=live.pages.unreadable)
     for line in sys.stdin:
         try:
             perform(live, json.loads(line))
