@@ -52,7 +52,7 @@ def _emulator(setting: Setting) -> Side:
 
 
 def _real_kernel(machine: RealKernel) -> Side:
-    return _this_machine(machine) if isinstance(machine, Live) else _guest(machine)
+    return _guest(machine) if isinstance(machine, Guest) else _this_machine(machine)
 
 
 def _this_machine(live: Live) -> Side:
@@ -116,7 +116,7 @@ def like_machine(live: RealKernel, asked: Setting, against: Path | None) -> Sett
     kernel = asked.kernel or _kernel_like(live)
     if not kernel:
         raise UsageError(
-            f"{_option(live)}: the kernel is {live.release}, and no kernel that is emulated is near it; "
+            f"{_named(live)} is {live.release}, and no kernel that is emulated is near it; "
             f"choose one of {', '.join(KERNELS)} with --kernel"
         )
     if not asked.kernel and _version_of(kernel) != live.version:
@@ -129,8 +129,8 @@ def like_machine(live: RealKernel, asked: Setting, against: Path | None) -> Sett
     return replace(asked, kernel=kernel, nodes=live.nodes)
 
 
-def _option(machine: RealKernel) -> str:
-    return "--live" if isinstance(machine, Live) else "--guest"
+def _named(machine: RealKernel) -> str:
+    return "--guest: the guest's kernel" if isinstance(machine, Guest) else "--live: the running kernel"
 
 
 def setting_for(asked: Setting, recording: Recording | None) -> Setting:
@@ -162,7 +162,7 @@ def _version_of(kernel: str) -> tuple[int, int] | None:
 
 def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path) -> Hunt:
     if live is not None:
-        swap, word = (has_swap(), "live") if isinstance(live, Live) else (live.swap, "guest")
+        swap, word = (live.swap, "guest") if isinstance(live, Guest) else (has_swap(), "live")
         return Hunt(_real_kernel(live), _emulator(setting), setting.nodes, seed, out, (word, "emulated"), swap=swap)
     walking = _emulator(replace(setting, walking=True))
     return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))

@@ -35,7 +35,7 @@ class LayoutError(KsmActorsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StructLayout:
     """A structure: its size, and the offsets of its members, in bytes."""
 
     name: str
@@ -87,7 +87,7 @@ class Btf:
             raise LayoutError("is damaged: its last type is cut off")
         return starts
 
-    def layout(self, *names: str, having: str = "") -> Layout:
+    def layout(self, *names: str, having: str = "") -> StructLayout:
         """Return the first structure that there is of these names: kernels have renamed some. It must have a member
         `having`, if given: there are different ones of one name in different files of some kernels.
 
@@ -96,7 +96,7 @@ class Btf:
         """
         for name in names:
             for number in self._structures.get(name, ()):
-                found = Layout(name, self._head(number)[2], dict(self._members(number, 0, 0)))
+                found = StructLayout(name, self._head(number)[2], dict(self._members(number, 0, 0)))
                 if not having or having in found:
                     return found
         raise LayoutError(f"this kernel's types have no struct {' or '.join(names)}")

@@ -114,13 +114,12 @@ async def _compare_once(
     if first is not None and (first.missing or first.failure is not None):
         return ScenarioComparison(scenario, first, Transcript(scenario, ()), not_run=first.missing)
     second = await performed.perform(scenario)
-    structures = second.structures and (first is None or first.structures)
     if is_memory_error(second.failure) and first is not None and not second.missing:
-        both = compared(first.lines, second.lines, live=live, structures=structures)
+        both = compared(first.lines, second.lines, live=live)
         return _compare_stopped(ScenarioComparison(scenario, first, second), *both, names)
     if second.missing or second.failure is not None:
         return ScenarioComparison(scenario, first, second, not_run=second.missing)
-    diff = [] if first is None else differences(first.lines, second.lines, names, live=live, structures=structures)
+    diff = [] if first is None else differences(first.lines, second.lines, names, live=live)
     wrong = wrong_checks(scenario, second.lines) if checked else []
     return ScenarioComparison(scenario, first, second, tuple(diff), tuple(wrong))
 

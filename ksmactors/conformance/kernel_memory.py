@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import platform
 import re
-import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from ksmactors.conformance.btf import Btf, LayoutError
+from ksmactors.errors import UsageError
+from ksmactors.estimate.elf import read_core
 
 KCORE: Final = Path("/proc/kcore")
 KALLSYMS: Final = Path("/proc/kallsyms")
 TYPES: Final = Path("/sys/kernel/btf/vmlinux")
 
-PT_LOAD: Final = 1
 VMEMMAP_BASE: Final = 0xFFFF_EA00_0000_0000
 """Where struct pages start if the kernel does not choose the place at boot."""
 
@@ -35,14 +35,6 @@ SYMBOLS: Final = frozenset({
     "vmemmap_base", "init_task", "root_stable_tree", "root_unstable_tree", "one_stable_tree", "migrate_nodes",
     "ksm_nr_node_ids", "nr_node_ids", "ksm_mm_head", "ksm_scan",
 })  # fmt: skip
-
-
-class Segment(NamedTuple):
-    """A part of memory that /proc/kcore has: virtual address, offset in the file, bytes."""
-
-    address: int
-    offset: int
-    size: int
 
 
 class KernelMemory:
@@ -66,7 +58,11 @@ class KernelMemory:
             self._file = os.open(kcore, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise LayoutError(f"{kcore}: {error.strerror}; it needs CONFIG_PROC_KCORE, and root") from None
-        self._segments = sorted(_segments(self._file))
+        try:
+            segments = read_core(self._file, str(kcore)).segments
+        except (OSError, UsageError) as error:
+            raise LayoutError(f"{kcore} cannot be read: {error}") from None
+        self._segments = sorted(segments, key=lambda segment: segment.address)
         self._starts = [segment.address for segment in self._segments]
 
     def symbol(self, name: str) -> int:
@@ -84,10 +80,10 @@ class KernelMemory:
         """
         index = bisect_right(self._starts, address) - 1
         if index >= 0:
-            start, offset, length = self._segments[index]
-            if address + size <= start + length:
+            segment = self._segments[index]
+            if address + size <= segment.address + segment.memsz:
                 try:
-                    data = os.pread(self._file, size, offset + address - start)
+                    data = os.pread(self._file, size, segment.offset + address - segment.address)
                 except OSError:
                     data = b""
                 if len(data) == size:
@@ -177,20 +173,3 @@ def _symbols(kallsyms: Path) -> dict[str, int]:
     if found and not any(found.values()):
         raise LayoutError(f"{kallsyms} hides addresses; it needs root, and kernel.kptr_restrict below 2")
     return found
-
-
-def _segments(file: int) -> Iterator[Segment]:
-    """Yield the program headers of an ELF core file for memory."""
-    try:
-        head = os.pread(file, 64, 0)
-        if head[:5] != b"\x7fELF\x02":
-            raise LayoutError("/proc/kcore is no 64-bit ELF file")
-        start, size, count = *struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54)
-        for number in range(count):
-            kind, _, offset, address, _, length, _, _ = struct.unpack(
-                "<IIQQQQQQ", os.pread(file, 56, start + number * size)
-            )
-            if kind == PT_LOAD:
-                yield Segment(address, offset, length)
-    except (OSError, struct.error) as error:
-        raise LayoutError(f"/proc/kcore cannot be read ({error})") from None

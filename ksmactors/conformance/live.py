@@ -127,7 +127,7 @@ class Live:
             performer.world.end()
         if missing := missing or in_use():
             missing = f"was not run undisturbed: {missing}"
-        return Transcript(scenario, tuple(performer.lines), missing=missing, structures=self.inside is not None)
+        return Transcript(scenario, tuple(performer.lines), missing=missing)
 
     def performer(self, scenario: Scenario, written: Callable[[str], None] | None) -> LivePerformer:
         """Return a new performer of a scenario."""

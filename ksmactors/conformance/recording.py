@@ -50,32 +50,26 @@ class Recording:
 
 
 def differences(
-    expected: Sequence[str],
-    performed: Sequence[str],
-    names: tuple[str, str],
-    *,
-    live: bool = False,
-    structures: bool | None = None,
+    expected: Sequence[str], performed: Sequence[str], names: tuple[str, str], *, live: bool = False
 ) -> list[str]:
     """Return a unified diff from expected to performed lines, under their names; empty if they are equal.
 
-    KSM's own structures are compared where the expected lines have them and both sides can show them (`structures`; by
-    default, if no side is `live`). If a side is a live kernel, the number of its machine's nodes is left out: what a
+    KSM's own structures are compared where the expected lines have them; if a side is a `live` kernel, only if both
+    sides have some, since not every kernel shows them. A live machine's number of nodes is left out, too: what a
     scenario needs it `requires`.
     """
-    return list(unified_diff(*compared(expected, performed, live=live, structures=structures), *names, lineterm=""))
+    return list(unified_diff(*compared(expected, performed, live=live), *names, lineterm=""))
 
 
 def compared(
-    expected: Sequence[str], performed: Sequence[str], *, live: bool = False, structures: bool | None = None
+    expected: Sequence[str], performed: Sequence[str], *, live: bool = False
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """Return the lines of both sides that are compared."""
     leave_out = ABSOLUTE
     if live:
         leave_out += ("# nodes",)
-    if structures is None:
-        structures = not live
-    if not structures or not any(line.startswith(STRUCTURE) for line in expected):
+    shown = [any(line.startswith(STRUCTURE) for line in lines) for lines in (expected, performed)]
+    if not shown[0] or (live and not shown[1]):
         leave_out += (STRUCTURE,)
     first, second = (
         [line.rstrip() for line in lines if not line.startswith(leave_out)] for lines in (expected, performed)

@@ -37,8 +37,7 @@ class Transcript:
     """The results of a scenario: its lines; `missing` says what this version does not emulate (then the lines end with
     the recorded form of a skip, or there are none); `failure` is the error that ended the schedule.
 
-    `crash` says how a real kernel crashed after the last line, and `console` is the file with its last words. Not every
-    real kernel shows KSM's `structures`.
+    `crash` says how a real kernel crashed after the last line, and `console` is the file with its last words.
     """
 
     scenario: Scenario
@@ -47,7 +46,6 @@ class Transcript:
     failure: Finding | StepLimit | None = None
     crash: str = ""
     console: str = ""
-    structures: bool = True
 
 
 class ScenarioEnded(Exception):  # no error: the scenario ends early and says why

@@ -25,8 +25,8 @@ NODE_MIB: Final = 512
 NODES_MAX: Final = 8
 
 KERNEL_OPTIONS: Final = ("oops=panic", "nopti", "mitigations=off", "memhp_default_state=online_movable")
-"""A crash ends the guest at once. Without page table isolation, the kernel can be read wherever a processor stands. Memory
-modules hold movable pages alone, so that they can be taken offline."""
+"""A crash ends the guest at once. Without page table isolation, the kernel can be read wherever a processor stands.
+Memory modules hold movable pages alone, so that they can be taken offline."""
 
 MODULE_MIB: Final = 256
 """The memory module of each node, beside the memory that it boots with."""

@@ -53,7 +53,7 @@ class Guest:
         self.image, self.nodes, self.release = image, nodes, image.release
         self.consoles, self.notice = consoles, notice
         self.kvm = boot.kvm_works()
-        self.structures, self.swap = True, False
+        self.swap = False
         self._process: subprocess.Popen[bytes] | None = None
         self._console: IO[bytes] | None = None
         self._received = b""
@@ -92,7 +92,7 @@ class Guest:
         missing = str(answer.get("missing", ""))
         if failed := answer.get("failed"):
             missing = f"could not be performed by the guest: {failed}"
-        return Transcript(scenario, tuple(lines), missing=missing, structures=self.structures)
+        return Transcript(scenario, tuple(lines), missing=missing)
 
     def _ended(self, scenario: Scenario, lines: tuple[str, ...], gone: Gone) -> Transcript:
         """The guest has crashed or hangs: keep its console."""
@@ -105,9 +105,7 @@ class Guest:
         self._end()
         how = crash(text)
         if how:
-            return Transcript(
-                scenario, lines, crash=f"kernel crashed: {how}", console=str(file), structures=self.structures
-            )
+            return Transcript(scenario, lines, crash=f"kernel crashed: {how}", console=str(file))
         what = f"said nothing for {SILENT_SECONDS} seconds" if gone.silent else "has ended"
         point = (
             f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"was not begun: the guest {what}"
@@ -138,7 +136,6 @@ class Guest:
             )
         self.swap = bool(answer.get("swap"))
         if unreadable := answer.get("unreadable"):
-            self.structures = False
             self.notice(f"Linux {self.release} does not show KSM's structures, which are left out: {unreadable}")
 
     def _refuse_boot(self, silent: bool) -> None:

@@ -203,7 +203,7 @@ def test_what_a_kernel_does_not_show_is_said(made: Made, tmp_path: Path) -> None
     for files, said in [
         (whole | {"types": absent}, "it needs CONFIG_DEBUG_INFO_BTF"),
         (whole | {"kcore": absent}, "it needs CONFIG_PROC_KCORE, and root"),
-        (whole | {"kcore": tmp_path / "empty"}, "/proc/kcore is no 64-bit ELF file"),
+        (whole | {"kcore": tmp_path / "empty"}, "empty cannot be read: .*ELF"),
         (whole | {"kallsyms": tmp_path / "hidden"}, "hides addresses; it needs root"),
         (whole | {"kallsyms": tmp_path / "empty"}, "does not have migrate_nodes; it needs CONFIG_KALLSYMS_ALL"),
         (whole | {"types": tmp_path / "bare"}, "struct page has no member _refcount in this kernel"),
