@@ -23,6 +23,7 @@ STOREYS = (
     ("report",),
     ("campaign", "diagnose"),
     ("run",),
+    ("guest",),
     ("conformance",),
     ("analysis", "estimate"),
     ("plugins",),

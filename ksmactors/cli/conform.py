@@ -16,19 +16,22 @@ import click
 import orjson
 
 from ksmactors import interruption
-from ksmactors.campaign.findings import default_directory, prepare
+from ksmactors.campaign.findings import default_directory, prepare, state_directory
 from ksmactors.cli.conform_around import perform_around
-from ksmactors.cli.conform_sides import Job, hunt_for, like_machine, planned_jobs, setting_for
+from ksmactors.cli.conform_sides import DEFAULT_NODES, Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
-from ksmactors.conformance.emulator import Setting, Transcript
+from ksmactors.conformance.emulator import Setting
 from ksmactors.conformance.fuzz import Hunt, Kept
 from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.live import Live
 from ksmactors.conformance.recording import scenario_files
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.events.terminal import color_allowed
+from ksmactors.guest.image import find
+from ksmactors.guest.machine import Guest
 from ksmactors.run.extensions import need
 
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
@@ -59,6 +62,12 @@ class _Outcomes:
     "that no other process uses KSM. A scenario that ends in a memory error on the emulated kernel is refused. All "
     "knobs are always restored. With --against it is this machine's kernel that is compared with the "
     "recordings.",
+)  # fmt: skip
+@click.option(
+    "--guest", metavar="KERNEL", type=click.Path(path_type=Path),
+    help="Compare with this kernel in a virtual machine: an image (vmlinuz), or a package of Debian or Ubuntu (.deb). "
+    "Needs qemu, and the extra `guest`. No scenario is refused. If the kernel crashes, that is a result, and its "
+    "console is kept.",
 )  # fmt: skip
 @click.option(
     "--random", "random_", type=click.IntRange(1), metavar="N",
@@ -94,6 +103,7 @@ def conform(
     scenarios: tuple[Path, ...],
     against: Path | None,
     is_live: bool,
+    guest: Path | None,
     random_: int | None,
     around: int | None,
     seed: int | None,
@@ -117,7 +127,7 @@ def conform(
     for name in with_:
         need("variants", name)
     asked = Setting(kernel or "", nodes or 0, without, with_)
-    _refuse_what_does_not_go_together(scenarios, against, is_live, random_, around, seed, out, asked)
+    _refuse_what_does_not_go_together(scenarios, against, is_live, guest, random_, around, seed, out, asked)
     if around is not None:
         read = [read_scenario(file) for file in scenario_files(scenarios)]
         return perform_around(read, setting_for(asked, None), range(seed or 0, (seed or 0) + around), as_json, quiet)
@@ -125,25 +135,25 @@ def conform(
     interrupted = False
     interruption.work_begins()  # from here on the knobs of a live kernel are put back, whatever happens
     with ExitStack() as stack:
-        live = Live() if is_live else None
-        if live is not None:
-            asked = like_machine(live, asked, against)
+        real = Live() if is_live else None if guest is None else _booted(guest, asked)
+        if real is not None:
+            asked = like_machine(real, asked, against)
         if random_ is None:
-            jobs = list(planned_jobs(scenario_files(scenarios), against, asked, live))
+            jobs = list(planned_jobs(scenario_files(scenarios), against, asked, real))
             planned, work = len(jobs), partial(_perform_all, jobs, outcomes, printer)
         else:
             setting = setting_for(asked, None)
-            hunt = hunt_for(setting, live, seed or 0, prepare(out or default_directory()))
+            hunt = hunt_for(setting, real, seed or 0, prepare(out or default_directory()))
             planned, work = random_, partial(_hunt_all, hunt, random_, setting, outcomes, printer)
-        if live is not None:
-            stack.enter_context(live.taken())
+        if real is not None:
+            stack.enter_context(real.taken())
         try:
             interruption.run(work)
         except* KeyboardInterrupt:
             interrupted = True
     if as_json:
         echo_json(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
-    elif not quiet and (against is not None or is_live or planned > 1 or random_ is not None):
+    elif not quiet and (against is not None or real is not None or planned > 1 or random_ is not None):
         echo(_summary(outcomes), err=True)
     if interrupted:
         done = len(outcomes.comparisons)
@@ -153,11 +163,13 @@ def conform(
 
 
 def _refuse_what_does_not_go_together(
-    scenarios: tuple[Path, ...], against: Path | None, is_live: bool, random_: int | None, around: int | None,
-    seed: int | None, out: Path | None, asked: Setting,
+    scenarios: tuple[Path, ...], against: Path | None, is_live: bool, guest: Path | None, random_: int | None,
+    around: int | None, seed: int | None, out: Path | None, asked: Setting,
 ) -> None:  # fmt: skip
     if around is not None:
-        for option, given in (("--against", against), ("--live", is_live), ("--random", random_), ("--out", out)):
+        for option, given in (
+            ("--against", against), ("--live", is_live), ("--guest", guest), ("--random", random_), ("--out", out)
+        ):  # fmt: skip
             if given:
                 raise UsageError(f"--around compares nothing, it looks for findings; leave {option} out")
     if random_ is None:
@@ -170,13 +182,21 @@ def _refuse_what_does_not_go_together(
         raise UsageError(f"--random makes scenarios of its own; leave {scenarios[0]} out, or leave --random out")
     elif against is not None:
         raise UsageError("--random makes scenarios that have no recording; leave --against out, or name scenario files")
+    if is_live and guest is not None:
+        raise UsageError("--live takes this machine's kernel, and --guest another one; leave one of them out")
     if is_live and asked.nodes:
         raise UsageError("--live takes as many NUMA nodes as this machine has; leave --nodes out")
-    if is_live and against is not None and (asked.kernel or asked.without or asked.with_):
+    real = "--live" if is_live else "" if guest is None else "--guest"
+    if real and against is not None and (asked.kernel or asked.without or asked.with_):
         raise UsageError(
-            "--live --against compares this machine with recordings, and emulates nothing; "
+            f"{real} --against compares a real kernel with recordings, and emulates nothing; "
             "leave --kernel, --without and --with out"
         )
+
+
+def _booted(kernel: Path, asked: Setting) -> Guest:
+    """Return the guest that was asked for, not booted yet."""
+    return Guest(find(kernel), asked.nodes or DEFAULT_NODES, state_directory() / "ksmactors" / "consoles", notice)
 
 
 # -- performing -------------------------------------------------------------------------------------------------------
@@ -223,6 +243,8 @@ class _Printer:
             echo(f"{name} failed: {failure}", err=True)
         elif comparison.not_run:
             echo(f"{name} {comparison.not_run}", err=True)
+        if (crash := comparison.kernel_crash) is not None:
+            echo(f"{name} {crash.crash} (its console: {crash.console})", err=True)
         if comparison.note:
             echo(f"{name} {comparison.note}", err=True)
         for line in comparison.wrong:
@@ -251,17 +273,23 @@ def _report(outcomes: _Outcomes) -> dict[str, Any]:
                 "nodes": setting.nodes,
                 "verdict": comparison.verdict,
                 "reason": str(
-                    comparison.failure or comparison.not_run or "; ".join(comparison.wrong) or comparison.note
+                    comparison.failure or comparison.not_run or "; ".join(comparison.wrong) or _note(comparison)
                 ),
                 "diff": comparison.diff,
                 "expected": [] if comparison.expected is None else comparison.expected.lines,
                 "results": comparison.performed.lines,
+                "console": None if (crash := comparison.kernel_crash) is None else crash.console,
                 "file": str(kept.file) if (kept := outcomes.kept.get(comparison.scenario.name)) else None,
             }
             for comparison, setting in zip(comparisons, outcomes.settings, strict=True)
         ],
         **{verdict.replace(" ", "_"): counts[verdict] for verdict in VERDICTS},
     }
+
+
+def _note(comparison: ScenarioComparison) -> str:
+    crash = comparison.kernel_crash
+    return "; ".join(part for part in ("" if crash is None else crash.crash, comparison.note) if part)
 
 
 def _summary(outcomes: _Outcomes) -> str:

@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from ksmactors.cli.screen import echo
 from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
-from ksmactors.conformance.emulator import Setting, Transcript, perform
+from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.fuzz import Hunt
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
 from ksmactors.conformance.recording import Recording, read_recording, recording_for
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
+from ksmactors.guest.machine import Guest
 from ksmactors.kernels import KERNELS, kernel_class
 from ksmactors.watch import WATCHERS
 
@@ -28,6 +30,10 @@ FIRST_LIVE: Final = (4, 20)
 
 OLDEST_LIVE: Final = "v6.1"
 """The emulated kernel that is nearest to a running one that is older than all of them."""
+
+
+RealKernel: TypeAlias = Live | Guest
+"""This machine, or a virtual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,10 @@ class Job:
 
 def _emulator(setting: Setting) -> Side:
     return Side(setting.label, lambda scenario: perform(scenario, setting))
+
+
+def _real_kernel(machine: RealKernel) -> Side:
+    return _guest(machine) if isinstance(machine, Guest) else _this_machine(machine)
 
 
 def _this_machine(live: Live) -> Side:
@@ -62,6 +72,15 @@ def _this_machine(live: Live) -> Side:
     return Side(f"Linux {live.release}", performed, live=True)
 
 
+def _guest(guest: Guest) -> Side:
+    """A kernel in a virtual machine, which may crash."""
+
+    async def performed(scenario: Scenario) -> Transcript:
+        return guest.perform(scenario)
+
+    return Side(f"Linux {guest.release} (guest)", performed, live=True)
+
+
 def _recorded(recording: Recording) -> Side:
     async def performed(scenario: Scenario) -> Transcript:
         return Transcript(scenario, recording.lines)
@@ -69,7 +88,7 @@ def _recorded(recording: Recording) -> Side:
     return Side(str(recording.path), performed)
 
 
-def planned_jobs(files: Sequence[Path], against: Path | None, asked: Setting, live: Live | None) -> Iterator[Job]:
+def planned_jobs(files: Sequence[Path], against: Path | None, asked: Setting, real: RealKernel | None) -> Iterator[Job]:
     """Read all that is needed, so that what is wrong with any of it is said before anything is run."""
     if against is not None and not against.is_dir() and len(files) > 1:
         raise UsageError(
@@ -78,7 +97,7 @@ def planned_jobs(files: Sequence[Path], against: Path | None, asked: Setting, li
     recordings = [None if against is None else recording_for(file, against) for file in files]
     if against is not None and not any(recordings):
         raise UsageError(f"{against}: no recording of any of these scenarios in it, such as {files[0].stem}.out")
-    machine = None if live is None else _this_machine(live)
+    machine = None if real is None else _real_kernel(real)
     for file, path in zip(files, recordings, strict=True):
         scenario = read_scenario(file)
         recording = None if path is None else read_recording(path)
@@ -90,14 +109,14 @@ def planned_jobs(files: Sequence[Path], against: Path | None, asked: Setting, li
         yield Job(scenario, setting, expected, performed, not_run)
 
 
-def like_machine(live: Live, asked: Setting, against: Path | None) -> Setting:
-    """What is emulated beside this machine; with recordings nothing is, and it is the machine itself."""
+def like_machine(live: RealKernel, asked: Setting, against: Path | None) -> Setting:
+    """What is emulated beside a real kernel; with recordings nothing is, and it is the machine itself."""
     if against is not None:
         return Setting(live.release, live.nodes)
     kernel = asked.kernel or _kernel_like(live)
     if not kernel:
         raise UsageError(
-            f"--live: the running kernel is {live.release}, and no kernel that is emulated is near it; "
+            f"{_named(live)} is {live.release}, and no kernel that is emulated is near it; "
             f"choose one of {', '.join(KERNELS)} with --kernel"
         )
     if not asked.kernel and _version_of(kernel) != live.version:
@@ -108,6 +127,10 @@ def like_machine(live: Live, asked: Setting, against: Path | None) -> Setting:
         )
     kernel_class(kernel=kernel, without=asked.without, with_=asked.with_)  # what is wrong is said before it starts
     return replace(asked, kernel=kernel, nodes=live.nodes)
+
+
+def _named(machine: RealKernel) -> str:
+    return "--guest: the guest's kernel" if isinstance(machine, Guest) else "--live: the running kernel"
 
 
 def setting_for(asked: Setting, recording: Recording | None) -> Setting:
@@ -124,7 +147,7 @@ def setting_for(asked: Setting, recording: Recording | None) -> Setting:
     return replace(asked, kernel=kernel, nodes=nodes or recording.nodes)
 
 
-def _kernel_like(live: Live) -> str:
+def _kernel_like(live: RealKernel) -> str:
     """The emulated kernel that the running one is compared with: the same, or the nearest older one; empty if all are
     newer."""
     older = [name for name in KERNELS if FIRST_LIVE <= (_version_of(name) or (0, 0)) <= live.version]
@@ -137,10 +160,9 @@ def _version_of(kernel: str) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def hunt_for(setting: Setting, live: Live | None, seed: int, out: Path) -> Hunt:
+def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path) -> Hunt:
     if live is not None:
-        return Hunt(
-            _this_machine(live), _emulator(setting), setting.nodes, seed, out, ("live", "emulated"), swap=has_swap()
-        )
+        swap, word = (live.swap, "guest") if isinstance(live, Guest) else (has_swap(), "live")
+        return Hunt(_real_kernel(live), _emulator(setting), setting.nodes, seed, out, (word, "emulated"), swap=swap)
     walking = _emulator(replace(setting, walking=True))
     return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import unified_diff
 from typing import Final, NamedTuple, TypeGuard
 
 from ksmactors.conformance.contents import wrong_checks
-from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.recording import compared, differences
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
 
 VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not run")
@@ -21,8 +22,7 @@ MEMORY_WATCHERS: Final = frozenset({"lifetime", "naming", "structure"})
 
 
 class Side(NamedTuple):
-    """A source of results: `name` is its name in a diff. A real kernel that is `live` cannot show KSM's own structures,
-    and has as many nodes as the machine."""
+    """A source of results: `name` is its name in a diff. A `live` kernel has as many nodes as the machine."""
 
     name: str
     perform: Callable[[Scenario], Awaitable[Transcript]]
@@ -62,6 +62,11 @@ class ScenarioComparison:
         return next((side.failure for side in sides if side is not None and side.failure is not None), None)
 
     @property
+    def kernel_crash(self) -> Transcript | None:
+        """The side whose kernel has crashed, if one has."""
+        return next((side for side in (self.expected, self.performed) if side is not None and side.crash), None)
+
+    @property
     def verdict(self) -> str:
         """One of VERDICTS."""
         if self.failure is not None:
@@ -78,7 +83,7 @@ class ScenarioComparison:
         if isinstance(self.failure, Finding):
             return self.failure.signature
         if self.verdict == "different":
-            return "wrong content" if self.wrong else "difference"
+            return "wrong content" if self.wrong else "difference" if self.kernel_crash is None else "kernel crash"
         return ""
 
 
@@ -104,18 +109,17 @@ async def _compare_once(
     scenario: Scenario, expected: Side | None, performed: Side, *, checked: bool
 ) -> ScenarioComparison:  # fmt: skip
     names = (expected.name if expected is not None else "", performed.name)
+    live = performed.live or (expected is not None and expected.live)
     first = None if expected is None else await expected.perform(scenario)
     if first is not None and (first.missing or first.failure is not None):
         return ScenarioComparison(scenario, first, Transcript(scenario, ()), not_run=first.missing)
     second = await performed.perform(scenario)
     if is_memory_error(second.failure) and first is not None and not second.missing:
-        return _compare_stopped(ScenarioComparison(scenario, first, second), names)
+        both = compared(first.lines, second.lines, live=live)
+        return _compare_stopped(ScenarioComparison(scenario, first, second), *both, names)
     if second.missing or second.failure is not None:
         return ScenarioComparison(scenario, first, second, not_run=second.missing)
-    diff: list[str] = []
-    if expected is not None and first is not None:
-        live = expected.live or performed.live
-        diff = differences(first.lines, second.lines, names, live=live)
+    diff = [] if first is None else differences(first.lines, second.lines, names, live=live)
     wrong = wrong_checks(scenario, second.lines) if checked else []
     return ScenarioComparison(scenario, first, second, tuple(diff), tuple(wrong))
 
@@ -125,15 +129,14 @@ def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:
     return isinstance(failure, Finding) and failure.watcher in MEMORY_WATCHERS
 
 
-def _compare_stopped(comparison: ScenarioComparison, names: tuple[str, str]) -> ScenarioComparison:
+def _compare_stopped(
+    comparison: ScenarioComparison, expected: Sequence[str], performed: Sequence[str], names: tuple[str, str]
+) -> ScenarioComparison:  # fmt: skip
     """Compare a run that ends in a memory error with one that may continue: the common part must be equal."""
     finding = comparison.performed.failure
-    assert comparison.expected is not None, "there is nothing to compare with"
-    expected, performed = compared(comparison.expected.lines, comparison.performed.lines)
     rest = len(expected) - len(performed)
     if rest < 0 or expected[: len(performed)] != performed:
-        diff = differences(comparison.expected.lines, comparison.performed.lines, names)
-        return replace(comparison, diff=tuple(diff))
+        return replace(comparison, diff=tuple(unified_diff(expected, performed, *names, lineterm="")))
     ends = "where the kernel crashed" if not rest else f"and the kernel goes on ({rest} lines)"
     note = f"the emulator stops at a memory error, {ends}: {finding}"
     return replace(comparison, note=note, stopped=True, rest=rest)

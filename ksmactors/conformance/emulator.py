@@ -9,6 +9,7 @@ from ksmactors.conformance.around import AroundDriver
 from ksmactors.conformance.emulator_driver import EmulatorDriver
 from ksmactors.conformance.ksmd_stepper import MAX_STEPS, RunUntilBlocked
 from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
@@ -44,17 +45,6 @@ class Setting:
         """The text after `# kernel` in results."""
         variants = [f" --without {name}" for name in self.without] + [f" --with {name}" for name in self.with_]
         return f"ksmactors {self.kernel}{''.join(variants)}{' (walking)' * self.walking}"
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """The results of a scenario: its lines; `missing` says what this version does not emulate (then the lines end with
-    the recorded form of a skip, or there are none); `failure` is the error that ended the schedule."""
-
-    scenario: Scenario
-    lines: tuple[str, ...]
-    missing: str = ""
-    failure: Finding | StepLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from typing_extensions import override
 
 from ksmactors.conformance.background import Tasks
 from ksmactors.conformance.interleaved import Interleaved
-from ksmactors.conformance.ksmd_stepper import REST, Stepper
+from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.page_map import PageMap
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
-from ksmactors.conformance.transcript import ScenarioEnded, bare_word, errno_name, status_word
+from ksmactors.conformance.transcript import REST, ScenarioEnded, bare_word, errno_name, status_word
 from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.later.tracepoints import Tracepoints

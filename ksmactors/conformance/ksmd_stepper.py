@@ -13,15 +13,12 @@ from typing import ClassVar, Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.transcript import Batch
+from ksmactors.conformance.transcript import REST, Batch
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.ksm.kernel import Ksm
-
-REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
-"""The knobs used for stepping, with their values between two steps."""
 
 START: Final = {
     "run": ("2", "0"),

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, TOKEN_END
-from ksmactors.conformance.places import is_place, near, place_named
 from ksmactors.errors import ScenarioError, UsageError
 from ksmactors.files import MIB, read_text
 
@@ -244,6 +243,8 @@ def _must_be_one(task: str, processes: set[str]) -> None:
 
 
 def _place(values: dict[str, str]) -> str:
+    from ksmactors.conformance.places import is_place, near, place_named  # they are the emulator's
+
     for key, what in (("PLACE", "place"), ("FUNC", "function")):
         if key in values and not is_place(values[key]):
             some = ", ".join(near(values[key]))

@@ -1,28 +1,31 @@
 """Run scenarios on the kernel of this machine: real processes, real pages, the real ksmd.
 
-KSM's own structures cannot be read from outside, so results have no lines about them. Operations that would disturb
-other users are skipped: memory is not taken offline, and only the scenario's own pages are swapped out.
+KSM's own structures are read from the kernel's memory, where it shows that (`live_structures`); elsewhere results have
+no lines about them. Operations that would disturb other users are skipped: memory is not taken offline, and only the
+scenario's own pages are swapped out.
 """
 
 from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.conformance.emulator import Transcript
+from ksmactors.conformance.btf import LayoutError
+from ksmactors.conformance.kernel_memory import KernelMemory, PageTable
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_memory import LiveMemory
 from ksmactors.conformance.live_pages import Pages
+from ksmactors.conformance.live_structures import LiveStructures
 from ksmactors.conformance.live_world import World
 from ksmactors.conformance.page_map import PageName, group_of, partition
-from ksmactors.conformance.transcript import Batch, status_word
+from ksmactors.conformance.transcript import Batch, Transcript, status_word
 from ksmactors.errors import EmulatorBug, UsageError
 
 INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "settle"})
@@ -67,11 +70,22 @@ class Live:
         UsageError: it cannot; the message says why and what to do.
     """
 
+    not_done: Mapping[str, str] = NOT_LIVE
+    """Operations that are not done here, and why."""
+
     def __init__(self) -> None:
         self.release = platform.release()
         self.nodes = memory_nodes()
         self.ksm = LiveKsm()
-        self.pages = Pages()
+        self.inside: LiveStructures | None = None
+        table, unreadable = None, ""
+        try:
+            memory = KernelMemory()
+            table = PageTable(memory)
+            self.inside = LiveStructures(memory, table)
+        except LayoutError as error:
+            unreadable = str(error)
+        self.pages = Pages(table, unreadable)
 
     @property
     def version(self) -> tuple[int, int]:
@@ -94,12 +108,15 @@ class Live:
         finally:
             self.pages.close()
 
-    def perform(self, scenario: Scenario) -> Transcript:
-        """Run a scenario; within `taken`. A scenario that could not run, or was disturbed, has `missing`."""
+    def perform(self, scenario: Scenario, written: Callable[[str], None] | None = None) -> Transcript:
+        """Run a scenario; within `taken`. A scenario that could not run, or was disturbed, has `missing`. Each line is
+        given to `written` as soon as it is known.
+        """
         if missing := self.lacks(scenario):
             return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
-        world = World(self.pages)
-        performer = LivePerformer(scenario, self, world)
+        if self.inside is not None:
+            self.inside.processes.clear()
+        performer = self.performer(scenario, written)
         missing = in_use()
         try:
             if not missing:
@@ -107,10 +124,14 @@ class Live:
         except Disturbed as disturbed:
             missing = str(disturbed)
         finally:
-            world.end()
+            performer.world.end()
         if missing := missing or in_use():
             missing = f"was not run undisturbed: {missing}"
         return Transcript(scenario, tuple(performer.lines), missing=missing)
+
+    def performer(self, scenario: Scenario, written: Callable[[str], None] | None) -> LivePerformer:
+        """Return a new performer of a scenario."""
+        return LivePerformer(scenario, self, World(self.pages, self.inside), written)
 
     def lacks(self, scenario: Scenario) -> str:
         """Return what a scenario needs and this machine lacks; empty if nothing."""
@@ -126,15 +147,19 @@ class Live:
                 return f"{NO_HOLDS} {where}"
             if operation.name == "device":
                 swapless = operation.flags == ("none",)
-                if not swapless:
-                    return f"chooses the emulated swap device {where}, which a live run does not do"
-                if has_swap():
-                    return f"needs a machine without swap {where}, and this one has some"
-            if operation.name in NOT_LIVE:
-                return f"{NOT_LIVE[operation.name]} {where}, which a live run does not do"
+                if lacking := self.lacks_device(operation, where):
+                    return lacking
+            if operation.name in self.not_done:
+                return f"{self.not_done[operation.name]} {where}, which a live run does not do"
             if (operation.name == "swapout" or operation.flags == ("swap",)) and not swapless and not has_swap():
                 return f"needs swap {where}, and this machine has none"
         return ""
+
+    def lacks_device(self, operation: Operation, where: str) -> str:
+        """Return why this machine cannot have the swap device that an operation `device` chooses; empty if it can."""
+        if operation.flags != ("none",):
+            return f"chooses the emulated swap device {where}, which a live run does not do"
+        return f"needs a machine without swap {where}, and this one has some" if has_swap() else ""
 
 
 def _skipped(scenario: Scenario) -> Iterator[str]:
@@ -152,10 +177,20 @@ def has_swap() -> bool:
 class LivePerformer(LiveMemory):
     """Runs one scenario on this machine."""
 
-    def __init__(self, scenario: Scenario, live: Live, world: World) -> None:
+    def __init__(
+        self, scenario: Scenario, live: Live, world: World, written: Callable[[str], None] | None = None
+    ) -> None:
         super().__init__(scenario, live.release, live.nodes)
-        self.ksm, self.pages, self.world = live.ksm, live.pages, world
+        self.ksm, self.pages, self.world, self.inside = live.ksm, live.pages, world, live.inside
         self.draining = True
+        self._written = written
+
+    @override
+    def write(self, *lines: str) -> None:
+        super().write(*lines)
+        if self._written is not None:
+            for line in lines:
+                self._written(line)
 
     def run(self) -> None:
         """Do all operations in order.
@@ -197,7 +232,7 @@ class LivePerformer(LiveMemory):
 
     @override
     def structures(self) -> list[str]:
-        return []
+        return [] if self.inside is None else self.inside.trees()
 
     def _drain(self) -> None:
         if self.draining:
@@ -258,7 +293,8 @@ class LivePerformer(LiveMemory):
     # -- looking ------------------------------------------------------------------------------------------------
 
     async def _do_trees(self, operation: Operation) -> list[str]:
-        return ["trees"]
+        order = [] if self.inside is None else self.inside.scan_order()
+        return ["trees", *(f"    {line}" for line in order), *self._trees()]
 
     async def _do_shared(self, operation: Operation) -> list[str]:
         page = PageName(operation.process, operation.region, operation.first)

@@ -21,8 +21,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from ksmactors.conformance.ksmd_stepper import REST
-from ksmactors.conformance.transcript import Batch
+from ksmactors.conformance.transcript import REST, Batch
 from ksmactors.errors import KsmActorsError, UsageError
 
 SYSFS: Final = Path("/sys/kernel/mm/ksm")

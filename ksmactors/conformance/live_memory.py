@@ -41,7 +41,11 @@ class LiveMemory(NamedMemory[LiveProcess]):
         return ["ok"]
 
     async def _do_exec(self, operation: Operation) -> list[str]:
-        return [bare_word(self._process(operation).execute())]
+        process = self._process(operation)
+        error = process.execute()
+        if not error:
+            self.world.know(process)
+        return [bare_word(error)]
 
     async def _do_map(self, operation: Operation) -> list[str]:
         process = self._process(operation)

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ksmactors.conformance.kernel_memory import PageTable
 from ksmactors.conformance.page_map import PageState
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE
@@ -43,13 +44,15 @@ CALLS: Final = {
 
 
 class Pages:
-    """Reads the state of pages and moves them.
+    """Reads the state of pages and moves them. `table`, if there is one, says what is a KSM page where /proc/kpageflags
+    does not; if there is none, `unreadable` says why.
 
     Raises:
         UsageError: this machine hides its page frames.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, table: PageTable | None = None, unreadable: str = "") -> None:
+        self._table, self.unreadable = table, unreadable
         calls = CALLS.get(platform.machine())
         if calls is None or os.sysconf("SC_PAGE_SIZE") != PAGE_SIZE:
             raise UsageError(
@@ -83,10 +86,12 @@ class Pages:
         if sight.pfn <= 0:
             raise UsageError("--live: page frame numbers are hidden here; it needs CAP_SYS_ADMIN")
         if sight.kind == "ksm":
-            raise UsageError(
-                "--live: this kernel's /proc/kpageflags calls every anonymous page a KSM page, so that sharing "
-                "cannot be determined; boot another kernel"
-            )
+            if self._table is None:
+                raise UsageError(
+                    "--live: this kernel's /proc/kpageflags calls every anonymous page a KSM page, and which ones are "
+                    f"cannot be read from its memory ({self.unreadable}); boot another kernel"
+                )
+            raise UsageError("--live: an ordinary page of this kernel looks like a KSM page in its memory, too")
         if drained:
             name = errno.errorcode[drained]
             raise UsageError(f"--live: move_pages is refused here ({name}); it needs CONFIG_MIGRATION")
@@ -111,7 +116,10 @@ class Pages:
         flags = int.from_bytes(os.pread(self._flags, 8, pfn * 8), "little")
         if flags & KPF_ZERO_PAGE:
             return PageState("zero")
-        return PageState("ksm" if flags & KPF_KSM else "anon", pfn, nid)
+        ksm = bool(flags & KPF_KSM)
+        if ksm and self._table is not None:  # some kernels set the flag for every anonymous page
+            ksm = self._table.is_ksm(pfn)
+        return PageState("ksm" if ksm else "anon", pfn, nid)
 
     def nodes(self, pid: int, addresses: Sequence[int]) -> list[int]:
         """Return the node of each page, or a negative errno."""

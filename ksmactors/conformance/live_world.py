@@ -13,7 +13,8 @@ from typing import Final
 
 from ksmactors.conformance.live_ksm import Disturbed
 from ksmactors.conformance.live_pages import Pages
-from ksmactors.conformance.page_map import NamedRegion, PageName, PageState
+from ksmactors.conformance.live_structures import LiveStructures
+from ksmactors.conformance.page_map import NamedPages, NamedRegion, PageName, PageState
 from ksmactors.mm.const import PAGE_SIZE
 
 ARENA: Final = 1 << 38
@@ -32,9 +33,14 @@ class LiveProcess:
     pid: int
     orders: socket.socket
     started: subprocess.Popen[bytes] | None = None
-    regions: dict[str, NamedRegion] = field(default_factory=dict)
     holes: set[int] = field(default_factory=set)
     top: int = ARENA
+    names: NamedPages = field(default_factory=lambda: NamedPages(""))
+
+    @property
+    def regions(self) -> dict[str, NamedRegion]:
+        """Its regions by name."""
+        return self.names.regions
 
     def ask(self, request: str, *numbers: int, descriptors: tuple[int, ...] = ()) -> int:
         """Send a request and return the answer, negative for an errno.
@@ -80,14 +86,15 @@ class LiveProcess:
         """Let it execute its program again: 0 and it has no regions any more, or a negative errno."""
         error = self.ask("exec")
         if not error:
-            self.regions.clear()
+            self.names.exited = True
+            self.names = NamedPages(self.name)
             self.holes.clear()
             self.top = ARENA
         return error
 
     def add(self, region: NamedRegion) -> None:
         """A region has come to be, at the place that was free."""
-        self.regions[region.name] = region
+        self.names.add(region)
         self.top = region.start + (region.pages + 1) * PAGE_SIZE
 
     def move(self, region: NamedRegion, moved: NamedRegion, first: int = 0) -> None:
@@ -115,8 +122,8 @@ class LiveProcess:
 class World:
     """All living processes of one scenario, in the order of their creation."""
 
-    def __init__(self, pages: Pages) -> None:
-        self._pages = pages
+    def __init__(self, pages: Pages, inside: LiveStructures | None = None) -> None:
+        self._pages, self._inside = pages, inside
         self.living: dict[str, LiveProcess] = {}
 
     def start(self, name: str) -> None:
@@ -128,9 +135,15 @@ class World:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
                 pass_fds=(theirs.fileno(),),
             )  # fmt: skip
-        process = LiveProcess(name, started.pid, ours, started)
+        process = LiveProcess(name, started.pid, ours, started, names=NamedPages(name))
         self.living[name] = process
         process.ping()
+        self.know(process)
+
+    def know(self, process: LiveProcess) -> None:
+        """Note which address space a process has, where the kernel's memory can be read."""
+        if self._inside is not None:
+            self._inside.began(process.pid, process.names)
 
     def fork(self, parent: LiveProcess, name: str) -> int:
         """Fork a process: 0 or a negative errno."""
@@ -140,14 +153,16 @@ class World:
         if pid < 0:
             ours.close()
             return pid
-        self.living[name] = LiveProcess(
-            name, pid, ours, None, dict(parent.regions), set(parent.holes), parent.top
-        )  # fmt: skip
+        names = NamedPages(name, dict(parent.regions), list(parent.names.named))
+        self.living[name] = LiveProcess(name, pid, ours, None, set(parent.holes), parent.top, names)
+        self.know(self.living[name])
         return 0
 
     def exit(self, name: str) -> None:
         """Let the process exit."""
-        self.living.pop(name).exit()
+        process = self.living.pop(name)
+        process.exit()
+        process.names.exited = True
 
     def end(self) -> None:
         """End the remaining processes, also after errors."""

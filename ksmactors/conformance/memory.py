@@ -46,7 +46,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         return self.census.of_name(name)
 
     async def _do_proc(self, operation: Operation) -> list[str]:
-        self.census.add(ScenarioProcess(operation.word, self.kernel.mm_alloc(operation.word)))
+        self.census.add(ScenarioProcess(operation.word, mm=self.kernel.mm_alloc(operation.word)))
         return ["ok"]
 
     async def _do_fork(self, operation: Operation) -> list[str]:
@@ -54,7 +54,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         mm = await self.kernel.fork(parent.mm, operation.word)
         if not isinstance(mm, AddressSpace):
             return [result_word(mm)]
-        self.census.add(ScenarioProcess(operation.word, mm, dict(parent.regions), list(parent.named)))
+        self.census.add(ScenarioProcess(operation.word, dict(parent.regions), list(parent.named), mm=mm))
         return ["ok"]
 
     async def _do_exit(self, operation: Operation) -> list[str]:
@@ -69,7 +69,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         if not isinstance(mm, AddressSpace):
             return [bare_word(mm)]
         await self._leave(process)
-        self.census.replace(process, ScenarioProcess(process.name, mm))
+        self.census.replace(process, ScenarioProcess(process.name, mm=mm))
         return ["ok"]
 
     async def _leave(self, process: ScenarioProcess) -> None:

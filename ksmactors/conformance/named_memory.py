@@ -12,9 +12,11 @@ from ksmactors.mm.const import PAGE_SIZE
 
 
 class RegionOwner(Protocol):
-    """A process, as operations need it: `regions` are those it can name now."""
+    """A process, as operations need it."""
 
-    regions: dict[str, NamedRegion]
+    @property
+    def regions(self) -> dict[str, NamedRegion]:
+        """Those it can name now."""
 
 
 P = TypeVar("P", bound=RegionOwner)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
 
-from ksmactors.ksm.kernel import Ksm
-from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import PAGE_SIZE
+
+if TYPE_CHECKING:  # a driver of a real kernel, which is started on an emulated processor, does without the emulator
+    from ksmactors.ksm.kernel import Ksm
+    from ksmactors.mm.address_space import AddressSpace
 
 
 class PageName(NamedTuple):
@@ -52,11 +54,10 @@ class NamedRegion(NamedTuple):
 
 
 @dataclass(slots=True)
-class ScenarioProcess:
-    """A process of a scenario. `regions` are those it can name now, `named` all it ever had, oldest first."""
+class NamedPages:
+    """The names of a process's pages. `regions` are those it can name now, `named` all it ever had, oldest first."""
 
     name: str
-    mm: AddressSpace
     regions: dict[str, NamedRegion] = field(default_factory=dict)
     named: list[NamedRegion] = field(default_factory=list)
     exited: bool = False
@@ -92,6 +93,13 @@ class ScenarioProcess:
             for address in range(start, stop, PAGE_SIZE):
                 yield PageName(label, name, (address - first) // PAGE_SIZE)
             start = stop
+
+
+@dataclass(slots=True)
+class ScenarioProcess(NamedPages):
+    """A process of a scenario on the emulator."""
+
+    mm: AddressSpace = field(kw_only=True)
 
 
 class PageMap:

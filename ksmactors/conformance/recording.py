@@ -54,8 +54,9 @@ def differences(
 ) -> list[str]:
     """Return a unified diff from expected to performed lines, under their names; empty if they are equal.
 
-    KSM's own structures are compared where the expected lines have them. If a side is a `live` kernel, they are left
-    out, and so is how many nodes its machine has: what a scenario needs it `requires`.
+    KSM's own structures are compared where the expected lines have them; if a side is a `live` kernel, only if both
+    sides have some, since not every kernel shows them. A live machine's number of nodes is left out, too: what a
+    scenario needs it `requires`.
     """
     return list(unified_diff(*compared(expected, performed, live=live), *names, lineterm=""))
 
@@ -66,8 +67,9 @@ def compared(
     """Return the lines of both sides that are compared."""
     leave_out = ABSOLUTE
     if live:
-        leave_out += ("# nodes", STRUCTURE)
-    elif not any(line.startswith(STRUCTURE) for line in expected):
+        leave_out += ("# nodes",)
+    shown = [any(line.startswith(STRUCTURE) for line in lines) for lines in (expected, performed)]
+    if not shown[0] or (live and not shown[1]):
         leave_out += (STRUCTURE,)
     first, second = (
         [line.rstrip() for line in lines if not line.startswith(leave_out)] for lines in (expected, performed)

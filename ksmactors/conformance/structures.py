@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from ksmactors.conformance.page_map import PageMap
+from ksmactors.conformance.page_map import PageMap, ScenarioProcess
+from ksmactors.conformance.structure_lines import UNKNOWN, NodeSight, TreeSights, scan_order, trees
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import FREED, RmapItem, StableNode
 from ksmactors.later.chain_nodes import Chain
 from ksmactors.mm.const import PAGE_SIZE
 
 PAGE_MASK: Final = ~(PAGE_SIZE - 1)
-
-UNKNOWN: Final = "?"
-"""In place of the name of a page, or of a process whose creation has not ended."""
 
 
 def counters(kernel: Ksm) -> str:
@@ -52,66 +50,38 @@ class Structures:
 
     def scan_order(self) -> list[str]:
         """Return the lines `processes` and `cursor`."""
-        order = []
+        scan = self.kernel.ksm_scan
+        at = None if scan.mm_slot.mm is None else self.census.of_mm(scan.mm_slot.mm)
+        return scan_order(self._processes(), at, None if scan.mm_slot.mm is None else scan.address)
+
+    def _processes(self) -> Iterator[ScenarioProcess | None]:
         slot = self.kernel.ksm_mm_head.next
         while slot.mm is not None:
-            process = self.census.of_mm(slot.mm)
-            order.append(UNKNOWN if process is None else process.label)
+            yield self.census.of_mm(slot.mm)
             slot = slot.next
-        return [_line("processes", order), f"cursor {self._cursor()}"]
 
     def trees(self) -> list[str]:
         """Return the stable trees, the migrate_nodes list, and within a scan the unstable trees."""
         kernel = self.kernel
-        lines = [
-            _line(f"stable.{nid}", words)
-            for nid, root in enumerate(kernel.root_stable_tree)
-            for node in root
-            for words in self._entry(node)
-        ]
-        lines += [_line("migrate", self._node(node, nid=True)) for node in kernel.migrate_nodes]
-        if kernel.ksm_scan.mm_slot.mm is not None:
-            for nid, root in enumerate(kernel.root_unstable_tree[: kernel.ksm_nr_node_ids]):
-                items = [self._item(item) for item in root]
-                if items:
-                    lines.append(_line(f"unstable.{nid}", items))
-        return lines
+        scanning = kernel.ksm_scan.mm_slot.mm is not None
+        unstable = kernel.root_unstable_tree[: kernel.ksm_nr_node_ids] if scanning else []
+        return trees(
+            TreeSights(
+                ([self._entry(node) for node in root] for root in kernel.root_stable_tree),
+                map(self._node, kernel.migrate_nodes),
+                ([self._item(item) for item in root] for root in unstable),
+            )
+        )
 
-    def _cursor(self) -> str:
-        scan = self.kernel.ksm_scan
-        if scan.mm_slot.mm is None:
-            return "start"
-        # The address may lie behind the end of its region: the page before it, the last one scanned, has the name.
-        process = self.census.of_mm(scan.mm_slot.mm)
-        if process is None:
-            return UNKNOWN
-        last = process.page(scan.address - PAGE_SIZE)
-        return str(last._replace(page=last.page + 1))
+    def _entry(self, node: StableNode) -> NodeSight | list[NodeSight]:
+        return [self._node(dup) for dup in node.dups] if isinstance(node, Chain) else self._node(node)
 
-    def _entry(self, node: StableNode) -> Iterator[Iterable[str]]:
-        """Yield the lines of an entry: a plain node has one; a chain one, and one for each of its dups."""
-        if isinstance(node, Chain):
-            yield ["chain:"]
-            for dup in node.dups:
-                yield ["  dup", *self._node(dup)]
-        else:
-            yield self._node(node)
-
-    def _node(self, node: StableNode, *, nid: bool = False) -> Iterator[str]:
+    def _node(self, node: StableNode) -> NodeSight:
         frame = self.kernel.pfn_to_page(node.kpfn)
         stale = frame.mapping is not node.mapping or frame.refcount == 0
-        yield "stale" if stale else f"node={frame.nid}"
-        if nid:
-            yield f"nid={node.nid}"
-        items = [self._item(item) for item in node.hlist()]
-        yield f"len={len(items)}:"
-        yield from items
+        return NodeSight(None if stale else frame.nid, node.nid, [self._item(item) for item in node.hlist()])
 
     def _item(self, item: RmapItem) -> str:
         """Return the name of an item's page; `?` for a freed one that a tree still has."""
         process = None if item.flag == FREED else self.census.of_mm(item.mm)
         return UNKNOWN if process is None else str(process.page(item.address & PAGE_MASK))
-
-
-def _line(head: str, words: Iterable[str]) -> str:
-    return " ".join([head, *words])

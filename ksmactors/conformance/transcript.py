@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from errno import errorcode
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ksmactors.conformance.language import Comment, Operation, Scenario
-from ksmactors.errors import ScenarioError
+from ksmactors.errors import Finding, ScenarioError, StepLimit
 from ksmactors.mm.const import ERESTARTSYS
 
-WHOLE_SCAN = (1 << 32) - 1
+WHOLE_SCAN: Final = (1 << 32) - 1
 """pages_to_scan of a batch that runs to the end of the scan: the knob's maximum."""
+
+
+REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
+"""The knobs used for stepping, with their values between two steps."""
 
 
 class Batch(NamedTuple):
@@ -25,6 +30,22 @@ class Batch(NamedTuple):
     scanned: int
     full_scans: int
     idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The results of a scenario: its lines; `missing` says what this version does not emulate (then the lines end with
+    the recorded form of a skip, or there are none); `failure` is the error that ended the schedule.
+
+    `crash` says how a real kernel crashed after the last line, and `console` is the file with its last words.
+    """
+
+    scenario: Scenario
+    lines: tuple[str, ...]
+    missing: str = ""
+    failure: Finding | StepLimit | None = None
+    crash: str = ""
+    console: str = ""
 
 
 class ScenarioEnded(Exception):  # no error: the scenario ends early and says why
@@ -70,15 +91,15 @@ class Reporter(ABC):
 
     async def report(self) -> None:
         """Do all operations in order."""
-        self.lines += [
+        self.write(
             f"# scenario {self.scenario.name}", f"# kernel {self.label}", f"# nodes {self.nodes}",
             f"# start {self.counters()}",
-        ]  # fmt: skip
+        )  # fmt: skip
         for line in self.scenario.lines:
             if isinstance(line, Comment):
-                self.lines.append(line.text)
+                self.write(line.text)
                 continue
-            self.lines.append(f"> {line.text}")
+            self.write(f"> {line.text}")
             self.current = line
             if line.node >= self.nodes:
                 text = f"there is no node {line.node}; the machine has {self.nodes} (--nodes), numbered from 0"
@@ -95,7 +116,11 @@ class Reporter(ABC):
 
     def answer(self, results: Sequence[str]) -> None:
         """Write result lines."""
-        self.lines += [f"= {result}" if result else "=" for result in results]
+        self.write(*(f"= {result}" if result else "=" for result in results))
+
+    def write(self, *lines: str) -> None:
+        """Append lines to the transcript."""
+        self.lines += lines
 
     def refused(self, operation: Operation, what: str) -> ScenarioError:
         """Return the error for an operation that cannot be done."""

@@ -15,9 +15,10 @@ from typing import Final
 
 from ksmactors.conformance.emulator import Around, Setting, perform
 from ksmactors.conformance.forms import KERNEL_TASKS, OWN_TASKS
-from ksmactors.conformance.ksmd_stepper import REST, START
+from ksmactors.conformance.ksmd_stepper import START
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.places import atomic, places
+from ksmactors.conformance.transcript import REST
 from ksmactors.diagnose.call_lines import CallLines, Inexpressible
 from ksmactors.diagnose.calls import VISIT, Call, CallRecorder
 from ksmactors.diagnose.replaying import by_label

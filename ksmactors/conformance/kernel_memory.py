@@ -1,0 +1,175 @@
+"""The memory of the running kernel, read through /proc/kcore as root: without a module, and without debugging symbols.
+
+Where things are comes from /proc/kallsyms, how they are laid out from the kernel's own type information. Nothing is
+locked: what is read must be at rest.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ksmactors.conformance.btf import Btf, LayoutError
+from ksmactors.errors import UsageError
+from ksmactors.estimate.elf import read_core
+
+KCORE: Final = Path("/proc/kcore")
+KALLSYMS: Final = Path("/proc/kallsyms")
+TYPES: Final = Path("/sys/kernel/btf/vmlinux")
+
+VMEMMAP_BASE: Final = 0xFFFF_EA00_0000_0000
+"""Where struct pages start if the kernel does not choose the place at boot."""
+
+MAPPING_KSM: Final = 3
+"""The low bits of the mapping of a KSM page; PAGE_MAPPING_ANON | PAGE_MAPPING_MOVABLE."""
+
+NODES_MAX: Final = 1 << 20
+"""Entries of a tree or list that is not damaged."""
+
+SYMBOLS: Final = frozenset({
+    "vmemmap_base", "init_task", "root_stable_tree", "root_unstable_tree", "one_stable_tree", "migrate_nodes",
+    "ksm_nr_node_ids", "nr_node_ids", "ksm_mm_head", "ksm_scan",
+})  # fmt: skip
+
+
+class KernelMemory:
+    """The kernel's memory, symbols and types.
+
+    Raises:
+        LayoutError: this kernel does not show them.
+    """
+
+    def __init__(self, kcore: Path = KCORE, kallsyms: Path = KALLSYMS, types: Path = TYPES) -> None:
+        if platform.machine() != "x86_64":
+            raise LayoutError(f"the kernel's memory is understood on x86_64 only, and this is {platform.machine()}")
+        try:
+            self.btf = Btf(types.read_bytes())
+        except OSError as error:
+            raise LayoutError(f"{types}: {error.strerror}; it needs CONFIG_DEBUG_INFO_BTF") from None
+        except LayoutError as error:
+            raise LayoutError(f"{types} {error}") from None
+        self.symbols = _symbols(kallsyms)
+        try:
+            self._file = os.open(kcore, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise LayoutError(f"{kcore}: {error.strerror}; it needs CONFIG_PROC_KCORE, and root") from None
+        try:
+            segments = read_core(self._file, str(kcore)).segments
+        except (OSError, UsageError) as error:
+            raise LayoutError(f"{kcore} cannot be read: {error}") from None
+        self._segments = sorted(segments, key=lambda segment: segment.address)
+        self._starts = [segment.address for segment in self._segments]
+
+    def symbol(self, name: str) -> int:
+        """Return the address of a symbol."""
+        try:
+            return self.symbols[name]
+        except KeyError:
+            raise LayoutError(f"/proc/kallsyms does not have {name}; it needs CONFIG_KALLSYMS_ALL") from None
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return bytes at a virtual address.
+
+        Raises:
+            LayoutError: there is no memory.
+        """
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0:
+            segment = self._segments[index]
+            if address + size <= segment.address + segment.memsz:
+                try:
+                    data = os.pread(self._file, size, segment.offset + address - segment.address)
+                except OSError:
+                    data = b""
+                if len(data) == size:
+                    return data
+        raise LayoutError(f"/proc/kcore has no memory at {address:#x}")
+
+    def pointer(self, address: int) -> int:
+        """Return the 8 bytes at an address as a number."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def int32(self, address: int) -> int:
+        """Return the 4 bytes at an address as a signed number."""
+        return int.from_bytes(self.read(address, 4), "little", signed=True)
+
+    def linked(self, head: int) -> Iterator[int]:
+        """Yield the entries of a list_head that is not `head` itself."""
+        entry = self.pointer(head)
+        for _ in range(NODES_MAX):
+            if entry == head:
+                return
+            yield entry
+            entry = self.pointer(entry)
+        raise LayoutError(f"the list at {head:#x} has no end")
+
+    def chained(self, first: int) -> Iterator[int]:
+        """Yield the nodes of an hlist whose hlist_head is at `first`."""
+        entry = self.pointer(first)
+        for _ in range(NODES_MAX):
+            if not entry:
+                return
+            yield entry
+            entry = self.pointer(entry)
+        raise LayoutError(f"the list at {first:#x} has no end")
+
+    def tree(self, root: int) -> list[int]:
+        """Return the rb_nodes of a tree in order."""
+        rb_node = self.btf.layout("rb_node")
+        left, right = rb_node["rb_left"], rb_node["rb_right"]
+        ordered: list[int] = []
+        above: list[int] = []
+        node = self.pointer(root)
+        while node or above:
+            if len(ordered) + len(above) > NODES_MAX:
+                raise LayoutError(f"the tree at {root:#x} has no end")
+            if node:
+                above.append(node)
+                node = self.pointer(node + left)
+            else:
+                ordered.append(node := above.pop())
+                node = self.pointer(node + right)
+        return ordered
+
+
+class PageTable:
+    """The struct pages of the kernel."""
+
+    def __init__(self, memory: KernelMemory) -> None:
+        self._memory = memory
+        page = memory.btf.layout("page")
+        self._size, self._refcount = page.size, page["_refcount"]
+        self._mapping = page["mapping"] if "mapping" in page else memory.btf.layout("folio")["mapping"]
+        base = memory.symbols.get("vmemmap_base")
+        self._base = VMEMMAP_BASE if base is None else memory.pointer(base)
+
+    def mapping(self, pfn: int) -> int:
+        """Return the field `mapping` of a page."""
+        return self._memory.pointer(self._base + pfn * self._size + self._mapping)
+
+    def is_ksm(self, pfn: int) -> bool:
+        """Whether a page that is mapped is a KSM page."""
+        return self.mapping(pfn) & 3 == MAPPING_KSM
+
+    def belongs_to(self, pfn: int, stable_node: int) -> bool:
+        """Whether a page names a stable node, and is not free."""
+        refcount = self._memory.int32(self._base + pfn * self._size + self._refcount)
+        return self.mapping(pfn) == stable_node | MAPPING_KSM and refcount > 0
+
+
+def _symbols(kallsyms: Path) -> dict[str, int]:
+    """Return the addresses of the symbols that are used."""
+    try:
+        text = kallsyms.read_bytes()
+    except OSError as error:
+        raise LayoutError(f"{kallsyms}: {error.strerror}") from None
+    pattern = rb"^([0-9a-f]+) \w (" + b"|".join(sorted(name.encode() for name in SYMBOLS)) + rb")$"
+    found = {name.decode(): int(address, 16) for address, name in re.findall(pattern, text, re.MULTILINE)}
+    if found and not any(found.values()):
+        raise LayoutError(f"{kallsyms} hides addresses; it needs root, and kernel.kptr_restrict below 2")
+    return found

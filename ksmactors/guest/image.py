@@ -1,0 +1,229 @@
+"""Kernels to boot: an image, or a package of Debian or Ubuntu, which is unpacked into a cache directory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import IO, Any, Final, Literal, NamedTuple
+
+from typing_extensions import override
+
+from ksmactors.errors import UsageError
+from ksmactors.files import MIB, make_private
+
+AR_MAGIC: Final = b"!<arch>\n"
+AR_HEADER: Final = 60
+IMAGE_HEADER: Final = 0x400
+"""Bytes at the start of an x86 image that its header is in."""
+
+RELEASE_MAX: Final = 128
+UNPACKED_MAX: Final = 4096 * MIB
+"""Bytes that a package may unpack to."""
+
+WANTED: Final = re.compile(r"(?:\./)?(?:boot/vmlinuz-[^/]+|(?:usr/)?lib/modules/.+)")
+"""What is unpacked of a package."""
+
+_MODES: Final[dict[str, Literal["r|", "r|gz", "r|xz", "r|bz2"]]] = {
+    "": "r|", "gz": "r|gz", "xz": "r|xz", "bz2": "r|bz2",
+}  # fmt: skip
+
+COMPLETE: Final = "complete"
+"""The file that shows that a package was unpacked to its end."""
+
+
+class KernelImage(NamedTuple):
+    """A bootable image, the release that is in it, and the directory of its modules, or None if there is none."""
+
+    path: Path
+    release: str
+    modules: Path | None
+
+
+def find(path: Path) -> KernelImage:
+    """Return the kernel that the user named: an image, or a package.
+
+    Raises:
+        UsageError: it is neither, or cannot be read.
+    """
+    if path.is_dir():
+        raise UsageError(f"--guest {path}: is a directory; name the kernel's image (vmlinuz) or package (.deb)")
+    try:
+        with path.open("rb") as file:
+            head = file.read(IMAGE_HEADER)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        more = "; a copy that you may read will do" if isinstance(error, PermissionError) else ""
+        raise UsageError(f"--guest {path}: cannot be read ({reason}){more}") from None
+    if head.startswith(AR_MAGIC):
+        return _unpacked(path)
+    release = _release(path, head)
+    return KernelImage(path.resolve(), release, _modules_of(path, release))
+
+
+def _release(path: Path, head: bytes) -> str:
+    """Return the release that an x86 image names in its header (Documentation/arch/x86/boot.rst, kernel_version)."""
+    if head[0x202:0x206] != b"HdrS":
+        raise UsageError(
+            f"--guest {path}: is no kernel image for x86_64 (vmlinuz, bzImage) and no Debian package; "
+            "a vmlinux has no boot header"
+        )
+    offset = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+    with path.open("rb") as file:
+        file.seek(offset)
+        text = file.read(RELEASE_MAX)
+    release = text.split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
+    if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", release):
+        raise UsageError(f"--guest {path}: its header names no kernel release, but {release!r}")
+    return release
+
+
+def _modules_of(path: Path, release: str) -> Path | None:
+    """Return where the modules of an image are: below the nearest directory above it that has modules."""
+    for directory in path.resolve().parents:
+        for below in ("lib/modules", "usr/lib/modules"):
+            if (directory / below).is_dir():
+                modules = directory / below / release
+                return modules if modules.is_dir() else None
+    return None
+
+
+# -- packages ---------------------------------------------------------------------------------------------------------
+
+
+def cache_directory() -> Path:
+    """Return the cache directory of the XDG rules."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
+
+
+def _unpacked(package: Path) -> KernelImage:
+    """Unpack a package, if that has not been done yet.
+
+    Ubuntu has the modules in a package of their own; it is taken from the same directory.
+    """
+    root = _tree_of(package)
+    images = sorted((root / "boot").glob("vmlinuz-*"))
+    if not images:
+        raise UsageError(f"--guest {package}: has no boot/vmlinuz-*; name the package linux-image-... of a kernel")
+    with images[0].open("rb") as file:
+        release = _release(images[0], file.read(IMAGE_HEADER))
+    modules = _modules_of(images[0], release)
+    if modules is None:
+        beside = sorted(package.parent.glob(f"linux-modules-{release}_*.deb"))
+        if not beside:
+            raise UsageError(
+                f"--guest {package}: has no modules, and there is no linux-modules-{release}_*.deb beside it; "
+                "download that, too"
+            )
+        other = _tree_of(beside[0])
+        for below in ("lib/modules", "usr/lib/modules"):
+            if (other / below / release).is_dir() and not (root / "lib" / "modules" / release).exists():
+                (root / "lib" / "modules").mkdir(parents=True, exist_ok=True)
+                (root / "lib" / "modules" / release).symlink_to(other / below / release)
+        modules = _modules_of(images[0], release)
+    return KernelImage(images[0], release, modules)
+
+
+def _tree_of(package: Path) -> Path:
+    """Return the directory that a package is unpacked in."""
+    with package.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    directory = cache_directory() / "ksmactors" / "guests" / digest[:32]
+    if (directory / COMPLETE).exists():
+        return directory
+    try:
+        make_private(directory.parent, cache_directory())
+        scratch = Path(mkdtemp(prefix=".unpacking-", dir=directory.parent))
+    except OSError as error:
+        raise UsageError(
+            f"--guest: {directory.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME"
+        ) from None
+    try:
+        _unpack(package, scratch)
+        (scratch / COMPLETE).touch()
+        if directory.exists():  # left incomplete
+            shutil.rmtree(directory)
+        scratch.rename(directory)
+    except OSError as error:
+        raise UsageError(f"--guest {package}: cannot be unpacked into {directory.parent} ({error.strerror})") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return directory
+
+
+def _unpack(package: Path, directory: Path) -> None:
+    """Unpack the kernel and the modules of a package."""
+    size = 0
+    try:
+        with package.open("rb") as file, _data(file) as archive:
+            for member in archive:
+                if WANTED.fullmatch(member.name) and (member.isreg() or member.isdir()):
+                    size += member.size
+                    if size > UNPACKED_MAX:
+                        raise UsageError(f"--guest {package}: unpacks to more than {UNPACKED_MAX // MIB} MiB")
+                    archive.extract(member, directory, filter="data")
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise UsageError(f"--guest {package}: is no Debian package, or a damaged one ({error})") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise UsageError(f"--guest {package}: is damaged ({error})") from None
+
+
+@contextmanager
+def _data(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
+    """Open the member data.tar.* of a package (deb(5))."""
+    file.seek(len(AR_MAGIC))
+    while len(header := file.read(AR_HEADER)) == AR_HEADER:
+        name, size = header[:16].decode("ascii", "replace").strip().rstrip("/"), int(header[48:58])
+        start = file.tell()
+        if name.startswith("data.tar"):
+            yield from _opened(file, name, size)
+            return
+        file.seek(start + size + size % 2)
+    raise tarfile.ReadError("it has no member data.tar")
+
+
+def _opened(file: IO[bytes], name: str, size: int) -> Iterator[tarfile.TarFile]:
+    compression = name.removeprefix("data.tar").removeprefix(".")
+    section: IO[bytes] = io.BufferedReader(_Section(file, size))
+    if compression == "zst":
+        import zstandard
+
+        with (
+            zstandard.ZstdDecompressor().stream_reader(section) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as archive,
+        ):
+            yield archive
+    elif (mode := _MODES.get(compression)) is not None:
+        with tarfile.open(fileobj=section, mode=mode) as archive:
+            yield archive
+    else:
+        raise tarfile.ReadError(f"{name} is compressed in an unknown way")
+
+
+class _Section(io.RawIOBase):
+    """The next `size` bytes of a file."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        super().__init__()
+        self._file, self._left = file, size
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(min(len(buffer), self._left))
+        buffer[: len(data)] = data
+        self._left -= len(data)
+        return len(data)

@@ -1,0 +1,62 @@
+"""The program that a guest runs: it performs scenarios on the guest's kernel, and sends their lines as they come.
+
+Requests and answers are JSON objects, one a line, on standard input and output. A request has `name`, `origin` and
+`text`, a scenario. Answers: `ready` with the machine's properties, or `refused`; for each scenario any number of
+`line`, then `done` with what was `missing`, or `failed`.
+
+Started on an emulated processor, where each module that is imported costs a tenth of a second, so it imports neither
+the emulator nor the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ksmactors.conformance.language import parse
+from ksmactors.errors import KsmActorsError
+from ksmactors.guest.own_machine import OwnMachine
+
+
+def send(**answer: Any) -> None:
+    """Send one answer. It has left the guest when this returns."""
+    os.write(1, (json.dumps(answer) + "\n").encode())
+
+
+def prepare() -> None:
+    """Make the guest what recordings were made on: no NUMA balancing; and have the kernel's last words shown."""
+    for path, value in (("/proc/sys/kernel/printk", "7"), ("/proc/sys/kernel/numa_balancing", "0")):
+        with suppress(OSError):
+            Path(path).write_text(value)
+
+
+def perform(live: OwnMachine, request: dict[str, Any]) -> None:
+    """Perform a scenario."""
+    scenario = parse(request["text"], name=request["name"], origin=request["origin"])
+    transcript = live.perform(scenario, lambda line: send(line=line))
+    send(done=True, missing=transcript.missing)
+
+
+def main(modules: str = "") -> None:
+    """Serve requests until standard input is closed; `modules` is the directory of the kernel's modules, if any."""
+    prepare()
+    try:
+        live = OwnMachine(Path(modules) if modules else None)
+        live.ksm.settle()
+    except KsmActorsError as refusal:
+        send(refused=str(refusal))
+        return
+    send(ready=True, release=live.release, nodes=live.nodes, swap=live.swap, unreadable=live.pages.unreadable)
+    for line in sys.stdin:
+        try:
+            perform(live, json.loads(line))
+        except KsmActorsError as error:
+            send(failed=str(error))
+        except Exception:
+            traceback.print_exc()
+            send(failed=traceback.format_exc().splitlines()[-1])

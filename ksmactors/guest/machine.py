@@ -1,0 +1,233 @@
+"""A guest as a performer of scenarios: booted when it is needed, and again when its kernel has crashed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from time import monotonic
+from typing import IO, Any, Final
+
+from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.transcript import Transcript
+from ksmactors.errors import UsageError
+from ksmactors.files import make_private, write_atomically
+from ksmactors.guest import boot
+from ksmactors.guest.console import crash, last_words
+from ksmactors.guest.image import KernelImage
+
+BOOT_SECONDS: Final = 300
+"""How long a boot may take: half a minute on an emulated processor, on a machine with nothing else to do."""
+
+SILENT_SECONDS: Final = 240
+"""How long a guest may say nothing while it performs a scenario."""
+
+CRASH_SECONDS: Final = 60
+"""How long a guest that has crashed may take to say so on its console."""
+
+CHUNK: Final = 1 << 16
+
+
+class Gone(Exception):  # no error: how a guest's scenario ended
+    """The guest has ended, or says nothing any more (`silent`)."""
+
+    def __init__(self, silent: bool) -> None:
+        super().__init__()
+        self.silent = silent
+
+
+class Guest:
+    """A kernel in a virtual machine, ready to run scenarios. It is booted at the first one.
+
+    `consoles` is the directory for the consoles of crashed guests; `notice` shows a line to the user.
+    """
+
+    def __init__(self, image: KernelImage, nodes: int, consoles: Path, notice: Callable[[str], None]) -> None:
+        boot.check_tools()
+        self.image, self.nodes, self.release = image, nodes, image.release
+        self.consoles, self.notice = consoles, notice
+        self.kvm = boot.kvm_works()
+        self.swap = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._console: IO[bytes] | None = None
+        self._received = b""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor number of the kernel."""
+        found = re.match(r"(\d+)\.(\d+)", self.release)
+        assert found is not None, "the image's release was checked"
+        return int(found[1]), int(found[2])
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Boot the guest; end it at the end of the block, whatever happens.
+
+        Raises:
+            UsageError: it does not come up.
+        """
+        try:
+            self._boot()
+            yield
+        finally:
+            self._end()
+
+    def perform(self, scenario: Scenario) -> Transcript:
+        """Run a scenario. If the kernel crashes, the transcript says how; the next scenario has a new guest."""
+        if self._process is None:
+            self._boot()
+        lines: list[str] = []
+        self._send(name=scenario.name, origin=scenario.origin, text=_text(scenario))
+        try:
+            while "line" in (answer := self._receive(SILENT_SECONDS)):
+                lines.append(str(answer["line"]))
+        except Gone as gone:
+            return self._ended(scenario, tuple(lines), gone)
+        missing = str(answer.get("missing", ""))
+        if failed := answer.get("failed"):
+            missing = f"could not be performed by the guest: {failed}"
+        return Transcript(scenario, tuple(lines), missing=missing)
+
+    def _ended(self, scenario: Scenario, lines: tuple[str, ...], gone: Gone) -> Transcript:
+        """The guest has crashed or hangs: keep its console."""
+        if gone.silent:
+            self._end(keep_console=True)
+        else:
+            self._wait()
+        text = self._said()
+        file = self._keep(scenario.name, text)
+        self._end()
+        how = crash(text)
+        if how:
+            return Transcript(scenario, lines, crash=f"kernel crashed: {how}", console=str(file))
+        what = f"said nothing for {SILENT_SECONDS} seconds" if gone.silent else "has ended"
+        point = (
+            f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"was not begun: the guest {what}"
+        )
+        return Transcript(scenario, lines, missing=f"{point} (its console: {file})")
+
+    # -- starting and ending ------------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        if not self.kvm:
+            self.notice(
+                f"booting Linux {self.release} without KVM, which this machine does not offer: "
+                "the processor is emulated, and slow"
+            )
+        self._console = TemporaryFile()  # noqa: SIM115  # read when the guest has ended
+        self._received = b""
+        self._process = boot.start(boot.command_line(self.image, self.nodes, kvm=self.kvm), self._console)
+        try:
+            answer = self._receive(BOOT_SECONDS)
+        except Gone as gone:
+            self._refuse_boot(gone.silent)
+        if refused := answer.get("refused"):
+            raise UsageError(f"--guest: Linux {self.release} in the guest: {str(refused).removeprefix('--live: ')}")
+        if answer.get("nodes") != self.nodes:
+            raise UsageError(
+                f"--guest: Linux {self.release} has {answer.get('nodes')} NUMA nodes with memory in the guest, "
+                f"not {self.nodes}; does it have CONFIG_NUMA?"
+            )
+        self.swap = bool(answer.get("swap"))
+        if unreadable := answer.get("unreadable"):
+            self.notice(f"Linux {self.release} does not show KSM's structures, which are left out: {unreadable}")
+
+    def _refuse_boot(self, silent: bool) -> None:
+        if not silent:
+            self._wait()
+        text = self._said()
+        file = self._keep("boot", text)
+        self._end()
+        how = f"did not come up in {BOOT_SECONDS} seconds" if silent else "did not come up"
+        reason = crash(text) or last_words(text)
+        modules = "" if self.image.modules else "; there are no modules for it, which 9p and virtio may need"
+        raise UsageError(
+            f"--guest: Linux {self.release} {how}: {reason or 'it said nothing'}{modules} (console: {file})"
+        )
+
+    def _wait(self) -> None:
+        """Wait until all of its console has been written."""
+        assert self._process is not None
+        try:
+            self._process.wait(CRASH_SECONDS)
+        except subprocess.TimeoutExpired:
+            boot.end(self._process)
+
+    def _end(self, *, keep_console: bool = False) -> None:
+        if self._process is not None:
+            process, self._process = self._process, None
+            boot.end(process)
+        if self._console is not None and not keep_console:
+            self._console.close()
+            self._console = None
+
+    def _said(self) -> str:
+        assert self._console is not None
+        self._console.seek(0)
+        return self._console.read().decode("utf-8", "replace")
+
+    def _keep(self, name: str, text: str) -> Path:
+        """Write a console to a file of its own."""
+        make_private(self.consoles, self.consoles.parent)
+        file = self.consoles / f"{name}.{self.release}.console.txt"
+        write_atomically(file, text.encode())
+        return file
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def _send(self, **request: Any) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write((json.dumps(request) + "\n").encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, which is noticed when its answer is awaited
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        """Return the next answer.
+
+        Raises:
+            Gone: there is none.
+        """
+        assert self._process is not None
+        assert self._process.stdout is not None
+        stream = self._process.stdout.fileno()
+        until = monotonic() + seconds
+        while True:
+            line, newline, rest = self._received.partition(b"\n")
+            if newline:
+                self._received = rest
+                if answer := _answer(line):
+                    return answer
+                continue
+            if not select.select([stream], [], [], max(until - monotonic(), 0))[0]:
+                raise Gone(silent=True)
+            data = os.read(stream, CHUNK)
+            if not data:
+                raise Gone(silent=False)
+            self._received += data
+
+
+def _answer(line: bytes) -> dict[str, Any] | None:
+    """Return the answer on a line; None for other output of the guest."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _text(scenario: Scenario) -> str:
+    """Return the text of a scenario, each line at its number."""
+    lines: list[str] = []
+    for line in scenario.lines:
+        lines += [""] * (line.line - 1 - len(lines))
+        lines.append(line.text)
+    return "\n".join(lines) + "\n"

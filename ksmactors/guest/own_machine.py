@@ -1,0 +1,207 @@
+"""The performer inside of a guest: what a live run does, and what it spares others on a machine that is not its own.
+
+All processes of a scenario are in a memory cgroup of their own, which can be reclaimed. The swap device is a RAM disk,
+as it was in recordings: it writes synchronously.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from typing_extensions import override
+
+from ksmactors.conformance.language import Operation, Scenario
+from ksmactors.conformance.live import Live, LivePerformer, has_swap
+from ksmactors.conformance.live_world import LiveProcess, World
+from ksmactors.conformance.transcript import Transcript, bare_word
+from ksmactors.mm.const import PAGE_SIZE
+
+CGROUPS: Final = Path("/sys/fs/cgroup")
+BLOCKS: Final = Path("/sys/devices/system/memory")
+TRACING: Final = Path("/sys/kernel/tracing")
+
+RAM_DISK: Final = "/dev/ram0"
+RAM_DISK_KIB: Final = 65536
+RECLAIMS: Final = 8
+"""How often an operation `reclaim` asks, as in recordings."""
+
+OFFLINE_SECONDS: Final = 5
+"""After how long a signal ends the attempt to take memory offline, as in recordings."""
+
+TRACED: Final = re.compile(r": (ksm_\w+): (?:.*(error -?\d+))?")
+
+libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def write(path: Path, text: str) -> int:
+    """Write to a file of the kernel with one system call, which a signal ends: 0 or a negative errno."""
+    data = text.encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return 0 if libc.write(descriptor, data, ctypes.c_size_t(len(data))) == len(data) else -ctypes.get_errno()
+    finally:
+        os.close(descriptor)
+
+
+def add_swap(modules: Path | None) -> None:
+    """Use a RAM disk for swap; without the module `brd` there is none, and scenarios that need swap are skipped."""
+    if modules is not None:
+        for module in sorted(modules.glob("kernel/drivers/block/brd.ko*")):
+            run("insmod", str(module), "rd_nr=1", f"rd_size={RAM_DISK_KIB}")
+    if Path(RAM_DISK).exists():
+        run("mkswap", RAM_DISK)
+        run("swapon", RAM_DISK)
+
+
+def run(*command: str) -> None:
+    """Run a program of the system; what follows shows whether it has worked."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
+    with suppress(OSError):
+        subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"PATH": path},
+        )  # fmt: skip
+
+
+class OwnWorld(World):
+    """Processes in a cgroup of their own."""
+
+    cgroup: Path | None = None
+
+    @override
+    def know(self, process: LiveProcess) -> None:
+        super().know(process)
+        if self.cgroup is not None and process.started is not None:
+            write(self.cgroup / "cgroup.procs", str(process.pid))
+
+
+class OwnPerformer(LivePerformer):
+    """Performs a scenario on a machine that nobody else uses."""
+
+    def __init__(self, scenario: Scenario, own: OwnMachine, written: Callable[[str], None] | None) -> None:
+        super().__init__(scenario, own, OwnWorld(own.pages, own.inside), written)
+        self.own = own
+        assert isinstance(self.world, OwnWorld)
+        self.world.cgroup = own.cgroup
+
+    @override
+    async def perform(self, operation: Operation) -> list[str]:
+        own = OWN_OPERATIONS.get(operation.name)
+        if own is None:
+            return await super().perform(operation)
+        results = await own(self, operation)
+        self.ksm.settle()
+        return results
+
+    async def _do_own_device(self, operation: Operation) -> list[str]:
+        if operation.flags == ("none",):
+            run("swapoff", RAM_DISK)
+        return ["ok"]
+
+    async def _do_reclaim(self, operation: Operation) -> list[str]:
+        assert self.own.cgroup is not None, "a machine without cgroups lacks this operation"
+        for _ in range(RECLAIMS):
+            write(self.own.cgroup / "memory.reclaim", operation.value)
+        return ["ok"]
+
+    async def _do_offline(self, operation: Operation) -> list[str]:
+        process, start, _ = self._range(operation)
+        (sight,) = self.pages.sights(process.pid, [start])
+        if sight.pfn < 0:
+            return ["ENOENT"]
+        size = int((BLOCKS / "block_size_bytes").read_text(), 16)
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, OFFLINE_SECONDS)
+        try:
+            error = write(BLOCKS / f"memory{sight.pfn * PAGE_SIZE // size}" / "state", "offline")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        return [bare_word(error)]
+
+    async def _do_online(self, operation: Operation) -> list[str]:
+        online_all()
+        return ["ok"]
+
+    async def _do_ktrace(self, operation: Operation) -> list[str]:
+        """The ksm tracepoints hit since the last call; the first call starts the trace."""
+        if not (TRACING / "events" / "ksm").is_dir():
+            return ["absent"]
+        lines: list[str] = []
+        if self.own.traced:
+            found = TRACED.findall((TRACING / "trace").read_text())
+            lines = [f"      {name} {error}".rstrip() for name, error in found]
+        self.own.trace(on=True)
+        return ["ktrace", *lines]
+
+
+OWN_OPERATIONS: Final[dict[str, Callable[[OwnPerformer, Operation], Awaitable[list[str]]]]] = {
+    "reclaim": OwnPerformer._do_reclaim,
+    "offline": OwnPerformer._do_offline,
+    "online": OwnPerformer._do_online,
+    "ktrace": OwnPerformer._do_ktrace,
+    "device": OwnPerformer._do_own_device,
+}
+
+
+class OwnMachine(Live):
+    """This machine, which is a guest's: everything may be done to it. `modules` has the modules of its kernel."""
+
+    def __init__(self, modules: Path | None) -> None:
+        super().__init__()
+        self.cgroup = _cgroup()
+        self.traced = False
+        add_swap(modules)
+        self.swap = has_swap()
+        self.not_done = {} if self.cgroup else {"reclaim": "needs a memory cgroup with memory.reclaim"}
+
+    @override
+    def perform(self, scenario: Scenario, written: Callable[[str], None] | None = None) -> Transcript:
+        try:
+            return super().perform(scenario, written)
+        finally:
+            self.trace(on=False)
+            online_all()
+            if self.swap and not has_swap():
+                run("swapon", RAM_DISK)
+
+    @override
+    def performer(self, scenario: Scenario, written: Callable[[str], None] | None) -> LivePerformer:
+        return OwnPerformer(scenario, self, written)
+
+    @override
+    def lacks_device(self, operation: Operation, where: str) -> str:
+        late = operation.flags == ("async",)
+        return f"needs a swap device that writes later {where}, and a guest's is a RAM disk" if late else ""
+
+    def trace(self, *, on: bool) -> None:
+        """Start the ksm tracepoints with an empty trace, or stop them."""
+        if on or self.traced:
+            write(TRACING / "events" / "ksm" / "enable", str(int(on)))
+            write(TRACING / "trace", "\n")
+        self.traced = on
+
+
+def online_all() -> None:
+    """Bring every memory block online."""
+    for block in sorted(BLOCKS.glob("memory[0-9]*")):
+        if (block / "state").read_text().strip() == "offline":
+            write(block / "state", "online")
+
+
+def _cgroup() -> Path | None:
+    """Return a memory cgroup for the processes of scenarios; None if this kernel has none."""
+    try:
+        write(CGROUPS / "cgroup.subtree_control", "+memory")
+        cgroup = CGROUPS / "scenario"
+        cgroup.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    return cgroup if (cgroup / "memory.reclaim").exists() else None

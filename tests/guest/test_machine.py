@@ -1,0 +1,178 @@
+"""A guest as a performer, with programs that stand for booted kernels."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ksmactors.conformance.language import parse
+from ksmactors.errors import UsageError
+from ksmactors.guest import boot, machine
+from ksmactors.guest.image import KernelImage
+from ksmactors.guest.machine import Guest
+
+READY = """\
+import json, os, sys, time
+def send(**answer):
+    print(json.dumps(answer), flush=True)
+open(sys.argv[1], "a").write(f"{os.getpid()}\\n")
+print("other output of the guest", flush=True)
+send(ready=True, nodes=2, release="6.12.1", swap=True, unreadable="")
+for request in sys.stdin:
+    request = json.loads(request)
+    send(line="> counters")
+"""
+
+GOOD = READY + "    send(line='= counters'); send(done=True, missing='')\n"
+CRASHES = (
+    READY
+    + """\
+    sys.stderr.write("[ 1.0] BUG: kernel NULL pointer dereference, address: 0\\n[ 1.1] RIP: 0010:down_read+0x1/0x2\\n")
+    sys.exit(1)
+"""
+)
+ENDS = READY + "    sys.exit(0)\n"
+HANGS = READY + "    time.sleep(1000)\n"
+FAILS = READY + "    send(failed='no such thing')\n"
+REFUSED = (
+    "import json; print(json.dumps({'refused': '--live: there is no /sys/kernel/mm/ksm; it needs'}), flush=True)\n"
+)
+ONE_NODE = READY.replace("nodes=2", "nodes=1")
+BLIND = GOOD.replace("unreadable=''", "unreadable='no types'").replace('unreadable=""', 'unreadable="no types"')
+DEAD = "import sys; sys.exit('virtme-run: a statically linked busybox could not be found')\n"
+
+MakeGuest = Callable[[str], Guest]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Path:
+    """The file in which each boot notes its PID."""
+    return tmp_path / "pids"
+
+
+@pytest.fixture
+def make(tmp_path: Path, started: Path, monkeypatch: pytest.MonkeyPatch) -> MakeGuest:
+    """Makes a guest out of a program; notices are in its attribute `said`."""
+    monkeypatch.setattr(boot, "check_tools", lambda: None)
+    monkeypatch.setattr(boot, "kvm_works", lambda: False)
+
+    def made(program: str) -> Guest:
+        monkeypatch.setattr(boot, "command_line", lambda *_, **__: [sys.executable, "-c", program, str(started)])
+        said: list[str] = []
+        guest = Guest(KernelImage(Path("/k"), "6.12.1", None), 2, tmp_path / "state" / "consoles", said.append)
+        guest.said = said  # type: ignore[attr-defined]
+        return guest
+
+    return made
+
+
+def pids(started: Path) -> list[int]:
+    """The processes of the guests that were booted."""
+    return [int(line) for line in started.read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_several_scenarios_share_a_boot_and_nothing_is_left(make: MakeGuest, started: Path) -> None:
+    """The lines are those that were sent; without KVM that is said once a boot."""
+    guest = make(GOOD)
+    with guest.taken():
+        for _ in range(3):
+            transcript = guest.perform(parse("counters\n"))
+            assert transcript.lines == ("> counters", "= counters")
+            assert (transcript.missing, transcript.crash) == ("", "")
+        assert guest.swap
+        (pid,) = pids(started)
+        assert is_running(pid)
+    assert not is_running(pid)
+    assert guest.said == [  # type: ignore[attr-defined]
+        "booting Linux 6.12.1 without KVM, which this machine does not offer: the processor is emulated, and slow"
+    ]
+
+
+def test_a_crash_is_a_result_and_the_next_scenario_has_a_new_guest(make: MakeGuest, started: Path) -> None:
+    """The console is kept in a file of the scenario's name."""
+    guest = make(CRASHES)
+    with guest.taken():
+        for boots in (1, 2):
+            transcript = guest.perform(parse("counters\n", name="h2"))
+            assert transcript.lines == ("> counters",)
+            assert transcript.crash == "kernel crashed: NULL dereference in down_read"
+            assert Path(transcript.console).name == "h2.6.12.1.console.txt"
+            assert "RIP: 0010:down_read" in Path(transcript.console).read_text()
+            assert len(pids(started)) == boots
+    assert not any(map(is_running, pids(started)))
+
+
+def test_a_guest_that_hangs_or_ends_is_one_line(
+    make: MakeGuest, started: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is left running."""
+    monkeypatch.setattr(machine, "SILENT_SECONDS", 0.2)
+    for program, what in [(HANGS, "said nothing for 0.2 seconds"), (ENDS, "has ended")]:
+        guest = make(program)
+        with guest.taken():
+            missing = guest.perform(parse("counters\n")).missing
+            assert missing.startswith(f"was not finished: the guest {what} after '> counters' (its console: ")
+            assert not any(map(is_running, pids(started)))
+
+
+def test_what_the_guest_cannot_perform_is_not_run(make: MakeGuest) -> None:
+    """It says why."""
+    guest = make(FAILS)
+    with guest.taken():
+        assert guest.perform(parse("counters\n")).missing == "could not be performed by the guest: no such thing"
+
+
+def test_a_kernel_that_hides_its_structures_is_named(make: MakeGuest) -> None:
+    """That is said when it is booted."""
+    guest = make(BLIND)
+    with guest.taken():
+        assert guest.said[-1].endswith("does not show KSM's structures, which are left out: no types")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (REFUSED, "--guest: Linux 6.12.1 in the guest: there is no /sys/kernel/mm/ksm; it needs"),
+        (ONE_NODE, "has 1 NUMA nodes with memory in the guest, not 2; does it have CONFIG_NUMA?"),
+        (DEAD, "did not come up: virtme-run: a statically linked busybox could not be found; there are no modules"),
+        ("import time; time.sleep(1000)\n", "did not come up in 0.3 seconds: it said nothing"),
+    ],
+)
+def test_a_guest_that_does_not_come_up_is_refused(
+    make: MakeGuest, monkeypatch: pytest.MonkeyPatch, program: str, said: str
+) -> None:
+    """In one line that says what is missing."""
+    monkeypatch.setattr(machine, "BOOT_SECONDS", 0.3 if "sleep(1000)" in program else 30)
+    guest = make(program)
+    with pytest.raises(UsageError) as refused, guest.taken():
+        pass
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_interruption_ends_the_guest(make: MakeGuest, started: Path) -> None:
+    """As Ctrl-C does."""
+    guest = make(HANGS)
+    with pytest.raises(KeyboardInterrupt), guest.taken():
+        raise KeyboardInterrupt
+    assert not any(map(is_running, pids(started)))
+
+
+def test_lines_keep_their_numbers(make: MakeGuest, tmp_path: Path) -> None:
+    """What the guest says about a line is about the line of the file."""
+    echo = READY + "    send(done=True, missing=request['text'])\n"
+    guest = make(echo)
+    with guest.taken():
+        assert guest.perform(parse("# head\n\n\nproc A\n")).missing == "# head\n\n\nproc A\n"
