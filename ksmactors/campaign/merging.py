@@ -9,7 +9,6 @@ from typing import Final
 from ksmactors.campaign.blocks import DIGEST, SHAPE, VERDICTS, Block
 from ksmactors.campaign.stress import Campaign
 from ksmactors.campaign.summary import Found, Summary
-from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.run.outcome import Outcome, Verdict
 
 _INCONCLUSIVE: Final = VERDICTS.index(Verdict.INCONCLUSIVE)
@@ -46,14 +45,14 @@ def take_block(campaign: Campaign, block: Block, findings: Mapping[int, tuple[st
     tally = campaign.tally
     before = tally.schedules
     add_block(tally, block)
-    strategy = dealt(campaign.plan.strategy, len(campaign.plan.subjects))
+    plan = campaign.plan
     edges = seeds_with_edges(block)
     for seed in sorted({*findings, *edges}):
         number = before + seed - block.seeds.start + 1
         if seed in findings:
             _take_finding(campaign, *findings[seed], number, digest_of(block, seed))
         if seed in edges:
-            outcome = bare_outcome(block, seed, campaign.plan.subject_of(seed).name, strategy)
+            outcome = bare_outcome(block, seed, plan.subject_of(seed).name, plan.strategy_of(seed))
             campaign.close_cycles(outcome, at=number)
     campaign.on_schedule(tally)
 

@@ -47,6 +47,7 @@ def row_of(block: Block) -> BlockRow:
         "events": {CATALOGUE[code].name: counts for code, counts in block.events.items()},
         "metrics": dict(block.metrics),
         "edges": [[place, *edge[:5]] for place, edge in block.edges],
+        **({"arms": list(block.arms)} if block.arms else {}),
     }
     rows = {
         "steps": list(block.steps),
@@ -104,6 +105,7 @@ def block_of(row: BlockRow) -> Block:
         {(_text(one[0]), _text(one[1])): _passed(one[2], count) for one in rows["marks"]},
         {_text(name): counted(value) for name, value in sums["metrics"].items()},
         [_edge(one, count) for one in sums["edges"]],
+        _numbers(sums["arms"], count) if "arms" in sums else (),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,12 @@ import trio
 from anyio import BrokenWorkerProcess, CapacityLimiter
 from anyio.to_process import run_sync
 
-from ksmactors.campaign.blocks import DIGEST, SHAPE, Piece
+from ksmactors.campaign.blocks import DIGEST, SHAPE, Arm, Piece
+from ksmactors.campaign.dealing import InTurn
 from ksmactors.campaign.stress import Plan
 from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, answered
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import Log, LogWriter
-from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.run.outcome import Defect, Outcome, Verdict
 from ksmactors.run.trust import files_of_strategy
 
@@ -43,7 +43,7 @@ WORKER_DIED: Final = "worker_died"
 JOBS_MAX: Final = 1024
 """Processes of a campaign."""
 
-Take = Callable[[], Piece | None]
+Take = Callable[[], Awaitable[Piece | None]]
 Known = Callable[[], tuple[frozenset[str], bool]]
 
 
@@ -108,7 +108,7 @@ class WorkerPool:
 
         Args:
             nursery: it ends them when it is cancelled.
-            take: returns the next piece, or None.
+            take: returns the next piece, or None, once it is known what its seeds are run with.
             known: returns the signatures of what was found before the first piece that is not added up.
         """
         self.started = True
@@ -159,20 +159,20 @@ class WorkerPool:
             await run_sync(os.getpid, limiter=self._limiter)
         while True:
             await self._window.acquire()
-            piece = take()
+            piece = await take()
             if piece is None:
                 await self._send.send((None, None))
                 return
             await self._send.send((piece, None if piece.stored else await self._run(piece, known)))
 
     async def _run(self, piece: Piece, known: Known) -> BlockAnswer:
-        answer = await self._ask(piece.seeds, piece.index, known)
+        answer = await self._ask(piece.seeds, piece.index, known, piece.arms)
         if answer is not None:
             return answer
         answer = BlockAnswer()
         for index, seed in enumerate(piece.seeds, piece.index):
-            alone = range(seed, seed + 1)
-            answer.add(await self._ask(alone, index, known) or self._died(seed))
+            alone, arms = range(seed, seed + 1), piece.arms[index - piece.index :][:1]
+            answer.add(await self._ask(alone, index, known, arms) or self._died(seed, arms))
             if answer.failure is not None or answer.interrupted or not self._goes_on(answer):
                 break
         return answer
@@ -184,11 +184,11 @@ class WorkerPool:
             return False
         return bool(answer.outcomes) and verdict not in (Verdict.CRASHED, Verdict.BROKEN)
 
-    async def _ask(self, seeds: range, index: int, known: Known) -> BlockAnswer | None:
+    async def _ask(self, seeds: range, index: int, known: Known, arms: tuple[Arm, ...]) -> BlockAnswer | None:
         """What came of some seeds; None if each process died that was given them."""
         for _ in range(ATTEMPTS):
             log = self._parts / str(index) if self._parts is not None else None
-            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log))
+            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log, arms))
             with suppress(BrokenWorkerProcess):
                 answer: BlockAnswer = pickle.loads(
                     await run_sync(answered, task, cancellable=True, limiter=self._limiter)
@@ -196,11 +196,10 @@ class WorkerPool:
                 return answer
         return None
 
-    def _died(self, seed: int) -> BlockAnswer:
+    def _died(self, seed: int, arms: tuple[Arm, ...]) -> BlockAnswer:
         """A finding instead of an outcome: the schedule of a seed ends its process."""
-        header = self.shared.headers[seed % len(self.shared.headers)]
-        name = header["workload"]
-        strategy = dealt(self.shared.strategy, len(self.shared.headers))
+        (workload, strategy), *_ = arms or (InTurn(len(self.shared.headers), self.shared.strategy).of(seed),)
+        name = self.shared.headers[workload]["workload"]
         defect = Defect(
             WORKER_DIED, "run", f"run/{WORKER_DIED}@{name}",
             f"the process that ran this schedule died {ATTEMPTS} times: out of memory, or a signal", 0,

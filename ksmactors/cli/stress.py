@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from ksmactors import interruption, plugins
+from ksmactors.campaign.dealing import BUDGETS, EQUAL, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
@@ -71,6 +72,14 @@ DEFAULT_SEEDS: Final = "550"
     is_flag=True,
     help="Go on with the campaign in --out where it stopped: give the same command. Its seeds need not be given.",
 )
+@click.option(
+    "--budget",
+    type=click.Choice(BUDGETS),
+    default=EQUAL,
+    show_default=True,
+    help="equal: the workloads get the same number of seeds. adaptive: those workloads, and those strategies of the "
+    "portfolio, get more that still show new interleavings.",
+)
 @strategy_option("portfolio")
 @subject_options
 @log_options
@@ -83,6 +92,7 @@ def stress(
     jobs: int | None,
     seconds: float | None,
     resume: bool,
+    budget: str,
     strategy: str,
     options: SubjectOptions,
     log: str | None,
@@ -111,8 +121,10 @@ def stress(
     with ExitStack() as stack:
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
-        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, tell=notice))
-        plan = Plan(subjects, asked or _asked_before(store), strategy, directory, writer, detail=detail)
+        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, budget=budget, tell=notice))
+        asked = asked or _asked_before(store)
+        deal = deal_of(budget, len(subjects), strategy, asked)
+        plan = Plan(subjects, asked, strategy, directory, writer, detail=detail, deal=deal)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
         workers = workers_of(
