@@ -14,7 +14,6 @@ from typing import Final, Protocol
 import trio
 
 from ksmactors.campaign.blocks import (
-    SHAPE,
     Block,
     Piece,
     as_text,
@@ -25,7 +24,7 @@ from ksmactors.campaign.blocks import (
     pieces,
 )
 from ksmactors.campaign.dealing import AdaptiveDeal
-from ksmactors.campaign.merging import needed, take_block
+from ksmactors.campaign.merging import needed, shape_of, take_block
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import WorkerPool
@@ -289,7 +288,7 @@ class Drive:
         if needed(self.campaign, findings):
             return False
         take_block(self.campaign, block, findings)
-        self._close(piece, [block.shapes[at : at + SHAPE] for at in range(0, len(block.shapes), SHAPE)])
+        self._close(piece, [shape_of(block, place) for place in range(len(piece.seeds))])
         return True
 
     # -- pieces -------------------------------------------------------------------------------------------------------

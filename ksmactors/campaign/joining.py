@@ -11,6 +11,7 @@ from pathlib import Path
 from ksmactors.campaign.findings import kept
 from ksmactors.campaign.identity import refuse_another
 from ksmactors.campaign.overview import overview_of
+from ksmactors.campaign.running_time import moment
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.store_files import has_store, open_to_read, open_to_write, remove
 from ksmactors.errors import UsageError
@@ -35,7 +36,7 @@ def merge_stores(directories: Sequence[Path], out: Path) -> list[str]:
         for store, directory in zip(stores[1:], directories[1:], strict=True):
             refuse_another(about["identity"], store.about()["identity"], str(directory), "merge stores of one campaign")
         _refuse_common_seeds(stores)
-        begun = min(float(store.about()["begun"]) for store in stores)
+        begun = min(moment(store.about()["begun"]) for store in stores)
         with open_to_write(out, about["identity"], about["made"], begun=begun) as merged:
             try:
                 for store in stores:

@@ -17,7 +17,7 @@ _INCONCLUSIVE: Final = VERDICTS.index(Verdict.INCONCLUSIVE)
 def add_block(tally: Summary, block: Block) -> None:
     """Add the sums of a block that follows; findings and lock cycles are left to the caller."""
     count = len(block.seeds)
-    shapes = [block.shapes[at : at + SHAPE] for at in range(0, count * SHAPE, SHAPE)]
+    shapes = [shape_of(block, place) for place in range(count)]
     tally.add_sums(
         schedules=count, steps=sum(block.steps), choices=sum(block.choices),
         inconclusive=block.verdicts.count(_INCONCLUSIVE), shapes=shapes, digests=block.digests,
@@ -91,6 +91,11 @@ def digest_of(block: Block, seed: int) -> bytes:
     """Return the digest of a schedule of a block."""
     place = (seed - block.seeds.start) * DIGEST
     return block.digests[place : place + DIGEST]
+
+
+def shape_of(block: Block, place: int) -> bytes:
+    """Return the shape of a schedule of a block, by its place there."""
+    return block.shapes[place * SHAPE : (place + 1) * SHAPE]
 
 
 def bare_outcome(block: Block, seed: int, workload: str, strategy: str) -> Outcome:

@@ -49,5 +49,5 @@ class RunningTime:
         self._paused = [0.0, *accumulate(length for _, length in pauses)]
 
     def at(self, when: float) -> float:
-        """The seconds for which it had run then; never below 0, and never falling."""
+        """The seconds for which it had run then; never below 0, and the later, the more."""
         return max(0.0, when - self._begun - self._paused[bisect_right(self._starts, when)])

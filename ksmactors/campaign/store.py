@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
 import orjson
@@ -19,6 +19,7 @@ import orjson
 from ksmactors.campaign.blocks import Block
 from ksmactors.campaign.finding_records import found_of, record_of
 from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, row_of
+from ksmactors.campaign.running_time import moment
 from ksmactors.campaign.summary import Found, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.run.outcome import Outcome
@@ -38,12 +39,13 @@ class CampaignStore:
         self.path = path
         self.problem = ""
         self.database = database
+        self._ahead: float | None = None
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def ask(self, seeds: range) -> None:
         """Note which seeds a campaign is to run."""
-        row = seeds.start, seeds[-1], time()
+        row = seeds.start, seeds[-1], self._now()
         self._write(lambda: self.database.execute("INSERT INTO asked VALUES (?, ?, ?)", row))
 
     def write(self, block: Block, outcomes: Sequence[Outcome]) -> None:
@@ -73,7 +75,7 @@ class CampaignStore:
     def _insert(self, row: BlockRow, outcomes: Sequence[Outcome]) -> None:
         seeds = row.first, row.first + row.schedules - 1
         self.database.execute("DELETE FROM findings WHERE seed BETWEEN ? AND ?", seeds)
-        self._insert_row(row, time())
+        self._insert_row(row, self._now())
         for outcome in outcomes:
             if outcome.defect is not None:
                 self._insert_finding(outcome)
@@ -92,9 +94,19 @@ class CampaignStore:
         signature = as_utf8(defect.signature)
         self.database.execute(
             "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)",
-            (outcome.seed, signature, outcome.verdict.value, record, time(),
+            (outcome.seed, signature, outcome.verdict.value, record, self._now(),
              checksum(outcome.seed, signature, outcome.verdict.value, record or "")),
         )  # fmt: skip
+
+    def _now(self) -> float:
+        """The time in seconds since 1970. It never falls: neither while the store is open, whatever the wall clock
+        does, nor below what the store has already."""
+        if self._ahead is None:
+            latest = "SELECT max(at) FROM asked UNION ALL SELECT max(at) FROM findings UNION ALL SELECT * FROM "
+            latest += "(SELECT at FROM blocks ORDER BY first DESC LIMIT 1)"
+            written = [at for (at,) in self.database.execute(latest) if isinstance(at, float)]
+            self._ahead = max([time(), *written]) - monotonic()
+        return self._ahead + monotonic()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -127,8 +139,8 @@ class CampaignStore:
                 if block.seeds.start < before:
                     raise ValueError(f"the block {block.seeds.start} overlaps another one")
                 before = block.seeds.stop
-                moment = float(at)
-            yield block, moment
+                when = moment(at)
+            yield block, when
 
     def findings(self) -> Iterator[tuple[int, str, Found | None, float]]:
         """All that was found, in order of seeds: seed, signature, what was found if it was the first, and when."""
@@ -140,6 +152,12 @@ class CampaignStore:
         rows = self.select("SELECT first, last FROM asked ORDER BY rowid")
         with self.guarded():
             return [range(counted(first), counted(last) + 1) for first, last in rows]
+
+    def asked_at(self) -> list[float]:
+        """When campaigns were asked for, in seconds since 1970."""
+        rows = self.select("SELECT at FROM asked ORDER BY rowid")
+        with self.guarded():
+            return [moment(at) for (at,) in rows]
 
     def about(self) -> dict[str, Any]:
         """What the store is of: `identity`, `made` and `begun`."""
@@ -170,8 +188,8 @@ class CampaignStore:
         for at, *row in rows:
             with other.guarded():
                 block_of(BlockRow(*row))
-                moment = float(at)
-            self._insert_row(BlockRow(*row), moment)
+                when = moment(at)
+            self._insert_row(BlockRow(*row), when)
         self.database.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)", findings)
 
     def _found(self, where: str, *values: int) -> dict[int, tuple[str, Found | None, float]]:
@@ -183,7 +201,7 @@ class CampaignStore:
                 if checksum(seed, signature, verdict, record or "") != check:
                     raise ValueError(f"the finding of seed {seed} was changed")
                 one = found_of(orjson.loads(record)) if record is not None else None
-                found[counted(seed)] = str(signature), one, float(at)
+                found[counted(seed)] = str(signature), one, moment(at)
         return found
 
     def select(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

@@ -121,16 +121,19 @@ def _print(view: Overview, color: str) -> None:
     asked = sum(map(len, view.asked))
     subjects = view.of["subjects"]
     names = " ".join(plugins.from_here(escaped(str(one["workload"]))) for one in subjects)
-    echo(f"{names}: strategy {view.of['strategy']}, kernel {subjects[0].get('kernel')}")
+    echo(f"{names}: strategy {view.of['strategy']}, budget {view.budget}, kernel {subjects[0].get('kernel')}")
     left = f"{sum(map(len, view.left)):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
-    echo(f"{left}, in {_hours(view.last - view.begun)} since it began")
+    echo(f"{left}, in {_hours(view.seconds)}")
     table = Table(title=None, show_header=True, header_style="bold")
-    for title in ("workload", "schedules", "a second", "steps each", "findings"):
-        table.add_column(title, justify="left" if title == "workload" else "right", overflow="fold")
+    for title in ("workload", "strategy", "schedules", "a second", "steps each", "unseen", "findings"):
+        table.add_column(title, justify="left" if title in ("workload", "strategy") else "right", overflow="fold")
     for rate in view.rates.values():
         each = f"{rate.steps / rate.schedules:,.0f}" if rate.schedules else "-"
         name = escaped(plugins.from_here(rate.workload))
-        table.add_row(name, f"{rate.schedules:,}", f"{rate.per_second:,.1f}", each, f"{rate.findings:,}")
+        table.add_row(
+            name, escaped(rate.strategy), f"{rate.schedules:,}", f"{rate.per_second:,.1f}", each, f"{rate.unseen:.1%}",
+            f"{rate.findings:,}",
+        )  # fmt: skip
     out.print(table)
     print_defects(tally, stream=sys.stdout, color=color)
     for signature, after in view.found_after.items():

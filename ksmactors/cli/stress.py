@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -20,7 +19,6 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
-from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
 from ksmactors.cli.options import (
     Duration,
@@ -30,6 +28,7 @@ from ksmactors.cli.options import (
     strategy_option,
     subject_options,
 )
+from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
     json_object,
     print_defects,
@@ -38,7 +37,7 @@ from ksmactors.cli.report import (
     report_crash,
     warn_of_removed,
 )
-from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
@@ -138,7 +137,8 @@ def stress(
             warn_of_removed(subjects[0])
             _announce(plan, store)
         started = perf_counter()
-        with _progress(campaign, quiet=quiet, color=color):
+        watched = Watched(campaign.campaign, len(plan.seeds), deadline=deadline)
+        with progress(campaign.campaign, watched, as_json=as_json, quiet=quiet, color=color, log=log):
             interruption.run(campaign.run)
         spent = perf_counter() - started
     if as_json:
@@ -181,37 +181,6 @@ def _announce(plan: Plan, store: CampaignStore) -> None:
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}, the campaign to {store.path}",
         err=True,
     )
-
-
-@contextmanager
-def _progress(campaign: Drive, *, quiet: bool, color: str) -> Iterator[None]:
-    """A progress bar if somebody watches standard error; a line for each finding as it comes in any case."""
-    if quiet:
-        yield
-        return
-    out = console(sys.stderr, color)
-    campaign.campaign.on_found = lambda found: out.print(_line(found), soft_wrap=True)
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("no finding", total=len(campaign.plan.seeds))
-
-        def show(tally: Summary) -> None:
-            findings = f"findings: {len(tally.found)}" if tally.found else "no finding"
-            bar.update(task, completed=tally.schedules, description=findings)
-
-        campaign.campaign.on_schedule = show
-        yield
-
-
-def _line(found: Found) -> str:
-    defect = found.outcome.defect
-    assert defect is not None
-    return f"{defect.signature}, seed {found.outcome.seed}: {found.file or found.problem}"
 
 
 def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:
