@@ -123,7 +123,7 @@ class AdaptiveDeal:
 
     Thompson sampling ("On the likelihood that one unknown probability exceeds another", Biometrika 25, 1933) decides.
     For each workload a number is drawn from the Beta distribution that its schedules leave, and the greatest one wins;
-    then the same for the strategies of this workload. An estimate counts as at most CERTAINTY schedules. One hand in
+    then the same for the strategies of this workload. What was not tried yet comes first. An estimate counts as at most CERTAINTY schedules. One hand in
     IN_TURN is dealt to all arms in turn.
 
     Decisions come in rounds. Those of a round depend on the results of all rounds but the one before it, so other
@@ -242,9 +242,12 @@ def _greatest(rng: Random, shares: Sequence[Share]) -> int:
 
 
 def _beta(rng: Random, share: Share) -> int:
-    """Draw from Beta(once + 1, others + 1), in units of 2**-_WORD: an order statistic of uniform words."""
+    """Draw from Beta(once + 1, others + 1), in units of 2**-_WORD: an order statistic of uniform words. Where nothing is
+    known yet, more than any of these: each arm is tried first."""
+    if not share.schedules:
+        return (1 << _WORD) + rng.getrandbits(_WORD)
     count = min(share.schedules, CERTAINTY)
-    once = share.once * count // share.schedules if share.schedules else 0
+    once = share.once * count // share.schedules
     words = rng.getrandbits(_WORD * (count + 1)).to_bytes(4 * (count + 1), "little")
     return int(sorted(unpack(f"<{count + 1}I", words))[once])
 

@@ -70,6 +70,7 @@ class Overview:
         found_after: for each signature, after how many of these seconds it was found first.
         rates: by workload and strategy, those that were asked for first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
+        running: turns times of the store into those seconds.
     """
 
     of: Mapping[str, Any]
@@ -81,6 +82,7 @@ class Overview:
     rates: dict[tuple[str, str], Rate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
+    running: RunningTime = field(default_factory=lambda: RunningTime(0.0, (), ()))
 
     @property
     def budget(self) -> str:
@@ -151,7 +153,9 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     for rate in view.rates.values():
         rate.once = seen[rate.workload].by_strategy[deal.strategies.index(rate.strategy)].once
     view.slowest = sorted(slowest, reverse=True)
-    _in_running_time(view, RunningTime(begun, store.asked_at(), moments), moments)
+    view.running = RunningTime(begun, store.asked_at(), moments)
+    view.seconds = max(map(view.running.at, moments), default=0.0)
+    view.found_after = {signature: view.running.at(when) for signature, when in view.found_after.items()}
     return view
 
 
@@ -169,12 +173,6 @@ def _add_rates(
             heapq.heappush(slowest, slow)
         elif slow > slowest[0]:
             heapq.heappushpop(slowest, slow)
-
-
-def _in_running_time(view: Overview, running: RunningTime, moments: Sequence[float]) -> None:
-    """Say after how much time something was found instead of when."""
-    view.seconds = max(map(running.at, moments), default=0.0)
-    view.found_after = {signature: running.at(when) for signature, when in view.found_after.items()}
 
 
 def _note(
