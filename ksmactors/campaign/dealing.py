@@ -123,8 +123,8 @@ class AdaptiveDeal:
 
     Thompson sampling ("On the likelihood that one unknown probability exceeds another", Biometrika 25, 1933) decides.
     For each workload a number is drawn from the Beta distribution that its schedules leave, and the greatest one wins;
-    then the same for the strategies of this workload. What was not tried yet comes first. An estimate counts as at most CERTAINTY schedules. One hand in
-    IN_TURN is dealt to all arms in turn.
+    then the same for the strategies of this workload. What was not tried yet comes first. An estimate counts as at most
+    CERTAINTY schedules. One hand in IN_TURN is dealt to all arms in turn.
 
     Decisions come in rounds. Those of a round depend on the results of all rounds but the one before it, so other
     processes have work while a round ends (batched bandits: Perchet, Rigollet, Chassang and Snowberg, Annals of
@@ -242,8 +242,8 @@ def _greatest(rng: Random, shares: Sequence[Share]) -> int:
 
 
 def _beta(rng: Random, share: Share) -> int:
-    """Draw from Beta(once + 1, others + 1), in units of 2**-_WORD: an order statistic of uniform words. Where nothing is
-    known yet, more than any of these: each arm is tried first."""
+    """Draw from Beta(once + 1, others + 1), in units of 2**-_WORD: an order statistic of uniform words. An arm that was
+    not tried yet gets more than any other."""
     if not share.schedules:
         return (1 << _WORD) + rng.getrandbits(_WORD)
     count = min(share.schedules, CERTAINTY)

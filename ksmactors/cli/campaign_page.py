@@ -26,10 +26,11 @@ def campaign_page(view: Overview, curves: Curves) -> bytes:
     of, first = view.of, view.of["subjects"][0]
     names = [_shown(plugins.from_here(str(subject["workload"]))) for subject in of["subjects"]]
     settings = [f"{key} {_listed(first.get(key))}" for key in ("kernel", "nodes", "without", "with") if first.get(key)]
+    dealt = f"strategy {of['strategy']}, budget {view.budget}"
     content: dict[str, Any] = {
         "title": f"ksmactors: {', '.join(names)}",
         "made_by": f"ksmactors {version('ksmactors')}; the campaign: ksmactors {_shown(of['ksmactors'])}",
-        "settings": "; ".join([f"strategy {_shown(of['strategy'])}, budget {_shown(view.budget)}", *map(_shown, settings)]),
+        "settings": "; ".join(map(_shown, (dealt, *settings))),
         "verdict": _shown(tally.judgement),
         "seconds": round(view.seconds, 3),
         "schedules": tally.schedules,
