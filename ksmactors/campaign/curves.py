@@ -18,6 +18,9 @@ POINTS_MAX: Final = 400
 BUCKETS: Final = 60
 """Parts of a campaign over which rates and shares are taken."""
 
+BLOCKS_A_BUCKET: Final = 5
+"""Blocks in a part, on average, without which its rate says little."""
+
 Point = tuple[float, float]
 
 
@@ -71,7 +74,7 @@ def curves_of(store: CampaignStore, view: Overview) -> Curves:
     """
     with store.guarded():
         deal = StoredDeal.of(view.of)
-    total = view.tally.schedules
+    total, parts = view.tally.schedules, _parts(sum(1 for _ in store.stored()))
     blocks: list[tuple[float, Counter[str]]] = []
     distinct, unseen, shares = list[Point](), list[Point](), list[tuple[int, Counter[str]]]()
     seen, done = _Unseen(), 0
@@ -80,7 +83,7 @@ def curves_of(store: CampaignStore, view: Overview) -> Curves:
             counts = Counter(name for name, _ in deal.arms(block))
         for place in range(len(block.seeds)):
             seen.add(shape_of(block, place))
-        if not shares or shares[-1][0] * BUCKETS // max(total, 1) != done * BUCKETS // max(total, 1):
+        if done * parts >= total * len(shares):
             shares.append((done, Counter()))
         done += len(block.seeds)
         shares[-1] = done, shares[-1][1] + counts
@@ -111,13 +114,18 @@ def _over_time(blocks: Sequence[tuple[float, Counter[str]]], names: Sequence[str
     return curves
 
 
+def _parts(blocks: int) -> int:
+    return max(1, min(BUCKETS, blocks // BLOCKS_A_BUCKET))
+
+
 def _rates(blocks: Sequence[tuple[float, Counter[str]]], seconds: float) -> list[Point]:
-    """Schedules a second over time: those of each of the BUCKETS parts."""
+    """Schedules a second over time: those of each of at most BUCKETS parts, some blocks in each."""
     if seconds <= 0:
         return []
-    width, counts = seconds / BUCKETS, [0] * BUCKETS
+    parts = _parts(len(blocks))
+    width, counts = seconds / parts, [0] * parts
     for at, done in blocks:
-        counts[min(BUCKETS - 1, int(at / width))] += done.total()
+        counts[min(parts - 1, int(at / width))] += done.total()
     return [(round((place + 1) * width, 3), round(count / width, 3)) for place, count in enumerate(counts)]
 
 

@@ -176,6 +176,8 @@ def _print(view: Overview, color: str) -> None:
         )  # fmt: skip
     out.print(table)
     print_defects(tally, stream=sys.stdout, color=color)
+    if tally.races and tally.races_never_met:
+        echo(f"kinds of race that never happened: {', '.join(tally.races_never_met)}")
     for signature, after in view.found_after.items():
         echo(f"found after {_hours(after)}: {signature}")
     if tally.crash is not None:

@@ -214,7 +214,7 @@ def _headline(watched: Watched) -> str:
     now = watched.snapshot
     share = f" of {now.asked:,} ({now.done / now.asked:.0%})" if now.asked else ""
     left = watched.time_left()
-    about = f", about {left} left" if left else ""
+    about = f", {left} left" if left else ""
     return f"{now.done:,}{share}, {rate_text(now.rate)} a second, {watched.elapsed()}{about}"
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from time import monotonic, perf_counter
-from typing import Final
+from typing import Any, Final, TextIO
 
 import click
 
 from ksmactors import interruption, plugins
-from ksmactors.campaign.dealing import BUDGETS, EQUAL, deal_of
+from ksmactors.campaign.dealing import BUDGETS, EQUAL, AdaptiveDeal, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
@@ -43,7 +44,7 @@ from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
 from ksmactors.run.options import SubjectOptions
-from ksmactors.run.subject import deal_params, load_subject
+from ksmactors.run.subject import Subject, deal_params, load_subject
 from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"
@@ -142,7 +143,10 @@ def stress(
             interruption.run(campaign.run)
         spent = perf_counter() - started
     if as_json:
-        echo_json(json_object(subjects, strategy, campaign.tally, spent, seeds_left=campaign.seeds_left))
+        more: dict[str, Any] = {"seeds_left": campaign.seeds_left, "budget": budget}
+        if deal is not None:
+            more["shares"] = deal.as_json([subject.name for subject in subjects])
+        echo_json(json_object(subjects, strategy, campaign.tally, spent, **more))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
         if quiet:
@@ -150,6 +154,8 @@ def stress(
         else:
             print_table(campaign.tally, spent, stream=stream, color=color)
             print_never_reached(campaign.tally, subjects, stream=stream)
+            if deal is not None:
+                _print_shares(deal, subjects, stream)
     if store.problem:
         notice(store.problem)
     status = _close(campaign, out, quiet=quiet)
@@ -183,6 +189,17 @@ def _announce(plan: Plan, store: CampaignStore) -> None:
     )
 
 
+def _print_shares(deal: AdaptiveDeal, subjects: Sequence[Subject], stream: TextIO) -> None:
+    """What an adaptive budget has given to each workload, and by which strategies."""
+    for workload, subject in enumerate(subjects):
+        of = {arm.strategy: share for arm, share in deal.shares() if arm.workload == workload and share.schedules}
+        total = sum(share.schedules for share in of.values())
+        by = ", ".join(f"{name} {share.schedules:,}" for name, share in of.items())
+        unseen = sum(share.once for share in of.values()) / total if total else 1.0
+        name = plugins.from_here(subject.name)
+        echo(f"dealt to {name}: {total:,} schedules, unseen {unseen:.1%} ({by})", file=stream)
+
+
 def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:
     """What must be said last, and the exit status."""
     if campaign.tally.crash is not None:
@@ -195,8 +212,11 @@ def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:
 def _left(campaign: Drive, out: Path | None) -> str:
     """Why it ended before its last seed, and the options that do what was left undone."""
     seeds = campaign.seeds_left
-    if campaign.campaign.ended:
-        return f"stopped at the first finding; go on with --seeds {seeds}"
-    why = "interrupted" if campaign.interrupted else "the time is over"
+    adaptive = isinstance(campaign.plan.deal, AdaptiveDeal)  # what it has learned is in the store alone
     resume = f"--resume --out {quote(str(out))}" if out is not None else "--resume"
+    if campaign.campaign.ended:
+        return f"stopped at the first finding; go on with {resume if adaptive else f'--seeds {seeds}'}"
+    why = "interrupted" if campaign.interrupted else "the time is over"
+    if adaptive:
+        return f"{why}; go on with {resume}"
     return f"{why}; go on with {resume if ',' in seeds else f'--seeds {seeds}, or {resume}'}"

@@ -5,7 +5,6 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 /* Okabe and Ito once more, for lines: without the yellow, which is hard to see on white. */
 const LINES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f8c99"];
 const DASHES = ["solid", "dashed", "dotted", [8, 3, 2, 3]];
-const SYMBOLS = ["circle", "rect", "triangle", "diamond"];
 
 /* Workloads with a line of their own; the others are one. */
 const SHOWN = 6;
@@ -22,13 +21,17 @@ function duration(seconds) {
 
 function percent(share) { return `${(100 * share).toFixed(1)} %`; }
 
+const [LENGTH, UNIT] = unitOf(DATA.seconds);
+
+/* Points over time, in the unit of the axis. */
+function overTime(points) { return points.map(([at, value]) => [at / LENGTH, value]); }
+
 function timeAxis() {
-  const [length, name] = unitOf(DATA.seconds);
-  return { type: "value", min: 0, max: DATA.seconds || 1, name, nameLocation: "middle", nameGap: 24, ...axisStyle(), axisLabel: { color: colour("quiet"), formatter: (value) => String(Number((value / length).toFixed(1))) } };
+  return { type: "value", min: 0, max: DATA.seconds / LENGTH || 1, name: UNIT, nameLocation: "middle", nameGap: 24, ...axisStyle(), axisLabel: { color: colour("quiet"), showMaxLabel: false } };
 }
 
 function countAxis(name) {
-  return { type: "value", min: 0, max: Math.max(1, DATA.schedules), name, nameLocation: "middle", nameGap: 24, ...axisStyle() };
+  return { type: "value", min: 0, max: Math.max(1, DATA.schedules), name, nameLocation: "middle", nameGap: 24, ...axisStyle(), axisLabel: { color: colour("quiet"), showMaxLabel: false } };
 }
 
 function line(name, place, data, more) {
@@ -54,8 +57,8 @@ function ranked() {
 function drawDone() {
   const [names, others] = ranked();
   if (!DATA.schedules) return nothing("chart-done", "no schedule was run");
-  const all = Object.values(DATA.curves.done), sum = (which) => all[0].map(([at], place) => [at, which.reduce((total, name) => total + DATA.curves.done[name][place][1], 0)]);
-  const series = names.map((name, place) => line(name, place, DATA.curves.done[name]));
+  const all = Object.values(DATA.curves.done), sum = (which) => overTime(all[0].map(([at], place) => [at, which.reduce((total, name) => total + DATA.curves.done[name][place][1], 0)]));
+  const series = names.map((name, place) => line(name, place, overTime(DATA.curves.done[name])));
   if (others.length) series.push(line(`${others.length} others`, 6, sum(others)));
   if (all.length > 1) series.unshift(line("all", 0, sum([...names, ...others]), { lineStyle: { width: 3, color: colour("fore") }, itemStyle: { color: colour("fore") } }));
   chart("chart-done").setOption({ ...frame(series.map((one) => one.name), { xAxis: timeAxis(), yAxis: { type: "value", minInterval: 1, ...axisStyle() } }), series }, true);
@@ -64,7 +67,7 @@ function drawDone() {
 function drawFound() {
   const points = DATA.curves.found;
   if (!points.length) return nothing("chart-found", "nothing was found");
-  const data = [[0, 0], ...points, [DATA.seconds, points.at(-1)[1]]];
+  const data = overTime([[0, 0], ...points, [DATA.seconds, points.at(-1)[1]]]);
   const series = [line("findings", 4, data, { step: "end", symbol: "circle", symbolSize: 6, showAllSymbol: true, lineStyle: { width: 2, type: "solid", color: COLOUR.finding }, itemStyle: { color: COLOUR.finding } })];
   chart("chart-found").setOption({ ...frame(["findings"], { xAxis: timeAxis(), yAxis: { type: "value", min: 0, minInterval: 1, ...axisStyle() } }), series }, true);
 }
@@ -81,7 +84,8 @@ function drawDistinct() {
 
 function drawRate() {
   if (!DATA.curves.rate.length) return nothing("chart-rate", "no schedule was run");
-  const series = [line("schedules a second", 2, DATA.curves.rate, { step: "start", areaStyle: { color: LINES[2], opacity: 0.15 } })];
+  const rates = [[0, DATA.curves.rate[0][1]], ...DATA.curves.rate];
+  const series = [line("schedules a second", 2, overTime(rates), { step: "start", lineStyle: { width: 2, color: LINES[2] }, areaStyle: { color: LINES[2], opacity: 0.15 } })];
   chart("chart-rate").setOption({ ...frame(["rate"], { xAxis: timeAxis(), yAxis: { type: "value", min: 0, ...axisStyle() } }), series }, true);
 }
 
@@ -118,7 +122,7 @@ function verdict() {
     h("p", { class: "signature" }, DATA.verdict),
     h("p", {}, done, `; ${DATA.distinct.toLocaleString("en")} distinct interleavings, unseen ${percent(DATA.unseen)}`),
     h("p", {}, DATA.settings),
-    DATA.never.length ? h("p", {}, h("b", {}, "kinds of race that never happened: "), DATA.never.join(", ")) : null,
+    DATA.races.length && DATA.never.length ? h("p", {}, h("b", {}, "kinds of race that never happened: "), DATA.never.join(", ")) : null,
     h("p", { class: "quiet" }, `digest ${DATA.digest}`));
 }
 
@@ -132,9 +136,9 @@ function start() {
   replace("foot", DATA.made_by, " \u00b7 drawn with Apache ECharts 6.1.0 (Apache License 2.0)");
   replace("verdict", verdict());
   replace("table-findings", table(["found after", "what", "seed", "schedules", "replay"], DATA.findings.map((one) => [
-    one.after === null ? "-" : duration(one.after), h("div", {}, h("b", {}, one.signature), h("p", {}, one.message)), one.seed, one.count, h("code", {}, one.replay)]), "nothing was found"));
-  replace("table-rates", table(["workload", "strategy", "schedules", "a second of one core", "steps each", "unseen", "findings"], DATA.rates.map((one) => [
-    one.workload, one.strategy, one.schedules, one.per_second, one.schedules ? Math.round(one.steps / one.schedules) : "-", one.schedules ? percent(one.unseen) : "-", one.findings]), ""));
+    one.after === null ? "-" : duration(one.after), h("div", {}, h("b", {}, one.signature), h("div", {}, one.message)), one.seed, one.count, h("code", {}, one.replay)]), "nothing was found"));
+  replace("table-rates", table(["workload", "strategy", "schedules", "a second of one core", "steps each", "unseen", "findings"], DATA.rates.filter((one) => one.schedules).map((one) => [
+    one.workload, one.strategy, one.schedules, Math.round(10 * one.per_second) / 10, Math.round(one.steps / one.schedules), percent(one.unseen), one.findings]), "no schedule was run"));
   replace("table-marks", table(["mark", "times"], DATA.marks, "no mark was passed"));
   replace("table-slowest", table(["seed", "workload", "seconds", "steps"], DATA.slowest.map((one) => [String(one.seed), one.workload, one.seconds, one.steps]), "no schedule was run"));
   draw();
