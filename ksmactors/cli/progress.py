@@ -46,7 +46,7 @@ FIXED_LINES: Final = 3 + FINDINGS_SHOWN + 2 * TEXT_LINES
 
 
 @dataclass(slots=True)
-class Row:
+class WorkloadRow:
     """A workload in the table."""
 
     name: str
@@ -113,7 +113,7 @@ class Watched:
         self.began = clock()
         self._campaign, self._left = campaign, left
         subjects: Sequence[Subject] = campaign.plan.subjects
-        self._rows = {subject.name: Row(escaped(plugins.from_here(subject.name))) for subject in subjects}
+        self._rows = {subject.name: WorkloadRow(escaped(plugins.from_here(subject.name))) for subject in subjects}
         self._emulated = any(isinstance(subject.workload, Workload) for subject in subjects)
         self._marks = sum(len(subject.workload.expect_marks) for subject in subjects)
         self._samples: deque[tuple[float, list[int]]] = deque([(self.began, [0] * len(self._rows))])

@@ -50,7 +50,7 @@ def shape(*parts: object) -> bytes:
 
 def deal_all(deal: AdaptiveDeal, seeds: range, shown: Callable[[int, Arm], bytes]) -> dict[int, Arm]:
     """Deal the seeds in pieces, each learned from before the next one."""
-    dealt = {}
+    dealt: dict[int, Arm] = {}
     for piece in pieces(seeds, block_ends("random", 1), {}):
         assert deal.decided(piece.seeds)
         dealt |= zip(piece.seeds, deal.deal(piece.seeds), strict=True)
@@ -244,7 +244,7 @@ def test_a_store_says_what_was_run(tmp_path: Path) -> None:
     assert {key: rate.schedules for key, rate in view.rates.items() if rate.schedules} == Counter(arms)
     assert sum(rate.once for rate in view.rates.values()) == sum(one["once"] for one in said(drive)["shares"])
     assert {name: points[-1][1] for name, points in curves.done.items()} == Counter(name for name, _ in arms)
-    assert sum((counts for _, counts in curves.shares), Counter[str]()) == Counter(name for name, _ in arms)
+    assert sum((Counter(counts) for _, counts in curves.shares), Counter[str]()) == Counter(name for name, _ in arms)
     assert curves.distinct[-1] == (len(SEEDS), drive.tally.distinct)
     assert curves.unseen[-1][1] == pytest.approx(drive.tally.unseen, abs=1e-4)
 
