@@ -24,7 +24,7 @@ _MICROS: Final = 1_000_000
 
 
 @dataclass(slots=True)
-class Rate:
+class ArmRate:
     """What the schedules of a workload under a strategy took, and what they have shown.
 
     Attributes:
@@ -79,7 +79,7 @@ class Overview:
     left: list[range]
     tally: Summary = field(default_factory=Summary)
     seconds: float = 0.0
-    rates: dict[tuple[str, str], Rate] = field(default_factory=dict)
+    rates: dict[tuple[str, str], ArmRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
     running: RunningTime = field(default_factory=lambda: RunningTime(0.0, (), ()))
@@ -127,7 +127,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, asked, list(without(asked, coalesced(done))))
-    view.rates = {(name, strategy): Rate(name, strategy) for name in deal.names for strategy in deal.strategies}
+    view.rates = {(name, strategy): ArmRate(name, strategy) for name in deal.names for strategy in deal.strategies}
     findings = {seed: (signature, found, at) for seed, signature, found, at in store.findings()}
     moments = [at for _, _, at in findings.values()]
     seen = {name: Interleavings([Share()] * len(deal.strategies)) for name in deal.names}

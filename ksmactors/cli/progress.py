@@ -212,7 +212,7 @@ def table_lines(watched: Watched, width: int, height: int) -> list[RenderableTyp
 
 def _headline(watched: Watched) -> str:
     now = watched.snapshot
-    share = f" of {now.asked:,} ({now.done / now.asked:.0%})" if now.asked else ""
+    share = f" of {now.asked:,} ({now.done / now.asked:.0%})" if now.asked else " schedules"
     left = watched.time_left()
     about = f", {left} left" if left else ""
     return f"{now.done:,}{share}, {rate_text(now.rate)} a second, {watched.elapsed()}{about}"

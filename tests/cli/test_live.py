@@ -325,7 +325,7 @@ def read_until(ours: int, pattern: str, got: str = "") -> str:
     [
         (["stress", "classic.lost", "exit_race", "--seeds", "1000000000"], signal.SIGINT),
         (["stress", "classic.lost", "exit_race", "--seeds", "1000000000", "--jobs", "1"], signal.SIGTERM),
-        (["explore", "litmus.scan_meets_exit"], signal.SIGTERM),
+        (["explore", "exit_race"], signal.SIGTERM),
     ],
 )
 def test_an_interruption_leaves_the_terminal_in_order(line: list[str], number: signal.Signals, tmp_path: Path) -> None:
