@@ -91,7 +91,8 @@ def curves_of(store: CampaignStore, view: Overview) -> Curves:
         distinct.append((done, len(seen.shapes)))
         unseen.append((done, round(seen.once / done, 4)))
     blocks.sort(key=lambda block: block[0])
-    found = [(round(after, 3), number) for number, after in enumerate(sorted(view.found_after.values()), 1)]
+    when = sorted(after for signature, after in view.found_after.items() if signature in view.tally.found)
+    found = [(round(after, 3), number) for number, after in enumerate(when, 1)]
     return Curves(
         _over_time(blocks, deal.names),
         _rates(blocks, view.seconds),

@@ -18,7 +18,7 @@ from ksmactors.run.subject import Subject, make_subject
 
 STRATEGY: Final = "portfolio"
 
-STARTS: Final = (0, 1_000_000, 2_000_000)
+STARTS: Final = (0, 1_000_000)
 """First seeds of the campaigns."""
 
 MODELS: Final = (
@@ -26,9 +26,9 @@ MODELS: Final = (
     "classic.twostage_20", "classic.twostage_50",
 )  # fmt: skip
 
-MODEL_SEEDS: Final = 4_000
+MODEL_SEEDS: Final = 1_600
 
-CASE_SEEDS: Final = 2_400
+CASE_SEEDS: Final = 1_200
 
 
 def _campaign(subjects: Sequence[Subject], cases: Sequence[Case], budget: str, seeds: range) -> dict[str, Any]:
@@ -61,12 +61,12 @@ def _beside(subjects: Sequence[Subject], cases: Sequence[Case], count: int) -> d
 
 
 def budget_models() -> dict[str, Any]:
-    """Models, some of which are exhausted soon: after each quarter of 4,000 schedules."""
+    """Models, some of which are exhausted soon: after each quarter of 1,600 schedules."""
     return _beside([make_subject(name) for name in MODELS], (), MODEL_SEEDS)
 
 
 def budget_cases() -> dict[str, Any]:
-    """Every third case of the corpus as a workload of its own: after each quarter of 2,400 schedules."""
+    """Every third case of the corpus as a workload of its own: after each quarter of 1,200 schedules."""
     cases = [case for case in CORPUS.values() if case.watcher and case.workload.startswith("litmus.")][::3]
     subjects = [subject_of(case, watch=case.watcher) for case in cases]
     return {"cases": len(cases), **_beside(subjects, cases, CASE_SEEDS)}
