@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -293,3 +295,50 @@ def test_blocks_are_within_rounds() -> None:
         cut = pieces(range(first, first + 4000), block_ends("random", 1), {})
         assert all(deal.within_a_round(piece.seeds) for piece in cut)
         assert SCHEDULES_MAX % HAND == 0
+
+
+def test_shards_merge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stores of adaptive campaigns with different seeds become one, which says what each schedule was run with."""
+    for name, seeds in (("a", range(160)), ("b", range(160, 300))):
+        run(tmp_path / name, seeds)
+    a, b, out = (str(tmp_path / name) for name in ("a", "b", "out"))
+    main(["campaign", "merge", a, b, "--out", out, "--json"])
+    content = json.loads(capsys.readouterr().out)
+    rates = Counter((one["workload"], one["strategy"]) for one in content["rates"] for _ in range(one["schedules"]))
+    parts = []
+    for name in (a, b):
+        with open_to_read(Path(name)) as store:
+            deal = StoredDeal.of(store.about()["identity"])
+            parts += [arm for block, _ in store.blocks() for arm in deal.arms(block)]
+    assert rates == Counter(parts)
+    assert content["left"] == 0
+
+
+KILLER = """
+import os, signal
+from ksmactors.workload import Host, Workload
+
+class Killer(Workload):
+    "kills its process now and then, if it is a worker"
+    async def run(self, host: Host) -> None:
+        if host.draw("kill", 40) == 7 and os.getpid() != {parent}:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_once")
+def test_what_kills_its_worker_is_found_in_its_workload(tmp_path: Path) -> None:
+    """A schedule that kills its process is a finding of the workload and strategy that the budget gave to its seed."""
+    source = tmp_path / "killer.py"
+    source.write_text(KILLER.format(parent=os.getpid()))
+    of, seeds = [make_subject("classic.lost"), make_subject(f"{source}:Killer")], range(160)
+    plan = Plan(of, seeds, "portfolio", deal=deal_of(ADAPTIVE, len(of), "portfolio", seeds))
+    drive = Drive(plan, workers=workers_of(plan, 2))
+    outcomes: list[Outcome] = []
+    drive.campaign.on_taken = outcomes.append
+    trio.run(drive.run)
+    died = [one for one in outcomes if one.defect is not None and one.defect.kind == "worker_died"]
+    assert died
+    assert {one.workload for one in died} == {of[1].name}
+    assert len(outcomes) == 160
