@@ -10,6 +10,7 @@ from warnings import warn
 
 import anyio
 
+from ksmactors.campaign.dealing import EQUAL, deal_of
 from ksmactors.campaign.driving import Drive, NoStore
 from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, explored, exploring, make_search
 from ksmactors.campaign.findings import prepare
@@ -40,6 +41,7 @@ def stress(
     detail: bool = False,
     jobs: int = 1,
     resume: bool = False,
+    budget: str = EQUAL,
     **options: Unpack[GivenOptions],
 ) -> Summary:
     """Run many schedules of a workload and return what they add up to.
@@ -55,6 +57,7 @@ def stress(
         jobs: processes that run schedules; no result depends on it. With more than 1, they import the main module, as
             those of `multiprocessing` do: guard it with `if __name__ == "__main__":`.
         resume: go on with the campaign whose store is in `out`.
+        budget: "adaptive" gives more seeds to the strategies that still show new interleavings.
         options: params, kernel, nodes, without, with_, watch, max_steps and inject, as in `SubjectOptions`.
 
     Returns:
@@ -70,11 +73,13 @@ def stress(
         raise UsageError("resume: say with `out` where the store of the campaign is")
     subject = load_subject(workload, SubjectOptions.of(**options))
     place = prepare(out) if out is not None else None
-    plan = Plan([subject], parse_seeds(str(seeds)), strategy, place, log, detail=detail)
-    jobs = jobs if log is None else 1
+    asked, jobs = parse_seeds(str(seeds)), jobs if log is None else 1
+    plan = Plan([subject], asked, strategy, place, log, detail=detail, deal=deal_of(budget, 1, strategy, asked))
     with ExitStack() as stack:
         processes = stack.enter_context(closing(WorkerProcesses())) if jobs > 1 else None  # before the store is opened
-        store = stack.enter_context(store_of(place, [subject], strategy, resume=resume)) if place is not None else None
+        store = None
+        if place is not None:
+            store = stack.enter_context(store_of(place, [subject], strategy, resume=resume, budget=budget))
         workers = workers_of(plan, jobs, processes=processes)
         if workers is not None:
             stack.callback(workers.close)

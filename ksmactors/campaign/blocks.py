@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.interleave.strategies.registry import STRATEGIES, dealt, parse, split
@@ -36,6 +36,14 @@ DIGEST: Final = 16
 SHAPE: Final = 8
 """Bytes of a schedule's shape."""
 
+
+class Arm(NamedTuple):
+    """What a seed is run with: the place of the workload in the campaign, and the strategy as text."""
+
+    workload: int
+    strategy: str
+
+
 _APART_MAX: Final = 100
 """Blocks that become one because a strategy learns from one to the next. Beyond that the lessons are repeated."""
 
@@ -52,6 +60,7 @@ class Block:
         marks: how often each mark was passed, by workload and name, with the schedules: place in the block and count.
         metrics: the strategy's counts, summed.
         edges: lock order edges that no earlier schedule of the block has, with the place of the schedule.
+        arms: of an adaptive budget: for each schedule the number of what it was run with (`dealing.StoredDeal`).
     """
 
     seeds: range
@@ -65,9 +74,10 @@ class Block:
     marks: Mapping[tuple[str, str], Sequence[tuple[int, int]]]
     metrics: Mapping[str, int]
     edges: Sequence[tuple[int, Edge]]
+    arms: Sequence[int] = ()
 
 
-def packed(outcomes: Sequence[Outcome], micros: Sequence[int]) -> Block:
+def packed(outcomes: Sequence[Outcome], micros: Sequence[int], arms: Sequence[int] = ()) -> Block:
     """Return the block of some consecutive schedules, at least one."""
     events: dict[int, tuple[int, int]] = {}
     marks: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -96,6 +106,7 @@ def packed(outcomes: Sequence[Outcome], micros: Sequence[int]) -> Block:
         marks,
         metrics,
         list(edges.values()),
+        arms,
     )
 
 
@@ -137,6 +148,7 @@ class Piece:
         stored: whether the store has it as a block, from where it is taken.
         kept: whether it goes to the store once it is run. It does not if the store has it as a part of a block that
             goes beyond the seeds asked for.
+        arms: what its seeds are run with, if an adaptive budget has dealt them.
     """
 
     number: int
@@ -144,6 +156,7 @@ class Piece:
     seeds: range
     stored: bool = False
     kept: bool = True
+    arms: tuple[Arm, ...] = ()
 
 
 def pieces(

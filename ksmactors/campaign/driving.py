@@ -7,19 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
 import trio
 
-from ksmactors.campaign.blocks import Block, Piece, as_text, block_ends, coalesced, micros_of, packed, pieces
-from ksmactors.campaign.merging import needed, take_block
+from ksmactors.campaign.blocks import (
+    Block,
+    Piece,
+    as_text,
+    block_ends,
+    coalesced,
+    micros_of,
+    packed,
+    pieces,
+)
+from ksmactors.campaign.dealing import AdaptiveDeal
+from ksmactors.campaign.merging import needed, shape_of, take_block
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import WorkerPool
 from ksmactors.campaign.workers import BlockAnswer
+from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.outcome import Outcome, Verdict
 
@@ -95,12 +106,21 @@ class Drive:
     _left: list[range] = field(default_factory=list)
     _merged: int = 0
     _exhausted: bool = False
+    _deal: AdaptiveDeal | None = None
+    _ahead: Piece | None = None
+    _learned: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
         plan = self.plan
         self.campaign = Campaign(plan, stop_at_first=self.stop_at_first, resumed=self.resume)
         self.campaign.deadline = self.deadline
         stored = self.store.stored()
+        if isinstance(plan.deal, AdaptiveDeal):
+            self._deal = plan.deal
+            for first, stop in stored.items():
+                if first in plan.seeds and not self._deal.within_a_round(range(first, stop)):
+                    why = "that no adaptive budget makes; give another --out"
+                    raise ScheduleFormatError(f"the store has a block from seed {first} on {why}")
         end = block_ends(plan.strategy, len(plan.subjects), plan.seeds.stop)
         self._pieces = pieces(plan.seeds, end, stored, again=not self.resume)
         self._next_seed = plan.seeds.start
@@ -151,7 +171,7 @@ class Drive:
         if self.workers is None:
             await self._run_here(task_pool)
         else:
-            self.workers.start(nursery, self._take, self._known)
+            self.workers.start(nursery, self._take_when_decided, self._known)
             left = inf if self.deadline is None else max(0.0, self.deadline - monotonic()) + GRACE_SECONDS
             with trio.move_on_after(left):
                 await self._gather(task_pool, self.workers)
@@ -177,7 +197,7 @@ class Drive:
             goes_on = await campaign.run_seeds(task_pool, piece.seeds, piece.index)
         finally:
             self._keep(piece, outcomes, micros)
-        self._close(piece, len(outcomes))
+        self._close(piece, [outcome.shape for outcome in outcomes])
         self.interrupted = campaign.interrupted_at is not None
         return goes_on
 
@@ -227,9 +247,9 @@ class Drive:
         for at, outcome in enumerate(answer.outcomes):
             campaign.take(outcome)
             if campaign.ended:
-                self._close(piece, at + 1)
+                self._close(piece, [outcome.shape for outcome in answer.outcomes[: at + 1]])
                 return True
-        self._close(piece, len(answer.outcomes))
+        self._close(piece, [outcome.shape for outcome in answer.outcomes])
         if answer.failure is not None:
             raise answer.failure
         if answer.interrupted:
@@ -239,33 +259,54 @@ class Drive:
     def _merge_stored(self, piece: Piece) -> bool:
         """Add up a piece from the store; False if it has to be run again."""
         block, findings = self.store.read(piece.seeds.start)
+        if self._deal is not None and list(block.arms) != self._deal.numbers(piece.arms):
+            return False  # it is of a campaign that began with another seed
         known_edges = self.tally.locks.edges
         if self.stop_at_first and (findings or any((e.held, e.taken) not in known_edges for _, e in block.edges)):
             return False  # the campaign may end within it
         if needed(self.campaign, findings):
             return False
         take_block(self.campaign, block, findings)
-        self._close(piece, len(piece.seeds))
+        self._close(piece, [shape_of(block, place) for place in range(len(piece.seeds))])
         return True
 
     # -- pieces -------------------------------------------------------------------------------------------------------
 
-    def _take(self) -> Piece | None:
-        """The next piece; None if there is none, or no time for it."""
+    def _next(self) -> Piece | None:
+        """The piece that is taken next; None if there is none, or no time for it."""
         late = self.deadline is not None and monotonic() >= self.deadline
-        piece = None if late else next(self._pieces, None)
+        if self._ahead is None and not late:
+            self._ahead = next(self._pieces, None)
+        return None if late else self._ahead
+
+    def _take(self) -> Piece | None:
+        """Take the next piece, all before which that matter to it must be added up."""
+        piece = self._next()
         if piece is None:
             self._exhausted = True
             return None
+        self._ahead = None
+        if self._deal is not None:
+            piece = replace(piece, arms=self._deal.deal(piece.seeds))
         self._next_seed = piece.seeds.stop
         self._open[piece.number] = piece
         return piece
 
-    def _close(self, piece: Piece, done: int) -> None:
-        """So many schedules of a piece are added up."""
+    async def _take_when_decided(self) -> Piece | None:
+        """Take the next piece, as soon as it can be said what its seeds are run with."""
+        while self._deal is not None and (piece := self._next()) is not None and not self._deal.decided(piece.seeds):
+            await self._learned.wait()
+        return self._take()
+
+    def _close(self, piece: Piece, shapes: list[bytes]) -> None:
+        """Schedules of a piece are added up: the first ones, with these shapes."""
         del self._open[piece.number]
         self._merged = piece.number + 1
-        self._left.append(piece.seeds[done:])
+        self._left.append(piece.seeds[len(shapes) :])
+        if self._deal is not None:
+            self._deal.learn(piece.seeds, shapes)
+            self._learned.set()
+            self._learned = trio.Event()
 
     def _keep(self, piece: Piece, outcomes: list[Outcome], micros: list[int]) -> None:
         """Write what was run of a piece to the store."""
@@ -274,4 +315,5 @@ class Drive:
             self.store.crashed(outcome)
         done = len(outcomes) - len(crashed)
         if done and piece.kept:
-            self.store.write(packed(outcomes[:done], micros[:done]), outcomes[:done])
+            arms = self._deal.numbers(piece.arms[:done]) if self._deal is not None else ()
+            self.store.write(packed(outcomes[:done], micros[:done], arms), outcomes[:done])

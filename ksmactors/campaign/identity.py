@@ -12,24 +12,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from ksmactors import plugins
+from ksmactors.campaign.dealing import EQUAL, strategies_of
 from ksmactors.errors import UsageError
 from ksmactors.interleave.strategies.registry import nested
 from ksmactors.run.subject import Subject
 
-_ORDER: Final = ("ksmactors", "subjects", "strategy")
+_ORDER: Final = ("ksmactors", "subjects", "strategy", "budget")
 """What is compared first: it says most to a person."""
 
 _SHOWN: Final = 80
 """Characters of a value in a message."""
 
 
-def identity(subjects: Sequence[Subject], strategy: str) -> dict[str, Any]:
+def identity(subjects: Sequence[Subject], strategy: str, budget: str = EQUAL) -> dict[str, Any]:
     """Return what decides about a campaign's schedules beside their seeds, as JSON has it."""
     return {
         "ksmactors": version("ksmactors"),
         "subjects": [subject.header() for subject in subjects],
         "sources": [[source.sha256 for source in subject.sources] for subject in subjects],
         "strategy": strategy,
+        "budget": budget,
+        "strategies": [strategy] if budget == EQUAL else list(strategies_of(strategy)),
         "plugins": _plugins(subjects, strategy),
         "code": _code(),
     }

@@ -56,17 +56,18 @@ def _refuse_common_seeds(stores: Sequence[CampaignStore]) -> None:
 def _write_findings(store: CampaignStore, out: Path) -> list[str]:
     files = store.about()["made"].get("files", [])
     problems = []
+    names = [subject["workload"] for subject in store.about()["identity"]["subjects"]]
     for found in overview_of(store, out).tally.found.values():
         if found.outcome.schedule:
-            again = kept(_with_files(found.outcome, files), out)
+            again = kept(_with_files(found.outcome, names, files), out)
             problems += [again.problem] if again.problem else []
     return problems
 
 
-def _with_files(outcome: Outcome, files: object) -> Outcome:
+def _with_files(outcome: Outcome, names: Sequence[object], files: object) -> Outcome:
     """An outcome with the files that its workload was run with, if they are known."""
     try:
-        known = files[outcome.seed % len(files)]  # type: ignore[arg-type, index]  # what it is not, ends below
+        known = files[names.index(outcome.workload)]  # type: ignore[index]  # what it is not, ends below
         return replace(outcome, sources=tuple(Source(str(file), str(sha256)) for file, sha256 in known))
     except (LookupError, TypeError, ValueError, ArithmeticError):
         return outcome

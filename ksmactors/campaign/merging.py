@@ -9,7 +9,6 @@ from typing import Final
 from ksmactors.campaign.blocks import DIGEST, SHAPE, VERDICTS, Block
 from ksmactors.campaign.stress import Campaign
 from ksmactors.campaign.summary import Found, Summary
-from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.run.outcome import Outcome, Verdict
 
 _INCONCLUSIVE: Final = VERDICTS.index(Verdict.INCONCLUSIVE)
@@ -18,7 +17,7 @@ _INCONCLUSIVE: Final = VERDICTS.index(Verdict.INCONCLUSIVE)
 def add_block(tally: Summary, block: Block) -> None:
     """Add the sums of a block that follows; findings and lock cycles are left to the caller."""
     count = len(block.seeds)
-    shapes = [block.shapes[at : at + SHAPE] for at in range(0, count * SHAPE, SHAPE)]
+    shapes = [shape_of(block, place) for place in range(count)]
     tally.add_sums(
         schedules=count, steps=sum(block.steps), choices=sum(block.choices),
         inconclusive=block.verdicts.count(_INCONCLUSIVE), shapes=shapes, digests=block.digests,
@@ -46,14 +45,14 @@ def take_block(campaign: Campaign, block: Block, findings: Mapping[int, tuple[st
     tally = campaign.tally
     before = tally.schedules
     add_block(tally, block)
-    strategy = dealt(campaign.plan.strategy, len(campaign.plan.subjects))
+    plan = campaign.plan
     edges = seeds_with_edges(block)
     for seed in sorted({*findings, *edges}):
         number = before + seed - block.seeds.start + 1
         if seed in findings:
             _take_finding(campaign, *findings[seed], number, digest_of(block, seed))
         if seed in edges:
-            outcome = bare_outcome(block, seed, campaign.plan.subject_of(seed).name, strategy)
+            outcome = bare_outcome(block, seed, plan.subject_of(seed).name, plan.strategy_of(seed))
             campaign.close_cycles(outcome, at=number)
     campaign.on_schedule(tally)
 
@@ -92,6 +91,11 @@ def digest_of(block: Block, seed: int) -> bytes:
     """Return the digest of a schedule of a block."""
     place = (seed - block.seeds.start) * DIGEST
     return block.digests[place : place + DIGEST]
+
+
+def shape_of(block: Block, place: int) -> bytes:
+    """Return the shape of a schedule of a block, by its place there."""
+    return block.shapes[place * SHAPE : (place + 1) * SHAPE]
 
 
 def bare_outcome(block: Block, seed: int, workload: str, strategy: str) -> Outcome:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors.campaign.blocks import as_text, coalesced
+from ksmactors.campaign.blocks import Block, as_text, coalesced
+from ksmactors.campaign.dealing import EQUAL, Interleavings, Share, StoredDeal
 from ksmactors.campaign.findings import existing, replay_command
 from ksmactors.campaign.lock_cycles import cycles_closed_by
-from ksmactors.campaign.merging import add_block, bare_outcome, digest_of, is_given_up, seeds_with_edges
+from ksmactors.campaign.merging import add_block, bare_outcome, digest_of, is_given_up, seeds_with_edges, shape_of
+from ksmactors.campaign.running_time import RunningTime
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.summary import Found, Summary
 
@@ -22,11 +24,17 @@ _MICROS: Final = 1_000_000
 
 
 @dataclass(slots=True)
-class WorkloadRate:
-    """What a workload's schedules took."""
+class ArmRate:
+    """What the schedules of a workload under a strategy took, and what they have shown.
+
+    Attributes:
+        once: those whose interleaving no other schedule of the workload has shown.
+    """
 
     workload: str
+    strategy: str
     schedules: int = 0
+    once: int = 0
     seconds: float = 0.0
     steps: int = 0
     findings: int = 0
@@ -36,6 +44,19 @@ class WorkloadRate:
         """Schedules in a second of one process."""
         return self.schedules / self.seconds if self.seconds else 0.0
 
+    @property
+    def unseen(self) -> float:
+        """An estimate of the probability that one more of its schedules would show its workload a new interleaving."""
+        return self.once / self.schedules if self.schedules else 1.0
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "workload": self.workload, "strategy": self.strategy, "schedules": self.schedules,
+            "cpu_seconds": round(self.seconds, 3), "per_second": round(self.per_second, 3), "steps": self.steps,
+            "findings": self.findings, "unseen": round(self.unseen, 4),
+        }  # fmt: skip
+
 
 @dataclass(slots=True)
 class Overview:
@@ -43,21 +64,30 @@ class Overview:
 
     Attributes:
         of: its identity.
-        begun, last: the first and the last time at which something was written, in seconds since 1970.
+        begun: when it began, in seconds since 1970.
+        seconds: for how long it ran, without the pauses between two commands.
         asked, left: the seeds that were asked for, and those of them that are not done.
-        found_after: for each signature, how many seconds after the start it was found first.
+        found_after: for each signature, after how many of these seconds it was found first.
+        rates: by workload and strategy, those that were asked for first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
+        running: turns times of the store into those seconds.
     """
 
     of: Mapping[str, Any]
     begun: float
-    last: float
     asked: list[range]
     left: list[range]
     tally: Summary = field(default_factory=Summary)
-    rates: dict[str, WorkloadRate] = field(default_factory=dict)
+    seconds: float = 0.0
+    rates: dict[tuple[str, str], ArmRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
+    running: RunningTime = field(default_factory=lambda: RunningTime(0.0, (), ()))
+
+    @property
+    def budget(self) -> str:
+        """How seeds were dealt to workloads and strategies."""
+        return str(self.of.get("budget", EQUAL))
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -67,6 +97,7 @@ class Overview:
             "workloads": [subject["workload"] for subject in subjects],
             **{key: first.get(key) for key in ("kernel", "without", "with", "nodes", "watch", "max_steps")},
             "strategy": self.of["strategy"],
+            "budget": self.budget,
             "ksmactors": self.of["ksmactors"],
             "asked": sum(map(len, self.asked)),
             "seeds": as_text(self.asked),
@@ -74,17 +105,12 @@ class Overview:
             "left": sum(map(len, self.left)),
             **self.tally.as_json(),
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
-            "rates": [
-                {"workload": rate.workload, "strategy": self.of["strategy"], "schedules": rate.schedules,
-                 "cpu_seconds": round(rate.seconds, 3), "per_second": round(rate.per_second, 3), "steps": rate.steps,
-                 "findings": rate.findings}
-                for rate in self.rates.values()
-            ],
+            "rates": [rate.as_json() for rate in self.rates.values()],
             "slowest": [
                 {"seed": seed, "workload": workload, "seconds": seconds, "steps": steps}
                 for seconds, seed, workload, steps in self.slowest
             ],
-            "seconds": round(max(0.0, self.last - self.begun), 3),
+            "seconds": round(self.seconds, 3),
         }  # fmt: skip
 
 
@@ -95,37 +121,58 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
         ScheduleFormatError: it is damaged.
     """
     about = store.about()
-    of, begun = about["identity"], about["begun"]
-    names, strategy = [subject["workload"] for subject in of["subjects"]], of["strategy"]
+    with store.guarded():
+        of, begun = about["identity"], about["begun"]
+        deal = StoredDeal.of(of)
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
-    view = Overview(of, begun, begun, asked, list(without(asked, coalesced(done))))
-    view.rates = {name: WorkloadRate(name) for name in names}
+    view = Overview(of, begun, asked, list(without(asked, coalesced(done))))
+    view.rates = {(name, strategy): ArmRate(name, strategy) for name in deal.names for strategy in deal.strategies}
     findings = {seed: (signature, found, at) for seed, signature, found, at in store.findings()}
+    moments = [at for _, _, at in findings.values()]
+    seen = {name: Interleavings([Share()] * len(deal.strategies)) for name in deal.names}
     slowest: list[tuple[float, int, str, int]] = []
     for block, at in store.blocks():
+        moments.append(at)
+        with store.guarded():
+            arms = deal.arms(block)
+        _add_rates(view, block, arms, slowest)
+        for place, (name, strategy) in enumerate(arms):
+            seen[name].note(deal.strategies.index(strategy), shape_of(block, place))
         before = view.tally.schedules
         add_block(view.tally, block)
-        view.last = max(view.last, at)
-        for place, seed in enumerate(block.seeds):
-            rate = view.rates[names[seed % len(names)]]
-            rate.schedules += 1
-            rate.seconds += block.micros[place] / _MICROS
-            rate.steps += block.steps[place]
-            slow = (block.micros[place] / _MICROS, seed, rate.workload, block.steps[place])
-            if len(slowest) < SLOWEST or slow > slowest[0]:
-                (heapq.heappush if len(slowest) < SLOWEST else heapq.heappushpop)(slowest, slow)
         for seed in sorted(seeds_with_edges(block) | {seed for seed in block.seeds if seed in findings}):
+            place = seed - block.seeds.start
             if seed in findings:
-                view.rates[names[seed % len(names)]].findings += 1
-                number = before + seed - block.seeds.start + 1
-                _note(view, *findings.pop(seed), directory, number, digest_of(block, seed))
-            for cycle in cycles_closed_by(bare_outcome(block, seed, names[seed % len(names)], strategy), view.tally):
-                view.tally.keep(cycle, at=before + seed - block.seeds.start + 1)
+                view.rates[arms[place]].findings += 1
+                _note(view, *findings.pop(seed), directory, before + place + 1, digest_of(block, seed))
+            for cycle in cycles_closed_by(bare_outcome(block, seed, *arms[place]), view.tally):
+                view.tally.keep(cycle, at=before + place + 1)
     for signature, found, at in findings.values():  # of schedules that are not done: code raised
         _note(view, signature, found, at, directory, view.tally.schedules + 1, b"")
+    for rate in view.rates.values():
+        rate.once = seen[rate.workload].by_strategy[deal.strategies.index(rate.strategy)].once
     view.slowest = sorted(slowest, reverse=True)
+    view.running = RunningTime(begun, store.asked_at(), moments)
+    view.seconds = max(map(view.running.at, moments), default=0.0)
+    view.found_after = {signature: view.running.at(when) for signature, when in view.found_after.items()}
     return view
+
+
+def _add_rates(
+    view: Overview, block: Block, arms: Sequence[tuple[str, str]], slowest: list[tuple[float, int, str, int]]
+) -> None:
+    """Add what the schedules of a block took; `slowest` is a heap."""
+    for place, arm in enumerate(arms):
+        rate, seconds = view.rates[arm], block.micros[place] / _MICROS
+        rate.schedules += 1
+        rate.seconds += seconds
+        rate.steps += block.steps[place]
+        slow = (seconds, block.seeds[place], rate.workload, block.steps[place])
+        if len(slowest) < SLOWEST:
+            heapq.heappush(slowest, slow)
+        elif slow > slowest[0]:
+            heapq.heappushpop(slowest, slow)
 
 
 def _note(
@@ -140,7 +187,7 @@ def _note(
         file = existing(outcome, directory) if outcome.schedule else None
         replay = replay_command(outcome.schedule, file) if outcome.schedule else ""
         tally.keep(replace(found, outcome=outcome, file=file, replay=replay, count=1), at=number)
-        view.found_after[signature] = max(0.0, at - view.begun)
+        view.found_after[signature] = at
 
 
 def without(seeds: list[range], done: list[range]) -> Iterator[range]:

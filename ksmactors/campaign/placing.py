@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from ksmactors.campaign.dealing import EQUAL
 from ksmactors.campaign.findings import slug, state_directory
 from ksmactors.campaign.identity import identity, made_with
 from ksmactors.campaign.store import CampaignStore
@@ -23,8 +24,10 @@ _TWINS_MAX: Final = 64
 
 
 def default_home(of: Mapping[str, Any]) -> Path:
-    """The directory of a campaign without an `--out`: one for each subject and strategy, whatever the version."""
-    asked = {key: of[key] for key in ("subjects", "strategy")}
+    """The directory of a campaign without an `--out`: one for each subject, strategy and budget, whatever the
+    version."""
+    decisive = ("subjects", "strategy") if of["budget"] == EQUAL else ("subjects", "strategy", "budget")
+    asked = {key: of[key] for key in decisive}
     key = hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
     names = [slug(one["workload"]) for one in of["subjects"]]
     first = names[0] if len(names) == 1 else f"{len(names)}_workloads"
@@ -38,20 +41,21 @@ def store_of(
     strategy: str,
     *,
     resume: bool,
+    budget: str = EQUAL,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[CampaignStore]:
     """Open the store of a campaign to write.
 
     Args:
         out: the directory that was named, which exists; None: the default one.
-        subjects, strategy: what the campaign is of.
+        subjects, strategy, budget: what the campaign is of.
         resume: whether it goes on with what is there; else a store of another campaign is set aside.
         tell: gets a line if one was.
 
     Raises:
         UsageError: there is nothing to go on with, or the store cannot be used; the message says why.
     """
-    of, made = identity(subjects, strategy), made_with(subjects)
+    of, made = identity(subjects, strategy, budget), made_with(subjects)
     if out is not None:
         if resume and not has_store(out):
             raise UsageError(f"--resume: there is no campaign in {out}; give the --out it had")

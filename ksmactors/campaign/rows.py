@@ -58,6 +58,7 @@ def row_of(block: Block) -> BlockRow:
         "events": {CATALOGUE[code].name: counts for code, counts in block.events.items()},
         "metrics": dict(block.metrics),
         "edges": [[place, *edge[:5]] for place, edge in block.edges],
+        **({"arms": list(block.arms)} if block.arms else {}),
     }
     rows = {
         "steps": list(block.steps),
@@ -126,6 +127,7 @@ def block_of(row: BlockRow) -> Block:
         {(_text(one[0]), _text(one[1])): _passed(one[2], count) for one in rows["marks"]},
         {_text(name): counted(value) for name, value in sums["metrics"].items()},
         [_edge(one, count) for one in sums["edges"]],
+        _numbers(sums["arms"], count) if "arms" in sums else (),
     )  # fmt: skip
 
 
@@ -141,16 +143,15 @@ def parsed(text: str | bytes) -> Any:
     return orjson.loads(data)
 
 
-def moment_of(value: Any) -> float:
+def moment_of(value: object) -> float:
     """Return a time in seconds since 1970 that was read.
 
     Raises:
-        ValueError, TypeError: it is none.
+        ValueError: it is none.
     """
-    moment = float(value)
-    if not 0 <= moment < MOMENT_MAX:
+    if not isinstance(value, int | float) or not 0 <= value < MOMENT_MAX:
         raise ValueError(f"{value!r} is no time")
-    return moment
+    return float(value)
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
 from ksmactors.campaign.blocks import Block
@@ -46,6 +46,7 @@ class CampaignStore:
         self.path = path
         self.problem = ""
         self.database = database
+        self._ahead: float | None = None
         self._operations = 0
         database.set_progress_handler(self._too_long, 1_000_000)
 
@@ -58,7 +59,7 @@ class CampaignStore:
 
     def ask(self, seeds: range) -> None:
         """Note which seeds a campaign is to run."""
-        self._write(lambda: self._ask(seeds.start, seeds[-1], time()))
+        self._write(lambda: self._ask(seeds.start, seeds[-1], self._now()))
 
     def _ask(self, first: int, last: int, at: float) -> None:
         row = first, last, at, checksum(first, last)
@@ -95,7 +96,7 @@ class CampaignStore:
     def _insert(self, row: BlockRow, outcomes: Sequence[Outcome]) -> None:
         seeds = row.first, row.first + row.schedules - 1
         self.database.execute("DELETE FROM findings WHERE seed BETWEEN ? AND ?", seeds)
-        self._insert_row(row, time())
+        self._insert_row(row, self._now())
         for outcome in outcomes:
             if outcome.defect is not None:
                 self._insert_finding(outcome)
@@ -114,9 +115,19 @@ class CampaignStore:
         signature = as_utf8(defect.signature)
         self.database.execute(
             "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)",
-            (outcome.seed, signature, outcome.verdict.value, record, time(),
+            (outcome.seed, signature, outcome.verdict.value, record, self._now(),
              checksum(outcome.seed, signature, outcome.verdict.value, record or "")),
         )  # fmt: skip
+
+    def _now(self) -> float:
+        """The time in seconds since 1970. It never falls: neither while the store is open, whatever the wall clock
+        does, nor below what the store has already."""
+        if self._ahead is None:
+            latest = "SELECT max(at) FROM asked UNION ALL SELECT max(at) FROM findings UNION ALL SELECT * FROM "
+            latest += "(SELECT at FROM blocks ORDER BY first DESC LIMIT 1)"
+            written = [at for (at,) in self.database.execute(latest) if isinstance(at, float)]
+            self._ahead = max([time(), *written]) - monotonic()
+        return self._ahead + monotonic()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -171,6 +182,10 @@ class CampaignStore:
                     raise ValueError(f"it was asked for more than {ASKED_MAX} times")
                 row = counted(first), counted(last), moment_of(at)
             yield row
+
+    def asked_at(self) -> list[float]:
+        """When campaigns were asked for, in seconds since 1970."""
+        return [at for _, _, at in self._asked()]
 
     def about(self) -> dict[str, Any]:
         """What the store is of: `identity`, with at least a subject, `made` and `begun`."""

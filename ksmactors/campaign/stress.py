@@ -15,6 +15,7 @@ from time import monotonic, perf_counter
 
 import trio
 
+from ksmactors.campaign.dealing import Deal, InTurn
 from ksmactors.campaign.findings import kept, replay_command, without_schedule
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.summary import Found, Summary
@@ -24,7 +25,6 @@ from ksmactors.events.logs import Log
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.base import Strategy
-from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.calibration import Calibration
@@ -39,7 +39,8 @@ from ksmactors.run.subject import Subject
 class Plan:
     """What a campaign is to do. `out` is where finding files go; None writes none. `replayed` is a schedule that
     is followed instead of drawn, for the one seed that it was recorded with. `keep`: outcomes have their schedule
-    string even if nothing went wrong. `detail`: the log gets events of detail too.
+    string even if nothing went wrong. `detail`: the log gets events of detail too. `deal` says what a seed is run with;
+    by default the seeds are dealt to the workloads in turn.
 
     Raises:
         UsageError: there is no such strategy.
@@ -53,14 +54,21 @@ class Plan:
     replayed: Schedule | None = None
     keep: bool = False
     detail: bool = False
+    deal: Deal | None = None
+    _in_turn: InTurn = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_in_turn", InTurn(len(self.subjects), self.strategy))
         if self.replayed is None and self.strategy not in SEARCHES:
             check_strategy(self.strategy)
 
     def subject_of(self, seed: int) -> Subject:
         """The workload that a seed is dealt to."""
-        return self.subjects[seed % len(self.subjects)]
+        return self.subjects[(self.deal or self._in_turn).of(seed).workload]
+
+    def strategy_of(self, seed: int) -> str:
+        """The strategy of a seed, as text."""
+        return (self.deal or self._in_turn).of(seed).strategy
 
 
 @dataclass(slots=True)
@@ -68,10 +76,11 @@ class Campaign:
     """A campaign under way: what it adds up to, its last schedule, and how far it got if it was interrupted.
 
     `on_found` is called when a defect is found for the first time, `on_schedule` after every schedule, `on_outcome`
-    with each outcome and the seconds it took. With `stop_at_first` the campaign ends with the schedule that found the
-    first, and at `deadline` (of `time.monotonic`) with the one under way; `stopped_at` is the seed after it, if any is
-    left. `interrupted_at` is the first seed that an interruption left undone. `first` is the number of its first
-    schedule in the log. `resumed`: finding files of an earlier run may be there, and are not written twice.
+    with each outcome that is run here and the seconds it took, `on_taken` with each that is added up. With
+    `stop_at_first` the campaign ends with the schedule that found the first, and at `deadline` (of `time.monotonic`)
+    with the one under way; `stopped_at` is the seed after it, if any is left. `interrupted_at` is the first seed that
+    an interruption left undone. `first` is the number of its first schedule in the log. `resumed`: finding files of an
+    earlier run may be there, and are not written twice.
     """
 
     plan: Plan
@@ -79,6 +88,7 @@ class Campaign:
     on_found: Callable[[Found], None] = lambda _: None
     on_schedule: Callable[[Summary], None] = lambda _: None
     on_outcome: Callable[[Outcome, float], None] = lambda *_: None
+    on_taken: Callable[[Outcome], None] = lambda _: None
     calibration: Calibration = field(default_factory=lambda: Calibration(run_schedule))
     last: Outcome | None = None
     interrupted_at: int | None = None
@@ -150,7 +160,7 @@ class Campaign:
         plan = self.plan
         outcome = None
         try:
-            subject, strategy = plan.subject_of(seed), dealt(plan.strategy, len(plan.subjects))
+            subject, strategy = plan.subject_of(seed), plan.strategy_of(seed)
             outcome = await run_schedule(
                 subject, seed, strategy, deciding=await self._deciding(subject, seed, strategy), log=plan.log,
                 index=index, keep=plan.keep, task_pool=task_pool, known=self.tally.found, detail=plan.detail,
@@ -179,6 +189,7 @@ class Campaign:
         if outcome.defect is not None and tally.known(outcome) is None:
             self.keep(self.found(outcome, again=self.resumed))
         self.close_cycles(outcome)
+        self.on_taken(outcome)
         self.on_schedule(tally)
 
     def keep(self, found: Found, *, at: int | None = None) -> None:

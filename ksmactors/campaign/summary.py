@@ -82,6 +82,8 @@ class Summary:
     locks: LockGraph = field(default_factory=LockGraph)
     """The order in which locks were taken in any schedule."""
     _shapes: dict[bytes, int] = field(default_factory=dict)
+    _once: int = 0
+    """Interleavings that one schedule had."""
     _hash: hashlib.blake2b = field(default_factory=campaign_hash)
 
     def add(self, outcome: Outcome) -> None:
@@ -111,7 +113,8 @@ class Summary:
         self.choices += choices
         self.inconclusive += inconclusive
         for shape in shapes:
-            self._shapes[shape] = self._shapes.get(shape, 0) + 1
+            count = self._shapes[shape] = self._shapes.get(shape, 0) + 1
+            self._once += (count == 1) - (count == 2)
         self._hash.update(digests)
 
     def state(self) -> dict[str, Any]:
@@ -140,6 +143,7 @@ class Summary:
         tally = cls(**{name: sums[name] for name in _SUMS})
         tally.marks = {(str(workload), str(mark)): counted(count) for workload, mark, count in state["marks"]}
         tally._shapes = {bytes.fromhex(shape): counted(count) for shape, count in state["shapes"]}
+        tally._once = sum(count == 1 for count in tally._shapes.values())
         tally._hash = campaign_hash(digests)
         return tally
 
@@ -181,10 +185,14 @@ class Summary:
         return {CATALOGUE[c].name: (self.counts[c], self.schedules_with[c]) for c in RACES if self.counts[c]}
 
     @property
+    def races_never_met(self) -> list[str]:
+        """The kinds of race that happened in no schedule."""
+        return [CATALOGUE[code].name for code in RACES if not self.counts[code]]
+
+    @property
     def unseen(self) -> float:
         """An estimate of the probability that one more schedule would be a new one: the share of those seen once."""
-        once = sum(count == 1 for count in self._shapes.values())
-        return once / self.schedules if self.schedules else 1.0
+        return self._once / self.schedules if self.schedules else 1.0
 
     @property
     def judgement(self) -> Judgement:

@@ -17,7 +17,9 @@ from typing import Any, Final
 import orjson
 
 from ksmactors.analysis.store import Logs
-from ksmactors.campaign.blocks import DIGEST, SHAPE, VERDICTS
+from ksmactors.campaign.blocks import DIGEST, VERDICTS
+from ksmactors.campaign.dealing import StoredDeal
+from ksmactors.campaign.merging import shape_of
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.errors import UsageError
 
@@ -90,22 +92,25 @@ def write_tables(store: CampaignStore, directory: Path, *, force: bool = False) 
 
 def _schedules(store: CampaignStore) -> Iterator[dict[str, Any]]:
     of = store.about()["identity"]
-    names, strategy = [subject["workload"] for subject in of["subjects"]], of["strategy"]
+    with store.guarded():
+        deal = StoredDeal.of(of)
     found = {seed: signature for seed, signature, _, _ in store.findings()}
     for block, _ in store.blocks():
         marks: list[dict[str, int]] = [{} for _ in block.seeds]
         for (_, name), passed in block.marks.items():
             for place, count in passed:
                 marks[place][name] = count
+        with store.guarded():
+            arms = deal.arms(block)
         for place, seed in enumerate(block.seeds):
             yield {
                 "seed": seed,
-                "workload": names[seed % len(names)],
-                "strategy": strategy,
+                "workload": arms[place][0],
+                "strategy": arms[place][1],
                 "verdict": VERDICTS[block.verdicts[place]].value,
                 "signature": found.get(seed),
                 "digest": block.digests[place * DIGEST : (place + 1) * DIGEST].hex(),
-                "shape": block.shapes[place * SHAPE : (place + 1) * SHAPE].hex(),
+                "shape": shape_of(block, place).hex(),
                 "steps": block.steps[place],
                 "choices": block.choices[place],
                 "seconds": block.micros[place] / 1_000_000,

@@ -11,7 +11,7 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,14 @@ from typing import Final
 
 import trio
 
-from ksmactors.campaign.blocks import DIGEST, SHAPE, Piece
+from ksmactors.campaign.blocks import DIGEST, SHAPE, Arm, Piece
+from ksmactors.campaign.dealing import InTurn
 from ksmactors.campaign.log_parts import directory_for_parts
 from ksmactors.campaign.stress import Plan
 from ksmactors.campaign.worker_processes import WorkerDied, WorkerProcesses
 from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import Log, LogWriter
-from ksmactors.interleave.strategies.registry import dealt
 from ksmactors.run.outcome import Defect, Outcome, Verdict
 from ksmactors.run.trust import files_of_strategy
 
@@ -42,7 +42,7 @@ WORKER_DIED: Final = "worker_died"
 JOBS_MAX: Final = 1024
 """Processes of a campaign."""
 
-Take = Callable[[], Piece | None]
+Take = Callable[[], Awaitable[Piece | None]]
 Known = Callable[[], tuple[frozenset[str], bool]]
 
 
@@ -116,7 +116,7 @@ class WorkerPool:
 
         Args:
             nursery: it ends them when it is cancelled.
-            take: returns the next piece, or None.
+            take: returns the next piece, or None, once it is known what its seeds are run with.
             known: returns the signatures of what was found before the first piece that is not added up.
         """
         self._window = trio.Semaphore(self.jobs * WINDOW)
@@ -163,7 +163,7 @@ class WorkerPool:
     async def _work(self, take: Take, known: Known) -> None:
         while True:
             await self._window.acquire()
-            piece = take()
+            piece = await take()
             if piece is None:
                 await self._send.send((None, None))
                 return
@@ -177,12 +177,12 @@ class WorkerPool:
 
     async def _run(self, piece: Piece, known: Known, answer: BlockAnswer) -> None:
         """Have a piece run. The answer grows by what is certain: also by what a worker that is ended has handed in."""
-        if await self._ask(piece.seeds, piece.index, known, answer):
+        if await self._ask(piece.seeds, piece.index, known, piece.arms, answer):
             return
         for index, seed in enumerate(piece.seeds, piece.index):
-            alone = range(seed, seed + 1)
-            if not await self._ask(alone, index, known, answer):
-                answer.add(self._died(seed))
+            alone, arms = range(seed, seed + 1), piece.arms[index - piece.index :][:1]
+            if not await self._ask(alone, index, known, arms, answer):
+                answer.add(self._died(seed, arms))
             if answer.failure is not None or answer.interrupted or not self._goes_on(answer):
                 break
 
@@ -193,11 +193,11 @@ class WorkerPool:
             return False
         return bool(answer.outcomes) and verdict not in (Verdict.CRASHED, Verdict.BROKEN)
 
-    async def _ask(self, seeds: range, index: int, known: Known, answer: BlockAnswer) -> bool:
+    async def _ask(self, seeds: range, index: int, known: Known, arms: tuple[Arm, ...], answer: BlockAnswer) -> bool:
         """Have some seeds run; returns whether they were, or each process died that was given them."""
         for _ in range(ATTEMPTS):
             log = self._parts / str(index) if self._parts is not None else None
-            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log))
+            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log, arms))
             part = BlockAnswer()
             try:
                 await self._processes.answer(task, part.add)
@@ -210,11 +210,10 @@ class WorkerPool:
             return True
         return False
 
-    def _died(self, seed: int) -> BlockAnswer:
+    def _died(self, seed: int, arms: tuple[Arm, ...]) -> BlockAnswer:
         """A finding instead of an outcome: the schedule of a seed ends its process."""
-        header = self.shared.headers[seed % len(self.shared.headers)]
-        name = header["workload"]
-        strategy = dealt(self.shared.strategy, len(self.shared.headers))
+        (workload, strategy), *_ = arms or (InTurn(len(self.shared.headers), self.shared.strategy).of(seed),)
+        name = self.shared.headers[workload]["workload"]
         defect = Defect(
             WORKER_DIED, "run", f"run/{WORKER_DIED}@{name}",
             f"the process that ran this schedule died {ATTEMPTS} times: out of memory, or a signal", 0,

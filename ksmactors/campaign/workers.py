@@ -25,7 +25,8 @@ from typing import Any, Final
 
 import anyio
 
-from ksmactors.campaign.blocks import micros_of
+from ksmactors.campaign.blocks import Arm, micros_of
+from ksmactors.campaign.dealing import AsGiven
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.errors import EmulatorBug, KsmActorsError, UsageError, WatcherFailed
@@ -72,7 +73,8 @@ class SharedWork:
 @dataclass(frozen=True, slots=True)
 class BlockTask:
     """A block to run: its seeds, the number of the first in the campaign, the signatures that are known already,
-    whether a schedule that ran out of steps is, and the file for the events, if there is a log."""
+    whether a schedule that ran out of steps is, the file for the events, if there is a log, and what each seed is run
+    with, if they are not dealt in turn."""
 
     shared: SharedWork
     seeds: range
@@ -80,6 +82,7 @@ class BlockTask:
     known: frozenset[str]
     given_up: bool
     log: Path | None
+    arms: tuple[Arm, ...] = ()
 
 
 @dataclass(slots=True)
@@ -222,7 +225,8 @@ def _campaign(
     task: BlockTask, subjects: Sequence[Subject], calibration: Calibration, log: LogWriter | None
 ) -> Campaign:
     shared = task.shared
-    plan = Plan(subjects, task.seeds, shared.strategy, log=log, detail=shared.detail)
+    deal = AsGiven(task.seeds.start, task.arms) if task.arms else None
+    plan = Plan(subjects, task.seeds, shared.strategy, log=log, detail=shared.detail, deal=deal)
     known = Outcome("", 0, "", Verdict.FINDING, 0, 0, (), b"", b"")
     tally = Summary(found={signature: Found(known) for signature in sorted(task.known)})
     tally.given_up = Found(known) if task.given_up else None

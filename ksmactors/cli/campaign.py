@@ -12,12 +12,14 @@ import orjson
 from ksmactors import interruption, plugins
 from ksmactors.cli.options import output_options
 from ksmactors.cli.report import print_defects, report_crash
+from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, UsageError
 from ksmactors.escaping import escaped
 
 if TYPE_CHECKING:
     from ksmactors.campaign.overview import Overview
+    from ksmactors.campaign.store import CampaignStore
 
 MERGE: Final = "merge"
 """The first argument that asks for a merge; a directory of that name is `./merge`."""
@@ -33,13 +35,17 @@ MERGE: Final = "merge"
     "--export", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Write the schedules and the findings as Parquet files.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="With --export: replace files that exist.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser, with curves."
+)
+@click.option("--force", is_flag=True, help="With --export and --html: replace files that exist.")
 @output_options
 def campaign(
     paths: tuple[str, ...],
     *,
     out: Path | None,
     export: Path | None,
+    html: Path | None,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -56,8 +62,10 @@ def campaign(
     merging = paths[0] == MERGE
     if out is not None and not merging:
         raise UsageError("--out says where `campaign merge` writes; give `merge` and the stores first")
-    if force and export is None:
-        raise UsageError("--force says that --export may replace files: give it too")
+    if force and export is None and html is None:
+        raise UsageError("--force says that --export or --html may replace files: give one of them, too")
+    if html is not None:
+        refuse_existing(html, "--html", force=force)
     interruption.work_begins()
     if merging:
         directory = _merged(paths[1:], out)
@@ -65,13 +73,20 @@ def campaign(
         directory = Path(paths[0])
     else:
         raise UsageError(f"campaign shows one store, not {len(paths)}; `campaign merge` puts several together")
-    return show(directory, export=export, force=force, as_json=as_json, quiet=quiet, color=color)
+    return show(directory, export=export, html=html, force=force, as_json=as_json, quiet=quiet, color=color)
 
 
 def show(
-    directory: Path, *, as_json: bool, quiet: bool, color: str, export: Path | None = None, force: bool = False
+    directory: Path,
+    *,
+    as_json: bool,
+    quiet: bool,
+    color: str,
+    export: Path | None = None,
+    html: Path | None = None,
+    force: bool = False,
 ) -> int:
-    """Print what a store says, or write it to Parquet files; returns the exit status.
+    """Print what a store says, or write it to Parquet files or a page; returns the exit status.
 
     Raises:
         UsageError: there is no store, it is damaged, or a file cannot be written.
@@ -80,10 +95,8 @@ def show(
     from ksmactors.campaign.store_files import open_to_read
 
     with open_to_read(directory) as store:
-        if export is not None:
-            from ksmactors.campaign.tables import write_tables
-
-            files = [str(file) for file in write_tables(store, export, force=force)]
+        if export is not None or html is not None:
+            files = [*_tables(store, export, force=force), *_page(store, directory, html, force=force)]
             if as_json:
                 echo_json(orjson.dumps({"files": files}).decode())
             elif not quiet:
@@ -98,6 +111,29 @@ def show(
     else:
         _print(view, color)
     return view.tally.exit_status
+
+
+def _tables(store: CampaignStore, export: Path | None, *, force: bool) -> list[str]:
+    """Write Parquet files if that is wanted; return them."""
+    if export is None:
+        return []
+    from ksmactors.campaign.tables import write_tables
+
+    return [str(file) for file in write_tables(store, export, force=force)]
+
+
+def _page(store: CampaignStore, directory: Path, path: Path | None, *, force: bool) -> list[str]:
+    """Write the page for the browser if that is wanted; return it."""
+    if path is None:
+        return []
+    from ksmactors.campaign.curves import curves_of
+    from ksmactors.campaign.overview import overview_of
+    from ksmactors.cli.campaign_page import campaign_page
+
+    view = overview_of(store, directory)
+    content = campaign_page(view, curves_of(store, view))
+    write_output(path, "--html", lambda file: file.write(content), force=force)
+    return [str(path)]
 
 
 def _merged(paths: tuple[str, ...], out: Path | None) -> Path:
@@ -116,23 +152,32 @@ def _print(view: Overview, color: str) -> None:
     """A campaign on a screen: what it is, how far it is, rates, findings, and the slowest schedules."""
     from rich.table import Table
 
+    from ksmactors.campaign.dealing import EQUAL
+
     out = console(sys.stdout, color)
     tally, done = view.tally, view.tally.schedules
     asked = sum(map(len, view.asked))
     subjects = view.of["subjects"]
     names = " ".join(plugins.from_here(escaped(str(one["workload"]))) for one in subjects)
-    echo(f"{names}: strategy {view.of['strategy']}, kernel {subjects[0].get('kernel')}")
+    echo(f"{names}: strategy {view.of['strategy']}, budget {view.budget}, kernel {subjects[0].get('kernel')}")
     left = f"{sum(map(len, view.left)):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
-    echo(f"{left}, in {_hours(view.last - view.begun)} since it began")
-    table = Table(title=None, show_header=True, header_style="bold")
-    for title in ("workload", "schedules", "a second", "steps each", "findings"):
-        table.add_column(title, justify="left" if title == "workload" else "right", overflow="fold")
+    echo(f"{left}, in {_hours(view.seconds)}")
+    table = Table(title=None, show_header=True, header_style="bold", box=None, padding=(0, 1, 0, 0))
+    for title in ("workload", "strategy", "schedules", "a second", "steps each", "unseen", "findings"):
+        table.add_column(title, justify="left" if title in ("workload", "strategy") else "right", overflow="fold")
     for rate in view.rates.values():
+        if not rate.schedules and view.budget != EQUAL:
+            continue
         each = f"{rate.steps / rate.schedules:,.0f}" if rate.schedules else "-"
         name = escaped(plugins.from_here(rate.workload))
-        table.add_row(name, f"{rate.schedules:,}", f"{rate.per_second:,.1f}", each, f"{rate.findings:,}")
+        table.add_row(
+            name, escaped(rate.strategy), f"{rate.schedules:,}", f"{rate.per_second:,.1f}", each, f"{rate.unseen:.1%}",
+            f"{rate.findings:,}",
+        )  # fmt: skip
     out.print(table)
     print_defects(tally, stream=sys.stdout, color=color)
+    if tally.races and tally.races_never_met:
+        echo(f"kinds of race that never happened: {', '.join(tally.races_never_met)}")
     for signature, after in view.found_after.items():
         echo(f"found after {_hours(after)}: {signature}")
     if tally.crash is not None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import click
 
 from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, Exploration, explored, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform
-from ksmactors.campaign.summary import Summary
 from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
+from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
     json_object,
     print_defects,
@@ -23,7 +21,7 @@ from ksmactors.cli.report import (
     report_crash,
     warn_of_removed,
 )
-from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import load_subject
@@ -87,7 +85,9 @@ def explore(
             err=True,
         )
     started = perf_counter()
-    with _progress(exploration, quiet=quiet, color=color):
+    deadline = None if seconds is None else monotonic() + seconds
+    watched = Watched(exploration, None, left=exploration.progress, deadline=deadline)
+    with progress(exploration, watched, as_json=as_json, quiet=quiet, color=color):
         problem = perform(exploration, resume=resume)
     if problem:
         notice(problem)
@@ -100,21 +100,6 @@ def explore(
         print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
         _tell(exploration)
     return _close(exploration, resumable=not (problem or quiet))
-
-
-@contextmanager
-def _progress(exploration: Exploration, *, quiet: bool, color: str) -> Iterator[None]:
-    """How far it is, if standard error is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield
-        return
-    with console(sys.stderr, color).status("") as line:
-
-        def show(tally: Summary) -> None:
-            line.update(f"findings: {len(tally.found)}; {exploration.progress()}")
-
-        exploration.on_schedule = show
-        yield
 
 
 def _tell(exploration: Exploration) -> None:

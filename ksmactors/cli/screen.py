@@ -85,6 +85,11 @@ def _safe_console() -> type[Console]:
                 yield segment if segment.control else Segment(escaped_lines(segment.text), segment.style)
 
         @override
+        def show_cursor(self, show: bool = True) -> bool:
+            """Leave the cursor visible: a process that is killed could not show it again."""
+            return False
+
+        @override
         def render_str(self, text: str, **options: Any) -> Text:  # before its width is measured
             return super().render_str(escaped_lines(text), **options)
 

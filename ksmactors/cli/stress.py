@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from time import monotonic, perf_counter
-from typing import Final
+from typing import Any, Final, TextIO
 
 import click
 
 from ksmactors import interruption, plugins
+from ksmactors.campaign.dealing import BUDGETS, EQUAL, AdaptiveDeal, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
-from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
 from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.options import (
@@ -30,6 +30,7 @@ from ksmactors.cli.options import (
     strategy_option,
     subject_options,
 )
+from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
     json_object,
     print_defects,
@@ -38,13 +39,13 @@ from ksmactors.cli.report import (
     report_crash,
     warn_of_removed,
 )
-from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
 from ksmactors.run.options import SubjectOptions
-from ksmactors.run.subject import deal_params, load_subject
+from ksmactors.run.subject import Subject, deal_params, load_subject
 from ksmactors.workload import Workload
 
 DEFAULT_SEEDS: Final = "550"
@@ -72,6 +73,14 @@ DEFAULT_SEEDS: Final = "550"
     is_flag=True,
     help="Go on with the campaign in --out where it stopped: give the same command. Its seeds need not be given.",
 )
+@click.option(
+    "--budget",
+    type=click.Choice(BUDGETS),
+    default=EQUAL,
+    show_default=True,
+    help="equal: the workloads get the same number of seeds. adaptive: those workloads, and those strategies of the "
+    "portfolio, get more that still show new interleavings.",
+)
 @strategy_option("portfolio")
 @subject_options
 @log_options
@@ -84,6 +93,7 @@ def stress(
     jobs: int | None,
     seconds: float | None,
     resume: bool,
+    budget: str,
     strategy: str,
     options: SubjectOptions,
     log: str | None,
@@ -117,8 +127,10 @@ def stress(
         processes = stack.enter_context(closing(WorkerProcesses())) if jobs > 1 else None  # before any file is opened
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
-        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, tell=notice))
-        plan = Plan(subjects, asked or _asked_before(store), strategy, directory, writer, detail=detail)
+        store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, budget=budget, tell=notice))
+        asked = asked or _asked_before(store)
+        deal = deal_of(budget, len(subjects), strategy, asked)
+        plan = Plan(subjects, asked, strategy, directory, writer, detail=detail, deal=deal)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
         workers = workers_of(
@@ -132,11 +144,15 @@ def stress(
             warn_of_removed(subjects[0])
             _announce(plan, store)
         started = perf_counter()
-        with _progress(campaign, quiet=quiet, color=color):
+        watched = Watched(campaign.campaign, len(plan.seeds), deadline=deadline)
+        with progress(campaign.campaign, watched, as_json=as_json, quiet=quiet, color=color, log=log):
             interruption.run(campaign.run)
         spent = perf_counter() - started
     if as_json:
-        echo_json(json_object(subjects, strategy, campaign.tally, spent, seeds_left=campaign.seeds_left))
+        more: dict[str, Any] = {"seeds_left": campaign.seeds_left, "budget": budget}
+        if deal is not None:
+            more["shares"] = deal.as_json([subject.name for subject in subjects])
+        echo_json(json_object(subjects, strategy, campaign.tally, spent, **more))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
         if quiet:
@@ -144,6 +160,8 @@ def stress(
         else:
             print_table(campaign.tally, spent, stream=stream, color=color)
             print_never_reached(campaign.tally, subjects, stream=stream)
+            if deal is not None:
+                _print_shares(deal, subjects, stream)
     if store.problem:
         notice(store.problem)
     status = _close(campaign, out, quiet=quiet)
@@ -186,35 +204,15 @@ def _announce(plan: Plan, store: CampaignStore) -> None:
     )
 
 
-@contextmanager
-def _progress(campaign: Drive, *, quiet: bool, color: str) -> Iterator[None]:
-    """A progress bar if somebody watches standard error; a line for each finding as it comes in any case."""
-    if quiet:
-        yield
-        return
-    out = console(sys.stderr, color)
-    campaign.campaign.on_found = lambda found: out.print(_line(found), soft_wrap=True)
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("no finding", total=len(campaign.plan.seeds))
-
-        def show(tally: Summary) -> None:
-            findings = f"findings: {len(tally.found)}" if tally.found else "no finding"
-            bar.update(task, completed=tally.schedules, description=findings)
-
-        campaign.campaign.on_schedule = show
-        yield
-
-
-def _line(found: Found) -> str:
-    defect = found.outcome.defect
-    assert defect is not None
-    return f"{defect.signature}, seed {found.outcome.seed}: {found.file or found.problem}"
+def _print_shares(deal: AdaptiveDeal, subjects: Sequence[Subject], stream: TextIO) -> None:
+    """What an adaptive budget has given to each workload, and by which strategies."""
+    for workload, subject in enumerate(subjects):
+        of = {arm.strategy: share for arm, share in deal.shares() if arm.workload == workload and share.schedules}
+        total = sum(share.schedules for share in of.values())
+        by = ", ".join(f"{name} {share.schedules:,}" for name, share in of.items())
+        unseen = sum(share.once for share in of.values()) / total if total else 1.0
+        name = plugins.from_here(subject.name)
+        echo(f"dealt to {name}: {total:,} schedules, unseen {unseen:.1%} ({by})", file=stream)
 
 
 def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:
@@ -229,8 +227,11 @@ def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:
 def _left(campaign: Drive, out: Path | None) -> str:
     """Why it ended before its last seed, and the options that do what was left undone."""
     seeds = campaign.seeds_left
-    if campaign.campaign.ended:
-        return f"stopped at the first finding; go on with --seeds {seeds}"
-    why = "interrupted" if campaign.interrupted else "the time is over"
+    adaptive = isinstance(campaign.plan.deal, AdaptiveDeal)  # what it has learned is in the store alone
     resume = f"--resume --out {quote(str(out))}" if out is not None else "--resume"
+    if campaign.campaign.ended:
+        return f"stopped at the first finding; go on with {resume if adaptive else f'--seeds {seeds}'}"
+    why = "interrupted" if campaign.interrupted else "the time is over"
+    if adaptive:
+        return f"{why}; go on with {resume}"
     return f"{why}; go on with {resume if ',' in seeds else f'--seeds {seeds}, or {resume}'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any, Final
@@ -23,17 +23,22 @@ SCRIPTS: Final = (
 )
 """Our script, in the order in which it runs, as one: the parts share one scope."""
 
+CAMPAIGN_SCRIPTS: Final = ("charts.js", "campaign.js")
+"""The script of a campaign's page."""
+
 FORMAT: Final = 1
 """The form of the data that the script reads."""
 
 
-def page(title: str, data: Mapping[str, Any]) -> bytes:
-    """Return the file. Equal data give equal bytes.
+def page(
+    title: str, data: Mapping[str, Any], *, scripts: Sequence[str] = SCRIPTS, body_of: str = "page/body.html"
+) -> bytes:
+    """Return the file. Equal data give equal bytes. `scripts` and `body_of` say which page it is.
 
     A content security policy lets nothing run but the two scripts and the style that are hashed here, and nothing be
     loaded. The data are JSON in a block that no browser runs; no `<` is in it, so that nothing ends it early.
     """
-    library, script, style = _text("vendor/echarts.min.js"), _script(), _text("page/page.css")
+    library, script, style = _text("vendor/echarts.min.js"), _script(scripts), _text("page/page.css")
     assert "</script" not in library.lower()
     policy = (
         f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src {_hash(style)}; "
@@ -47,13 +52,13 @@ def page(title: str, data: Mapping[str, Any]) -> bytes:
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n"
     )
-    body = f'{_text("page/body.html")}<script type="application/json" id="data">'
+    body = f'{_text(body_of)}<script type="application/json" id="data">'
     tail = f"</script>\n<script>{library}</script>\n<script>{script}</script>\n</body>\n</html>\n"
     return b"".join((head.encode(), body.encode(), embedded, tail.encode()))
 
 
-def _script() -> str:
-    parts = "\n".join(_text(f"page/{name}") for name in SCRIPTS)
+def _script(scripts: Sequence[str]) -> str:
+    parts = "\n".join(_text(f"page/{name}") for name in scripts)
     return f'(function () {{\n"use strict";\n{parts}\n}})();\n'
 
 

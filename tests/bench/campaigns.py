@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from contextlib import closing
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import repeat, starmap
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
@@ -13,7 +18,9 @@ from time import perf_counter
 from typing import Any, Final
 
 import trio
+from typing_extensions import override
 
+from ksmactors import plugins
 from ksmactors.campaign.blocks import SCHEDULES_MAX, Block, packed, pieces
 from ksmactors.campaign.driving import Drive, NoStore
 from ksmactors.campaign.overview import overview_of
@@ -23,7 +30,10 @@ from ksmactors.campaign.store_files import FILE, open_to_read
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.worker_pool import workers_of
 from ksmactors.campaign.worker_processes import WorkerProcesses
-from ksmactors.run.outcome import Outcome
+from ksmactors.cli.live import PAINT_SECONDS, LiveLines
+from ksmactors.cli.progress import SNAPSHOT_SECONDS, Watched, table_lines
+from ksmactors.cli.screen import console
+from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.subject import Subject, make_subject
 from tests.bench.measure import cpu_seconds, medians
 
@@ -36,6 +46,9 @@ SMALL: Final = 400
 
 STORED: Final = 1_000_000
 """Schedules in a store that is measured."""
+
+PAINTED: Final = 500
+"""Paintings that are measured."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +129,59 @@ def _campaign(*, stored: bool) -> float:
         return cpu_seconds(lambda: trio.run(Drive(plan, store).run))
 
 
+class _Terminal(StringIO):
+    """A stream that says that it is a terminal."""
+
+    @override
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
 def store() -> dict[str, Any]:
     """The share of a campaign that its store takes."""
     without, with_store = medians(lambda: _campaign(stored=False), lambda: _campaign(stored=True))
     ratio = round(with_store / without, 3)
     return {"without_seconds": round(without, 3), "with_seconds": round(with_store, 3), "ratio": ratio}
+
+
+def table() -> dict[str, Any]:
+    """What the table on a terminal takes: CPU time of a painting, of a snapshot, and of counting a schedule. The share
+    of a core is what these come to at 1,000 schedules a second."""
+    names = [one.name for one in plugins.available("workloads")[0] if one.name.startswith("litmus.")][:12]
+    campaign = Campaign(Plan([make_subject(name) for name in names], range(1 << 40), "random"))
+    clock = iter(range(1 << 30))
+    watched = Watched(campaign, 1 << 40, clock=lambda: float(next(clock)))
+    outcomes = [
+        Outcome(names[seed % len(names)], seed, "random", Verdict.OK, 5, 5, (), b"", seed.to_bytes(8, "little"))
+        for seed in range(PAINTED)
+    ]
+    counting = cpu_seconds(lambda: deque(map(watched.take, outcomes), 0))
+    snapshots = cpu_seconds(lambda: deque(map(watched.update, repeat(campaign.tally, PAINTED)), 0))
+    with _environment("TERM", "xterm"):
+        lines = LiveLines(console(_Terminal(), "always"), lambda width, height: table_lines(watched, width, height))
+        lines.start()
+        paintings = cpu_seconds(lambda: deque(starmap(lines.paint, repeat((), PAINTED)), 0))
+        lines.stop()
+    each = [seconds / PAINTED for seconds in (counting, snapshots, paintings)]
+    share = 1000 * each[0] + each[1] / SNAPSHOT_SECONDS + each[2] / PAINT_SECONDS
+    return {
+        "counting_us": round(1e6 * each[0], 2),
+        "snapshot_us": round(1e6 * each[1], 1),
+        "painting_ms": round(1e3 * each[2], 2),
+        "share_of_a_core": round(share, 4),
+    }
 
 
 def _block(first: int) -> tuple[Block, list[Outcome]]:
@@ -181,4 +242,4 @@ def _add_up(place: Path, subjects: list[Subject]) -> None:
         trio.run(Drive(Plan(subjects, range(STORED), "random"), kept, True).run)
 
 
-CASES: Final = {"jobs": jobs, "blocks": blocks, "store": store, "large_store": large_store}
+CASES: Final = {"jobs": jobs, "blocks": blocks, "store": store, "large_store": large_store, "table": table}
