@@ -32,6 +32,7 @@ from ksmactors.campaign.worker_pool import WorkerPool
 from ksmactors.campaign.workers import BlockAnswer
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
+from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.outcome import Outcome, Verdict
 
 GRACE_SECONDS: Final = 60
@@ -115,13 +116,14 @@ class Drive:
         self.campaign = Campaign(plan, stop_at_first=self.stop_at_first, resumed=self.resume)
         self.campaign.deadline = self.deadline
         stored = self.store.stored()
+        stop = plan.seeds.stop
         if isinstance(plan.deal, AdaptiveDeal):
-            self._deal = plan.deal
-            for first, stop in stored.items():
-                if first in plan.seeds and not self._deal.within_a_round(range(first, stop)):
+            self._deal, stop = plan.deal, SEED_LIMIT  # its rounds end where blocks do that are not cut short
+            for first, after in stored.items():
+                if first in plan.seeds and not self._deal.within_a_round(range(first, after)):
                     why = "that no adaptive budget makes; give another --out"
                     raise ScheduleFormatError(f"the store has a block from seed {first} on {why}")
-        end = block_ends(plan.strategy, len(plan.subjects), plan.seeds.stop)
+        end = block_ends(plan.strategy, len(plan.subjects), stop)
         self._pieces = pieces(plan.seeds, end, stored, again=not self.resume)
         self._next_seed = plan.seeds.start
 

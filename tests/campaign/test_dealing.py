@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import pytest
 import trio
 
 import ksmactors
-from ksmactors.campaign import driving
 from ksmactors.campaign.blocks import SCHEDULES_MAX, Arm, block_ends, pieces
 from ksmactors.campaign.curves import curves_of
 from ksmactors.campaign.dealing import (
@@ -144,13 +144,6 @@ def test_the_portfolio_is_taken_apart() -> None:
 # -- campaigns --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are started after the first schedule, however little there is to do."""
-    monkeypatch.setattr(driving, "SECONDS_BEFORE", 0.0)
-    monkeypatch.setattr(driving, "SECONDS_WORTH", 0.0)
-
-
 def subjects() -> list[Subject]:
     """Models of different size."""
     return [make_subject(name) for name in NAMES]
@@ -164,8 +157,11 @@ def run(
     of, outcomes = subjects(), dict[int, Outcome]()
     deal = deal_of(ADAPTIVE, len(of), "portfolio", seeds)
     plan = Plan(of, seeds, "portfolio", out, deal=deal)
-    with store_of(out, of, "portfolio", resume=resume, budget=ADAPTIVE) as store:
+    with ExitStack() as stack:
         workers = workers_of(plan, jobs, stop_at_first=stop_at_first)
+        if workers is not None:
+            stack.callback(workers.close)
+        store = stack.enter_context(store_of(out, of, "portfolio", resume=resume, budget=ADAPTIVE))
         drive = Drive(plan, store, resume, workers, stop_at_first)
         drive.campaign.on_taken = lambda outcome: outcomes.__setitem__(outcome.seed, outcome)
         store.ask(seeds)
@@ -183,7 +179,6 @@ def said(drive: Drive) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_processes_make_no_difference(tmp_path: Path) -> None:
     """One, two and five processes deal the same, find the same and have the same digest."""
     one, outcomes = run(tmp_path / "1")
@@ -223,7 +218,6 @@ def test_another_first_seed_runs_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_the_first_finding_ends_it(tmp_path: Path) -> None:
     """With `stop_at_first` any number of processes stops at the same schedule; going on without it does the rest."""
     whole, _ = run(tmp_path / "whole")
@@ -327,17 +321,17 @@ class Killer(Workload):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
 def test_what_kills_its_worker_is_found_in_its_workload(tmp_path: Path) -> None:
     """A schedule that kills its process is a finding of the workload and strategy that the budget gave to its seed."""
     source = tmp_path / "killer.py"
     source.write_text(KILLER.format(parent=os.getpid()))
     of, seeds = [make_subject("classic.lost"), make_subject(f"{source}:Killer")], range(160)
     plan = Plan(of, seeds, "portfolio", deal=deal_of(ADAPTIVE, len(of), "portfolio", seeds))
-    drive = Drive(plan, workers=workers_of(plan, 2))
     outcomes: list[Outcome] = []
-    drive.campaign.on_taken = outcomes.append
-    trio.run(drive.run)
+    with closing(workers_of(plan, 2)) as workers:
+        drive = Drive(plan, workers=workers)
+        drive.campaign.on_taken = outcomes.append
+        trio.run(drive.run)
     died = [one for one in outcomes if one.defect is not None and one.defect.kind == "worker_died"]
     assert died
     assert {one.workload for one in died} == {of[1].name}
