@@ -20,7 +20,7 @@ from tests.fuzz.hostile import TEXTS, deep, hostile_header
 from tests.fuzz.kind import FORMS, Kind
 from tests.fuzz.mutating import TOKENS, VALUES, WORDS, Change, mutated, mutated_json
 
-WAL: Final = b"\0write-ahead log\0"
+WAL: Final = b"-- write-ahead log --"
 """Between a database and its log, in a sample that has one."""
 
 LARGE: Final = 100_000_000
