@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors.campaign.blocks import as_text, coalesced
+from ksmactors.campaign.blocks import as_text, coalesced, size_of
 from ksmactors.campaign.findings import existing, replay_command
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.merging import add_block, bare_outcome, digest_of, is_given_up, seeds_with_edges
+from ksmactors.campaign.shards import Shard, incomplete, shards_in
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.summary import Found, Summary
 
@@ -45,6 +46,7 @@ class Overview:
         of: its identity.
         begun, last: the first and the last time at which something was written, in seconds since 1970.
         asked, left: the seeds that were asked for, and those of them that are not done.
+        shards: those that it has of campaigns of which others are elsewhere, by campaign.
         found_after: for each signature, how many seconds after the start it was found first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
     """
@@ -54,6 +56,7 @@ class Overview:
     last: float
     asked: list[range]
     left: list[range]
+    shards: list[list[Shard]] = field(default_factory=list)
     tally: Summary = field(default_factory=Summary)
     rates: dict[str, WorkloadRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
@@ -68,10 +71,14 @@ class Overview:
             **{key: first.get(key) for key in ("kernel", "without", "with", "nodes", "watch", "max_steps")},
             "strategy": self.of["strategy"],
             "ksmactors": self.of["ksmactors"],
-            "asked": sum(map(len, self.asked)),
+            "asked": size_of(self.asked),
             "seeds": as_text(self.asked),
             "seeds_left": as_text(self.left),
-            "left": sum(map(len, self.left)),
+            "left": size_of(self.left),
+            "shards": [
+                {"shard": shard.name, "of": as_text([shard.whole]), "seeds": as_text([shard.seeds])}
+                for group in self.shards for shard in group
+            ],
             **self.tally.as_json(),
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
             "rates": [
@@ -104,6 +111,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, begun, asked, list(without(asked, coalesced(done))))
+    view.shards = incomplete(shards_in(store))
     view.rates = {name: WorkloadRate(name) for name in names}
     findings = {seed: (signature, found, at) for seed, signature, found, at in store.findings()}
     slowest: list[tuple[float, int, str, int]] = []

@@ -46,6 +46,11 @@ class CampaignStore:
         row = seeds.start, seeds[-1], time()
         self._write(lambda: self.database.execute("INSERT INTO asked VALUES (?, ?, ?)", row))
 
+    def note(self, name: str, value: object) -> None:
+        """Set a fact about the campaign, as JSON has it; `about` returns it under that name."""
+        text = as_json(value)
+        self._write(lambda: self.database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, text)))
+
     def write(self, block: Block, outcomes: Sequence[Outcome]) -> None:
         """Keep a block, with the outcomes of its schedules; it replaces one with the same seeds."""
         self._write(lambda: self._insert(row_of(block), outcomes))
@@ -142,7 +147,7 @@ class CampaignStore:
             return [range(counted(first), counted(last) + 1) for first, last in rows]
 
     def about(self) -> dict[str, Any]:
-        """What the store is of: `identity`, `made` and `begun`."""
+        """What the store is of: `identity`, `made` and `begun`; and what was noted beside that."""
         with self.guarded():
             about = {name: orjson.loads(value) for name, value in self.select("SELECT name, value FROM about")}
             if not isinstance(about["identity"], dict) or not isinstance(about["made"], dict):

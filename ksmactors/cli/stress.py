@@ -14,9 +14,11 @@ from typing import Final
 import click
 
 from ksmactors import interruption, plugins
+from ksmactors.campaign.blocks import size_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
+from ksmactors.campaign.shards import Shard, keep_shard, parse_shard, shard_of, whole_again
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
@@ -53,6 +55,10 @@ DEFAULT_SEEDS: Final = "550"
 @click.command()
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @click.option("--seeds", default=DEFAULT_SEEDS, show_default=True, metavar="N|A:B", help="Seeds 0..N-1, or A..B-1.")
+@click.option(
+    "--shard", "part", metavar="I/N",
+    help="Only part I of N of the seeds, from 1/N to N/N; `campaign merge` puts the stores of all together.",
+)  # fmt: skip
 @click.option("--stop-at-first", is_flag=True, help="End the campaign at the first finding.")
 @click.option(
     "--jobs",
@@ -79,6 +85,7 @@ DEFAULT_SEEDS: Final = "550"
 def stress(
     workloads: tuple[str, ...],
     seeds: str,
+    part: str | None,
     stop_at_first: bool,
     jobs: int | None,
     seconds: float | None,
@@ -108,11 +115,16 @@ def stress(
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
     processors = log_processors(log_config)
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
+    wanted = None if part is None else parse_shard(part)
     with ExitStack() as stack:
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
         store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, tell=notice))
-        plan = Plan(subjects, asked or _asked_before(store), strategy, directory, writer, detail=detail)
+        plan = Plan(subjects, asked or _asked_before(store, wanted), strategy, directory, writer, detail=detail)
+        shard = None if wanted is None else shard_of(wanted, plan.seeds, strategy, len(subjects))
+        if shard is not None:
+            keep_shard(store, shard, resume=resume)
+            plan = replace(plan, seeds=shard.seeds)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
         workers = workers_of(
@@ -124,13 +136,14 @@ def stress(
         campaign = Drive(plan, store, resume, workers, stop_at_first, deadline)
         if not quiet:
             warn_of_removed(subjects[0])
-            _announce(plan, store)
+            _announce(plan, store, shard)
         started = perf_counter()
         with _progress(campaign, quiet=quiet, color=color):
             interruption.run(campaign.run)
         spent = perf_counter() - started
     if as_json:
-        echo_json(json_object(subjects, strategy, campaign.tally, spent, seeds_left=campaign.seeds_left))
+        more = {} if shard is None else {"shard": shard.name}
+        echo_json(json_object(subjects, strategy, campaign.tally, spent, seeds_left=campaign.seeds_left, **more))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
         if quiet:
@@ -155,17 +168,20 @@ def _is_default(option: str) -> bool:
     return click.get_current_context().get_parameter_source(option) is click.core.ParameterSource.DEFAULT
 
 
-def _asked_before(store: CampaignStore) -> range:
-    """The seeds of the campaign that is gone on with: those that it was last asked for."""
+def _asked_before(store: CampaignStore, wanted: tuple[int, int] | None) -> range:
+    """The seeds of the campaign that is gone on with: those of the shard, or those that it was last asked for."""
+    if wanted is not None:
+        return whole_again(store, wanted)
     asked = store.asked()
     return asked[-1] if asked and asked[-1] else parse_seeds(DEFAULT_SEEDS)
 
 
-def _announce(plan: Plan, store: CampaignStore) -> None:
+def _announce(plan: Plan, store: CampaignStore, shard: Shard | None) -> None:
     """Print the settings of the campaign, so that a log alone is enough to repeat it."""
+    of = "" if shard is None else f" ({shard})"
     names = " ".join(plugins.from_here(subject.name) for subject in plan.subjects)
     echo(
-        f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
+        f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}{of}, strategy {plan.strategy}, "
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}, the campaign to {store.path}",
         err=True,
     )
@@ -186,7 +202,7 @@ def _progress(campaign: Drive, *, quiet: bool, color: str) -> Iterator[None]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("no finding", total=len(campaign.plan.seeds))
+        task = bar.add_task("no finding", total=size_of([campaign.plan.seeds]))
 
         def show(tally: Summary) -> None:
             findings = f"findings: {len(tally.found)}" if tally.found else "no finding"
