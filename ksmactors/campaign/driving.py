@@ -152,9 +152,13 @@ class Drive:
             self._merge_the_rest()
 
     async def _run_all(self, task_pool: TaskPool, nursery: trio.Nursery) -> None:
-        goes_on = await self._run_here(task_pool, self._starter(nursery))
-        if goes_on and self.workers is not None and self.workers.started:
-            await self._gather(task_pool, self.workers)
+        workers, goes_on = self.workers, True
+        if workers is not None and workers.executor.at_once:
+            workers.start(nursery, self._take, self._known)
+        else:
+            goes_on = await self._run_here(task_pool, self._starter(nursery))
+        if goes_on and workers is not None and workers.started:
+            await self._gather(task_pool, workers)
 
     # -- this process -------------------------------------------------------------------------------------------------
 

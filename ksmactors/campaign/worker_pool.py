@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,12 +18,11 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from anyio import BrokenWorkerProcess, CapacityLimiter
-from anyio.to_process import run_sync
 
 from ksmactors.campaign.blocks import DIGEST, SHAPE, Piece
+from ksmactors.campaign.executors import SECONDS_BETWEEN, Executor, LocalProcesses, WorkerLost
 from ksmactors.campaign.stress import Plan
-from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, answered
+from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import Log, LogWriter
 from ksmactors.interleave.strategies.registry import dealt
@@ -60,16 +58,20 @@ def workers_of(
     deadline: float | None = None,
     log: str | None = None,
     log_config: str | None = None,
+    executor: Executor | None = None,
 ) -> WorkerPool | None:
     """Return the worker processes for a campaign; None if it must stay in this process, or is to.
 
     Args:
         plan: the campaign.
         jobs: how many; with 1, this process does it.
+        executor: what runs the blocks instead of processes of this machine.
         stop_at_first, deadline: as for a Campaign.
         log, log_config: as the command line has them; `plan.log` is the opened log.
     """
-    if jobs < 2 or any(files_of_strategy(plan.strategy)):  # several processes would write into one file
+    if jobs < 2 and executor is None:
+        return None
+    if any(files_of_strategy(plan.strategy)):  # several processes would write into one file
         return None
     shared = SharedWork(
         tuple(subject.header() for subject in plan.subjects),
@@ -77,7 +79,7 @@ def workers_of(
         plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
     )  # fmt: skip
     beside = Path(log).absolute() if log not in (None, "-") else None
-    return WorkerPool(jobs, shared, plan.log is not None, beside)
+    return WorkerPool(executor or LocalProcesses(jobs), shared, plan.log is not None, beside)
 
 
 @dataclass(slots=True)
@@ -85,13 +87,13 @@ class WorkerPool:
     """Processes that run pieces of a campaign.
 
     Args:
-        jobs: how many.
+        executor: what runs them.
         shared: what all pieces have in common.
         log_beside: the log, beside which workers write theirs; None for a temporary directory.
         logged: whether there is a log.
     """
 
-    jobs: int
+    executor: Executor
     shared: SharedWork
     logged: bool = False
     log_beside: Path | None = None
@@ -99,7 +101,6 @@ class WorkerPool:
     _parts: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _window: trio.Semaphore = field(init=False)
-    _limiter: CapacityLimiter = field(init=False)
     _send: trio.MemorySendChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
     _receive: trio.MemoryReceiveChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
 
@@ -112,15 +113,13 @@ class WorkerPool:
             known: returns the signatures of what was found before the first piece that is not added up.
         """
         self.started = True
-        self._window = trio.Semaphore(self.jobs * WINDOW)
-        self._limiter = CapacityLimiter(self.jobs)
+        self._window = trio.Semaphore(0)
         self._send, self._receive = trio.open_memory_channel(math.inf)
         if self.logged:
             beside = self.log_beside.parent if self.log_beside is not None else None
             directory = tempfile.TemporaryDirectory(prefix=".ksmactors-log-", dir=beside, ignore_cleanup_errors=True)
             self._parts = Path(self._stack.enter_context(directory))
-        for _ in range(self.jobs):
-            nursery.start_soon(self._work, take, known)
+        nursery.start_soon(self._staff, nursery, take, known)
 
     def close(self) -> None:
         """Remove what workers have left."""
@@ -154,9 +153,22 @@ class WorkerPool:
             log.failed(answer.log_status)
 
     @trio.lowlevel.enable_ki_protection
+    async def _staff(self, nursery: trio.Nursery, take: Take, known: Known) -> None:
+        """Start a task for each block that the executor runs at the same time; more if it grows."""
+        working = 0
+        while True:
+            for _ in range(working, await self.executor.slots()):
+                working += 1
+                for _ in range(WINDOW):
+                    self._window.release()
+                nursery.start_soon(self._work, take, known)
+            if not self.executor.grows:
+                return
+            await trio.sleep(SECONDS_BETWEEN)
+
+    @trio.lowlevel.enable_ki_protection
     async def _work(self, take: Take, known: Known) -> None:
-        with trio.CancelScope(shield=True), suppress(BrokenWorkerProcess):  # anyio forgets a process that is starting
-            await run_sync(os.getpid, limiter=self._limiter)
+        await self.executor.prepare()
         while True:
             await self._window.acquire()
             piece = take()
@@ -186,14 +198,13 @@ class WorkerPool:
 
     async def _ask(self, seeds: range, index: int, known: Known) -> BlockAnswer | None:
         """What came of some seeds; None if each process died that was given them."""
-        for _ in range(ATTEMPTS):
+        lost = 0
+        while lost < ATTEMPTS:
             log = self._parts / str(index) if self._parts is not None else None
-            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log))
-            with suppress(BrokenWorkerProcess):
-                answer: BlockAnswer = pickle.loads(
-                    await run_sync(answered, task, cancellable=True, limiter=self._limiter)
-                )
-                return answer
+            try:
+                return await self.executor.run(BlockTask(self.shared, seeds, index, *known(), log))
+            except WorkerLost as error:
+                lost += error.times
         return None
 
     def _died(self, seed: int) -> BlockAnswer:

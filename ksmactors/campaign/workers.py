@@ -47,6 +47,7 @@ class SharedWork:
         sources: the files of each, as the parent has read them.
         log_config: the `--log-config` of the campaign.
         terminal: whether the log goes to a terminal.
+        moved: files that parameters name, and where they are on the machine of the worker, if that is elsewhere.
     """
 
     headers: tuple[Mapping[str, Any], ...]
@@ -57,6 +58,7 @@ class SharedWork:
     deadline: float | None = None
     log_config: str | None = None
     terminal: bool = False
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class BlockAnswer:
 
     Attributes:
         logs: the files with the events, in order.
+        sent_logs: the same from another machine, where they are not files: packed by Zstandard.
         failure: the error that ended it, beside what is an outcome.
         interrupted: whether its code raised KeyboardInterrupt.
     """
@@ -87,6 +90,7 @@ class BlockAnswer:
     printed: str = ""
     complained: str = ""
     logs: list[Path] = field(default_factory=list)
+    sent_logs: list[bytes] = field(default_factory=list)
     log_status: int = 0
     failure: Exception | None = None
     interrupted: bool = False
@@ -104,9 +108,13 @@ class BlockAnswer:
 
 def answered(task: bytes) -> bytes:
     """Run a pickled BlockTask in this worker process and return the pickled BlockAnswer. No file holds either."""
-    _settle()
+    settle()
     work: BlockTask = pickle.loads(task)
-    answer = run_block(work)
+    return sendable(run_block(work))
+
+
+def sendable(answer: BlockAnswer) -> bytes:
+    """Return a pickled BlockAnswer; one that says why, if it cannot be pickled."""
     try:
         return pickle.dumps(answer)
     except Exception:  # an outcome or an error with what cannot be sent
@@ -117,7 +125,8 @@ def run_block(task: BlockTask) -> BlockAnswer:
     """Run the schedules of a block."""
     answer = BlockAnswer(logs=[task.log] if task.log is not None else [])
     try:
-        subjects, calibration = _prepared(pickle.dumps((task.shared.headers, task.shared.sources)))
+        shared = task.shared
+        subjects, calibration = _prepared(pickle.dumps((shared.headers, shared.sources, shared.moved)))
         with _printing(answer), _log_of(task) as log:
             campaign = _campaign(task, subjects, calibration, log)
             campaign.on_outcome = lambda outcome, seconds: _note(answer, outcome, seconds)
@@ -157,13 +166,20 @@ def _prepared(key: bytes) -> tuple[list[Subject], Calibration]:
     Raises:
         UsageError: a file has changed since the campaign began.
     """
-    headers, sources = pickle.loads(key)
-    subjects = [subject_of(header) for header in headers]
-    for subject, before in zip(subjects, sources, strict=True):
-        for now, then in zip(subject.sources, before, strict=True):
-            if now != then:
-                raise UsageError(f"{now.file} has changed since the campaign began; start the campaign again")
+    headers, sources, moved = pickle.loads(key)
+    subjects = [_prepared_subject(header, before, moved) for header, before in zip(headers, sources, strict=True)]
     return subjects, Calibration(run_schedule)
+
+
+def _prepared_subject(header: Mapping[str, Any], sources: tuple[Source, ...], moved: Mapping[str, str]) -> Subject:
+    """Load a subject whose parameters may name files that are elsewhere here; it does not say so itself."""
+    params = {name: moved.get(value, value) for name, value in header["params"].items()}
+    subject = subject_of({**header, "params": params})
+    now = {source.file: source.sha256 for source in subject.sources}
+    for source in sources:
+        if now.get(moved.get(source.file, source.file)) != source.sha256:
+            raise UsageError(f"{source.file} has changed since the campaign began; start the campaign again")
+    return replace(subject, params=tuple(header["params"].items()), sources=sources)
 
 
 def subject_of(header: Mapping[str, Any]) -> Subject:
@@ -207,7 +223,7 @@ def _text_of(stream: TextIOWrapper) -> str:
 
 
 @lru_cache(maxsize=1)
-def _settle() -> None:
+def settle() -> None:
     """Leave interruptions to the parent, which gets them too, and end with it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

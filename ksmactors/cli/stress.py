@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from time import monotonic, perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -46,7 +46,11 @@ from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import deal_params, load_subject
+from ksmactors.run.trust import files_of_strategy
 from ksmactors.workload import Workload
+
+if TYPE_CHECKING:
+    from ksmactors.campaign.dask_client import DaskCluster
 
 DEFAULT_SEEDS: Final = "550"
 """Fifty schedules for each built-in workload: about half a minute on a current core, all watchers watching."""
@@ -66,6 +70,11 @@ DEFAULT_SEEDS: Final = "550"
     metavar="N",
     help="Processes that run schedules; none of the results depends on it [default: the cores there are].",
 )
+@click.option(
+    "--dask", metavar="ADDRESS|local",
+    help="Run the schedules on a Dask cluster: the address of its scheduler, or local for one with --jobs processes. "
+    "Its machines are trusted.",
+)  # fmt: skip
 @click.option(
     "--seconds",
     type=Duration(0, min_open=True),
@@ -88,6 +97,7 @@ def stress(
     part: str | None,
     stop_at_first: bool,
     jobs: int | None,
+    dask: str | None,
     seconds: float | None,
     resume: bool,
     strategy: str,
@@ -127,12 +137,16 @@ def stress(
             plan = replace(plan, seeds=shard.seeds)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
+        cluster = None if dask is None else stack.enter_context(cluster_for(plan, dask, jobs))
         workers = workers_of(
             plan, jobs or available_cores(), stop_at_first=stop_at_first, deadline=deadline, log=log,
-            log_config=log_config,
+            log_config=log_config, executor=cluster,
         )  # fmt: skip
         if workers is not None:
             stack.callback(workers.close)
+            if cluster is not None:
+                for line in cluster.check(workers.shared):
+                    notice(line)
         campaign = Drive(plan, store, resume, workers, stop_at_first, deadline)
         if not quiet:
             warn_of_removed(subjects[0])
@@ -161,6 +175,25 @@ def _built_in() -> list[str]:
     """The workloads of the emulated machine that come with ksmactors, in order of name."""
     found, _ = plugins.available("workloads")
     return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]
+
+
+@contextmanager
+def cluster_for(plan: Plan, address: str, jobs: int | None) -> Iterator[DaskCluster]:
+    """Connect with the Dask cluster that is to run a campaign.
+
+    Raises:
+        UsageError: there is none at that address, or it cannot run this.
+    """
+    from ksmactors.campaign.dask_client import LOCAL, cluster_at
+
+    if jobs is not None and address != LOCAL:
+        raise UsageError(f"--jobs is about this machine; how many processes {address} has is up to its workers")
+    for name, file in files_of_strategy(plan.strategy):
+        raise UsageError(
+            f"--dask: the strategy {name} writes to {file}, so it must run in one process; leave --dask out"
+        )
+    with cluster_at(address, jobs or available_cores()) as cluster:
+        yield cluster
 
 
 def _is_default(option: str) -> bool:
