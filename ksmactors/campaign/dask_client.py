@@ -6,6 +6,7 @@ as the machines of one's own are.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import logging
 import pickle
@@ -70,6 +71,8 @@ def cluster_at(address: str, jobs: int) -> Iterator[DaskCluster]:
     with ExitStack() as stack:
         where: Any = stack.enter_context(_local_cluster(jobs)) if address == LOCAL else address
         try:
+            if address != LOCAL:
+                asyncio.run(_look_for_scheduler(address))
             client = Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:
             why = str(error).partition("\n")[0][:120] or type(error).__name__
@@ -79,6 +82,21 @@ def cluster_at(address: str, jobs: int) -> Iterator[DaskCluster]:
             ) from None
         stack.callback(_close, client)
         yield DaskCluster(address, client)
+
+
+async def _look_for_scheduler(address: str) -> None:
+    """Ask what is at an address: Dask's own timeout does not cover one that is silent.
+
+    Raises:
+        ValueError: it is no scheduler.
+        TimeoutError, OSError: nothing answers.
+    """
+    from distributed.core import rpc
+
+    async with asyncio.timeout(CONNECT_SECONDS), rpc(address, timeout=CONNECT_SECONDS) as there:
+        kind = (await there.identity())["type"]
+    if kind != "Scheduler":
+        raise ValueError(f"it is a Dask {str(kind)[:20]}")
 
 
 @contextmanager
