@@ -152,9 +152,12 @@ def _answer(task: bytes, campaign: str) -> bytes:
 async def _inspect(task: bytes, campaign: str, dask_worker: object) -> str:  # Dask gives the worker by this name
     from asyncio import to_thread
 
-    from ksmactors.campaign.dask_worker import inspect
+    def look() -> str:  # also the import would keep the worker from answering, in its event loop
+        from ksmactors.campaign.dask_worker import inspect
 
-    return await to_thread(inspect, task, campaign, dask_worker)
+        return inspect(task, campaign, dask_worker)
+
+    return await to_thread(look)
 
 
 def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:

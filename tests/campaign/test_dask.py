@@ -131,7 +131,7 @@ def test_sums_are_those_of_one_process_without_its_files(
 
 def test_lost_workers_cost_nothing(address: str, tmp_path: Path) -> None:
     """A Dask worker that is killed in a campaign, and a process that runs blocks: both are made good for."""
-    plan = Plan([make_subject(f"{PROGRAMS}:Quiet")], range(400), "random")
+    plan = Plan([make_subject(f"{PROGRAMS}:Quiet")], range(160), "random")
     expected = sums(alone(plan))
 
     def kill(_: Drive) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ksmactors.campaign import store, store_files
 from ksmactors.campaign.blocks import SCHEDULES_MAX, block_ends
 from ksmactors.campaign.shards import Shard, parse_shard, shard_of
 from ksmactors.campaign.store_files import FILE
@@ -163,3 +164,27 @@ def test_seeds_without_an_end_to_speak_of(tmp_path: Path, capsys: pytest.Capture
     assert said["left"] + said["schedules"] == 1 << 63
     assert main([*line, "--seeds", str((1 << 63) + 1)]) == 2
     assert "2**63" in capsys.readouterr().err
+
+
+def test_a_clock_that_jumps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wall clock that goes back between and within runs changes no sum, and no time is negative."""
+    hours = iter(range(1_000_000, 0, -1))
+    for module in (store, store_files):
+        monkeypatch.setattr(module, "time", lambda: next(hours) * 3600.0)
+    line = [*CAMPAIGN, "--out", str(tmp_path / "jumps"), "--jobs", "1"]
+    main([*line, "--seeds", "25"])
+    main([*line, "--seeds", "50", "--resume"])
+    capsys.readouterr()
+    assert main(["campaign", str(tmp_path / "jumps")]) == 1
+    assert main(["campaign", str(tmp_path / "jumps"), "--json"]) == 1
+    shown, _, text = capsys.readouterr().out.partition("\n{")
+    assert "in 0.0 s since it began" in shown
+    said = orjson.loads("{" + text)
+    assert said["seconds"] == 0
+    assert set(said["found_after"].values()) == {0}
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    main([*CAMPAIGN, "--out", str(tmp_path / "still"), "--seeds", "50"])
+    assert said_of(tmp_path / "jumps", capsys) == said_of(tmp_path / "still", capsys)
