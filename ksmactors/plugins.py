@@ -190,10 +190,45 @@ def moved(spec: str, path: Path) -> str:
 
 def source_hash(path: Path) -> str:
     """The SHA-256, in hexadecimal, of a Python file as it was when it was loaded; empty if it was not."""
-    return _hashes.get(str(path.resolve()), "")
+    return _hashes.get(_place_of(path), "")
+
+
+def source_of(path: Path) -> tuple[str, bytes] | None:
+    """The place of a Python file as it was when it was loaded, and its source; None if it was not, or was changed."""
+    place = _place_of(path)
+    try:
+        source = read_bounded(path, SOURCE_MAX, "file")
+    except UsageError:
+        return None
+    return (place, source) if _hashes.get(place) == sha256(source).hexdigest() else None
+
+
+def supply(path: str, place: str, source: bytes) -> None:
+    """Use this source for a file that is named by `path`, instead of what may be there on this machine.
+
+    Args:
+        path: the file as the name of a class has it.
+        place: what `source_of` returned for it, on the machine where it is.
+        source: its content.
+    """
+    _supplied[path] = place, source
+
+
+def module_of(group: str, name: str) -> str:
+    """The module of what a name stands for that is no file: `package.module`; empty if there is none."""
+    entry = next((entry for entry in _entries(group) if entry.name == name), None)
+    return name.rpartition(":")[0] if entry is None else entry.module
+
+
+def _place_of(path: Path) -> str:
+    supplied = _supplied.get(str(path))
+    return str(path.resolve()) if supplied is None else supplied[0]
 
 
 _hashes: Final[dict[str, str]] = {}
+
+_supplied: Final[dict[str, tuple[str, bytes]]] = {}
+"""Files whose source is not read from this machine: place and source of each."""
 
 
 # -- entry points -----------------------------------------------------------------------------------------------
@@ -290,16 +325,17 @@ def log_processors(log_config: str | None) -> list[Any]:
 
 
 def _from_file(path: Path, title: str) -> ModuleType:
-    if not path.is_file():
+    supplied = _supplied.get(str(path))
+    if supplied is None and not path.is_file():
         raise UsageError(f"{title}: there is no file {path}")
-    place = str(path.resolve())
+    place = _place_of(path)
     known = f"ksmactors-file:{place}"
     if known in sys.modules:
         return sys.modules[known]
     module_spec = spec_from_file_location(known, path)
     if module_spec is None:
         raise UsageError(f"{title}: {path} is no Python file (its name must end in .py)")
-    source = read_bounded(path, SOURCE_MAX, f"{title}:")
+    source = read_bounded(path, SOURCE_MAX, f"{title}:") if supplied is None else supplied[1]
     module = module_from_spec(module_spec)
     sys.modules[known] = module  # dataclasses and pickle look their module up here
     try:

@@ -195,6 +195,11 @@ def coalesced(ranges: Sequence[range]) -> list[range]:
     return joined
 
 
+def size_of(ranges: Sequence[range]) -> int:
+    """Return how many seeds there are in disjoint ranges; `len` of one cannot be above 2**63 - 1."""
+    return sum(one.stop - one.start for one in ranges)
+
+
 def as_text(ranges: Sequence[range]) -> str:
     """Return ranges of seeds as `A:B,C:D`; empty if there is none."""
     return ",".join(f"{one.start}:{one.stop}" for one in ranges)

@@ -33,25 +33,35 @@ def identity(subjects: Sequence[Subject], strategy: str, budget: str = EQUAL) ->
         "strategy": strategy,
         "budget": budget,
         "strategies": [strategy] if budget == EQUAL else list(strategies_of(strategy)),
-        "plugins": _plugins(subjects, strategy),
-        "code": _code(),
+        "plugins": plugin_origins([subject.header() for subject in subjects], strategy),
+        "code": source_hash(),
     }
 
 
-def _plugins(subjects: Sequence[Subject], strategy: str) -> dict[str, str]:
-    """Where each name comes from that another package has registered."""
-    named = {("strategies", name) for name, _ in nested(strategy)}
-    for subject in subjects:
-        named.add(("workloads", subject.name))
-        named |= {("variants", name) for name in (*subject.with_, *subject.without)}
-        named |= {("watchers", name) for name in subject.watchers}
-    found = {f"{group} {name}": plugins.origin_of(group, name) for group, name in sorted(named)}
+def plugin_origins(headers: Sequence[Mapping[str, Any]], strategy: str) -> dict[str, str]:
+    """Return where each name comes from that another package has registered, by group and name.
+
+    Args:
+        headers: the subjects, as `Subject.header` describes them.
+        strategy: the strategy, as `--strategy` has it.
+    """
+    found = {f"{group} {name}": plugins.origin_of(group, name) for group, name in sorted(names_in(headers, strategy))}
     return {name: origin for name, origin in found.items() if origin and not origin.startswith("ksmactors ")}
 
 
+def names_in(headers: Sequence[Mapping[str, Any]], strategy: str) -> set[tuple[str, str]]:
+    """Return all that a campaign names which a plug-in may have, each with its group."""
+    named = {("strategies", name) for name, _ in nested(strategy)}
+    for header in headers:
+        named.add(("workloads", header["workload"]))
+        named |= {("variants", name) for name in (*header["with"], *header["without"])}
+        named |= {("watchers", name) for name in header["watch"]}
+    return named
+
+
 @cache
-def _code() -> str:
-    """A hash over the source of this package and of the built-in workloads: a version may change without its number."""
+def source_hash() -> str:
+    """Return a hash over the source of ksmactors and the built-in workloads: it may change without the version."""
     hashed = hashlib.blake2b(digest_size=16)
     for package in ("ksmactors", "workloads"):
         root = Path(next(iter(import_module(package).__path__)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from ksmactors.campaign.findings import kept
 from ksmactors.campaign.identity import refuse_another
 from ksmactors.campaign.overview import overview_of
+from ksmactors.campaign.shards import keep_shards, shards_in
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.store_files import has_store, open_to_read, open_to_write, remove
 from ksmactors.errors import UsageError
@@ -40,10 +41,20 @@ def merge_stores(directories: Sequence[Path], out: Path) -> list[str]:
             try:
                 for store in stores:
                     merged.copy(store)
+                _note_shards(merged, stores)
                 return _write_findings(merged, out)
             except UsageError:
                 remove(out)
                 raise
+
+
+def _note_shards(merged: CampaignStore, stores: Sequence[CampaignStore]) -> None:
+    """Of shards, the whole campaign is asked for: so what other shards have shows as left."""
+    shards = [shard for store in stores for shard in shards_in(store)]
+    if shards:
+        keep_shards(merged, shards)
+        for whole in dict.fromkeys(shard.whole for shard in shards):
+            merged.ask(whole)
 
 
 def _refuse_common_seeds(stores: Sequence[CampaignStore]) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors.campaign.blocks import Block, as_text, coalesced
+from ksmactors.campaign.blocks import Block, as_text, coalesced, size_of
 from ksmactors.campaign.dealing import EQUAL, Interleavings, Share, StoredDeal
 from ksmactors.campaign.findings import existing, replay_command
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.merging import add_block, bare_outcome, digest_of, is_given_up, seeds_with_edges, shape_of
 from ksmactors.campaign.running_time import RunningTime
+from ksmactors.campaign.shards import Shard, incomplete, shards_in
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.summary import Found, Summary
 
@@ -67,6 +68,7 @@ class Overview:
         begun: when it began, in seconds since 1970.
         seconds: for how long it ran, without the pauses between two commands.
         asked, left: the seeds that were asked for, and those of them that are not done.
+        shards: those that it has of campaigns of which others are elsewhere, by campaign.
         found_after: for each signature, after how many of these seconds it was found first.
         rates: by workload and strategy, those that were asked for first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
@@ -77,6 +79,7 @@ class Overview:
     begun: float
     asked: list[range]
     left: list[range]
+    shards: list[list[Shard]] = field(default_factory=list)
     tally: Summary = field(default_factory=Summary)
     seconds: float = 0.0
     rates: dict[tuple[str, str], ArmRate] = field(default_factory=dict)
@@ -99,10 +102,14 @@ class Overview:
             "strategy": self.of["strategy"],
             "budget": self.budget,
             "ksmactors": self.of["ksmactors"],
-            "asked": sum(map(len, self.asked)),
+            "asked": size_of(self.asked),
             "seeds": as_text(self.asked),
             "seeds_left": as_text(self.left),
-            "left": sum(map(len, self.left)),
+            "left": size_of(self.left),
+            "shards": [
+                {"shard": shard.name, "of": as_text([shard.whole]), "seeds": as_text([shard.seeds])}
+                for group in self.shards for shard in group
+            ],
             **self.tally.as_json(),
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
             "rates": [rate.as_json() for rate in self.rates.values()],
@@ -127,6 +134,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, asked, list(without(asked, coalesced(done))))
+    view.shards = incomplete(shards_in(store))
     view.rates = {(name, strategy): ArmRate(name, strategy) for name in deal.names for strategy in deal.strategies}
     findings = {seed: (signature, found, at) for seed, signature, found, at in store.findings()}
     moments = [at for _, _, at in findings.values()]

@@ -65,6 +65,11 @@ class CampaignStore:
         row = first, last, at, checksum(first, last)
         self.database.execute("INSERT INTO asked VALUES (?, ?, ?, ?)", row)
 
+    def note(self, name: str, value: object) -> None:
+        """Set a fact about the campaign, as JSON has it; `about` returns it under that name."""
+        text = as_json(value)
+        self._write(lambda: self.database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, text)))
+
     def write(self, block: Block, outcomes: Sequence[Outcome]) -> None:
         """Keep a block, with the outcomes of its schedules; it replaces one with the same seeds."""
         self._write(lambda: self._insert(row_of(block), outcomes))
@@ -188,7 +193,7 @@ class CampaignStore:
         return [at for _, _, at in self._asked()]
 
     def about(self) -> dict[str, Any]:
-        """What the store is of: `identity`, with at least a subject, `made` and `begun`."""
+        """What the store is of: `identity`, with at least a subject, `made` and `begun`; and what was noted beside."""
         with self.guarded():
             rows = islice(self.select("SELECT name, value FROM about"), ABOUT_MAX)
             about = {name: parsed(value) for name, value in rows}

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import pickle
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,9 +20,10 @@ import trio
 
 from ksmactors.campaign.blocks import DIGEST, SHAPE, Arm, Piece
 from ksmactors.campaign.dealing import InTurn
+from ksmactors.campaign.executors import SECONDS_BETWEEN, Executor, LocalProcesses, WorkerLost
 from ksmactors.campaign.log_parts import directory_for_parts
 from ksmactors.campaign.stress import Plan
-from ksmactors.campaign.worker_processes import WorkerDied, WorkerProcesses
+from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.logs import Log, LogWriter
@@ -59,6 +59,7 @@ def workers_of(
     deadline: float | None = None,
     log: str | None = None,
     log_config: str | None = None,
+    executor: Executor | None = None,
     processes: WorkerProcesses | None = None,
 ) -> WorkerPool | None:
     """Return the worker processes for a campaign; None if it must stay in this process, or is to.
@@ -66,11 +67,14 @@ def workers_of(
     Args:
         plan: the campaign.
         jobs: how many; with 1, this process does it.
+        executor: what runs the blocks instead of processes of this machine.
         stop_at_first, deadline: as for a Campaign.
         log, log_config: as the command line has them; `plan.log` is the opened log.
         processes: where workers come from; the caller closes them. None: they are made here.
     """
-    if jobs < 2 or any(files_of_strategy(plan.strategy)):  # several processes would write into one file
+    if jobs < 2 and executor is None:
+        return None
+    if any(files_of_strategy(plan.strategy)):  # several processes would write into one file
         return None
     shared = SharedWork(
         tuple(subject.header() for subject in plan.subjects),
@@ -78,7 +82,10 @@ def workers_of(
         plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
     )  # fmt: skip
     beside = Path(log).absolute() if log not in (None, "-") else None
-    return WorkerPool(jobs, shared, plan.log is not None, beside, processes)
+    own = ExitStack()
+    if executor is None:
+        executor = LocalProcesses(jobs, processes or own.enter_context(closing(WorkerProcesses())))
+    return WorkerPool(executor, shared, plan.log is not None, beside, own)
 
 
 @dataclass(slots=True)
@@ -86,30 +93,22 @@ class WorkerPool:
     """Processes that run pieces of a campaign.
 
     Args:
-        jobs: how many.
+        executor: what runs them.
         shared: what all pieces have in common.
         logged: whether there is a log.
         log_beside: the log, beside which workers write theirs; None for a temporary directory.
-        processes: as for `workers_of`.
     """
 
-    jobs: int
+    executor: Executor
     shared: SharedWork
     logged: bool = False
     log_beside: Path | None = None
-    processes: WorkerProcesses | None = None
-    _processes: WorkerProcesses = field(init=False)
+    _stack: ExitStack = field(default_factory=ExitStack)
     _under_way: dict[int, tuple[Piece, BlockAnswer]] = field(default_factory=dict)
     _parts: Path | None = None
-    _stack: ExitStack = field(default_factory=ExitStack)
     _window: trio.Semaphore = field(init=False)
     _send: trio.MemorySendChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
     _receive: trio.MemoryReceiveChannel[tuple[Piece | None, BlockAnswer | None]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._processes = self.processes or WorkerProcesses()
-        if self.processes is None:
-            self._stack.callback(self._processes.close)
 
     def start(self, nursery: trio.Nursery, take: Take, known: Known) -> None:
         """Start the processes.
@@ -119,13 +118,12 @@ class WorkerPool:
             take: returns the next piece, or None, once it is known what its seeds are run with.
             known: returns the signatures of what was found before the first piece that is not added up.
         """
-        self._window = trio.Semaphore(self.jobs * WINDOW)
+        self._window = trio.Semaphore(0)
         self._send, self._receive = trio.open_memory_channel(math.inf)
         if self.logged:
             beside = self.log_beside.parent if self.log_beside is not None else None
             self._parts = self._stack.enter_context(directory_for_parts(beside))
-        for _ in range(self.jobs):
-            nursery.start_soon(self._work, take, known)
+        nursery.start_soon(self._staff, nursery, take, known)
 
     def close(self) -> None:
         """Remove what workers have left."""
@@ -158,6 +156,20 @@ class WorkerPool:
             part.unlink(missing_ok=True)
         if isinstance(log, LogWriter):
             log.failed(answer.log_problem)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _staff(self, nursery: trio.Nursery, take: Take, known: Known) -> None:
+        """Start a task for each block that the executor runs at the same time; more if it grows."""
+        working = 0
+        while True:
+            for _ in range(working, await self.executor.slots()):
+                working += 1
+                for _ in range(WINDOW):
+                    self._window.release()
+                nursery.start_soon(self._work, take, known)
+            if not self.executor.grows:
+                return
+            await trio.sleep(SECONDS_BETWEEN)
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self, take: Take, known: Known) -> None:
@@ -195,13 +207,14 @@ class WorkerPool:
 
     async def _ask(self, seeds: range, index: int, known: Known, arms: tuple[Arm, ...], answer: BlockAnswer) -> bool:
         """Have some seeds run; returns whether they were, or each process died that was given them."""
-        for _ in range(ATTEMPTS):
+        lost = 0
+        while lost < ATTEMPTS:
             log = self._parts / str(index) if self._parts is not None else None
-            task = pickle.dumps(BlockTask(self.shared, seeds, index, *known(), log, arms))
             part = BlockAnswer()
             try:
-                await self._processes.answer(task, part.add)
-            except WorkerDied:
+                await self.executor.run(BlockTask(self.shared, seeds, index, *known(), log, arms), part.add)
+            except WorkerLost as error:
+                lost += error.times
                 continue
             except trio.Cancelled:
                 answer.add(part)

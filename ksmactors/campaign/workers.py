@@ -58,6 +58,7 @@ class SharedWork:
         sources: the files of each, as the parent has read them.
         log_config: the `--log-config` of the campaign.
         terminal: whether the log goes to a terminal.
+        moved: files that parameters name, and where they are on the machine of the worker, if that is elsewhere.
     """
 
     headers: tuple[Mapping[str, Any], ...]
@@ -68,6 +69,7 @@ class SharedWork:
     deadline: float | None = None
     log_config: str | None = None
     terminal: bool = False
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class BlockAnswer:
 
     Attributes:
         logs: the files with the events, in order, each with the bytes that belong to these outcomes.
+        sent_logs: the same from another machine, where they are not files: packed by Zstandard.
         log_problem: why events are missing there; empty if none is.
         failure: the error that ended it, beside what is an outcome.
         interrupted: whether its code raised KeyboardInterrupt.
@@ -101,6 +104,7 @@ class BlockAnswer:
     printed: str = ""
     complained: str = ""
     logs: dict[Path, int] = field(default_factory=dict)
+    sent_logs: list[bytes] = field(default_factory=list)
     log_problem: str = ""
     failure: Exception | None = None
     interrupted: bool = False
@@ -118,23 +122,25 @@ class BlockAnswer:
 
 def serve(connection: socket.socket) -> None:
     """Run the pickled tasks that come through a socket, and send back pickled answers. No file holds either."""
-    leave_interruptions_to_parent()
-    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
-    collect_seldom()
+    settle(connection)
     _send(connection, b"", last=True)
     while (head := connection.recv(HEAD.size, socket.MSG_WAITALL)) != b"":
         _, size = HEAD.unpack(head)
         task: BlockTask = pickle.loads(connection.recv(size, socket.MSG_WAITALL))
         rest = run_block(task, lambda part: _send(connection, _pickled(part), last=False))
-        try:
-            message = _pickled(rest)
-        except EmulatorBug as error:
-            message = pickle.dumps(BlockAnswer(failure=error))
-        _send(connection, message, last=True)
+        _send(connection, sendable(rest), last=True)
 
 
 def _send(connection: socket.socket, message: bytes, *, last: bool) -> None:
     connection.sendall(HEAD.pack(last, len(message)) + message)
+
+
+def sendable(answer: BlockAnswer) -> bytes:
+    """Return a pickled answer; one that says why, if it cannot be pickled."""
+    try:
+        return _pickled(answer)
+    except EmulatorBug as error:
+        return pickle.dumps(BlockAnswer(failure=error))
 
 
 def _pickled(answer: BlockAnswer) -> bytes:
@@ -158,7 +164,8 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
     """
     parts = _Parts(task.log, hand_in)
     try:
-        subjects, calibration = _prepared(pickle.dumps((task.shared.headers, task.shared.sources)))
+        shared = task.shared
+        subjects, calibration = _prepared(pickle.dumps((shared.headers, shared.sources, shared.moved)))
         with parts.printing(), _log_of(task) as log:
             campaign = _campaign(task, subjects, calibration, log)
             campaign.on_outcome = parts.note
@@ -242,13 +249,20 @@ def _prepared(key: bytes) -> tuple[list[Subject], Calibration]:
     Raises:
         UsageError: a file has changed since the campaign began.
     """
-    headers, sources = pickle.loads(key)
-    subjects = [subject_of(header) for header in headers]
-    for subject, before in zip(subjects, sources, strict=True):
-        for now, then in zip(subject.sources, before, strict=True):
-            if now != then:
-                raise UsageError(f"{now.file} has changed since the campaign began; start the campaign again")
+    headers, sources, moved = pickle.loads(key)
+    subjects = [_prepared_subject(header, before, moved) for header, before in zip(headers, sources, strict=True)]
     return subjects, Calibration(run_schedule)
+
+
+def _prepared_subject(header: Mapping[str, Any], sources: tuple[Source, ...], moved: Mapping[str, str]) -> Subject:
+    """Load a subject whose parameters may name files that are elsewhere here; it does not say so itself."""
+    params = {name: moved.get(value, value) for name, value in header["params"].items()}
+    subject = subject_of({**header, "params": params})
+    now = {source.file: source.sha256 for source in subject.sources}
+    for source in sources:
+        if now.get(moved.get(source.file, source.file)) != source.sha256:
+            raise UsageError(f"{source.file} has changed since the campaign began; start the campaign again")
+    return replace(subject, params=tuple(header["params"].items()), sources=sources)
 
 
 def subject_of(header: Mapping[str, Any]) -> Subject:
@@ -283,13 +297,20 @@ def _taken(stream: TextIOWrapper) -> str:
     return text
 
 
+def settle(parent: socket.socket | int) -> None:
+    """Leave interruptions to the parent, end when it closes its end of `parent`, and collect garbage seldom."""
+    leave_interruptions_to_parent()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    collect_seldom()
+
+
 def leave_interruptions_to_parent() -> None:
     """Ignore what the parent gets, too: it ends this process when it has ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _end_with_parent(connection: socket.socket) -> None:
+def _end_with_parent(connection: socket.socket | int) -> None:
     parent = select.poll()
     parent.register(connection, 0)  # an end that was closed is reported in any case
     parent.poll()

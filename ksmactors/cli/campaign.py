@@ -152,16 +152,20 @@ def _print(view: Overview, color: str) -> None:
     """A campaign on a screen: what it is, how far it is, rates, findings, and the slowest schedules."""
     from rich.table import Table
 
+    from ksmactors.campaign.blocks import as_text, size_of
     from ksmactors.campaign.dealing import EQUAL
 
     out = console(sys.stdout, color)
     tally, done = view.tally, view.tally.schedules
-    asked = sum(map(len, view.asked))
+    asked = size_of(view.asked)
     subjects = view.of["subjects"]
     names = " ".join(plugins.from_here(escaped(str(one["workload"]))) for one in subjects)
     echo(f"{names}: strategy {view.of['strategy']}, budget {view.budget}, kernel {subjects[0].get('kernel')}")
-    left = f"{sum(map(len, view.left)):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
+    left = f"{size_of(view.left):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
     echo(f"{left}, in {_hours(view.seconds)}")
+    for group in view.shards:
+        names = ", ".join(shard.name for shard in group)
+        echo(f"shard {names} of seeds {as_text([group[0].whole])}; `campaign merge` puts it together with the others")
     table = Table(title=None, show_header=True, header_style="bold", box=None, padding=(0, 1, 0, 0))
     for title in ("workload", "strategy", "schedules", "a second", "steps each", "unseen", "findings"):
         table.add_column(title, justify="left" if title in ("workload", "strategy") else "right", overflow="fold")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.markdown import Markdown
 
 READING_ORDER: Final = (
-    "design", "protocol", "kernel-map", "scenario", "log", "plugins", "testing", "corpus", "campaigns", "costs",
+    "design", "protocol", "kernel-map", "scenario", "log", "plugins", "testing", "corpus", "campaigns", "cluster",
+    "costs",
     "findings", "contributing",
 )  # fmt: skip
 """The order in which the topics are listed. A document that is not named here comes last."""

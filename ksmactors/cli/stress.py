@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from time import monotonic, perf_counter
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
 from ksmactors import interruption, plugins
+from ksmactors.campaign.blocks import size_of
 from ksmactors.campaign.dealing import BUDGETS, EQUAL, AdaptiveDeal, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import store_of
+from ksmactors.campaign.shards import Shard, keep_shard, parse_shard, shard_of, whole_again
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
@@ -46,7 +48,11 @@ from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import Subject, deal_params, load_subject
+from ksmactors.run.trust import files_of_strategy
 from ksmactors.workload import Workload
+
+if TYPE_CHECKING:
+    from ksmactors.campaign.dask_client import DaskCluster
 
 DEFAULT_SEEDS: Final = "550"
 """Fifty schedules for each built-in workload: about half a minute on a current core, all watchers watching."""
@@ -55,6 +61,10 @@ DEFAULT_SEEDS: Final = "550"
 @click.command()
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @click.option("--seeds", default=DEFAULT_SEEDS, show_default=True, metavar="N|A:B", help="Seeds 0..N-1, or A..B-1.")
+@click.option(
+    "--shard", "part", metavar="I/N",
+    help="Only part I of N of the seeds, from 1/N to N/N; `campaign merge` puts the stores of all together.",
+)  # fmt: skip
 @click.option("--stop-at-first", is_flag=True, help="End the campaign at the first finding.")
 @click.option(
     "--jobs",
@@ -62,6 +72,11 @@ DEFAULT_SEEDS: Final = "550"
     metavar="N",
     help="Processes that run schedules; none of the results depends on it [default: the cores there are].",
 )
+@click.option(
+    "--dask", metavar="ADDRESS|local",
+    help="Run the schedules on a Dask cluster: the address of its scheduler, or local for one with --jobs processes. "
+    "Its machines are trusted.",
+)  # fmt: skip
 @click.option(
     "--seconds",
     type=Duration(0, min_open=True),
@@ -89,8 +104,10 @@ DEFAULT_SEEDS: Final = "550"
 def stress(
     workloads: tuple[str, ...],
     seeds: str,
+    part: str | None,
     stop_at_first: bool,
     jobs: int | None,
+    dask: str | None,
     seconds: float | None,
     resume: bool,
     budget: str,
@@ -122,29 +139,41 @@ def stress(
         raise UsageError(f"log {log}: {why}; give another file, and both to `ksmactors analyze`")
     processors = log_processors(log_config)
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
+    wanted = None if part is None else parse_shard(part)
+    if wanted is not None and budget != EQUAL:
+        raise UsageError(f"--shard: a budget that is {budget} learns from all seeds; leave one of the two out")
     with ExitStack() as stack:
-        jobs = jobs or available_cores()
-        processes = stack.enter_context(closing(WorkerProcesses())) if jobs > 1 else None  # before any file is opened
+        processes = None
+        if dask is None and (jobs or available_cores()) > 1:  # before any file is opened
+            processes = stack.enter_context(closing(WorkerProcesses()))
         writer = stack.enter_context(open_log(log, processors)) if log else None
         directory = prepare(out or default_directory())
         store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, budget=budget, tell=notice))
-        asked = asked or _asked_before(store)
+        asked = asked or _asked_before(store, wanted)
+        shard = None if wanted is None else shard_of(wanted, asked, strategy, len(subjects))
+        if shard is not None:
+            keep_shard(store, shard, resume=resume)
+            asked = shard.seeds
         deal = deal_of(budget, len(subjects), strategy, asked)
         plan = Plan(subjects, asked, strategy, directory, writer, detail=detail, deal=deal)
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
+        cluster = None if dask is None else stack.enter_context(cluster_for(plan, dask, jobs))
         workers = workers_of(
-            plan, jobs, stop_at_first=stop_at_first, deadline=deadline, log=log, log_config=log_config,
-            processes=processes,
+            plan, jobs or available_cores(), stop_at_first=stop_at_first, deadline=deadline, log=log,
+            log_config=log_config, executor=cluster, processes=processes,
         )  # fmt: skip
         if workers is not None:
             stack.callback(workers.close)
+            if cluster is not None:
+                for line in cluster.check(workers.shared):
+                    notice(line)
         campaign = Drive(plan, store, resume, workers, stop_at_first, deadline)
         if not quiet:
             warn_of_removed(subjects[0])
-            _announce(plan, store)
+            _announce(plan, store, shard)
         started = perf_counter()
-        watched = Watched(campaign.campaign, len(plan.seeds), deadline=deadline)
+        watched = Watched(campaign.campaign, size_of([plan.seeds]), deadline=deadline)
         with progress(campaign.campaign, watched, as_json=as_json, quiet=quiet, color=color, log=log):
             interruption.run(campaign.run)
         spent = perf_counter() - started
@@ -152,6 +181,8 @@ def stress(
         more: dict[str, Any] = {"seeds_left": campaign.seeds_left, "budget": budget}
         if deal is not None:
             more["shares"] = deal.as_json([subject.name for subject in subjects])
+        if shard is not None:
+            more["shard"] = shard.name
         echo_json(json_object(subjects, strategy, campaign.tally, spent, **more))
     else:
         stream = sys.stderr if log == "-" else sys.stdout
@@ -183,22 +214,44 @@ def _has_content(log: str) -> bool:
         return False
 
 
+@contextmanager
+def cluster_for(plan: Plan, address: str, jobs: int | None) -> Iterator[DaskCluster]:
+    """Connect with the Dask cluster that is to run a campaign.
+
+    Raises:
+        UsageError: there is none at that address, or it cannot run this.
+    """
+    from ksmactors.campaign.dask_client import LOCAL, cluster_at
+
+    if jobs is not None and address != LOCAL:
+        raise UsageError(f"--jobs is about this machine; how many processes {address} has is up to its workers")
+    for name, file in files_of_strategy(plan.strategy):
+        raise UsageError(
+            f"--dask: the strategy {name} writes to {file}, so it must run in one process; leave --dask out"
+        )
+    with cluster_at(address, jobs or available_cores()) as cluster:
+        yield cluster
+
+
 def _is_default(option: str) -> bool:
     """Whether an option was not given."""
     return click.get_current_context().get_parameter_source(option) is click.core.ParameterSource.DEFAULT
 
 
-def _asked_before(store: CampaignStore) -> range:
-    """The seeds of the campaign that is gone on with: those that it was last asked for."""
+def _asked_before(store: CampaignStore, wanted: tuple[int, int] | None) -> range:
+    """The seeds of the campaign that is gone on with: those of the shard, or those that it was last asked for."""
+    if wanted is not None:
+        return whole_again(store, wanted)
     asked = store.asked()
     return asked[-1] if asked and asked[-1] else parse_seeds(DEFAULT_SEEDS)
 
 
-def _announce(plan: Plan, store: CampaignStore) -> None:
+def _announce(plan: Plan, store: CampaignStore, shard: Shard | None) -> None:
     """Print the settings of the campaign, so that a log alone is enough to repeat it."""
+    of = "" if shard is None else f" ({shard})"
     names = " ".join(plugins.from_here(subject.name) for subject in plan.subjects)
     echo(
-        f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}, strategy {plan.strategy}, "
+        f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}{of}, strategy {plan.strategy}, "
         f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}, the campaign to {store.path}",
         err=True,
     )
