@@ -123,8 +123,12 @@ class Stores(Kind):
             return mutated(data[:4096], self.samples, changes) + data[4096:]
         return _changed(data, lambda db: _WAYS[way](db, changes))
 
+    def feed(self, data: bytes) -> bool:
+        return self.read(self.place, data)
+
     def read(self, path: Path, data: bytes) -> bool:
-        out = self.place / "mutants"
+        """Read it with one of the commands that do; `path` is a directory."""
+        out = path / "mutants"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         database, _, log = data.partition(WAL)
@@ -183,7 +187,7 @@ def _statements(statements: Sequence[str], changes: Sequence[Change]) -> list[st
             "text": _quoted(TEXTS[what % len(TEXTS)]),
             "value": _value(where // 7, what),
             "about": ("identity", "made", "begun")[where % 3],
-            "large": LARGE if where % 50 == 0 else where % 100_000,
+            "large": LARGE if where % 500 == 0 else where % 100_000,
         }
         filled.append(text.format(**fills))
     return filled
