@@ -34,6 +34,12 @@ def subject_of(case: Case, *, fixed: bool = False, watch: str = "all") -> Subjec
     return make_subject(case.workload, params=case.params, inject=case.inject, watch=watch, **where)
 
 
+def watch_of(case: Case) -> str:
+    """The watchers that find a case's defect, as `--watch` takes them."""
+    signatures = (case.signature, *case.also)
+    return ",".join(sorted({signature.partition("/")[0] for signature in signatures} & WATCHERS.keys())) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What came of a directed schedule; `left` has the places of the script that were not reached."""
@@ -96,8 +102,7 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
     change a schedule, and the others would take time. If none of the first FRUITLESS_MAX campaigns finds the defect,
     the remaining ones are not run.
     """
-    watchers = sorted({signature.partition("/")[0] for signature in (case.signature, *case.also)} & WATCHERS.keys())
-    subject, calibration = subject_of(case, watch=",".join(watchers) or "none"), Calibration(run_schedule)
+    subject, calibration = subject_of(case, watch=watch_of(case)), Calibration(run_schedule)
     found: list[int | None] = []
     for campaign in range(campaigns):
         if campaign == FRUITLESS_MAX and not any(found):

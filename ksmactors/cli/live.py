@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ PAINT_SECONDS: Final = 0.5
 
 
 class LiveLines:
-    """Lines that are painted now and then. Made by `live_lines`.
+    """Lines that are painted now and then. Made by `live_lines`. A terminal that has gone away ends nothing.
 
     Args:
         console: of standard error, which must be a terminal that can move its cursor.
@@ -46,14 +46,14 @@ class LiveLines:
     def print(self, *texts: RenderableType) -> None:
         """Print lines above those that are kept up to date; long ones are folded by the terminal, so that they can be
         copied."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._live.refresh()  # they are removed as what they are after a resize
             for text in texts:
                 self._console.print(text, soft_wrap=True)
 
     def paint(self) -> None:
         """Paint the lines as they are now."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._live.refresh()
 
     def start(self) -> None:
@@ -63,7 +63,8 @@ class LiveLines:
 
     def stop(self) -> None:
         """Remove the lines."""
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def _render(self) -> RenderableType:
         """What is painted next, line by line; the cursor is put where the lines before begin."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import trio
 
-from ksmactors.campaign.corpus import signature_of, subject_of
+from ksmactors.campaign.corpus import signature_of, subject_of, watch_of
 from ksmactors.campaign.dealing import BUDGETS, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.stress import Plan
@@ -28,7 +28,7 @@ MODELS: Final = (
 
 MODEL_SEEDS: Final = 1_600
 
-CASE_SEEDS: Final = 1_200
+CASE_SEEDS: Final = 800
 
 
 def _campaign(subjects: Sequence[Subject], cases: Sequence[Case], budget: str, seeds: range) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def budget_models() -> dict[str, Any]:
 
 
 def budget_cases() -> dict[str, Any]:
-    """Every third case of the corpus as a workload of its own: after each quarter of 1,200 schedules."""
-    cases = [case for case in CORPUS.values() if case.watcher and case.workload.startswith("litmus.")][::3]
-    subjects = [subject_of(case, watch=case.watcher) for case in cases]
+    """Every sixth case of the corpus as a workload of its own: after each quarter of 800 schedules."""
+    cases = [case for case in CORPUS.values() if case.watcher and case.workload.startswith("litmus.")][::6]
+    subjects = [subject_of(case, watch=watch_of(case)) for case in cases]
     return {"cases": len(cases), **_beside(subjects, cases, CASE_SEEDS)}
 
 

@@ -139,6 +139,21 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.screen.modes == []
 
 
+def test_a_terminal_that_has_gone_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be painted or printed is not; the command goes on, and has its streams back at the end."""
+    one, streams = Shown(monkeypatch), (sys.stdout, sys.stderr)
+    one.lines.start()
+
+    def gone(_: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(one.stream, "write", gone)
+    one.lines.paint()
+    one.lines.print("found")
+    one.lines.stop()
+    assert (sys.stdout, sys.stderr) == streams
+
+
 def test_where_lines_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not without a terminal, not where its cursor cannot be moved, not where the log goes to one."""
     for name in ("stdout", "stderr"):
