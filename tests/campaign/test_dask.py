@@ -224,6 +224,20 @@ def test_a_log_of_a_cluster(address: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_code_that_a_worker_cannot_load(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is only on this machine is named before any schedule, with the worker."""
+    (tmp_path / "only_here.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan = Plan([subject_in(tmp_path, f"import only_here\n{SENT}", "Sent")], range(40), "random")
+    with cluster_at(address, 2) as cluster:
+        workers = workers_of(plan, 2, executor=cluster)
+        assert workers is not None
+        lines = cluster.check(workers.shared)
+        assert "not only_here beside it" in next(lines)
+        with pytest.raises(UsageError, match=r"the worker tcp://.* cannot run this: .*No module named 'only_here'"):
+            list(lines)
+
+
 def test_modules_beside_a_file_are_not_sent(tmp_path: Path) -> None:
     """What a workload file imports from beside it is named before the campaign begins."""
     (tmp_path / "helper.py").write_text("x = 1\n")
