@@ -196,7 +196,7 @@ class DaskCluster:
         task = pickle.dumps(SentTask(BlockTask(shared, range(0), 0, frozenset(), False, None), self._shipment, None))
         found: dict[str, Any] = self.client.run(_by_value(_inspect), task, self._campaign, on_error="return")
         for worker, problem in sorted(found.items()):
-            if problem:
+            if problem and not isinstance(problem, OSError):  # else it was lost; each is looked at with its first block
                 raise UsageError(f"--dask {self.address}: the worker {worker} {_problem_of(problem)}")
         if not found:
             yield f"the cluster {self.address} has no workers yet; waiting for the first"

@@ -24,7 +24,7 @@ import zstandard
 
 from ksmactors import plugins
 from ksmactors.campaign.identity import names_in, plugin_origins, source_hash
-from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, run_block, sendable, settle
+from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, prepared, run_block, sendable, settle
 from ksmactors.errors import PluginError, UsageError
 from ksmactors.files import read_bounded
 
@@ -211,11 +211,30 @@ def inspected(data: bytes, directory: str) -> str:
     _settle()
     try:
         sent: SentTask = pickle.loads(data)
-        shared = sent.task.shared
-        _received(pickle.dumps((sent.shipment, shared.headers, shared.strategy)), directory)
+        _prepare(sent, directory)
     except UsageError as error:
         return str(error)
     return ""
+
+
+def _prepare(sent: SentTask, directory: str) -> SharedWork:
+    """Load what a campaign runs; returns its description for this machine.
+
+    Raises:
+        UsageError: something differs here, is missing, or cannot be loaded.
+    """
+    shared = sent.task.shared
+    moved = _received(pickle.dumps((sent.shipment, shared.headers, shared.strategy)), directory)
+    here = replace(shared, moved=moved)
+    try:
+        prepared(here)
+    except PluginError as error:
+        raise UsageError(
+            f"cannot run this: {error}; of a file only itself is sent, not what it imports from beside it"
+        ) from None
+    except UsageError as error:
+        raise UsageError(f"cannot run this: {error}") from None
+    return here
 
 
 def answered_elsewhere(data: bytes, directory: str, worker: str) -> bytes:
@@ -228,18 +247,14 @@ def answered_elsewhere(data: bytes, directory: str, worker: str) -> bytes:
     """
     _settle()
     sent: SentTask = pickle.loads(data)
-    task, shared = sent.task, sent.task.shared
+    task = sent.task
     try:
-        moved = _received(pickle.dumps((sent.shipment, shared.headers, shared.strategy)), directory)
+        shared = _prepare(sent, directory)
     except UsageError as error:
         return sendable(BlockAnswer(failure=UsageError(f"the worker {worker} {error}")))
     log = None if task.log is None else Path(directory) / f"log-{os.getpid()}"
     deadline = None if sent.seconds is None else monotonic() + sent.seconds
-    answer = run_block(replace(task, log=log, shared=replace(shared, deadline=deadline, moved=moved)))
-    if isinstance(answer.failure, PluginError):
-        answer.failure = UsageError(
-            f"the worker {worker}: {answer.failure}; of a file only itself is sent, not what it imports from beside it"
-        )
+    answer = run_block(replace(task, log=log, shared=replace(shared, deadline=deadline)))
     answer.sent_logs = [zstandard.compress(part.read_bytes()) for part in answer.logs if part.exists()]
     answer.logs = {}
     return sendable(answer)

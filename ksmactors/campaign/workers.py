@@ -164,8 +164,7 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
     """
     parts = _Parts(task.log, hand_in)
     try:
-        shared = task.shared
-        subjects, calibration = _prepared(pickle.dumps((shared.headers, shared.sources, shared.moved)))
+        subjects, calibration = prepared(task.shared)
         with parts.printing(), _log_of(task) as log:
             campaign = _campaign(task, subjects, calibration, log)
             campaign.on_outcome = parts.note
@@ -242,13 +241,17 @@ def _campaign(
     return campaign
 
 
-@lru_cache(maxsize=1)
-def _prepared(key: bytes) -> tuple[list[Subject], Calibration]:
-    """The subjects of a campaign and what strategies know of them, for all blocks that this process runs.
+def prepared(shared: SharedWork) -> tuple[list[Subject], Calibration]:
+    """Return the subjects of a campaign and what strategies know of them, loaded once in this process.
 
     Raises:
-        UsageError: a file has changed since the campaign began.
+        UsageError: a file is missing, or has changed since the campaign began; or its code cannot be loaded.
     """
+    return _prepared(pickle.dumps((shared.headers, shared.sources, shared.moved)))
+
+
+@lru_cache(maxsize=1)
+def _prepared(key: bytes) -> tuple[list[Subject], Calibration]:
     headers, sources, moved = pickle.loads(key)
     subjects = [_prepared_subject(header, before, moved) for header, before in zip(headers, sources, strict=True)]
     return subjects, Calibration(run_schedule)
@@ -260,7 +263,10 @@ def _prepared_subject(header: Mapping[str, Any], sources: tuple[Source, ...], mo
     subject = subject_of({**header, "params": params})
     now = {source.file: source.sha256 for source in subject.sources}
     for source in sources:
-        if now.get(moved.get(source.file, source.file)) != source.sha256:
+        here = now.get(moved.get(source.file, source.file))
+        if here is None:
+            raise UsageError(f"{source.file} is not there")
+        if here != source.sha256:
             raise UsageError(f"{source.file} has changed since the campaign began; start the campaign again")
     return replace(subject, params=tuple(header["params"].items()), sources=sources)
 

@@ -20,10 +20,11 @@ import pytest
 from ksmactors.campaign import dask_client, shipping
 from ksmactors.campaign.dask_client import cluster_at
 from ksmactors.campaign.driving import Drive
+from ksmactors.campaign.executors import WorkerLost
 from ksmactors.campaign.store_files import open_to_read
 from ksmactors.campaign.stress import Plan
 from ksmactors.campaign.summary import Summary
-from ksmactors.campaign.worker_pool import workers_of
+from ksmactors.campaign.worker_pool import ATTEMPTS, workers_of
 from ksmactors.campaign.workers import SharedWork
 from ksmactors.cli import main
 from ksmactors.errors import UsageError
@@ -223,6 +224,20 @@ def test_a_log_of_a_cluster(address: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_code_that_a_worker_cannot_load(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is only on this machine is named before any schedule, with the worker."""
+    (tmp_path / "only_here.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan = Plan([subject_in(tmp_path, f"import only_here\n{SENT}", "Sent")], range(40), "random")
+    with cluster_at(address, 2) as cluster:
+        workers = workers_of(plan, 2, executor=cluster)
+        assert workers is not None
+        lines = cluster.check(workers.shared)
+        assert "not only_here beside it" in next(lines)
+        with pytest.raises(UsageError, match=r"the worker tcp://.* cannot run this: .*No module named 'only_here'"):
+            list(lines)
+
+
 def test_modules_beside_a_file_are_not_sent(tmp_path: Path) -> None:
     """What a workload file imports from beside it is named before the campaign begins."""
     (tmp_path / "helper.py").write_text("x = 1\n")
@@ -236,6 +251,22 @@ def test_modules_beside_a_file_are_not_sent(tmp_path: Path) -> None:
     assert workers is not None
     (line,) = shipping.not_sent(shipping.shipment_of(workers.shared))
     assert "not helper beside it" in line
+
+
+def test_what_dask_says_about_a_block() -> None:
+    """A block that has killed workers is not given to more; a missing package, and a lost cluster, are said."""
+    from distributed import KilledWorker
+
+    cluster = dask_client.DaskCluster("tcp://there:1", None)
+    with pytest.raises(WorkerLost) as lost:
+        cluster._failure(KilledWorker("block", None, 3))
+    assert lost.value.times >= ATTEMPTS
+    missing = cluster._failure(ModuleNotFoundError("No module named 'ksmactors'"))
+    assert "a worker has no ksmactors; install it there" in str(missing)
+    gone = cluster._failure(OSError("closed"))
+    assert isinstance(gone, dask_client.ClusterLost)
+    assert gone.exit_status == 4
+    assert "--resume" in str(gone)
 
 
 @pytest.mark.parametrize("text", ["", "nowhere", "http://x:80", "a b:1", "tcp://:1", "x:y", "LOCAL"])
