@@ -69,6 +69,8 @@ class TestCampaign:
         self._program = cast("TestProgram", asked.subject.workload)
         self._program.captured = item.config.getoption("capture", "fd") != "no"
         self._then = self._recorded(item.config.getoption("interleave_replay"))
+        self._examples = False
+        """Whether hypothesis draws examples: a recorded schedule fits one of them."""
         self.schedules = self.distinct = 0
         self.note = ""
 
@@ -130,7 +132,7 @@ class TestCampaign:
             __tracebackhide__ = True
             self.call(partial(inner, *args), given)
 
-        function.hypothesis.inner_test = example
+        function.hypothesis.inner_test, self._examples = example, True
         try:
             function(**self._fixtures_of(function))
         finally:
@@ -157,6 +159,8 @@ class TestCampaign:
             raise KeyboardInterrupt
         failed = tally.crash or next(iter(tally.found.values()), None) or tally.given_up
         outcome = campaign.last if then is not None else failed.outcome if failed is not None else None
+        if outcome is not None and outcome.verdict is Verdict.DIVERGED and self._examples:
+            return
         if outcome is not None and outcome.defect is not None:
             cause = _cause(outcome)
             if isinstance(cause, OUTCOMES) and not isinstance(cause, pytest.fail.Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pytest_plugin.project import Run
+from tests.pytest_plugin.project import Run, replay_of
 
 pytest_plugins = ("pytester",)
 
@@ -127,4 +127,7 @@ def test_with_hypothesis(run: Run, ini: str) -> None:
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*adding=2*", "*test/AssertionError@test_sum", "replay: *"])
+    again = run("", *replay_of(result), ini=ini)
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["*adding=2*", "this is the recorded schedule"])
     run(GIVEN.replace("st.integers(1, 4)", "st.just(1)")).assert_outcomes(passed=1)
