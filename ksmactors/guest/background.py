@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, Thread, get_native_id
 from time import monotonic, sleep
 from typing import Final
@@ -36,13 +37,47 @@ WAITS: Final = (
 """What a task waits for, by the functions on top of its stack. Locks themselves are left out of stacks."""
 
 
+class Worker:
+    """A thread that does one operation after the other. It is there before the first one: starting a thread needs
+    pages, and would take the frame that the operation before has freed."""
+
+    def __init__(self, processors: set[int]) -> None:
+        self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._busy = False
+        self.tid = 0
+        ready = Event()
+
+        def body() -> None:
+            os.sched_setaffinity(0, processors)
+            self.tid = get_native_id()
+            ready.set()
+            while True:
+                order = self._orders.get()
+                order()
+                self._busy = False
+
+        self.thread = Thread(target=body, daemon=True)
+        self.thread.start()
+        ready.wait()
+
+    def do(self, order: Callable[[], None]) -> None:
+        """Begin an operation."""
+        self._busy = True
+        self._orders.put(order)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last operation is over."""
+        return not self._busy
+
+
 @dataclass(slots=True)
 class BackgroundTask:
     """An operation in the background: `pid` of who does it in the kernel; `answer` when it is over."""
 
     pid: int
     answer: str | None = None
-    thread: Thread | None = None
+    thread: Worker | None = None
     poll: Callable[[], str | None] | None = None
     """For ksmd, which is no thread of ours: its answer, if it is over."""
 
@@ -50,7 +85,7 @@ class BackgroundTask:
         """Whether it is over."""
         if self.poll is not None and self.answer is None:
             self.answer = self.poll()
-        return self.answer is not None and (self.thread is None or not self.thread.is_alive())
+        return self.answer is not None and (self.thread is None or self.thread.idle)
 
 
 @dataclass(slots=True)
@@ -63,6 +98,7 @@ class Background:
     mutex_owner: Callable[[], int]
     named: list[str] = field(default_factory=list)
     running: dict[str, BackgroundTask] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)
     _reported: dict[str, str] = field(default_factory=dict)
 
     def mention(self, name: str) -> None:
@@ -77,23 +113,14 @@ class Background:
         self.running[name] = task
 
     def start(self, name: str, work: Callable[[], str], pid: int = 0) -> None:
-        """Start a thread that does an operation; `pid` is that of the process that does it, else the thread's own."""
-        task = BackgroundTask(pid)
-        ready, go = Event(), Event()
-
-        def body() -> None:
-            os.sched_setaffinity(0, {0} if pid else OTHERS)
-            task.pid = pid or get_native_id()
-            ready.set()
-            go.wait()
-            task.answer = work()
-
-        task.thread = Thread(target=body, daemon=True)
+        """Have a thread do an operation; `pid` is that of the process that does it, else the thread's own."""
+        worker = self.workers.get(name)
+        if worker is None:
+            worker = self.workers[name] = Worker({0} if pid else OTHERS)
+        task = BackgroundTask(pid or worker.tid, thread=worker)
         self.add(name, task)
-        task.thread.start()
-        ready.wait()
         self.begins(name, task.pid)
-        go.set()
+        worker.do(lambda: setattr(task, "answer", work()))
 
     def forget_report(self, name: str) -> None:
         """The next report says how a task is, whatever it was before."""

@@ -15,7 +15,7 @@ from ksmactors.conformance.kernel_memory import KernelMemory
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import WAKING
 from ksmactors.conformance.transcript import REST, WHOLE_SCAN, ScenarioEnded, bare_word
-from ksmactors.guest.background import Background, BackgroundTask
+from ksmactors.guest.background import OTHERS, Background, BackgroundTask, Worker
 from ksmactors.guest.kernel_places import KernelPlaces
 from ksmactors.guest.own_machine import OWN_OPERATIONS, OwnMachine, OwnPerformer, OwnWorld, write
 
@@ -36,7 +36,8 @@ class InterleavedPerformer(OwnPerformer):
         assert isinstance(self.world, OwnWorld)
         self.world.pinned = True
         self.ask, self.places = ask, places
-        self.tasks = Background(self._held, self._begins, self._mutex_owner)
+        workers = {name: Worker(OTHERS) for name in dict.fromkeys(KERNEL_TASKS.values()) if name != KSMD}
+        self.tasks = Background(self._held, self._begins, self._mutex_owner, workers=workers)
         self.kernel: KernelPlaces | None = None
         self._log: list[str] = []
         self._met = True
@@ -190,7 +191,7 @@ class InterleavedPerformer(OwnPerformer):
         self.tasks.forget_report(operation.task)
         running = self.tasks.running.get(operation.task)
         if running is not None and running.thread is not None and operation.task in KERNEL_TASKS.values():
-            signal.pthread_kill(running.thread.ident or 0, signal.SIGUSR1)
+            signal.pthread_kill(running.thread.thread.ident or 0, signal.SIGUSR1)
         elif operation.task != KSMD and (pid := self._pid(operation.task)):
             os.kill(pid, signal.SIGUSR1)
         return ["ok", *self._settled()]

@@ -16,7 +16,7 @@ _NAMED: Final = re.compile(
 )
 
 
-class Spot(NamedTuple):
+class Instruction(NamedTuple):
     """An instruction, and the function it must be called from, as [start, end), if that matters."""
 
     address: int
@@ -63,7 +63,7 @@ class KernelPlaces:
         line = self._line(name)
         return None if line is None else int(line[1], 16)
 
-    def spot(self, names: list[str], caller: list[str] | None) -> Spot | None:
+    def spot(self, names: list[str], caller: list[str] | None) -> Instruction | None:
         """Return the first of the names that the kernel has; None if it has none of them, or not the caller."""
         for name in names:
             found = _NAMED.fullmatch(name)
@@ -77,7 +77,7 @@ class KernelPlaces:
                 within = next((inside for one in caller if (inside := self._range(one)) is not None), None)
                 if within is None:
                     return None
-            return Spot(start + int(found["offset"] or "0", 16), within)
+            return Instruction(start + int(found["offset"] or "0", 16), within)
         return None
 
     def _is_release(self, release: str) -> bool:
