@@ -34,7 +34,7 @@ class StubError(Exception):
 
 
 class Registers(NamedTuple):
-    """The general registers in gdb's order (RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, R8 to R15), RIP and the flags."""
+    """The 16 general registers in gdb's order (RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, then by number), RIP, flags."""
 
     words: tuple[int, ...]
     gs_base: int
