@@ -116,11 +116,11 @@ def program(modules: Path | None) -> str:
     return f"exec {shlex.quote(sys.executable)} -I -S -B -c {shlex.quote(code)}"
 
 
-def start(command: Sequence[str], console: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a guest; its console is written to a file."""
+def start(command: Sequence[str], console: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:
+    """Start a guest; its console is written to a file. What virtme-ng leaves behind is in the directory `scratch`."""
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console, start_new_session=True,
-        env=os.environ | {"PATH": _search_path()}, preexec_fn=_die_with_parent,  # noqa: PLW1509
+        env=os.environ | {"PATH": _search_path(), "TMPDIR": str(scratch)}, preexec_fn=_die_with_parent,  # noqa: PLW1509
     )  # fmt: skip
 
 

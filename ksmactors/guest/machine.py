@@ -156,7 +156,9 @@ class Guest:
         self._received = b""
         self._directory = Path(mkdtemp(prefix="ksmactors-guest-"))
         self._process = boot.start(
-            boot.command_line(self.image, self.nodes, kvm=self.kvm, stub=self._directory / STUB), self._console
+            boot.command_line(self.image, self.nodes, kvm=self.kvm, stub=self._directory / STUB),
+            self._console,
+            self._directory,
         )
         try:
             answer = self._receive(BOOT_SECONDS)
