@@ -118,11 +118,11 @@ def conform(
 ) -> int:
     """Run SCENARIO files (or the *.txt of directories), and compare with a recording or with the running kernel.
 
-    Without --against, --live, --random and --around the results are printed in the form that recordings have.
+    Without --against, --live, --guest, --random and --around the results are printed in the form that recordings have.
 
     Interleavings are written with `hold TASK at|after PLACE [NTH] [in FUNC]`, `bg OPERATION`, `release TASK`, `disarm
     TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; the places are those of
-    conformance/places.txt. A live kernel has no holds.
+    conformance/places.txt. A guest has holds; this machine has none.
     """
     for name in with_:
         need("variants", name)

@@ -33,7 +33,7 @@ NODES_MAX: Final = 1 << 20
 
 SYMBOLS: Final = frozenset({
     "vmemmap_base", "init_task", "root_stable_tree", "root_unstable_tree", "one_stable_tree", "migrate_nodes",
-    "ksm_nr_node_ids", "nr_node_ids", "ksm_mm_head", "ksm_scan",
+    "ksm_nr_node_ids", "nr_node_ids", "ksm_mm_head", "ksm_scan", "ksm_thread_mutex",
 })  # fmt: skip
 
 

@@ -73,6 +73,9 @@ class Live:
     not_done: Mapping[str, str] = NOT_LIVE
     """Operations that are not done here, and why."""
 
+    holds = False
+    """Whether tasks can be held."""
+
     def __init__(self) -> None:
         self.release = platform.release()
         self.nodes = memory_nodes()
@@ -143,7 +146,7 @@ class Live:
                 return f"needs {needs} NUMA nodes {where}, and this machine has {self.nodes}"
             if operation.flags == ("knob",) and operation.word not in self.ksm.knobs:
                 return f"needs the knob {operation.word} {where}, which this kernel does not have"
-            if operation.name in INTERLEAVED:
+            if operation.name in INTERLEAVED and not self.holds:
                 return f"{NO_HOLDS} {where}"
             if operation.name == "device":
                 swapless = operation.flags == ("none",)
@@ -209,7 +212,7 @@ class LivePerformer(LiveMemory):
 
     @override
     async def perform(self, operation: Operation) -> list[str]:
-        results = await OPERATIONS[operation.name](self, operation)
+        results = await self.operation(operation)
         self.ksm.settle()
         return results
 
@@ -233,6 +236,10 @@ class LivePerformer(LiveMemory):
     @override
     def structures(self) -> list[str]:
         return [] if self.inside is None else self.inside.trees()
+
+    async def operation(self, operation: Operation) -> list[str]:
+        """Do only the operation itself; return its result lines."""
+        return await OPERATIONS[operation.name](self, operation)
 
     def _drain(self) -> None:
         if self.draining:

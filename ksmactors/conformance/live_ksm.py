@@ -108,6 +108,11 @@ class LiveKsm:
         if not os.access(self.sysfs / "run", os.W_OK):
             raise UsageError(f"--live: {self.sysfs} is read-only here; run it outside of the container")
 
+    @property
+    def ksmd_pid(self) -> int:
+        """The PID of ksmd."""
+        return int(self._ksmd.name)
+
     def _find_ksmd(self) -> Path:
         for directory in self.proc.glob("[0-9]*"):
             try:
@@ -198,11 +203,12 @@ class LiveKsm:
 
     def write(self, knob: str, value: str) -> str:
         """Write a knob, and wait until ksmd has finished its reaction: "", or the errno's name."""
-        error = self._store(knob, value)
+        error = self.store(knob, value)
         self.settle()
         return error
 
-    def _store(self, knob: str, value: str) -> str:
+    def store(self, knob: str, value: str) -> str:
+        """Write a knob and wait for nothing: "", or the errno's name."""
         try:
             descriptor = os.open(self.sysfs / knob, os.O_WRONLY)
         except OSError as error:
@@ -250,24 +256,25 @@ class LiveKsm:
 
     def batch(self, pages: int) -> Batch:
         """Run one batch of up to `pages` pages in ksmd. `scanned` is 0 where the kernel does not count it."""
-        scanned, full_scans = self._scanned(), self.counter("full_scans")
-        self._store("pages_to_scan", str(pages))
-        before = self._switches()
+        scanned, full_scans = self.scanned(), self.counter("full_scans")
+        self.store("pages_to_scan", str(pages))
+        before = self.switches()
         now = self.read("sleep_millisecs")
-        self._store("sleep_millisecs", WAKING if now != WAKING else REST["sleep_millisecs"])
-        idle = self._sleeping() and self._switches() == before
+        self.store("sleep_millisecs", WAKING if now != WAKING else REST["sleep_millisecs"])
+        idle = self.sleeping() and self.switches() == before
         if not idle:
             self.settle()
-        self._store("pages_to_scan", REST["pages_to_scan"])
-        return Batch(self._scanned() - scanned, self.counter("full_scans") - full_scans, idle)
+        self.store("pages_to_scan", REST["pages_to_scan"])
+        return Batch(self.scanned() - scanned, self.counter("full_scans") - full_scans, idle)
 
-    def _scanned(self) -> int:
+    def scanned(self) -> int:
+        """Return the counter of scanned pages; 0 where the kernel does not count them."""
         return self.counter("scanned") if "scanned" in self.counters else 0
 
     def settle(self, seconds: int = ASLEEP_SECONDS_MAX) -> None:
         """Wait until ksmd sleeps between two batches, or waits for work."""
         until = monotonic() + seconds
-        while not self._sleeping():
+        while not self.sleeping():
             if monotonic() > until:
                 raise Disturbed(f"ksmd has not gone to sleep for {seconds} seconds")
             sleep(0.00005)
@@ -276,11 +283,12 @@ class LiveKsm:
         """Do nothing for that long."""
         sleep(milliseconds / 1000)
 
-    def _sleeping(self) -> bool:
+    def sleeping(self) -> bool:
         """Whether ksmd sleeps in its own function: not on a lock, nor for its pages to be drained."""
         state = (self._ksmd / "stat").read_text().rpartition(")")[2].split()[0]
         return state == "S" and (self._ksmd / "wchan").read_text() == "ksm_scan_thread"
 
-    def _switches(self) -> int:
+    def switches(self) -> int:
+        """Return how often ksmd has gone to sleep."""
         status = (self._ksmd / "status").read_text()
         return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])

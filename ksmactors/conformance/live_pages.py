@@ -23,6 +23,10 @@ MPOL_MF_MOVE_ALL: Final = 4
 PAGEMAP_PRESENT: Final = 1 << 63
 PAGEMAP_SWAP: Final = 1 << 62
 PAGEMAP_PFN: Final = (1 << 55) - 1
+SWAP_TYPE: Final = 31
+SPECIAL: Final = 16
+"""Types of swap entries from here on are no devices: there are never so many."""
+
 KPF_KSM: Final = 1 << 21
 KPF_ZERO_PAGE: Final = 1 << 24
 
@@ -111,7 +115,8 @@ class Pages:
 
     def _page_state(self, entry: int, nid: int) -> PageState:
         if not entry & PAGEMAP_PRESENT:
-            return PageState("swap" if entry & PAGEMAP_SWAP else "none")
+            moving = entry & PAGEMAP_SWAP and entry & SWAP_TYPE >= SPECIAL
+            return PageState("moving" if moving else "swap" if entry & PAGEMAP_SWAP else "none")
         pfn = entry & PAGEMAP_PFN
         flags = int.from_bytes(os.pread(self._flags, 8, pfn * 8), "little")
         if flags & KPF_ZERO_PAGE:

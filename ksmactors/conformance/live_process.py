@@ -238,6 +238,7 @@ def serve(orders: socket.socket) -> NoReturn:
 def main() -> None:
     """Started by `live`; disables transparent huge pages for this process and its forks only."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: None)  # ends a system call
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     orders = socket.socket(fileno=int(sys.argv[1]))
     if EXECUTED in sys.argv:

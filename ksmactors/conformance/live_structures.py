@@ -69,6 +69,12 @@ class LiveStructures:
             link = memory.pointer(link + 8)
         raise LayoutError(f"the kernel has no task {pid}; does this program run in a PID namespace of its own?")
 
+    def mutex_owner(self) -> int:
+        """Return the task that has ksm_thread_mutex; 0 if none has, or the kernel does not show it."""
+        mutex = self._memory.symbols.get("ksm_thread_mutex")
+        owner = 0 if mutex is None else self._memory.pointer(mutex) & ~7
+        return owner and self._memory.int32(owner + self._task["pid"])
+
     # -- lines ----------------------------------------------------------------------------------------------------
 
     def scan_order(self) -> list[str]:

@@ -76,8 +76,8 @@ def kvm_works() -> bool:
     return asked.returncode == 0
 
 
-def command_line(image: KernelImage, nodes: int, *, kvm: bool, more: Sequence[str] = ()) -> list[str]:
-    """Return the command that boots a kernel and runs `inside` in it; `more` are arguments for qemu."""
+def command_line(image: KernelImage, nodes: int, *, kvm: bool, stub: Path) -> list[str]:
+    """Return the command that boots a kernel and runs `inside` in it; `stub` will be the socket of qemu's gdb stub."""
     words = [
         sys.executable, "-m", "virtme.commands.run", "--kimg", str(image.path), "--mods", "auto", "--force-9p",
         "--disable-microvm", "--user", "root", "--cpus", str(max(nodes, 2)), "--memory", f"{NODE_MIB * nodes}M",
@@ -90,7 +90,8 @@ def command_line(image: KernelImage, nodes: int, *, kvm: bool, more: Sequence[st
         words += ["-a", option]
     if not kvm:
         words.append("--disable-kvm")
-    for argument in (*_memory_modules(nodes), *more):
+    gdb = ["-chardev", f"socket,path={stub},server=on,wait=off,id=stub", "-gdb", "chardev:stub"]
+    for argument in (*_memory_modules(nodes), *gdb):
         words.append(f"--qemu-opt={argument}")
     return [*words, "--script-sh", program(image.modules)]
 
@@ -115,11 +116,11 @@ def program(modules: Path | None) -> str:
     return f"exec {shlex.quote(sys.executable)} -I -S -B -c {shlex.quote(code)}"
 
 
-def start(command: Sequence[str], console: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a guest; its console is written to a file."""
+def start(command: Sequence[str], console: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:
+    """Start a guest; its console is written to a file. What virtme-ng leaves behind is in the directory `scratch`."""
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console, start_new_session=True,
-        env=os.environ | {"PATH": _search_path()}, preexec_fn=_die_with_parent,  # noqa: PLW1509
+        env=os.environ | {"PATH": _search_path(), "TMPDIR": str(scratch)}, preexec_fn=_die_with_parent,  # noqa: PLW1509
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """The program that a guest runs: it performs scenarios on the guest's kernel, and sends their lines as they come.
 
-Requests and answers are JSON objects, one a line, on standard input and output. A request has `name`, `origin` and
-`text`, a scenario. Answers: `ready` with the machine's properties, or `refused`; for each scenario any number of
-`line`, then `done` with what was `missing`, or `failed`.
+Requests and answers are JSON objects, one a line, on standard input and output. A request has `scenario`, as the host
+has parsed it, and the kernels' names of the `places` in it. Answers: `ready` with the machine's properties, or
+`refused`; for each scenario any number of `line`, and of `ask` (a question about holds, which the host answers), then
+`done` with what was `missing`, or `failed`.
 
 Started on an emulated processor, where each module that is imported costs a tenth of a second, so it imports neither
 the emulator nor the command line.
@@ -10,16 +11,20 @@ the emulator nor the command line.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ksmactors.conformance.language import parse
+from ksmactors.conformance.language import Scenario
 from ksmactors.errors import KsmActorsError
+from ksmactors.guest.interleaved import InterleavedPerformer
 from ksmactors.guest.own_machine import OwnMachine
 
 
@@ -35,9 +40,17 @@ def prepare() -> None:
             Path(path).write_text(value)
 
 
+def ask(**question: Any) -> dict[str, Any]:
+    """Ask the host, and return its answer."""
+    send(**question)
+    answer: dict[str, Any] = json.loads(sys.stdin.readline())
+    return answer
+
+
 def perform(live: OwnMachine, request: dict[str, Any]) -> None:
     """Perform a scenario."""
-    scenario = parse(request["text"], name=request["name"], origin=request["origin"])
+    scenario: Scenario = pickle.loads(base64.b64decode(request["scenario"]))
+    live.interleaved = partial(InterleavedPerformer, ask=ask, places=request["places"])
     transcript = live.perform(scenario, lambda line: send(line=line))
     send(done=True, missing=transcript.missing)
 
@@ -52,7 +65,7 @@ def main(modules: str = "") -> None:
         send(refused=str(refusal))
         return
     send(ready=True, release=live.release, nodes=live.nodes, swap=live.swap, unreadable=live.pages.unreadable)
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         try:
             perform(live, json.loads(line))
         except KsmActorsError as error:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 import re
 import select
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 from time import monotonic
 from typing import IO, Any, Final
 
 from ksmactors.conformance.language import Scenario
+from ksmactors.conformance.places import place_named
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
 from ksmactors.files import make_private, write_atomically
 from ksmactors.guest import boot
 from ksmactors.guest.console import crash, last_words
+from ksmactors.guest.gdb_stub import Stub, StubError
+from ksmactors.guest.holds import HeldKernel, Holds
 from ksmactors.guest.image import KernelImage
 
 BOOT_SECONDS: Final = 300
@@ -30,6 +36,9 @@ SILENT_SECONDS: Final = 240
 
 CRASH_SECONDS: Final = 60
 """How long a guest that has crashed may take to say so on its console."""
+
+STUB: Final = "stub"
+"""The name of the socket of qemu's gdb stub."""
 
 CHUNK: Final = 1 << 16
 
@@ -57,6 +66,8 @@ class Guest:
         self._process: subprocess.Popen[bytes] | None = None
         self._console: IO[bytes] | None = None
         self._received = b""
+        self._directory = Path()
+        self._holds: Holds | None = None
 
     @property
     def version(self) -> tuple[int, int]:
@@ -83,12 +94,21 @@ class Guest:
         if self._process is None:
             self._boot()
         lines: list[str] = []
-        self._send(name=scenario.name, origin=scenario.origin, text=_text(scenario))
+        self._send(scenario=base64.b64encode(pickle.dumps(scenario)).decode(), places=_kernel_places(scenario))
         try:
-            while "line" in (answer := self._receive(SILENT_SECONDS)):
-                lines.append(str(answer["line"]))
+            while True:
+                answer = self._receive(SILENT_SECONDS)
+                if "line" in answer:
+                    lines.append(str(answer["line"]))
+                elif "ask" in answer:
+                    self._send(**self._answer(answer))
+                else:
+                    break
         except Gone as gone:
             return self._ended(scenario, tuple(lines), gone)
+        except StubError as error:
+            self._end()
+            return Transcript(scenario, tuple(lines), missing=f"was not finished: {error}")
         missing = str(answer.get("missing", ""))
         if failed := answer.get("failed"):
             missing = f"could not be performed by the guest: {failed}"
@@ -112,6 +132,18 @@ class Guest:
         )
         return Transcript(scenario, lines, missing=f"{point} (its console: {file})")
 
+    def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question about holds; the first one says where the guest's kernel has what they need."""
+        if question["ask"] == "kernel":
+            if self._holds is None:
+                needed = {name: value for name, value in question.items() if name != "ask"}
+                self._holds = Holds(Stub(self._directory / STUB), HeldKernel(**needed))
+                self._holds.stub.go()
+            return {}
+        if self._holds is None:  # no task was ever held in this guest
+            return {"held": {}, "leaving": [], "log": [], "met": True, "released": False}
+        return self._holds.answer(question)
+
     # -- starting and ending ------------------------------------------------------------------------------------
 
     def _boot(self) -> None:
@@ -122,7 +154,12 @@ class Guest:
             )
         self._console = TemporaryFile()  # noqa: SIM115  # read when the guest has ended
         self._received = b""
-        self._process = boot.start(boot.command_line(self.image, self.nodes, kvm=self.kvm), self._console)
+        self._directory = Path(mkdtemp(prefix="ksmactors-guest-"))
+        self._process = boot.start(
+            boot.command_line(self.image, self.nodes, kvm=self.kvm, stub=self._directory / STUB),
+            self._console,
+            self._directory,
+        )
         try:
             answer = self._receive(BOOT_SECONDS)
         except Gone as gone:
@@ -163,6 +200,10 @@ class Guest:
         if self._process is not None:
             process, self._process = self._process, None
             boot.end(process)
+            shutil.rmtree(self._directory, ignore_errors=True)
+        if self._holds is not None:
+            self._holds.stub.close()
+            self._holds = None
         if self._console is not None and not keep_console:
             self._console.close()
             self._console = None
@@ -178,6 +219,16 @@ class Guest:
         file = self.consoles / f"{name}.{self.release}.console.txt"
         write_atomically(file, text.encode())
         return file
+
+    def _holds_event(self) -> None:
+        """A task has come to a place. A stub that has gone is noticed by the end of the guest's output, too."""
+        assert self._holds is not None
+        try:
+            if self._holds.stub.stopped():
+                self._holds.event()
+        except StubError:
+            self._holds.stub.close()
+            self._holds = None
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -207,8 +258,14 @@ class Guest:
                 if answer := _answer(line):
                     return answer
                 continue
-            if not select.select([stream], [], [], max(until - monotonic(), 0))[0]:
+            watched: list[int | Stub] = [stream, *([self._holds.stub] if self._holds is not None else [])]
+            ready = select.select(watched, [], [], max(until - monotonic(), 0))[0]
+            if not ready:
                 raise Gone(silent=True)
+            if self._holds is not None and self._holds.stub in ready:
+                self._holds_event()
+            if stream not in ready:
+                continue
             data = os.read(stream, CHUNK)
             if not data:
                 raise Gone(silent=False)
@@ -224,10 +281,10 @@ def _answer(line: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _text(scenario: Scenario) -> str:
-    """Return the text of a scenario, each line at its number."""
-    lines: list[str] = []
-    for line in scenario.lines:
-        lines += [""] * (line.line - 1 - len(lines))
-        lines.append(line.text)
-    return "\n".join(lines) + "\n"
+def _kernel_places(scenario: Scenario) -> dict[str, list[str]]:
+    """Return what kernels call the places in a scenario."""
+    named: set[str] = set()
+    for operation in scenario.operations:
+        if operation.name == "hold":
+            named |= {operation.word, operation.value} - {""}
+    return {name: list(place_named(name).kernels) for name in sorted(named)}

@@ -19,7 +19,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.language import Operation, Scenario
-from ksmactors.conformance.live import Live, LivePerformer, has_swap
+from ksmactors.conformance.live import INTERLEAVED, Live, LivePerformer, has_swap
 from ksmactors.conformance.live_world import LiveProcess, World
 from ksmactors.conformance.transcript import Transcript, bare_word
 from ksmactors.mm.const import PAGE_SIZE
@@ -71,13 +71,16 @@ def run(*command: str) -> None:
 
 
 class OwnWorld(World):
-    """Processes in a cgroup of their own."""
+    """Processes in a cgroup of their own, and on the first processor if they are to be held (`pinned`)."""
 
     cgroup: Path | None = None
+    pinned = False
 
     @override
     def know(self, process: LiveProcess) -> None:
         super().know(process)
+        if self.pinned and process.started is not None:
+            os.sched_setaffinity(process.pid, {0})
         if self.cgroup is not None and process.started is not None:
             write(self.cgroup / "cgroup.procs", str(process.pid))
 
@@ -154,6 +157,10 @@ OWN_OPERATIONS: Final[dict[str, Callable[[OwnPerformer, Operation], Awaitable[li
 class OwnMachine(Live):
     """This machine, which is a guest's: everything may be done to it. `modules` has the modules of its kernel."""
 
+    holds = True
+    interleaved: Callable[[Scenario, OwnMachine, Callable[[str], None] | None], LivePerformer] | None = None
+    """Makes the performer of a scenario in which tasks are held."""
+
     def __init__(self, modules: Path | None) -> None:
         super().__init__()
         self.cgroup = _cgroup()
@@ -174,6 +181,8 @@ class OwnMachine(Live):
 
     @override
     def performer(self, scenario: Scenario, written: Callable[[str], None] | None) -> LivePerformer:
+        if self.interleaved is not None and any(operation.name in INTERLEAVED for operation in scenario.operations):
+            return self.interleaved(scenario, self, written)
         return OwnPerformer(scenario, self, written)
 
     @override

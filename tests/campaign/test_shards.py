@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,10 @@ def test_a_clock_that_jumps(
     assert main(["campaign", str(tmp_path / "jumps")]) == 1
     assert main(["campaign", str(tmp_path / "jumps"), "--json"]) == 1
     shown, _, text = capsys.readouterr().out.partition("\n{")
-    assert "in 0.0 s since it began" in shown
+    assert re.search(r"done, in \d+\.\d s\n", shown)
     said = orjson.loads("{" + text)
-    assert said["seconds"] == 0
-    assert set(said["found_after"].values()) == {0}
+    assert 0 <= said["seconds"] < 3600
+    assert all(0 <= after <= said["seconds"] for after in said["found_after"].values())
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     main([*CAMPAIGN, "--out", str(tmp_path / "still"), "--seeds", "50"])

@@ -20,18 +20,18 @@ IMAGE = KernelImage(Path("/k/vmlinuz"), "6.12.1", Path("/k/lib/modules/6.12.1"))
 def test_each_node_has_a_processor_and_memory() -> None:
     """With one node, two processors; all of it adds up to the whole memory."""
     for nodes, cpus in [(1, "2"), (2, "2"), (4, "4")]:
-        words = boot.command_line(IMAGE, nodes, kvm=False)
+        words = boot.command_line(IMAGE, nodes, kvm=False, stub=Path("/s"))
         assert words[words.index("--cpus") + 1] == cpus
         assert words[words.index("--memory") + 1] == f"{512 * nodes}M"
         assert words.count("--numa") == nodes
         assert "--disable-kvm" in words
-    assert "512M,cpus=1" in boot.command_line(IMAGE, 2, kvm=True)
-    assert "--disable-kvm" not in boot.command_line(IMAGE, 2, kvm=True)
+    assert "512M,cpus=1" in boot.command_line(IMAGE, 2, kvm=True, stub=Path("/s"))
+    assert "--disable-kvm" not in boot.command_line(IMAGE, 2, kvm=True, stub=Path("/s"))
 
 
 def test_a_crash_ends_the_guest() -> None:
     """Or the run would wait for a kernel that has lost its ksmd."""
-    words = boot.command_line(IMAGE, 2, kvm=True)
+    words = boot.command_line(IMAGE, 2, kvm=True, stub=Path("/s"))
     assert "oops=panic" in words
     assert words[words.index("oops=panic") - 1] == "-a"
 

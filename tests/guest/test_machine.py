@@ -170,9 +170,18 @@ def test_an_interruption_ends_the_guest(make: MakeGuest, started: Path) -> None:
     assert not any(map(is_running, pids(started)))
 
 
-def test_lines_keep_their_numbers(make: MakeGuest, tmp_path: Path) -> None:
-    """What the guest says about a line is about the line of the file."""
-    echo = READY + "    send(done=True, missing=request['text'])\n"
+def test_the_guest_gets_the_scenario_as_it_was_parsed(make: MakeGuest) -> None:
+    """With its line numbers, and what kernels call the places in it."""
+    echo = (
+        READY
+        + """\
+    import base64, pickle
+    scenario = pickle.loads(base64.b64decode(request["scenario"]))
+    numbers = [line.line for line in scenario.lines]
+    send(done=True, missing=f"{numbers} {request['places']}")
+"""
+    )
     guest = make(echo)
     with guest.taken():
-        assert guest.perform(parse("# head\n\n\nproc A\n")).missing == "# head\n\n\nproc A\n"
+        text = "# head\n\n\nproc A\nhold ksmd at get_ksm_page\n"
+        assert guest.perform(parse(text)).missing == "[1, 4, 5] {'get_ksm_page': ['ksm_get_folio', 'get_ksm_page']}"
