@@ -24,19 +24,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from typing_extensions import override
 
 from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
-from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import Program, ProgramParts, guarded
+from ksmactors.program import Claims, Program, ProgramParts, guarded
 
 __all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable"]
 
@@ -62,8 +61,10 @@ class Variable(Generic[T]):
         self.value = value
 
 
-class Table:
+class Table(Claims):
     """What a model is played on: variables and locks, and the one part in which its actors interleave."""
+
+    _claimed_by: ClassVar[str] = "model"
 
     def __init__(self, setting: ProgramParts, name: str) -> None:
         self._conductor, self._trace, self._name = setting.conductor, setting.trace, name
@@ -85,10 +86,6 @@ class Table:
         if n < 1:
             raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
         return self._conductor.draw(label, n)
-
-    def mark(self, name: str) -> None:
-        """Say in the log that a place worth knowing about was passed."""
-        self._trace.emit(ev.WORKLOAD_MARK, name)
 
     def check(self, holds: bool, kind: str, message: str) -> None:
         """Convict the model if something does not hold: `kind` names the defect, `message` tells this instance.

@@ -41,6 +41,7 @@ STOREYS = (
     ("events",),
     ("parameters",),
     ("files",),
+    ("marks",),
     ("places",),
     ("errors",),
     ("call_stack",),

@@ -212,9 +212,11 @@ class Summary:
         return INTERNAL if self.crash is not None else self.judgement.exit_status
 
     def never_reached(self, subjects: Iterable[Subject]) -> list[str]:
-        """The marks that workloads should have reached in some schedule (`expect_marks`), and did in none."""
-        expected = [(subject.name, mark) for subject in subjects for mark in subject.workload.expect_marks]
-        return [f"{name}: {mark}" for name, mark in expected if (name, mark) not in self.marks]
+        """The marks that some schedule should have reached, and none did: those that the code of workloads and watchers
+        expects, and each `sometimes` that never held."""
+        expected = dict.fromkeys((subject.name, mark) for subject in subjects for mark in subject.marks_expected())
+        expected |= dict.fromkeys(key for key, count in self.marks.items() if not count)
+        return [f"{name}: {mark}" for name, mark in expected if not self.marks.get((name, mark))]
 
     def as_json(self) -> dict[str, Any]:
         """The part of the JSON object that does not depend on what was asked for."""
