@@ -27,6 +27,8 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from typing_extensions import override
 
 from ksmactors.errors import UsageError, WorkloadCrashed
+from ksmactors.events.catalogue import Field
+from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.kernel import Ksm
@@ -35,8 +37,10 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
-from ksmactors.parameters import Int
+from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, guarded
+
+__all__ = ["FULL_SCAN", "Bool", "Field", "FilePath", "Int", "Litmus", "PluginEvent", "Proc", "Scene", "Str"]
 
 FULL_SCAN: Final = 1 << 30
 """Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""

@@ -30,6 +30,8 @@ from typing_extensions import override
 
 from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
+from ksmactors.events.catalogue import Field
+from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
@@ -37,7 +39,7 @@ from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import Claims, Program, ProgramParts, guarded
 
-__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable"]
+__all__ = ["Bool", "Field", "FilePath", "Int", "Model", "Mutex", "PluginEvent", "Str", "Table", "Variable"]
 
 T = TypeVar("T")
 

@@ -57,38 +57,49 @@ _KINDS: Final = {
     "workloads": _ExtensionKind(
         "workload", "ksmactors.program", "Program", "ksmactors.workload.Workload or ksmactors.model.Model"
     ),
-    "variants": _ExtensionKind("variant", "ksmactors.ksm.kernel", "Ksm", "ksmactors.ksm.kernel.Ksm"),
+    "variants": _ExtensionKind("variant", "ksmactors.ksm.kernel", "Ksm", "ksmactors.variant.Ksm"),
     "strategies": _ExtensionKind(
-        "strategy", "ksmactors.interleave.strategies.base", "Strategy", "ksmactors.interleave.strategies.base.Strategy"
+        "strategy", "ksmactors.interleave.strategies.base", "Strategy", "ksmactors.strategy.Strategy"
     ),
-    "watchers": _ExtensionKind("watcher", "ksmactors.watch.base", "Watcher", "ksmactors.watch.base.Watcher"),
+    "watchers": _ExtensionKind("watcher", "ksmactors.watch.base", "Watcher", "ksmactors.watcher.Watcher"),
 }
 """The groups, without the prefix of their entry points."""
 
 
+class NotOfKind(UsageError):
+    """What is named by its place is there, and is a class of another kind, or no class."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """Something registered: its name, what it is, and the package and version it comes from."""
+    """Something registered: its name, its class, the package and version it comes from, and `package.module:Class`."""
 
     name: str
     value: Any
     origin: str
+    place: str = ""
 
 
-def available(group: str) -> tuple[list[Plugin], list[str]]:
+def available(group: str, *, foreign: bool = False) -> tuple[list[Plugin], list[str]]:
     """All plug-ins of a group that can be loaded, by name; and one line for each that cannot.
 
     Args:
         group: workloads, variants, strategies or watchers.
+        foreign: whether to leave out what this package has registered.
     """
     plugins: list[Plugin] = []
     problems: list[str] = []
     seen: dict[str, str] = {}
     for entry in _entries(group):
         if entry.name in seen:
-            problems.append(f"{_title(group, entry)} is ignored: {seen[entry.name]} has registered that name already")
+            problems.append(
+                f"{_title(group, entry)} is ignored: {seen[entry.name]} has registered that name already; name this "
+                f"one {entry.value}"
+            )
             continue
         seen[entry.name] = _origin(entry)
+        if foreign and seen[entry.name].startswith("ksmactors "):
+            continue
         try:
             plugins.append(_loaded(group, entry))
         except PluginError as error:
@@ -104,6 +115,11 @@ def names(group: str) -> list[str]:
 def origin_of(group: str, name: str) -> str:
     """The package and version that has registered a name; empty if none has. Nothing is loaded."""
     return next((_origin(entry) for entry in _entries(group) if entry.name == name), "")
+
+
+def registered(group: str, name: str) -> list[Plugin]:
+    """All that have registered a name, the one that is used first. Nothing is loaded: each has None as its value."""
+    return [Plugin(name, None, _origin(entry), entry.value) for entry in _entries(group) if entry.name == name]
 
 
 def load(group: str, spec: str) -> Plugin:
@@ -238,7 +254,7 @@ def _loaded(group: str, entry: EntryPoint) -> Plugin:
     value = _guarded(entry.load, _title(group, entry))
     if group == "workloads" and (wrong := _wrong_with(value, group)):
         raise PluginError(f"{_title(group, entry)} cannot be used: {entry.value} {wrong}")
-    return Plugin(entry.name, value, _origin(entry))
+    return Plugin(entry.name, value, _origin(entry), entry.value)
 
 
 def function_at(spec: str, title: str) -> Callable[..., Any]:
@@ -334,7 +350,7 @@ def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:
         raise UsageError(f"{title}: no class {name!r}; {_classes_in(module, group)}")
     wrong = _wrong_with(value, group)
     if wrong:
-        raise UsageError(f"{title}: {name} {wrong}; {_classes_in(module, group)}")
+        raise NotOfKind(f"{title}: {name} {wrong}; {_classes_in(module, group)}")
     found: type = value
     return found
 

@@ -36,17 +36,22 @@ from ksmactors.actors.hotplug import Offline, Online
 from ksmactors.actors.kthreads import Kthreads
 from ksmactors.actors.process import Process, Thread
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
-from ksmactors.errors import WorkloadCrashed
+from ksmactors.errors import UsageError, WorkloadCrashed
+from ksmactors.events.catalogue import Field
+from ksmactors.events.declared import PluginEvent
+from ksmactors.files import read_text
 from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
+from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
 from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, guarded
 
 __all__ = [
-    "Bool", "BusError", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Pin",
-    "Process", "ProcessExited", "Region", "SegmentationFault", "Str", "Thread", "Workload",
+    "PAGE_SIZE", "Bool", "BusError", "Content", "EmulatedFault", "Field", "FilePath", "Host", "Int", "OutOfMemory",
+    "Parameter", "Pin", "PluginEvent", "Process", "ProcessExited", "Region", "SegmentationFault", "Str", "Thread",
+    "UsageError", "Workload", "read_text",
 ]  # fmt: skip
 
 

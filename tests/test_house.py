@@ -26,7 +26,7 @@ STOREYS = (
     ("conformance",),
     ("analysis", "estimate"),
     ("plugins",),
-    ("litmus", "model", "workload"),
+    ("litmus", "model", "strategy", "variant", "watcher", "workload"),
     ("program",),
     ("actors",),
     ("watch",),

@@ -258,5 +258,5 @@ def test_a_watcher_that_is_none() -> None:
     """A plug-in registered as a watcher that is no Watcher is refused in one line, by name."""
     from ksmactors.run import extensions
 
-    with pytest.raises(UsageError, match=r"watcher odd: .* is not a subclass of ksmactors\.watch\.base\.Watcher"):
+    with pytest.raises(UsageError, match=r"watcher odd: .* is not a subclass of ksmactors\.watcher\.Watcher"):
         extensions._watcher(plugins.Plugin("odd", dict, "somewhere 1.0"))

@@ -11,9 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors import plugins
 from ksmactors.errors import UsageError
-from ksmactors.interleave.strategies.registry import nested
+from ksmactors.run.packages import named_in, packages_of
 from ksmactors.run.subject import Subject
 
 _ORDER: Final = ("ksmactors", "subjects", "strategy")
@@ -30,20 +29,11 @@ def identity(subjects: Sequence[Subject], strategy: str) -> dict[str, Any]:
         "subjects": [subject.header() for subject in subjects],
         "sources": [[source.sha256 for source in subject.sources] for subject in subjects],
         "strategy": strategy,
-        "plugins": _plugins(subjects, strategy),
+        "plugins": packages_of(
+            one for subject in subjects for one in named_in(subject.header(), strategy)
+        ),
         "code": _code(),
     }
-
-
-def _plugins(subjects: Sequence[Subject], strategy: str) -> dict[str, str]:
-    """Where each name comes from that another package has registered."""
-    named = {("strategies", name) for name, _ in nested(strategy)}
-    for subject in subjects:
-        named.add(("workloads", subject.name))
-        named |= {("variants", name) for name in (*subject.with_, *subject.without)}
-        named |= {("watchers", name) for name in subject.watchers}
-    found = {f"{group} {name}": plugins.origin_of(group, name) for group, name in sorted(named)}
-    return {name: origin for name, origin in found.items() if origin and not origin.startswith("ksmactors ")}
 
 
 @cache
@@ -58,12 +48,14 @@ def _code() -> str:
 
 
 def made_with(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """Return what decides about nothing: versions, for a person who compares rates, and where the files were."""
+    """Return what decides about nothing: versions, for a person who compares rates, where the files were, and the marks
+    that are expected."""
     return {
         "python": platform.python_version(),
         "trio": version("trio"),
         "machine": platform.machine(),
         "files": [[[source.file, source.sha256] for source in subject.sources] for subject in subjects],
+        "marks": [[subject.name, mark] for subject in subjects for mark in subject.marks_expected()],
     }
 
 
@@ -90,6 +82,11 @@ def _difference(key: str, then: Any, now: Any) -> tuple[str, str]:
             for name in sorted({*before, *after}):
                 if before.get(name) != after.get(name):
                     return f"{name} is {_shown(before.get(name))}", _shown(after.get(name))
+    if key == "plugins" and isinstance(then, dict) and isinstance(now, dict):
+        name = next(name for name in sorted({*then, *now}) if then.get(name) != now.get(name))
+        origins = (side.get(name, "ksmactors itself") for side in (then, now))
+        before, after = map(_shown, origins)
+        return f"{_shown(name)} is that of {before}", f"that of {after}"
     if key == "sources":
         return "files had another content", "that of now"
     if key == "code":

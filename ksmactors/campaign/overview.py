@@ -47,6 +47,7 @@ class Overview:
         asked, left: the seeds that were asked for, and those of them that are not done.
         found_after: for each signature, how many seconds after the start it was found first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
+        never_reached: the marks that are expected and that no schedule has passed, each with its workload.
     """
 
     of: Mapping[str, Any]
@@ -58,6 +59,7 @@ class Overview:
     rates: dict[str, WorkloadRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
+    never_reached: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -73,6 +75,7 @@ class Overview:
             "seeds_left": as_text(self.left),
             "left": sum(map(len, self.left)),
             **self.tally.as_json(),
+            "never_reached": self.never_reached,
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
             "rates": [
                 {"workload": rate.workload, "strategy": self.of["strategy"], "schedules": rate.schedules,
@@ -101,6 +104,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
         strategy = str(of["strategy"])
         if not names:
             raise ValueError("it has no workload")
+        expected = [(str(workload), str(mark)) for workload, mark in about["made"].get("marks", [])]
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, begun, asked, list(without(asked, coalesced(done))))
@@ -129,6 +133,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     for signature, found, at in findings.values():  # of schedules that are not done: code raised
         _note(view, signature, found, at, directory, view.tally.schedules + 1, b"")
     view.slowest = sorted(slowest, reverse=True)
+    view.never_reached = view.tally.unreached(expected)
     return view
 
 

@@ -139,6 +139,8 @@ def _print(view: Overview, color: str) -> None:
         report_crash(tally.crash)
     for seconds, seed, workload, steps in view.slowest:
         echo(f"slow: seed {seed}, {plugins.from_here(workload)}: {seconds:.2f} s, {steps:,} steps")
+    for mark in view.never_reached:
+        echo(f"never reached: {mark}")
     echo(f"{done:,} schedules; verdict: {tally.judgement}; digest {tally.digest}")
 
 

@@ -14,7 +14,7 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
 from ksmactors.cli.explanation import Explanation
 from ksmactors.cli.options import log_options, output_options, trust_option
-from ksmactors.cli.report import print_found, warn_of_removed
+from ksmactors.cli.report import print_found, warn_of_removed, warn_of_rivals
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.cli.walking import Walk, walk_options
@@ -63,6 +63,7 @@ def replay(
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(then.subject)
+        warn_of_rivals([then.subject], then.strategy)
     if walking is not None:
         return walking.run(then, as_json=as_json, quiet=quiet, color=color)
     second: list[Outcome] = []

@@ -9,14 +9,17 @@ from typing import Any, Final, TextIO
 
 import orjson
 
-from ksmactors import plugins
+from ksmactors import kernels, plugins, watch
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WatcherFailed
 from ksmactors.escaping import escaped
+from ksmactors.history import COMMITS
 from ksmactors.history.cases import CASES
+from ksmactors.interleave.strategies import registry
 from ksmactors.kernels import Removed, removed_layers
 from ksmactors.run.outcome import Defect, Verdict
+from ksmactors.run.packages import named_in, rivals_of
 from ksmactors.run.subject import Subject
 
 COMMAND: Final = "replay: "
@@ -56,6 +59,17 @@ def warn_of_removed(subject: Subject) -> None:
     """Report which repairs of the kernel a variant removes without a --without."""
     for one in _removed(subject):
         notice(str(one))
+
+
+def warn_of_rivals(subjects: Sequence[Subject], strategy: str) -> None:
+    """Report which of several plug-ins of one name is used."""
+    named = [one for subject in subjects for one in named_in(subject.header(), strategy)]
+    own_variants = [name for name, variant in kernels.VARIANTS.items() if variant.origin == kernels.OWN]
+    built_in = {
+        "variants": (*own_variants, *COMMITS), "watchers": watch.BUILT_IN, "strategies": registry.BUILT_IN,
+    }  # fmt: skip
+    for line in rivals_of(named, built_in):
+        notice(line)
 
 
 def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -> None:

@@ -36,6 +36,7 @@ from ksmactors.cli.report import (
     print_table,
     report_crash,
     warn_of_removed,
+    warn_of_rivals,
 )
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
@@ -124,6 +125,7 @@ def stress(
         campaign = Drive(plan, store, resume, workers, stop_at_first, deadline)
         if not quiet:
             warn_of_removed(subjects[0])
+            warn_of_rivals(subjects, strategy)
             _announce(plan, store)
         started = perf_counter()
         with _progress(campaign, quiet=quiet, color=color):
