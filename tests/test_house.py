@@ -24,7 +24,7 @@ STOREYS = (
     ("campaign", "diagnose"),
     ("run",),
     ("conformance",),
-    ("analysis", "estimate"),
+    ("analysis", "estimate", "images"),
     ("plugins",),
     ("litmus", "model", "strategy", "variant", "watcher", "workload"),
     ("program",),
