@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ksmactors.errors import UsageError
+from ksmactors.run.extensions import need_strategy
 from ksmactors.run.packages import named_in, packages_of
 from ksmactors.run.subject import Subject
+from ksmactors.run.trust import sources_of_strategy
 
 _ORDER: Final = ("ksmactors", "subjects", "strategy")
 """What is compared first: it says most to a person."""
@@ -23,12 +25,18 @@ _SHOWN: Final = 80
 
 
 def identity(subjects: Sequence[Subject], strategy: str) -> dict[str, Any]:
-    """Return what decides about a campaign's schedules beside their seeds, as JSON has it."""
+    """Return what decides about a campaign's schedules beside their seeds, as JSON has it.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    need_strategy(strategy)  # a file's hash is that of what was loaded
     return {
         "ksmactors": version("ksmactors"),
         "subjects": [subject.header() for subject in subjects],
         "sources": [[source.sha256 for source in subject.sources] for subject in subjects],
         "strategy": strategy,
+        "strategy_files": [source.sha256 for source in sources_of_strategy(strategy)],
         "plugins": packages_of(
             one for subject in subjects for one in named_in(subject.header(), strategy)
         ),
@@ -87,7 +95,7 @@ def _difference(key: str, then: Any, now: Any) -> tuple[str, str]:
         origins = (side.get(name, "ksmactors itself") for side in (then, now))
         before, after = map(_shown, origins)
         return f"{_shown(name)} is that of {before}", f"that of {after}"
-    if key == "sources":
+    if key in ("sources", "strategy_files"):
         return "files had another content", "that of now"
     if key == "code":
         return "schedules are those of another state of ksmactors", "those of this one"

@@ -49,6 +49,7 @@ from ksmactors.run.ceilings import must_say
 from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
+from ksmactors.run.trust import sources_of_strategy
 
 STORY: Final = 30
 """Events shown before a finding: about what fits a screen."""
@@ -217,7 +218,7 @@ class _ScheduleParts:
             marks=self.trace.marks,
             lock_edges=watch.lock_edges(self.machine),
             defect=None if error is None else self._defect(error, verdict, new),
-            sources=self.subject.sources,
+            sources=tuple(dict.fromkeys((*self.subject.sources, *sources_of_strategy(self.strategy)))),
             error=error,
         )
 

@@ -152,6 +152,13 @@ def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object
     )
 
 
+def sources_of_strategy(text: str) -> tuple[Source, ...]:
+    """Return the files of the strategies in a text that are named by their path, in order of path."""
+    named = (plugins.file_of(name) for name, _ in nested(text))
+    code = {path.absolute() for path in named if path is not None}
+    return tuple(Source(str(path), plugins.source_hash(path)) for path in sorted(code))
+
+
 def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, str]:
     """Return parameters as text, with absolute paths."""
     files = {name for name, _ in _file_params(workload, params)}
