@@ -47,7 +47,7 @@ class Overview:
         asked, left: the seeds that were asked for, and those of them that are not done.
         found_after: for each signature, how many seconds after the start it was found first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
-        never_reached: the marks that are expected and that no schedule has passed, each with its workload.
+        never_reached: the marks that are expected and that no schedule has passed: workload and name.
     """
 
     of: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Overview:
     rates: dict[str, WorkloadRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
-    never_reached: list[str] = field(default_factory=list)
+    never_reached: list[tuple[str, str]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -75,7 +75,7 @@ class Overview:
             "seeds_left": as_text(self.left),
             "left": sum(map(len, self.left)),
             **self.tally.as_json(),
-            "never_reached": self.never_reached,
+            "never_reached": [f"{workload}: {mark}" for workload, mark in self.never_reached],
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
             "rates": [
                 {"workload": rate.workload, "strategy": self.of["strategy"], "schedules": rate.schedules,

@@ -214,13 +214,13 @@ class Summary:
     def never_reached(self, subjects: Iterable[Subject]) -> list[str]:
         """The marks that some schedule should have reached, and none did: those that the code of workloads and watchers
         expects, and each `sometimes` that never held."""
-        return self.unreached((subject.name, mark) for subject in subjects for mark in subject.marks_expected())
+        expected = [(subject.name, mark) for subject in subjects for mark in subject.marks_expected()]
+        return [f"{name}: {mark}" for name, mark in self.unreached(expected)]
 
-    def unreached(self, expected: Iterable[tuple[str, str]]) -> list[str]:
+    def unreached(self, expected: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Those of some marks, by workload and name, and of each `sometimes`, that no schedule passed."""
         asked = (key for key, count in self.marks.items() if not count)
-        unreached = (key for key in dict.fromkeys((*expected, *asked)) if not self.marks.get(key))
-        return [f"{name}: {mark}" for name, mark in unreached]
+        return [key for key in dict.fromkeys((*expected, *asked)) if not self.marks.get(key)]
 
     def as_json(self) -> dict[str, Any]:
         """The part of the JSON object that does not depend on what was asked for."""

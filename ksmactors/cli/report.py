@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from textwrap import wrap
 from typing import Any, Final, TextIO
@@ -106,8 +106,14 @@ def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -
 
 def print_never_reached(tally: Summary, subjects: Sequence[Subject], *, stream: TextIO) -> None:
     """The marks that should have been reached: nothing can be said about what lies behind them."""
-    for mark in tally.never_reached(subjects):
-        echo(f"never reached: {mark}", file=stream)
+    expected = [(subject.name, mark) for subject in subjects for mark in subject.marks_expected()]
+    print_unreached(tally.unreached(expected), stream=stream)
+
+
+def print_unreached(marks: Iterable[tuple[str, str]], *, stream: TextIO) -> None:
+    """A line for each of some marks, by workload and name."""
+    for workload, mark in marks:
+        echo(f"never reached: {plugins.from_here(workload)}: {mark}", file=stream)
 
 
 def print_defects(tally: Summary, *, stream: TextIO, color: str) -> None:
