@@ -39,7 +39,7 @@ _IMPORTED: Final = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PackageTemplate:
     """What can be made: its group, its summary, and the command that tries it out."""
 
     group: str
@@ -49,18 +49,18 @@ class Kind:
 
 
 KINDS: Final = {
-    "workload": Kind(
+    "workload": PackageTemplate(
         "workloads", "processes with equal pages, which they rewrite and read back",
         "ksmactors stress ${name} --seeds 50",
     ),
-    "variant": Kind(
+    "variant": PackageTemplate(
         "variants", "a process that registers is scanned next, not last",
         "ksmactors stress fork_storm --with ${name} --seeds 50", ("typing-extensions>=4.5",),
     ),
-    "watcher": Kind(
+    "watcher": PackageTemplate(
         "watchers", "a KSM page has few mappings", "ksmactors stress vm_fleet --watch all,${name} --seeds 50"
     ),
-    "strategy": Kind(
+    "strategy": PackageTemplate(
         "strategies", "the actor that was started last, but for one choice in so many",
         "ksmactors stress exit_race --strategy ${name} --seeds 50",
     ),

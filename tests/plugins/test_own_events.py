@@ -90,6 +90,7 @@ def lines_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_logs_have_them_like_ours(mine: Path, tmp_path: Path) -> None:
     """One line each with the keys of every line, the level, and the declared fields, in both ways of rendering."""
     log, list_ = tmp_path / "log.jsonl", ksmactors.EventList()
@@ -111,6 +112,7 @@ def test_logs_have_them_like_ours(mine: Path, tmp_path: Path) -> None:
     assert set(lines[0]) == set(rolled) - {"points", "by", "last"}
 
 
+@pytest.mark.slow
 def test_they_are_part_of_the_digest(mine: Path) -> None:
     """Two schedules that differ in nothing but these differ; where it is declared changes nothing."""
     source = mine.read_text()
@@ -124,6 +126,7 @@ def test_they_are_part_of_the_digest(mine: Path) -> None:
     assert digests[mine] == digests[same] != digests[other]
 
 
+@pytest.mark.slow
 def test_list_events_has_them_with_their_origin(mine: Path, tmp_path: Path) -> None:
     """Those of installed packages among all, those of a file when it is named; and one that fails takes none down."""
     site = tmp_path / "site"
@@ -141,6 +144,7 @@ def test_list_events_has_them_with_their_origin(mine: Path, tmp_path: Path) -> N
     assert [(row["name"], row["origin"]) for row in json.loads(placed.stdout)] == [("dice.woken", "mine.py")]
 
 
+@pytest.mark.slow
 def test_analyze_reads_their_fields(mine: Path, tmp_path: Path) -> None:
     """A log's fields of installed plug-ins are columns; one of another type is no event, as with ours."""
     site = tmp_path / "site"
@@ -158,6 +162,7 @@ def test_analyze_reads_their_fields(mine: Path, tmp_path: Path) -> None:
     assert "it has no valid 'points'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_watcher_listens(mine: Path, tmp_path: Path) -> None:
     """It gets the name and the fields of each."""
     mine.write_text(
@@ -185,6 +190,7 @@ class NoLast(Watcher):
     assert "dice.rolled" in found.defect.story[-3]
 
 
+@pytest.mark.slow
 def test_a_replay_stops_at_one(mine: Path, capsys: Capsys) -> None:
     """`replay --until EVENT` knows them by name."""
     mine.write_text(SOURCE.replace("for n in", "host.always(False, 'it ends')\n        for n in", 1).replace(

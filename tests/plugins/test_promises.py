@@ -18,6 +18,8 @@ from ksmactors.workload import Host, Int, Workload
 
 HERE = __name__
 
+pytestmark = pytest.mark.slow
+
 Capsys = pytest.CaptureFixture[str]
 
 
