@@ -26,6 +26,7 @@ STOREYS = (
     ("conformance",),
     ("analysis", "estimate", "images"),
     ("plugins",),
+    ("plugin_kinds",),
     ("litmus", "model", "strategy", "variant", "watcher", "workload"),
     ("program",),
     ("actors",),

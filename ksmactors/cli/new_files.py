@@ -32,10 +32,10 @@ _RESERVED: Final = frozenset({"all", "none", "ksmactors", "workloads", "test", "
 
 
 _IMPORTED: Final = frozenset({
-    "Actor", "Field", "Host", "Int", "Ksm", "Machine", "Mmslot", "Pluginevent", "Process", "Sequence", "Strategy",
+    "Actor", "Field", "Host", "Int", "Ksm", "Machine", "MmSlot", "PluginEvent", "Process", "Sequence", "Strategy",
     "Strict", "Watcher", "Workload",
 })  # fmt: skip
-"""Classes that the modules use already, capitalized as the name of a class is here."""
+"""Classes that the modules of the templates use already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -110,11 +112,13 @@ def test_what_is_said(folder: Path, capsys: Capsys) -> None:
 def test_templates_have_no_gaps() -> None:
     """Every placeholder is filled, whatever the kind, and the class has a name of its own."""
     for kind in KINDS:
-        for name in ("thing", "process", "watcher", "exception", "my_2nd"):
+        for name in ("thing", "process", "watcher", "mm_slot", "plugin_event", "exception", "my_2nd"):
             texts = new_files.rendered(kind, name)
             assert not any("${" in text or "$name" in text for text in texts.values())
-            assert "ProcessWorkload" in texts["process.py"] if (kind, name) == ("workload", "process") else True
-            compile(texts[f"{name}.py"], name, "exec")
+            classes = [node for node in ast.parse(texts[f"{name}.py"]).body if isinstance(node, ast.ClassDef)]
+            imported = set(re.findall(r"\w+", " ".join(re.findall(r"import (.*)", texts[f"{name}.py"]))))
+            assert [one.name for one in classes if one.name in imported] == []
+            assert len(classes) == 1
 
 
 def test_files_are_as_the_umask_says(folder: Path) -> None:
