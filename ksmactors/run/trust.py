@@ -44,6 +44,10 @@ WITHOUT_CHOICE: Final = frozenset({Replay.name, ReplayByName.name, Directed.name
 """Strategies in recorded schedules that cannot be selected with `--strategy`."""
 
 
+class NotTrusted(UsageError):
+    """A finding names code that is not installed, and is not trusted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file that a schedule was recorded with: its absolute path, and the SHA-256 over its start in hexadecimal."""
@@ -186,7 +190,7 @@ def _refuse_code(header: Header) -> None:
     for group, spec in _foreign_in(header):
         path = plugins.file_of(spec)
         code = f"the file {path}" if path is not None else f"the module {spec.rpartition(':')[0]}"
-        raise UsageError(
+        raise NotTrusted(
             f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file "
             "never runs code: look at it first, then give --trust (trust=True from Python)"
         )
