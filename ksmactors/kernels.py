@@ -61,7 +61,7 @@ def register(name: str, layer: object, *, origin: str) -> None:
             user's, and overrides a function that does not exist.
     """
     if not (isinstance(layer, type) and issubclass(layer, Ksm)):
-        raise UsageError(f"variant {name}: {layer!r} is not a subclass of ksmactors.ksm.kernel.Ksm")
+        raise UsageError(f"variant {name}: {layer!r} is not a subclass of ksmactors.variant.Ksm")
     if name in COMMITS or (name in VARIANTS and VARIANTS[name].layer is not layer):
         raise UsageError(
             f"variant {name}: the name is taken by {'a commit' if name in COMMITS else VARIANTS[name].origin}"

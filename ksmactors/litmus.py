@@ -27,7 +27,8 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from typing_extensions import override
 
 from ksmactors.errors import UsageError, WorkloadCrashed
-from ksmactors.events import catalogue as ev
+from ksmactors.events.catalogue import Field
+from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.kernel import Ksm
@@ -36,8 +37,10 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
-from ksmactors.parameters import Int
-from ksmactors.program import SETTLING_SCANS, Program, ProgramParts, guarded
+from ksmactors.parameters import Bool, FilePath, Int, Str
+from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, guarded
+
+__all__ = ["FULL_SCAN", "Bool", "Field", "FilePath", "Int", "Litmus", "PluginEvent", "Proc", "Scene", "Str"]
 
 FULL_SCAN: Final = 1 << 30
 """Pages enough for `ksm_do_scan` to go on to the end of a full scan, where it always ends."""
@@ -57,7 +60,7 @@ class Proc(NamedTuple):
         return self.start + index * PAGE_SIZE
 
 
-class Scene:
+class Scene(Claims):
     """A machine without background actors, and the operations a litmus test performs on it.
 
     The actor that awaits a method performs its operations. In concurrent parts, other actors may run between any two.
@@ -65,6 +68,7 @@ class Scene:
 
     def __init__(self, machine: Machine, program: Program) -> None:
         self.machine = machine
+        self._trace = machine.trace
         self._program = program
         self.kernel: Ksm = machine.kernel
         self.conductor = machine.conductor
@@ -101,10 +105,6 @@ class Scene:
             if self.machine.injector.rates and isinstance(crash.__cause__, AssertionError):
                 return None
             raise
-
-    def mark(self, name: str) -> None:
-        """Say in the log that a place worth knowing about was passed."""
-        self.machine.trace.emit(ev.WORKLOAD_MARK, name)
 
     # -- processes --------------------------------------------------------------------------------------------------
 

@@ -24,22 +24,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from typing_extensions import override
 
 from ksmactors import trio
 from ksmactors.call_stack import running_functions
 from ksmactors.errors import Finding
-from ksmactors.events import catalogue as ev
+from ksmactors.events.catalogue import Field
+from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import Program, ProgramParts, guarded
+from ksmactors.program import Claims, Program, ProgramParts, guarded
 
-__all__ = ["Bool", "FilePath", "Int", "Model", "Mutex", "Str", "Table", "Variable", "trio"]
+__all__ = [
+    "Bool", "Field", "FilePath", "Int", "Model", "Mutex", "PluginEvent", "Str", "Table", "Variable", "trio",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -63,8 +66,10 @@ class Variable(Generic[T]):
         self.value = value
 
 
-class Table:
+class Table(Claims):
     """What a model is played on: variables and locks, and the one part in which its actors interleave."""
+
+    _claimed_by: ClassVar[str] = "model"
 
     def __init__(self, setting: ProgramParts, program: Program) -> None:
         self._conductor, self._trace, self._program = setting.conductor, setting.trace, program
@@ -86,10 +91,6 @@ class Table:
         if n < 1:
             raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
         return self._conductor.draw(label, n)
-
-    def mark(self, name: str) -> None:
-        """Say in the log that a place worth knowing about was passed."""
-        self._trace.emit(ev.WORKLOAD_MARK, name)
 
     def check(self, holds: bool, kind: str, message: str) -> None:
         """Convict the model if something does not hold: `kind` names the defect, `message` tells this instance.

@@ -10,7 +10,6 @@ caller that took the name from a file asks `is_foreign` first.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
 from ksmactors.places import author_place
+from ksmactors.plugin_kinds import KINDS, wrong_with
 
 if TYPE_CHECKING:
     from ksmactors.program import Program
@@ -34,61 +34,40 @@ SOURCE_MAX: Final = 16 * MIB
 """Bytes of a Python file that is named by its path."""
 
 
-@dataclass(frozen=True, slots=True)
-class _ExtensionKind:
-    """What a group holds: what one is called, where its base class is, and what the base class is called in messages.
-
-    The base class is imported when something is compared with it: the names of plug-ins can be had without trio.
-    """
-
-    title: str
-    module: str
-    cls: str
-    says: str
-
-    @property
-    def base(self) -> type:
-        """The class that everything in the group is a subclass of."""
-        found: type = getattr(import_module(self.module), self.cls)
-        return found
-
-
-_KINDS: Final = {
-    "workloads": _ExtensionKind(
-        "workload", "ksmactors.program", "Program", "ksmactors.workload.Workload or ksmactors.model.Model"
-    ),
-    "variants": _ExtensionKind("variant", "ksmactors.ksm.kernel", "Ksm", "ksmactors.ksm.kernel.Ksm"),
-    "strategies": _ExtensionKind(
-        "strategy", "ksmactors.interleave.strategies.base", "Strategy", "ksmactors.interleave.strategies.base.Strategy"
-    ),
-    "watchers": _ExtensionKind("watcher", "ksmactors.watch.base", "Watcher", "ksmactors.watch.base.Watcher"),
-}
-"""The groups, without the prefix of their entry points."""
+class NotOfKind(UsageError):
+    """What is named by its place is there, and is a class of another kind, or no class."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """Something registered: its name, what it is, and the package and version it comes from."""
+    """Something registered: its name, its class, the package and version it comes from, and `package.module:Class`."""
 
     name: str
     value: Any
     origin: str
+    place: str = ""
 
 
-def available(group: str) -> tuple[list[Plugin], list[str]]:
+def available(group: str, *, foreign: bool = False) -> tuple[list[Plugin], list[str]]:
     """All plug-ins of a group that can be loaded, by name; and one line for each that cannot.
 
     Args:
         group: workloads, variants, strategies or watchers.
+        foreign: whether to leave out what this package has registered.
     """
     plugins: list[Plugin] = []
     problems: list[str] = []
     seen: dict[str, str] = {}
     for entry in _entries(group):
         if entry.name in seen:
-            problems.append(f"{_title(group, entry)} is ignored: {seen[entry.name]} has registered that name already")
+            problems.append(
+                f"{_title(group, entry)} is ignored: {seen[entry.name]} has registered that name already; name this "
+                f"one {entry.value}"
+            )
             continue
         seen[entry.name] = _origin(entry)
+        if foreign and seen[entry.name].startswith("ksmactors "):
+            continue
         try:
             plugins.append(_loaded(group, entry))
         except PluginError as error:
@@ -106,6 +85,11 @@ def origin_of(group: str, name: str) -> str:
     return next((_origin(entry) for entry in _entries(group) if entry.name == name), "")
 
 
+def registered(group: str, name: str) -> list[Plugin]:
+    """All that have registered a name, the one that is used first. Nothing is loaded: each has None as its value."""
+    return [Plugin(name, None, _origin(entry), entry.value) for entry in _entries(group) if entry.name == name]
+
+
 def load(group: str, spec: str) -> Plugin:
     """The plug-in of a group that was asked for.
 
@@ -117,12 +101,18 @@ def load(group: str, spec: str) -> Plugin:
         PluginError: it cannot be loaded, and why.
         UsageError: there is none; the message lists the near names, and all.
     """
-    for entry in _entries(group):
-        if entry.name == spec:
-            return _loaded(group, entry)
-    title = f"{_KINDS[group].title} {spec}"
+    found = [entry for entry in _entries(group) if entry.name == spec]
+    if found:
+        try:
+            return _loaded(group, found[0])
+        except PluginError as error:
+            others = ", ".join(f"that of {_origin(entry)} as {entry.value}" for entry in found[1:])
+            if others:
+                raise PluginError(f"{error}; others have the name, too: name {others}") from error
+            raise
+    title = f"{KINDS[group].title} {spec}"
     if not is_placed(spec):
-        raise UsageError(unknown(_KINDS[group].title, spec, names(group)))
+        raise UsageError(unknown(KINDS[group].title, spec, names(group)))
     place, _, name = spec.rpartition(":")
     path = file_of(spec)
     if path is None:
@@ -157,7 +147,7 @@ def is_foreign(group: str, spec: str) -> bool:
 
 def title_of(group: str) -> str:
     """What one thing of a group is called."""
-    return _KINDS[group].title
+    return KINDS[group].title
 
 
 def file_of(spec: str) -> Path | None:
@@ -243,7 +233,7 @@ def _entries(group: str) -> Sequence[EntryPoint]:
 def _registered(search_path: tuple[str, ...]) -> Mapping[str, Sequence[EntryPoint]]:  # noqa: ARG001  # what is found depends on it
     """Read the entry points of every installed package, by group; once for each `sys.path`."""
     everything = entry_points()
-    return {group: _in_order(everything.select(group=f"ksmactors.{group}")) for group in _KINDS}
+    return {group: _in_order(everything.select(group=f"ksmactors.{group}")) for group in KINDS}
 
 
 def _in_order(found: Iterable[EntryPoint]) -> Sequence[EntryPoint]:
@@ -273,9 +263,9 @@ def _title(group: str, entry: EntryPoint) -> str:
 
 def _loaded(group: str, entry: EntryPoint) -> Plugin:
     value = _guarded(entry.load, _title(group, entry))
-    if group == "workloads" and (wrong := _wrong_with(value, group)):
+    if group == "workloads" and (wrong := wrong_with(value, group)):
         raise PluginError(f"{_title(group, entry)} cannot be used: {entry.value} {wrong}")
-    return Plugin(entry.name, value, _origin(entry))
+    return Plugin(entry.name, value, _origin(entry), entry.value)
 
 
 def function_at(spec: str, title: str) -> Callable[..., Any]:
@@ -370,30 +360,16 @@ def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:
     value = getattr(module, name, None)
     if value is None:
         raise UsageError(f"{title}: no class {name!r}; {_classes_in(module, group)}")
-    wrong = _wrong_with(value, group)
+    wrong = wrong_with(value, group)
     if wrong:
-        raise UsageError(f"{title}: {name} {wrong}; {_classes_in(module, group)}")
+        raise NotOfKind(f"{title}: {name} {wrong}; {_classes_in(module, group)}")
     found: type = value
     return found
 
 
 def _classes_in(module: ModuleType, group: str) -> str:
-    kind = _KINDS[group]
-    classes = [name for name, value in vars(module).items() if value is not kind.base and not _wrong_with(value, group)]
+    kind = KINDS[group]
+    classes = [name for name, value in vars(module).items() if value is not kind.base and not wrong_with(value, group)]
     if classes:
         return f"its {group} are: {', '.join(sorted(classes))}"
     return f"it has no subclass of {' or '.join(part.rpartition('.')[2] for part in kind.says.split(' or '))}"
-
-
-def _wrong_with(value: object, group: str) -> str:
-    """What is wrong with a value that should be a class of a group; empty if nothing."""
-    kind = _KINDS[group]
-    if not isinstance(value, type) or not issubclass(value, kind.base):
-        return f"is not a subclass of {kind.says}"
-    if group != "workloads":
-        return ""
-    if inspect.isabstract(value):
-        return "has no method run(host)"
-    if not inspect.iscoroutinefunction(getattr(value, "run", value.perform)):  # type: ignore[attr-defined]
-        return "has a run that is no coroutine (write: async def run(self, host))"
-    return ""

@@ -15,11 +15,13 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
-from ksmactors.call_stack import is_kernels
+from ksmactors.call_stack import is_kernels, running_functions
 from ksmactors.errors import KsmActorsError, UsageError, WorkloadCrashed
+from ksmactors.events.declared import PluginEvent
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
 from ksmactors.machine import Machine
+from ksmactors.marks import broken, is_true, kind_of, mark_of, written_in
 from ksmactors.parameters import Parameter, checked, parameters_of
 from ksmactors.places import OURS, author_place, innermost
 
@@ -52,7 +54,8 @@ class Program(ABC):
 
     Attributes:
         name, summary: what `list workloads` shows; by default the class's name and its docstring's first line.
-        expect_marks: marks that some schedule of a campaign should reach.
+        expect_marks: marks that some schedule of a campaign should reach, beside those of `sometimes`.
+        events: the events of its own that it may emit.
 
     Args:
         values: parameters by name, each as text or as a value. UsageError if a name or a value is wrong.
@@ -61,6 +64,7 @@ class Program(ABC):
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     expect_marks: ClassVar[tuple[str, ...]] = ()
+    events: ClassVar[tuple[PluginEvent, ...]] = ()
 
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -91,9 +95,74 @@ class Program(ABC):
         return WorkloadCrashed(f"workload {self.name} raised {type(error).__name__}: {error} ({place})")
 
     @classmethod
+    def marks_expected(cls) -> tuple[str, ...]:
+        """The marks that some schedule of a campaign should reach: `expect_marks`, and those of each `sometimes` in its
+        source."""
+        return tuple(dict.fromkeys((*cls.expect_marks, *written_in(cls))))
+
+    @classmethod
     def parameters(cls) -> list[Parameter[Any]]:
         """Its parameters, its own first."""
         return list(parameters_of(cls).values())
+
+
+class Claims:
+    """What code of an author says about a schedule as it runs: marks, promises and events of its own.
+
+    A Host, a Scene and a Table have these.
+    """
+
+    _trace: Trace
+    _claimed_by: ClassVar[str] = "workload"
+    """What a finding of `always` names as its watcher."""
+
+    def mark(self, name: str) -> None:
+        """Say in the log that a place worth knowing about was passed."""
+        self._trace.mark(mark_of(name))
+
+    def always(self, condition: bool, text: str, *, detail: str = "") -> None:
+        """Promise that a condition holds whenever this line is reached.
+
+        Args:
+            condition: what must hold.
+            text: the promise, in words that are the same each time: they identify the finding.
+            detail: what is particular about this time, for the message.
+
+        Raises:
+            Finding: it does not hold.
+            ValueError: the condition is a coroutine that was not awaited, or the text is empty.
+        """
+        kind_of(text)
+        if not is_true(condition):
+            raise broken(self._claimed_by, text, running_functions()[-2], detail)
+
+    def sometimes(self, condition: bool, text: str) -> None:
+        """Expect that a condition holds at this line in some schedule. If it holds, the mark `text` is passed. A
+        campaign in which it never held says so.
+
+        Args:
+            condition: what should hold at some time.
+            text: the mark, in words that are the same each time.
+
+        Raises:
+            ValueError: as for `always`.
+        """
+        if is_true(condition):
+            self.mark(text)
+        else:
+            self._trace.note_mark(mark_of(text), passed=False)
+
+    def emit(self, event: PluginEvent, *fields: int | str | bool | None) -> None:
+        """Record an event of the workload's own, which its class lists in `events`.
+
+        Args:
+            event: the event.
+            fields: the values of its fields, in their order.
+
+        Raises:
+            ValueError: it is not declared, or has other fields.
+        """
+        self._trace.emit_declared(event, *fields)
 
 
 async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception]) -> T:

@@ -36,18 +36,22 @@ from ksmactors.actors.hotplug import Offline, Online
 from ksmactors.actors.kthreads import Kthreads
 from ksmactors.actors.process import Process, Thread
 from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, ProcessExited, Region, SegmentationFault
-from ksmactors.errors import WorkloadCrashed
-from ksmactors.events import catalogue as ev
+from ksmactors.errors import UsageError, WorkloadCrashed
+from ksmactors.events.catalogue import Field
+from ksmactors.events.declared import PluginEvent
+from ksmactors.files import read_text
 from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
+from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
-from ksmactors.program import SETTLING_SCANS, Program, ProgramParts, guarded
+from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, guarded
 
 __all__ = [
-    "Bool", "BusError", "Content", "EmulatedFault", "FilePath", "Host", "Int", "OutOfMemory", "Parameter", "Pin",
-    "Process", "ProcessExited", "Region", "SegmentationFault", "Str", "Thread", "Workload",
+    "PAGE_SIZE", "Bool", "BusError", "Content", "EmulatedFault", "Field", "FilePath", "Host", "Int", "OutOfMemory",
+    "Parameter", "Pin", "PluginEvent", "Process", "ProcessExited", "Region", "SegmentationFault", "Str", "Thread",
+    "UsageError", "Workload", "read_text",
 ]  # fmt: skip
 
 
@@ -85,7 +89,7 @@ class Workload(Program):
         await Host(setting.machine()).main(self)
 
 
-class Host:
+class Host(Claims):
     """The machine as a workload sees it; and the course of a schedule from boot to the last watcher.
 
     Attributes:
@@ -96,6 +100,7 @@ class Host:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self._trace = machine.trace
         self.processes: dict[str, Process] = {}
         self.marks: dict[str, int] = {}
         self._crew: Kthreads
@@ -168,10 +173,10 @@ class Host:
         """Have all memory that is offline brought back: 0, or a negative errno."""
         return await self._crew.hotplug(Online())
 
+    @override
     def mark(self, name: str) -> None:
-        """Say in the log that a place worth knowing about was passed."""
+        super().mark(name)
         self.marks[name] = self.marks.get(name, 0) + 1
-        self.machine.trace.emit(ev.WORKLOAD_MARK, name)
 
     async def join(self) -> None:
         """Wait until no thread of any process runs."""

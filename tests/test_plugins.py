@@ -142,6 +142,36 @@ class TestRegistered:
         assert len(problems) == 1
         assert "'vm_fleet' of thief 1.2" in problems[0]
 
+    def test_a_name_registered_by_a_plugin_that_fails(self, install: Install) -> None:
+        """Another one of that name is not taken silently: the message says how to name it."""
+        install("bad", "1 / 0", "twins = bad_module:Twins")
+        install("good", GOOD, "twins = good_module:Twins")
+
+        with pytest.raises(
+            PluginError, match=r"ZeroDivisionError.*; others have the name, too: name that of good 1\.2 as"
+        ):
+            load("workloads", "twins")
+
+        assert load_workload("good_module:Twins").__name__ == "Twins"
+
+    @pytest.mark.parametrize(
+        ("line", "why"),
+        [
+            ("name = 7", "has a name that is no text"),
+            ("summary = None", "has a summary that is no text"),
+            ("expect_marks = 'moved'", "has an expect_marks that is no tuple of texts"),
+            ("events = ['moved']", "cannot declare its events: Twins.events must be a tuple of PluginEvent"),
+        ],
+    )
+    def test_a_plugin_that_says_something_odd_about_itself(self, install: Install, line: str, why: str) -> None:
+        """It is refused where it is loaded, before a list or a campaign would stumble over it."""
+        package = f"odd_{line.partition(' ')[0]}"
+        source = GOOD.replace("    async def run", f"    {line}\n    async def run", 1)
+        install(package, source, f"twins = {package}_module:Twins")
+
+        with pytest.raises(PluginError, match=why):
+            load("workloads", "twins")
+
     def test_an_unknown_name(self) -> None:
         """An unknown name is a usage error that lists near names and all names."""
         with pytest.raises(UsageError, match=r"no workload 'vmfleet' \(did you mean vm_fleet\?\); there are: .*, scen"):
@@ -258,5 +288,5 @@ def test_a_watcher_that_is_none() -> None:
     """A plug-in registered as a watcher that is no Watcher is refused in one line, by name."""
     from ksmactors.run import extensions
 
-    with pytest.raises(UsageError, match=r"watcher odd: .* is not a subclass of ksmactors\.watch\.base\.Watcher"):
+    with pytest.raises(UsageError, match=r"watcher odd: .* is not a subclass of ksmactors\.watcher\.Watcher"):
         extensions._watcher(plugins.Plugin("odd", dict, "somewhere 1.0"))

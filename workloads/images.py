@@ -15,9 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ksmactors.errors import UsageError
-from ksmactors.files import read_start
-from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.images import pages_of_image
+from ksmactors.workload import PAGE_SIZE, UsageError
 
 DIVERGED: Final = b"\xff\xff\xff\xff"
 """What diverged pages start with; image pages that start so are passed over."""
@@ -30,7 +29,8 @@ def image_pages(path: Path | None, wanted: int) -> list[bytes]:
     """Distinct pages of a file, in memcmp order: the first `wanted` in the file that are not all zeros.
 
     Args:
-        path: the image; None for the interpreter's own libraries, the first that is large enough.
+        path: the image, a raw one or an ELF core; None for the interpreter's own libraries, the first that is large
+            enough.
         wanted: how many pages of 4096 bytes; the last one of a file is filled up with zeros, as mmap does.
 
     Raises:
@@ -63,10 +63,7 @@ def diverged(page: bytes, generation: int, rank: int) -> bytes:
 
 
 def _distinct_pages(path: Path, wanted: int) -> list[bytes]:
-    data = read_start(path, MOST_READ, "image")
-    if not data:
-        raise UsageError(f"image {path} is empty")
-    pages = (data[start : start + PAGE_SIZE].ljust(PAGE_SIZE, b"\0") for start in range(0, len(data), PAGE_SIZE))
+    pages = pages_of_image(path, MOST_READ // PAGE_SIZE)
     distinct = dict.fromkeys(page for page in pages if any(page) and not page.startswith(DIVERGED))
     return list(islice(distinct, wanted))
 

@@ -8,7 +8,7 @@ A log without a whole event is unreadable; of any other log the events are read,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from operator import itemgetter
@@ -20,7 +20,7 @@ from typing_extensions import override
 from ksmactors.analysis.forms import Forms
 from ksmactors.analysis.opening import Lines, Unreadable, opened
 from ksmactors.escaping import escaped
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.catalogue import CATALOGUE, Field
 
 SAID: Final = 10
 """Lost lines of one file that are described singly; the rest is counted."""
@@ -48,17 +48,20 @@ _NEEDED: Final = (*_KEYS, "watcher", "kind", "signature", "message")
 
 _INT_END: Final = 1 << 63
 
+_TYPES: Final[dict[str, type]] = {"int": int, "bool": bool, "str": str, "str|null": str}
+
 FIELDS: Final[dict[str, type]] = {
     "level": str,
     "timestamp": str,
-    **{
-        field.name: {"int": int, "bool": bool, "str": str, "str|null": str}[field.type]
-        for event in CATALOGUE
-        for field in event.fields
-    },
+    **{field.name: _TYPES[field.type] for event in CATALOGUE for field in event.fields},
     **dict(zip(_KEYS, _KINDS, strict=True)),
 }
 """The type of each field that is kept."""
+
+
+def know_fields(fields: Iterable[Field]) -> None:
+    """Have further fields read."""
+    FIELDS.update({field.name: _TYPES[field.type] for field in fields})
 
 
 @dataclass(frozen=True, slots=True)

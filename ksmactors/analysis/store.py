@@ -23,11 +23,12 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import duckdb
 
-from ksmactors.analysis.reading import LINE_MAX, EventSource, LogFile, LogReader, Loss
+from ksmactors.analysis.reading import LINE_MAX, EventSource, LogFile, LogReader, Loss, know_fields
 from ksmactors.analysis.views import VIEWS
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.declared import PluginEvent
 from ksmactors.events.logs import ALWAYS
 
 _TYPES: Final = {"int": "BIGINT", "bool": "BOOLEAN", "str": "VARCHAR", "str|null": "VARCHAR"}
@@ -62,6 +63,15 @@ Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Gets a path, how many bytes of it were read, and how many it has; None if that is not known."""
 
 _FIELDS: Final = {event.name: [field.name for field in event.fields] for event in CATALOGUE}
+
+
+def know_events(events: Collection[PluginEvent]) -> None:
+    """Have the fields of plug-ins' events read, as those of the catalogue are: each a column of the table `events`."""
+    know_fields([field for event in events for field in event.fields])
+    for event in events:
+        _FIELDS[event.name] = [field.name for field in event.fields]
+        COLUMNS.update({field.name: _TYPES[field.type] for field in event.fields})
+
 
 _WORD: Final = re.compile(r"\w+")
 

@@ -19,6 +19,7 @@ from ksmactors.files import MIB, make_private, read_bounded, write_new
 from ksmactors.interleave.schedule_string import PREFIX, header_of, looks_like_schedule
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, campaign_hash
+from ksmactors.run.packages import named_in, packages_of
 from ksmactors.run.tests import is_test, pytest_command
 from ksmactors.run.trust import needs_trust
 
@@ -80,6 +81,9 @@ def save(outcome: Outcome, directory: Path, *, cause: dict[str, Any] | None = No
         content["traceback"] = defect.traceback
     if cause is not None:
         content["made_the_difference"] = cause
+    header = header_of(outcome.schedule)
+    if packages := packages_of(named_in(header, str(header["strategy"]))):
+        content["plugins"] = packages
     if outcome.sources:
         content["sources"] = [source.as_json(directory) for source in outcome.sources]
     for path in _candidates(outcome, directory):

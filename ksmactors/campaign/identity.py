@@ -11,11 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors import plugins
 from ksmactors.campaign.dealing import EQUAL, strategies_of
 from ksmactors.errors import UsageError
-from ksmactors.interleave.strategies.registry import nested
+from ksmactors.run.extensions import need_strategy
+from ksmactors.run.packages import named_in, packages_of
 from ksmactors.run.subject import Subject
+from ksmactors.run.trust import sources_of_strategy
 
 _ORDER: Final = ("ksmactors", "subjects", "strategy", "budget")
 """What is compared first: it says most to a person."""
@@ -25,38 +26,23 @@ _SHOWN: Final = 80
 
 
 def identity(subjects: Sequence[Subject], strategy: str, budget: str = EQUAL) -> dict[str, Any]:
-    """Return what decides about a campaign's schedules beside their seeds, as JSON has it."""
+    """Return what decides about a campaign's schedules beside their seeds, as JSON has it.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    need_strategy(strategy)  # a file's hash is that of what was loaded
     return {
         "ksmactors": version("ksmactors"),
         "subjects": [subject.header() for subject in subjects],
         "sources": [[source.sha256 for source in subject.sources] for subject in subjects],
         "strategy": strategy,
+        "strategy_files": [source.sha256 for source in sources_of_strategy(strategy)],
         "budget": budget,
         "strategies": [strategy] if budget == EQUAL else list(strategies_of(strategy)),
-        "plugins": plugin_origins([subject.header() for subject in subjects], strategy),
+        "plugins": packages_of(one for subject in subjects for one in named_in(subject.header(), strategy)),
         "code": source_hash(),
     }
-
-
-def plugin_origins(headers: Sequence[Mapping[str, Any]], strategy: str) -> dict[str, str]:
-    """Return where each name comes from that another package has registered, by group and name.
-
-    Args:
-        headers: the subjects, as `Subject.header` describes them.
-        strategy: the strategy, as `--strategy` has it.
-    """
-    found = {f"{group} {name}": plugins.origin_of(group, name) for group, name in sorted(names_in(headers, strategy))}
-    return {name: origin for name, origin in found.items() if origin and not origin.startswith("ksmactors ")}
-
-
-def names_in(headers: Sequence[Mapping[str, Any]], strategy: str) -> set[tuple[str, str]]:
-    """Return all that a campaign names which a plug-in may have, each with its group."""
-    named = {("strategies", name) for name, _ in nested(strategy)}
-    for header in headers:
-        named.add(("workloads", header["workload"]))
-        named |= {("variants", name) for name in (*header["with"], *header["without"])}
-        named |= {("watchers", name) for name in header["watch"]}
-    return named
 
 
 @cache
@@ -71,12 +57,14 @@ def source_hash() -> str:
 
 
 def made_with(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """Return what decides about nothing: versions, for a person who compares rates, and where the files were."""
+    """Return what decides about nothing: versions, for a person who compares rates, where the files were, and the marks
+    that are expected."""
     return {
         "python": platform.python_version(),
         "trio": version("trio"),
         "machine": platform.machine(),
         "files": [[[source.file, source.sha256] for source in subject.sources] for subject in subjects],
+        "marks": [[subject.name, mark] for subject in subjects for mark in subject.marks_expected()],
     }
 
 
@@ -103,7 +91,12 @@ def _difference(key: str, then: Any, now: Any) -> tuple[str, str]:
             for name in sorted({*before, *after}):
                 if before.get(name) != after.get(name):
                     return f"{name} is {_shown(before.get(name))}", _shown(after.get(name))
-    if key == "sources":
+    if key == "plugins" and isinstance(then, dict) and isinstance(now, dict):
+        name = next(name for name in sorted({*then, *now}) if then.get(name) != now.get(name))
+        origins = (side.get(name, "ksmactors itself") for side in (then, now))
+        before, after = map(_shown, origins)
+        return f"{_shown(name)} is that of {before}", f"that of {after}"
+    if key in ("sources", "strategy_files"):
         return "files had another content", "that of now"
     if key == "code":
         return "schedules are those of another state of ksmactors", "those of this one"

@@ -72,6 +72,7 @@ class Overview:
         found_after: for each signature, after how many of these seconds it was found first.
         rates: by workload and strategy, those that were asked for first.
         slowest: schedules by their seconds: (seconds, seed, workload, steps).
+        never_reached: the marks that are expected and that no schedule has passed: workload and name.
         running: turns times of the store into those seconds.
     """
 
@@ -85,6 +86,7 @@ class Overview:
     rates: dict[tuple[str, str], ArmRate] = field(default_factory=dict)
     found_after: dict[str, float] = field(default_factory=dict)
     slowest: list[tuple[float, int, str, int]] = field(default_factory=list)
+    never_reached: list[tuple[str, str]] = field(default_factory=list)
     running: RunningTime = field(default_factory=lambda: RunningTime(0.0, (), ()))
 
     @property
@@ -111,6 +113,7 @@ class Overview:
                 for group in self.shards for shard in group
             ],
             **self.tally.as_json(),
+            "never_reached": [f"{workload}: {mark}" for workload, mark in self.never_reached],
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
             "rates": [rate.as_json() for rate in self.rates.values()],
             "slowest": [
@@ -131,6 +134,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     with store.guarded():
         of, begun = about["identity"], about["begun"]
         deal = StoredDeal.of(of)
+        expected = [(str(workload), str(mark)) for workload, mark in about["made"].get("marks", [])]
     asked = coalesced(store.asked())
     done = [range(*block) for block in store.stored().items()]
     view = Overview(of, begun, asked, list(without(asked, coalesced(done))))
@@ -164,6 +168,7 @@ def overview_of(store: CampaignStore, directory: Path) -> Overview:
     view.running = RunningTime(begun, store.asked_at(), moments)
     view.seconds = max(map(view.running.at, moments), default=0.0)
     view.found_after = {signature: view.running.at(when) for signature, when in view.found_after.items()}
+    view.never_reached = view.tally.unreached(expected)
     return view
 
 

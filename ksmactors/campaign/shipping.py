@@ -23,10 +23,11 @@ from typing import Any, Final
 import zstandard
 
 from ksmactors import plugins
-from ksmactors.campaign.identity import names_in, plugin_origins, source_hash
+from ksmactors.campaign.identity import source_hash
 from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork, prepared, run_block, sendable, settle
 from ksmactors.errors import PluginError, UsageError
 from ksmactors.files import read_bounded
+from ksmactors.run.packages import Named, named_in, packages_of
 
 SENT_MAX: Final = 1 << 20
 """Bytes of all files that are sent: they go with each block."""
@@ -72,7 +73,7 @@ def shipment_of(shared: SharedWork) -> Shipment:
     Raises:
         UsageError: a file of code has changed since it was loaded, or the files of code are too large.
     """
-    named = names_in(shared.headers, shared.strategy)
+    named = _named(shared.headers, shared.strategy)
     paths = {str(path): path for _, name in named if (path := plugins.file_of(name)) is not None}
     if shared.log_config is not None and (path := plugins.file_of(shared.log_config)) is not None:
         paths[str(path)] = path
@@ -87,9 +88,14 @@ def shipment_of(shared: SharedWork) -> Shipment:
                 content = read_bounded(Path(source.file), SENT_MAX - size, "file")
                 files.append((source.file, content))
                 size += len(content)
-    origins = plugin_origins(shared.headers, shared.strategy)
+    origins = packages_of(named)
     hashes = {f"{group} {name}": package_hash(group, name) for group, name in sorted(named) if _is_other(group, name)}
     return Shipment(version("ksmactors"), source_hash(), origins, hashes, code, tuple(files))
+
+
+def _named(headers: Sequence[Mapping[str, Any]], strategy: str) -> set[Named]:
+    """All that a campaign names which a plug-in may have."""
+    return {one for header in headers for one in named_in(header, strategy)}
 
 
 def _loaded(path: Path) -> tuple[str, str, bytes]:
@@ -158,13 +164,13 @@ def refuse_difference(shipment: Shipment, headers: Sequence[Mapping[str, Any]], 
         raise UsageError(f"has ksmactors {version('ksmactors')}, not {shipment.ksmactors}; install the same")
     if source_hash() != shipment.source:
         raise UsageError(f"has another state of ksmactors {shipment.ksmactors}; install the same")
-    here = plugin_origins(headers, strategy)
+    here = packages_of(_named(headers, strategy))
     for name in sorted({*here, *shipment.origins}):
-        what, wanted, there = _in_words(name), shipment.origins.get(name, ""), here.get(name, "")
+        wanted, there = shipment.origins.get(name, ""), here.get(name, "")
         if not there:
-            raise UsageError(f"does not have the plug-in {what} of {wanted}; install it there")
+            raise UsageError(f"does not have the plug-in {name} of {wanted}; install it there")
         if there != wanted:
-            raise UsageError(f"has the {what} of {there}, not of {wanted or 'ksmactors'}; install the same")
+            raise UsageError(f"has the {name} of {there}, not of {wanted or 'ksmactors'}; install the same")
     for name, wanted in shipment.hashes.items():
         there = package_hash(*name.split(" ", 1))
         if there != wanted:

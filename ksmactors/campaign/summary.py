@@ -220,9 +220,15 @@ class Summary:
         return INTERNAL if self.crash is not None else self.judgement.exit_status
 
     def never_reached(self, subjects: Iterable[Subject]) -> list[str]:
-        """The marks that workloads should have reached in some schedule (`expect_marks`), and did in none."""
-        expected = [(subject.name, mark) for subject in subjects for mark in subject.workload.expect_marks]
-        return [f"{name}: {mark}" for name, mark in expected if (name, mark) not in self.marks]
+        """The marks that some schedule should have reached, and none did: those that the code of workloads and watchers
+        expects, and each `sometimes` that never held."""
+        expected = [(subject.name, mark) for subject in subjects for mark in subject.marks_expected()]
+        return [f"{name}: {mark}" for name, mark in self.unreached(expected)]
+
+    def unreached(self, expected: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of some marks, by workload and name, and of each `sometimes`, that no schedule passed."""
+        asked = (key for key, count in self.marks.items() if not count)
+        return [key for key in dict.fromkeys((*expected, *asked)) if not self.marks.get(key)]
 
     def as_json(self) -> dict[str, Any]:
         """The part of the JSON object that does not depend on what was asked for."""

@@ -14,6 +14,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import output_options, trust_option
+from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
 from ksmactors.cli.streams import json_of, print_stream, screen_for, show_stream
@@ -172,6 +173,7 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     from ksmactors.analysis.foreign import reader_for
 
     reader = reader_for(question.mapped)
+    read_plugin_events()
     interruption.work_begins()
     if question.compare or question.html is not None:
         return _answer_with_sources(question, paths, reader, as_json=as_json, quiet=quiet, color=color)

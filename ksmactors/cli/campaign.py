@@ -11,7 +11,7 @@ import orjson
 
 from ksmactors import interruption, plugins
 from ksmactors.cli.options import output_options
-from ksmactors.cli.report import print_defects, report_crash
+from ksmactors.cli.report import print_defects, print_unreached, report_crash
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, UsageError
@@ -188,6 +188,7 @@ def _print(view: Overview, color: str) -> None:
         report_crash(tally.crash)
     for seconds, seed, workload, steps in view.slowest:
         echo(f"slow: seed {seed}, {plugins.from_here(workload)}: {seconds:.2f} s, {steps:,} steps")
+    print_unreached(view.never_reached, stream=sys.stdout)
     echo(f"{done:,} schedules; verdict: {tally.judgement}; digest {tally.digest}")
 
 

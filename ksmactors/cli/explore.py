@@ -20,6 +20,7 @@ from ksmactors.cli.report import (
     print_table,
     report_crash,
     warn_of_removed,
+    warn_of_rivals,
 )
 from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
@@ -79,6 +80,7 @@ def explore(
     exploration = exploring(subject, search, budget, prepare(out or default_directory()))
     if not quiet:
         warn_of_removed(subject)
+        warn_of_rivals([subject], search.name)
         echo(
             f"explore {workload}: {search.name}, kernel {options.kernel}, at most {max_schedules:,} schedules; "
             f"findings go to {exploration.plan.out}",

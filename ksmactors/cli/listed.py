@@ -13,8 +13,11 @@ from shlex import join
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from ksmactors.events.catalogue import Event
+    from ksmactors.events.declared import PluginEvent
     from ksmactors.history import Commit
     from ksmactors.history.case import Case
+    from ksmactors.plugins import Plugin
 
 Row = dict[str, Any]
 """At least `name`, `summary` and `origin` (package and version)."""
@@ -34,6 +37,37 @@ def _own() -> str:
     from importlib.metadata import version
 
     return f"ksmactors {version('ksmactors')}"
+
+
+def row_at(what: str, spec: str) -> Row:
+    """Return the row of a class that is named by its place: `path/to/file.py:Class` or `package.module:Class`.
+
+    Args:
+        what: workloads, strategies, variants or watchers.
+        spec: the place. Its code is run.
+
+    Raises:
+        UsageError: there is no such class, or it cannot be used.
+    """
+    from ksmactors import plugins
+    from ksmactors.run.extensions import need
+
+    if what == "workloads":
+        return _workload(plugins.load(what, spec))
+    need(what, spec)
+    row = next(row for row in rows_of(what)[0] if row["name"] == spec)
+    return row | {"origin": plugins.load(what, spec).origin}
+
+
+def events_at(spec: str) -> list[Row]:
+    """Return the rows of the events that a class declares which is named by its place.
+
+    Raises:
+        UsageError: there is no such class, or it is neither a workload nor a variant.
+    """
+    from ksmactors.cli import plugin_events
+
+    return [_event(event, plugin.origin) for plugin, event in plugin_events.events_at(spec)]
 
 
 def _row(name: str, summary: str, origin: str = "", **more: Any) -> Row:
@@ -60,13 +94,15 @@ def _workloads() -> tuple[list[Row], list[str]]:
     from ksmactors import plugins
 
     found, problems = plugins.available("workloads")
-    return [
-        _row(
-            plugin.name, plugin.value.summary, plugin.origin,
-            parameters=_parameters(plugin.value), description=_description(plugin.value),
-        )
-        for plugin in found
-    ], problems  # fmt: skip
+    return [_workload(plugin) for plugin in found], problems
+
+
+def _workload(plugin: Plugin) -> Row:
+    cls = plugin.value
+    return _row(
+        plugin.name, cls.summary, plugin.origin, parameters=_parameters(cls), description=_description(cls),
+        marks=list(cls.marks_expected()), events=[event.name for event in cls.events],
+    )  # fmt: skip
 
 
 def _strategies() -> tuple[list[Row], list[str]]:
@@ -125,12 +161,18 @@ def _former(names: Mapping[str, str], name: str) -> list[str]:
 
 
 def _events() -> tuple[list[Row], list[str]]:
+    """The catalogue, then what plug-ins declare, which are loaded for it."""
+    from ksmactors.cli.plugin_events import installed_events
     from ksmactors.events.catalogue import CATALOGUE
 
-    return [
-        _row(event.name, event.summary, level=event.level, fields=[asdict(field) for field in event.fields])
-        for event in CATALOGUE
-    ], []
+    found, problems = installed_events()
+    rows = [_event(event, "") for event in CATALOGUE]
+    return rows + [_event(event, plugin.origin) for plugin, event in found], problems
+
+
+def _event(event: Event | PluginEvent, origin: str) -> Row:
+    fields = [asdict(field) for field in event.fields]
+    return _row(event.name, event.summary, origin, level=event.level, fields=fields)
 
 
 def _commits() -> tuple[list[Row], list[str]]:

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import click
 
-from ksmactors.cli.listed import WHAT, Row, rows_of
+from ksmactors.cli.listed import WHAT, Row, events_at, row_at, rows_of
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import UsageError, unknown
 from ksmactors.escaping import escaped
+from ksmactors.plugins import is_placed
 
 COLUMNS: Final = 100
 """Width of the prose about one thing."""
@@ -21,6 +22,9 @@ COLUMNS: Final = 100
 _ONE_OF: Final = {"workloads": "workload", "strategies": "strategy", "variants": "variant or commit",
                   "watchers": "watcher", "events": "event", "commits": "commit", "cases": "case",
                   "kernels": "kernel"}  # fmt: skip
+
+_PLACED: Final = ("workloads", "strategies", "variants", "watchers", "events")
+"""What can be named by the place of its code."""
 
 
 @click.command("list")
@@ -30,8 +34,11 @@ _ONE_OF: Final = {"workloads": "workload", "strategies": "strategy", "variants":
 def listing(what: str, name: str | None, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # a list is all there is to say
     """List all items of a kind, plug-ins included, and the package of each.
 
-    With a NAME, show that one in full. With --json, print an array of objects, or the one object.
+    With a NAME, show that one in full. NAME may also be path/to/file.py:Class or package.module:Class; with `list
+    events`, that shows the events which the class declares. With --json, print an array of objects, or the one object.
     """
+    if name is not None and is_placed(name):
+        return _print_placed(what, name, as_json=as_json, color=color)
     rows, problems = rows_of(what)
     for problem in problems:
         notice(problem)
@@ -44,6 +51,22 @@ def listing(what: str, name: str | None, as_json: bool, quiet: bool, color: str)
         _print_one(chosen, what)
     else:
         _print(rows, what, color)
+    return 0
+
+
+def _print_placed(what: str, spec: str, *, as_json: bool, color: str) -> int:
+    """Show a class that is named by its place, or the events that it declares."""
+    if what not in _PLACED:
+        raise UsageError(f"list {what} {spec}: only {', '.join(_PLACED)} are named by the place of their code")
+    shown: Row | list[Row] = events_at(spec) if what == "events" else row_at(what, spec)
+    if as_json:
+        import orjson
+
+        echo_json(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    elif isinstance(shown, list):
+        _print(shown, what, color)
+    else:
+        _print_one(shown, what)
     return 0
 
 

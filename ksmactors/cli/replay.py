@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from shlex import quote
 from typing import Any
 
 import click
@@ -14,13 +15,15 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
 from ksmactors.cli.explanation import Explanation
 from ksmactors.cli.options import log_options, output_options, trust_option
-from ksmactors.cli.report import print_found, warn_of_removed
+from ksmactors.cli.report import print_found, warn_of_removed, warn_of_rivals
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.cli.walking import Walk, walk_options
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND
+from ksmactors.interleave.schedule_string import looks_like_schedule
 from ksmactors.run.outcome import Outcome, Verdict
+from ksmactors.run.trust import NotTrusted
 
 
 @click.command()
@@ -59,10 +62,15 @@ def replay(
     one of its parameters names is read, with a message.
     """
     walking = Walk.of(source, walk, log=log, detail=detail, as_json=as_json, explain=explain)
-    then = recorded(source, trust=trust, tell=notice)
+    try:
+        then = recorded(source, trust=trust, tell=notice)
+    except NotTrusted as error:
+        again = "" if looks_like_schedule(source) else f": ksmactors replay --trust {quote(source)}"
+        raise NotTrusted(f"{error}{again}") from None
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(then.subject)
+        warn_of_rivals([then.subject], then.strategy)
     if walking is not None:
         return walking.run(then, as_json=as_json, quiet=quiet, color=color)
     second: list[Outcome] = []

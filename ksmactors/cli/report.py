@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from textwrap import wrap
 from typing import Any, Final, TextIO
 
 import orjson
 
-from ksmactors import plugins
+from ksmactors import kernels, plugins, watch
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WatcherFailed
 from ksmactors.escaping import escaped
+from ksmactors.history import COMMITS
 from ksmactors.history.cases import CASES
+from ksmactors.interleave.strategies import registry
 from ksmactors.kernels import Removed, removed_layers
 from ksmactors.run.outcome import Defect, Verdict
+from ksmactors.run.packages import named_in, rivals_of
 from ksmactors.run.subject import Subject
 
 COMMAND: Final = "replay: "
@@ -58,6 +61,17 @@ def warn_of_removed(subject: Subject) -> None:
         notice(str(one))
 
 
+def warn_of_rivals(subjects: Sequence[Subject], strategy: str) -> None:
+    """Report which of several plug-ins of one name is used."""
+    named = [one for subject in subjects for one in named_in(subject.header(), strategy)]
+    own_variants = [name for name, variant in kernels.VARIANTS.items() if variant.origin == kernels.OWN]
+    built_in = {
+        "variants": (*own_variants, *COMMITS), "watchers": watch.BUILT_IN, "strategies": registry.BUILT_IN,
+    }  # fmt: skip
+    for line in rivals_of(named, built_in):
+        notice(line)
+
+
 def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -> None:
     """The table at the end of a campaign, and each finding with how to see it again."""
     from rich.table import Table
@@ -92,8 +106,14 @@ def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -
 
 def print_never_reached(tally: Summary, subjects: Sequence[Subject], *, stream: TextIO) -> None:
     """The marks that should have been reached: nothing can be said about what lies behind them."""
-    for mark in tally.never_reached(subjects):
-        echo(f"never reached: {mark}", file=stream)
+    expected = [(subject.name, mark) for subject in subjects for mark in subject.marks_expected()]
+    print_unreached(tally.unreached(expected), stream=stream)
+
+
+def print_unreached(marks: Iterable[tuple[str, str]], *, stream: TextIO) -> None:
+    """A line for each of some marks, by workload and name."""
+    for workload, mark in marks:
+        echo(f"never reached: {plugins.from_here(workload)}: {mark}", file=stream)
 
 
 def print_defects(tally: Summary, *, stream: TextIO, color: str) -> None:

@@ -11,6 +11,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import trust_option
+from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import notice
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
@@ -62,6 +63,7 @@ def report_command(
         from ksmactors.report.findings import examine
 
         refuse_existing(html, "--html", force=force)
+        read_plugin_events()
         read = Sources(sources, replay=partial(examine, max_schedules=max_schedules), trust=trust, tell=notice)
         status = write_page(read, html, force=force, quiet=quiet)
     if perfetto is not None:
@@ -98,6 +100,7 @@ def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool
     from ksmactors.cli.report_sources import Sources, write_output
     from ksmactors.diagnose.in_detail import events_in_detail
 
+    read_plugin_events()
     read = Sources(sources, replay=events_in_detail, trust=trust, tell=notice)
     written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
     if not quiet:

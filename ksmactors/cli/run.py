@@ -15,7 +15,7 @@ from ksmactors.cli.options import (
     strategy_option,
     subject_options,
 )
-from ksmactors.cli.report import warn_of_removed
+from ksmactors.cli.report import warn_of_removed, warn_of_rivals
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.options import SubjectOptions
@@ -54,6 +54,7 @@ def run(
     refuse_two_on_stdout(as_json, log)
     if not quiet:
         warn_of_removed(subject)
+        warn_of_rivals([subject], strategy)
     with open_run_log(log, shown=not (as_json or quiet), color=color, detail=detail, log_config=log_config) as writer:
         plan = Plan(
             [subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True,

@@ -21,7 +21,7 @@ from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.standing import moment_lines, trees_of
 from ksmactors.diagnose.stepping import Answer, Back, Quit, Walker, walk
 from ksmactors.errors import FOUND, UsageError
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.declared import all_events
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.run.outcome import Verdict
 
@@ -288,7 +288,7 @@ class StepPrompt:
             names = known_names(walker)
             say([f"touched so far: {', '.join(names)}"] if names else [])
         elif words == ["events"]:
-            say([", ".join(event.name for event in CATALOGUE)])
+            say([", ".join(event.name for event in all_events())])
         else:
             for one in COMMANDS:
                 head = " ".join((", ".join(one.names), one.follows)).strip()

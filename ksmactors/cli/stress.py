@@ -40,6 +40,7 @@ from ksmactors.cli.report import (
     print_table,
     report_crash,
     warn_of_removed,
+    warn_of_rivals,
 )
 from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.cli.single import refuse_two_on_stdout
@@ -171,6 +172,7 @@ def stress(
         campaign = Drive(plan, store, resume, workers, stop_at_first, deadline)
         if not quiet:
             warn_of_removed(subjects[0])
+            warn_of_rivals(subjects, strategy)
             _announce(plan, store, shard)
         started = perf_counter()
         watched = Watched(campaign.campaign, size_of([plan.seeds]), deadline=deadline)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 from typing_extensions import override
 
 from ksmactors.diagnose.objects import name_of_object
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.declared import all_events, event_of
 from ksmactors.events.trace import Record
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.labels import label_of, matches
@@ -119,7 +119,7 @@ class AtEvent:
 
     def reached(self, moment: ScheduleMoment) -> bool:
         """Whether a walk stops after this moment."""
-        return any(self.means(CATALOGUE[record[0]].name) for record in moment.records)
+        return any(self.means(event_of(record)[0].name) for record in moment.records)
 
     def means(self, name: str) -> bool:
         """Whether this is the name of such an event."""
@@ -151,4 +151,4 @@ def goal_of(text: str) -> Goal:
     if text.isascii() and text.isdigit():
         return AtStep(int(text[:STEP_DIGITS]))
     event = AtEvent(text)
-    return event if any(event.means(one.name) for one in CATALOGUE) else AtTouch(text)
+    return event if any(event.means(one.name) for one in all_events()) else AtTouch(text)

@@ -26,6 +26,7 @@ from ksmactors.diagnose.objects import name_of_object
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.errors import CutShort
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.declared import DECLARED
 from ksmactors.events.trace import Record
 from ksmactors.interleave.actor import DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.conductor import Conductor
@@ -128,6 +129,7 @@ class Walker(Observer):
         machine.kernel.declare_fields()
         for event in CATALOGUE:
             machine.trace.listen(event.code, partial(self._recorded, event.code))
+        machine.trace.listen_declared(partial(self._recorded, DECLARED))
 
     # -- what the replay tells ----------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.errors import UsageError
+from ksmactors.mm.const import PAGE_SIZE
 
 MAGIC: Final = b"\x7fELF"
 ET_CORE: Final = 4
@@ -51,6 +52,15 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class PageExtent:
+    """Whole pages of a core that follow each other: where they are in the file, their address, and how many."""
+
+    offset: int
+    address: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
 class MappedFile:
     """An entry of NT_FILE: [start, end) mapped this file from `offset` on, bytes."""
 
@@ -73,6 +83,19 @@ class Core:
             if file.start <= address < file.end:
                 return f"{file.name}+{file.offset + address - file.start:#x}"
         return ""
+
+
+def page_extents(core: Core) -> Iterator[PageExtent]:
+    """Yield the whole pages of a core. A page that two segments name (a guest's virtual and physical memory) is there
+    once."""
+    end = 0
+    for segment in core.segments:
+        skipped = max(end - segment.offset, 0)
+        skipped += -(segment.address + skipped) % PAGE_SIZE
+        offset = segment.offset + skipped
+        pages = max(segment.filesz - skipped, 0) // PAGE_SIZE
+        end = max(end, offset + pages * PAGE_SIZE)
+        yield PageExtent(offset, segment.address + skipped, pages)
 
 
 @dataclass(frozen=True, slots=True)

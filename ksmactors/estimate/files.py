@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from ksmactors.errors import UsageError
-from ksmactors.estimate.elf import Core, is_core, read_core
+from ksmactors.estimate.elf import Core, is_core, page_extents, read_core
 from ksmactors.estimate.page_index import BATCH_PAGES, MemoryRegion, PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
@@ -37,7 +37,7 @@ class FileReader:
         Raises:
             UsageError: nothing of it can be read.
         """
-        with _opened(path) as (fd, size):
+        with opened(path) as (fd, size):
             try:
                 headers = read_core(fd, path) if core or is_core(fd) else None
             except OSError as error:
@@ -60,21 +60,14 @@ class FileReader:
 
     def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> PageSource:
         total = sum(segment.filesz for segment in core.segments) // PAGE_SIZE
-        done = missing = end = 0
-        for segment in core.segments:
-            # A page that two segments name (a guest's virtual and physical memory) counts once; only whole pages do.
-            skipped = max(end - segment.offset, 0)
-            skipped += -(segment.address + skipped) % PAGE_SIZE
-            offset = segment.offset + skipped
-            pages = max(segment.filesz - skipped, 0) // PAGE_SIZE
-            end = max(end, offset + pages * PAGE_SIZE)
-            there = min(pages, max(size - offset, 0) // PAGE_SIZE)
+        done = missing = 0
+        for extent in page_extents(core):
+            there = min(extent.pages, max(size - extent.offset, 0) // PAGE_SIZE)
             if there:
-                address = segment.address + skipped
-                self._census.add_region(MemoryRegion(path, number, core.mapped_at(address), address))
-                there = self._copy(fd, path, number, offset, address, there, done, total)
+                self._census.add_region(MemoryRegion(path, number, core.mapped_at(extent.address), extent.address))
+                there = self._copy(fd, path, number, extent.offset, extent.address, there, done, total)
             done += there
-            missing += pages - there
+            missing += extent.pages - there
         if missing:
             self.problems.append(f"{path}: the core is cut off: {missing} of its {done + missing} pages are missing")
         not_dumped = sum(segment.memsz - segment.filesz for segment in core.segments) // PAGE_SIZE
@@ -103,8 +96,12 @@ class FileReader:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[int, int]]:
-    """A file opened for reading, and its size in bytes."""
+def opened(path: str) -> Iterator[tuple[int, int]]:
+    """A file opened for reading, and its size in bytes.
+
+    Raises:
+        UsageError: it cannot be, or is neither a file nor a block device.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # without it a pipe waits for its writer
     except OSError as error:

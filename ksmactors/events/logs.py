@@ -23,6 +23,7 @@ from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.bridge import Processor, checked, last, with_level
 from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_LOG
+from ksmactors.events.declared import DECLARED, event_of
 from ksmactors.events.templates import JsonLines, Labels, add_derived
 from ksmactors.events.trace import Record, Sink
 
@@ -56,6 +57,9 @@ def _second(seconds: int) -> str:
 def rendered(record: Record) -> tuple[str, str, dict[str, Any]]:
     """The level and the name of a record's event, and its own fields with those that follow from them."""
     code, _, _, _, *values = record
+    if code == DECLARED:
+        event, values = event_of(record)
+        return event.level, event.name, dict(zip((field.name for field in event.fields), values, strict=True))
     level, name, fields = _RENDERED[code]
     if code == WORKLOAD_LOG:
         level = values[1]

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from ksmactors.events.catalogue import CATALOGUE, RUN_START, WORKLOAD_LOG
+from ksmactors.events.declared import DECLARED, PLUGIN_EVENTS
 from ksmactors.events.trace import Record
 
 VALUES_MAX: Final = 1 << 14
@@ -98,6 +99,9 @@ class JsonLines:
         for code, step, now, number, *values in records:
             if now != moment:
                 moment, stamp = now, self._timestamp(now)
+            if code == DECLARED:
+                lines.append(self._declared(step, now, stamp, number, *values))
+                continue
             add_derived(code, values)
             kind = values[1] if code == WORKLOAD_LOG else code  # its level is that of the workload's record
             template = templates.get((kind, number))
@@ -109,11 +113,22 @@ class JsonLines:
         return "".join(lines).encode()
 
     def _template(self, code: int, number: int, level: int | str) -> str:
+        level = level if isinstance(level, str) else CATALOGUE[code].level
+        return f"{self._head(_BEGINNINGS[code], number, level)}{_FIELDS[code]}}}\n"
+
+    def _declared(self, step: int, now: int, stamp: str, number: int, name: str, *values: Any) -> str:
+        """The line of an event of a plug-in."""
+        event = PLUGIN_EVENTS[name]
+        head = self._head(_inner({"event": name}), number, event.level) % (step, now, stamp)
+        fields = {field.name: value for field, value in zip(event.fields, values, strict=True)}
+        return f"{head}{f',{_json(fields)[1:-1]}' if fields else ''}}}\n"
+
+    def _head(self, beginning: str, number: int, level: str) -> str:
+        """The template of the keys that all lines have."""
         if number >= len(self._labels):
             for actor in self._actors[len(self._labels) :]:
                 self._labels.append(_inner({"actor": actor.name, "cpu": actor.cpu, "node": actor.node}))
-        level = _json(level if isinstance(level, str) else CATALOGUE[code].level)
         return (
-            f'{{{_BEGINNINGS[code]},{self._bound},"step":%d,"now":%d,"timestamp":"%s",{self._labels[number]},'
-            f'"level":{level}{_FIELDS[code]}}}\n'
+            f'{{{beginning},{self._bound},"step":%d,"now":%d,"timestamp":"%s",{self._labels[number]},'
+            f'"level":{_json(level)}'
         )

@@ -3,7 +3,8 @@
 A rendered event costs five to ten times what a recorded one does. So the hot path appends one flat tuple, which is
 rendered when it is read. Recording passes no scheduling point and changes no choice.
 
-A record is (code, step, now in ns, actor number, then the event's fields in the order of the catalogue).
+A record is (code, step, now in ns, actor number, then the event's fields in the order of the catalogue). That of an
+event of a plug-in has the code DECLARED and, before the fields, the event's name.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Final, Protocol, TypeAlias
 import orjson
 from typing_extensions import override
 
-from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_MARK
+from ksmactors.events.declared import DECLARED, PluginEvent, checked
 
 Record: TypeAlias = tuple[Any, ...]
 Sink: TypeAlias = Callable[[list[Record]], None]
@@ -40,17 +42,20 @@ class Clock(Protocol):
 class Trace:
     """The events of one schedule.
 
-    `sinks` get each chunk of records in order; `digest` is a hash over all of them.
+    `sinks` get each chunk of records in order; `digest` is a hash over all of them. `marks` counts how often each mark
+    was passed; it is 0 for one that was asked for and not passed.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.marks: dict[str, int] = {}
         self.sinks: list[Sink] = []
         self.counts = [0] * len(CATALOGUE)
         self._records: list[Record] = []
         self._kept: deque[list[Record]] = deque(maxlen=KEPT_CHUNKS)
         self._hash = hashlib.blake2b(digest_size=16)
         self._listeners: list[tuple[Callable[..., None], ...]] = [()] * len(CATALOGUE)
+        self._plugin_listeners: list[Callable[..., None]] = []
 
     def emit(self, code: int, *fields: Any) -> None:
         """Record an event; its fields are integers, strings, booleans or None, as the catalogue says."""
@@ -61,9 +66,38 @@ class Trace:
         if len(self._records) >= CHUNK:
             self.flush()
 
+    def emit_declared(self, event: PluginEvent, *fields: Any) -> None:
+        """Record an event that a plug-in declares.
+
+        Raises:
+            ValueError: no class in use declares it, or the fields are not those that it declares.
+        """
+        self._take_declared((DECLARED, *self.clock.stamp(), event.name, *checked(event, fields)))
+
+    def _take_declared(self, record: Record) -> None:
+        self._records.append(record)
+        _, _, _, _, name, *fields = record
+        for listener in self._plugin_listeners:
+            listener(name, *fields)
+        if len(self._records) >= CHUNK:
+            self.flush()
+
     def listen(self, code: int, listener: Callable[..., None]) -> None:
         """Call `listener` with an event's fields each time it is recorded, immediately."""
         self._listeners[code] = *self._listeners[code], listener
+
+    def listen_declared(self, listener: Callable[..., None]) -> None:
+        """Call `listener` with the name and the fields of each event of a plug-in, immediately."""
+        self._plugin_listeners.append(listener)
+
+    def mark(self, name: str) -> None:
+        """Record that a mark was passed."""
+        self.note_mark(name, passed=True)
+        self.emit(WORKLOAD_MARK, name)
+
+    def note_mark(self, name: str, *, passed: bool) -> None:
+        """Count a mark as passed, or as asked for, without an event."""
+        self.marks[name] = self.marks.get(name, 0) + passed
 
     def flush(self) -> None:
         """Hash the records since the last time and pass them to the sinks."""
@@ -105,6 +139,11 @@ class DetailedTrace(Trace):
     def emit(self, code: int, *fields: Any) -> None:
         self._all.append(self.knows_better((code, *self.clock.stamp(), *fields)))
         super().emit(code, *fields)
+
+    @override
+    def _take_declared(self, record: Record) -> None:
+        self._all.append(record)
+        super()._take_declared(record)
 
     @override
     def flush(self) -> None:

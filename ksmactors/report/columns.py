@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ksmactors.escaping import escaped
 from ksmactors.events.catalogue import CATALOGUE, DETAIL
+from ksmactors.events.declared import PLUGIN_EVENTS
 
 EVENTS_MAX: Final = 200_000
 """Events that a page holds; what is beyond is counted. With these it stays below 8 MB."""
@@ -167,7 +168,7 @@ class Columns:
                 {
                     "name": _shown(name), "level": _shown(level), "fields": fields,
                     "detail": name in _DETAIL,
-                    "summary": _SUMMARIES.get(name, "An event that this version does not know."),
+                    "summary": _SUMMARIES.get(name) or _summary_of_plugin(name),
                 }
                 for name, level, *fields in self._kinds
             ],
@@ -182,6 +183,11 @@ class Columns:
             "left_out": run.left_out, "found": _shown(run.found), "races": dict(sorted(run.races.items())),
             "kind": run.kinds, "actor": run.actors, "step": run.steps, "time": run.times, "values": run.values,
         }  # fmt: skip
+
+
+def _summary_of_plugin(name: str) -> str:
+    event = PLUGIN_EVENTS.get(name)
+    return _shown(event.summary) if event is not None else "An event that is not declared here."
 
 
 def _shown(text: str) -> str:

@@ -66,7 +66,10 @@ def register_all(group: str) -> list[str]:
             except UsageError as error:
                 problems.append(f"{error} ({plugin.origin})")
         elif not _is_registered(group, plugin):
-            problems.append(f"{group} {plugin.name} of {plugin.origin} is ignored: ksmactors has that name already")
+            problems.append(
+                f"{group} {plugin.name} of {plugin.origin} is ignored: ksmactors has that name already; name this one "
+                f"{plugin.place}"
+            )
     return problems
 
 
@@ -87,7 +90,7 @@ def _watcher(plugin: plugins.Plugin) -> None:
     from ksmactors.watch.base import Watcher
 
     if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
-        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is not a subclass of ksmactors.watch.base.Watcher")
+        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is not a subclass of ksmactors.watcher.Watcher")
     missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
     if missing:
         raise UsageError(f"watcher {plugin.name}: {plugin.value.__qualname__} has no {' and no '.join(missing)}")

@@ -28,6 +28,7 @@ from ksmactors.errors import (
     WorkloadCrashed,
 )
 from ksmactors.events import catalogue as ev
+from ksmactors.events.declared import event_of
 from ksmactors.events.logs import Log
 from ksmactors.events.terminal import PersonForm
 from ksmactors.events.trace import DetailedTrace, Record, Trace
@@ -48,12 +49,15 @@ from ksmactors.run.ceilings import must_say
 from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
+from ksmactors.run.trust import sources_of_strategy
 
 STORY: Final = 30
 """Events shown before a finding: about what fits a screen."""
 
-SHOWN_BY_DEFAULT: Final = tuple(event.level != "debug" for event in ev.CATALOGUE)
-"""By code, whether a story has an event: not if its level is debug."""
+
+def is_shown(record: Record) -> bool:
+    """Whether a story has an event: not if its level is debug."""
+    return event_of(record)[0].level != "debug"
 
 
 async def run_schedule(
@@ -150,13 +154,8 @@ class _ScheduleParts:
         if detail and isinstance(self.trace, DetailedTrace):
             self.detail = DetailObserver(self.trace)
             self.conductor.observe(self.detail)
-        self.marks: dict[str, int] = {}
-        self.trace.listen(ev.WORKLOAD_MARK, self._mark)
         self.machine: Machine | None = None
         self.on_machine: Callable[[Machine], None] | None = None
-
-    def _mark(self, name: str) -> None:
-        self.marks[name] = self.marks.get(name, 0) + 1
 
     def logged_to(self, log: Log | None, index: int) -> AbstractContextManager[None]:
         """Have every event written to `log` too, and what the workload gives to `logging`."""
@@ -216,10 +215,10 @@ class _ScheduleParts:
             shape=_shape(turns),
             metrics=self.deciding.concluded(),
             schedule=self._schedule(digest) if new or keep else "",
-            marks=self.marks,
+            marks=self.trace.marks,
             lock_edges=watch.lock_edges(self.machine),
             defect=None if error is None else self._defect(error, verdict, new),
-            sources=self.subject.sources,
+            sources=tuple(dict.fromkeys((*self.subject.sources, *sources_of_strategy(self.strategy)))),
             error=error,
         )
 
@@ -261,7 +260,7 @@ class _ScheduleParts:
     def _story(self) -> tuple[str, ...]:
         """Return the last events, rendered for people, without those of level debug."""
         form, actors = PersonForm(), self.conductor.actors
-        told = [record for record in self.trace.recent() if SHOWN_BY_DEFAULT[record[0]]][-STORY:]
+        told = [record for record in self.trace.recent() if is_shown(record)][-STORY:]
         return tuple(form.line(*rendered(record, actors)) for record in told)
 
 
@@ -272,8 +271,8 @@ def _without_folder(spec: str) -> str:
 
 def rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]:
     """Return the arguments of the form for people: the level, and the keys of a log line."""
-    code, step, now, number, *values = record
-    event = ev.CATALOGUE[code]
+    _, step, now, number, *_ = record
+    event, values = event_of(record)
     fields = dict(zip((field.name for field in event.recorded), values, strict=True))
     return event.level, {"event": event.name, "step": step, "now": now, "actor": actors[number].name, **fields}
 

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from ksmactors import plugins
 from ksmactors.errors import UsageError, unknown
+from ksmactors.events.declared import declare
 from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
@@ -41,6 +42,11 @@ class Subject:
     max_steps: int
     inject: tuple[tuple[str, Rate], ...] = ()
     sources: tuple[Source, ...] = ()
+
+    def marks_expected(self) -> tuple[str, ...]:
+        """The marks that some schedule of a campaign should reach: those of the workload, then those of watchers."""
+        watched = [mark for name in self.watchers for mark in WATCHERS[name].marks_expected()]
+        return (*self.workload.marks_expected(), *watched)
 
     def header(self) -> dict[str, Any]:
         """Return what a schedule string needs so that `subject_from_header` makes the same subject."""
@@ -81,6 +87,7 @@ def load_subject(name: str | type[Program], options: SubjectOptions) -> Subject:
         check_texts([name])
         name = plugins.absolute(name)
         workload = plugins.load_workload(name)(**options.params)
+    declare(type(workload), f"workload {workload.name}")
     without, with_ = _variants(options)
     kernel_class(kernel=options.kernel, without=without, with_=with_)
     texts = absolute_params(type(workload), options.params)
@@ -102,6 +109,8 @@ def _variants(options: SubjectOptions) -> tuple[tuple[str, ...], tuple[str, ...]
     for variant in with_:
         if variant not in VARIANTS and variant not in COMMITS:
             raise UsageError(unknown("variant", variant, names_of("variants")))
+        if variant in VARIANTS:
+            declare(VARIANTS[variant].layer, f"variant {variant}")
     return without, with_
 
 

@@ -26,6 +26,7 @@ from ksmactors.parameters import FilePath, checked, parameters_of
 from ksmactors.run.ceilings import excess
 from ksmactors.run.extensions import check_strategy, need_strategy
 from ksmactors.run.header import Header, checked_header, is_text
+from ksmactors.run.packages import compare_packages, named_in, recorded_packages
 
 HASHED_MAX: Final = 64 * MIB
 """Bytes at the start of a file that its hash is over."""
@@ -41,6 +42,10 @@ Tell = Callable[[str], None]
 
 WITHOUT_CHOICE: Final = frozenset({Replay.name, ReplayByName.name, Directed.name, *SEARCHES})
 """Strategies in recorded schedules that cannot be selected with `--strategy`."""
+
+
+class NotTrusted(UsageError):
+    """A finding names code that is not installed, and is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Surroundings:
 
     def __init__(self, content: Mapping[str, Any], home: Path | None) -> None:
         self.home = home
+        self.packages = recorded_packages(content)
         self.sources: dict[str, dict[str, str]] = {}
         sources = content.get("sources", [])
         if not isinstance(sources, list) or len(sources) > SOURCES_MAX:
@@ -113,6 +119,8 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
     Raises:
         UsageError: it names code, or asks for much work, and is not trusted; or a file that may not be read.
     """
+    for line in compare_packages(_named_in(header), around.packages):
+        tell(line)
     moves = {spec: _settled(spec, around) for _, spec in _foreign_in(header)}
     here = replace(
         header,
@@ -148,6 +156,13 @@ def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object
     )
 
 
+def sources_of_strategy(text: str) -> tuple[Source, ...]:
+    """Return the files of the strategies in a text that are named by their path, in order of path."""
+    named = (plugins.file_of(name) for name, _ in nested(text))
+    code = {path.absolute() for path in named if path is not None}
+    return tuple(Source(str(path), plugins.source_hash(path)) for path in sorted(code))
+
+
 def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, str]:
     """Return parameters as text, with absolute paths."""
     files = {name for name, _ in _file_params(workload, params)}
@@ -158,13 +173,12 @@ def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, s
 
 def _foreign_in(header: Header) -> Iterator[tuple[str, str]]:
     """Yield the code in a header that is not installed: the group of each, and the name."""
-    named = [
-        ("workloads", header.workload),
-        *(("variants", name) for name in (*header.with_, *header.without)),
-        *(("watchers", name) for name in header.watch),
-        *(("strategies", name) for name, _ in nested(header.strategy)),
-    ]
-    return ((group, name) for group, name in named if plugins.is_foreign(group, name))
+    return ((group, name) for group, name in _named_in(header) if plugins.is_foreign(group, name))
+
+
+def _named_in(header: Header) -> Iterator[tuple[str, str]]:
+    content = {"workload": header.workload, "with": header.with_, "without": header.without, "watch": header.watch}
+    return named_in(content, header.strategy)
 
 
 def _settled(spec: str, around: Surroundings) -> str:
@@ -176,7 +190,7 @@ def _refuse_code(header: Header) -> None:
     for group, spec in _foreign_in(header):
         path = plugins.file_of(spec)
         code = f"the file {path}" if path is not None else f"the module {spec.rpartition(':')[0]}"
-        raise UsageError(
+        raise NotTrusted(
             f"the finding names the {plugins.title_of(group)} {spec}, which would run {code}. Opening a file "
             "never runs code: look at it first, then give --trust (trust=True from Python)"
         )

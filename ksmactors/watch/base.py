@@ -10,6 +10,7 @@ from ksmactors.errors import Finding, StepLimit
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
 from ksmactors.machine import Machine
+from ksmactors.marks import SEPARATOR, is_true, kind_of, mark_of, message_of, written_in
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import kernel_function
@@ -78,6 +79,33 @@ class Watcher:
         if other >= len(self.machine.conductor.actors):
             raise ValueError(f"finding(other={other}): there is no actor of that number")
         return Finding(self.name, kind, where or kernel_function(), message, other=other, about=about, names=names)
+
+    def always(self, condition: bool, text: str, *, detail: str = "") -> None:
+        """Promise that a condition holds whenever this line is reached; `text` identifies the finding.
+
+        Args:
+            condition: what must hold.
+            text: the promise, in words that are the same each time.
+            detail: what is particular about this time, for the message.
+
+        Raises:
+            Finding: it does not hold.
+        """
+        kind = kind_of(text)
+        if not is_true(condition):
+            raise self.finding(kind, message_of(text, detail))
+
+    def sometimes(self, condition: bool, text: str) -> None:
+        """Expect that a condition holds at this line in some schedule: a campaign in which it never held says so.
+
+        The mark is `name/text`. It is no event: a schedule is the same with and without its watchers.
+        """
+        self.machine.trace.note_mark(f"{self.name}{SEPARATOR}{mark_of(text)}", passed=is_true(condition))
+
+    @classmethod
+    def marks_expected(cls) -> tuple[str, ...]:
+        """The marks of each `sometimes` in its source."""
+        return tuple(f"{cls.name}{SEPARATOR}{text}" for text in written_in(cls))
 
     convicts = finding
     """Former name of `finding`, for watchers of plug-ins."""

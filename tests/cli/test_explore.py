@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ksmactors.cli import main
+from ksmactors.plugins import from_here
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -54,7 +55,7 @@ def test_the_verdict_is_told(capsys: Capsys) -> None:
     assert main(["explore", f"{PROGRAMS}:Right", "--algorithm", "bounded"]) == 0
     captured = capsys.readouterr()
     assert "verdict: exhausted: every order of dependent operations has been seen" in captured.out
-    assert f"never reached: {PROGRAMS}:Right: never" in captured.out
+    assert f"never reached: {from_here(f'{PROGRAMS}:Right')}: never" in captured.out
     assert captured.err.startswith(f"explore {PROGRAMS}:Right: bounded, kernel series, at most 20,000 schedules")
 
 

@@ -80,7 +80,9 @@ def test_who_is_named_like_one_of_ours_is_ignored_and_told(installed: Installed)
     (problem,) = extensions.register_all("strategies")
 
     assert problem.startswith("strategies pos of ")
-    assert problem.endswith("is ignored: ksmactors has that name already")
+    assert problem.endswith(
+        f"is ignored: ksmactors has that name already; name this one {__name__}:{Meanders.__name__}"
+    )
     assert registry.STRATEGIES["pos"] is Pos
     assert extensions.origins("strategies") == {}
 

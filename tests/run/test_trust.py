@@ -194,7 +194,7 @@ def test_the_four_kinds_are_named_in_the_same_ways(mine: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--with", "{mine}:Never"], "variant {mine}:Never: Never is not a subclass of ksmactors.ksm.kernel.Ksm"),
+        (["--with", "{mine}:Never"], "variant {mine}:Never: Never is not a subclass of ksmactors.variant.Ksm"),
         (["--with", "{mine}:Sane"], "its variants are: Same"),
         (["--watch", "{mine}:Same"], "its watchers are: Never"),
         (["--watch", "{mine}"], "write {mine}:CLASS"),

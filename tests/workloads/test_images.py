@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ksmactors.errors import UsageError
+from ksmactors.images import pages_of_image
+from tests.estimate.cores import Load, core
 from workloads.images import diverged, image_pages
 
 PAGE = 4096
@@ -74,3 +76,25 @@ def test_an_unreadable_file(tmp_path: Path, name: str, reason: str) -> None:
     """A file that cannot be read is refused, with the system's reason."""
     with pytest.raises(UsageError, match=f": {reason}"):
         image_pages(tmp_path / name, 1)
+
+
+def test_pages_of_a_core_are_those_of_its_segments(tmp_path: Path) -> None:
+    """Headers are no pages; segments come in the order of the file, and a page that two of them name comes once."""
+    path = tmp_path / "guest.core"
+    path.write_bytes(core([Load(0x7000, page_of(9) + page_of(3)), Load(0x1000, page_of(5))]))
+
+    assert pages_of_image(path, 10) == [page_of(9), page_of(3), page_of(5)]
+    assert pages_of_image(path, 2) == [page_of(9), page_of(3)]
+    assert image_pages(path, 3) == [page_of(3), page_of(5), page_of(9)]
+
+
+def test_a_core_that_is_cut_off(tmp_path: Path) -> None:
+    """What is left of it is read; a core of which no page is left is refused."""
+    whole = core([Load(0x7000, page_of(9) + page_of(3))])
+    path = tmp_path / "guest.core"
+    path.write_bytes(whole[:-PAGE])
+    assert pages_of_image(path, 10) == [page_of(9)]
+
+    path.write_bytes(whole[: -2 * PAGE])
+    with pytest.raises(UsageError, match="a core without a whole page in it"):
+        pages_of_image(path, 10)

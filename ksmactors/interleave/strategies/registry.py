@@ -41,6 +41,9 @@ _OWN: Final[tuple[type[Strategy], ...]] = (
 STRATEGIES: Final[dict[str, type[Strategy]]] = {cls.name: cls for cls in _OWN}
 """Every strategy that can be selected by name. `parameters_of(cls)` returns its parameters."""
 
+BUILT_IN: Final = tuple(STRATEGIES)
+"""The strategies of ksmactors itself."""
+
 
 def check(cls: object) -> None:
     """Check that a class can be registered.
@@ -49,7 +52,7 @@ def check(cls: object) -> None:
         UsageError: it is no strategy, or lacks something.
     """
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        raise UsageError(f"strategy {cls!r} is not a subclass of ksmactors.interleave.strategies.base.Strategy")
+        raise UsageError(f"strategy {cls!r} is not a subclass of ksmactors.strategy.Strategy")
     missing = [what for what in ("name", "summary") if not isinstance(getattr(cls, what, None), str)]
     if inspect.isabstract(cls):
         missing.append("choose")

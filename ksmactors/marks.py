@@ -1,0 +1,101 @@
+"""Promises that are made at a place in code: `always` must hold each time, `sometimes` in some schedule of a campaign.
+
+The words are those of Antithesis' assertions. `always` that does not hold is a finding. `sometimes` that holds passes a
+mark; a campaign says which marks were never reached. Those that stand in the source are known without being run: a
+`sometimes` behind a condition that never came true is never reached, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from textwrap import dedent
+from typing import Final
+
+from ksmactors.errors import Finding
+
+KIND_MAX: Final = 60
+"""Characters of a promise that become the kind of a finding."""
+
+SEPARATOR: Final = "/"
+"""Stands between the name of a watcher and its mark."""
+
+
+def broken(watcher: str, text: str, where: str, detail: str = "") -> Finding:
+    """Return the finding for a promise that does not hold.
+
+    Args:
+        watcher: what the finding names as its watcher: `workload`, `model`, or a watcher.
+        text: the promise; its words are the kind of the finding, so it is the same whenever this one is broken.
+        where: the function in which it is made.
+        detail: what is particular about this instance.
+    """
+    return Finding(watcher, kind_of(text), where, message_of(text, detail))
+
+
+def message_of(text: str, detail: str = "") -> str:
+    """Return the message about a promise that does not hold."""
+    return f"not always: {text}{f' ({detail})' if detail else ''}"
+
+
+def kind_of(text: str) -> str:
+    """Return a promise as the kind of a finding: its words, joined by underscores.
+
+    Raises:
+        ValueError: it has no word.
+    """
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    if not words:
+        raise ValueError(f"a promise is a text of some words, not {text!r}")
+    return "_".join(words)[:KIND_MAX].rstrip("_")
+
+
+def mark_of(text: str) -> str:
+    """Return a text as the name of a mark.
+
+    Raises:
+        ValueError: it is no text, or empty.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"a mark is a text, not {text!r}")
+    return text
+
+
+def is_true(condition: object) -> bool:
+    """Return whether a condition holds.
+
+    Raises:
+        ValueError: it is a coroutine, which would always hold.
+    """
+    if hasattr(condition, "__await__"):
+        raise ValueError("the condition is a coroutine: await it first")
+    return bool(condition)
+
+
+def written_in(cls: type) -> tuple[str, ...]:
+    """Return the texts of each `.sometimes(CONDITION, "TEXT")` in the source of a class and of those that it inherits
+    from, in their order. A text that is put together when it is used is not among them."""
+    found: dict[str, None] = {}
+    for owner in cls.__mro__:
+        if owner is not object and not owner.__module__.startswith("ksmactors."):
+            found |= dict.fromkeys(_texts_in(owner))
+    return tuple(found)
+
+
+def _texts_in(owner: type) -> Iterator[str]:
+    try:
+        tree = ast.parse(dedent(inspect.getsource(owner)))
+    except (OSError, TypeError, SyntaxError, ValueError):  # made by a program, or its file is gone
+        return
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sometimes"
+    ]
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        named = [keyword.value for keyword in call.keywords if keyword.arg == "text"]
+        for text in (*call.args[1:2], *named):
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield text.value
