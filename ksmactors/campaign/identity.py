@@ -37,9 +37,7 @@ def identity(subjects: Sequence[Subject], strategy: str) -> dict[str, Any]:
         "sources": [[source.sha256 for source in subject.sources] for subject in subjects],
         "strategy": strategy,
         "strategy_files": [source.sha256 for source in sources_of_strategy(strategy)],
-        "plugins": packages_of(
-            one for subject in subjects for one in named_in(subject.header(), strategy)
-        ),
+        "plugins": packages_of(one for subject in subjects for one in named_in(subject.header(), strategy)),
         "code": _code(),
     }
 

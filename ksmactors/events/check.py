@@ -12,6 +12,7 @@ from ksmactors.events.trace import Record
 HEAD: Final = 4
 """Number of common fields at the start of a record: code, step, now, actor number."""
 
+
 def validate(record: Record) -> None:
     """Raise EmulatorBug unless the record's fields are those of its event."""
     head, values = record[:HEAD], record[HEAD:]
