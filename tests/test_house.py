@@ -21,6 +21,7 @@ ROOT = Path(ksmactors.__file__).parent
 STOREYS = (
     ("cli", "__main__"),
     ("report",),
+    ("compare",),
     ("campaign", "diagnose"),
     ("run",),
     ("conformance",),

@@ -75,6 +75,7 @@ def workers_of(
         tuple(subject.header() for subject in plan.subjects),
         tuple(subject.sources for subject in plan.subjects),
         plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
+        plan.measured, plan.thorough,
     )  # fmt: skip
     beside = Path(log).absolute() if log not in (None, "-") else None
     return WorkerPool(jobs, shared, plan.log is not None, beside)

@@ -47,6 +47,7 @@ class SharedWork:
         sources: the files of each, as the parent has read them.
         log_config: the `--log-config` of the campaign.
         terminal: whether the log goes to a terminal.
+        measured, thorough: as for a Plan.
     """
 
     headers: tuple[Mapping[str, Any], ...]
@@ -57,6 +58,8 @@ class SharedWork:
     deadline: float | None = None
     log_config: str | None = None
     terminal: bool = False
+    measured: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ def _campaign(
     task: BlockTask, subjects: Sequence[Subject], calibration: Calibration, log: LogWriter | None
 ) -> Campaign:
     shared = task.shared
-    plan = Plan(subjects, task.seeds, shared.strategy, log=log, detail=shared.detail)
+    plan = Plan(subjects, task.seeds, shared.strategy, log=log, detail=shared.detail, measured=shared.measured,
+                thorough=shared.thorough)  # fmt: skip
     known = Outcome("", 0, "", Verdict.FINDING, 0, 0, (), b"", b"")
     tally = Summary(found={signature: Found(known) for signature in sorted(task.known)})
     tally.given_up = Found(known) if task.given_up else None
