@@ -106,12 +106,12 @@ GENERAL: Final = (
     Measure(
         "merges a scan", "", of_both(lambda o: (o.counts[ev.STABLE_TREE_APPEND], _scans(o))), MORE, needs="full scan"
     ),
-    Measure("pages saved at most", "", of_both(_saved), MORE),
+    Measure("pages saved at most", "", of_both(_saved), MORE, needs="machine"),
     Measure("pages scanned until merged", "", _merged_after, LESS, needs="pair in which both sides merged"),
-    Measure("pages scanned", "", of_both(_scanned)),
+    Measure("pages scanned", "", of_both(_scanned), needs="machine"),
     Measure("full scans", "", of_both(lambda o: (_scans(o), 1))),
     Measure("steps", "", of_both(lambda o: (o.steps, 1))),
-    Measure("virtual time", "ms", of_both(_virtual), scale=NS_PER_MS),
+    Measure("virtual time", "ms", of_both(_virtual), scale=NS_PER_MS, needs="machine"),
 )
 """Figures that every schedule has."""
 

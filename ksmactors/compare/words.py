@@ -74,11 +74,11 @@ def _unchanged(figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def change(figure: Figure) -> str:
-    """Return a difference as words: `merges a scan 2.1 -> 1.7 (-19.0 %)`."""
+    """Return a difference as words: `merges a scan 2.1 to 1.7 (-19.0 %)`."""
     percent = f" ({figure.percent:+.1f} %)" if figure.percent is not None else ""
     unit = f" {figure.measure.unit}" if figure.measure.unit else ""
     unit += " a search" if figure.measure.group == "search" else ""
-    return f"{figure.measure.name} {number(figure.without)} -> {number(figure.idea)}{unit}{percent}"
+    return f"{figure.measure.name} {number(figure.without)} to {number(figure.idea)}{unit}{percent}"
 
 
 def number(value: float | None) -> str:
