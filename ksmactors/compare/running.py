@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from ksmactors import plugins
-from ksmactors.campaign.blocks import SCHEDULES_MAX, Block
+from ksmactors.campaign.blocks import Block
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.stress import Plan
 from ksmactors.campaign.summary import Found, Summary
@@ -25,6 +25,9 @@ from ksmactors.kernels import KERNELS, kernel_class
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import Subject, deal_params, load_subject
+
+FIRST_ROUND: Final = 5
+"""Seeds of the first round."""
 
 
 @dataclass(slots=True)
@@ -125,7 +128,7 @@ def _same(kernel: str, without: Sequence[str], name: str) -> bool:
 
 def rounds(seeds: range) -> Iterator[range]:
     """Cut the seeds into rounds, each twice as long as the one before."""
-    start, length = seeds.start, SCHEDULES_MAX
+    start, length = seeds.start, FIRST_ROUND
     while start < seeds.stop:
         yield range(start, min(start + length, seeds.stop))
         start, length = start + length, 2 * length
@@ -167,6 +170,8 @@ class PairedRun:
             for side in self.sides:
                 if not await self._run(side, seeds):
                     return
+            if self.deadline is not None and monotonic() >= self.deadline:
+                return
 
     async def _run(self, side: CampaignSide, seeds: range) -> bool:
         """Run some seeds of one side; whether to go on."""
@@ -178,5 +183,4 @@ class PairedRun:
         drive.campaign.on_schedule = lambda _: self.on_schedule()
         await drive.run()
         self.interrupted = drive.interrupted
-        late = self.deadline is not None and monotonic() >= self.deadline
-        return not (self.interrupted or late or side.tally.crash is not None)
+        return not (self.interrupted or side.tally.crash is not None)

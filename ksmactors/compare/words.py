@@ -54,9 +54,9 @@ def sentences(
     if rest and found.pairs > 1 and found.same < found.pairs:
         yield "no difference seen", ", ".join(_unchanged(rest))
     missing = [figure for figure in found.figures if not figure.measured]
-    if missing:
+    if missing and found.pairs:
         yield "not measured", "; ".join(f"{one.measure.name} (no {one.measure.needs})" for one in missing)
-    if unseen:
+    if unseen and found.pairs:
         yield "not seen", _NOT_SEEN.format(", ".join(unseen))
     left_out = _left_out(found)
     if left_out:

@@ -104,7 +104,7 @@ def _drawn(figure: Figure) -> str:
 
 def _missing(found: PairedCampaigns) -> Iterator[str]:
     missing = [figure for figure in found.figures if not figure.measured]
-    if missing:
+    if missing and found.pairs:
         yield "<h2>Not measured</h2>\n<ul>\n"
         for figure in missing:
             yield f"<li>{_safe(figure.measure.name)}: no {_safe(figure.measure.needs)}</li>\n"

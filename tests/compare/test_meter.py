@@ -99,7 +99,9 @@ def test_the_index_counts_as_the_walk_does(pages: int, equal: int) -> None:
 
 def _measured_and_logged(workload: str, seed: int) -> tuple[Outcome, EventList]:
     log = EventList()
-    campaign = Campaign(Plan([make_subject(workload)], range(seed, seed + 1), "pos", log=log, detail=True, measured=True))
+    campaign = Campaign(
+        Plan([make_subject(workload)], range(seed, seed + 1), "pos", log=log, detail=True, measured=True)
+    )
     trio.run(campaign.run)
     assert campaign.last is not None
     return campaign.last, log

@@ -103,9 +103,7 @@ def test_the_interval_of_a_ratio() -> None:
         for s in samples
     ]
     error = stdev(apart) / n**0.5
-    assert interval(samples) == pytest.approx(
-        (other - one - 1.96 * error, other - one + 1.96 * error), abs=0.2 * error
-    )
+    assert interval(samples) == pytest.approx((other - one - 1.96 * error, other - one + 1.96 * error), abs=0.2 * error)
 
 
 def test_how_often_it_is_wrong() -> None:
