@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.markdown import Markdown
 
 READING_ORDER: Final = (
-    "design", "protocol", "kernel-map", "scenario", "log", "plugins", "corpus", "campaigns", "costs", "findings",
-    "contributing",
+    "design", "protocol", "kernel-map", "scenario", "log", "plugins", "corpus", "campaigns", "compare", "costs",
+    "findings", "contributing",
 )  # fmt: skip
 """The order in which the topics are listed. A document that is not named here comes last."""
 
