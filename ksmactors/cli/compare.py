@@ -101,7 +101,7 @@ def compare(
         interruption.run(run.run)
     found = compared(without.outcomes, idea.outcomes)
     unseen = [] if every_step else unseen_functions(idea.subjects[0])
-    said = list(sentences(found, without.tally, idea.tally, unseen))
+    said = list(sentences(found, without.tally, idea.tally, unseen, watched=bool(idea.subjects[0].watchers)))
     title = _title(names, idea, asked, strategy)
     if html is not None:
         from ksmactors.report.comparison import comparison_page

@@ -64,12 +64,15 @@ def interval(samples: Sequence[Sample]) -> tuple[float, float] | None:
     """
     if len(samples) < 2:
         return None
-    columns = list(zip(*_grouped(samples), strict=True))
-    drawn: list[float] = []
-    for pick in _draws(len(columns[0])):
-        found = difference(Sample(*(sum(pick(column)) for column in columns)))
-        if found is not None:
-            drawn.append(found)
+    grouped = _grouped(samples)
+    picks = _draws(len(grouped))
+    if all(one.without_of == one.idea_of == 1 for one in grouped):
+        changes = [one.idea - one.without for one in grouped]
+        drawn = [sum(pick(changes)) / len(changes) for pick in picks] if any(changes) else [0.0] * BOOTSTRAPS
+    else:
+        columns = list(zip(*grouped, strict=True))
+        found = (difference(Sample(*(sum(pick(column)) for column in columns))) for pick in picks)
+        drawn = [one for one in found if one is not None]
     if len(drawn) < 0.9 * BOOTSTRAPS:
         return None
     drawn.sort()

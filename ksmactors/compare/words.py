@@ -27,7 +27,7 @@ _ENDS: Final = {
 
 
 def sentences(
-    found: PairedCampaigns, without: Summary, idea: Summary, unseen: Sequence[str] = ()
+    found: PairedCampaigns, without: Summary, idea: Summary, unseen: Sequence[str] = (), *, watched: bool = True
 ) -> Iterator[tuple[str, str]]:
     """Yield what a comparison says, as headings and texts, the most important first.
 
@@ -35,8 +35,9 @@ def sentences(
         found: the comparison.
         without, idea: the sums of either campaign.
         unseen: functions of the idea that some searches have not called: see `running.unseen_functions`.
+        watched: whether watchers looked for findings.
     """
-    yield "findings", _findings(without, idea)
+    yield "findings", _findings(without, idea) + ("" if watched else "; no watcher looked")
     if found.same and found.same == found.pairs:
         yield (
             "the same",

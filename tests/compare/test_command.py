@@ -76,6 +76,7 @@ def test_an_idea_that_merges_nothing(capsys: pytest.CaptureFixture[str]) -> None
     found = comparison(capsys, *line)
     assert figure(found, "merges")["verdict"] == "worse"
     assert figure(found, "merges")["with"] == 0.0
+    assert found["summary"]["findings"].endswith("; no watcher looked")
     assert figure(found, "pages scanned until merged")["difference"] is None
     assert "pages scanned until merged (no pair in which both sides merged)" in found["summary"]["not measured"]
 
