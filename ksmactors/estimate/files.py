@@ -1,4 +1,4 @@
-"""Pages from files: raw memory images page by page, and ELF cores segment by segment.
+"""Pages from files: raw memory images page by page, ELF cores and dumps of LiME segment by segment.
 
 Files are read a megabyte at a time into one buffer and not mapped: a mapped file that is truncated meanwhile
 kills its reader with SIGBUS, and what is mapped and was looked at would count as this process' memory.
@@ -14,6 +14,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import Core, is_core, read_core
+from ksmactors.estimate.formats import is_lime, read_lime, refuse_by_name
 from ksmactors.estimate.page_index import BATCH_PAGES, MemoryRegion, PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
@@ -39,7 +40,7 @@ class FileReader:
         """
         with _opened(path) as (fd, size):
             try:
-                headers = read_core(fd, path) if core or is_core(fd) else None
+                headers = _headers(fd, size, path, core=core)
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}") from error
             if headers is None:
@@ -76,9 +77,11 @@ class FileReader:
             done += there
             missing += pages - there
         if missing:
-            self.problems.append(f"{path}: the core is cut off: {missing} of its {done + missing} pages are missing")
+            self.problems.append(
+                f"{path}: the {core.kind} is cut off: {missing} of its {done + missing} pages are missing"
+            )
         not_dumped = sum(segment.memsz - segment.filesz for segment in core.segments) // PAGE_SIZE
-        return PageSource(path, "core", done, {"not dumped": not_dumped} if not_dumped else {})
+        return PageSource(path, core.kind, done, {"not dumped": not_dumped} if not_dumped else {})
 
     def _copy(
         self, fd: int, path: str, number: int, offset: int, address: int, pages: int, done: int, total: int
@@ -100,6 +103,14 @@ class FileReader:
             read += got
             self._progress(path, done + read, total)
         return read
+
+
+def _headers(fd: int, size: int, path: str, *, core: bool) -> Core | None:
+    """The segments of a core or a dump; None: all bytes are pages."""
+    if core or is_core(fd):
+        return read_core(fd, path)
+    refuse_by_name(fd, path)
+    return read_lime(fd, path, size) if is_lime(fd) else None
 
 
 @contextmanager
