@@ -6,6 +6,7 @@ kills its reader with SIGBUS, and what is mapped and was looked at would count a
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -54,10 +55,17 @@ class FileReader:
             self.warnings.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
         self._census.add_region(MemoryRegion(path, number, "", 0))
         total = size // PAGE_SIZE
-        read = self._copy(fd, path, number, 0, 0, total, 0, total)
-        if read < total:
-            self.problems.append(f"{path}: ends after {read} of {total} pages; it was truncated while it was read")
-        return PageSource(path, "file", read, {})
+        read = end = 0
+        for first, pages in _extents(fd, total):
+            got = self._copy(fd, path, number, first * PAGE_SIZE, first * PAGE_SIZE, pages, first, total)
+            read, end = read + got, first + got
+            if got < pages:
+                break
+        else:
+            end = min(os.fstat(fd).st_size // PAGE_SIZE or total, total)  # a block device has none
+        if end < total:
+            self.problems.append(f"{path}: ends after {end} of {total} pages; it was truncated while it was read")
+        return PageSource(path, "file", read, {"holes": end - read} if end > read else {})
 
     def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> PageSource:
         total = sum(segment.filesz for segment in core.segments) // PAGE_SIZE
@@ -103,6 +111,25 @@ class FileReader:
             read += got
             self._progress(path, done + read, total)
         return read
+
+
+def _extents(fd: int, total: int) -> Iterator[tuple[int, int]]:
+    """Yield what is not a hole of a file of `total` pages: the first page, and how many. A page that is a hole in part
+    is none. Where the file system does not say, everything is one extent."""
+    at = 0
+    while at < total:
+        try:
+            first = os.lseek(fd, at * PAGE_SIZE, os.SEEK_DATA) // PAGE_SIZE
+            end = -(-os.lseek(fd, max(first, at) * PAGE_SIZE, os.SEEK_HOLE) // PAGE_SIZE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # only a hole is left, or it was truncated
+                yield at, total - at
+            return
+        first, end = max(first, at), min(max(end, first + 1), total)
+        if first >= total:
+            return
+        yield first, end - first
+        at = end
 
 
 def _headers(fd: int, size: int, path: str, *, core: bool) -> Core | None:
