@@ -103,30 +103,37 @@ def compare(
     unseen = [] if every_step else unseen_functions(idea.subjects[0])
     said = list(sentences(found, without.tally, idea.tally, unseen, watched=bool(idea.subjects[0].watchers)))
     title = _title(names, idea, asked, strategy)
-    if html is not None:
-        from ksmactors.report.comparison import comparison_page
-
-        content = comparison_page(title, found, said)
-        write_output(html, "--html", lambda file: file.write(content), force=force)
-        notice(f"{escaped(str(html))}: open it in a browser")
     if as_json:
         echo_json(_json(run, found, said))
     else:
         _print(title, found, said, run.sides, color)
+    if html is not None:
+        _write_page(html, title, found, said, force=force, quiet=quiet)
+    return _close(run, found, quiet=quiet)
+
+
+def _write_page(
+    path: Path, title: str, found: PairedCampaigns, said: Sequence[tuple[str, str]], *, force: bool, quiet: bool
+) -> None:
+    from ksmactors.report.comparison import comparison_page
+
+    content = comparison_page(title, found, said)
+    write_output(path, "--html", lambda file: file.write(content), force=force)
+    if not quiet:
+        notice(f"{escaped(str(path))}: open it in a browser")
+
+
+def _close(run: PairedRun, found: PairedCampaigns, *, quiet: bool) -> int:
+    """What must be said last, and the exit status."""
     for side in run.sides:
         if side.tally.crash is not None:
             report_crash(side.tally.crash)
-    left = len(asked) - found.pairs - sum(found.left_out.values())
-    if run.interrupted and not quiet:
-        notice(f"interrupted: {found.pairs:,} of {len(asked):,} pairs ran to the end")
-    elif deadline is not None and left > 0 and not quiet:
-        notice(f"the time is over: {found.pairs:,} of {len(asked):,} pairs ran to the end")
-    return INTERRUPTED if run.interrupted else _status(run.sides)
-
-
-def _status(sides: Sequence[CampaignSide]) -> int:
-    """The exit status of both campaigns together: a crash weighs most, then what was found."""
-    return exit_order([side.tally.exit_status for side in sides], (INTERNAL, FOUND, INCONCLUSIVE))
+    statuses = [side.tally.exit_status for side in run.sides]
+    without, idea = (side.outcomes.keys() for side in run.sides)
+    if INTERNAL not in statuses and len(without & idea) < len(run.seeds) and not quiet:
+        why = "interrupted" if run.interrupted else "the time is over"
+        notice(f"{why}: {found.pairs:,} of {len(run.seeds):,} pairs ran to the end")
+    return INTERRUPTED if run.interrupted else exit_order(statuses, (INTERNAL, FOUND, INCONCLUSIVE))
 
 
 def idea_text(side: CampaignSide) -> str:

@@ -17,6 +17,7 @@ from ksmactors.compare import running
 from ksmactors.compare.running import rounds
 from tests.helpers.children import children_of, started, wait_until_gone
 
+LITMUS = ("litmus.scan_meets_exit", "litmus.unstable_meets_migration")
 IDEAS = Path(__file__).with_name("ideas.py")
 
 
@@ -52,7 +53,7 @@ def test_an_idea_that_changes_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_idea_that_looks_twice(capsys: pytest.CaptureFixture[str]) -> None:
     """Twice as many visits a search are called worse; comparisons are as many as before, and not called."""
-    line = ["vm_fleet", "--with", f"{IDEAS}:LooksTwice", "--seeds", "24", "--every-step"]
+    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:LooksTwice", "--seeds", "18", "--every-step"]
     found = comparison(capsys, *line)
     visits = figure(found, "unstable: visits")
     assert visits["verdict"] == "worse"
@@ -72,7 +73,7 @@ def test_an_idea_that_the_index_hides(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_idea_that_merges_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """What needs merges could not be measured; the rest was. Its searches visit nothing, and are called better."""
-    line = ["vm_fleet", "--with", f"{IDEAS}:MergesNothing", "--seeds", "24", "--watch", "none"]
+    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:MergesNothing", "--seeds", "16", "--watch", "none"]
     found = comparison(capsys, *line)
     assert figure(found, "merges")["verdict"] == "worse"
     assert figure(found, "merges")["with"] == 0.0
@@ -83,7 +84,7 @@ def test_an_idea_that_merges_nothing(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_sides_are_what_stress_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Either side has the digest of the same campaign by `stress`; measuring and rounds change nothing."""
-    line = ["exit_race", "vm_fleet", "--seeds", "5:49", "--jobs", "1", "--out", str(tmp_path / "out")]
+    line = [*LITMUS, "--seeds", "5:29", "--jobs", "1", "--out", str(tmp_path / "out")]
     found = comparison(capsys, *line, "--with", "chains", "--without", "kpfn-aba")
     for side, options in (("without", []), ("with", ["--with", "chains", "--without", "kpfn-aba"])):
         assert main(["stress", *line, *options, "--json"]) == 0
@@ -95,7 +96,7 @@ def test_any_number_of_jobs(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     """The result is the same for one process and for two, finding files aside."""
     monkeypatch.setattr(driving, "SECONDS_BEFORE", 0.0)
     monkeypatch.setattr(driving, "SECONDS_WORTH", 0.0)
-    line = ["vm_fleet", "litmus.scan_meets_exit", "--with", "trylock-search", "--seeds", "70", "--strategy", "pos"]
+    line = [*LITMUS, "--with", "trylock-search", "--seeds", "70", "--strategy", "pos"]
     one, two = (comparison(capsys, *line, "--jobs", jobs) for jobs in ("1", "2"))
     assert one == two
     assert one["pairs"] == 70
