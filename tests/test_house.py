@@ -21,6 +21,7 @@ ROOT = Path(ksmactors.__file__).parent
 STOREYS = (
     ("cli", "__main__", "pytest_plugin", "testing"),
     ("report",),
+    ("compare",),
     ("campaign", "diagnose"),
     ("run",),
     ("guest",),
@@ -56,9 +57,10 @@ STOREYS = (
 
 LEVEL = {part: level for level, storey in enumerate(reversed(STOREYS)) for part in storey}
 
-OUTER = frozenset(
-    {"interleave", "actors", "run", "campaign", "diagnose", "cli", "interruption", "trio", "pytest_plugin", "testing"}
-)
+OUTER = frozenset({
+    "interleave", "actors", "run", "campaign", "diagnose", "compare", "cli", "interruption", "trio", "pytest_plugin",
+    "testing",
+})  # fmt: skip
 """The only parts that may know of trio or anyio: the others await what interleave/ offers."""
 
 KERNEL = frozenset({"mm", "ksm", "history", "later"})
@@ -146,7 +148,7 @@ def test_an_import_that_goes_up_is_noticed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_who_knows_of_trio() -> None:
-    """Only interleave/, actors/, run/, campaign/, diagnose/ and cli/ import trio or anyio."""
+    """Only interleave/, actors/, run/, campaign/, diagnose/, compare/ and cli/ import trio or anyio."""
     assert imported(lambda part: part not in OUTER, frozenset({"trio", "anyio"})) == []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, perf_counter
 
@@ -30,6 +30,7 @@ from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.extensions import check_strategy
 from ksmactors.run.header import SEED_LIMIT
+from ksmactors.run.meter import Meter
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -40,7 +41,8 @@ class Plan:
     """What a campaign is to do. `out` is where finding files go; None writes none. `replayed` is a schedule that
     is followed instead of drawn, for the one seed that it was recorded with. `keep`: outcomes have their schedule
     string even if nothing went wrong. `detail`: the log gets events of detail too. `deal` says what a seed is run with;
-    by default the seeds are dealt to the workloads in turn.
+    by default the seeds are dealt to the workloads in turn. `measured`: outcomes have figures. `thorough`: searches
+    take each step also where no other actor can run.
 
     Raises:
         UsageError: there is no such strategy.
@@ -55,6 +57,8 @@ class Plan:
     keep: bool = False
     detail: bool = False
     deal: Deal | None = None
+    measured: bool = False
+    thorough: bool = False
     _in_turn: InTurn = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -159,21 +163,27 @@ class Campaign:
         """One schedule; None if it was interrupted."""
         plan = self.plan
         outcome = None
+        meter = Meter() if plan.measured else None
         try:
             subject, strategy = plan.subject_of(seed), plan.strategy_of(seed)
             outcome = await run_schedule(
                 subject, seed, strategy, deciding=await self._deciding(subject, seed, strategy), log=plan.log,
                 index=index, keep=plan.keep, task_pool=task_pool, known=self.tally.found, detail=plan.detail,
+                on_machine=meter.attach if meter is not None else None,
             )  # fmt: skip
         except* KeyboardInterrupt:
             pass
-        return outcome
+        if outcome is None or meter is None:
+            return outcome
+        return replace(outcome, measured=meter.measured())
 
     async def _deciding(self, subject: Subject, seed: int, strategy: str) -> Strategy:
         """The strategy of a schedule, ready to decide it."""
         if self.plan.replayed is not None:
             return Replay(self.plan.replayed)
-        return await self.calibration.strategy(subject, seed, strategy)
+        deciding = await self.calibration.strategy(subject, seed, strategy)
+        deciding.thorough = deciding.thorough or self.plan.thorough
+        return deciding
 
     async def keep_outcome(self, outcome: Outcome) -> Outcome:
         """Add a schedule to the sums, and return it; what it found for the first time is explained."""

@@ -80,6 +80,7 @@ def workers_of(
         tuple(subject.header() for subject in plan.subjects),
         tuple(subject.sources for subject in plan.subjects),
         plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
+        measured=plan.measured, thorough=plan.thorough,
     )  # fmt: skip
     beside = Path(log).absolute() if log not in (None, "-") else None
     own = ExitStack()

@@ -59,6 +59,7 @@ class SharedWork:
         log_config: the `--log-config` of the campaign.
         terminal: whether the log goes to a terminal.
         moved: files that parameters name, and where they are on the machine of the worker, if that is elsewhere.
+        measured, thorough: as for a Plan.
     """
 
     headers: tuple[Mapping[str, Any], ...]
@@ -70,6 +71,8 @@ class SharedWork:
     log_config: str | None = None
     terminal: bool = False
     moved: Mapping[str, str] = field(default_factory=dict)
+    measured: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +234,10 @@ def _campaign(
     task: BlockTask, subjects: Sequence[Subject], calibration: Calibration, log: LogWriter | None
 ) -> Campaign:
     shared = task.shared
-    deal = AsGiven(task.seeds.start, task.arms) if task.arms else None
-    plan = Plan(subjects, task.seeds, shared.strategy, log=log, detail=shared.detail, deal=deal)
+    plan = Plan(
+        subjects, task.seeds, shared.strategy, log=log, detail=shared.detail, measured=shared.measured,
+        thorough=shared.thorough, deal=AsGiven(task.seeds.start, task.arms) if task.arms else None,
+    )  # fmt: skip
     known = Outcome("", 0, "", Verdict.FINDING, 0, 0, (), b"", b"")
     tally = Summary(found={signature: Found(known) for signature in sorted(task.known)})
     tally.given_up = Found(known) if task.given_up else None

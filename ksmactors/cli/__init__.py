@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "analyze": "Summarize logs: races, contention, findings; SQL.",
     "report": "Export a finding or a log as a picture for a viewer.",
     "campaign": "Show what the store of a campaign says, or merge two.",
+    "compare": "Run the same campaign with and without an idea, and show what differs.",
     "corpus": "Show the known defects, and how soon they are found.",
     "conform": "Run scenario files, and compare with recordings of a kernel.",
     "estimate": "Estimate what KSM would save on files, cores or processes.",

@@ -84,9 +84,9 @@ def estimate(
     """Estimate what KSM would save on these pages, with merge_across_nodes 0 and 1 side by side.
 
     A FILE is a memory image (its bytes are pages) or an ELF core (its PT_LOAD segments are; pages of files and
-    untouched zero pages look like any others there). --pid reads the memory of a live process without
-    touching it: all that is anonymous, present and private, as if the process had advised it mergeable. It is
-    read twice; pages that change in between are volatile.
+    untouched zero pages look like any others there), or a dump of LiME. --pid reads the memory of a live process
+    without touching it: all that is anonymous, present and private, as if the process had advised it mergeable.
+    It is read twice; pages that change in between are volatile.
 
     The counters are those that the kernel's scans converge to without further writes, and the number of full
     scans is how long that takes from a cold start; a page that shares its frame already (a fork, KSM) counts like

@@ -72,10 +72,11 @@ class MappedFile:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What a core's headers say. Segments by offset in the file; mapped files by address."""
+    """What a core's headers say. Segments by offset in the file; mapped files by address; `kind`: what file it is."""
 
     segments: tuple[Segment, ...]
     files: tuple[MappedFile, ...]
+    kind: str = "core"
 
     def mapped_at(self, address: int) -> str:
         """The file that was mapped at an address, with the offset in it; empty if none is known."""

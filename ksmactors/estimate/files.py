@@ -1,4 +1,4 @@
-"""Pages from files: raw memory images page by page, and ELF cores segment by segment.
+"""Pages from files: raw memory images page by page, ELF cores and dumps of LiME segment by segment.
 
 Files are read a megabyte at a time into one buffer and not mapped: a mapped file that is truncated meanwhile
 kills its reader with SIGBUS, and what is mapped and was looked at would count as this process' memory.
@@ -6,6 +6,7 @@ kills its reader with SIGBUS, and what is mapped and was looked at would count a
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import Core, is_core, page_extents, read_core
+from ksmactors.estimate.formats import is_lime, read_lime, refuse_by_name
 from ksmactors.estimate.page_index import BATCH_PAGES, MemoryRegion, PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
@@ -39,7 +41,7 @@ class FileReader:
         """
         with opened(path) as (fd, size):
             try:
-                headers = read_core(fd, path) if core or is_core(fd) else None
+                headers = _headers(fd, size, path, core=core)
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}") from error
             if headers is None:
@@ -53,10 +55,17 @@ class FileReader:
             self.warnings.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
         self._census.add_region(MemoryRegion(path, number, "", 0))
         total = size // PAGE_SIZE
-        read = self._copy(fd, path, number, 0, 0, total, 0, total)
-        if read < total:
-            self.problems.append(f"{path}: ends after {read} of {total} pages; it was truncated while it was read")
-        return PageSource(path, "file", read, {})
+        read = end = 0
+        for first, pages in _extents(fd, total):
+            got = self._copy(fd, path, number, first * PAGE_SIZE, first * PAGE_SIZE, pages, first, total)
+            read, end = read + got, first + got
+            if got < pages:
+                break
+        else:
+            end = min(os.fstat(fd).st_size // PAGE_SIZE or total, total)  # a block device has none
+        if end < total:
+            self.problems.append(f"{path}: ends after {end} of {total} pages; it was truncated while it was read")
+        return PageSource(path, "file", read, {"holes": end - read} if end > read else {})
 
     def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> PageSource:
         total = sum(segment.filesz for segment in core.segments) // PAGE_SIZE
@@ -69,9 +78,11 @@ class FileReader:
             done += there
             missing += extent.pages - there
         if missing:
-            self.problems.append(f"{path}: the core is cut off: {missing} of its {done + missing} pages are missing")
+            self.problems.append(
+                f"{path}: the {core.kind} is cut off: {missing} of its {done + missing} pages are missing"
+            )
         not_dumped = sum(segment.memsz - segment.filesz for segment in core.segments) // PAGE_SIZE
-        return PageSource(path, "core", done, {"not dumped": not_dumped} if not_dumped else {})
+        return PageSource(path, core.kind, done, {"not dumped": not_dumped} if not_dumped else {})
 
     def _copy(
         self, fd: int, path: str, number: int, offset: int, address: int, pages: int, done: int, total: int
@@ -93,6 +104,33 @@ class FileReader:
             read += got
             self._progress(path, done + read, total)
         return read
+
+
+def _extents(fd: int, total: int) -> Iterator[tuple[int, int]]:
+    """Yield what is not a hole of a file of `total` pages: the first page, and how many. A page that is a hole in part
+    is none. Where the file system does not say, everything is one extent."""
+    at = 0
+    while at < total:
+        try:
+            first = os.lseek(fd, at * PAGE_SIZE, os.SEEK_DATA) // PAGE_SIZE
+            end = -(-os.lseek(fd, max(first, at) * PAGE_SIZE, os.SEEK_HOLE) // PAGE_SIZE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # only a hole is left, or it was truncated
+                yield at, total - at
+            return
+        first, end = max(first, at), min(max(end, first + 1), total)
+        if first >= total:
+            return
+        yield first, end - first
+        at = end
+
+
+def _headers(fd: int, size: int, path: str, *, core: bool) -> Core | None:
+    """The segments of a core or a dump; None: all bytes are pages."""
+    if core or is_core(fd):
+        return read_core(fd, path)
+    refuse_by_name(fd, path)
+    return read_lime(fd, path, size) if is_lime(fd) else None
 
 
 @contextmanager

@@ -38,10 +38,10 @@ def page(
     A content security policy lets nothing run but the two scripts and the style that are hashed here, and nothing be
     loaded. The data are JSON in a block that no browser runs; no `<` is in it, so that nothing ends it early.
     """
-    library, script, style = _text("vendor/echarts.min.js"), _script(scripts), _text("page/page.css")
+    library, script, style = text_of("vendor/echarts.min.js"), _script(scripts), text_of("page/page.css")
     assert "</script" not in library.lower()
     policy = (
-        f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src {_hash(style)}; "
+        f"default-src 'none'; script-src {hash_of(library)} {hash_of(script)}; style-src {hash_of(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     embedded = orjson.dumps({"format": FORMAT, **data}).replace(b"<", b"\\u003c")
@@ -52,19 +52,21 @@ def page(
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n"
     )
-    body = f'{_text(body_of)}<script type="application/json" id="data">'
+    body = f'{text_of(body_of)}<script type="application/json" id="data">'
     tail = f"</script>\n<script>{library}</script>\n<script>{script}</script>\n</body>\n</html>\n"
     return b"".join((head.encode(), body.encode(), embedded, tail.encode()))
 
 
 def _script(scripts: Sequence[str]) -> str:
-    parts = "\n".join(_text(f"page/{name}") for name in scripts)
+    parts = "\n".join(text_of(f"page/{name}") for name in scripts)
     return f'(function () {{\n"use strict";\n{parts}\n}})();\n'
 
 
-def _hash(content: str) -> str:
+def hash_of(content: str) -> str:
+    """Return what a content security policy says of a script or style."""
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """Return a file of this folder."""
     return files("ksmactors.report").joinpath(name).read_text("utf-8")

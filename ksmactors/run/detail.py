@@ -26,6 +26,7 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.run.lock_times import LockTimes
 from ksmactors.seams import is_passed_over
 from ksmactors.watch.probe import frame_at
 
@@ -54,10 +55,7 @@ class DetailObserver(Observer):
         self._detail = trace.detail
         self._blocked: dict[Actor, tuple[object, int]] = {}
         """Actors that are blocked, in the order in which they came to be: on what, and since when (virtual ns)."""
-        self._waits: dict[Actor, tuple[object, int, str | None]] = {}
-        """By actor, what it has waited for, since when at first, and who woke it last; until it does something else."""
-        self._held: dict[tuple[Actor, object], tuple[int, int]] = {}
-        """By holder and lock: since when it is held, and how long the holder had waited for it."""
+        self._locks = LockTimes(lambda: trace.clock.stamp()[1])
         self._places: dict[Actor, str] = {}
         self._described = _Descriptions()
         self._gone: Actor | None = None
@@ -91,8 +89,7 @@ class DetailObserver(Observer):
             self._count(self._kernel)
         if actor in self._blocked:
             self._awake(actor, None)
-        if self._waits and actor in self._waits and self._waits[actor][0] is not obj:
-            del self._waits[actor]
+        self._locks.did(actor, obj)
         if kind == WRITE and isinstance(obj, Frame):
             self._changed(actor, obj.pfn)
             if field == "refcount":
@@ -148,10 +145,8 @@ class DetailObserver(Observer):
 
     @override
     def blocked(self, actor: Actor, on: object) -> None:
-        now = self._now
-        self._blocked[actor] = on, now
-        if actor not in self._waits or self._waits[actor][0] is not on:
-            self._waits[actor] = on, now, None
+        self._blocked[actor] = on, self._now
+        self._locks.blocked(actor, on)
         holder = next((one.name for one in holders_of(on)), None)
         self._detail(ev.ACTOR_BLOCKED, name_of(on), holder, _running_function(on))
 
@@ -164,8 +159,7 @@ class DetailObserver(Observer):
         if waited is None:
             return
         on, since = waited
-        if woken in self._waits:
-            self._waits[woken] = *self._waits[woken][:2], by
+        self._locks.woken(woken, by)
         self._detail(ev.ACTOR_WOKEN, woken.name, by, name_of(on), self._now - since)
 
     def _notice_awake(self) -> None:
@@ -177,18 +171,13 @@ class DetailObserver(Observer):
 
     @override
     def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
-        now, waited, by = self._now, 0, None
-        waits = self._waits.pop(actor, None)
-        if waits is not None and waits[0] is lock:
-            waited, by = now - waits[1], waits[2]
-        self._held[actor, lock] = now, waited
+        waited, by = self._locks.acquired(actor, lock)
         self._detail(ev.LOCK_ACQUIRED, name_of(lock), shared, tried, waited, by, actor.place)
 
     @override
     def released(self, actor: Actor, lock: object, shared: bool) -> None:
-        now = self._now
-        since, waited = self._held.pop((actor, lock), (now, 0))
-        self._detail(ev.LOCK_RELEASED, name_of(lock), shared, now - since, waited, actor.place)
+        held, waited = self._locks.released(actor, lock)
+        self._detail(ev.LOCK_RELEASED, name_of(lock), shared, held, waited, actor.place)
 
 
 class _StructureRecorder:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from typing_extensions import override
 
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, KsmActorsError
+from ksmactors.run.measured import Measured
 from ksmactors.run.trust import Source
 from ksmactors.watch.lock_graph import Edge
 
@@ -230,7 +231,7 @@ class Outcome:
     alone: two schedules with the same shape are one interleaving. `schedule` is the string that replays it; it is empty
     unless something went wrong or it was asked for. `marks` counts how often each mark was passed. `lock_edges` has the
     lock order edges, if a watcher recorded them. `metrics` are the strategy's counts. `sources` are the files that it
-    was run with.
+    was run with. `measured` has its figures, if it was measured.
     """
 
     workload: str
@@ -249,6 +250,7 @@ class Outcome:
     defect: Defect | None = None
     sources: tuple[Source, ...] = ()
     error: KsmActorsError | Exception | None = field(default=None, compare=False)
+    measured: Measured | None = None
 
     def finding(self) -> dict[str, Any]:
         """The finding as in JSON output; only when there is a defect."""

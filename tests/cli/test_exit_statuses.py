@@ -102,6 +102,17 @@ TABLE: Final = [
     ("campaign {tmp}/none", USAGE),
     ("campaign {fine_store} {found_store}", USAGE),
     ("campaign {fine_store} [interrupted]", INTERRUPTED),
+    ("compare {Fine} --with chains --seeds 3", 0),
+    ("compare {Finds} --with chains --seeds 3", FOUND),
+    ("compare {Fine} --with chains --seeds 0", USAGE),
+    ("compare {Fine} --with nothing", USAGE),
+    ("compare {Fine}", USAGE),
+    ("compare {Fine} --with restart-on-stale", USAGE),
+    ("compare {Fine} --with chains --without chains", USAGE),
+    ("compare {Fine} --with chains --html {tmp}/none/page.html", USAGE),
+    ("compare {Crashes} --with chains --seeds 3", CRASHED),
+    ("compare {Endless} --with chains --seeds 3 --max-steps 50", INCONCLUSIVE),
+    ("compare {Interrupted} --with chains --seeds 3", INTERRUPTED),
     ("corpus S1a", 0),
     ("corpus S1a [unseen]", FOUND),
     ("corpus S99", USAGE),
@@ -252,7 +263,7 @@ def test_the_table_has_every_command() -> None:
         has.setdefault(line.split()[0], set()).add(status)
     assert has.keys() == set(COMMANDS)
     everything = {0, FOUND, USAGE, CRASHED, INCONCLUSIVE, INTERRUPTED}
-    assert all(has[name] == everything for name in ("run", "stress", "explore", "replay"))
+    assert all(has[name] == everything for name in ("run", "stress", "explore", "replay", "compare"))
     assert has["shrink"] == everything - {0}
     assert all(
         {0, USAGE, INTERRUPTED} <= has[name]
@@ -285,6 +296,7 @@ NOBODY_READS: Final[dict[str, Callable[[dict[str, str]], list[str]]]] = {
     "shrink": lambda files: ["shrink", files["found"], "--trust"],
     "analyze": lambda files: ["analyze", files["clean"]],
     "campaign": lambda files: ["campaign", files["fine_store"]],
+    "compare": lambda files: ["compare", files["Fine"], "--with", "chains", "--seeds", "1"],
     "corpus": lambda _: ["corpus", "S1a"],
     "list": lambda _: ["list", "events"],
     "docs": lambda _: ["docs", "protocol"],

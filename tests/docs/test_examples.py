@@ -35,6 +35,7 @@ def test_an_example_prints_what_the_page_shows(tmp_path: Path, example: Example)
         ("plugins.md", 5),
         ("log.md", 4),
         ("scenario.md", 2),
+        ("compare.md", 3),
         ("costs.md", 0),
         ("testing.md", 4),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -102,6 +103,60 @@ def test_truncated_while_read(tmp_path: Path) -> None:
     assert (
         f"{path}: ends after {BATCH_PAGES + 10} of {3 * BATCH_PAGES} pages; it was truncated while it was read",
     ) == answer.problems
+
+
+def sparse(path: Path, *extents: tuple[int, bytes], size: int) -> Path:
+    """A file of so many pages that has only these, each with the number of its first page."""
+    with path.open("wb") as file:
+        for first, data in extents:
+            file.seek(first * PAGE_SIZE)
+            file.write(data)
+        file.truncate(size * PAGE_SIZE)
+    return path
+
+
+def test_holes_are_left_out(tmp_path: Path) -> None:
+    """A hole was never written: it is no page, and how much that was is said. Zeros that were written are pages, and
+    addresses are those in the file."""
+    path = sparse(tmp_path / "image", (4, pages(1, 0, 1)), (100, pages(2, 1)), size=200)
+    answer = read(path)
+    assert (answer.pages, answer.zero_pages, answer.contents, answer.problems) == (5, 1, 3, ())
+    assert answer.sources[0].left_out == {"holes": 195}
+    assert [owner.first for owner in answer.shared[0].owners] == [4 * PAGE_SIZE]
+    assert answer.shared[0].owners[0].pages == 3
+
+
+def test_a_file_that_is_all_hole(tmp_path: Path) -> None:
+    """Nothing in it is a page."""
+    answer = read(sparse(tmp_path / "image", size=1000))
+    assert (answer.pages, answer.problems) == (0, ())
+
+
+def test_a_huge_hole_costs_nothing(tmp_path: Path) -> None:
+    """A file of a terabyte with two pages is read as two pages."""
+    seen: list[int] = []
+    path = sparse(tmp_path / "image", (0, pages(1)), (1 << 27, pages(1)), size=1 << 28)
+
+    def progress(label: str, done: int, total: int | None) -> None:
+        seen.append(done)
+
+    answer = read(path, progress=progress)
+    assert answer.pages == 2
+    assert len(seen) == 2
+
+
+def test_where_holes_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that does not say where data are, everything is read, holes as zeros."""
+
+    def lseek(fd: int, position: int, how: int) -> int:
+        if how in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return seek(fd, position, how)
+
+    seek = os.lseek
+    monkeypatch.setattr(os, "lseek", lseek)
+    answer = read(sparse(tmp_path / "image", (1, pages(1)), size=4))
+    assert (answer.pages, answer.zero_pages, answer.problems) == (4, 3, ())
 
 
 def test_stopped_half_way(tmp_path: Path) -> None:
