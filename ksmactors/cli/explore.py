@@ -14,6 +14,8 @@ from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, Exploration, explo
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.summary import Summary
+from ksmactors.campaign.verdicts import Inconclusive
+from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
 from ksmactors.cli.report import (
     json_object,
@@ -51,6 +53,7 @@ from ksmactors.run.subject import load_subject
 @click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
 @subject_options
 @out_option
+@ci_options(sarif=True)
 @output_options
 def explore(
     workload: str,
@@ -62,6 +65,7 @@ def explore(
     resume: bool,
     options: SubjectOptions,
     out: Path | None,
+    ci: CiOutput,
     as_json: bool,
     quiet: bool,
     color: str,
@@ -99,7 +103,16 @@ def explore(
     else:
         print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
         _tell(exploration)
-    return _close(exploration, resumable=not (problem or quiet))
+    status = _close(exploration, resumable=not (problem or quiet))
+    return ci.finish(checks_of("explore", exploration.tally, [subject], _unfinished(exploration)), seconds, status)
+
+
+def _unfinished(exploration: Exploration) -> str:
+    """Why nothing is proved, in a line; empty if something was found, or all of it was run."""
+    if exploration.interrupted_at is not None:
+        return "interrupted"
+    judgement = exploration.tally.judgement
+    return str(judgement) if isinstance(judgement, Inconclusive) else ""
 
 
 @contextmanager

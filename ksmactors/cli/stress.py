@@ -21,6 +21,7 @@ from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
+from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
     Duration,
     log_options,
@@ -75,6 +76,7 @@ DEFAULT_SEEDS: Final = "550"
 @subject_options
 @log_options
 @out_option
+@ci_options(sarif=True)
 @output_options
 def stress(
     workloads: tuple[str, ...],
@@ -89,6 +91,7 @@ def stress(
     log_config: str | None,
     detail: bool,
     out: Path | None,
+    ci: CiOutput,
     as_json: bool,
     quiet: bool,
     color: str,
@@ -141,6 +144,8 @@ def stress(
     if store.problem:
         notice(store.problem)
     status = _close(campaign, out, quiet=quiet)
+    unfinished = "interrupted" if campaign.interrupted else ""
+    status = ci.finish(checks_of("stress", campaign.tally, subjects, unfinished), spent, status)
     return writer.status(status) if writer is not None else status
 
 
