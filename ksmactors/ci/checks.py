@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ksmactors.campaign.summary import Found
+from ksmactors.run.subject import Subject
 
 
 class Status(Enum):
@@ -31,6 +32,7 @@ class Check:
         details: more lines for people, the command that replays among them.
         log: the last events before it, or a traceback; for what shows a whole page.
         found: what was found, if anything was.
+        subject: what was run, if it was one thing.
         expected: whether it was expected to be found: a known defect.
         seconds: wall-clock time it took, if it was measured.
     """
@@ -42,6 +44,7 @@ class Check:
     details: str = ""
     log: str = ""
     found: Found | None = None
+    subject: Subject | None = None
     expected: bool = False
     seconds: float | None = None
 

@@ -8,9 +8,10 @@ functions. Its fingerprint is the signature, which is equal for the same defect 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,11 +19,14 @@ import orjson
 
 from ksmactors.ci.checks import Check, Status
 from ksmactors.ci.user_places import UserPlace, Workspace
+from ksmactors.diagnose.interleaving import Interleaving, TurnRow
 from ksmactors.escaping import escaped, escaped_lines
 from ksmactors.run.outcome import Defect, Step
 from ksmactors.watch import WATCHERS
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+
+EMPTY: Final[Mapping[str, Interleaving]] = MappingProxyType({})
 
 ROOT_ID: Final = "%SRCROOT%"
 """The base of the paths: the root of the user's repository."""
@@ -36,7 +40,9 @@ _EVENT: Final = re.compile(r" *(?P<step>\d{1,18}) +\d+\.\d{3} ms (?P<actor>\S+) 
 _LEVELS: Final = {Status.FAILED: "error", Status.CRASHED: "error", Status.INCONCLUSIVE: "warning"}
 
 
-def sarif(checks: Sequence[Check], workspace: Workspace, *, status: int) -> bytes:
+def sarif(
+    checks: Sequence[Check], workspace: Workspace, *, status: int, flows: Mapping[str, Interleaving] = EMPTY
+) -> bytes:
     """Return the file.
 
     Args:
@@ -44,6 +50,7 @@ def sarif(checks: Sequence[Check], workspace: Workspace, *, status: int) -> byte
             notifications.
         workspace: the user's repository.
         status: the exit status of the command.
+        flows: interleavings of findings that were looked at, by the names of the checks.
     """
     found = [check for check in checks if check.found is not None]
     rules = {_rule_of(check): number for number, check in enumerate({_rule_of(one): one for one in found}.values())}
@@ -65,7 +72,7 @@ def sarif(checks: Sequence[Check], workspace: Workspace, *, status: int) -> byte
                 if check.found is None and check.status in _LEVELS
             ],
         }],
-        "results": [_result(check, rules[_rule_of(check)], workspace) for check in found],
+        "results": [_result(check, rules[_rule_of(check)], workspace, flows.get(check.name)) for check in found],
     }  # fmt: skip
     content = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -100,7 +107,7 @@ def _rule(name: str, check: Check) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _result(check: Check, rule: int, workspace: Workspace) -> dict[str, Any]:
+def _result(check: Check, rule: int, workspace: Workspace, seen: Interleaving | None) -> dict[str, Any]:
     assert check.found is not None
     found, defect = check.found, check.found.defect
     place = workspace.place_of(found) or workspace.fallback(found)
@@ -114,7 +121,7 @@ def _result(check: Check, rule: int, workspace: Workspace) -> dict[str, Any]:
         "level": "note" if check.expected else _LEVELS.get(check.status, "error"),
         "message": _message(text),
         "locations": [location] if (location := _location(place, functions)) else [],
-        "codeFlows": _code_flows(defect, place),
+        "codeFlows": _code_flows(defect, seen, place),
         "partialFingerprints": {
             "ksmactorsSignature/v1": signature,
             # The only one that GitHub compares. Its own would change with the text of the line.
@@ -154,11 +161,11 @@ def _location(place: UserPlace | None, functions: Sequence[str], text: str = "")
     return location
 
 
-def _code_flows(defect: Defect, place: UserPlace | None) -> list[dict[str, Any]]:
+def _code_flows(defect: Defect, seen: Interleaving | None, place: UserPlace | None) -> list[dict[str, Any]]:
     """The interleaving: a thread flow for each actor, whose locations are in the order in which they were run. None if
     no step is known."""
     by_actor: dict[str, dict[tuple[int, str], dict[str, Any]]] = {}
-    for step, actor, functions, text, essential in _steps(defect):
+    for step, actor, functions, text, essential in _steps(defect, seen):
         by_actor.setdefault(actor, {})[step, text] = {
             "location": _location(place, functions, f"{actor}, step {step}: {text}"),
             "executionOrder": max(step, 0),
@@ -176,15 +183,33 @@ def _code_flows(defect: Defect, place: UserPlace | None) -> list[dict[str, Any]]
     return [{"message": {"text": text}, "threadFlows": flows}] if flows else []
 
 
-def _steps(defect: Defect) -> Iterator[tuple[int, str, Sequence[str], str, bool]]:
-    """Yield what is known of the interleaving: step, actor, functions, what was done, and whether it is essential."""
+_KnownStep = tuple[int, str, Sequence[str], str, bool]
+"""The step, the actor, its functions, what it does, and whether that is essential."""
+
+
+def _steps(defect: Defect, seen: Interleaving | None) -> Iterator[_KnownStep]:
+    """Yield what is known of the interleaving."""
+    for actor, function in zip(defect.actors, defect.functions, strict=True):
+        yield defect.step, actor, [function] if function not in ("", "none") else [], defect.message, True
+    yield from _explained_steps(defect) if seen is None else _seen_steps(seen)
+
+
+def _seen_steps(seen: Interleaving) -> Iterator[_KnownStep]:
+    """Yield the operations that `replay --explain` shows."""
+    for row in seen.rows:
+        if isinstance(row, TurnRow):
+            for one in row.operations:
+                marks = f" ({', '.join(one.marks)})" if one.marks else ""
+                yield one.step, row.actor, [one.function] if one.function else [], f"{one.operation}{marks}", one.met
+
+
+def _explained_steps(defect: Defect) -> Iterator[_KnownStep]:
+    """Yield the steps that the explanation names, and the last events of their actors."""
     broke = defect.broke
     essential = [*defect.met, *((broke.by, broke.looked, broke.came_back) if broke is not None else ())]
     known = [step for step in essential if step is not None]
     for one in known:
         yield one.step, one.actor, _functions_of(one), f"{one.operation}{one.holding}", True
-    for actor, function in zip(defect.actors, defect.functions, strict=True):
-        yield defect.step, actor, [function] if function != "none" else [], defect.message, True
     actors = {*defect.actors, *(one.actor for one in known)}
     for line in defect.story:
         event = _EVENT.fullmatch(line)

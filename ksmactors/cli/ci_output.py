@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from ksmactors import interruption
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
 from ksmactors.ci.environment import is_github
@@ -18,7 +20,8 @@ from ksmactors.ci.github import annotation_lines, summarize
 from ksmactors.ci.user_places import Workspace
 from ksmactors.cli.report import described
 from ksmactors.cli.screen import command_to_runner, notice
-from ksmactors.errors import USAGE, UsageError
+from ksmactors.diagnose.interleaving import Interleaving
+from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.files import check_writable, write_atomically
 from ksmactors.plugins import from_here
 from ksmactors.run.subject import Subject
@@ -85,9 +88,14 @@ class CiOutput:
             from ksmactors.ci.junit import junit
 
             return junit(self.command, checks, seconds)
+        from ksmactors.ci.flows import interleavings
         from ksmactors.ci.sarif import sarif
 
-        return sarif(checks, Workspace.here(), status=status)
+        flows: dict[str, Interleaving] = {}
+        if status != INTERRUPTED and any(check.found is not None for check in checks):
+            with suppress(KeyboardInterrupt):
+                interruption.run(partial(interleavings, checks, flows))
+        return sarif(checks, Workspace.here(), status=status, flows=flows)
 
     def _to_github(self, checks: Sequence[Check]) -> None:
         workspace = Workspace.here()
@@ -137,17 +145,19 @@ def checks_of(command: str, tally: Summary, subjects: Sequence[Subject], unfinis
     checks = []
     for subject in subjects:
         name = from_here(subject.name)
-        own = [_found_check(command, name, *one) for one in statuses if one[0].outcome.workload == subject.name]
+        own = [
+            _found_check(command, name, subject, *one) for one in statuses if one[0].outcome.workload == subject.name
+        ]
         if not own and unfinished:
             own = [Check(command, name, Status.INCONCLUSIVE, unfinished)]
         checks += own or [Check(command, name, Status.PASSED, str(tally.judgement))]
     return checks
 
 
-def _found_check(command: str, name: str, found: Found, status: Status) -> Check:
+def _found_check(command: str, name: str, subject: Subject, found: Found, status: Status) -> Check:
     _, message, *lines = described(found)
     log = [found.defect.traceback, *(("The last events:", *found.defect.story) if found.defect.story else ())]
     return Check(
         command, f"{name}: {found.defect.signature}", status, message, "\n".join(lines),
-        "\n".join(filter(None, log)), found,
+        "\n".join(filter(None, log)), found, subject,
     )  # fmt: skip
