@@ -155,9 +155,19 @@ def checks_of(command: str, tally: Summary, subjects: Sequence[Subject], unfinis
 
 
 def _found_check(command: str, name: str, subject: Subject, found: Found, status: Status) -> Check:
-    _, message, *lines = described(found)
-    log = [found.defect.traceback, *(("The last events:", *found.defect.story) if found.defect.story else ())]
+    defect = found.defect
     return Check(
-        command, f"{name}: {found.defect.signature}", status, message, "\n".join(lines),
-        "\n".join(filter(None, log)), found, subject,
+        command, f"{name}: {defect.signature}", status, defect.message, "\n".join(details_of(found)), log_of(found),
+        found, subject,
     )  # fmt: skip
+
+
+def details_of(found: Found) -> list[str]:
+    """The lines about a finding, without its signature and message."""
+    return described(found)[2:]
+
+
+def log_of(found: Found) -> str:
+    """The traceback of a crash, and the last events."""
+    story = found.defect.story
+    return "\n".join(filter(None, [found.defect.traceback, *(("The last events:", *story) if story else ())]))
