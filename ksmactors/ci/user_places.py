@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from ksmactors.files import read_text
 from ksmactors.interleave.schedule_string import header_of
 from ksmactors.plugins import SOURCE_MAX
 from ksmactors.run.header import checked_header
+
+_LINE: Final = re.compile(r"(?P<path>.+):(?P<line>[1-9][0-9]{0,8})", re.DOTALL)
+"""A place in a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,8 @@ class Workspace:
     def place_of(self, found: Found) -> UserPlace | None:
         """Return where a finding belongs: the innermost line of the user's code in the actor that met it, else the
         class of the user's variant, else that of the workload. None if none of them is in the repository."""
-        own = found.defect.place
-        path, _, line = own.rpartition(":")
-        places = [(Path(path), int(line))] if path and line.isdecimal() else []
-        inside = next((place for one, at in places if (place := self.at(one, at)) is not None), None)
+        line = _LINE.fullmatch(found.defect.place)
+        inside = self.at(Path(line["path"]), int(line["line"])) if line is not None else None
         return inside or next((place for place in self._classes(found) if place is not None), None)
 
     def fallback(self, found: Found) -> UserPlace | None:
@@ -63,8 +65,11 @@ class Workspace:
 
     def at(self, path: Path, line: int) -> UserPlace | None:
         """Return a line of a file, or None if that is not in the repository."""
-        real = Path(os.path.realpath(path))
-        if not real.is_relative_to(self.root) or not real.is_file():
+        try:
+            real = Path(os.path.realpath(path))
+            if not real.is_relative_to(self.root) or not real.is_file():
+                return None
+        except (OSError, ValueError):  # a name that is too long, or has a NUL
             return None
         return UserPlace(real.relative_to(self.root).as_posix(), line)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.markdown import Markdown
 
 READING_ORDER: Final = (
-    "design", "protocol", "kernel-map", "scenario", "log", "plugins", "corpus", "campaigns", "costs", "findings",
+    "design", "protocol", "kernel-map", "scenario", "log", "plugins", "corpus", "campaigns", "ci", "costs", "findings",
     "contributing",
 )  # fmt: skip
 """The order in which the topics are listed. A document that is not named here comes last."""

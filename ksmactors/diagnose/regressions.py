@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +21,9 @@ from ksmactors.run.run_schedule import run_schedule
 
 SUFFIX: Final = ".json"
 """Of finding files."""
+
+_OWN: Final = re.compile(r"\..*|exploration-.*\.json|campaign(\.\d+)?\.sqlite(-\w+)?")
+"""Files that a campaign or an exploration keeps beside its findings, and hidden ones."""
 
 FILES_MAX: Final = 100_000
 """Files of a folder."""
@@ -81,8 +85,8 @@ def exit_status(regressions: Sequence[Regression]) -> int:
 def finding_files(directory: Path) -> tuple[list[Path], list[str]]:
     """Return the finding files of a folder in order of name, and the names of what else is in it.
 
-    A finding file is one that ends in `.json` and is not the record of an exploration. Folders are not entered, and
-    hidden files are not named.
+    A finding file is one that ends in `.json` and is not the record of an exploration. Folders are not entered. Hidden
+    files, and what a campaign keeps beside its findings, are not named.
 
     Raises:
         UsageError: the folder cannot be read, or has too many files.
@@ -91,10 +95,11 @@ def finding_files(directory: Path) -> tuple[list[Path], list[str]]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                is_finding = entry.name.endswith(SUFFIX) and not entry.name.startswith((".", "exploration-"))
-                if is_finding and not entry.is_dir():
+                if _OWN.fullmatch(entry.name):
+                    continue
+                if entry.name.endswith(SUFFIX) and not entry.is_dir():
                     files.append(directory / entry.name)
-                elif not entry.name.startswith("."):
+                else:
                     others.append(entry.name)
                 if len(files) + len(others) > FILES_MAX:
                     raise UsageError(f"{directory}: has more than {FILES_MAX:,} files")
