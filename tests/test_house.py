@@ -20,7 +20,7 @@ ROOT = Path(ksmactors.__file__).parent
 
 STOREYS = (
     ("cli", "__main__"),
-    ("report",),
+    ("report", "ci"),
     ("campaign", "diagnose"),
     ("run",),
     ("conformance",),

@@ -16,7 +16,7 @@ from ksmactors.campaign.findings import replay_command, set_expected
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, details_of, log_of
-from ksmactors.cli.report import print_found
+from ksmactors.cli.report import print_found, report_crash
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.diagnose.regressions import Regression, Result, exit_status, finding_files, replay_regression
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
@@ -139,7 +139,9 @@ def _print(one: Regression, color: str) -> None:
     for note in one.notes:
         echo(escaped(f"{'':<{_WIDTH}}  {note}"))
     found = _found(one)
-    if found is not None and one.result is Result.UNEXPECTED:
+    if found is not None and one.result is Result.CRASHED:
+        report_crash(found)
+    elif found is not None and one.result is Result.UNEXPECTED:
         print_found(found, stream=sys.stderr, color=color)
 
 

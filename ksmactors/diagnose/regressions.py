@@ -158,10 +158,11 @@ def _compare(then: Recorded, expected: str, outcomes: Sequence[Outcome]) -> tupl
 
 def _sentences(then: Recorded, outcomes: Sequence[Outcome]) -> Iterator[str]:
     first, *rest = outcomes
-    if _is_same(then, first) and then.agrees(first):
+    if _is_same(then, first):
         assert first.defect is not None
-        yield f"the replay found {first.defect.signature} again, event by event"
-    elif first.verdict in (Verdict.CRASHED, Verdict.BROKEN, Verdict.INCONCLUSIVE) and not _is_same(then, first):
+        events = "event by event" if then.agrees(first) else "though its events differ from the recorded ones"
+        yield f"the replay found {first.defect.signature} again, {events}"
+    elif first.verdict in (Verdict.CRASHED, Verdict.BROKEN, Verdict.INCONCLUSIVE):
         assert first.defect is not None
         yield first.defect.message
     else:
