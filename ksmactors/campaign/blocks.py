@@ -170,6 +170,11 @@ def coalesced(ranges: Sequence[range]) -> list[range]:
     return joined
 
 
+def count_of(ranges: Sequence[range]) -> int:
+    """Return how many seeds are in ranges. `len` takes no range of 2**63, which two campaigns may add up to."""
+    return sum(one.stop - one.start for one in ranges)
+
+
 def as_text(ranges: Sequence[range]) -> str:
     """Return ranges of seeds as `A:B,C:D`; empty if there is none."""
     return ",".join(f"{one.start}:{one.stop}" for one in ranges)

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.ci.checks import Check, Status, counted
+from ksmactors.ci.runner import annotation
 from ksmactors.ci.user_places import Workspace
-from ksmactors.escaping import escaped, escaped_lines
+from ksmactors.escaping import escaped
 from ksmactors.files import append
 
 ANNOTATIONS_MAX: Final = 10
 """Annotations of one level that GitHub shows of a step."""
-
-MESSAGE_MAX: Final = 4000
-"""Characters of the text of an annotation; GitHub cuts longer ones at 4096."""
 
 SUMMARY_MAX: Final = 1 << 20
 """Bytes that the summary of a step may have; GitHub shows nothing of a larger one."""
@@ -46,27 +44,15 @@ def annotation_lines(checks: Sequence[Check], workspace: Workspace) -> Iterator[
             yield _annotation(level, check, workspace)
         left = len(meant) - len(shown)
         if left:
-            yield f"::{level} title=ksmactors::{left} more are not shown here: see the log and the summary of this step"
+            text = f"{left} more are not shown here: see the log and the summary of this step"
+            yield annotation(level, text, title="ksmactors")
 
 
 def _annotation(level: str, check: Check, workspace: Workspace) -> str:
     """The line about one check."""
     place = workspace.place_of(check.found) if check.found is not None else None
     where = {"file": place.path, "line": str(place.line)} if place is not None else {}
-    properties = {**where, "title": check.name}
-    text = "\n".join(filter(None, (check.message, check.details)))
-    named = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{level} {named}::{_data(text[:MESSAGE_MAX])}"
-
-
-def _data(text: str) -> str:
-    """The text of a command of the runner, escaped as `actions/toolkit` does it."""
-    return escaped_lines(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    """A property of a command of the runner, on one line."""
-    return _data(escaped(text)).replace(":", "%3A").replace(",", "%2C")
+    return annotation(level, "\n".join(filter(None, (check.message, check.details))), **where, title=check.name)
 
 
 def summarize(path: Path, command: str, checks: Sequence[Check], workspace: Workspace) -> str:

@@ -15,8 +15,8 @@ import click
 from ksmactors import interruption
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
-from ksmactors.ci.environment import is_github
 from ksmactors.ci.github import annotation_lines, summarize
+from ksmactors.ci.runner import is_github
 from ksmactors.ci.user_places import Workspace
 from ksmactors.cli.report import described
 from ksmactors.cli.screen import command_to_runner, notice

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from typing_extensions import override
 
-from ksmactors.ci.environment import is_github
+from ksmactors.ci.runner import annotation, is_github
 from ksmactors.escaping import escaped, escaped_json, escaped_lines, inert, inert_json
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ def echo_json(text: str) -> None:
     runner of GitHub Actions without a command."""
     shown = escaped_json(text) if sys.stdout.isatty() else text
     click.echo(inert_json(shown) if is_github(os.environ) else shown)
+
+
+def warn(line: str) -> None:
+    """Say what is wrong although the command works; in a step of GitHub Actions also as an annotation."""
+    notice(line)
+    if is_github(os.environ):
+        command_to_runner(annotation("warning", line, title="ksmactors"))
+
+
+def report_error(line: str) -> None:
+    """Say why a command ends without having worked; in a step of GitHub Actions also as an annotation."""
+    notice(line)
+    if is_github(os.environ):
+        command_to_runner(annotation("error", line, title="ksmactors"))
 
 
 def page(rendered: str, color: str) -> None:

@@ -38,7 +38,7 @@ from ksmactors.cli.report import (
     report_crash,
     warn_of_removed,
 )
-from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.cli.screen import console, echo, echo_json, notice, warn
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
@@ -151,7 +151,9 @@ def stress(
 
 def _built_in() -> list[str]:
     """The workloads of the emulated machine that come with ksmactors, in order of name."""
-    found, _ = plugins.available("workloads")
+    found, problems = plugins.available("workloads")
+    for problem in problems:
+        warn(problem)
     return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]
 
 

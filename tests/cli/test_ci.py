@@ -13,7 +13,9 @@ import pytest
 
 from ksmactors.cli import main
 from ksmactors.files import check_writable
+from ksmactors.plugins import Plugin
 from tests.ci.sarif_shape import breaches, relations
+from workloads.classic import Lost
 
 PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
 
@@ -68,6 +70,38 @@ def test_a_step_of_github(repository: Path, capsys: pytest.CaptureFixture[str]) 
     summary = (repository.parent / "summary.md").read_text()
     assert summary.startswith("### ksmactors stress: ")
     assert f"nine&#46;py&#58;{line}" in summary
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ("stress nowhere", 2, "no workload 'nowhere'"),
+        ("stress broken.py:X", 2, "cannot be loaded: ModuleNotFoundError"),
+        ("stress --nope", 2, "No such option '--nope'"),
+        ("replay none", 2, "cannot be read"),
+    ],
+)
+def test_what_ends_a_command(
+    words: str, status: int, says: str, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a step, the line that says why a command has not worked is an annotation, too."""
+    Path("broken.py").write_text("import nothing_here")
+    assert main(words.split()) == status
+    said, annotated = capsys.readouterr().err.splitlines()
+    assert says in said
+    assert annotated.startswith("::error title=ksmactors::")
+    assert says in annotated
+
+
+def test_a_plug_in_that_cannot_be_loaded(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes no other one down: a campaign of all workloads runs, and says so."""
+    one = Plugin("classic.lost", Lost, "ksmactors 1")
+    monkeypatch.setattr("ksmactors.plugins.available", lambda _: ([one], ["x is bad"]))
+    monkeypatch.setattr("ksmactors.cli.stress.Workload", object)
+    assert main(["stress", "--seeds", "1", "-q", "--jobs", "1"]) in (0, 1)
+    assert capsys.readouterr().err.startswith("ksmactors: x is bad\n::warning title=ksmactors::x is bad\n")
 
 
 def test_without_github_there_is_no_command(
@@ -142,8 +176,9 @@ def test_what_cannot_be_written(path: str, repository: Path, capsys: pytest.Capt
     assert stress("--junit", path) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("ksmactors: ")
-    assert captured.err.count("\n") == 1
+    said, annotated = captured.err.splitlines()
+    assert said.startswith("ksmactors: --junit ")
+    assert annotated.startswith("::error title=ksmactors::--junit ")
     assert sorted(path.name for path in Path().iterdir()) == ["nine.py", "pipe"]
 
 
