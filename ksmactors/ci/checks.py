@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from ksmactors.campaign.summary import Found
 from ksmactors.run.subject import Subject
@@ -33,6 +34,7 @@ class Check:
         log: the last events before it, or a traceback; for what shows a whole page.
         found: what was found, if anything was.
         subject: what was run, if it was one thing.
+        file: the file that was checked, if it was one.
         expected: whether it was expected to be found: a known defect.
         seconds: wall-clock time it took, if it was measured.
     """
@@ -45,6 +47,7 @@ class Check:
     log: str = ""
     found: Found | None = None
     subject: Subject | None = None
+    file: Path | None = None
     expected: bool = False
     seconds: float | None = None
 

@@ -50,7 +50,7 @@ def annotation_lines(checks: Sequence[Check], workspace: Workspace) -> Iterator[
 
 def _annotation(level: str, check: Check, workspace: Workspace) -> str:
     """The line about one check."""
-    place = workspace.place_of(check.found) if check.found is not None else None
+    place = workspace.place_of_check(check)
     where = {"file": place.path, "line": str(place.line)} if place is not None else {}
     return annotation(level, "\n".join(filter(None, (check.message, check.details))), **where, title=check.name)
 
@@ -87,7 +87,7 @@ def summary(command: str, checks: Sequence[Check], workspace: Workspace) -> str:
 
 
 def _row(check: Check, workspace: Workspace) -> str:
-    place = workspace.place_of(check.found) if check.found is not None else None
+    place = workspace.place_of_check(check)
     where = f"{place.path}:{place.line}" if place is not None else ""
     message = markdown(check.message)
     if check.found is not None and check.found.replay:

@@ -13,6 +13,7 @@ from typing import Final
 
 from ksmactors import plugins
 from ksmactors.campaign.summary import Found
+from ksmactors.ci.checks import Check
 from ksmactors.errors import ScheduleFormatError, UsageError
 from ksmactors.files import read_text
 from ksmactors.interleave.schedule_string import header_of
@@ -55,6 +56,12 @@ class Workspace:
         line = _LINE.fullmatch(found.defect.place)
         inside = self.at(Path(line["path"]), int(line["line"])) if line is not None else None
         return inside or next((place for place in self._classes(found) if place is not None), None)
+
+    def place_of_check(self, check: Check) -> UserPlace | None:
+        """Return where a check belongs: its finding, else the file that was checked. None if it is in no file of the
+        repository."""
+        place = self.place_of(check.found) if check.found is not None else None
+        return place or (self.at(check.file, 1) if check.file is not None else None)
 
     def fallback(self, found: Found) -> UserPlace | None:
         """Return a file of the repository that stands for a finding that has no place in it: its finding file, or the

@@ -166,7 +166,7 @@ def _check(one: Regression) -> Check:
     return Check(
         "replay", one.file.name, _CHECKS[one.result], message, "\n".join(lines),
         log_of(found) if found is not None else "", found, one.then.subject if one.then is not None else None,
-        one.result is Result.AS_EXPECTED, one.seconds,
+        one.file, one.result is Result.AS_EXPECTED, one.seconds,
     )  # fmt: skip
 
 

@@ -218,7 +218,9 @@ def test_a_folder_as_json(repository: Path, capsys: pytest.CaptureFixture[str]) 
     Path("kept", "broken.json").write_text("{")
     capsys.readouterr()
     assert main(["replay", "kept", "--trust", "--json"]) == 2
-    content = orjson.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    assert captured.err.startswith("::error file=kept/broken.json,line=1,title=broken.json::is no finding file: ")
+    content = orjson.loads(captured.out)
     floor = {"workloads", "kernel", "without", "verdict", "schedules", "steps", "choices", "distinct", "seconds",
              "first_finding_at", "findings", "races", "digest"}  # fmt: skip
     assert floor <= content.keys()
