@@ -142,6 +142,8 @@ def checks_of(command: str, tally: Summary, subjects: Sequence[Subject], unfinis
         *((found, Status.CRASHED) for found in [tally.crash] if found is not None),
         *((found, Status.INCONCLUSIVE) for found in [tally.given_up] if found is not None),
     ]
+    if tally.inconclusive and not unfinished:  # the sums do not say of which workloads
+        unfinished = f"{tally.inconclusive:,} of {tally.schedules:,} schedules of all workloads ran out of steps"
     checks = []
     for subject in subjects:
         name = from_here(subject.name)

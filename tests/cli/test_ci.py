@@ -132,7 +132,7 @@ def written(file: str) -> Any:
 
 @pytest.mark.parametrize(
     "words", [["stress", "{Finds}", "--seeds", "3"], ["explore", "{Finds}"], ["replay", "{file}", "--trust"],
-              ["replay", "{folder}", "--trust"]],
+              ["replay", "{folder}", "--trust"], ["run", "{Finds}"]],
 )  # fmt: skip
 def test_files_of_each_command(words: list[str], repository: Path) -> None:
     """The same finding has the same rule and fingerprint in each command; JUnit has it as a failure unless expected."""
@@ -158,6 +158,15 @@ def test_an_interrupted_command_keeps_what_it_found(repository: Path) -> None:
     (case,) = ET.parse("r.xml").getroot().iter("testcase")
     assert [(one.tag, one.get("message")) for one in case] == [("skipped", "interrupted")]
     assert written("r.sarif")["results"] == []
+
+
+def test_out_of_steps_is_not_passed(repository: Path) -> None:
+    """Where schedules ran out of steps, no workload has passed: the sums do not say whose they were."""
+    names = [f"{PROGRAMS}:{name}" for name in ("Endless", "Fine")]
+    assert main(["stress", *names, "--seeds", "4", "--max-steps", "50", "-q", "--junit", "r.xml"]) == 4
+    cases = list(ET.parse("r.xml").getroot().iter("testcase"))
+    assert [[one.tag for one in case] for case in cases] == [["skipped"], ["skipped"]]
+    assert cases[1][0].get("message") == "2 of 4 schedules of all workloads ran out of steps"
 
 
 def test_an_old_file_is_replaced(repository: Path) -> None:

@@ -45,6 +45,8 @@ TABLE: Final = [
     ("run {Fine} --log {tmp}/none/log", USAGE),
     ("run fork_storm --log /dev/full", USAGE),
     ("run {Crashes}", CRASHED),
+    ("run {Finds} --junit {tmp}/run.xml --sarif {tmp}/run.sarif", FOUND),
+    ("run {Finds} --junit {tmp}/none/run.xml", USAGE),
     ("run {Endless} --max-steps 50", INCONCLUSIVE),
     ("run {Interrupted}", INTERRUPTED),
     ("stress {Fine} --seeds 3", 0),
