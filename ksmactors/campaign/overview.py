@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors.campaign.blocks import as_text, coalesced, count_of
+from ksmactors.campaign.blocks import as_text, coalesced
 from ksmactors.campaign.findings import existing, replay_command
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.merging import add_block, bare_outcome, digest_of, is_given_up, seeds_with_edges
@@ -68,10 +68,10 @@ class Overview:
             **{key: first.get(key) for key in ("kernel", "without", "with", "nodes", "watch", "max_steps")},
             "strategy": self.of["strategy"],
             "ksmactors": self.of["ksmactors"],
-            "asked": count_of(self.asked),
+            "asked": sum(map(len, self.asked)),
             "seeds": as_text(self.asked),
             "seeds_left": as_text(self.left),
-            "left": count_of(self.left),
+            "left": sum(map(len, self.left)),
             **self.tally.as_json(),
             "found_after": {signature: round(after, 3) for signature, after in self.found_after.items()},
             "rates": [

@@ -104,19 +104,14 @@ _OWNER_REPOSITORY_PATH: Final = 3
 
 
 def _source_of(group: str, spec: str) -> tuple[Path | None, str]:
-    """The file that a class is in, if that can be said without loading code that is not installed, and its name.
+    """The file that a class is in, and its name; no file if that cannot be said.
 
-    A finding may have been read from a store, which may come from somebody else.
+    A finding may have been read from a store, which may come from somebody else. So nothing is loaded here: what a
+    module was run of has been imported before.
     """
-    if plugins.is_foreign(group, spec):
-        place, _, name = spec.rpartition(":")
-        path = plugins.file_of(spec)
-        return (path or _file_of_module(place)), name
-    try:
-        cls = plugins.load(group, spec).value
-    except UsageError:  # a variant that comes with ksmactors
-        return None, ""
-    return _file_of_module(cls.__module__), cls.__qualname__
+    spec = plugins.value_of(group, spec) or spec
+    place, _, name = spec.rpartition(":")
+    return plugins.file_of(spec) or _file_of_module(place), name
 
 
 def _file_of_module(name: str) -> Path | None:

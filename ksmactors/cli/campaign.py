@@ -116,15 +116,13 @@ def _print(view: Overview, color: str) -> None:
     """A campaign on a screen: what it is, how far it is, rates, findings, and the slowest schedules."""
     from rich.table import Table
 
-    from ksmactors.campaign.blocks import count_of
-
     out = console(sys.stdout, color)
     tally, done = view.tally, view.tally.schedules
-    asked = count_of(view.asked)
+    asked = sum(map(len, view.asked))
     subjects = view.of["subjects"]
     names = " ".join(plugins.from_here(escaped(str(one["workload"]))) for one in subjects)
     echo(f"{names}: strategy {view.of['strategy']}, kernel {subjects[0].get('kernel')}")
-    left = f"{count_of(view.left):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
+    left = f"{sum(map(len, view.left)):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
     echo(f"{left}, in {_hours(view.last - view.begun)} since it began")
     table = Table(title=None, show_header=True, header_style="bold")
     for title in ("workload", "schedules", "a second", "steps each", "findings"):
