@@ -44,7 +44,7 @@ async def _interleaving_of(check: Check) -> Interleaving | None:
     if subject is None or outcome.verdict is not Verdict.FINDING or not outcome.schedule or outcome.steps > STEPS_MAX:
         return None
     schedule = decode(outcome.schedule)
-    schedule.ceiling = max(ceiling(subject.nodes), 2 * outcome.steps)  # it may come from a store of somebody else
+    schedule.ceiling = max(ceiling(subject.nodes), 2 * outcome.steps)  # it may come from a store of another person
     again = await run_schedule(subject, outcome.seed, outcome.strategy, deciding=Replay(schedule))
     if again.defect is None or again.defect.signature != check.found.defect.signature:
         return None

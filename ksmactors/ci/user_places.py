@@ -106,8 +106,8 @@ _OWNER_REPOSITORY_PATH: Final = 3
 def _source_of(group: str, spec: str) -> tuple[Path | None, str]:
     """The file that a class is in, and its name; no file if that cannot be said.
 
-    A finding may have been read from a store, which may come from somebody else. So nothing is loaded here: what a
-    module was run of has been imported before.
+    A finding may have been read from a store, which may come from another person. So nothing is loaded here: the module
+    of a class that was run has been imported before.
     """
     spec = plugins.value_of(group, spec) or spec
     place, _, name = spec.rpartition(":")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -93,8 +92,10 @@ class CiOutput:
 
         flows: dict[str, Interleaving] = {}
         if status != INTERRUPTED and any(check.found is not None for check in checks):
-            with suppress(KeyboardInterrupt):
+            try:
                 interruption.run(partial(interleavings, checks, flows))
+            except* KeyboardInterrupt:
+                notice("interrupted: code flows have the steps that are known already")
         return sarif(checks, Workspace.here(), status=status, flows=flows)
 
     def _to_github(self, checks: Sequence[Check]) -> None:

@@ -111,8 +111,9 @@ def _safe_console() -> type[Console]:
     class SafeConsole(Console):
         @override
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            safe = inert if is_github(os.environ) else str
             for segment in super().render(renderable, options):
-                yield segment if segment.control else Segment(_safe(segment.text), segment.style)
+                yield segment if segment.control else Segment(safe(escaped_lines(segment.text)), segment.style)
 
         @override
         def render_str(self, text: str, **options: Any) -> Text:  # before its width is measured

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
+import anyio.lowlevel
 import orjson
 import pytest
 
@@ -158,6 +160,21 @@ def test_an_interrupted_command_keeps_what_it_found(repository: Path) -> None:
     (case,) = ET.parse("r.xml").getroot().iter("testcase")
     assert [(one.tag, one.get("message")) for one in case] == [("skipped", "interrupted")]
     assert written("r.sarif")["results"] == []
+
+
+def test_interrupted_while_it_looks(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while findings are looked at for code flows loses none of them."""
+
+    async def press(_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("ksmactors.ci.flows._interleaving_of", press)
+    assert main(["stress", f"{PROGRAMS}:Finds", "--seeds", "3", "-q", "--jobs", "1", "--sarif", "r.sarif"]) == 1
+    assert "ksmactors: interrupted: code flows" in capsys.readouterr().err
+    assert len(written("r.sarif")["results"]) == 1
 
 
 def test_out_of_steps_is_not_passed(repository: Path) -> None:
