@@ -61,8 +61,8 @@ class CiOutput:
         return [(option, path) for option, path in files if path is not None]
 
     def finish(self, checks: Sequence[Check], seconds: float, status: int) -> int:
-        """Write the files; in a step of GitHub Actions also annotations and the summary. Nothing that fails here takes
-        anything else down.
+        """In a step of GitHub Actions print annotations and add to the summary; then write the files, the one that takes
+        time last. Nothing that fails here takes anything else down.
 
         Args:
             checks: what came of the command.
@@ -72,14 +72,14 @@ class CiOutput:
         Returns:
             The exit status: 2 instead of 0 if a file cannot be written.
         """
+        if is_github(os.environ):
+            self._to_github(checks)
         for option, path in self._files():
             try:
                 write_atomically(path, self._content(option, checks, seconds, status))
             except OSError as error:
                 notice(_unwritable(option, path, error))
                 status = status or USAGE
-        if is_github(os.environ):
-            self._to_github(checks)
         return status
 
     def _content(self, option: str, checks: Sequence[Check], seconds: float, status: int) -> bytes:

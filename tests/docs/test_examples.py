@@ -29,7 +29,15 @@ def test_an_example_prints_what_the_page_shows(tmp_path: Path, example: Example)
 
 @pytest.mark.parametrize(
     ("page", "at_least"),
-    [("README.md", 7), ("findings.md", 2), ("plugins.md", 5), ("log.md", 4), ("scenario.md", 2), ("costs.md", 0)],
+    [
+        ("README.md", 7),
+        ("findings.md", 2),
+        ("plugins.md", 5),
+        ("log.md", 4),
+        ("scenario.md", 2),
+        ("costs.md", 0),
+        ("ci.md", 1),
+    ],
 )
 def test_pages_have_examples(page: str, at_least: int) -> None:
     """The search for examples sees those that are there."""
