@@ -61,8 +61,8 @@ class CiOutput:
         return [(option, path) for option, path in files if path is not None]
 
     def finish(self, checks: Sequence[Check], seconds: float, status: int) -> int:
-        """In a step of GitHub Actions print annotations and add to the summary; then write the files, the one that takes
-        time last. Nothing that fails here takes anything else down.
+        """In a step of GitHub Actions print annotations and add to the summary; then write the files, SARIF last, since
+        it takes time. Nothing that fails here takes anything else down.
 
         Args:
             checks: what came of the command.
