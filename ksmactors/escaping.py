@@ -17,6 +17,8 @@ _UNSAFE: Final = re.compile(
     "\ud800-\udfff]"  # lone surrogates: undecodable bytes of file names, which a strict stream cannot write
 )
 
+_COMMAND: Final = re.compile(r"^(\s*)::", re.MULTILINE)
+
 _BREAKS: Final = re.compile("[\t\n]")
 
 
@@ -33,6 +35,17 @@ def escaped_lines(text: str) -> str:
 def escaped_json(text: str) -> str:
     r"""Return the same JSON with each such character in its texts as `\u001b`. Raw, none can be outside of them."""
     return _UNSAFE.sub(_as_json, text)
+
+
+def inert(text: str) -> str:
+    r"""Return the text without commands to the runner of GitHub Actions, which reads what a step prints: `::` at the
+    start of a line becomes `\x3a:`, and `##[` becomes `\x23#[`."""
+    return _COMMAND.sub(r"\1\\x3a:", text).replace("##[", r"\x23#[")
+
+
+def inert_json(text: str) -> str:
+    r"""Return the same JSON without such a command: only `##[` can be in it, and becomes `\u0023#[`."""
+    return text.replace("##[", r"\u0023#[")
 
 
 def _as_json(match: re.Match[str]) -> str:

@@ -218,3 +218,26 @@ def replacing(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     finally:
         temporary.unlink(missing_ok=True)
     _flush_directory(path.parent)
+
+
+def check_writable(path: Path, room: int = MIB) -> None:
+    """Find out before the work starts whether a file can be written afterwards by `write_atomically`.
+
+    Args:
+        path: the file.
+        room: bytes that must be free.
+
+    Raises:
+        OSError: its folder is missing or cannot be written, the disk is full, or it is there and no regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    fd, name = mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+    try:
+        os.posix_fallocate(fd, 0, room)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve room
+            raise
+    finally:
+        os.close(fd)
+        Path(name).unlink()

@@ -43,16 +43,28 @@ def author_place(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{Path(error.filename).name}:{error.lineno}"
+    found = _authors_frame(error)
+    if found is None:
+        return ""
+    frame, line = found
+    name = frame.f_code.co_name
+    within = "" if name == "<module>" else f" in {name}"
+    return f"{Path(frame.f_code.co_filename).name}:{line}{within}"
+
+
+def author_line(error: BaseException) -> str:
+    """The author's line that raised, or called what raised, as `/path/to/name.py:12`; empty if there is none."""
+    found = _authors_frame(error)
+    return f"{Path(found[0].f_code.co_filename).absolute()}:{found[1]}" if found is not None else ""
+
+
+def _authors_frame(error: BaseException) -> tuple[FrameType, int] | None:
+    """The innermost function of the author's that an exception has passed through, and its line then."""
     lines = list(traceback.walk_tb(error.__traceback__))
-    for frame, line in reversed(lines):
-        if is_authors(frame.f_code.co_filename):
-            name = frame.f_code.co_name
-            within = "" if name == "<module>" else f" in {name}"
-            return f"{Path(frame.f_code.co_filename).name}:{line}{within}"
-    return ""
+    return next((one for one in reversed(lines) if is_authors(one[0].f_code.co_filename)), None)
 
 
 def author_function(error: BaseException) -> str:
     """The author's function that raised, or called what raised; empty if there is none."""
-    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return next((code.co_name for code in reversed(frames) if is_authors(code.co_filename)), "")
+    found = _authors_frame(error)
+    return found[0].f_code.co_name if found is not None else ""

@@ -80,6 +80,11 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in _entries(group)})
 
 
+def value_of(group: str, name: str) -> str:
+    """What a registered name stands for, as `package.module:Class`; empty if nothing. Nothing is loaded."""
+    return next((entry.value for entry in _entries(group) if entry.name == name), "")
+
+
 def origin_of(group: str, name: str) -> str:
     """The package and version that has registered a name; empty if none has. Nothing is loaded."""
     return next((_origin(entry) for entry in _entries(group) if entry.name == name), "")

@@ -1,8 +1,14 @@
-"""What all tests share: a garbage collector that does not walk through them."""
+"""What all tests share: a garbage collector that does not walk through them, and no CI system around them."""
 
 from __future__ import annotations
 
 import gc
+import os
+
+
+def pytest_configure() -> None:
+    """Have commands print what they print to a person, also where the tests run in a step of GitHub Actions."""
+    os.environ.pop("GITHUB_ACTIONS", None)
 
 
 def pytest_collection_finish() -> None:

@@ -20,7 +20,7 @@ ROOT = Path(ksmactors.__file__).parent
 
 STOREYS = (
     ("cli", "__main__", "pytest_plugin", "testing"),
-    ("report",),
+    ("report", "ci"),
     ("compare",),
     ("campaign", "diagnose"),
     ("run",),

@@ -6,6 +6,7 @@ added up in the order of their seeds.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -185,14 +186,14 @@ def pieces(
 
 
 def coalesced(ranges: Sequence[range]) -> list[range]:
-    """Return ranges of seeds in order, neighbours as one."""
+    """Return ranges of seeds in order, neighbours as one; one of 2**63 seeds, of which Python has no `len`, as two."""
     joined: list[range] = []
     for one in sorted((one for one in ranges if one), key=lambda one: one.start):
         if joined and joined[-1].stop >= one.start:
             joined[-1] = range(joined[-1].start, max(joined[-1].stop, one.stop))
         else:
             joined.append(one)
-    return joined
+    return [part for one in joined for part in (one[: sys.maxsize], one[sys.maxsize :]) if part]
 
 
 def size_of(ranges: Sequence[range]) -> int:

@@ -37,7 +37,7 @@ def found_of(kept: Mapping[str, Any]) -> Found:
         if key not in EXPLAINED
     }
     defect = Defect(**plain)
-    for name in ("kind", "watcher", "signature", "message", "traceback"):
+    for name in ("kind", "watcher", "signature", "message", "traceback", "place"):
         _text(getattr(defect, name))
     for several in (defect.actors, defect.functions, defect.story):
         if not isinstance(several, tuple):

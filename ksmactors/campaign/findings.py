@@ -15,7 +15,7 @@ import orjson
 
 from ksmactors.campaign.summary import Found
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
-from ksmactors.files import MIB, make_private, read_bounded, write_new
+from ksmactors.files import MIB, make_private, read_bounded, write_atomically, write_new
 from ksmactors.interleave.schedule_string import PREFIX, header_of, looks_like_schedule
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, campaign_hash
@@ -28,6 +28,10 @@ FORMAT: Final = 1
 
 FILE_MAX: Final = 64 * MIB
 """Bytes of a finding file. The longest schedules within the default step limit take some ten MiB."""
+
+EXPECTED: Final = ("fails", "passes")
+"""What a finding file may say of its replay, as `expected`: the finding shows again, or nothing is found any more. A
+file without it is expected to fail. Readers of older versions take no notice."""
 
 SLUG_MAX: Final = 60
 """Characters of a name that go into a file's name."""
@@ -209,8 +213,34 @@ def _finding(source: str, text: str) -> dict[str, Any]:
         raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")
     if not isinstance(content.get("signature", ""), str):
         raise ScheduleFormatError(f"{source}: its signature is no text; was it written by `ksmactors stress`?")
+    if content.get("expected", EXPECTED[0]) not in EXPECTED:
+        raise ScheduleFormatError(f"{source}: its expected must be {' or '.join(EXPECTED)}")
     found: dict[str, Any] = content
     return found
+
+
+def expected_of(content: dict[str, Any]) -> str:
+    """What a finding file says of its replay: one of EXPECTED."""
+    expected: str = content.get("expected", EXPECTED[0])
+    return expected
+
+
+def set_expected(file: str, expected: str) -> None:
+    """Write into a finding file what its replay is expected to come to.
+
+    Raises:
+        UsageError: it is no finding file, or cannot be read or written.
+    """
+    content = read(file)
+    if "signature" not in content or file == "-":
+        raise UsageError(f"{file}: is no finding file; only these say what is expected of them")
+    path = Path(file)
+    try:
+        mode = path.stat().st_mode & 0o777
+        write_atomically(path, _json({**content, "expected": expected}))
+        path.chmod(mode)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def slug(name: str) -> str:

@@ -243,6 +243,8 @@ def parse_seeds(text: str) -> range:
     seeds = range(int(match[1] or 0), int(match[2]))
     if seeds.stop > SEED_LIMIT:
         raise UsageError(f"--seeds {text}: a seed must be below 2**63")
+    if seeds.stop - seeds.start >= SEED_LIMIT:
+        raise UsageError(f"--seeds {text}: these are 2**63 seeds; a campaign has fewer")
     if not seeds:
         raise UsageError(f"--seeds {text}: there is no seed in that range; the end must be above the start")
     return seeds

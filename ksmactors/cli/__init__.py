@@ -19,7 +19,7 @@ import click
 from typing_extensions import override
 
 from ksmactors import interruption
-from ksmactors.cli.screen import echo, notice
+from ksmactors.cli.screen import echo, notice, report_error
 from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError, unknown
 
 COMMANDS: Final = {
@@ -143,7 +143,7 @@ def _status_of(args: Sequence[str] | None) -> int:
     except EmulatorBug:
         return _our_bug()
     except KsmActorsError as error:
-        notice(str(error))
+        report_error(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
@@ -171,7 +171,7 @@ def _misused(error: click.ClickException) -> int:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     more = f"; see `{ctx.command_path} --help`" if ctx is not None else ""
     message = " ".join(error.format_message().split()).rstrip(".")
-    notice(f"{message}{more}")
+    report_error(f"{message}{more}")
     return error.exit_code
 
 
@@ -183,7 +183,7 @@ def _our_bug() -> int:
     assert error is not None
     echo("".join(format_exception(error)), err=True, nl=False)
     again = join(["ksmactors", *sys.argv[1:]])
-    notice(f"this is a defect of ksmactors; please report it, with: {again}")
+    report_error(f"this is a defect of ksmactors; please report it, with: {again}")
     return INTERNAL
 
 

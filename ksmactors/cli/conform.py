@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 import click
@@ -17,7 +18,9 @@ import orjson
 
 from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, prepare, state_directory
+from ksmactors.cli.ci_output import CiOutput, ci_options
 from ksmactors.cli.conform_around import perform_around
+from ksmactors.cli.conform_checks import checks_of_comparisons
 from ksmactors.cli.conform_sides import DEFAULT_NODES, Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
@@ -98,6 +101,7 @@ class _Outcomes:
     "--with", "with_", multiple=True, metavar="NAME",
     help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
 )  # fmt: skip
+@ci_options(sarif=False)
 @output_options
 def conform(
     scenarios: tuple[Path, ...],
@@ -112,6 +116,7 @@ def conform(
     nodes: int | None,
     without: tuple[str, ...],
     with_: tuple[str, ...],
+    ci: CiOutput,
     as_json: bool,
     quiet: bool,
     color: str,
@@ -130,9 +135,10 @@ def conform(
     _refuse_what_does_not_go_together(scenarios, against, is_live, guest, random_, around, seed, out, asked)
     if around is not None:
         read = [read_scenario(file) for file in scenario_files(scenarios)]
-        return perform_around(read, setting_for(asked, None), range(seed or 0, (seed or 0) + around), as_json, quiet)
+        seeds = range(seed or 0, (seed or 0) + around)
+        return perform_around(read, setting_for(asked, None), seeds, ci, as_json, quiet)
     outcomes, printer = _Outcomes(), _Printer(as_json, color)
-    interrupted = False
+    interrupted, started = False, perf_counter()
     interruption.work_begins()  # from here on the knobs of a live kernel are put back, whatever happens
     with ExitStack() as stack:
         real = Live() if is_live else None if guest is None else _booted(guest, asked)
@@ -158,8 +164,8 @@ def conform(
     if interrupted:
         done = len(outcomes.comparisons)
         notice(f"interrupted after {done} of {planned} scenarios")
-        return INTERRUPTED
-    return _status(outcomes.comparisons)
+    status = INTERRUPTED if interrupted else _status(outcomes.comparisons)
+    return ci.finish(checks_of_comparisons(outcomes.comparisons), perf_counter() - started, status)
 
 
 def _refuse_what_does_not_go_together(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Final
 
 import anyio
 import orjson
 
+from ksmactors.ci.checks import Check, Status
+from ksmactors.cli.ci_output import CiOutput
 from ksmactors.cli.screen import echo, echo_json
 from ksmactors.conformance.contents import wrong_checks
 from ksmactors.conformance.emulator import Around, Setting, perform
@@ -44,12 +47,12 @@ class _AroundResult:
 
 
 def perform_around(
-    scenarios: Sequence[Scenario], setting: Setting, seeds: range, as_json: bool, quiet: bool
+    scenarios: Sequence[Scenario], setting: Setting, seeds: range, ci: CiOutput, as_json: bool, quiet: bool
 ) -> int:  # fmt: skip
     """Perform each scenario once for each seed, and say what was found; the exit status."""
     outcomes = [_AroundResult(scenario) for scenario in scenarios]
     watched = Setting(setting.kernel, setting.nodes, setting.without, setting.with_, watchers=BUILT_IN)
-    interrupted = False
+    interrupted, started = False, perf_counter()
 
     async def work() -> None:
         for outcome in outcomes:
@@ -67,12 +70,29 @@ def perform_around(
     if as_json:
         report = {"scenarios": [_report(outcome, watched) for outcome in outcomes]}
         echo_json(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
-    if interrupted:
-        return INTERRUPTED
+    status = INTERRUPTED if interrupted else _status(outcomes)
+    checks = [check for outcome in outcomes for check in _checks(outcome, watched)]
+    return ci.finish(checks, perf_counter() - started, status)
+
+
+def _status(outcomes: Sequence[_AroundResult]) -> int:
     if any(outcome.found for outcome in outcomes):
         return FOUND
     unfinished = any(outcome.unfinished for outcome in outcomes)
     return INCONCLUSIVE if unfinished or all(outcome.skipped for outcome in outcomes) else 0
+
+
+def _checks(outcome: _AroundResult, setting: Setting) -> Iterator[Check]:
+    """A check for each kind of finding around a scenario, or one if there is none."""
+    name = outcome.scenario.name
+    for signature, found in outcome.found.items():
+        again = f"again: {_command(outcome, setting, found.seed)}"
+        yield Check("conform", f"{name}: {signature}", Status.FAILED, found.message, again)
+    if not outcome.found:
+        why = outcome.skipped or (f"{outcome.unfinished} schedules without an end" if outcome.unfinished else "")
+        why = why or ("" if outcome.schedules else "interrupted")
+        message = why or f"no finding in {outcome.schedules} schedules around it"
+        yield Check("conform", name, Status.INCONCLUSIVE if why else Status.PASSED, message)
 
 
 async def _perform_once(outcome: _AroundResult, setting: Setting, seed: int) -> None:

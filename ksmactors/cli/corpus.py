@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from shlex import join
 from textwrap import fill
+from time import perf_counter
 from typing import Final
 
 import click
@@ -14,6 +15,8 @@ import orjson
 
 from ksmactors import interruption
 from ksmactors.campaign.corpus import Row, StrategyResult, measure
+from ksmactors.ci.checks import Check, Status
+from ksmactors.cli.ci_output import CiOutput, ci_options
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
@@ -53,10 +56,11 @@ STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
     help="A strategy of the campaigns. Repeatable.",
 )
 @click.option("--markdown", is_flag=True, help="The table as Markdown.")
+@ci_options(sarif=False)
 @output_options
 def corpus(
-    names: tuple[str, ...], campaigns: int, budget: int, strategies: tuple[str, ...], markdown: bool, as_json: bool,
-    quiet: bool, color: str,
+    names: tuple[str, ...], campaigns: int, budget: int, strategies: tuple[str, ...], markdown: bool, ci: CiOutput,
+    as_json: bool, quiet: bool, color: str,
 ) -> int:  # fmt: skip
     """Show the defects that are known, and how soon they are found.
 
@@ -75,7 +79,7 @@ def corpus(
         if not quiet and campaigns:
             echo(f"{len(rows)} of {len(cases)}: {' '.join(_cells(row, strategies))}", err=True)
 
-    interrupted = False
+    interrupted, started = False, perf_counter()
     try:
         interruption.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep))
     except* KeyboardInterrupt:
@@ -86,8 +90,21 @@ def corpus(
             _tell(row.case)
     if interrupted:
         notice(f"interrupted after {len(rows)} of {len(cases)} cases")
-        return INTERRUPTED
-    return 0 if all(row.directed for row in rows) else FOUND
+    status = INTERRUPTED if interrupted else 0 if all(row.directed for row in rows) else FOUND
+    return ci.finish(list(_checks(cases, rows)), perf_counter() - started, status)
+
+
+def _checks(cases: Sequence[Case], rows: Sequence[Row]) -> Iterator[Check]:
+    """A check for each case; one that was not run is inconclusive."""
+    for row in rows:
+        expected = f"reports {row.case.signature}" if row.case.watcher else "finds nothing"
+        if row.directed:
+            yield Check("corpus", row.case.name, Status.PASSED, f"the directed schedule {expected}")
+        else:
+            message = f"the directed schedule should show: {expected}; it does not"
+            yield Check("corpus", row.case.name, Status.FAILED, message, row.case.story)
+    for case in cases[len(rows) :]:
+        yield Check("corpus", case.name, Status.INCONCLUSIVE, "interrupted")
 
 
 def _cases(names: Sequence[str]) -> list[Case]:

@@ -11,6 +11,8 @@ import click
 from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, Exploration, explored, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform
+from ksmactors.campaign.verdicts import Inconclusive
+from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
 from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
@@ -50,6 +52,7 @@ from ksmactors.run.subject import load_subject
 @click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
 @subject_options
 @out_option
+@ci_options(sarif=True)
 @output_options
 def explore(
     workload: str,
@@ -61,6 +64,7 @@ def explore(
     resume: bool,
     options: SubjectOptions,
     out: Path | None,
+    ci: CiOutput,
     as_json: bool,
     quiet: bool,
     color: str,
@@ -101,7 +105,16 @@ def explore(
     else:
         print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
         _tell(exploration)
-    return _close(exploration, resumable=not (problem or quiet))
+    status = _close(exploration, resumable=not (problem or quiet))
+    return ci.finish(checks_of("explore", exploration.tally, [subject], _unfinished(exploration)), seconds, status)
+
+
+def _unfinished(exploration: Exploration) -> str:
+    """Why nothing is proved, in a line; empty if something was found, or all of it was run."""
+    if exploration.interrupted_at is not None:
+        return "interrupted"
+    judgement = exploration.tally.judgement
+    return str(judgement) if isinstance(judgement, Inconclusive) else ""
 
 
 def _tell(exploration: Exploration) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 
 import click
 
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
     log_options,
     out_option,
@@ -29,6 +31,7 @@ from ksmactors.run.subject import load_subject
 @subject_options
 @log_options
 @out_option
+@ci_options(sarif=True)
 @output_options
 def run(
     workload: str,
@@ -39,6 +42,7 @@ def run(
     log_config: str | None,
     detail: bool,
     out: Path | None,
+    ci: CiOutput,
     as_json: bool,
     quiet: bool,
     color: str,
@@ -60,5 +64,9 @@ def run(
             [subject], range(seed, seed + 1), strategy, prepare(out or default_directory()), writer, keep=True,
             detail=detail and writer is not None,
         )  # fmt: skip
-        status = perform(Campaign(plan), as_json=as_json, quiet=quiet, color=color)
+        campaign, started = Campaign(plan), perf_counter()
+        status = perform(campaign, as_json=as_json, quiet=quiet, color=color)
+        seconds = perf_counter() - started
+    unfinished = "interrupted" if campaign.interrupted_at is not None else ""
+    status = ci.finish(checks_of("run", campaign.tally, [subject], unfinished), seconds, status)
     return writer.status(status) if writer is not None else status

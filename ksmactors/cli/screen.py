@@ -1,11 +1,13 @@
 """What is printed, and how: every line of every command passes through here, and so does every table.
 
 Names, messages, schedules and exceptions may come from files, plug-ins and other people. Their control characters are
-shown, never performed: no module of the command line prints in any other way.
+shown, never performed, and so are commands to the runner of GitHub Actions: no module of the command line prints in any
+other way.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from typing_extensions import override
 
-from ksmactors.escaping import escaped, escaped_json, escaped_lines
+from ksmactors.ci.runner import annotation, is_github
+from ksmactors.escaping import escaped, escaped_json, escaped_lines, inert, inert_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,12 +26,23 @@ if TYPE_CHECKING:
 
 def echo(text: str, *, err: bool = False, file: TextIO | None = None, nl: bool = True) -> None:
     """Print text, of one line or several, on standard output, standard error or `file`."""
-    click.echo(escaped_lines(text), file=file, err=err, nl=nl)
+    click.echo(_safe(text), file=file, err=err, nl=nl)
 
 
 def echo_colored(line: str, fg: str | None, *, color: bool) -> None:
     """Print a line on standard output, in a colour if there is one and `color` allows it."""
-    click.echo(click.style(escaped(line), fg=fg), color=color)
+    click.echo(click.style(_safe(escaped(line)), fg=fg), color=color)
+
+
+def _safe(text: str) -> str:
+    """Return a text of one line or several that neither a terminal nor the runner of GitHub Actions obeys."""
+    shown = escaped_lines(text)
+    return inert(shown) if is_github(os.environ) else shown
+
+
+def command_to_runner(line: str) -> None:
+    """Print a command for the runner of GitHub Actions, on standard error. Its texts are escaped already."""
+    click.echo(line, err=True)
 
 
 def notice(line: str) -> None:
@@ -37,8 +51,24 @@ def notice(line: str) -> None:
 
 
 def echo_json(text: str) -> None:
-    """Print JSON on standard output. A terminal gets the same JSON without a character that it could perform."""
-    click.echo(escaped_json(text) if sys.stdout.isatty() else text)
+    """Print JSON on standard output. A terminal gets the same JSON without a character that it could perform, and the
+    runner of GitHub Actions without a command."""
+    shown = escaped_json(text) if sys.stdout.isatty() else text
+    click.echo(inert_json(shown) if is_github(os.environ) else shown)
+
+
+def warn(line: str) -> None:
+    """Say what is wrong although the command works; in a step of GitHub Actions also as an annotation."""
+    notice(line)
+    if is_github(os.environ):
+        command_to_runner(annotation("warning", line, title="ksmactors"))
+
+
+def report_error(line: str) -> None:
+    """Say why a command ends without having worked; in a step of GitHub Actions also as an annotation."""
+    notice(line)
+    if is_github(os.environ):
+        command_to_runner(annotation("error", line, title="ksmactors"))
 
 
 def page(rendered: str, color: str) -> None:
@@ -81,8 +111,9 @@ def _safe_console() -> type[Console]:
     class SafeConsole(Console):
         @override
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            safe = inert if is_github(os.environ) else str
             for segment in super().render(renderable, options):
-                yield segment if segment.control else Segment(escaped_lines(segment.text), segment.style)
+                yield segment if segment.control else Segment(safe(escaped_lines(segment.text)), segment.style)
 
         @override
         def show_cursor(self, show: bool = True) -> bool:

@@ -24,6 +24,7 @@ from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
 from ksmactors.campaign.worker_processes import WorkerProcesses
+from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
     Duration,
     log_options,
@@ -42,7 +43,7 @@ from ksmactors.cli.report import (
     warn_of_removed,
     warn_of_rivals,
 )
-from ksmactors.cli.screen import echo, echo_json, notice
+from ksmactors.cli.screen import echo, echo_json, notice, warn
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import open_log
@@ -101,6 +102,7 @@ DEFAULT_SEEDS: Final = "550"
 @subject_options
 @log_options
 @out_option
+@ci_options(sarif=True)
 @output_options
 def stress(
     workloads: tuple[str, ...],
@@ -118,6 +120,7 @@ def stress(
     log_config: str | None,
     detail: bool,
     out: Path | None,
+    ci: CiOutput,
     as_json: bool,
     quiet: bool,
     color: str,
@@ -198,12 +201,16 @@ def stress(
     if store.problem:
         notice(store.problem)
     status = _close(campaign, out, quiet=quiet)
+    unfinished = "interrupted" if campaign.interrupted else ""
+    status = ci.finish(checks_of("stress", campaign.tally, subjects, unfinished), spent, status)
     return writer.status(status) if writer is not None else status
 
 
 def _built_in() -> list[str]:
     """The workloads of the emulated machine that come with ksmactors, in order of name."""
-    found, _ = plugins.available("workloads")
+    found, problems = plugins.available("workloads")
+    for problem in problems:
+        warn(problem)
     return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]
 
 

@@ -165,6 +165,8 @@ class Defect:
         met: the two racing steps, once it is explained; none if they are not known.
         concerns: the objects concerned, once it is explained.
         looks_like: the corpus cases with the same cause, once it is explained.
+        place: the innermost line of code outside of ksmactors in the running actor, as `/path/to/file.py:12`; empty if
+            there is none, or if it was not asked for.
     """
 
     kind: str
@@ -180,6 +182,7 @@ class Defect:
     concerns: tuple[str, ...] = ()
     looks_like: tuple[str, ...] = ()
     broke: Break | None = None
+    place: str = ""
 
     @property
     def cause(self) -> str:

@@ -43,6 +43,7 @@ from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.interleave.task_pool import TaskPool
 from ksmactors.machine import Machine
+from ksmactors.places import author_line
 from ksmactors.program import ProgramParts, crash_of_variant
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
@@ -246,6 +247,7 @@ class _ScheduleParts:
             functions=tuple(places),
             story=self._story() if new else (),
             traceback=_traceback(error, verdict),
+            place=author_line(_raised(error)) if new else "",
         )
 
     def _actors(self, error: Exception) -> list[Actor]:
@@ -310,9 +312,13 @@ def _where(error: Exception) -> str:
     """Return the function in which the error was raised."""
     if isinstance(error, Finding):
         return error.where
-    cause = error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
-    inside = (frame.f_code for frame in frames_of(cause))
+    inside = (frame.f_code for frame in frames_of(_raised(error)))
     return next((code.co_name for code in inside if not code.co_filename.startswith(_MACHINERY)), "")
+
+
+def _raised(error: Exception) -> BaseException:
+    """Return what was raised first, of a crash its cause."""
+    return error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
 
 
 _MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interleave.__file__).parent))

@@ -328,3 +328,5 @@ def test_seeds_of_any_size_are_cut_lazily() -> None:
 def test_ranges_become_one() -> None:
     """Neighbours are joined, and empty ones dropped."""
     assert coalesced([range(5, 7), range(3, 3), range(5), range(9, 10)]) == [range(7), range(9, 10)]
+    last = 2**63 - 1
+    assert coalesced([range(5), range(5, last + 1)]) == [range(last), range(last, last + 1)]

@@ -36,7 +36,17 @@ def test_seeds_are_a_number_or_a_range(text: str, seeds: range) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "x", "5:2", "0", "-3", "1:2:3", f"{1 << 64}"])
+def test_the_largest_seeds() -> None:
+    """Seeds have 63 bits, and no campaign has more of them than Python can count."""
+    last = (1 << 63) - 1
+    assert list(parse_seeds(f"{last}:{last + 1}")) == [last]
+    assert len(parse_seeds(f"{last}")) == last
+
+
+TOO_LARGE = (f"{1 << 64}", f"{1 << 63}", f"1:{(1 << 63) + 1}", "9" * 120)
+
+
+@pytest.mark.parametrize("text", ["", "x", "5:2", "0", "-3", "1:2:3", *TOO_LARGE])
 def test_wrong_seeds_are_refused(text: str) -> None:
     """What is no range of seeds is a usage error that says so."""
     with pytest.raises(UsageError, match="seed"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
 from ksmactors.run.subject import make_subject
 from tests.fuzz import signals
+from tests.helpers.status_folders import make_folders, named
 
 PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
 SCENARIO: Final = Path(__file__).parents[1] / "conformance" / "scenarios" / "01_merge2.txt"
@@ -42,6 +45,8 @@ TABLE: Final = [
     ("run {Fine} --log {tmp}/none/log", USAGE),
     ("run fork_storm --log /dev/full", USAGE),
     ("run {Crashes}", CRASHED),
+    ("run {Finds} --junit {tmp}/run.xml --sarif {tmp}/run.sarif", FOUND),
+    ("run {Finds} --junit {tmp}/none/run.xml", USAGE),
     ("run {Endless} --max-steps 50", INCONCLUSIVE),
     ("run {Interrupted}", INTERRUPTED),
     ("stress {Fine} --seeds 3", 0),
@@ -51,6 +56,16 @@ TABLE: Final = [
     ("stress {Fine} --seeds 0", USAGE),
     ("stress fork_storm --seeds 1 --log /dev/full", USAGE),
     ("stress {Crashes} --seeds 3", CRASHED),
+    ("stress {Fine} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", 0),
+    ("stress {Finds} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", FOUND),
+    ("stress {Crashes} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", CRASHED),
+    ("stress {Interrupted} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", INTERRUPTED),
+    ("stress {Finds} --seeds 3 --junit {tmp}/none/s.xml", USAGE),
+    ("stress {Finds} --seeds 3 --sarif {tmp}", USAGE),
+    ("stress {Finds} --seeds 3 --junit /dev/full", USAGE),
+    ("stress {Finds} --seeds 3 --junit {tmp}/s --sarif {tmp}/s", USAGE),
+    ("stress {Fine} --seeds 3 --junit {tmp}/s.xml [full]", USAGE),
+    ("stress {Finds} --seeds 3 --junit {tmp}/s.xml [full]", FOUND),
     ("stress {Endless} --seeds 3 --max-steps 50", INCONCLUSIVE),
     ("stress {Interrupted} --seeds 3", INTERRUPTED),
     ("explore {Fine}", 0),
@@ -61,6 +76,8 @@ TABLE: Final = [
     ("explore classic.reorder_10 --max-schedules 2", INCONCLUSIVE),
     ("explore {Endless} --seconds 0.1 --max-steps 1000000000", INCONCLUSIVE),
     ("explore {Interrupted}", INTERRUPTED),
+    ("explore {Finds} --junit {tmp}/e.xml --sarif {tmp}/e.sarif", FOUND),
+    ("explore {Finds} --junit {tmp}/none/e.xml", USAGE),
     ("replay {fine}", 0),
     ("replay {found} --trust", FOUND),
     ("replay {found}", USAGE),
@@ -68,6 +85,25 @@ TABLE: Final = [
     ("replay {crashed} --trust", CRASHED),
     ("replay {endless} --trust", INCONCLUSIVE),
     ("replay {interrupted} --trust", INTERRUPTED),
+    ("replay {found_store} --trust", 0),
+    ("replay {found_store} --trust --junit {tmp}/r.xml --sarif {tmp}/r.sarif", 0),
+    ("replay {found_store} --trust --junit {tmp}/none/r.xml", USAGE),
+    ("replay {found_store}", USAGE),
+    ("replay {found_store} --explain", USAGE),
+    ("replay {no_findings}", USAGE),
+    ("replay {passes} --trust", FOUND),
+    ("replay {passes} {damaged} --trust", USAGE),
+    ("replay {damaged}", USAGE),
+    ("replay {crashes} --trust", CRASHED),
+    ("replay {endless_folder} --trust", INCONCLUSIVE),
+    ("replay {interrupted_folder} --trust", INTERRUPTED),
+    ("replay {kept} --set-expected passes", 0),
+    ("replay {fine} --set-expected passes", USAGE),
+    ("replay {no_findings} --set-expected passes", USAGE),
+    ("replay {damaged} --set-expected passes", USAGE),
+    ("replay {found} --trust --junit {tmp}/f.xml --sarif {tmp}/f.sarif", FOUND),
+    ("replay {found} --trust --until 1 --junit {tmp}/f.xml", USAGE),
+    ("replay {interrupted} --trust --junit {tmp}/i.xml --sarif {tmp}/i.sarif", INTERRUPTED),
     ("shrink {found} --trust", FOUND),
     ("shrink {found}", USAGE),
     ("shrink {tmp}/none", USAGE),
@@ -116,6 +152,9 @@ TABLE: Final = [
     ("corpus S1a", 0),
     ("corpus S1a [unseen]", FOUND),
     ("corpus S99", USAGE),
+    ("corpus S1a --junit {tmp}/c.xml", 0),
+    ("corpus S1a --junit {tmp}/c.xml [unseen]", FOUND),
+    ("corpus S1a --junit {tmp}/none/c.xml", USAGE),
     ("corpus S1a [interrupted]", INTERRUPTED),
     ("conform {scenario}", 0),
     ("conform {scenario} --against {recording}", 0),
@@ -123,6 +162,9 @@ TABLE: Final = [
     ("conform {tmp}/none", USAGE),
     ("conform {scenario} --against {tmp}", USAGE),
     ("conform {scenario} [not run]", INCONCLUSIVE),
+    ("conform {scenario} --against {other} --junit {tmp}/s.xml", FOUND),
+    ("conform {scenario} --around 2 --junit {tmp}/s.xml", 0),
+    ("conform {scenario} --junit {tmp}/none/s.xml", USAGE),
     ("conform {scenario} [interrupted]", INTERRUPTED),
     ("estimate {image}", 0),
     ("estimate {tail}", 0),
@@ -165,7 +207,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     write("found", schedule(known["Finds"]))
     write("crashed", schedule(known["Crashes"]))
     write("endless", schedule(known["Endless"], max_steps=50))
-    write("interrupted", _named(schedule(known["Fine"]), known))
+    write("interrupted", named(schedule(known["Fine"]), known["Interrupted"]))
     for name, workload in (("clean", "Fine"), ("log", "Finds")):
         made[name] = str(tmp / name)
         assert main(["run", known[workload], "-q", "--log", made[name]]) in (0, 1)
@@ -173,6 +215,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         made[f"{name}_store"] = str(tmp / f"{name}_store")
         main(["stress", known[workload], "-q", "--seeds", seeds, "--out", made[f"{name}_store"]])
     write("gone", json.dumps({"schedule": schedule("classic.lost"), "signature": "model/lost_update@run"}))
+    make_folders(made, tmp)
     write("empty", b"")
     write("cut", Path(made["clean"]).read_bytes()[:40])
     write("other", RECORDING.read_text().replace("pages_sharing", "pages_other", 1).replace("merge2", "merge3"))
@@ -181,13 +224,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return known | made
 
 
-def _named(schedule: str, known: dict[str, str]) -> str:
-    """The schedule of a program as one of the program that is interrupted."""
-    from ksmactors.interleave.schedule_string import Schedule, decode, encode
-
-    then = decode(schedule)
-    header = then.header | {"workload": known["Interrupted"]}
-    return encode(Schedule(header, then.turns, then.draws, then.departures))
+def _full(path: Path, *_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _press(*_: Any, **__: Any) -> Any:
@@ -211,6 +249,8 @@ def _happens(accident: str, command: str, monkeypatch: pytest.MonkeyPatch) -> No
     """Prepare what is in brackets."""
     if accident == "unseen":
         monkeypatch.setattr("ksmactors.cli.corpus.measure", partial(_unseen, corpus.measure))
+    elif accident == "full":
+        monkeypatch.setattr("ksmactors.cli.ci_output.write_atomically", _full)
     elif accident == "not run":
         monkeypatch.setattr("ksmactors.cli.conform.compare", _not_run)
     elif command in ("analyze", "report"):

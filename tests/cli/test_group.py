@@ -92,7 +92,7 @@ def test_the_help_of_a_command_works(name: str, capsys: pytest.CaptureFixture[st
         (["replay", "no/such/file"], "no/such/file"),
         (["replay", ""], "an empty name"),
         (["replay", "/dev/null"], "finding file /dev/null: is not a regular file"),
-        (["replay"], "Missing argument 'FILE|SCHEDULE'; see `ksmactors replay --help`"),
+        (["replay"], "Missing argument 'FILE|DIR|SCHEDULE'; see `ksmactors replay --help`"),
     ],
 )
 def test_bad_input_is_one_clear_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
