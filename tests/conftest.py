@@ -1,18 +1,31 @@
-"""What all tests share: a garbage collector that does not walk through them, and no CI system around them."""
+"""What all tests share: a garbage collector that does not walk through them, and registries that forget."""
 
 from __future__ import annotations
 
 import gc
-import os
+from collections.abc import Iterator
 
+import pytest
 
-def pytest_configure() -> None:
-    """Have commands print what they print to a person, also where the tests run in a step of GitHub Actions."""
-    os.environ.pop("GITHUB_ACTIONS", None)
+from ksmactors.garbage import THRESHOLDS
+from ksmactors.interleave.strategies.registry import STRATEGIES
+from ksmactors.kernels import VARIANTS
+from ksmactors.watch import WATCHERS
 
 
 def pytest_collection_finish() -> None:
     """Leave what was collected, which lives to the end, out of garbage collection: each pass would go through it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(*THRESHOLDS)
+
+
+@pytest.fixture(autouse=True)
+def _registries() -> Iterator[None]:
+    """Take out of the registries what a test has put there: plug-ins of files that are gone."""
+    before = [(registry, {**registry}) for registry in (STRATEGIES, VARIANTS, WATCHERS)]
+    yield
+    for registry, content in before:
+        if len(registry) != len(content):
+            registry.clear()
+            registry.update(content)

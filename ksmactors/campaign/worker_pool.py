@@ -76,17 +76,29 @@ def workers_of(
         return None
     if any(files_of_strategy(plan.strategy)):  # several processes would write into one file
         return None
-    shared = SharedWork(
-        tuple(subject.header() for subject in plan.subjects),
-        tuple(subject.sources for subject in plan.subjects),
-        plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
-        measured=plan.measured, thorough=plan.thorough,
-    )  # fmt: skip
+    shared = shared_work_of(plan, stop_at_first=stop_at_first, deadline=deadline, log=log, log_config=log_config)
     beside = Path(log).absolute() if log not in (None, "-") else None
     own = ExitStack()
     if executor is None:
         executor = LocalProcesses(jobs, processes or own.enter_context(closing(WorkerProcesses())))
     return WorkerPool(executor, shared, plan.log is not None, beside, own)
+
+
+def shared_work_of(
+    plan: Plan,
+    *,
+    stop_at_first: bool = False,
+    deadline: float | None = None,
+    log: str | None = None,
+    log_config: str | None = None,
+) -> SharedWork:
+    """Return what all blocks of a campaign have in common; the arguments are as for `workers_of`."""
+    return SharedWork(
+        tuple(subject.header() for subject in plan.subjects),
+        tuple(subject.sources for subject in plan.subjects),
+        plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
+        measured=plan.measured, thorough=plan.thorough,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)

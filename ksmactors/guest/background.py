@@ -37,7 +37,7 @@ WAITS: Final = (
 """What a task waits for, by the functions on top of its stack. Locks themselves are left out of stacks."""
 
 
-class Worker:
+class BackgroundThread:
     """A thread that does one operation after the other. It is there before the first one: starting a thread needs
     pages, and would take the frame that the operation before has freed."""
 
@@ -77,7 +77,7 @@ class BackgroundTask:
 
     pid: int
     answer: str | None = None
-    thread: Worker | None = None
+    thread: BackgroundThread | None = None
     poll: Callable[[], str | None] | None = None
     """For ksmd, which is no thread of ours: its answer, if it is over."""
 
@@ -98,7 +98,7 @@ class Background:
     mutex_owner: Callable[[], int]
     named: list[str] = field(default_factory=list)
     running: dict[str, BackgroundTask] = field(default_factory=dict)
-    workers: dict[str, Worker] = field(default_factory=dict)
+    workers: dict[str, BackgroundThread] = field(default_factory=dict)
     _reported: dict[str, str] = field(default_factory=dict)
 
     def mention(self, name: str) -> None:
@@ -116,7 +116,7 @@ class Background:
         """Have a thread do an operation; `pid` is that of the process that does it, else the thread's own."""
         worker = self.workers.get(name)
         if worker is None:
-            worker = self.workers[name] = Worker({0} if pid else OTHERS)
+            worker = self.workers[name] = BackgroundThread({0} if pid else OTHERS)
         task = BackgroundTask(pid or worker.tid, thread=worker)
         self.add(name, task)
         self.begins(name, task.pid)

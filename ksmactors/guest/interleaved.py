@@ -15,7 +15,7 @@ from ksmactors.conformance.kernel_memory import KernelMemory
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import WAKING
 from ksmactors.conformance.transcript import REST, WHOLE_SCAN, ScenarioEnded, bare_word
-from ksmactors.guest.background import OTHERS, Background, BackgroundTask, Worker
+from ksmactors.guest.background import OTHERS, Background, BackgroundTask, BackgroundThread
 from ksmactors.guest.kernel_places import KernelPlaces
 from ksmactors.guest.own_machine import OWN_OPERATIONS, OwnMachine, OwnPerformer, OwnWorld, write
 
@@ -36,7 +36,7 @@ class InterleavedPerformer(OwnPerformer):
         assert isinstance(self.world, OwnWorld)
         self.world.pinned = True
         self.ask, self.places = ask, places
-        workers = {name: Worker(OTHERS) for name in dict.fromkeys(KERNEL_TASKS.values()) if name != KSMD}
+        workers = {name: BackgroundThread(OTHERS) for name in dict.fromkeys(KERNEL_TASKS.values()) if name != KSMD}
         self.tasks = Background(self._held, self._begins, self._mutex_owner, workers=workers)
         self.kernel: KernelPlaces | None = None
         self._log: list[str] = []

@@ -24,12 +24,12 @@ from ksmactors.campaign.executors import WorkerLost
 from ksmactors.campaign.store_files import open_to_read
 from ksmactors.campaign.stress import Plan
 from ksmactors.campaign.summary import Summary
-from ksmactors.campaign.worker_pool import ATTEMPTS, workers_of
+from ksmactors.campaign.worker_pool import ATTEMPTS, shared_work_of, workers_of
 from ksmactors.campaign.workers import SharedWork
 from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers.children import children_of, started, wait_until_gone
+from tests.helpers.children import descendants_of, started, wait_until_gone
 
 pytest.importorskip("distributed", reason="the extra [dask] is not installed")
 
@@ -176,7 +176,7 @@ def test_a_plugin_that_a_worker_does_not_have(address: str, tmp_path: Path, monk
     plan = Plan([make_subject("exit_race")], range(40), "random")
     ours = shipping.shipment_of
     monkeypatch.setattr(
-        dask_client, "shipment_of", lambda shared: replace(ours(shared), origins={"watchers acme": "acme 1.0"})
+        dask_client, "shipment_of", lambda shared: replace(ours(shared), origins={"watcher acme": "acme 1.0"})
     )
     with pytest.raises(UsageError, match=r"the worker tcp://.* does not have the plug-in watcher acme of acme 1.0"):
         run(address, plan)
@@ -193,9 +193,7 @@ def test_a_plugin_that_a_worker_does_not_have(address: str, tmp_path: Path, monk
 )
 def test_what_differs_on_a_worker_is_said(change: dict[str, Any], said: str) -> None:
     """Another version, another source, a package that is missing or has other code: each is named."""
-    workers = workers_of(Plan([make_subject("exit_race")], range(40), "random"), 2)
-    assert workers is not None
-    shared = workers.shared
+    shared = shared_work_of(Plan([make_subject("exit_race")], range(40), "random"))
     shipment = shipping.shipment_of(shared)
     shipping.refuse_difference(shipment, shared.headers, shared.strategy)
     with pytest.raises(UsageError, match=said):
@@ -204,12 +202,10 @@ def test_what_differs_on_a_worker_is_said(change: dict[str, Any], said: str) -> 
 
 def test_a_plugin_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """The versions of a plug-in on both machines are said; one that only the worker has counts, too."""
-    workers = workers_of(Plan([make_subject("exit_race")], range(40), "random"), 2)
-    assert workers is not None
-    shared = workers.shared
+    shared = shared_work_of(Plan([make_subject("exit_race")], range(40), "random"))
     shipment = shipping.shipment_of(shared)
-    monkeypatch.setattr(shipping, "plugin_origins", lambda *_: {"watchers acme": "acme 1.1"})
-    for here, said in ({"watchers acme": "acme 1.0"}, "acme 1.1, not of acme 1.0"), ({}, "acme 1.1, not of ksmactors"):
+    monkeypatch.setattr(shipping, "packages_of", lambda _: {"watcher acme": "acme 1.1"})
+    for here, said in ({"watcher acme": "acme 1.0"}, "acme 1.1, not of acme 1.0"), ({}, "acme 1.1, not of ksmactors"):
         with pytest.raises(UsageError, match=f"has the watcher acme of {said}"):
             shipping.refuse_difference(replace(shipment, origins=here), shared.headers, shared.strategy)
 
@@ -247,9 +243,7 @@ def test_modules_beside_a_file_are_not_sent(tmp_path: Path) -> None:
     finally:
         sys.path.remove(str(tmp_path))
         sys.modules.pop("helper", None)
-    workers = workers_of(plan, 2)
-    assert workers is not None
-    (line,) = shipping.not_sent(shipping.shipment_of(workers.shared))
+    (line,) = shipping.not_sent(shipping.shipment_of(shared_work_of(plan)))
     assert "not helper beside it" in line
 
 
@@ -324,7 +318,7 @@ def test_ctrl_c_leaves_a_store_to_go_on_with(tmp_path: Path) -> None:
     """Ctrl-C of `--dask local` prints the summary and nothing of Dask's, and ends all processes; `--resume` goes on."""
     line = ["stress", "exit_race", "--seeds", "100000", "--out", str(tmp_path / "out"), "--json"]
     with started([*line, "--dask", "local", "--jobs", "1"], tmp_path) as process:
-        workers = children_of(process.pid, 1)
+        workers = descendants_of(process.pid, 1)
         assert process.stderr is not None
         assert process.stderr.readline().startswith("stress exit_race")
         wait_until_done(tmp_path / "out", 1)

@@ -155,7 +155,19 @@ def test_files_of_each_command(words: list[str], repository: Path) -> None:
 
 def test_an_interrupted_command_keeps_what_it_found(repository: Path) -> None:
     """After Ctrl-C both files are written; what was not finished has not passed."""
-    words = ["stress", f"{PROGRAMS}:Interrupted", "--seeds", "3", "-q", "--junit", "r.xml", "--sarif", "r.sarif"]
+    words = [
+        "stress",
+        f"{PROGRAMS}:Interrupted",
+        "--seeds",
+        "3",
+        "--jobs",
+        "1",
+        "-q",
+        "--junit",
+        "r.xml",
+        "--sarif",
+        "r.sarif",
+    ]
     assert main(words) == 130
     (case,) = ET.parse("r.xml").getroot().iter("testcase")
     assert [(one.tag, one.get("message")) for one in case] == [("skipped", "interrupted")]

@@ -29,7 +29,6 @@ from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
 from ksmactors.run.subject import make_subject
-from tests.fuzz import signals
 from tests.helpers.status_folders import make_folders, named
 
 PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
@@ -59,7 +58,7 @@ TABLE: Final = [
     ("stress {Fine} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", 0),
     ("stress {Finds} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", FOUND),
     ("stress {Crashes} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", CRASHED),
-    ("stress {Interrupted} --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", INTERRUPTED),
+    ("stress {Interrupted} --jobs 1 --seeds 3 --junit {tmp}/s.xml --sarif {tmp}/s.sarif", INTERRUPTED),
     ("stress {Finds} --seeds 3 --junit {tmp}/none/s.xml", USAGE),
     ("stress {Finds} --seeds 3 --sarif {tmp}", USAGE),
     ("stress {Finds} --seeds 3 --junit /dev/full", USAGE),
@@ -67,7 +66,7 @@ TABLE: Final = [
     ("stress {Fine} --seeds 3 --junit {tmp}/s.xml [full]", USAGE),
     ("stress {Finds} --seeds 3 --junit {tmp}/s.xml [full]", FOUND),
     ("stress {Endless} --seeds 3 --max-steps 50", INCONCLUSIVE),
-    ("stress {Interrupted} --seeds 3", INTERRUPTED),
+    ("stress {Interrupted} --jobs 1 --seeds 3", INTERRUPTED),
     ("explore {Fine}", 0),
     ("explore {Finds}", FOUND),
     ("explore {Fine} --preemptions -1", USAGE),
@@ -148,7 +147,7 @@ TABLE: Final = [
     ("compare {Fine} --with chains --html {tmp}/none/page.html", USAGE),
     ("compare {Crashes} --with chains --seeds 3", CRASHED),
     ("compare {Endless} --with chains --seeds 3 --max-steps 50", INCONCLUSIVE),
-    ("compare {Interrupted} --with chains --seeds 3", INTERRUPTED),
+    ("compare {Interrupted} --with chains --jobs 1 --seeds 3", INTERRUPTED),
     ("corpus S1a", 0),
     ("corpus S1a [unseen]", FOUND),
     ("corpus S99", USAGE),
@@ -388,18 +387,3 @@ def test_quiet_is_quiet(line: str, files: dict[str, str], capsys: pytest.Capture
     words = [word.format(**files) for word in line.split()]
     main([*words, "-q", *(["--out", str(tmp_path)] if words[0] in ("run", "stress", "explore") else [])])
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "number", "after", "ignored"),
-    [
-        ("stress", signal.SIGINT, 0.3, False), ("stress", signal.SIGTERM, 1.5, True),
-        ("run", signal.SIGHUP, 0.6, False),
-        ("explore", signal.SIGTERM, 1.2, False), ("list", signal.SIGINT, 0.4, False),
-    ],
-)  # fmt: skip
-def test_signals(command: str, number: signal.Signals, after: float, ignored: bool, tmp_path: Path) -> None:
-    """A signal at some moment ends a command with 130; `python -m tests.fuzz signals` strikes 200 times."""
-    files = signals.Files("", "", "")
-    assert signals.strike(command, number, after, files, tmp_path, ignored=ignored) in ("", signals.EARLY)

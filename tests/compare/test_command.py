@@ -11,11 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from ksmactors.campaign import driving
 from ksmactors.cli import main
 from ksmactors.compare import running
 from ksmactors.compare.running import rounds
-from tests.helpers.children import children_of, started, wait_until_gone
+from tests.helpers.children import descendants_of, started, wait_until, wait_until_gone
 
 LITMUS = ("litmus.scan_meets_exit", "litmus.unstable_meets_migration")
 IDEAS = Path(__file__).with_name("ideas.py")
@@ -92,10 +91,8 @@ def test_the_sides_are_what_stress_runs(capsys: pytest.CaptureFixture[str], tmp_
 
 
 @pytest.mark.slow
-def test_any_number_of_jobs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     """The result is the same for one process and for two, finding files aside."""
-    monkeypatch.setattr(driving, "SECONDS_BEFORE", 0.0)
-    monkeypatch.setattr(driving, "SECONDS_WORTH", 0.0)
     line = [*LITMUS, "--with", "trylock-search", "--seeds", "70", "--strategy", "pos"]
     one, two = (comparison(capsys, *line, "--jobs", jobs) for jobs in ("1", "2"))
     assert one == two
@@ -201,12 +198,30 @@ def test_time_is_over(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     assert "how: 5 pairs" in captured.out
 
 
+COUNTED = """
+from typing_extensions import override
+from ksmactors.workload import Host
+from workloads.exit_race import ExitRace
+
+class Counted(ExitRace):
+    @override
+    async def run(self, host: Host) -> None:
+        with open({begun!r}, "a") as begun:
+            begun.write(".")
+        await super().run(host)
+"""
+"""A workload that leaves a trace of each schedule: two sides of five, and some of ten more, when it has 20."""
+
+
 @pytest.mark.slow
 def test_ctrl_c(tmp_path: Path) -> None:
     """Ctrl-C ends the workers; what was measured is compared, and the status is 130."""
-    line = ["compare", "exit_race", "--with", "trylock-search", "--seeds", "100000", "--jobs", "2", "--json"]
+    source, begun = tmp_path / "counted.py", tmp_path / "begun"
+    source.write_text(COUNTED.format(begun=str(begun)))
+    line = ["compare", f"{source}:Counted", "--with", "trylock-search", "--seeds", "100000", "--jobs", "2", "--json"]
     with started(line, tmp_path) as process:
-        workers = children_of(process.pid, 2)
+        workers = descendants_of(process.pid, 3)
+        wait_until(lambda: begun.exists() and begun.stat().st_size > 20)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
