@@ -59,12 +59,12 @@ def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Lif
             f"page {pfn}: no event{among} names this frame; do_anonymous_page events name those that exist"
         )
     file, run, seed, index = where[0]
-    census = _Census()
+    seen = _SeenPages()
     for row in logs.rows(_HEARD, file, run, seed, index):
-        census.see(*row)
+        seen.see(*row)
     return [
         Life(file, run, seed, index, page.all_frames(), page.ended(), _lines(logs, file, page.all_events()))
-        for page in census.pages
+        for page in seen.pages
         if page.whole is None and pfn in (frame for _, frame in page.frames)
     ]
 
@@ -118,7 +118,7 @@ class _Page:
         return page
 
 
-class _Census:
+class _SeenPages:
     """All pages of a schedule: the frame of each, and where it is mapped."""
 
     def __init__(self) -> None:

@@ -97,7 +97,7 @@ def started() -> ForkServer:
     ours, theirs = socket.socketpair()
     known = spawn.get_preparation_data("ksmactors worker")
     known.pop("authkey", None)  # it cannot be pickled here, and nobody asks for it
-    told = pickle.dumps(known)
+    data = pickle.dumps(known)
     with theirs:
         try:
             process = subprocess.Popen(
@@ -109,7 +109,7 @@ def started() -> ForkServer:
             raise
     process.returncode = 0  # `close` waits for it
     with suppress(OSError):  # it has ended; so `fork` will say
-        ours.sendall(len(told).to_bytes(_LENGTH, "big") + told)
+        ours.sendall(len(data).to_bytes(_LENGTH, "big") + data)
     return ForkServer(ours, process.pid)
 
 

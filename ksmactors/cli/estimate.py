@@ -111,12 +111,12 @@ def estimate(
             gathering.problems.append("interrupted; what was read until then is counted")
     for problem in (*gathering.warnings, *gathering.problems):
         notice(problem)
-    if gathering.census.pages:
+    if gathering.page_index.pages:
         question = EstimateSettings(
             kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs
         )
         answer = EstimateResult.of(
-            question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems]
+            question, gathering.page_index, gathering.sources, [*gathering.warnings, *gathering.problems]
         )
         _print(answer, as_json=as_json, quiet=quiet, color=color)
     elif not gathering.problems:

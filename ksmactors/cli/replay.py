@@ -103,7 +103,7 @@ def replay(
     def after() -> dict[str, Any]:
         if campaign.last is not None and not then.fits(campaign.last) and not second:
             second.append(interruption.run(partial(by_names, then)))
-        more: dict[str, Any] = {"by_names": told(second[0])} if second else {}
+        more: dict[str, Any] = {"by_names": by_names_as_json(second[0])} if second else {}
         if explanation is not None and as_json and campaign.last is not None:
             more |= explanation.as_json(campaign.last)
         return more
@@ -137,6 +137,6 @@ def replay(
     return ci.finish(checks, seconds, status)
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
+def by_names_as_json(outcome: Outcome) -> dict[str, Any]:
     """What following the departures by name has come to, for scripts."""
     return {"verdict": outcome.verdict.value, "finding": outcome.finding() or None}

@@ -101,7 +101,7 @@ class AroundDriver(EmulatorDriver):
         for pinned in self.pins.values():
             while pinned:
                 await pinned.pop().put()
-        for process in self.census.living:
+        for process in self.page_map.living:
             process.exited = True
             await self.kernel.mmput(process.mm)
         await self.kernel.lru_add_drain_all()

@@ -31,8 +31,8 @@ class EmulatorDriver(Interleaved):
         super().__init__(scenario, kernel_label, machine.nodes)
         self.machine = machine
         self.conductor, self.kernel = machine.conductor, machine.kernel
-        self.census = PageMap(self.kernel)
-        self.inside = Structures(self.kernel, self.census)
+        self.page_map = PageMap(self.kernel)
+        self.inside = Structures(self.kernel, self.page_map)
         self.ksmd = Stepper(self.kernel, self.conductor)
         self.tasks = Tasks(machine.conductor, holding, self.kernel.kernel_name)
         self.pins = {}
@@ -68,7 +68,7 @@ class EmulatorDriver(Interleaved):
 
     @override
     def partition(self) -> list[str]:
-        return self.census.frames()
+        return self.page_map.frames()
 
     @override
     def structures(self) -> list[str]:
@@ -160,7 +160,7 @@ class EmulatorDriver(Interleaved):
 
     async def _do_shared(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
-        return [self.census.sharers(process, address)]
+        return [self.page_map.sharers(process, address)]
 
     async def _do_procstat(self, operation: Operation) -> list[str]:
         """/proc/PID/ksm_stat; v3.9 does not have it: no values."""

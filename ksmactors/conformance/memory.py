@@ -37,16 +37,16 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
     """The operations of processes on their own memory. Each returns its result lines."""
 
     kernel: Ksm
-    census: PageMap
+    page_map: PageMap
     pins: dict[tuple[str, int], list[Frame]]
     """The pages that are pinned, by process and index."""
 
     @override
     def living(self, name: str) -> ScenarioProcess | None:
-        return self.census.of_name(name)
+        return self.page_map.of_name(name)
 
     async def _do_proc(self, operation: Operation) -> list[str]:
-        self.census.add(ScenarioProcess(operation.word, mm=self.kernel.mm_alloc(operation.word)))
+        self.page_map.add(ScenarioProcess(operation.word, mm=self.kernel.mm_alloc(operation.word)))
         return ["ok"]
 
     async def _do_fork(self, operation: Operation) -> list[str]:
@@ -54,7 +54,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         mm = await self.kernel.fork(parent.mm, operation.word)
         if not isinstance(mm, AddressSpace):
             return [result_word(mm)]
-        self.census.add(ScenarioProcess(operation.word, dict(parent.regions), list(parent.named), mm=mm))
+        self.page_map.add(ScenarioProcess(operation.word, dict(parent.regions), list(parent.named), mm=mm))
         return ["ok"]
 
     async def _do_exit(self, operation: Operation) -> list[str]:
@@ -69,7 +69,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         if not isinstance(mm, AddressSpace):
             return [bare_word(mm)]
         await self._leave(process)
-        self.census.replace(process, ScenarioProcess(process.name, mm=mm))
+        self.page_map.replace(process, ScenarioProcess(process.name, mm=mm))
         return ["ok"]
 
     async def _leave(self, process: ScenarioProcess) -> None:

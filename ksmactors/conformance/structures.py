@@ -45,19 +45,19 @@ def counts_scanned(kernel: Ksm) -> bool:
 class Structures:
     """Reads KSM's structures without disturbing them: no locks, no scheduling points."""
 
-    def __init__(self, kernel: Ksm, census: PageMap) -> None:
-        self.kernel, self.census = kernel, census
+    def __init__(self, kernel: Ksm, page_map: PageMap) -> None:
+        self.kernel, self.page_map = kernel, page_map
 
     def scan_order(self) -> list[str]:
         """Return the lines `processes` and `cursor`."""
         scan = self.kernel.ksm_scan
-        at = None if scan.mm_slot.mm is None else self.census.of_mm(scan.mm_slot.mm)
+        at = None if scan.mm_slot.mm is None else self.page_map.of_mm(scan.mm_slot.mm)
         return scan_order(self._processes(), at, None if scan.mm_slot.mm is None else scan.address)
 
     def _processes(self) -> Iterator[ScenarioProcess | None]:
         slot = self.kernel.ksm_mm_head.next
         while slot.mm is not None:
-            yield self.census.of_mm(slot.mm)
+            yield self.page_map.of_mm(slot.mm)
             slot = slot.next
 
     def trees(self) -> list[str]:
@@ -83,5 +83,5 @@ class Structures:
 
     def _item(self, item: RmapItem) -> str:
         """Return the name of an item's page; `?` for a freed one that a tree still has."""
-        process = None if item.flag == FREED else self.census.of_mm(item.mm)
+        process = None if item.flag == FREED else self.page_map.of_mm(item.mm)
         return UNKNOWN if process is None else str(process.page(item.address & PAGE_MASK))

@@ -177,7 +177,7 @@ class Trials:
         if self.best is self.confirmed:
             return True
         for one in (self.best, self._asked):  # what happened leads there again, unless names are ambiguous
-            outcome, tape = await self._follow(one, one.subject, told=True)
+            outcome, tape = await self._follow(one, one.subject, confirming=True)
             if self._signature(outcome) == self.signature and len(tape.departures) <= len(self.confirmed.departures):
                 self.best = self.confirmed = self._asked = one
                 self.outcome, self.steps, self._disputed = outcome, outcome.steps, 0
@@ -260,12 +260,12 @@ class Trials:
         return True
 
     async def _follow(
-        self, candidate: Candidate, subject: Subject, *, told: bool = False, observing: Observer | None = None
+        self, candidate: Candidate, subject: Subject, *, confirming: bool = False, observing: Observer | None = None
     ) -> tuple[Outcome, Tape]:
         tape = ActorTape(candidate.draws)
         following = ReplayByName(candidate.departures, slack=candidate.slack)
         return await self._run(
-            subject, self.seed, ReplayByName.name, tape, following, told=told, observing=observing
+            subject, self.seed, ReplayByName.name, tape, following, confirming=confirming, observing=observing
         ), tape
 
     async def _run(
@@ -276,17 +276,17 @@ class Trials:
         tape: Tape,
         deciding: Strategy | None,
         *,
-        told: bool = False,
+        confirming: bool = False,
         observing: Observer | None = None,
     ) -> Outcome:
-        """Run a schedule within the budgets. The outcome has no schedule string and no events unless `told`."""
-        reserved = not told and self.best is not self.confirmed  # for its confirmation
+        """Run a schedule within the budgets. The outcome has no schedule string and no events unless `confirming`."""
+        reserved = not confirming and self.best is not self.confirmed  # for its confirmation
         if self.max_schedules is not None and self.tried + reserved >= self.max_schedules:
             raise Stop(f"--max-schedules {self.max_schedules}")
         self.tried += 1
         if deciding is None:
             deciding = await self._preparing.strategy(subject, seed, strategy)
-        if self.max_seconds is not None and not told:  # what is confirmed takes as long as what was tried
+        if self.max_seconds is not None and not confirming:  # what is confirmed takes as long as what was tried
             deciding = Deadline(deciding, self.started + self.max_seconds - LAST_REPLAYS * self._confirming)
         began = monotonic()
         try:
@@ -297,12 +297,12 @@ class Trials:
                 deciding=deciding,
                 tape=tape,
                 observing=observing,
-                known=() if told else (self.signature,),
+                known=() if confirming else (self.signature,),
             )
         except CutShort:
             raise Stop(f"--max-seconds {self.max_seconds:g}") from None
         finally:
-            if told:
+            if confirming:
                 self._confirming = monotonic() - began
 
     @staticmethod

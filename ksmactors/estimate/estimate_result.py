@@ -32,7 +32,7 @@ class EstimateSettings:
 
 @dataclass(frozen=True, slots=True)
 class EstimateResult:
-    """What KSM would do with the pages of a census.
+    """What KSM would do with the pages of a page index.
 
     `across[k]`: with merge_across_nodes k. `contents`, `pages_by_node`: of pages that hold still.
     """
@@ -49,18 +49,18 @@ class EstimateResult:
 
     @classmethod
     def of(
-        cls, question: EstimateSettings, census: PageIndex, sources: Sequence[PageSource], problems: Sequence[str]
+        cls, question: EstimateSettings, page_index: PageIndex, sources: Sequence[PageSource], problems: Sequence[str]
     ) -> EstimateResult:
         """Count."""
-        knobs, volatile, zero_pages = question.knobs, census.volatile, census.zero_pages
+        knobs, volatile, zero_pages = question.knobs, page_index.volatile, page_index.zero_pages
         zeros = not knobs.use_zero_pages
-        everywhere = census.multiplicities(zeros=zeros)
-        by_node = sum((census.multiplicities(nid, zeros=zeros) for nid in range(census.nodes)), Counter[int]())
+        everywhere = page_index.multiplicities(zeros=zeros)
+        by_node = sum((page_index.multiplicities(nid, zeros=zeros) for nid in range(page_index.nodes)), Counter[int]())
         across = tuple(converge(counts, volatile, zero_pages, knobs) for counts in (by_node, everywhere))
         contents = everywhere.total() + (1 if zero_pages and not zeros else 0)
         return cls(
-            question, census.pages, zero_pages, contents, tuple(census.pages_by_node()), (across[0], across[1]),
-            tuple(census.most_shared(question.top)), tuple(sources), tuple(problems),
+            question, page_index.pages, zero_pages, contents, tuple(page_index.pages_by_node()), (across[0], across[1]),
+            tuple(page_index.most_shared(question.top)), tuple(sources), tuple(problems),
         )  # fmt: skip
 
     def asleep_ms(self, merge_across_nodes: int) -> int:

@@ -22,13 +22,13 @@ from ksmactors.mm.const import PAGE_SIZE
 
 
 class FileReader:
-    """Reads files into a census. What was not there becomes a line in `problems`; the rest is read. What is no page,
-    so that nothing is missing, becomes a line in `warnings`."""
+    """Reads files into a page index. What was not there becomes a line in `problems`; the rest is read. What is
+    no page, so that nothing is missing, becomes a line in `warnings`."""
 
-    def __init__(self, census: PageIndex, spread: Spread, problems: list[str], progress: Progress) -> None:
+    def __init__(self, page_index: PageIndex, spread: Spread, problems: list[str], progress: Progress) -> None:
         self.problems: Final = problems
         self.warnings: Final[list[str]] = []
-        self._census = census
+        self._page_index = page_index
         self._spread = spread
         self._progress = progress
         self._buffer = memoryview(bytearray(BATCH_PAGES * PAGE_SIZE))
@@ -53,7 +53,7 @@ class FileReader:
             raise UsageError(f"{path}: {size} bytes, not even one page of {PAGE_SIZE}")
         if size % PAGE_SIZE:
             self.warnings.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
-        self._census.add_region(MemoryRegion(path, number, "", 0))
+        self._page_index.add_region(MemoryRegion(path, number, "", 0))
         total = size // PAGE_SIZE
         read = end = 0
         for first, pages in _extents(fd, total):
@@ -73,7 +73,7 @@ class FileReader:
         for extent in page_extents(core):
             there = min(extent.pages, max(size - extent.offset, 0) // PAGE_SIZE)
             if there:
-                self._census.add_region(MemoryRegion(path, number, core.mapped_at(extent.address), extent.address))
+                self._page_index.add_region(MemoryRegion(path, number, core.mapped_at(extent.address), extent.address))
                 there = self._copy(fd, path, number, extent.offset, extent.address, there, done, total)
             done += there
             missing += extent.pages - there
@@ -87,8 +87,8 @@ class FileReader:
     def _copy(
         self, fd: int, path: str, number: int, offset: int, address: int, pages: int, done: int, total: int
     ) -> int:
-        """Read so many pages into the census; how many were there."""
-        census = self._census
+        """Read so many pages into the page index; how many were there."""
+        page_index = self._page_index
         read = 0
         while read < pages:
             part = self._buffer[: min(pages - read, BATCH_PAGES) * PAGE_SIZE]
@@ -99,8 +99,8 @@ class FileReader:
                 break
             if not got:
                 break
-            nodes = self._spread.place(got, index=len(census), region=len(census.regions) - 1, source=number)
-            census.add(part[: got * PAGE_SIZE], address + read * PAGE_SIZE, nodes)
+            nodes = self._spread.place(got, index=len(page_index), region=len(page_index.regions) - 1, source=number)
+            page_index.add(part[: got * PAGE_SIZE], address + read * PAGE_SIZE, nodes)
             read += got
             self._progress(path, done + read, total)
         return read

@@ -36,7 +36,7 @@ GONE: Final = VOLATILE - 1
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being read, how many pages of it have been, and of how many (None: unknown).
 
-It may raise to stop the reading; the census then has all that was read before.
+It may raise to stop the reading; the page index then has all that was read before.
 """
 
 
@@ -105,7 +105,7 @@ class Span:
         self._found = bytearray(end - first)
 
     def index(self, address: int) -> int | None:
-        """The number of the page at an address in the census, if it was added."""
+        """The number of the page at an address in the page index, if it was added."""
         run = bisect_right(self._run_address, address) - 1
         if run < 0:
             return None
@@ -173,7 +173,7 @@ class PageIndex:
     # -- a second look ------------------------------------------------------------------------------------------
 
     def span(self, first: int, first_run: int) -> Span:
-        """What was added since the census had `first` pages in `first_run` runs; its addresses ascend."""
+        """What was added since the page index had `first` pages in `first_run` runs; its addresses ascend."""
         return Span(first, len(self._content), self._run_first[first_run:], self._run_address[first_run:])
 
     @property

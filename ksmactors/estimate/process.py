@@ -51,7 +51,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A process after the first look. `span`: its pages in the census; `alive`: whether there is a second one."""
+    """A process after the first look. `span`: its pages in the page index; `alive`: whether there is a second one."""
 
     memory: ProcessMemory
     span: Span
@@ -60,15 +60,16 @@ class _Seen:
 
 
 class ProcessReader:
-    """Reads live processes into a census. What cannot be read to its end becomes a line in `problems`."""
+    """Reads live processes into a page index. What cannot be read to its end becomes a line in `problems`."""
 
     def __init__(
-        self, census: PageIndex, spread: Spread, problems: list[str], sources: list[PageSource], progress: Progress, *,
+        self, page_index: PageIndex, spread: Spread, problems: list[str], sources: list[PageSource],
+        progress: Progress, *,
         interval_s: float, node_of_frame: NodeOfFrame, open_memory: Callable[[int], ProcessMemory] = ProcessMemory,
     ) -> None:  # fmt: skip
         self.problems: Final = problems
         self.sources: Final = sources
-        self._census = census
+        self._page_index = page_index
         self._spread = spread
         self._progress = progress
         self._interval_s = interval_s
@@ -97,35 +98,37 @@ class ProcessReader:
             if any(process.alive for process in seen):
                 self._wait()
             for process in seen:
-                late = self._census.late
+                late = self._page_index.late
                 left_out = self._second_look(process) if process.alive else process.left_out
-                pages = self._census.counted(process.span) + self._census.late - late
+                pages = self._page_index.counted(process.span) + self._page_index.late - late
                 self.sources.append(PageSource(process.memory.name, "process", pages, dict(sorted(left_out.items()))))
 
     def _first_look(self, memory: ProcessMemory, number: int) -> _Seen:
-        census, mapping, alive = self._census, None, True
-        first, first_run = len(census), census.runs
+        page_index, mapping, alive = self._page_index, None, True
+        first, first_run = len(page_index), page_index.runs
         self._left_out = Counter()
         try:
             for part in self._look(memory, "first look"):
                 if part.mapping is not mapping:
                     mapping = part.mapping
-                    census.add_region(MemoryRegion(memory.name, number, mapping.name, mapping.start))
-                census.add(part.pages, part.address, self._nodes(part, memory.name, number))
+                    page_index.add_region(MemoryRegion(memory.name, number, mapping.name, mapping.start))
+                page_index.add(part.pages, part.address, self._nodes(part, memory.name, number))
         except ProcessGone as gone:
-            if len(census) == first:
+            if len(page_index) == first:
                 raise UsageError(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone
-            self._exited(memory, f"at the first look; the {len(census) - first} pages seen by then count as settled")
+            self._exited(
+                memory, f"at the first look; the {len(page_index) - first} pages seen by then count as settled"
+            )
             alive = False
-        return _Seen(memory, census.span(first, first_run), self._left_out, alive)
+        return _Seen(memory, page_index.span(first, first_run), self._left_out, alive)
 
     def _second_look(self, process: _Seen) -> dict[str, int]:
-        census = self._census
+        page_index = self._page_index
         self._left_out = Counter()
         again = 0
         try:
             for part in self._look(process.memory, "second look"):
-                census.look_again(process.span, part.pages, part.address)
+                page_index.look_again(process.span, part.pages, part.address)
                 again += len(part.entries)
         except ProcessGone:
             self._exited(process.memory, f"at the second look, after {again} pages; the others count as settled")
@@ -133,7 +136,7 @@ class ProcessReader:
         except UsageError as error:
             self.problems.append(f"{error}; pages not seen a second time count as settled")
             return process.left_out
-        if gone := census.forget_unseen(process.span):
+        if gone := page_index.forget_unseen(process.span):
             self._left_out["unmapped meanwhile"] += gone
         return self._left_out
 
@@ -220,8 +223,10 @@ class ProcessReader:
     def _nodes(self, part: _Part, name: str, number: int) -> bytes:
         if self._spread.policy == "actual":
             return bytes(self._node(entry, part.area, name) for entry in part.entries)
-        census = self._census
-        return self._spread.place(len(part.entries), index=len(census), region=len(census.regions) - 1, source=number)
+        page_index = self._page_index
+        return self._spread.place(
+            len(part.entries), index=len(page_index), region=len(page_index.regions) - 1, source=number
+        )
 
     def _node(self, entry: int, area: NumaArea | None, name: str) -> int:
         """A page's node by its frame; else the one that has most of its area."""

@@ -1,4 +1,4 @@
-"""Reading everything that was named on the command line into one census."""
+"""Reading everything that was named on the command line into one page index."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ class Request:
 
 
 class Reader:
-    """The reading of a request. What has been read so far is always in `census`, `sources` and `problems`."""
+    """The reading of a request. What has been read so far is always in `page_index`, `sources` and `problems`."""
 
     def __init__(self, request: Request, progress: Progress) -> None:
         self.request: Final = request
         self.spread, machine = request.settled()
-        self.census: Final = PageIndex(self.spread.nodes)
+        self.page_index: Final = PageIndex(self.spread.nodes)
         self.problems: Final[list[str]] = []
         self.sources: Final[list[PageSource]] = []
-        self._files = FileReader(self.census, self.spread, self.problems, progress)
+        self._files = FileReader(self.page_index, self.spread, self.problems, progress)
         self._processes = ProcessReader(
-            self.census, self.spread, self.problems, self.sources, progress,
+            self.page_index, self.spread, self.problems, self.sources, progress,
             interval_s=request.interval_s, node_of_frame=machine,
         )  # fmt: skip
 

@@ -262,8 +262,8 @@ class _ScheduleParts:
     def _story(self) -> tuple[str, ...]:
         """Return the last events, rendered for people, without those of level debug."""
         form, actors = PersonForm(), self.conductor.actors
-        told = [record for record in self.trace.recent() if is_shown(record)][-STORY:]
-        return tuple(form.line(*rendered(record, actors)) for record in told)
+        shown = [record for record in self.trace.recent() if is_shown(record)][-STORY:]
+        return tuple(form.line(*rendered(record, actors)) for record in shown)
 
 
 def _without_folder(spec: str) -> str:

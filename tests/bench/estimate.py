@@ -48,7 +48,7 @@ def estimate(path: Path) -> EstimateResult:
     gathering = Reader(Request([str(path)], []), lambda *_: None)
     gathering.read()
     question = EstimateSettings("series", 2, "interleave", 10, 100, 20, Knobs())
-    return EstimateResult.of(question, gathering.census, gathering.sources, gathering.problems)
+    return EstimateResult.of(question, gathering.page_index, gathering.sources, gathering.problems)
 
 
 def bytes_a_page(path: Path) -> float:

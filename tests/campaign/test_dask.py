@@ -130,6 +130,7 @@ def test_sums_are_those_of_one_process_without_its_files(
     assert tally.found
 
 
+@pytest.mark.nightly
 def test_lost_workers_cost_nothing(address: str, tmp_path: Path) -> None:
     """A Dask worker that is killed in a campaign, and a process that runs blocks: both are made good for."""
     plan = Plan([make_subject(f"{PROGRAMS}:Quiet")], range(160), "random")
@@ -161,6 +162,7 @@ class Killer(Workload):
 """
 
 
+@pytest.mark.nightly
 def test_what_kills_its_process_is_a_finding(address: str, tmp_path: Path) -> None:
     """Its block is run again, then its seeds one by one, as on this machine; no Dask worker is lost by it."""
     plan = Plan(

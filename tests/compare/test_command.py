@@ -43,7 +43,7 @@ def figure(found: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_an_idea_that_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """No figure differs, and every pair is said to be equal."""
-    found = comparison(capsys, "vm_fleet", "--with", f"{IDEAS}:Identity", "--seeds", "12", "--jobs", "1")
+    found = comparison(capsys, "exit_race", "--with", f"{IDEAS}:Identity", "--seeds", "12", "--jobs", "1")
     assert (found["pairs"], found["same"]) == (12, 12)
     assert not [one for one in found["figures"] if one["differs"] or one["p"] is not None]
     assert found["summary"]["the same"].startswith("all 12 pairs are equal, event by event")

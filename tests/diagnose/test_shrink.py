@@ -261,7 +261,7 @@ def test_what_the_other_watchers_refuse_is_not_kept(found: Outcome, monkeypatch:
 
     async def strictly(trials: trying.Trials, candidate: trying.Candidate, *given: Any, **how: Any) -> Any:
         outcome, tape = await follow(trials, candidate, *given, **how)
-        refused = how.get("told", False) and len(candidate.departures) < 5
+        refused = how.get("confirming", False) and len(candidate.departures) < 5
         return replace(outcome, defect=None) if refused else outcome, tape
 
     monkeypatch.setattr(trying.Trials, "_follow", strictly)

@@ -33,4 +33,6 @@ def read(
     gathering = Reader(Request([str(path) for path in paths], pids, core, nodes, spread), progress)
     gathering.read()
     question = EstimateSettings("series", gathering.spread.nodes, gathering.spread.policy, 10, 100, 20, Knobs())
-    return EstimateResult.of(question, gathering.census, gathering.sources, [*gathering.warnings, *gathering.problems])
+    return EstimateResult.of(
+        question, gathering.page_index, gathering.sources, [*gathering.warnings, *gathering.problems]
+    )

@@ -24,19 +24,19 @@ def page(token: int) -> bytes:
 
 def estimated(areas: Sequence[Area], *, nodes: int, merge_across_nodes: int, knobs: Knobs = PLAIN) -> EstimatedCounters:
     """What the estimate says of pages, as it says it of files and processes."""
-    census = PageIndex(nodes)
+    page_index = PageIndex(nodes)
     volatile = 0
     for number, area in enumerate(areas):
-        census.add_region(MemoryRegion(f"p{number}", number, "", 0))
+        page_index.add_region(MemoryRegion(f"p{number}", number, "", 0))
         settled = [token for token in area.tokens if token is not None]
         volatile += len(area.tokens) - len(settled)
         pages = b"".join(page(token) for token in settled)
-        census.add(memoryview(pages), 0, bytes([area.nid]) * len(settled))
+        page_index.add(memoryview(pages), 0, bytes([area.nid]) * len(settled))
     zeros = not knobs.use_zero_pages
-    counts = census.multiplicities(zeros=zeros)
+    counts = page_index.multiplicities(zeros=zeros)
     if not merge_across_nodes:
-        counts = sum((census.multiplicities(nid, zeros=zeros) for nid in range(nodes)), Counter[int]())
-    return converge(counts, volatile, census.zero_pages, knobs)
+        counts = sum((page_index.multiplicities(nid, zeros=zeros) for nid in range(nodes)), Counter[int]())
+    return converge(counts, volatile, page_index.zero_pages, knobs)
 
 
 def random_areas(seed: int, *, nodes: int, pages: int) -> list[Area]:

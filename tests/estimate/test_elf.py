@@ -112,20 +112,20 @@ def test_damage(path: Path) -> None:
     """Whatever bytes of the headers are damaged: pages or a line, and no other error."""
     random = Random(1)
     intact = core(LOADS, files=FILES)
-    census = PageIndex(1)
-    reader = FileReader(census, Spread("interleave", 1), [], silent)
+    page_index = PageIndex(1)
+    reader = FileReader(page_index, Spread("interleave", 1), [], silent)
     refused = 0
     for _ in range(80):
         data = bytearray(intact)
         for _ in range(random.randint(1, 6)):
             data[random.randrange(4, 64 + 3 * 56 + 120)] = random.choice((0, 1, 0x7F, 0xFF, random.randrange(256)))
         path.write_bytes(data[: random.choice((len(data), random.randrange(len(data))))])
-        before = census.pages
+        before = page_index.pages
         try:
             reader.read(str(path), 0, core=True)
         except UsageError:
             refused += 1
-        assert census.pages - before <= 5
+        assert page_index.pages - before <= 5
     assert 0 < refused < 80
 
 

@@ -69,11 +69,11 @@ class Reading:
         self, proc: FakeProc, *, nodes: int = 1, progress: Progress = silent, interval_s: float = 0,
         node_of_frame: NodeOfFrame | None = None,
     ) -> None:  # fmt: skip
-        self.census = PageIndex(nodes)
+        self.page_index = PageIndex(nodes)
         self.problems: list[str] = []
         self.sources: list[Any] = []
         ProcessReader(
-            self.census, Spread("actual", nodes), self.problems, self.sources, progress, interval_s=interval_s,
+            self.page_index, Spread("actual", nodes), self.problems, self.sources, progress, interval_s=interval_s,
             node_of_frame=node_of_frame or NodeOfFrame(sys=proc.root / "none"),
             open_memory=lambda pid: ProcessMemory(pid, proc=proc.root),
         ).read([7], 0)  # fmt: skip
@@ -87,11 +87,11 @@ def test_what_ksmd_would_take(proc: FakeProc) -> None:
     proc.map(AT * 3, [OWN], page(1), access="r-xp", name="[vdso]")
     reading = Reading(proc)
 
-    assert reading.census.pages == 3
+    assert reading.page_index.pages == 3
     (source,) = reading.sources
     assert (source.name, source.kind, source.pages) == ("pid 7", "process", 3)
     assert source.left_out == {"of files or shared": 1, "swapped out": 1}
-    (shared,) = reading.census.most_shared(9)
+    (shared,) = reading.page_index.most_shared(9)
     (owner,) = shared.owners
     assert (owner.region.name, owner.pages, owner.first) == ("[heap]", 2, AT)
     assert reading.problems == []
@@ -100,11 +100,11 @@ def test_what_ksmd_would_take(proc: FakeProc) -> None:
 def test_the_zero_page(proc: FakeProc) -> None:
     """Zeros that nobody has to himself are the kernel's zero page, unless kpageflags says otherwise."""
     proc.map(AT, [OWN, PRESENT, PRESENT | 5, PRESENT | 6, PRESENT | 6], pages(0, 0, 0, 0, 7))
-    assert Reading(proc).census.pages == 2  # the first and the last: frame numbers, but nobody to ask about them
+    assert Reading(proc).page_index.pages == 2  # the first and the last: frame numbers, but nobody to ask about them
 
     (proc.root / "kpageflags").write_bytes(array("Q", [0, 0, 0, 0, 0, KPF_ZERO_PAGE, 0]).tobytes())
     reading = Reading(proc)
-    assert reading.census.pages == 3
+    assert reading.page_index.pages == 3
     assert reading.sources[0].left_out == {"never written (zero page)": 2}
 
 
@@ -119,8 +119,8 @@ def test_pages_that_change(proc: FakeProc) -> None:
 
     reading = Reading(proc, progress=change, interval_s=0.01)
 
-    assert (reading.census.pages, reading.census.volatile, reading.census.zero_pages) == (4, 2, 0)
-    assert reading.census.multiplicities() == {2: 1}
+    assert (reading.page_index.pages, reading.page_index.volatile, reading.page_index.zero_pages) == (4, 2, 0)
+    assert reading.page_index.multiplicities() == {2: 1}
     assert reading.sources[0].left_out == {"unmapped meanwhile": 1}
     assert reading.sources[0].pages == 4
 
@@ -134,7 +134,7 @@ def test_gone_at_the_first_look(proc: FakeProc) -> None:
 
     reading = Reading(proc, progress=kill)
 
-    assert reading.census.pages == BATCH_PAGES
+    assert reading.page_index.pages == BATCH_PAGES
     assert [f"pid 7: exited at the first look; the {BATCH_PAGES} pages seen by then count as settled"] == (
         reading.problems
     )
@@ -152,7 +152,7 @@ def test_gone_at_the_second_look(proc: FakeProc) -> None:
 
     reading = Reading(proc, progress=kill, interval_s=0.01)
 
-    assert (reading.census.pages, reading.census.volatile) == (2 * BATCH_PAGES, 1)
+    assert (reading.page_index.pages, reading.page_index.volatile) == (2 * BATCH_PAGES, 1)
     assert [f"pid 7: exited at the second look, after {BATCH_PAGES} pages; the others count as settled"] == (
         reading.problems
     )
@@ -191,7 +191,7 @@ def test_numa_maps(proc: FakeProc) -> None:
     (proc.root / "sys/devices/system/node/node1").mkdir(parents=True)
     reading = Reading(proc, nodes=2, node_of_frame=NodeOfFrame(sys=proc.root / "sys"))
 
-    assert reading.census.pages_by_node() == [0, 2]
+    assert reading.page_index.pages_by_node() == [0, 2]
     assert reading.sources[0].left_out == {"huge (hugetlb)": 1}
 
 

@@ -47,7 +47,7 @@ def install_wheel(package: Path, site: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["workload", *(pytest.param(one, marks=pytest.mark.nightly) for one in [*KINDS][1:])])
 def test_a_package_works(folder: Path, kind: str) -> None:
     """Made in an empty folder and installed, it is listed with its package, runs on two cores, and passes its test."""
     site = folder.parent / "site"

@@ -93,7 +93,8 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
     Clumsy.at = "quiescence"
     try:
-        status = main(["stress", "fork_storm", "--seeds", "1", "--jobs", "1", "--watch", "clumsy", "--out", str(tmp_path)])
+        line = ["stress", "fork_storm", "--seeds", "1", "--jobs", "1", "--watch", "clumsy"]
+        status = main([*line, "--out", str(tmp_path)])
     finally:
         Clumsy.at = ""
     shown = capsys.readouterr()
