@@ -63,14 +63,15 @@ def replay(
     color: str,
     **walk: Any,
 ) -> int:
-    """Run a finding or a schedule again, exactly, and show its log; or all findings of a folder, as regression tests.
+    """Run a finding or a schedule again, exactly, and show its log; or all findings of a directory, as
+    regression tests.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. A schedule string itself
     is accepted, too. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
     do not fit any more, its departures from the default order are followed by name, as far as they can be found.
 
-    DIR is a folder of findings. Each is replayed, and should come out as its file says: `--set-expected` writes that.
-    Exits with 0 if each came out as expected.
+    DIR is a directory of findings. Each is replayed, and should come out as its file says; `--set-expected` writes
+    that. Exits with 0 if each came out as expected.
 
     --step walks through the replay, --until stops on the way, and --explore says what can still come of it there; see
     `ksmactors docs log`.

@@ -91,7 +91,7 @@ def refuse_for_folder(**given: object) -> None:
     for option, value in given.items():
         if value:
             name = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{name} is about one schedule: leave it out, or replay one file of the folder")
+            raise UsageError(f"{name} is about one schedule: leave it out, or replay one file of the directory")
 
 
 def expect(source: str, expected: str, *, as_json: bool, quiet: bool) -> int:
