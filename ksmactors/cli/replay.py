@@ -20,7 +20,7 @@ from ksmactors.ci.checks import Status
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.explanation import Explanation
 from ksmactors.cli.options import log_options, output_options, trust_option
-from ksmactors.cli.replay_folder import expect, is_folder, refuse_for_folder, replay_folder
+from ksmactors.cli.replay_folder import expect, is_folder, refuse_for_folder, refuse_with_set_expected, replay_folder
 from ksmactors.cli.report import print_found, warn_of_removed, warn_of_rivals
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
@@ -80,6 +80,9 @@ def replay(
     one of its parameters names is read, with a message.
     """
     if set_expected is not None:
+        refuse_with_set_expected(
+            explain=explain, log=log, log_config=log_config, detail=detail, junit=ci.junit, sarif=ci.sarif, **walk
+        )
         return expect(source, set_expected, as_json=as_json, quiet=quiet)
     if is_folder(source):
         refuse_for_folder(explain=explain, log=log, log_config=log_config, detail=detail, **walk)
