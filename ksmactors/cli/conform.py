@@ -83,7 +83,10 @@ class _Outcomes:
     "watchers on: the schedules of the seeds from --seed on. What watchers report ends with status 1.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0), help="Where the choices of --random and --around come from [default: 0]."
+    "--seed",
+    type=click.IntRange(0),
+    metavar="S",
+    help="Where the choices of --random and --around come from [default: 0].",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
