@@ -8,7 +8,7 @@ what was put on by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -221,9 +221,9 @@ def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: 
     for name in without:
         builders = [one for one in (*names, *on_top) if _builds_on(one, name)]
         if name not in (*names, *on_top) and builders:
-            raise UsageError(f"{' and '.join(builders)} cannot be without {name}: take it off, too (--without)")
+            raise UsageError(f"{_needed(kernel, name, builders)}; {_left_out(builders, on_top)}")
     for commit in undone:
-        _check_undoing(kernel, commit, [*names, *on_top])
+        _check_undoing(kernel, commit, names, on_top)
     lowest_first = [
         *(VARIANTS[name].layer for name in names),
         *(commit.layer for commit in undone),
@@ -232,15 +232,26 @@ def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: 
     return _compose(kernel, tuple(lowest_first))
 
 
-def _check_undoing(kernel: str, commit: Commit, names: Sequence[str]) -> None:
-    """Refuse to undo a commit under variants that build on it."""
-    builders = [name for name in names if name in commit.built_on]
+def _check_undoing(kernel: str, commit: Commit, names: Sequence[str], on_top: Sequence[str]) -> None:
+    """Refuse to undo a commit under variants that build on it: those of the kernel, and those on top of it."""
+    builders = [name for name in (*names, *on_top) if name in commit.built_on]
     if builders:
         raise UsageError(
-            f"kernel {kernel} cannot be without {commit.slug}: {' and '.join(builders)} "
-            f"{'builds' if len(builders) == 1 else 'build'} on it; undo it on series or v3.9, or add "
-            f"{' '.join(f'--without {name}' for name in builders)}"
+            f"{_needed(kernel, commit.slug, builders)}; undo it on series or v3.9, or {_left_out(builders, on_top)}"
         )
+
+
+def _needed(kernel: str, name: str, builders: Sequence[str]) -> str:
+    """Why a kernel cannot be without something."""
+    verb = "builds" if len(builders) == 1 else "build"
+    return f"kernel {kernel} cannot be without {name}: {' and '.join(builders)} {verb} on it"
+
+
+def _left_out(builders: Sequence[str], on_top: Collection[str]) -> str:
+    """How to leave out variants of a kernel, or those that were added on top of it."""
+    added = " ".join(f"--with {name}" for name in builders if name in on_top)
+    others = " ".join(f"--without {name}" for name in builders if name not in on_top)
+    return " and ".join([*([f"leave {added} out"] if added else []), *([f"add {others}"] if others else [])])
 
 
 def _without(kernel: str, without: Sequence[str]) -> list[str]:

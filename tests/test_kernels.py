@@ -146,8 +146,12 @@ def test_no_later_kernel_has_a_repair_of_ours() -> None:
 
 def test_a_layer_that_another_is_built_on_stays() -> None:
     """Taking off the half that the other half needs is refused, and the other half is named."""
-    with pytest.raises(UsageError, match="chains-any-dup cannot be without chains"):
+    with pytest.raises(UsageError, match=r"without chains: chains-any-dup builds on it; add --without chains-any-dup$"):
         kernel_class(kernel="v6.12", without=("chains",))
+    with pytest.raises(
+        UsageError, match=r"without smart-scan: skips-in-step builds on it; leave --with skips-in-step out$"
+    ):
+        kernel_class(kernel="v6.12", with_=("skips-in-step",), without=("smart-scan",))
     assert not hasattr(kernel_class(kernel="v6.12", without=("chains", "chains-any-dup")), "max_page_sharing_store")
 
 

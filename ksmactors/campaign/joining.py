@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from ksmactors.campaign.findings import kept
+from ksmactors.campaign.findings import kept, prepare
 from ksmactors.campaign.identity import refuse_another
 from ksmactors.campaign.overview import overview_of
 from ksmactors.campaign.shards import keep_shards, shards_in
@@ -20,7 +20,7 @@ from ksmactors.run.trust import Source
 
 
 def merge_stores(directories: Sequence[Path], out: Path) -> list[str]:
-    """Merge stores into a new one in `out`, and write the finding file of each defect there.
+    """Merge stores into a new one in `out`, and write the finding file of each defect there. `out` need not exist.
 
     Returns a line for each finding file that could not be written.
 
@@ -37,7 +37,7 @@ def merge_stores(directories: Sequence[Path], out: Path) -> list[str]:
             refuse_another(about["identity"], store.about()["identity"], str(directory), "merge stores of one campaign")
         _refuse_common_seeds(stores)
         begun = min(store.about()["begun"] for store in stores)
-        with open_to_write(out, about["identity"], about["made"], begun=begun) as merged:
+        with open_to_write(prepare(out), about["identity"], about["made"], begun=begun) as merged:
             try:
                 for store in stores:
                     merged.copy(store)

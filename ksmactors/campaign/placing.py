@@ -34,6 +34,16 @@ def default_home(of: Mapping[str, Any]) -> Path:
     return state_directory() / "ksmactors" / "campaigns" / f"{first}-{key}"
 
 
+def refuse_without_store(out: Path) -> None:
+    """Refuse to resume a campaign where there is none.
+
+    Raises:
+        UsageError: the directory has no store, or does not exist.
+    """
+    if not has_store(out):
+        raise UsageError(f"--resume: there is no campaign in {out}; give the --out it had")
+
+
 @contextmanager
 def store_of(
     out: Path | None,
@@ -57,8 +67,8 @@ def store_of(
     """
     of, made = identity(subjects, strategy, budget), made_with(subjects)
     if out is not None:
-        if resume and not has_store(out):
-            raise UsageError(f"--resume: there is no campaign in {out}; give the --out it had")
+        if resume:
+            refuse_without_store(out)
 
         def set_aside(path: Path) -> None:
             tell(f"--out {out} held another campaign; its store is {path.name} now")

@@ -1,6 +1,6 @@
 """The time for which a campaign was under way, from the moments in its store.
 
-A store has times of the wall clock. A campaign may have been stopped and gone on with days later, and clocks of other
+A store has times of the wall clock. A campaign may have been stopped and resumed days later, and clocks of other
 machines or of earlier versions may have jumped, so they need not be in order.
 """
 
@@ -12,11 +12,11 @@ from itertools import accumulate
 
 
 class RunningTime:
-    """Seconds for which a campaign ran, without the pauses before it was gone on with.
+    """Seconds for which a campaign ran, without the pauses before it was resumed.
 
     Args:
         begun: when it began.
-        starts: when it was started, or gone on with.
+        starts: when it was started, or resumed.
         moments: when something was done.
     """
 

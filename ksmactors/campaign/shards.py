@@ -62,10 +62,10 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d{1,19})/(\d{1,19})", text, re.ASCII)
     if match is None:
-        raise UsageError(f"--shard must be i/n (shard i of n, from 1/n to n/n), not {text!r}")
+        raise UsageError(f"--shard must be I/N (shard I of N, from 1/N to N/N), not {text!r}")
     number, count = int(match[1]), int(match[2])
     if not 1 <= number <= count:
-        raise UsageError(f"--shard {text}: shards are counted from 1, so the first of n is 1/n and the last is n/n")
+        raise UsageError(f"--shard {text}: shards are numbered from 1, so they are 1/{count} to {count}/{count}")
     return number, count
 
 
@@ -84,7 +84,7 @@ def shard_of(asked: tuple[int, int], whole: range, strategy: str, workloads: int
     number, count = asked
     size = whole.stop - whole.start
     if count > size:
-        raise UsageError(f"--shard {number}/{count}: seeds {whole.start}:{whole.stop} are only {size}; ask for fewer")
+        raise UsageError(f"--shard {number}/{count}: there are only {size} seeds; ask for fewer shards")
     end = block_ends(strategy, workloads)
     seeds = range(_border(number - 1, count, whole, end), _border(number, count, whole, end))
     return Shard(number, count, whole, seeds)
@@ -147,7 +147,7 @@ def whole_again(store: CampaignStore, asked: tuple[int, int]) -> range:
 
 
 def keep_shard(store: CampaignStore, shard: Shard, *, resume: bool) -> None:
-    """Note in a store that it has a shard. One that is gone on with must be there already.
+    """Note in a store that it has a shard. One that is resumed must be there already.
 
     Raises:
         UsageError: it is not; the message says which are.

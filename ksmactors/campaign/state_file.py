@@ -53,9 +53,7 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
             else:
                 keep(now, path)
         except OSError as error:
-            problems.append(
-                f"where the exploration is cannot be written, so it cannot be gone on with: {path}: {error.strerror}"
-            )
+            problems.append(f"{path}: cannot be written ({error.strerror}), so this exploration cannot be resumed")
 
     if path is not None:
         exploration.keeping = note
@@ -72,7 +70,7 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
 
 
 def keep(exploration: Exploration, path: Path) -> None:
-    """Write to a file where an exploration is: it can be gone on with from there."""
+    """Write to a file where an exploration is: it can be resumed from there."""
     tally = exploration.tally
     state = {
         "format": FORMAT,

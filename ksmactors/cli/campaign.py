@@ -138,12 +138,11 @@ def _page(store: CampaignStore, directory: Path, path: Path | None, *, force: bo
 
 def _merged(paths: tuple[str, ...], out: Path | None) -> Path:
     """Merge stores; returns where the new one is."""
-    from ksmactors.campaign.findings import prepare
     from ksmactors.campaign.joining import merge_stores
 
     if len(paths) < 2 or out is None:
         raise UsageError("campaign merge takes two or more directories, and --out DIR for the new store")
-    for problem in merge_stores([Path(path) for path in paths], prepare(out)):
+    for problem in merge_stores([Path(path) for path in paths], out):
         notice(problem)
     return out
 

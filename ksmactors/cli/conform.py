@@ -83,7 +83,10 @@ class _Outcomes:
     "watchers on: the schedules of the seeds from --seed on. What watchers report ends with status 1.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0), help="Where the choices of --random and --around come from [default: 0]."
+    "--seed",
+    type=click.IntRange(0),
+    metavar="S",
+    help="Where the choices of --random and --around come from [default: 0].",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -94,9 +97,13 @@ class _Outcomes:
     help="The kernel that is emulated [default: the recording's or, with --live, the running one; else series].",
 )  # fmt: skip
 @click.option(
-    "--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: the recording's or this machine's; else 2]."
-)
-@click.option("--without", multiple=True, metavar="NAME", help="Leave out a variant of the kernel. Repeatable.")
+    "--nodes", type=click.IntRange(1, 64), metavar="N",
+    help="NUMA nodes [default: the recording's or this machine's; else 2].",
+)  # fmt: skip
+@click.option(
+    "--without", multiple=True, metavar="NAME",
+    help="Leave out a commit or a variant of the kernel; see `list commits` and `list variants`. Repeatable.",
+)  # fmt: skip
 @click.option(
     "--with", "with_", multiple=True, metavar="NAME",
     help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
@@ -181,9 +188,10 @@ def _refuse_what_does_not_go_together(
     if random_ is None:
         if not scenarios:
             raise UsageError("no scenario to perform; name files or directories of them, or ask for --random N")
-        for option, value in (("--seed", seed if around is None else None), ("--out", out)):
-            if value is not None:
-                raise UsageError(f"{option} is for random scenarios; add --random N, or leave it out")
+        if out is not None:
+            raise UsageError("--out is for random scenarios; add --random N, or leave it out")
+        if seed is not None and around is None:
+            raise UsageError("--seed is for random scenarios and schedules; add --random N or --around N")
     elif scenarios:
         raise UsageError(f"--random makes scenarios of its own; leave {scenarios[0]} out, or leave --random out")
     elif against is not None:

@@ -34,13 +34,21 @@ EPILOG: Final = "\b\n--spread, for pages whose node is unknown:\n" + "\n".join(
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="PID", help="A process. Repeatable.")
 @click.option("--core", is_flag=True, help="Every FILE must be an ELF core [default: seen from its first bytes].")
-@click.option("--nodes", type=click.IntRange(1, 64), help="NUMA nodes [default: 2; the machine's for --pid].")
+@click.option(
+    "--nodes", type=click.IntRange(1, 64), metavar="N", help="NUMA nodes [default: 2; the machine's for --pid]."
+)
 @click.option(
     "--spread", type=click.Choice(tuple(POLICIES)),
     help="On which node a page is [default: interleave; actual for --pid].",
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(0), default=10, show_default=True, metavar="K", help="Contents to show.")
-@click.option("--kernel", default="series", show_default=True, help="The kernel whose KSM it is.")
+@click.option(
+    "--kernel",
+    default="series",
+    show_default=True,
+    metavar="NAME",
+    help="The kernel whose KSM it is; see `list kernels`.",
+)
 @click.option(
     "--max-page-sharing", type=click.IntRange(2), metavar="N",
     help="Mappings that a KSM page may have, where the kernel has that knob [default: 256].",

@@ -13,7 +13,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform
 from ksmactors.campaign.verdicts import Inconclusive
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
-from ksmactors.cli.options import Seconds, out_option, output_options, subject_options
+from ksmactors.cli.options import Duration, out_option, output_options, subject_options
 from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
     json_object,
@@ -47,7 +47,10 @@ from ksmactors.run.subject import load_subject
     metavar="N",
     help="Give up after so many schedules. On the emulated machine, the default may take ten minutes; see --seconds.",
 )
-@click.option("--seconds", type=Seconds(0, min_open=True), metavar="S", help="Give up after S seconds.")
+@click.option(
+    "--seconds", type=Duration(0, min_open=True), metavar="S",
+    help="Give up after S seconds; 30m and 8h are fine, too.",
+)  # fmt: skip
 @click.option("--stop-at-first/--all", help="Stop at the first finding, or go on.  [default: all]")
 @click.option("--resume", is_flag=True, help="Go on with the exploration in --out where it stopped.")
 @subject_options
@@ -128,7 +131,7 @@ def _tell(exploration: Exploration) -> None:
 
 
 def _close(exploration: Exploration, *, resumable: bool) -> int:
-    """What must be said last, and the exit status. `resumable`: whether to say how it can be gone on with."""
+    """What must be said last, and the exit status. `resumable`: whether to say how to resume it."""
     tally = exploration.tally
     if tally.crash is not None:
         report_crash(tally.crash)

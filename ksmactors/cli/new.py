@@ -17,7 +17,7 @@ from ksmactors.cli.screen import echo, echo_json
 @click.argument("name")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR",
-    help="The folder of the package, which must be empty or not there yet [default: NAME in the current folder].",
+    help="The directory of the package, which must be empty or not there yet [default: NAME in the current directory].",
 )  # fmt: skip
 @output_options
 def new(kind: str, name: str, out: Path | None, as_json: bool, quiet: bool, color: str) -> int:  # noqa: ARG001  # nothing is coloured

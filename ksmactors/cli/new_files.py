@@ -160,7 +160,7 @@ def _module(name: str) -> str:
         sys.path[:] = before
     if spec is None:
         return ""
-    return spec.origin or "a folder on Python's path"
+    return spec.origin or "a directory on Python's path"
 
 
 def write(texts: Mapping[str, str], directory: Path) -> None:
@@ -213,11 +213,11 @@ def _is_there(directory: Path) -> bool:
     if not os.path.lexists(directory):
         return False
     if not directory.is_dir():
-        raise UsageError(f"--out {directory}: is there, and no folder; name another one")
+        raise UsageError(f"--out {directory}: is there, and is no directory; name another one")
     names = sorted(os.listdir(directory))  # noqa: PTH208  # names are all that is wanted
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        raise UsageError(f"--out {directory}: is not empty ({names[0]}{more}); name another folder")
+        raise UsageError(f"--out {directory}: is not empty ({names[0]}{more}); name another directory")
     return True
 
 

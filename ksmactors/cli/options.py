@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,7 +21,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Seconds(click.FloatRange):
-    """A time in seconds: a range of numbers, among which NaN is none."""
+    """A time in seconds: a range of numbers, among which NaN is none.
+
+    Attributes:
+        forms: what the user may write.
+    """
+
+    forms = "give a number of seconds, such as 90"
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -30,10 +36,13 @@ class Seconds(click.FloatRange):
         Raises:
             click.BadParameter: it is none, or outside the range.
         """
-        number = super().convert(value, param, ctx)
-        if isnan(number):
-            self.fail(f"{value!r} is not a time.", param, ctx)
-        return number
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = nan
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a time; {self.forms}", param, ctx)
+        return super().convert(seconds, param, ctx)
 
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -41,6 +50,8 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 class Duration(Seconds):
     """A time in seconds, or with a unit: `90`, `30m`, `8h`, `2d`."""
+
+    forms = "give seconds, minutes, hours or days, such as 90, 30m, 8h or 2d"
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -50,9 +61,11 @@ class Duration(Seconds):
             click.BadParameter: it is none, or outside the range.
         """
         unit = value[-1:] if isinstance(value, str) else ""
-        if unit in _UNITS:
-            return super().convert(value[:-1], param, ctx) * _UNITS[unit]
-        return super().convert(value, param, ctx)
+        try:
+            number = float(value[:-1]) if unit in _UNITS else nan
+        except ValueError:
+            number = nan
+        return super().convert(value if isnan(number) else number * _UNITS[unit], param, ctx)
 
 
 _INJECT: Final = (
@@ -66,13 +79,20 @@ _SUBJECT: Final = (
         help="A parameter of the workload; `list workloads` says which there are. Repeatable.",
     ),
     click.option(
-        "--nodes", type=click.IntRange(1, NODES_MAX), default=DEFAULTS.nodes, show_default=True, help="NUMA nodes.",
+        "--nodes", type=click.IntRange(1, NODES_MAX), default=DEFAULTS.nodes, show_default=True, metavar="N",
+        help="NUMA nodes.",
     ),
-    click.option("--kernel", default=DEFAULTS.kernel, show_default=True, help="The kernel that is emulated."),
-    click.option("--without", multiple=True, metavar="NAME", help="Leave a repair out. Repeatable."),
+    click.option(
+        "--kernel", default=DEFAULTS.kernel, show_default=True, metavar="NAME",
+        help="The kernel that is emulated; see `list kernels`.",
+    ),
+    click.option(
+        "--without", multiple=True, metavar="NAME",
+        help="Leave out a commit or a variant of the kernel; see `list commits` and `list variants`. Repeatable.",
+    ),
     click.option(
         "--with", "with_", multiple=True, metavar="NAME",
-        help="Add a variant: a name, path/to/file.py:Class, or package.module:Class. Repeatable.",
+        help="Add a variant: a name of `list variants`, path/to/file.py:Class, or package.module:Class. Repeatable.",
     ),
     click.option(
         "--watch", default=DEFAULTS.watch, show_default=True, metavar="NAME,...|all|none",
@@ -142,11 +162,19 @@ def trust_option(command: Command) -> Command:
 
 def out_option(command: Command) -> Command:
     """Where finding files go."""
-    return click.option(
-        "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-        help="Where findings go, and the store of a campaign [default: ksmactors/findings and ksmactors/campaigns "
-        "in the XDG state directory].",
-    )(command)  # fmt: skip
+    return _out("Where findings go [default: ksmactors/findings in the XDG state directory].")(command)
+
+
+def campaign_out_option(command: Command) -> Command:
+    """Where finding files and the store of a campaign go."""
+    return _out(
+        "Where findings go, and the store of the campaign [default: ksmactors/findings and ksmactors/campaigns in the "
+        "XDG state directory]."
+    )(command)
+
+
+def _out(text: str) -> Callable[[Command], Command]:
+    return click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=text)
 
 
 def strategy_option(default: str) -> Callable[[Command], Command]:

@@ -20,7 +20,7 @@ from ksmactors.ci.checks import Status
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.explanation import Explanation
 from ksmactors.cli.options import log_options, output_options, trust_option
-from ksmactors.cli.replay_folder import expect, is_folder, refuse_for_folder, replay_folder
+from ksmactors.cli.replay_folder import expect, is_folder, refuse_for_folder, refuse_with_set_expected, replay_folder
 from ksmactors.cli.report import print_found, warn_of_removed, warn_of_rivals
 from ksmactors.cli.screen import notice
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
@@ -63,14 +63,15 @@ def replay(
     color: str,
     **walk: Any,
 ) -> int:
-    """Run a finding or a schedule again, exactly, and show its log; or all findings of a folder, as regression tests.
+    """Run a finding or a schedule again, exactly, and show its log; or all findings of a directory, as
+    regression tests.
 
     FILE is a finding file, or a file that holds a schedule string; - is standard input. A schedule string itself
     is accepted, too. Exits with 1 if the replay finds something, or differs from the recording. If the recorded steps
     do not fit any more, its departures from the default order are followed by name, as far as they can be found.
 
-    DIR is a folder of findings. Each is replayed, and should come out as its file says: `--set-expected` writes that.
-    Exits with 0 if each came out as expected.
+    DIR is a directory of findings. Each is replayed, and should come out as its file says; `--set-expected` writes
+    that. Exits with 0 if each came out as expected.
 
     --step walks through the replay, --until stops on the way, and --explore says what can still come of it there; see
     `ksmactors docs log`.
@@ -79,6 +80,9 @@ def replay(
     one of its parameters names is read, with a message.
     """
     if set_expected is not None:
+        refuse_with_set_expected(
+            explain=explain, log=log, log_config=log_config, detail=detail, junit=ci.junit, sarif=ci.sarif, **walk
+        )
         return expect(source, set_expected, as_json=as_json, quiet=quiet)
     if is_folder(source):
         refuse_for_folder(explain=explain, log=log, log_config=log_config, detail=detail, **walk)

@@ -88,10 +88,23 @@ def refuse_for_folder(**given: object) -> None:
     Raises:
         UsageError: one is given.
     """
-    for option, value in given.items():
-        if value:
-            name = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{name} is about one schedule: leave it out, or replay one file of the folder")
+    for name in _options(given):
+        raise UsageError(f"{name} is about one schedule: leave it out, or replay one file of the directory")
+
+
+def refuse_with_set_expected(**given: object) -> None:
+    """Refuse options that are about a replay.
+
+    Raises:
+        UsageError: one is given.
+    """
+    for name in _options(given):
+        raise UsageError(f"--set-expected replays nothing: leave {name} out")
+
+
+def _options(given: Mapping[str, object]) -> list[str]:
+    """The options that have a value, as they are written."""
+    return [f"--{option.replace('_', '-')}" for option, value in given.items() if value]
 
 
 def expect(source: str, expected: str, *, as_json: bool, quiet: bool) -> int:

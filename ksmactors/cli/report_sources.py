@@ -219,7 +219,7 @@ def refuse_existing(path: Path, option: str, *, force: bool) -> None:
         if not force:
             raise UsageError(f"{option} {escaped(str(path))}: exists; give --force to replace it, or name another file")
     elif not path.parent.is_dir():
-        raise UsageError(f"{option} {escaped(str(path))}: there is no folder {escaped(str(path.parent))}")
+        raise UsageError(f"{option} {escaped(str(path))}: there is no directory {escaped(str(path.parent))}")
 
 
 def write_output(path: Path, option: str, write: Callable[[BinaryIO], T], *, force: bool) -> T:

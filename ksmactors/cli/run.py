@@ -26,7 +26,10 @@ from ksmactors.run.subject import load_subject
 
 @click.command()
 @click.argument("workload")
-@click.option("--seed", type=click.IntRange(0, SEED_LIMIT - 1), default=0, show_default=True, help="Of the choices.")
+@click.option(
+    "--seed", type=click.IntRange(0, SEED_LIMIT - 1), default=0, show_default=True, metavar="S",
+    help="The seed that all choices come from.",
+)  # fmt: skip
 @strategy_option("portfolio")
 @subject_options
 @log_options

@@ -18,7 +18,7 @@ from ksmactors.campaign.blocks import size_of
 from ksmactors.campaign.dealing import BUDGETS, EQUAL, AdaptiveDeal, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.placing import store_of
+from ksmactors.campaign.placing import refuse_without_store, store_of
 from ksmactors.campaign.shards import Shard, keep_shard, parse_shard, shard_of, whole_again
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.stress import Plan, parse_seeds
@@ -27,8 +27,8 @@ from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
     Duration,
+    campaign_out_option,
     log_options,
-    out_option,
     output_options,
     strategy_option,
     subject_options,
@@ -101,7 +101,7 @@ DEFAULT_SEEDS: Final = "550"
 @strategy_option("portfolio")
 @subject_options
 @log_options
-@out_option
+@campaign_out_option
 @ci_options(sarif=True)
 @output_options
 def stress(
@@ -145,12 +145,14 @@ def stress(
     asked = None if resume and _is_default("seeds") else parse_seeds(seeds)
     wanted = None if part is None else parse_shard(part)
     if wanted is not None and budget != EQUAL:
-        raise UsageError(f"--shard: a budget that is {budget} learns from all seeds; leave one of the two out")
+        raise UsageError(f"--shard with --budget {budget}: that budget learns from all seeds; leave one of the two out")
     with ExitStack() as stack:
         processes = None
         if dask is None and (jobs or available_cores()) > 1:  # before any file is opened
             processes = stack.enter_context(closing(WorkerProcesses()))
         writer = stack.enter_context(open_log(log, processors)) if log else None
+        if resume and out is not None:
+            refuse_without_store(out)  # before the directory is made
         directory = prepare(out or default_directory())
         store = stack.enter_context(store_of(out, subjects, strategy, resume=resume, budget=budget, tell=notice))
         asked = asked or _asked_before(store, wanted)
@@ -248,7 +250,7 @@ def _is_default(option: str) -> bool:
 
 
 def _asked_before(store: CampaignStore, wanted: tuple[int, int] | None) -> range:
-    """The seeds of the campaign that is gone on with: those of the shard, or those that it was last asked for."""
+    """The seeds of the campaign that is resumed: those of the shard, or those that it was last asked for."""
     if wanted is not None:
         return whole_again(store, wanted)
     asked = store.asked()

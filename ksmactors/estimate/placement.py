@@ -7,7 +7,7 @@ from typing import Final
 POLICIES: Final = {
     "interleave": "page after page on the next node, as MPOL_INTERLEAVE does",
     "region": "each file, segment or mapping as a whole, in turn",
-    "source": "each FILE or process as a whole, in turn, as guests that are bound to a node",
+    "source": "each FILE or process as a whole, in turn, as guests bound to a node",
     "actual": "where a live process has them (--pid only)",
 }
 

@@ -281,3 +281,6 @@ def test_what_is_expected_is_written(repository: Path, capsys: pytest.CaptureFix
     assert content["expected"] == "passes"
     assert all(orjson.loads(Path(file).read_bytes())["expected"] == "passes" for file in content["files"])
     assert "kept/broken.json: is no finding file" in captured.err
+    for option in ("--explain", "--log=x", "--strategy=pos", "--junit=x"):
+        assert main(["replay", "kept", "--set-expected", "passes", option]) == 2
+        assert f"--set-expected replays nothing: leave {option.partition('=')[0]} out" in capsys.readouterr().err

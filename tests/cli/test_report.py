@@ -125,7 +125,7 @@ def test_nothing_is_left_of_a_trace_that_fails(tmp_path: Path, capsys: Capsys) -
         (["x.json"], "--perfetto FILE"),
         (["missing.json", "--perfetto", "out"], "missing.json: cannot be read"),
         (["missing\x1b[2J", "--perfetto", "out"], "missing\\x1b[2J"),
-        (["x.json", "--perfetto", "no/folder/out"], "no folder"),
+        (["x.json", "--perfetto", "no/folder/out"], "no directory"),
     ],
 )
 def test_a_misuse_is_one_line(

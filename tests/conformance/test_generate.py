@@ -270,7 +270,7 @@ def test_a_difference_is_reported_with_its_files(
     ("args", "message"),
     [
         ([], "no scenario to perform"),
-        (["--seed", "1", "x.txt"], "--seed is for random scenarios"),
+        (["--seed", "1", "x.txt"], "--seed is for random scenarios and schedules"),
         (["--out", "d", "x.txt"], "--out is for random scenarios"),
         (["--random", "2", "x.txt"], "leave x.txt out"),
         (["--random", "2", "--against", "d"], "leave --against out"),

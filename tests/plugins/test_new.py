@@ -179,9 +179,9 @@ def test_a_name_that_cannot_be(folder: Path, capsys: Capsys, kind: str, name: st
 @pytest.mark.parametrize(
     ("out", "why"),
     [
-        ("full", "--out full: is not empty (a and 1 more); name another folder"),
-        ("file", "--out file: is there, and no folder"),
-        ("link", "--out link: is there, and no folder"),
+        ("full", "--out full: is not empty (a and 1 more); name another directory"),
+        ("file", "--out file: is there, and is no directory"),
+        ("link", "--out link: is there, and is no directory"),
         ("file/in/it", "--out file/in/it: cannot be written (Not a directory); nothing was made"),
         ("n" * 300, "cannot be written (File name too long); nothing was made"),
     ],
