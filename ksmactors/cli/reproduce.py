@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -21,14 +22,16 @@ from ksmactors.reproduce.prediction import predict
 from ksmactors.reproduce.program import Purpose, needed_nodes, write_program
 from ksmactors.run.extensions import need
 
-KERNEL = "v7.3"
+KERNEL: Final = "v7.3"
 """The newest kernel that is emulated."""
 
 
 @click.command()
 @click.argument("source", metavar="CASE|SCENARIO|FINDING")
 @click.option("--c", "program", type=click.Path(path_type=Path), metavar="FILE", help="Write the C program here.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the text for a mailing list here.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the text for a mailing list here."
+)
 @click.option(
     "--kernel", default=KERNEL, show_default=True, metavar="NAME",
     help="The emulated kernel that says what a kernel with the defect shows.",
@@ -62,7 +65,7 @@ def reproduce(
     subject = _subject(source, trust)
     subjects.refuse_holds(subject.scenario)
     repair = repair or subject.repair
-    setting = Setting(kernel, max(needed_nodes(subject.scenario), 1))
+    setting = Setting(kernel, needed_nodes(subject.scenario), with_=subject.added)
     prediction = interruption.run(partial(predict, subject.scenario, setting, repair))
     repaired = f"Linux {kernel} with a repair ({', '.join(repair)})" if repair else ""
     purpose = Purpose(subject.title, f"Linux {kernel}", repaired)
@@ -98,4 +101,6 @@ def _finding(source: str, trust: bool) -> subjects.Subject:
     from ksmactors.diagnose.replaying import recorded
     from ksmactors.reproduce.schedule import of_finding
 
-    return interruption.run(partial(of_finding, recorded(source, trust=trust, tell=notice), escaped(source)))
+    then = recorded(source, trust=trust, tell=notice)
+    found: subjects.Subject = interruption.run(partial(of_finding, then, escaped(source)))
+    return found

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from inspect import cleandoc
+from inspect import cleandoc, unwrap
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
 import ksmactors
 from ksmactors.conformance.language import Comment
-from ksmactors.kernels import VARIANTS
+from ksmactors.kernels import VARIANTS, kernel_class
+from ksmactors.ksm.kernel import Ksm
 from ksmactors.reproduce.prediction import Prediction
 from ksmactors.reproduce.subject import Subject
 
 WIDTH: Final = 75
 KERNEL_MAP: Final = Path(ksmactors.__file__).parent / "docs" / "kernel-map.md"
 ROW: Final = re.compile(r"\| ([^|]*) \| ([^|]*) \|")
+FILE: Final = re.compile(r"\(([\w/]+\.c)\)")
 CODE: Final = re.compile(r"`([^`]*)`")
 
 
@@ -56,8 +58,8 @@ def _paragraphs(mail: Mail) -> Iterator[list[str]]:
 def _kernels(mail: Mail) -> Iterator[list[str]]:
     case = mail.subject.case
     if case is not None and case.confirmed:
-        kernels = ", ".join(f"Linux {name.removeprefix('v')}" for name in case.confirmed)
-        yield _prose(f"Kernels: seen on stock kernels of {kernels}.")
+        kernels = ", ".join(name.removeprefix("v") for name in case.confirmed)
+        yield _prose(f"Kernels: seen on stock kernels of Linux {kernels}.")
     yield _prose(
         f"It was found with ksmactors, an emulator of KSM, in its model of Linux {mail.kernel.removeprefix('v')}."
     )
@@ -68,7 +70,7 @@ def _source(mail: Mail) -> Iterator[list[str]]:
     case = mail.subject.case
     if case is not None and case.where:
         yield _prose(f"The consequence shows in {case.where}() ({_kernel_functions().get(case.where, 'mm')}).")
-    changed = list(dict.fromkeys(text for name in mail.repair for text in _changed(name)))
+    changed = list(dict.fromkeys(text for name in mail.repair for text in _changed(name, mail.kernel)))
     if changed:
         yield _prose(f"The source concerned: {', '.join(changed)}.")
 
@@ -93,12 +95,34 @@ def _prose(text: str) -> list[str]:
     return wrap(text.replace("`", ""), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _changed(name: str) -> Iterator[str]:
-    """Yield the functions of the kernel that a repair changes, with their files."""
-    known = _kernel_functions()
+def _changed(name: str, kernel: str) -> Iterator[str]:
+    """Yield the functions of the kernel that a repair changes, with their files.
+
+    What the emulator has split off is looked for in the functions that call it.
+    """
+    files, parts = _kernel_functions(), _parts()
+    users = _users(kernel_class(kernel=kernel))
     for function in vars(VARIANTS[name].layer):
-        for kernel in _parts().get(function, ()):
-            yield f"{kernel}() in {known[kernel]}"
+        if function.startswith("_"):  # its own
+            continue
+        near, seen = {function}, {function}
+        while near and not any(one in parts for one in near):
+            near = {user for one in near for user in users.get(one, ())} - seen
+            seen |= near
+        for one in sorted(near):
+            yield from (f"{kernel_name}() in {files[kernel_name]}" for kernel_name in parts.get(one, ()))
+
+
+def _users(kernel: type[Ksm]) -> dict[str, list[str]]:
+    """Return, for each function, those that call it."""
+    users: dict[str, list[str]] = {}
+    for cls in kernel.__mro__:
+        for name, value in vars(cls).items():
+            code = getattr(unwrap(value) if callable(value) else None, "__code__", None)
+            for called in getattr(code, "co_names", ()):
+                if called != name:
+                    users.setdefault(called, []).append(name)
+    return users
 
 
 def _rows() -> Iterator[tuple[str, list[str], list[str]]]:
@@ -106,9 +130,11 @@ def _rows() -> Iterator[tuple[str, list[str], list[str]]]:
     file = ""
     for line in KERNEL_MAP.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
-            file = next((word for word in line.split() if word.endswith((".c", ".h"))), "")
+            file = next((word for word in line.split() if word.endswith(".c")), "mm")
         elif file and (row := ROW.match(line)):
-            yield file, CODE.findall(row[1]), [name.partition(":")[2] for name in CODE.findall(row[2])]
+            other = FILE.search(row[1])
+            names = [name.partition(":")[2] for name in CODE.findall(row[2])]
+            yield other[1] if other else file, CODE.findall(row[1]), names
 
 
 def _kernel_functions() -> dict[str, str]:
@@ -122,4 +148,4 @@ def _parts() -> dict[str, list[str]]:
     for _, kernels, functions in _rows():
         for function in functions:
             parts.setdefault(function, []).extend(kernels)
-    return parts
+    return {function: kernels for function, kernels in parts.items() if function and kernels}

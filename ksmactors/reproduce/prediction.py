@@ -115,7 +115,7 @@ def _quantities(operation: Operation, lines: Sequence[str]) -> dict[Quantity, st
 Read = Iterator[tuple[Quantity, str]]
 
 
-def _error(operation: Operation, lines: Sequence[str]) -> Read:
+def _error(_operation: Operation, lines: Sequence[str]) -> Read:
     """An errno, or 0."""
     words = lines[0].removeprefix("error ").split()
     yield Quantity("error"), "0" if words[0] == "ok" else words[0]
@@ -131,7 +131,7 @@ def _value(operation: Operation, lines: Sequence[str]) -> Read:
         yield Quantity("value"), lines[0]
 
 
-def _wrong(operation: Operation, lines: Sequence[str]) -> Read:
+def _wrong(_operation: Operation, lines: Sequence[str]) -> Read:
     if not lines[0].startswith("error"):
         yield Quantity("wrong"), lines[0].removeprefix("BAD ").replace("ok", "0")
 
@@ -152,21 +152,21 @@ def _node(operation: Operation, lines: Sequence[str]) -> Read:
     yield Quantity("node", pages=(page,)), lines[0].removeprefix("node ")
 
 
-def _counters(operation: Operation, lines: Sequence[str]) -> Read:
+def _counters(_operation: Operation, lines: Sequence[str]) -> Read:
     words = dict(word.split("=") for word in lines[0].split()[1:])
     for name in OBSERVED_COUNTERS:
         if name in words:
             yield Quantity("counter", (COUNTERS[name],)), words[name]
 
 
-def _status(operation: Operation, lines: Sequence[str]) -> Read:
+def _status(_operation: Operation, lines: Sequence[str]) -> Read:
     for word in lines[0].split():
         name, value = word.split("=")
         if value.isdigit():
             yield Quantity("status", (STAT[name],)), value
 
 
-def _frames(operation: Operation, lines: Sequence[str]) -> Read:
+def _frames(_operation: Operation, lines: Sequence[str]) -> Read:
     """Which of the pages share a frame: every pair."""
     frame: dict[Page, str] = {}
     for number, line in enumerate(lines):

@@ -199,8 +199,7 @@ def _head(
         *_outcome(prediction, purpose),
         "All knobs of KSM are put back at the end, and after SIGINT, SIGTERM and SIGHUP.",
         "",
-        f"The steps are in main(). {', '.join(names.processes.values())}: one process each, beside MAIN; turn(X) is "
-        "true in the process X alone, and a step begins when the one before is over.",
+        _reading(names),
     ]
     yield "/*"
     for paragraph in text:
@@ -208,13 +207,21 @@ def _head(
     yield " */"
 
 
+def _reading(names: Names) -> str:
+    """Return how the steps are to be read."""
+    return (
+        f"The steps are in main(). {', '.join(names.processes.values())}: one process each, beside MAIN. turn(X) is "
+        "true in the process X alone, and a step begins when the one before is over."
+    )
+
+
 def _outcome(prediction: Prediction, purpose: Purpose) -> Iterator[str]:
     """Yield what the program prints."""
     if prediction.crash >= 0:
         yield (
-            f"With the defect ksmd uses freed memory ({prediction.why}): it crashes, and the program says DEFECT if the "
-            "machine survives. What has the freed memory by then may hide it: run it some times. Without the defect it "
-            "says NO DEFECT (exit status 0)."
+            f"With the defect ksmd uses freed memory ({prediction.why}): it crashes, and the program says DEFECT if "
+            "the machine survives. What has the freed memory by then may hide it: run it some times. Without the "
+            "defect the last line is NO DEFECT (exit status 0)."
         )
     elif prediction.repaired:
         yield (
@@ -223,6 +230,6 @@ def _outcome(prediction: Prediction, purpose: Purpose) -> Iterator[str]:
         )
     else:
         yield (
-            f"The last line is SAME (exit status 0) if this kernel does what {purpose.broken} does, else DIFFERENT (1). "
-            "The lines above it say what was seen."
+            f"The last line is SAME (exit status 0) if this kernel does what {purpose.broken} does, else DIFFERENT "
+            "(1). The lines above it say what was seen."
         )

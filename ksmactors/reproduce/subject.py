@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import INTERLEAVED
-from ksmactors.errors import UsageError, unknown
+from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
@@ -32,6 +33,11 @@ class Subject:
     def title(self) -> str:
         """What goes wrong, in a line."""
         return f"the scenario {escaped(self.scenario.name)}" if self.case is None else self.case.title
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The variants that the case adds to the emulated kernel: what a real one does by chance."""
+        return () if self.case is None else self.case.with_
 
     @property
     def repair(self) -> tuple[str, ...]:
@@ -96,8 +102,12 @@ def refuse_holds(scenario: Scenario) -> None:
 
 def no_such(name: str) -> UsageError:
     """Return the error for an argument that is no case and no file."""
-    text = unknown("case", escaped(name), [*CASES, *ALIASES])
-    return UsageError(f"{text}; there is no scenario or finding file of that name either")
+    near = get_close_matches(name, [*CASES, *ALIASES], n=3, cutoff=0.6)
+    also = f"cases near it: {', '.join(near)}; " if near else ""
+    return UsageError(
+        f"no case, scenario file or finding file {escaped(name)!r}; {also}cases with a program: "
+        f"{', '.join(cases_with_scenario())}"
+    )
 
 
 def _file(name: str) -> Path:
