@@ -95,13 +95,23 @@ class Steps:
             while crash + 1 < len(operations) and operations[crash + 1].name in SCANS:
                 crash += 1
             return crash
-        observed = [index for index, seen in enumerate(self.prediction.seen) if seen]
+        observed = [index for index in range(len(operations)) if any(map(self._is_observed, self._keys(index)))]
         if not observed:
             raise UsageError(
                 f"{self.scenario.origin}: a program cannot see a difference between the two kernels; add operations "
                 "that show it: migrate, where, counters, frames, check, set merge_across_nodes"
             )
         return observed[-1]
+
+    def _keys(self, index: int) -> list[tuple[int, Quantity]]:
+        return [(index, quantity) for quantity in self.prediction.seen[index]]
+
+    def _is_observed(self, key: tuple[int, Quantity]) -> bool:
+        """Whether a quantity is compared; an operation that must succeed anyway is not."""
+        index, quantity = key
+        if quantity not in self.prediction.seen[index]:
+            return False
+        return self.prediction.repaired or quantity.kind != "error" or not self.prediction.answered[index]
 
     def _refuse(self, what: str) -> NoReturn:
         raise UsageError(f"{self.scenario.origin}:{self._operation.line}: {what}")
@@ -124,9 +134,7 @@ class Steps:
     def _do(self, actor: str, what: str, expression: str, *, kind: str = "error") -> None:
         """Do something whose answer is observed, must be 0, or does not matter."""
         quantity = Quantity(kind)
-        if quantity in self.prediction.seen[self._index] and (
-            self.prediction.repaired or not self.prediction.answered[self._index] or kind != "error"
-        ):
+        if self._is_observed((self._index, quantity)):
             self._expect(actor, quantity, what, expression)
         elif kind == "error" and self.prediction.answered[self._index]:
             self._add(actor, f'must({expression}, "{what}");')
