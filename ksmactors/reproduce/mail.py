@@ -12,6 +12,7 @@ from typing import Final
 
 import ksmactors
 from ksmactors.conformance.language import Comment
+from ksmactors.escaping import escaped
 from ksmactors.kernels import VARIANTS, kernel_class
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.reproduce.prediction import Prediction
@@ -76,7 +77,7 @@ def _source(mail: Mail) -> Iterator[list[str]]:
 
 
 def _steps(mail: Mail) -> Iterator[list[str]]:
-    lines = [f"  {operation.text}" for operation in mail.subject.scenario.operations]
+    lines = [f"  {escaped(operation.text)}" for operation in mail.subject.scenario.operations]
     yield ["Steps (pages are numbered from 0):", "", *lines]
     prediction = mail.prediction
     if prediction.crash >= 0:
@@ -92,7 +93,7 @@ def _repair(name: str) -> Iterator[list[str]]:
 
 
 def _prose(text: str) -> list[str]:
-    return wrap(text.replace("`", ""), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return wrap(escaped(text.replace("`", "")), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _changed(name: str, kernel: str) -> Iterator[str]:

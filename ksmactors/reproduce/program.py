@@ -10,6 +10,7 @@ from textwrap import wrap
 from typing import Final
 
 from ksmactors.conformance.language import Comment, Scenario
+from ksmactors.escaping import escaped
 from ksmactors.reproduce.names import Names
 from ksmactors.reproduce.prediction import Prediction
 from ksmactors.reproduce.steps import MAIN, Steps
@@ -203,7 +204,8 @@ def _head(
     ]
     yield "/*"
     for paragraph in text:
-        yield from (f" * {line}" for line in wrap(paragraph, 76)) if paragraph else (" *",)
+        harmless = escaped(paragraph).replace("*/", "* /").replace("/*", "/ *")
+        yield from (f" * {line}" for line in wrap(harmless, 76)) if paragraph else (" *",)
     yield " */"
 
 

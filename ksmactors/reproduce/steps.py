@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -152,9 +153,10 @@ class Steps:
             if quantity.kind == "counter":
                 self._expect(MAIN, quantity, quantity.about[0], f'knob("{quantity.about[0]}")')
             elif quantity.kind == "value":
-                self._expect(MAIN, quantity, operation.word, f'knob("{operation.word}")')
+                name = in_c(operation.word)
+                self._expect(MAIN, quantity, name, f'knob("{name}")')
             elif quantity.kind == "status":
-                process, name = self.names.process(operation.process), quantity.about[0]
+                process, (name,) = self.names.process(operation.process), quantity.about
                 self._expect(MAIN, quantity, f"{name} of {operation.process}", f'ksm_stat({process}, "{name}")')
             elif quantity.kind == "node":
                 self._expect(MAIN, quantity, f"node of {self._named()}", f"node_of({pages[0]})")
@@ -255,8 +257,8 @@ class Steps:
         self._do(MAIN, f"{self._named()} not moved to node {operation.node}", call, kind="moved")
 
     def _set(self, operation: Operation) -> None:
-        self._do(MAIN, f"error of {operation.word} = {operation.value}",
-                 f'set_knob("{operation.word}", "{operation.value}")')  # fmt: skip
+        knob, value = in_c(operation.word), in_c(operation.value)
+        self._do(MAIN, f"error of {knob} = {value}", f'set_knob("{knob}", "{value}")')
         if operation.word in REST:
             self._add(MAIN, f'set_knob("{operation.word}", "{REST[operation.word]}");')
         self._add(MAIN, "rest();")
@@ -292,6 +294,12 @@ WRITERS: Final[dict[str, Callable[[Steps, Operation], None]]] = {
     "sleep": Steps._sleep,
 }  # fmt: skip
 """What writes the statements of an operation."""
+
+
+def in_c(text: str) -> str:
+    """Return the inside of a string literal: what a scenario says may come from anybody."""
+    plain = string.ascii_letters + string.digits + " _-+=.,:;/()[]"
+    return "".join(chr(byte) if chr(byte) in plain else f"\\{byte:03o}" for byte in text.encode())
 
 
 def _number(value: str) -> str:

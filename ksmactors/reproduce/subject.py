@@ -42,7 +42,7 @@ class Subject:
     @property
     def repair(self) -> tuple[str, ...]:
         """The variants that repair the defect on a later kernel; none if it is not known."""
-        if self.case is None:
+        if self.taken_out or self.case is None:
             return self.taken_out
         return self.case.repair or self.case.without
 
@@ -79,11 +79,6 @@ def of_scenario(path: Path) -> Subject:
         ScenarioError: it is none.
     """
     return Subject(read_scenario(path))
-
-
-def has_holds(scenario: Scenario) -> bool:
-    """Whether tasks of the kernel are held in a scenario."""
-    return any(operation.name in INTERLEAVED for operation in scenario.operations)
 
 
 def refuse_holds(scenario: Scenario) -> None:

@@ -136,7 +136,7 @@ def test_a_crash_is_announced_before_it_happens() -> None:
 
 
 def test_names_in_c_are_free() -> None:
-    """A keyword, a name with more than a letter, and a region that comes again somewhere else get names of their own."""
+    """A keyword, a longer name, and a region that comes again somewhere else get names of their own."""
     names = Names()
     for process in ("A", "int", "MAIN"):
         names.begin(process)
@@ -214,3 +214,54 @@ def test_the_same_program_each_time(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["reproduce", "lost-while-full"]) == 0
         texts.add(capsys.readouterr().out)
     assert len(texts) == 1
+
+
+def test_a_hostile_scenario_writes_no_code_of_its_own(tmp_path: Path) -> None:
+    """Neither a comment that ends the comment, nor a value that ends the string."""
+    text = program("# one */ int evil; /* two\n" + PROCESS + 'set run 0");evil();("\nset run \\\ncounters\n')
+    code = text.partition("*/")[2]
+    assert "int evil" not in code
+    assert code.count("evil()") == code.count("0\\042);evil();(\\042")
+    compiled(text, tmp_path)
+
+
+FINDINGS = {
+    "advice": ("litmus.advice_meets_scan", "--without", "unshare-on-advice"),
+    "full": ("litmus.full_page_meets_migration", "--kernel", "v6.12"),
+    "race": ("litmus.mremap_meets_reclaim", "--without", "break-swapped"),
+    "undone": ("litmus.search_meets_migration", "--with", "s5e-no-lock-cycle"),
+}
+
+
+def finding(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Find something; return the finding's file."""
+    main(["stress", *FINDINGS[name], "--seeds", "40", "--stop-at-first", "--out", str(tmp_path), "--quiet"])
+    capsys.readouterr()
+    (file,) = tmp_path.glob("*.json")
+    return str(file)
+
+
+@pytest.mark.parametrize("name", ["advice", "full"])
+def test_a_finding_whose_calls_suffice_has_a_program(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its calls are made one after the other; in the end the pages cannot be moved."""
+    file = finding(name, tmp_path, capsys)
+    assert main(["reproduce", file]) == 0
+    text = capsys.readouterr().out
+    assert "expect(" in text.partition("int main")[2]
+    assert "move_page(" in text
+    compiled(text, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "why"), [("race", "only as a race"), ("undone", "s5e-no-lock-cycle (mutant)")])
+def test_a_finding_that_no_program_can_show_is_refused(
+    name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A race, and what only a mutant does."""
+    assert why in refused(capsys, finding(name, tmp_path, capsys))
+
+
+def test_a_damaged_finding_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, as `replay` does."""
+    refused(capsys, written(tmp_path, "{\n"))
