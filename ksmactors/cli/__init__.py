@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "compare": "Run the same campaign with and without an idea, and show what differs.",
     "corpus": "Show the known defects, and how soon they are found.",
     "conform": "Run scenario files, and compare with recordings of a kernel.",
+    "reproduce": "Write a C program that shows a defect on a real kernel.",
     "estimate": "Estimate what KSM would save on files, cores or processes.",
     "new": "Make a package for a workload, variant, watcher or strategy.",
     "list": "List workloads, strategies, variants and more, plug-ins included.",

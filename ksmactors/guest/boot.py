@@ -107,13 +107,17 @@ def _memory_modules(nodes: int) -> list[str]:
 
 def program(modules: Path | None) -> str:
     """Return the shell command that runs `inside`, with nothing in its search path that it does not need."""
+    return python(f"from ksmactors.guest.inside import main; main({str(modules or '')!r})")
+
+
+def python(code: str) -> str:
+    """Return the shell command that runs a line of Python which imports modules of ksmactors."""
     import shlex
 
     import typing_extensions
 
     roots = [str(Path(ksmactors.__file__).resolve().parent.parent), str(Path(typing_extensions.__file__).parent)]
-    code = f"import sys; sys.path += {roots!r}; from ksmactors.guest.inside import main; main({str(modules or '')!r})"
-    return f"exec {shlex.quote(sys.executable)} -I -S -B -c {shlex.quote(code)}"
+    return f"exec {shlex.quote(sys.executable)} -I -S -B -c {shlex.quote(f'import sys; sys.path += {roots!r}; {code}')}"
 
 
 def start(command: Sequence[str], console: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:

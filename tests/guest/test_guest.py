@@ -6,30 +6,14 @@ later. Each boot takes half a minute or more without KVM.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from ksmactors.cli import main
-from ksmactors.errors import UsageError
-from ksmactors.guest import boot
 
 CONFORMANCE = Path(__file__).parent.parent / "conformance"
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture
-def kernel() -> str:
-    """The kernel to boot; skipped where there is none, or nothing to boot it with."""
-    name = os.environ.get("KSMACTORS_GUEST_KERNEL", "")
-    if not name:
-        pytest.skip("KSMACTORS_GUEST_KERNEL names no kernel (vmlinuz or .deb)")
-    try:
-        boot.check_tools()
-    except UsageError as refusal:
-        pytest.skip(str(refusal))
-    return name
 
 
 def scenario(*parts: str) -> str:

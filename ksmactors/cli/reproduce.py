@@ -1,0 +1,106 @@
+"""`ksmactors reproduce`: a C program that shows a defect on a real kernel, and the text to send with it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ksmactors import interruption
+from ksmactors.cli.options import trust_option
+from ksmactors.cli.report_sources import refuse_existing, write_output
+from ksmactors.cli.screen import echo, notice
+from ksmactors.conformance.emulator import Setting
+from ksmactors.errors import UsageError
+from ksmactors.escaping import escaped
+from ksmactors.files import MIB, read_start
+from ksmactors.reproduce import subject as subjects
+from ksmactors.reproduce.mail import Mail, write_mail
+from ksmactors.reproduce.prediction import predict
+from ksmactors.reproduce.program import Purpose, needed_nodes, write_program
+from ksmactors.run.extensions import need
+
+KERNEL: Final = "v7.3"
+"""The newest kernel that is emulated."""
+
+
+@click.command()
+@click.argument("source", metavar="CASE|SCENARIO|FINDING")
+@click.option("--c", "program", type=click.Path(path_type=Path), metavar="FILE", help="Write the C program here.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the text for a mailing list here."
+)
+@click.option(
+    "--kernel", default=KERNEL, show_default=True, metavar="NAME",
+    help="The emulated kernel that says what a kernel with the defect shows.",
+)  # fmt: skip
+@click.option(
+    "--repair", multiple=True, metavar="NAME",
+    help="The variant that says what a kernel without the defect shows [default: the case's]. Repeatable.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an output file that exists.")
+@trust_option
+@click.option("-q", "--quiet", is_flag=True, help="Only what went wrong.")
+def reproduce(
+    source: str, program: Path | None, report: Path | None, kernel: str, repair: tuple[str, ...], force: bool,
+    trust: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Write a C program that shows a defect on a real kernel, and the text for a kernel mailing list.
+
+    CASE is one of `ksmactors list cases` that needs no race; SCENARIO is a file as `conform` has them, without holds;
+    FINDING is a finding file. The program needs libc alone. It compares what it sees with what the emulator says of
+    the kernel with and without the defect. Without --c and --report the program goes to standard output.
+
+    A scenario without --repair gives a program that compares with what the emulated kernel does.
+    """
+    for name in repair:
+        need("variants", name)
+    if program is not None and program == report:
+        raise UsageError("reproduce: --c and --report name the same file")
+    for path, option in ((program, "--c"), (report, "--report")):
+        if path is not None:
+            refuse_existing(path, option, force=force)
+    subject = _subject(source, trust)
+    subjects.refuse_holds(subject.scenario)
+    repair = repair or subject.repair
+    setting = Setting(kernel, needed_nodes(subject.scenario), with_=subject.added)
+    prediction = interruption.run(partial(predict, subject.scenario, setting, repair))
+    repaired = f"Linux {kernel} with a repair ({', '.join(repair)})" if repair else ""
+    purpose = Purpose(subject.title, f"Linux {kernel}", repaired)
+    text = write_program(subject.scenario, prediction, purpose)
+    if program is not None:
+        write_output(program, "--c", lambda file: file.write(text.encode()), force=force)
+    if report is not None:
+        mail = write_mail(Mail(subject, kernel, repair, prediction, text))
+        write_output(report, "--report", lambda file: file.write(mail.encode()), force=force)
+    if program is None and report is None:
+        echo(text, nl=False)
+    elif program is not None and not quiet:
+        name = escaped(str(program))
+        notice(f"{name}: gcc -O2 -o reproduce {name}; run it as root on a machine of its own")
+    return 0
+
+
+def _subject(source: str, trust: bool) -> subjects.Subject:
+    """Find what is named."""
+    found = subjects.of_case(source)
+    if found is not None:
+        return found
+    path = Path(source)
+    if not path.exists():
+        raise subjects.no_such(source)
+    if not read_start(path, MIB, "file").lstrip().startswith(b"{"):
+        return subjects.of_scenario(path)
+    return _finding(source, trust)
+
+
+def _finding(source: str, trust: bool) -> subjects.Subject:
+    """Replay a finding and tell its schedule as a scenario."""
+    from ksmactors.diagnose.replaying import recorded
+    from ksmactors.reproduce.schedule import of_finding
+
+    then = recorded(source, trust=trust, tell=notice)
+    found: subjects.Subject = interruption.run(partial(of_finding, then, escaped(source)))
+    return found

@@ -1,0 +1,122 @@
+"""The scenario of a finding: its schedule is shrunk, its calls are made one by one, and then all is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from ksmactors.conformance.contents import ExpectedContents
+from ksmactors.conformance.emulator import Setting, perform
+from ksmactors.conformance.language import Scenario, parse
+from ksmactors.diagnose.replaying import Recorded
+from ksmactors.diagnose.scenario_text import write_scenario
+from ksmactors.diagnose.shrink import shrink
+from ksmactors.errors import Finding, UsageError
+from ksmactors.history.case import Case
+from ksmactors.history.cases import CASES
+from ksmactors.kernels import kind_of
+from ksmactors.reproduce.prediction import predict
+from ksmactors.reproduce.subject import GUEST, Subject
+
+SCHEDULES_MAX: Final = 300
+"""Schedules that are tried to shrink a finding."""
+
+PAGES_MAX: Final = 8
+"""Pages that are looked at in the end."""
+
+HELD: Final = re.compile(r"(hold|release|disarm|signal|settle|device)\b")
+
+
+async def of_finding(then: Recorded, origin: str) -> Subject:
+    """Return the subject of a finding. To be awaited in trio, outside of any other schedule.
+
+    Raises:
+        UsageError: the finding is not found again, is a race, or needs what no scenario has.
+    """
+    shrunk = await shrink(then, max_schedules=SCHEDULES_MAX)
+    written = await write_scenario(shrunk.subject, then.seed, shrunk.outcome, shrunk.departures)
+    defect = shrunk.outcome.defect
+    assert defect is not None, "it was shrunk to a finding"
+    lines = list(_one_after_the_other(written.text.splitlines()))
+    subject, signature = shrunk.subject, defect.signature
+    calls = parse("\n".join(lines), name="finding", origin=origin)
+    text = "\n".join([f"# {signature}: {defect.message}", *lines, *_looks(calls, subject.nodes)])
+    case = _case(subject.name, signature)
+    _refuse_unreal(subject.without, subject.with_, case, origin)
+    found = Subject(
+        parse(text, name="finding", origin=origin),
+        case,
+        tuple(name for name in subject.without if kind_of(name) == "repair"),
+    )
+    setting = Setting(subject.kernel, subject.nodes, subject.without, subject.with_, watchers=subject.watchers)
+    if not await _leads_to(calls, setting, signature) and not await _shows(found, setting):
+        raise UsageError(
+            f"{origin}: its calls lead to {signature} only as a race, which a C program cannot force; write it with "
+            f"holds: ksmactors shrink {origin} --scenario FILE, and {GUEST}"
+        )
+    return found
+
+
+def _refuse_unreal(without: Iterable[str], with_: Iterable[str], case: Case | None, origin: str) -> None:
+    """Refuse a finding of what no real kernel is, unless a real kernel has shown it."""
+    unreal = [name for name in (*without, *with_) if kind_of(name) in ("commit undone", "mutant")]
+    if unreal and (case is None or not case.confirmed):
+        raise UsageError(
+            f"{origin}: it is a finding of {unreal[0]} ({kind_of(unreal[0])}), which no kernel of today has; there is "
+            "nothing to run a program on"
+        )
+
+
+async def _leads_to(scenario: Scenario, setting: Setting, signature: str) -> bool:
+    """Whether a watcher reports the same when the calls are made one after the other."""
+    failure = (await perform(scenario, setting)).failure
+    return isinstance(failure, Finding) and failure.signature == signature
+
+
+async def _shows(found: Subject, setting: Setting) -> bool:
+    """Whether a kernel with the defect and a repaired one show something else in the end."""
+    if not found.repair:
+        return False
+    prediction = await predict(found.scenario, replace(setting, watchers=()), found.repair)
+    return prediction.crash >= 0 or any(prediction.different.seen)
+
+
+def _one_after_the_other(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a scenario, its comments and holds left out, each operation in the foreground."""
+    wanted = [line.removeprefix("bg ") for line in lines if not line.startswith("#") and not HELD.match(line)]
+    if any(line.startswith(("reclaim ", "swapout ")) for line in wanted):
+        yield "requires swap"
+    yield from wanted
+
+
+def _looks(scenario: Scenario, nodes: int) -> Iterator[str]:
+    """Yield operations that show what is left: can pages be moved, do they hold what was written, are knobs busy?"""
+    contents, across = ExpectedContents(), "1"
+    for operation in scenario.operations:
+        contents.apply(operation)
+        if operation.name == "set" and operation.word == "merge_across_nodes":
+            across = operation.value
+    pages = [
+        (f"{process} {region} {index}", token)
+        for process, regions in contents.processes.items()
+        for region, tokens in regions.items()
+        for index, token in enumerate(tokens)
+        if token >= 0
+    ][:PAGES_MAX]
+    yield "counters"
+    yield "frames"
+    for page, token in pages:
+        yield f"check {page} {token}"
+    for page, _ in pages if nodes > 1 else ():
+        yield f"migrate {page} 1"
+        yield f"migrate {page} 0"
+    yield "set run 2"
+    yield f"set merge_across_nodes {1 - int(across)}"
+
+
+def _case(workload: str, signature: str) -> Case | None:
+    """Return the case that a finding is of, if one has its workload and signature."""
+    cases = (case for case in CASES.values() if case.workload == workload and case.explains(signature))
+    return next(cases, None)

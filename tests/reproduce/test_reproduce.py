@@ -1,0 +1,267 @@
+"""`ksmactors reproduce`: programs that compile, say what they must, and refuse what no program can do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ksmactors import interruption
+from ksmactors.cli import main
+from ksmactors.conformance.emulator import Setting
+from ksmactors.conformance.language import Operation, parse
+from ksmactors.errors import UsageError
+from ksmactors.reproduce.names import Names
+from ksmactors.reproduce.prediction import Prediction, predict
+from ksmactors.reproduce.program import Purpose, write_program
+from ksmactors.reproduce.steps import NOT_IN_C
+from ksmactors.reproduce.subject import cases_with_scenario, of_case
+
+CONFORMANCE = Path(__file__).parents[1] / "conformance"
+PURPOSE = Purpose("a title", "Linux v7.3", "Linux v7.3 with a repair")
+PROCESS = "proc A\nmap A r 2\nfillrange A r 0 2 7\nmergeable A r\nset run 1\nscan 3\n"
+"""Two equal pages of a process, merged."""
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run the command, which must refuse in one line; return it."""
+    assert main(["reproduce", *words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("ksmactors: ")
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def written(tmp_path: Path, text: str) -> str:
+    """Write a scenario; return its path."""
+    file = tmp_path / "one.txt"
+    file.write_text(text)
+    return str(file)
+
+
+def program(text: str, prediction: Prediction | None = None, *repair: str) -> str:
+    """Return the program of a scenario."""
+    scenario = parse(text)
+
+    async def task() -> Prediction:
+        return await predict(scenario, Setting("v7.3"), repair)
+
+    return write_program(scenario, prediction or interruption.run(task), PURPOSE)
+
+
+def compiled(text: str, tmp_path: Path) -> None:
+    """Compile a program, without a warning."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    source = tmp_path / "program.c"
+    source.write_text(text)
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", str(tmp_path / "program"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("case", cases_with_scenario())
+def test_a_program_of_a_case_compiles(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It uses all that it has, tells the kernels apart, and says first what it needs."""
+    assert main(["reproduce", case]) == 0
+    text = capsys.readouterr().out
+    subject = of_case(case)
+    assert subject is not None
+    assert subject.title in " ".join(text.replace(" *", "").split())
+    assert "Needs root" in text
+    assert "expect(" in text.partition("int main")[2] or "verdict_alive();" in text
+    compiled(text, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["01_merge2", "06_cow_break_remerge", "16_fork_chain", "40_mremap_unmerges",
+                                  "53_man1_both_nodes", "81_swap_pageout", "90_fuzz1_03"])  # fmt: skip
+def test_a_program_of_an_ordinary_scenario_compiles(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a repair it compares with what the emulated kernel does."""
+    assert main(["reproduce", str(CONFORMANCE / "scenarios" / f"{name}.txt")]) == 0
+    text = capsys.readouterr().out
+    assert "expect_value(" in text.partition("int main")[2]
+    compiled(text, tmp_path)
+
+
+def test_every_operation_that_a_program_can_do_compiles(tmp_path: Path) -> None:
+    """Also what no case uses: locks, reads by another process, frames, status, and waiting."""
+    text = program(
+        PROCESS + "mlock A r\nmunlock A r 0 1\nprocess_vm_readv A r\nfree A r 1 2\ndontneed A r 1 2\nsleep 1\nstep 3\n"
+        "fork A long_name\nmremap long_name r m\nfillseq long_name m 0 2 300\ncheckseq long_name m 0 2 300\n"
+        "unmergeable A r\nframes\nprocstat A\nget run\nset pages_to_scan 7\nmunmap A r\ntrees\ncounters\n"
+    )
+    for call in ("lock_pages", "unlock_pages", "read_remotely", "one_frame", "ksm_stat", "unmap", "usleep"):
+        assert f"{call}(" in text.partition("int main")[2]
+    compiled(text, tmp_path)
+
+
+def test_only_helpers_that_are_needed_are_written() -> None:
+    """A program that moves no page has nothing about nodes."""
+    text = program(PROCESS + "counters\n")
+    for absent in ("long move_page", "node_of", "pin(", "reclaim", "mbind", "has_swap", "wrong_pages"):
+        assert absent not in text
+
+
+def test_a_program_expects_what_the_emulator_says() -> None:
+    """Both values of what tells the kernels apart; what is the same on both is not looked at."""
+    text = program(
+        "requires nodes 2\nproc A\nmap A r 2 node 0\nfillrange A r 0 2 7\nfork A B\nmergeable B r\nset run 1\nscan 3\n"
+        "counters\nmigrate B r 0 1\n", None, "unshare-on-advice",
+    )  # fmt: skip
+    steps = text.partition("int main")[2]
+    assert "move_page(B, B_r, 1, MPOL_MF_MOVE_ALL), 1, 0);" in steps
+    assert steps.count("expect(") == 1
+
+
+def test_what_follows_the_last_observation_is_left_out() -> None:
+    """It could show nothing any more."""
+    assert "munmap" not in program(PROCESS + "counters\nmunmap A r\nscan 1\n").partition("int main")[2]
+
+
+def test_a_crash_is_announced_before_it_happens() -> None:
+    """The operation at which the emulator stops has the note, and the steps of ksmd go on."""
+    subject = of_case("H2")
+    assert subject is not None
+    prediction = interruption.run(lambda: predict(subject.scenario, Setting("v7.3"), subject.repair))
+    steps = write_program(subject.scenario, prediction, PURPOSE).partition("int main")[2]
+    assert "crash now" in steps
+    assert steps.index("crash now") < steps.rindex("steps(") < steps.index("verdict_alive")
+
+
+def test_names_in_c_are_free() -> None:
+    """A keyword, a longer name, and a region that comes again somewhere else get names of their own."""
+    names = Names()
+    for process in ("A", "int", "MAIN"):
+        names.begin(process)
+    first = names.add(Operation("map", 1, "", "A", word="r"), 2)
+    again = names.add(Operation("map", 2, "", "A", word="r"), 2)
+    assert (names.process("A"), names.process("int"), names.process("MAIN")) == ("A", "proc_int", "proc_MAIN")
+    assert first == "A_r"
+    assert again == "A_r_2"
+
+
+@pytest.mark.parametrize(("case", "kernels", "place"), [
+    ("H2", "6.1, 6.12, 6.18, 7.3", "scan_get_next_rmap_item() in mm/ksm.c"),
+    ("H9", "6.1, 6.12, 6.18, 7.3", "sys_madvise() in mm/madvise.c"),
+    ("X8", "6.18", "mm/"),
+])  # fmt: skip
+def test_a_mail_has_what_a_list_expects(case: str, kernels: str, place: str, tmp_path: Path) -> None:
+    """What, which kernels, which source, the repair, the program; prose of at most 75 columns."""
+    file = tmp_path / "mail.txt"
+    assert main(["reproduce", case, "--report", str(file), "-q"]) == 0
+    prose, _, code = file.read_text().partition("Reproducer")
+    subject = of_case(case)
+    assert subject is not None
+    assert prose.startswith(f"Subject: [BUG] mm/ksm: {subject.title}\n")
+    flat = " ".join(prose.split())
+    for wanted in (f"stock kernels of Linux {kernels}", place, f"repair ({subject.repair[0]}"):
+        assert wanted in flat
+    assert all(len(line) <= 75 for line in prose.splitlines()[1:])
+    assert "int main(void)" in code
+
+
+def test_what_cannot_be_reproduced_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, with what there is or what to do instead."""
+    assert "cases with a program: " in refused(capsys, "nope")
+    assert "near it: H2" in refused(capsys, "H22")
+    assert "ksmactors corpus S5a" in refused(capsys, "S5a")
+    held = CONFORMANCE / "races" / "scenarios" / "r90_live_node_freed.txt"
+    assert "--guest KERNEL" in refused(capsys, str(held))
+    assert "no operation in it" in refused(capsys, written(tmp_path, "# nothing\n"))
+    assert "cannot see a difference" in refused(capsys, written(tmp_path, PROCESS), "--repair", "half-ksm")
+    assert "nonesuch" in refused(capsys, written(tmp_path, PROCESS), "--repair", "nonesuch")
+    assert "no kernel" in refused(capsys, "H7", "--kernel", "v0.1")
+    assert "regular file" in refused(capsys, "/dev/zero")
+    fails = refused(capsys, written(tmp_path, PROCESS + "munmap A r 0 1\nfill A r 0 1\ncounters\n"))
+    assert "one.txt:8: a C program cannot do 'fill A r 0 1', which fails" in fails
+
+
+@pytest.mark.parametrize("name", sorted(NOT_IN_C))
+def test_operations_that_no_program_has_are_refused(name: str) -> None:
+    """By name and line, with the reason."""
+    words = {"exec": "exec A", "prctl": "prctl A on", "offline": "offline A r 0", "online": "online"}
+    with pytest.raises(UsageError, match=rf"scenario:7: a C program cannot do {name}: "):
+        program(f"{PROCESS}{words[name]}\ncounters\n")
+
+
+def test_outputs_are_not_replaced_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An existing file, a missing folder, a device, and one file for both."""
+    file = tmp_path / "out.c"
+    file.write_text("mine")
+    assert "give --force" in refused(capsys, "H7", "--c", str(file))
+    assert file.read_text() == "mine"
+    assert "no folder" in refused(capsys, "H7", "--report", str(tmp_path / "none" / "mail"))
+    assert "not a regular file" in refused(capsys, "H7", "--c", "/dev/full")
+    assert "same file" in refused(capsys, "H7", "--c", "x", "--report", "x")
+    assert main(["reproduce", "H7", "--c", str(file), "--force", "-q"]) == 0
+    assert "int main" in file.read_text()
+    if os.geteuid() != 0:
+        tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+        assert "cannot be written" in refused(capsys, "H7", "--c", str(tmp_path / "new.c"))
+
+
+def test_the_same_program_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """To the byte."""
+    texts = set()
+    for _ in range(2):
+        assert main(["reproduce", "lost-while-full"]) == 0
+        texts.add(capsys.readouterr().out)
+    assert len(texts) == 1
+
+
+def test_a_hostile_scenario_writes_no_code_of_its_own(tmp_path: Path) -> None:
+    """Neither a comment that ends the comment, nor a value that ends the string."""
+    text = program("# one */ int evil; /* two\n" + PROCESS + 'set run 0");evil();("\nset run \\\ncounters\n')
+    code = text.partition("*/")[2]
+    assert "int evil" not in code
+    assert code.count("evil()") == code.count("0\\042);evil();(\\042")
+    compiled(text, tmp_path)
+
+
+FINDINGS = {
+    "advice": ("litmus.advice_meets_scan", "--without", "unshare-on-advice"),
+    "full": ("litmus.full_page_meets_migration", "--kernel", "v6.12"),
+    "race": ("litmus.mremap_meets_reclaim", "--without", "break-swapped"),
+    "undone": ("litmus.search_meets_migration", "--with", "s5e-no-lock-cycle"),
+}
+
+
+def finding(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Find something; return the finding's file."""
+    main(["stress", *FINDINGS[name], "--seeds", "40", "--stop-at-first", "--out", str(tmp_path), "--quiet"])
+    capsys.readouterr()
+    (file,) = tmp_path.glob("*.json")
+    return str(file)
+
+
+@pytest.mark.parametrize("name", ["advice", "full"])
+def test_a_finding_whose_calls_suffice_has_a_program(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its calls are made one after the other; in the end the pages cannot be moved."""
+    file = finding(name, tmp_path, capsys)
+    assert main(["reproduce", file]) == 0
+    text = capsys.readouterr().out
+    assert "expect(" in text.partition("int main")[2]
+    assert "move_page(" in text
+    compiled(text, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "why"), [("race", "only as a race"), ("undone", "s5e-no-lock-cycle (mutant)")])
+def test_a_finding_that_no_program_can_show_is_refused(
+    name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A race, and what only a mutant does."""
+    assert why in refused(capsys, finding(name, tmp_path, capsys))
+
+
+def test_a_damaged_finding_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, as `replay` does."""
+    refused(capsys, written(tmp_path, "{\n"))
