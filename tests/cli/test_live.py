@@ -324,12 +324,22 @@ def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subpro
             os.close(ours)
 
 
+def read_text(ours: int) -> str:
+    """What a terminal has got, to the end of a character."""
+    data = os.read(ours, 1 << 16)
+    while True:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            data += os.read(ours, 1)
+
+
 def read_until(ours: int, pattern: str, got: str = "") -> str:
     """What a terminal has got once a pattern is in it."""
     end = time.monotonic() + SECONDS_MAX
     while time.monotonic() < end and not re.search(pattern, got):
         if select.select([ours], [], [], 1.0)[0]:
-            got += os.read(ours, 1 << 16).decode()
+            got += read_text(ours)
     assert re.search(pattern, got), got[-2000:]
     return got
 
@@ -365,7 +375,7 @@ def _rest(ours: int) -> str:
     while time.monotonic() < end:
         if select.select([ours], [], [], 1.0)[0]:
             try:
-                got += os.read(ours, 1 << 16).decode()
+                got += read_text(ours)
             except OSError:
                 return got
     raise AssertionError("it does not end")

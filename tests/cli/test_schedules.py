@@ -296,7 +296,8 @@ def test_a_watcher_that_fails_is_no_defect_of_ours(monkeypatch: pytest.MonkeyPat
             raise KeyError("oops")
 
     monkeypatch.setitem(WATCHERS, "raising", Raising)
-    assert main(["stress", "litmus.get_page_meets_migration", "--seeds", "1", "-q", "--watch", "raising"]) == 3
+    line = ["stress", "litmus.get_page_meets_migration", "--seeds", "1", "--jobs", "1", "-q"]
+    assert main([*line, "--watch", "raising"]) == 3
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert "the watcher raising failed: KeyError: 'oops'" in err
