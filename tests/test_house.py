@@ -21,7 +21,7 @@ ROOT = Path(ksmactors.__file__).parent
 STOREYS = (
     ("cli", "__main__", "pytest_plugin", "testing"),
     ("report", "ci"),
-    ("compare",),
+    ("compare", "reproduce"),
     ("campaign", "diagnose"),
     ("run",),
     ("guest",),

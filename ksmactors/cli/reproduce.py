@@ -83,7 +83,7 @@ def reproduce(
     return 0
 
 
-def _subject(source: str, trust: bool) -> subjects.Subject:
+def _subject(source: str, trust: bool) -> subjects.ReproducedDefect:
     """Find what is named."""
     found = subjects.of_case(source)
     if found is not None:
@@ -96,11 +96,11 @@ def _subject(source: str, trust: bool) -> subjects.Subject:
     return _finding(source, trust)
 
 
-def _finding(source: str, trust: bool) -> subjects.Subject:
+def _finding(source: str, trust: bool) -> subjects.ReproducedDefect:
     """Replay a finding and tell its schedule as a scenario."""
     from ksmactors.diagnose.replaying import recorded
     from ksmactors.reproduce.schedule import of_finding
 
     then = recorded(source, trust=trust, tell=notice)
-    found: subjects.Subject = interruption.run(partial(of_finding, then, escaped(source)))
+    found: subjects.ReproducedDefect = interruption.run(partial(of_finding, then, escaped(source)))
     return found

@@ -16,7 +16,7 @@ from ksmactors.escaping import escaped
 from ksmactors.kernels import VARIANTS, kernel_class
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.reproduce.prediction import Prediction
-from ksmactors.reproduce.subject import Subject
+from ksmactors.reproduce.subject import ReproducedDefect
 
 WIDTH: Final = 75
 KERNEL_MAP: Final = Path(ksmactors.__file__).parent / "docs" / "kernel-map.md"
@@ -29,7 +29,7 @@ CODE: Final = re.compile(r"`([^`]*)`")
 class Mail:
     """What a mail is made of: `kernel` is the emulated one, `program` the text of the C program."""
 
-    subject: Subject
+    subject: ReproducedDefect
     kernel: str
     repair: tuple[str, ...]
     prediction: Prediction

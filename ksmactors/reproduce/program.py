@@ -13,7 +13,7 @@ from ksmactors.conformance.language import Comment, Scenario
 from ksmactors.escaping import escaped
 from ksmactors.reproduce.names import Names
 from ksmactors.reproduce.prediction import Prediction
-from ksmactors.reproduce.steps import MAIN, Steps
+from ksmactors.reproduce.steps import MAIN, ProgramSteps
 
 HELPERS: Final = Path(__file__).with_name("helpers.c")
 MARK: Final = "//: "
@@ -53,7 +53,7 @@ def write_program(scenario: Scenario, prediction: Prediction, purpose: Purpose) 
     Raises:
         UsageError: an operation cannot be done in C, or a program could not tell the kernels apart.
     """
-    steps = Steps(scenario, prediction)
+    steps = ProgramSteps(scenario, prediction)
     nodes = needed_nodes(scenario)
     swap = any(operation.flags == ("swap",) for operation in scenario.operations)
     main = "\n".join(_main(steps))
@@ -119,7 +119,7 @@ def _needs(nodes: int, swap: bool) -> Iterator[str]:
         yield '\tif (!has_swap()) {\n\t\tfprintf(stderr, "needs swap\\n");\n\t\texit(2);\n\t}\n'
 
 
-def _child(steps: Steps, main: str) -> str:
+def _child(steps: ProgramSteps, main: str) -> str:
     """What a new process does first."""
     text = '\twrite_file(CGROUP "/cgroup.procs", "0");\n' if "reclaim(" in main else ""
     if steps.pins:
@@ -143,7 +143,7 @@ def _helpers(main: str, fixed: dict[str, str]) -> list[str]:
     return [text for name, text in chunks.items() if name in needed]
 
 
-def _main(steps: Steps) -> Iterator[str]:
+def _main(steps: ProgramSteps) -> Iterator[str]:
     yield "int main(void)\n{\n\topen_ksm();\n"
     for step in steps.steps:
         lines = [line for statement in _joined(step.statements) for line in _wrapped(statement)]
@@ -194,7 +194,7 @@ def _head(
         purpose.title,
         "",
         *([" ".join(story), ""] if story else []),
-        f"Needs {', '.join(need for need in needs if need)}; CONFIG_KSM, and nobody else who uses KSM.",
+        f"Needs {', '.join(need for need in needs if need)}; CONFIG_KSM, and no other program that uses KSM.",
         "Build and run: gcc -O2 -o reproduce reproduce.c && ./reproduce",
         "",
         *_outcome(prediction, purpose),

@@ -18,7 +18,7 @@ from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import kind_of
 from ksmactors.reproduce.prediction import predict
-from ksmactors.reproduce.subject import GUEST, Subject
+from ksmactors.reproduce.subject import GUEST, ReproducedDefect
 
 SCHEDULES_MAX: Final = 300
 """Schedules that are tried to shrink a finding."""
@@ -29,7 +29,7 @@ PAGES_MAX: Final = 8
 HELD: Final = re.compile(r"(hold|release|disarm|signal|settle|device)\b")
 
 
-async def of_finding(then: Recorded, origin: str) -> Subject:
+async def of_finding(then: Recorded, origin: str) -> ReproducedDefect:
     """Return the subject of a finding. To be awaited in trio, outside of any other schedule.
 
     Raises:
@@ -45,7 +45,7 @@ async def of_finding(then: Recorded, origin: str) -> Subject:
     text = "\n".join([f"# {signature}: {defect.message}", *lines, *_looks(calls, subject.nodes)])
     case = _case(subject.name, signature)
     _refuse_unreal(subject.without, subject.with_, case, origin)
-    found = Subject(
+    found = ReproducedDefect(
         parse(text, name="finding", origin=origin),
         case,
         tuple(name for name in subject.without if kind_of(name) == "repair"),
@@ -75,7 +75,7 @@ async def _leads_to(scenario: Scenario, setting: Setting, signature: str) -> boo
     return isinstance(failure, Finding) and failure.signature == signature
 
 
-async def _shows(found: Subject, setting: Setting) -> bool:
+async def _shows(found: ReproducedDefect, setting: Setting) -> bool:
     """Whether a kernel with the defect and a repaired one show something else in the end."""
     if not found.repair:
         return False

@@ -42,7 +42,7 @@ CALLS: Final = {
 
 
 @dataclass(slots=True)
-class Step:
+class ProgramStep:
     """What one process does before another one has its turn. `ends` if the next statement is for other processes."""
 
     actor: str
@@ -50,7 +50,7 @@ class Step:
     ends: bool = False
 
 
-class Steps:
+class ProgramSteps:
     """Writes the steps of a scenario, up to the last operation at which something is observed.
 
     Raises:
@@ -61,7 +61,7 @@ class Steps:
         self.scenario = scenario
         self.prediction = prediction.different
         self.names = Names()
-        self.steps: list[Step] = []
+        self.steps: list[ProgramStep] = []
         self.bound = any(operation.node >= 0 for operation in scenario.operations)
         """Whether memory is bound to nodes."""
         self.pins: list[tuple[str, str, int]] = []
@@ -119,7 +119,7 @@ class Steps:
 
     def _add(self, actor: str, statement: str, *, ends: bool = False) -> None:
         if not self.steps or self.steps[-1].actor != actor or self.steps[-1].ends:
-            self.steps.append(Step(actor))
+            self.steps.append(ProgramStep(actor))
         self.steps[-1].statements.append(statement)
         self.steps[-1].ends = ends
 
@@ -284,15 +284,31 @@ REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
 
 SCANS: Final = frozenset({"step", "scan", "trace", "tracescan"})
 
-WRITERS: Final[dict[str, Callable[[Steps, Operation], None]]] = {
-    "proc": Steps._proc, "fork": Steps._fork, "exit": Steps._exit, "map": Steps._map, "read": Steps._read,
-    **dict.fromkeys(("fill", "fillrange", "fillseq"), Steps._fill), **dict.fromkeys(ADVICE, Steps._madvise),
-    "munmap": Steps._munmap, "mlock": Steps._mlock, "munlock": Steps._mlock, "mremap": Steps._mremap,
-    "process_vm_readv": Steps._process_vm_readv, "pin": Steps._pin, "unpin": Steps._unpin,
-    "migrate": Steps._migrate, "migrate1": Steps._migrate, "set": Steps._set, "step": Steps._step,
-    "scan": Steps._scan, "tracescan": Steps._scan, "trace": Steps._trace, "reclaim": Steps._reclaim,
-    "sleep": Steps._sleep,
-}  # fmt: skip
+WRITERS: Final[dict[str, Callable[[ProgramSteps, Operation], None]]] = {
+    "proc": ProgramSteps._proc,
+    "fork": ProgramSteps._fork,
+    "exit": ProgramSteps._exit,
+    "map": ProgramSteps._map,
+    "read": ProgramSteps._read,
+    **dict.fromkeys(("fill", "fillrange", "fillseq"), ProgramSteps._fill),
+    **dict.fromkeys(ADVICE, ProgramSteps._madvise),
+    "munmap": ProgramSteps._munmap,
+    "mlock": ProgramSteps._mlock,
+    "munlock": ProgramSteps._mlock,
+    "mremap": ProgramSteps._mremap,
+    "process_vm_readv": ProgramSteps._process_vm_readv,
+    "pin": ProgramSteps._pin,
+    "unpin": ProgramSteps._unpin,
+    "migrate": ProgramSteps._migrate,
+    "migrate1": ProgramSteps._migrate,
+    "set": ProgramSteps._set,
+    "step": ProgramSteps._step,
+    "scan": ProgramSteps._scan,
+    "tracescan": ProgramSteps._scan,
+    "trace": ProgramSteps._trace,
+    "reclaim": ProgramSteps._reclaim,
+    "sleep": ProgramSteps._sleep,
+}
 """What writes the statements of an operation."""
 
 

@@ -21,7 +21,7 @@ GUEST: Final = "run it on a guest instead: ksmactors conform FILE --guest KERNEL
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ReproducedDefect:
     """A scenario, and the case that it shows, if it is one of the corpus."""
 
     scenario: Scenario
@@ -52,7 +52,7 @@ def cases_with_scenario() -> list[str]:
     return [name for name in CASES if _file(name).is_file()]
 
 
-def of_case(name: str) -> Subject | None:
+def of_case(name: str) -> ReproducedDefect | None:
     """Return the subject of a case; None if no case has that name.
 
     Raises:
@@ -69,16 +69,16 @@ def of_case(name: str) -> Subject | None:
             f"case {name} {kind}: it has no scenario for a real kernel; these have one: "
             f"{', '.join(cases_with_scenario())} (the emulator shows it: ksmactors corpus {current})"
         )
-    return Subject(read_scenario(file), case)
+    return ReproducedDefect(read_scenario(file), case)
 
 
-def of_scenario(path: Path) -> Subject:
+def of_scenario(path: Path) -> ReproducedDefect:
     """Return the subject of a scenario file.
 
     Raises:
         ScenarioError: it is none.
     """
-    return Subject(read_scenario(path))
+    return ReproducedDefect(read_scenario(path))
 
 
 def refuse_holds(scenario: Scenario) -> None:

@@ -300,9 +300,6 @@ def test_times_of_any_length() -> None:
     ]  # fmt: skip
 
 
-# -- on a real terminal -----------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A command on a terminal, in a session of its own; and our end of it."""
@@ -322,6 +319,9 @@ def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subpro
         finally:
             process.kill()
             os.close(ours)
+
+
+LONG = ("classic.lost", "exit_race", "--seeds", "1000000000")
 
 
 def read_text(ours: int) -> str:
@@ -347,12 +347,9 @@ def read_until(ours: int, pattern: str, got: str = "") -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "number"),
-    [
-        (["stress", "classic.lost", "exit_race", "--seeds", "1000000000"], signal.SIGINT),
-        (["stress", "classic.lost", "exit_race", "--seeds", "1000000000", "--jobs", "1"], signal.SIGTERM),
-        (["explore", "exit_race"], signal.SIGTERM),
-    ],
-)
+    [(["stress", *LONG], signal.SIGINT), (["stress", *LONG, "--jobs", "1"], signal.SIGTERM),
+     (["explore", "exit_race"], signal.SIGTERM)],
+)  # fmt: skip
 def test_an_interruption_leaves_the_terminal_in_order(line: list[str], number: signal.Signals, tmp_path: Path) -> None:
     """After a signal the table is gone, no mode is left switched, and no row was ever too long, resizes included."""
     with on_terminal(*line, "--out", str(tmp_path / "out"), cwd=tmp_path) as (process, ours):
