@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from math import inf
@@ -52,7 +53,7 @@ class MemoryChannel(SharedObject, Generic[T]):
         )
 
 
-class _ChannelEnd(Generic[T]):
+class _ChannelEnd(ABC, Generic[T]):
     """One end: closed on its own, and the channel with the last one of its side."""
 
     def __init__(self, channel: MemoryChannel[T]) -> None:
@@ -78,8 +79,9 @@ class _ChannelEnd(Generic[T]):
         self.close()
         await checkpoint()
 
+    @abstractmethod
     def _close(self) -> None:
-        raise NotImplementedError
+        """Take this end out of the channel."""
 
     def _check_open(self) -> None:
         if self._closed:

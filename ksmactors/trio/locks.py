@@ -6,6 +6,7 @@ does not wait passes one after it has acted.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import inf
 from types import TracebackType
 from typing import ClassVar, Literal
@@ -156,7 +157,7 @@ class TrioEvent(SharedObject):
         raise NotImplementedError("an event has no truth value; use is_set()")
 
 
-class _Acquired(SharedObject):
+class _Acquired(SharedObject, ABC):
     """What `async with` acquires and releases."""
 
     async def acquire(self) -> None:
@@ -169,20 +170,21 @@ class _Acquired(SharedObject):
         else:
             await cancel_shielded_checkpoint()
 
+    @abstractmethod
     def acquire_nowait(self) -> None:
         """Take it.
 
         Raises:
             WouldBlock: it cannot be taken now.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def release(self) -> None:
         """Give it back."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _wait(self) -> None:
-        raise NotImplementedError
+        """Take it once another task has given it back."""
 
     async def __aenter__(self) -> None:
         await self.acquire()
