@@ -1,8 +1,9 @@
-"""What all tests share: a garbage collector that does not walk through them, and registries that forget."""
+"""What all tests share: bytecode, a garbage collector that does not walk through them, and registries that forget."""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from ksmactors.garbage import THRESHOLDS
 from ksmactors.interleave.strategies.registry import STRATEGIES
 from ksmactors.kernels import VARIANTS
 from ksmactors.watch import WATCHERS
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Commands of tests are hundreds of interpreters. Without bytecode each would compile the whole package again."""
 
 
 def pytest_collection_finish() -> None:
