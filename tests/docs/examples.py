@@ -6,12 +6,16 @@ of `console` is one, in which a line that starts with `$ ` is a command and what
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -70,7 +74,31 @@ def examples() -> Iterator[Example]:
 def prepare(example: Example, directory: Path) -> None:
     """Put into a directory what the example needs: the page's files, two memory images, and what earlier commands of
     the page have made."""
-    for match in FILE.finditer(PAGES[example.page].read_text()):
+    made = made_by(example.page, tuple(needed(example)))
+    if made is not None:
+        shutil.copytree(made, directory, symlinks=True, dirs_exist_ok=True)
+    else:
+        _set_up(example.page, directory)
+
+
+@cache
+def made_by(page: str, commands: tuple[str, ...]) -> Path | None:
+    """The directory in which some commands of a page have run, which several of its examples need; None without any."""
+    if not commands:
+        return None
+    directory = Path(tempfile.mkdtemp(prefix="ksmactors-example-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    before = made_by(page, commands[:-1])
+    if before is None:
+        _set_up(page, directory)
+    else:
+        shutil.copytree(before, directory, symlinks=True, dirs_exist_ok=True)
+    output_of(commands[-1], directory)
+    return directory
+
+
+def _set_up(page: str, directory: Path) -> None:
+    for match in FILE.finditer(PAGES[page].read_text()):
         (directory / match["name"]).write_text(match["text"])
     for name, own in (("guest-a.img", 20), ("guest-b.img", 30)):
         pages = [*range(1, 13), *range(own, own + IMAGE_PAGES - 12)]
@@ -82,8 +110,6 @@ def prepare(example: Example, directory: Path) -> None:
         command = directory / "bin" / name
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
         command.chmod(0o755)
-    for earlier in needed(example):
-        output_of(earlier, directory)
 
 
 def needed(example: Example) -> list[str]:
