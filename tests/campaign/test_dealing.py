@@ -44,6 +44,8 @@ from ksmactors.run.subject import Subject, make_subject
 NAMES = ("classic.abba", "classic.reorder_3", "classic.reorder_20")
 SEEDS = range(3, 500)
 
+NIGHTLY = pytest.mark.nightly
+
 
 def shape(*parts: object) -> bytes:
     """A shape of its own for each combination of parts."""
@@ -180,15 +182,21 @@ def said(drive: Drive) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_processes_make_no_difference(tmp_path: Path) -> None:
-    """One, two and five processes deal the same, find the same and have the same digest."""
+    """One process and two deal the same, find the same and have the same digest."""
     one, outcomes = run(tmp_path / "1")
     assert len({outcome.strategy for outcome in outcomes.values()}) == 5
-    for jobs in (2, 5):
-        assert said(run(tmp_path / str(jobs), jobs=jobs)[0]) == said(one)
+    assert said(run(tmp_path / "2", jobs=2)[0]) == said(one)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["0", "first = 3", "first >= 40", "first < 300", "first = 200", "1"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "first >= 40",
+        "first = 200",
+        *(pytest.param(lost, marks=NIGHTLY) for lost in ("0", "first = 3", "first < 300", "1")),
+    ],
+)
 def test_resume_deals_the_same(lost: str, tmp_path: Path) -> None:
     """Whatever blocks are missing, going on runs them as the undisturbed campaign did, and only them."""
     whole, _ = run(tmp_path)

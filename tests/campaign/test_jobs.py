@@ -72,7 +72,7 @@ def run(plan: Plan, jobs: int, *, stop_at_first: bool = False) -> Ended:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("names", [("Quiet", "Deadlock", "exit_race"), ("classic.abba",), ("Endless", "Quiet")])
 def test_sums_do_not_depend_on_the_number_of_processes(names: tuple[str, ...], tmp_path: Path) -> None:
-    """One, two and five processes agree with a plain campaign in every sum, every finding and every finding file."""
+    """One process and five agree with a plain campaign in every sum, every finding and every finding file."""
     subjects, files = programs(*names, max_steps=5_000 if "exit_race" in names else 100), []
     seeds = range(3, 11) if "Endless" in names else range(3, 45)
     strategy = "random" if "Endless" in names else "portfolio"
@@ -81,7 +81,7 @@ def test_sums_do_not_depend_on_the_number_of_processes(names: tuple[str, ...], t
     expected = Ended(Drive(plain.plan))
     expected.drive.campaign = plain
     files.append({path.name for path in tmp_path.iterdir()})
-    for jobs in (1, 2, 5):
+    for jobs in (1, 5):
         out = tmp_path / str(jobs)
         out.mkdir()
         ended = run(Plan(subjects, seeds, strategy, out), jobs)
@@ -196,7 +196,7 @@ def test_the_log_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     logs = [tmp_path / "one.jsonl", tmp_path / "three.jsonl"]
     for log, jobs in zip(logs, "13", strict=True):
-        line = ["stress", f"{PROGRAMS}:Quiet", "exit_race", "--seeds", "70", "-q", "--jobs", jobs, "--log", str(log)]
+        line = ["stress", f"{PROGRAMS}:Quiet", "exit_race", "--seeds", "45", "-q", "--jobs", jobs, "--log", str(log)]
         assert main([*line, "--detail"]) == 0
     assert logs[0].read_bytes() == logs[1].read_bytes()
     assert not list(tmp_path.glob(".ksmactors-log-*"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import ksmactors
 from ksmactors.cli import main
@@ -14,11 +16,21 @@ SIGNATURE = "lifetime/null_dereference@stable_tree_append"
 
 def shrunk_finding(directory: Path) -> Path:
     """The finding file of S5e with one departure from the default order, in a directory."""
-    assert main(["stress", *S5E, "--seeds", "18:19", "--quiet", "--out", str(directory / "found")]) == 1
-    (found,) = (directory / "found").glob("*.json")
-    assert main(["shrink", str(found), "--out", str(directory / "shrunk")]) == 1
-    (shrunk,) = (directory / "shrunk").glob("*.json")
-    return shrunk
+    name, content = _shrunk()
+    (directory / name).write_bytes(content)
+    return directory / name
+
+
+@cache
+def _shrunk() -> tuple[str, bytes]:
+    """The name and content of that file, made once for all tests of this process."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        assert main(["stress", *S5E, "--seeds", "18:19", "--quiet", "--out", str(directory / "found")]) == 1
+        (found,) = (directory / "found").glob("*.json")
+        assert main(["shrink", str(found), "--out", str(directory / "shrunk")]) == 1
+        (shrunk,) = (directory / "shrunk").glob("*.json")
+        return shrunk.name, shrunk.read_bytes()
 
 
 def environment(directory: Path, **more: str) -> dict[str, str]:

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow
 
 WALKS = 60
 
-LONG = 300
+LONG = 200
 """A proof of more schedules than these is long."""
 
-LONG_FOR_ANOTHER_SETTING = 150
+LONG_FOR_ANOTHER_SETTING = 100
 """The same where a litmus test of the series is proved with other parameters, or on another kernel, by default."""
 
 BEGINNING = 25

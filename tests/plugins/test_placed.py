@@ -134,7 +134,9 @@ def test_all_at_once_with_jobs_and_resume(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--watch", "--with", "--strategy"])
+@pytest.mark.parametrize(
+    "option", ["--with", *(pytest.param(one, marks=pytest.mark.nightly) for one in ("--watch", "--strategy"))]
+)
 def test_a_changed_file_is_no_campaign_to_go_on_with(folder: Path, option: str) -> None:
     """The store knows what each watcher, variant and strategy was, not only the workload."""
     spec = LINE[LINE.index(option) + 1]
