@@ -15,10 +15,8 @@ from abc import ABC, abstractmethod
 from bisect import insort
 from collections import deque
 from collections.abc import Awaitable, Callable
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final
-
-from sortedcontainers import SortedList
 
 from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
@@ -26,7 +24,7 @@ from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Ope
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.observer_hub import ObserverHub
-from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.base import UNREACHED, Strategy
 from ksmactors.interleave.tape import Departed, Tape
 
 STEP_NS: Final = 1_000
@@ -57,6 +55,7 @@ class Turns(ABC):
         self.tape = tape
         self.max_steps = self.limit = max_steps
         strategy.stage = tape.stage = self
+        self._decider, self._decides_until = strategy.decider()
         self.actors: list[Actor] = []
         self.ready: list[Actor] = []
         self.turn: Actor = None  # type: ignore[assignment]  # unset before the first spawn
@@ -76,7 +75,8 @@ class Turns(ABC):
         self._left = 1
         self._armed = 1
         self._jumped_ns = 0
-        self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
+        self._sleepers: list[tuple[int, int, Actor]] = []
+        """The timers that are set, by when they are due. They are few: no more than there are actors."""
         self._timers_set = 0
         self.observers: ObserverHub | None = None
         """The observers, or None without any."""
@@ -258,14 +258,14 @@ class Turns(ABC):
         self._timers_set += 1
         if self._timers_set > self.limit:  # an actor that sleeps in a loop alone takes no steps
             raise self._failed(self._no_end(self.turn))
-        self._sleepers.add(timer := (self.now + ns, self._timers_set, self.turn))
+        insort(self._sleepers, timer := (self.now + ns, self._timers_set, self.turn))
         await self.block(timer)
 
     def freeze(self, actor: Actor, ns: int) -> None:
         """Keep a ready actor other than the running one from running for `ns`, whatever it holds."""
         self._settle(self._armed - self._left)
         self._timers_set += 1
-        self._sleepers.add(timer := (self.now + ns, self._timers_set, actor))
+        insort(self._sleepers, timer := (self.now + ns, self._timers_set, actor))
         self._remove(actor)
         actor.waiting_on = timer
         self._ask_at_next_point()
@@ -320,8 +320,10 @@ class Turns(ABC):
             first = self.opening.popleft()
             if first.op is NOTHING and self._mask >> first.number & 1:
                 return first
+        if self._goal - self._left > self._decides_until:
+            self._decider, self._decides_until = self.strategy, UNREACHED
         try:
-            chosen = self.strategy.choose(self.ready, current)
+            chosen = self._decider.choose(self.ready, current)
         except KsmActorsError as error:  # a replay that diverges, a search that has seen enough
             raise self._failed(error) from None
         if not self._mask >> chosen.number & 1:
@@ -357,10 +359,9 @@ class Turns(ABC):
         step = self._goal - self._left
         points = self.limit - step
         if len(self.ready) > 1:
-            ahead = 1 if self.opening else self.strategy.horizon(self.ready, self.turn)
-            if ahead < points:
-                points = ahead
-        if self._timers_set and self._sleepers:
+            ahead = 1 if self.opening else self._decider.horizon(self.ready, self.turn)
+            points = min(points, ahead, self._decides_until + 1 - step)
+        if points > 1 and self._sleepers:
             points = min(points, -((self.now - self._sleepers[0][0]) // STEP_NS))  # rounded up
         if points < 1:
             points = 1
@@ -374,7 +375,7 @@ class Turns(ABC):
         """Record on the tape the points at which the turn stayed since the counter was armed."""
         if stayed > 0 and len(self.ready) > 1:
             self.tape.stayed(self._mask, self.turn.number, stayed)
-            self.strategy.stayed(stayed)
+            self._decider.stayed(stayed)
         self._goal, self._left, self._armed = self._goal - self._left, 0, 0
 
     def _add(self, actor: Actor) -> None:
@@ -389,7 +390,7 @@ class Turns(ABC):
         self._mask &= ~(1 << actor.number)
 
     def _wake_due(self) -> None:
-        while self._timers_set and self._sleepers and self._sleepers[0][0] <= self.now:
+        while self._sleepers and self._sleepers[0][0] <= self.now:
             self._add(self._sleepers.pop(0)[2])
 
     def _advance_clock(self) -> None:

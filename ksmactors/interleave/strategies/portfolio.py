@@ -44,6 +44,10 @@ class Portfolio(Fair, Delegating):
         self.inner.begin(rng)
 
     @override
+    def decider(self) -> tuple[Strategy, int]:
+        return self.inner, self.fair_after
+
+    @override
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         return self.inner.choose(ready, current)
 
