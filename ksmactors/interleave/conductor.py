@@ -26,7 +26,8 @@ from ksmactors.interleave.runners import ActorRunner, DirectRunner, TaskRunner
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
-from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, STEP_NS, ScheduleOver, Turns
+from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, ScheduleOver, Turns
+from ksmactors.interleave.virtual_time import STEP_NS
 from ksmactors.seams import is_passed_over
 
 __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]
