@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import linecache
 import re
 from collections.abc import Iterator
 from textwrap import dedent
@@ -85,16 +84,10 @@ def written_in(cls: type) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _mentions_sometimes(file: str) -> bool:
-    """Return whether a source file has the word at all. Most have not, and need not be parsed, which is slow."""
-    linecache.checkcache(file)
-    return any("sometimes" in line for line in linecache.getlines(file))
-
-
 def _texts_in(owner: type) -> Iterator[str]:
     try:
-        file = inspect.getsourcefile(owner)
-        if file is not None and not _mentions_sometimes(file):
+        lines, _ = inspect.findsource(inspect.getmodule(owner) or owner)
+        if not any("sometimes" in line for line in lines):  # to find a class in its file takes much longer
             return
         tree = ast.parse(dedent(inspect.getsource(owner)))
     except (OSError, TypeError, SyntaxError, ValueError):  # made by a program, or its file is gone

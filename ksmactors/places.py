@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -18,6 +19,7 @@ _PYTHON: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdli
 _PACKAGES: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
 
 
+@cache  # the files of a program are few, and a path takes long to take apart
 def is_library(file: str) -> bool:
     """Whether a file belongs to Python or to a run loop: its caller is at fault."""
     if file.startswith(_PACKAGES):  # which may lie below Python's own

@@ -56,6 +56,9 @@ class Program(ABC):
         name, summary: what `list workloads` shows; by default the class's name and its docstring's first line.
         expect_marks: marks that some schedule of a campaign should reach, beside those of `sometimes`.
         events: the events of its own that it may emit.
+        own_tasks: whether each actor runs in a trio task of its own. False is faster, and can be said by a program
+            whose code uses nothing that trio keeps for each task: cancel scopes, `trio.lowlevel.current_task`, the
+            owner of a `trio.Lock`. Those of `ksmactors.model.trio` do not count. The schedules are the same.
 
     Args:
         values: parameters by name, each as text or as a value. UsageError if a name or a value is wrong.
@@ -65,6 +68,7 @@ class Program(ABC):
     summary: ClassVar[str] = ""
     expect_marks: ClassVar[tuple[str, ...]] = ()
     events: ClassVar[tuple[PluginEvent, ...]] = ()
+    own_tasks: ClassVar[bool] = True
 
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:

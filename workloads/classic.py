@@ -26,6 +26,7 @@ class Lost(Model):
     """Two workers count without a lock: one count is lost if both read before either writes."""
 
     name = "classic.lost"
+    own_tasks = False
     workers = Int(2, "workers that count once", low=2, high=1000)
 
     @override
@@ -43,6 +44,7 @@ class Abba(Model):
     """Two actors take two locks in opposite orders: a deadlock if each gets its first."""
 
     name = "classic.abba"
+    own_tasks = False
 
     @override
     async def run(self, table: Table) -> None:
@@ -61,6 +63,7 @@ class Starve(Model):
     """One actor must take all its steps before the other takes its only one."""
 
     name = "classic.starve_20"
+    own_tasks = False
     steps = Int(20, "steps before the write", high=100_000)
 
     @override
@@ -79,6 +82,7 @@ class Starve(Model):
 
 
 class _Reorder(Model):
+    own_tasks = False
     setters = Int(2, "actors that set a, then b", low=1, high=1000)
     checkers = Int(1, "actors that look whether b went with a", low=1, high=1000)
 
@@ -123,6 +127,7 @@ class Reorder20(_Reorder):
 
 
 class _TwoStage(Model):
+    own_tasks = False
     pairs = Int(1, "actors of each kind", low=1, high=1000)
 
     @override

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
+from contextvars import Context
 from types import FrameType
 from typing import Any, Final, TypeAlias
 
@@ -49,12 +50,13 @@ class Actor:
     they do not choose memory. `held` are its sleeping locks, innermost last; `spin_depth` counts its spinlocks.
     `signal_pending` ends interruptible operations. `locks`, `doing`, `place` and `step` are for observers and only
     maintained while there are any (see `observer`). `passed` counts the points of its turns before the current one.
-    `stops` counts how many times in a row it could not continue at the same point.
+    `stops` counts how many times in a row it could not continue at the same point. `task` and `context` belong to the
+    conductor's runner.
     """
 
     __slots__ = (
-        "coroutine", "cpu", "daemon", "doing", "held", "locks", "name", "node", "number", "op", "passed", "place",
-        "signal_pending", "spin_depth", "step", "stopped_at", "stops", "task", "waiting_on",
+        "context", "coroutine", "cpu", "daemon", "doing", "held", "locks", "name", "node", "number", "op", "passed",
+        "place", "signal_pending", "spin_depth", "step", "stopped_at", "stops", "task", "waiting_on",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,7 @@ class Actor:
         self.number, self.name, self.cpu, self.node, self.daemon = number, name, cpu, node, daemon
         self.coroutine = coroutine
         self.task: trio.lowlevel.Task | None = None
+        self.context: Context
         self.op: Operation = NOTHING
         self.waiting_on: object = None
         self.held: list[object] = []

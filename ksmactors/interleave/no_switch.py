@@ -5,16 +5,16 @@ ksmd passes hundreds of such points for each page, so awaiting one must be cheap
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterator
+from collections.abc import Awaitable, Generator
+from types import coroutine
 from typing import Final
 
 
-class _NoSwitch:
-    __slots__ = ()
-    _exhausted: Final[Iterator[None]] = iter(())
-
-    def __await__(self) -> Generator[None, None, None]:
-        return self._exhausted  # type: ignore[return-value]  # await needs nothing more
+@coroutine
+def _ended() -> Generator[None, None, None]:
+    return
+    yield
 
 
-NO_SWITCH: Final[Awaitable[None]] = _NoSwitch()
+NO_SWITCH: Final[Awaitable[None]] = _ended()
+next(NO_SWITCH, None)  # type: ignore[call-overload]  # an iterator that has ended: awaiting it again and again is at once over

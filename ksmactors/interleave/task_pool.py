@@ -22,6 +22,8 @@ class TaskPool:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._idle: list[trio.lowlevel.Task] = []
+        self.hand_overs = 0
+        """Hand-overs that `runners.DirectRunner` did without a task of the pool."""
 
     def submit(self, part: Part) -> None:
         """Have a task run a coroutine as soon as the caller lets trio go on."""

@@ -15,10 +15,8 @@ from abc import ABC, abstractmethod
 from bisect import insort
 from collections import deque
 from collections.abc import Awaitable, Callable
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final
-
-from sortedcontainers import SortedList
 
 from ksmactors.errors import EmulatorBug, KsmActorsError, ReplayDiverged
 from ksmactors.interleave import reports
@@ -26,11 +24,9 @@ from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Ope
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.observer_hub import ObserverHub
-from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.base import UNREACHED, Strategy
 from ksmactors.interleave.tape import Departed, Tape
-
-STEP_NS: Final = 1_000
-"""Virtual time of one point, ns: of the order of an uncontended atomic operation with its surroundings."""
+from ksmactors.interleave.virtual_time import STEP_NS, VirtualTime
 
 DEFAULT_MAX_STEPS: Final = 5_000_000
 """Far above any built-in workload; a schedule that reaches it is a livelock or needs a larger limit."""
@@ -43,7 +39,7 @@ class ScheduleOver(BaseException):
     """Raised in an actor that runs after its schedule is over. Control flow only: never caught by actors."""
 
 
-class Turns(ABC):
+class Turns(VirtualTime, ABC):
     """The actors of one schedule, its virtual clock, its strategy and its tape.
 
     Args:
@@ -53,10 +49,12 @@ class Turns(ABC):
     """
 
     def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
+        super().__init__()
         self.strategy = strategy
         self.tape = tape
         self.max_steps = self.limit = max_steps
         strategy.stage = tape.stage = self
+        self._decider, self._decides_until = strategy.decider()
         self.actors: list[Actor] = []
         self.ready: list[Actor] = []
         self.turn: Actor = None  # type: ignore[assignment]  # unset before the first spawn
@@ -72,36 +70,16 @@ class Turns(ABC):
         """Actors that run to their first operation, in this order, before the strategy is asked."""
         self._mask = 0
         self._since = 0
-        self._goal = 1
-        self._left = 1
         self._armed = 1
-        self._jumped_ns = 0
-        self._sleepers: SortedList[tuple[int, int, Actor]] = SortedList(key=itemgetter(0, 1))
-        self._timers_set = 0
         self.observers: ObserverHub | None = None
         """The observers, or None without any."""
 
     # -- queries --------------------------------------------------------------------------------------
 
     @property
-    def step(self) -> int:
-        """Points passed so far."""
-        return self._goal - self._left
-
-    @property
     def own_step(self) -> int:
         """Points that the running actor has passed in all its turns so far."""
         return self.turn.passed + self._goal - self._left - self._since
-
-    @property
-    def now(self) -> int:
-        """Virtual time, ns."""
-        return self._jumped_ns + (self._goal - self._left) * STEP_NS
-
-    @property
-    def next_alarm(self) -> int | None:
-        """When the next sleeper is due, ns of virtual time, or None without sleepers."""
-        return self._sleepers[0][0] if self._sleepers else None
 
     def stamp(self) -> tuple[int, int, int]:
         """Return the time stamp of an event: step, virtual time in ns, and number of the running actor."""
@@ -172,7 +150,8 @@ class Turns(ABC):
         self._settle(self._armed - 1)
         if self._goal >= self.limit:
             raise self._failed(self._no_end(None))
-        self._wake_due()
+        if self._goal >= self._due:
+            self._wake_due()
         if len(self.ready) > 1:
             chosen = self._choose(me)
             if chosen is not me:
@@ -193,7 +172,7 @@ class Turns(ABC):
         if self.step >= self.limit:
             raise self._failed(self._no_end(me))
         self._wake_due()
-        if len(self.ready) == 1 and self._sleepers:
+        if len(self.ready) == 1 and self._timers:
             self._advance_clock()
         if len(self.ready) == 1:
             self._arm()
@@ -258,16 +237,14 @@ class Turns(ABC):
         self._timers_set += 1
         if self._timers_set > self.limit:  # an actor that sleeps in a loop alone takes no steps
             raise self._failed(self._no_end(self.turn))
-        self._sleepers.add(timer := (self.now + ns, self._timers_set, self.turn))
-        await self.block(timer)
+        await self.block(self._set_timer(ns, self.turn))
 
     def freeze(self, actor: Actor, ns: int) -> None:
         """Keep a ready actor other than the running one from running for `ns`, whatever it holds."""
         self._settle(self._armed - self._left)
         self._timers_set += 1
-        self._sleepers.add(timer := (self.now + ns, self._timers_set, actor))
         self._remove(actor)
-        actor.waiting_on = timer
+        actor.waiting_on = self._set_timer(ns, actor)
         self._ask_at_next_point()
 
     def suspend(self, actor: Actor, on: object) -> None:
@@ -287,7 +264,7 @@ class Turns(ABC):
         timer = actor.waiting_on
         if not isinstance(timer, tuple):
             return False
-        self._sleepers.remove(timer)
+        self._unset_timer(timer)
         self.wake(actor)
         return True
 
@@ -320,8 +297,10 @@ class Turns(ABC):
             first = self.opening.popleft()
             if first.op is NOTHING and self._mask >> first.number & 1:
                 return first
+        if self._goal - self._left > self._decides_until:
+            self._decider, self._decides_until = self.strategy, UNREACHED
         try:
-            chosen = self.strategy.choose(self.ready, current)
+            chosen = self._decider.choose(self.ready, current)
         except KsmActorsError as error:  # a replay that diverges, a search that has seen enough
             raise self._failed(error) from None
         if not self._mask >> chosen.number & 1:
@@ -340,7 +319,7 @@ class Turns(ABC):
         self.turn.stop(self.own_step)
         self._wake_due()
         while not self.ready:
-            if not self._sleepers:
+            if not self._timers:
                 raise self._deadlocked([a for a in self.actors if a.waiting_on is not None and not reports.idle(a)])
             self._advance_clock()
         return self._choose(None) if len(self.ready) > 1 else self.ready[0]
@@ -355,15 +334,12 @@ class Turns(ABC):
 
     def _arm(self) -> None:
         step = self._goal - self._left
-        points = self.limit - step
+        asked = UNREACHED
         if len(self.ready) > 1:
-            ahead = 1 if self.opening else self.strategy.horizon(self.ready, self.turn)
-            if ahead < points:
-                points = ahead
-        if self._timers_set and self._sleepers:
-            points = min(points, -((self.now - self._sleepers[0][0]) // STEP_NS))  # rounded up
-        if points < 1:
-            points = 1
+            asked = 1 if self.opening else self._decider.horizon(self.ready, self.turn)
+            if asked > 1:
+                asked = min(asked, self._decides_until + 1 - step)
+        points = max(1, min(asked, self.limit - step, self._due - step)) if asked > 1 else 1
         self._goal, self._left, self._armed = step + points, points, points
 
     def _ask_at_next_point(self) -> None:
@@ -374,7 +350,7 @@ class Turns(ABC):
         """Record on the tape the points at which the turn stayed since the counter was armed."""
         if stayed > 0 and len(self.ready) > 1:
             self.tape.stayed(self._mask, self.turn.number, stayed)
-            self.strategy.stayed(stayed)
+            self._decider.stayed(stayed)
         self._goal, self._left, self._armed = self._goal - self._left, 0, 0
 
     def _add(self, actor: Actor) -> None:
@@ -389,9 +365,9 @@ class Turns(ABC):
         self._mask &= ~(1 << actor.number)
 
     def _wake_due(self) -> None:
-        while self._timers_set and self._sleepers and self._sleepers[0][0] <= self.now:
-            self._add(self._sleepers.pop(0)[2])
+        while timer := self._pop_timer():
+            self._add(timer[2])
 
     def _advance_clock(self) -> None:
-        self._jumped_ns += max(0, self._sleepers[0][0] - self.now)
+        self._jump()
         self._wake_due()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Final
@@ -113,14 +114,14 @@ async def run_schedule(
     one.on_machine = on_machine
     try:
         with one.logged_to(log, index):
-            await one.conductor.run("host", one.main, task_pool)
+            await one.conductor.run("host", one.main, task_pool, own_tasks=subject.workload.own_tasks)
     except (UsageError, CutShort, NotDeterministic):
         raise
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
     except BaseException as error:  # reported with its schedule, also sys.exit
-        return one.outcome(watch.classified(one.machine, _as_exception(error)), keep, known)
-    return one.outcome(one.shortfall(), keep, known)
+        return one.ended(watch.classified(one.machine, _as_exception(error)), keep, known)
+    return one.ended(one.shortfall(), keep, known)
 
 
 def _tape(seed: int, deciding: Strategy) -> Tape:
@@ -171,8 +172,7 @@ class _ScheduleParts:
     async def main(self) -> None:
         """The code of the first actor."""
         subject = self.subject
-        strategy = renamed(self.strategy, _without_folder)  # events do not depend on where the files are
-        self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, strategy)
+        self.trace.emit(ev.RUN_START, subject.workload.name, subject.kernel, subject.nodes, _in_events(self.strategy))
         await subject.workload.perform(ProgramParts(self.conductor, self.trace, self._machine))
 
     def _machine(self) -> Machine:
@@ -195,8 +195,20 @@ class _ScheduleParts:
             return ReplayDiverged(choices, self.conductor.step, f"{self.deciding.left} more choices", "the end")
         return None
 
-    def outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
-        """Return the outcome; `error` is what an actor raised. `keep` and `known` are as in `run_schedule`."""
+    def ended(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
+        """Return the outcome, and leave nothing that only the garbage collector could free, as far as possible.
+
+        Args:
+            error: what an actor raised.
+            keep, known: as in `run_schedule`.
+        """
+        outcome = self._outcome(error, keep, known)
+        self.conductor.forget()
+        if isinstance(error, Finding) and error.signature in known:
+            error.__traceback__ = None  # which has all frames, and they the conductor
+        return outcome
+
+    def _outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
         verdict = _verdict(error)
         steps, turns, trace = self.conductor.step, self.tape.turns, self.trace
         if isinstance(error, Finding):
@@ -264,6 +276,12 @@ class _ScheduleParts:
         form, actors = PersonForm(), self.conductor.actors
         shown = [record for record in self.trace.recent() if is_shown(record)][-STORY:]
         return tuple(form.line(*rendered(record, actors)) for record in shown)
+
+
+@cache  # each schedule asks for it
+def _in_events(strategy: str) -> str:
+    """Return the text of a strategy as events have it: they do not depend on where the files are."""
+    return renamed(strategy, _without_folder)
 
 
 def _without_folder(spec: str) -> str:

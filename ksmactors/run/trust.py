@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -158,9 +159,15 @@ def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object
 
 def sources_of_strategy(text: str) -> tuple[Source, ...]:
     """Return the files of the strategies in a text that are named by their path, in order of path."""
-    named = (plugins.file_of(name) for name, _ in nested(text))
-    code = {path.absolute() for path in named if path is not None}
+    code = {path.absolute() for path in _code_in(text)}
     return tuple(Source(str(path), plugins.source_hash(path)) for path in sorted(code))
+
+
+@cache  # each schedule asks for it
+def _code_in(strategy: str) -> tuple[Path, ...]:
+    """The files of strategies that the text of a strategy names."""
+    named = (plugins.file_of(name) for name, _ in nested(strategy))
+    return tuple(path for path in named if path is not None)
 
 
 def absolute_params(workload: type, params: Mapping[str, object]) -> dict[str, str]:

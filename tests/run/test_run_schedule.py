@@ -11,6 +11,9 @@ from ksmactors.campaign.api import stress
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
 from ksmactors.interleave.schedule_string import EXPANSION_FREE, Schedule, decode, encode
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.fair import Fair
+from ksmactors.interleave.strategies.portfolio import Portfolio
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.model import Model, Table
 from ksmactors.run.outcome import Outcome, Verdict
@@ -160,3 +163,30 @@ def test_more_actors_than_bits() -> None:
     tally = stress(Crowd, seeds=3, strategy="random")
 
     assert (tally.schedules, tally.distinct) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["classic.lost", "classic.abba", "classic.twostage_20", "exit_race", "oom_kill"])
+async def test_a_schedule_is_the_same_with_a_task_for_each_actor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workloads that let one task run all actors have the schedules that they would have with tasks of their own."""
+    subject = make_subject(name)
+    program = type(subject.workload)
+    assert not program.own_tasks
+    for seed in range(4):
+        told = []
+        for own_tasks in (True, False):
+            monkeypatch.setattr(program, "own_tasks", own_tasks)
+            outcome = await run_schedule(subject, seed, "portfolio", keep=True)
+            told.append((outcome.digest, outcome.schedule, outcome.verdict, outcome.defect))
+        assert told[0] == told[1]
+
+
+async def test_the_strategy_of_a_portfolio_gives_way_after_a_long_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portfolio forwards to the strategy that it drew, and takes over where its random walk begins: a schedule is
+    the same whether the conductor asks it or that strategy."""
+    monkeypatch.setattr(Fair, "fair_after", 150)
+    subject = make_subject("exit_race")
+    for seed in range(12):
+        flat = await run_schedule(subject, seed, "portfolio")
+        with monkeypatch.context() as forwarding:
+            forwarding.setattr(Portfolio, "decider", Strategy.decider)
+            assert (await run_schedule(subject, seed, "portfolio")).digest == flat.digest

@@ -79,6 +79,13 @@ class Strategy(ABC):
         """
         return ()
 
+    def decider(self) -> tuple[Strategy, int]:
+        """Return the strategy that decides the schedule that has begun, and up to which step.
+
+        It is this one, unless this one would only forward the conductor's questions: that is a call for each of them.
+        """
+        return self, UNREACHED
+
     def concluded(self) -> Mapping[str, int]:
         """End the schedule. Returns counts by name, which a campaign adds up."""
         return {}

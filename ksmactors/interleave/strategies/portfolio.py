@@ -27,6 +27,8 @@ SHARES: Final[tuple[tuple[int, type[Strategy]], ...]] = (
 )  # fmt: skip
 """Percent of the schedules that each strategy gets."""
 
+_TICKETS: Final = tuple(cls for share, cls in SHARES for _ in range(share))
+
 
 class Portfolio(Fair, Delegating):
     """Draws a strategy for each schedule and delegates to it; the rest of a very long schedule is a random walk."""
@@ -38,10 +40,13 @@ class Portfolio(Fair, Delegating):
     @override
     def begin(self, rng: Random) -> None:
         super().begin(rng)
-        tickets = [cls for share, cls in SHARES for _ in range(share)]
-        self.inner = tickets[below(rng, len(tickets))]()
+        self.inner = _TICKETS[below(rng, len(_TICKETS))]()
         self.inner.profile = self.profile
         self.inner.begin(rng)
+
+    @override
+    def decider(self) -> tuple[Strategy, int]:
+        return self.inner, self.fair_after
 
     @override
     def decide(self, ready: Sequence[Actor], current: Actor | None) -> Actor:

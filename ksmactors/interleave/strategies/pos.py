@@ -48,6 +48,7 @@ class Pos(Strategy):
                 chosen, highest = actor, known[1]
         done = chosen.op
         for actor in ready:
-            if actor is chosen or races(actor.op, done):
+            # Few operations are on the same object, so that is looked at first.
+            if actor is chosen or (actor.op[1] is done[1] and races(actor.op, done)):
                 del drawn[actor.number]
         return chosen

@@ -78,12 +78,13 @@ class Surw(Strategy):
         """Return the actor whose pending operation has the highest priority, of those that are neither held back nor
         blocked, and whether it is interesting; of equal ones the lowest-numbered."""
         best, best_priority, matters = None, -1, False
+        priorities, held = self._drawn, self._held
         for actor in ready:
-            op = actor.op
-            known = self._drawn.get(actor.number)
+            op, number = actor.op, actor.number
+            known = priorities.get(number)
             if known is None or known[0] is not op:
                 known = self._draw_priority(actor)
-            if known[1] <= best_priority or actor.number in self._held or (op[0] == ACQUIRE and would_wait(actor)):
+            if known[1] <= best_priority or number in held or (op[0] == ACQUIRE and would_wait(actor)):
                 continue
             best, best_priority, matters = actor, known[1], known[2]
         return best, matters

@@ -1,0 +1,222 @@
+"""What runs the actors of a schedule: a trio task for each of them, or one task for all.
+
+By default each actor runs in a trio task of its own (`TaskRunner`), and a hand-over of the turn is a trip through
+trio's run loop. If the actors use nothing that trio keeps for each task, the task that runs the schedule can run all of
+them (`DirectRunner`): that saves the trip, which costs more than most operations do.
+
+Either way a cancelled schedule ends at the next hand-over, Ctrl-C is raised in the running actor, and an actor can
+await nothing but the conductor. The choices are the same, too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Coroutine, Generator, Iterator
+from contextvars import copy_context
+from functools import partial
+from math import inf
+from types import coroutine
+from typing import Any, Final, Protocol, cast
+
+import trio
+from typing_extensions import override
+
+from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.task_pool import TaskPool
+
+HAND_OVERS_PER_TRIP: Final = 64
+"""Direct hand-overs between two trips through trio's run loop, in which other tasks run: a millisecond or less."""
+
+
+class ConductorState(Protocol):
+    """What a runner needs of the conductor."""
+
+    turn: Actor
+    over: bool
+    actors: list[Actor]
+
+    def _supervised(self, coro: Coroutine[Any, Any, None], outcome: object = None) -> object:
+        """Run an actor's coroutine until it gives the turn away. Returns what it yields; None if it has ended."""
+        ...
+
+    def _leave(self, actor: Actor) -> None:
+        """End an actor whose code has come to its end, and choose the next one."""
+        ...
+
+    def _fail(self, failure: BaseException) -> None:
+        """End the schedule with what the running actor raised."""
+        ...
+
+    def _cancel(self) -> None:
+        """End the schedule, since trio has cancelled a task of it."""
+        ...
+
+
+class ActorRunner(ABC):
+    """Runs the actors of one schedule."""
+
+    def __init__(self, conductor: ConductorState, task_pool: TaskPool) -> None:
+        self._conductor, self._task_pool = conductor, task_pool
+
+    @abstractmethod
+    async def run(self, first: Actor) -> None:
+        """Run the actors until the schedule is over, the first one in the awaiting task."""
+
+    def adopt(self, actor: Actor) -> None:
+        """Note a new actor, in the context of the one that spawned it."""
+
+    @abstractmethod
+    def give(self, actor: Actor) -> None:
+        """Have an actor run that has the turn now, after one that has ended."""
+
+    @abstractmethod
+    def hand_over(self, me: Actor, actor: Actor) -> Awaitable[Any]:
+        """Have an actor run that has the turn now, after `me`, which awaits the result at once."""
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """Let no actor wait any longer: the schedule is over."""
+
+
+class TaskRunner(ActorRunner):
+    """Each actor in a trio task, of which only that of the actor with the turn is runnable."""
+
+    def __init__(self, conductor: ConductorState, task_pool: TaskPool) -> None:
+        super().__init__(conductor, task_pool)
+        self._awake: Actor | None = None
+        """The actor whose task is running or about to."""
+        self._waiting: trio.lowlevel.Task | None = None
+        """The task that runs the schedule, once its actor has ended."""
+
+    @override
+    async def run(self, first: Actor) -> None:
+        self._awake = first
+        await self._run_actor(first)
+        if not self._conductor.over:
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(partial(self._cut_off, None))
+
+    @trio.lowlevel.disable_ki_protection
+    async def _run_actor(self, actor: Actor) -> None:
+        """Run an actor until it or the schedule ends."""
+        conductor = self._conductor
+        if conductor.over:  # the schedule ended before the task started
+            return
+        actor.task = trio.lowlevel.current_task()
+        try:
+            await self._driven(actor.coroutine)
+            if not conductor.over:
+                conductor._leave(actor)
+        except trio.Cancelled:
+            raise
+        except BaseException as failure:  # whatever it is, `Conductor.run` raises it again
+            conductor._fail(failure)
+
+    @coroutine
+    def _driven(self, coro: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Run an actor's coroutine; trio gets what it yields."""
+        conductor = self._conductor
+        message = conductor._supervised(coro)
+        while message is not None:
+            outcome = yield message
+            if hasattr(outcome, "error"):  # cancelled: goes past the actor, which `run` closes in its order
+                outcome.unwrap()
+            if conductor.over:
+                return
+            message = conductor._supervised(coro, outcome)
+
+    @override
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C must find the actor woken, or not
+    def give(self, actor: Actor) -> None:
+        self._awake = actor
+        if actor.task is not None:
+            trio.lowlevel.reschedule(actor.task)
+        else:
+            self._task_pool.submit(partial(self._run_actor, actor))
+
+    @override
+    def hand_over(self, me: Actor, actor: Actor) -> Awaitable[Any]:
+        self.give(actor)
+        return trio.lowlevel.wait_task_rescheduled(partial(self._cut_off, me))  # noqa: ASYNC105  # saves the callers a frame
+
+    @override
+    def let_go(self) -> None:
+        parked = [actor.task for actor in self._conductor.actors if actor is not self._awake]
+        running = _running_task()
+        for task in (self._waiting, *parked):
+            if task is not None and task is not running:
+                trio.lowlevel.reschedule(task)  # `_driven` lets go of the actor; the conductor closes it in its order
+
+    def _cut_off(self, actor: Actor | None, _: object = None) -> trio.lowlevel.Abort:
+        """Abort function of parked tasks: the schedule is cancelled from outside, and with it a parked actor or the
+        waiting task."""
+        if actor is None:
+            self._waiting = None
+        else:
+            actor.task = None  # trio wakes it
+        self._conductor._cancel()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class DirectRunner(ActorRunner):
+    """All actors in the task that runs the schedule, each with context variables of its own."""
+
+    @override
+    @trio.lowlevel.disable_ki_protection
+    async def run(self, first: Actor) -> None:
+        conductor, pool = self._conductor, self._task_pool
+        deadline = trio.current_effective_deadline()
+        try:
+            while True:
+                actor = conductor.turn
+                if actor.context.run(conductor._supervised, actor.coroutine) is None and not conductor.over:
+                    conductor._leave(actor)
+                if conductor.over:
+                    return
+                pool.hand_overs += 1
+                if pool.hand_overs % HAND_OVERS_PER_TRIP and (deadline == inf or deadline > trio.current_time()):
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                else:
+                    await trio.lowlevel.checkpoint()
+                    deadline = trio.current_effective_deadline()
+        except trio.Cancelled:
+            conductor._cancel()
+            raise
+        except BaseException as failure:  # whatever it is, `Conductor.run` raises it again
+            conductor._fail(failure)
+
+    @override
+    def adopt(self, actor: Actor) -> None:
+        actor.context = copy_context()
+
+    @override
+    def give(self, actor: Actor) -> None:
+        """Do nothing: the loop of `run` goes on with the actor that has the turn."""
+
+    @override
+    def hand_over(self, me: Actor, actor: Actor) -> Awaitable[Any]:
+        return _TO_THE_LOOP
+
+    @override
+    def let_go(self) -> None:
+        """Do nothing: the loop of `run` ends."""
+
+
+class _ToTheLoop:
+    """Suspends the actor that awaits it, once."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Iterator[object]:
+        return iter((self,))
+
+
+_TO_THE_LOOP: Final = cast("Awaitable[Any]", _ToTheLoop())  # await needs no more than an iterator
+
+
+def _running_task() -> trio.lowlevel.Task | None:
+    """Return the running task, or None between two tasks, where trio cancels a scope whose deadline has passed."""
+    try:
+        return trio.lowlevel.current_task()
+    except RuntimeError:
+        return None
