@@ -54,7 +54,7 @@ class ObserverHub(Observer):
         self._observers.append(observer)
         for name in _CALLS:
             methods = [getattr(one, name) for one in self._observers if _listens(one, name)]
-            vars(self)[f"_{name}"] = _each(methods)
+            setattr(self, f"_{name}", _each(methods))  # by `vars`, every attribute gets slower
 
     _did: Callable[[Actor, Operation], None]
     _accessed: Callable[[Actor, Operation], None]
