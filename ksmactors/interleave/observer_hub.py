@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from sys import _getframe
 from types import FrameType
 from typing import Final, Protocol, cast
@@ -36,6 +37,24 @@ class TurnState(Protocol):
 
 class _Point(Protocol):
     def __call__(self, kind: int, obj: object, field: object = ...) -> Awaitable[None]: ...
+
+
+class HasObservers(Protocol):
+    """A conductor: who is notified, and whether the schedule is over."""
+
+    observers: ObserverHub | None
+    over: bool
+
+
+@contextmanager
+def unobserved(turns: HasObservers) -> Iterator[None]:
+    """Notify no observer of what is read inside: a watcher or a debugger looks at the machine, not an actor."""
+    observers, turns.observers = turns.observers, None
+    try:
+        yield
+    finally:
+        if not turns.over:
+            turns.observers = observers
 
 
 class ObserverHub(Observer):
