@@ -75,6 +75,8 @@ class ObserverHub(Observer):
             methods = [getattr(one, name) for one in self._observers if _listens(one, name)]
             setattr(self, f"_{name}", _each(methods))  # by `vars`, every attribute gets slower
 
+        self._arrives = self._arrived is not _ignore
+
     _did: Callable[[Actor, Operation], None]
     _accessed: Callable[[Actor, Operation], None]
     _touched: Callable[[Actor, int, object, object], None]
@@ -93,10 +95,14 @@ class ObserverHub(Observer):
         op = actor.op
         if op is not DONE and op is not NOTHING:
             actor.op = DONE
-            if op[0] < ACQUIRE:
-                self._notify(self._accessed, actor, op)
-            self._notify(self._did, actor, op)
-        self._arrived(actor)
+            try:
+                if op[0] < ACQUIRE:
+                    self._accessed(actor, op)
+                self._did(actor, op)
+            except Finding as finding:
+                raise self._turns._failed(finding) from None
+        if self._arrives:
+            self._arrived(actor)
 
     def _notify(self, call: Callable[..., None], *what: object) -> None:
         """Call the observers. A finding ends the schedule now, so that nothing the actor catches can hide it."""
@@ -107,18 +113,20 @@ class ObserverHub(Observer):
 
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        self.settle(actor)
+        if actor.op is not DONE or self._arrives:
+            self.settle(actor)
+        turns = self._turns
         actor.doing = actor.place = named(_getframe(2)).f_code.co_name
-        actor.step = self._turns.step
+        actor.step = turns._goal - turns._left
         try:
             self._touched(actor, kind, obj, field)
         except Finding as finding:
-            raise self._turns._failed(finding) from None
+            raise turns._failed(finding) from None
 
     def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
         """Report a field access by one of these users, once for each operation."""
         turns, reported, access = self._turns, self._reported, (obj, field, kind)
-        actor, now = turns.turn, turns.step
+        actor, now = turns.turn, turns._goal - turns._left
         if now != self._reported_step or actor is not self._reported_actor:
             self._reported_actor, self._reported_step = actor, now
             reported.clear()
@@ -128,7 +136,8 @@ class ObserverHub(Observer):
         if place is None:
             return
         reported.add(access)
-        self.settle(actor)
+        if actor.op is not DONE or self._arrives:
+            self.settle(actor)
         actor.doing = actor.place = place
         actor.step = now
         try:
@@ -139,7 +148,10 @@ class ObserverHub(Observer):
     @override
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
         self.settle(actor)
-        self._notify(self._acquired, actor, lock, shared, tried)
+        try:
+            self._acquired(actor, lock, shared, tried)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
         actor.locks += (lock,)
 
     @override
@@ -147,7 +159,10 @@ class ObserverHub(Observer):
         self.settle(actor)
         held = actor.locks
         actor.locks = held[:-1] if held[-1:] == (lock,) else tuple(one for one in held if one is not lock)
-        self._notify(self._released, actor, lock, shared)
+        try:
+            self._released(actor, lock, shared)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
 
     @override
     def woke(self, actor: Actor, woken: Actor) -> None:
@@ -177,7 +192,7 @@ class ObserverHub(Observer):
     def point(self) -> _Point:
         """Return what replaces `Turns.point` while there are observers: the same, with notifications."""
         turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
-        every, arrives = did is not _ignore, arrived is not _ignore
+        every, arrives = did is not _ignore, self._arrives
         getframe = cast("Callable[[int], FrameType]", _getframe)
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
