@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from sys import _getframe
 from types import FrameType
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from typing_extensions import override
 
@@ -18,6 +18,8 @@ from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer, Users
+
+T = TypeVar("T")
 
 
 class TurnState(Protocol):
@@ -76,6 +78,10 @@ class ObserverHub(Observer):
             setattr(self, f"_{name}", _each(methods))  # by `vars`, every attribute gets slower
 
         self._arrives = self._arrived is not _ignore
+
+    def find(self, cls: type[T]) -> T | None:
+        """Return the observer of a class, or None."""
+        return next((one for one in self._observers if isinstance(one, cls)), None)
 
     _did: Callable[[Actor, Operation], None]
     _accessed: Callable[[Actor, Operation], None]
