@@ -18,6 +18,7 @@ from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer, Users
+from ksmactors.seams import PASSED_OVER
 
 T = TypeVar("T")
 
@@ -121,8 +122,9 @@ class ObserverHub(Observer):
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         if actor.op is not DONE or self._arrives:
             self.settle(actor)
-        turns = self._turns
-        actor.doing = actor.place = named(_getframe(2)).f_code.co_name
+        turns, frame = self._turns, _getframe(2)
+        name = frame.f_code.co_name
+        actor.doing = actor.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
         actor.step = turns._goal - turns._left
         try:
             self._touched(actor, kind, obj, field)
@@ -182,7 +184,8 @@ class ObserverHub(Observer):
 
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
-        self._notify(self._passed, actor, to)
+        if self._passed is not _ignore:
+            self._notify(self._passed, actor, to)
 
     @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
@@ -214,8 +217,11 @@ class ObserverHub(Observer):
                 except Finding as finding:
                     raise turns._failed(finding) from None
             me.op = op = (kind, obj, field)
-            me.doing = getframe(1).f_code.co_name
-            me.place = named(getframe(2)).f_code.co_name
+            frame = getframe(1)
+            me.doing = frame.f_code.co_name
+            frame = getframe(2)
+            name = frame.f_code.co_name
+            me.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
             if arrives:
                 arrived(me)
             left = turns._left - 1

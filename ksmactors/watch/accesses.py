@@ -188,8 +188,9 @@ class AccessHistory(Observer):
 
     def held(self, actor: Actor, kind: int) -> frozenset[object]:
         """Return the locks that protect an access of this kind by the running actor."""
-        holds = self._holds_of(actor)
-        if holds.locks is not actor.locks:
+        holds = self._holds.get(actor.number)
+        if holds is None or holds.locks is not actor.locks:
+            holds = self._holds_of(actor)
             holds.renew(actor.locks)
         return holds.exclusive if kind == WRITE else holds.held
 

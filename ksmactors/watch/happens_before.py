@@ -47,7 +47,8 @@ class HappensBefore(Detector):
 
     @override
     def accessed(self, actor: Actor, kind: int, field: FieldHistory) -> None:
-        number, clock = actor.number, self._clocks.of(actor)
+        number = actor.number
+        clock = self._clocks.now.get(number) or self._clocks.of(actor)
         write = field.write
         if write is not None and write[0] != number and not _is_ordered(clock, write):
             raise self._race(actor, kind, field, write, WRITE)

@@ -65,9 +65,11 @@ class Lockset(Detector):
             field.owner, field.last = number, (number, "", -1)
             return
         if owner != number:
-            held = self._held(actor, kind, field.obj)
-            field.common = held if owner != SHARED else held & field.common
-            field.owner = SHARED
+            held = self.history.held(actor, kind)
+            if owner != SHARED or not field.common <= held:
+                held = self._with_stand_ins(actor, held, field.obj)
+                field.common = held if owner != SHARED else held & field.common
+                field.owner = SHARED
             field.written |= kind == WRITE
             if field.written and not field.common:
                 raise self._unprotected(actor, field)
@@ -83,9 +85,8 @@ class Lockset(Detector):
         if field.field not in EITHER_LOCK and not isinstance(field.obj, MmSlot):
             self.accessed(actor, kind, field)
 
-    def _held(self, actor: Actor, kind: int, obj: object) -> frozenset[object]:
-        """Return the locks that protect an access, with stand-ins for those that change."""
-        held = self.history.held(actor, kind)
+    def _with_stand_ins(self, actor: Actor, held: frozenset[object], obj: object) -> frozenset[object]:
+        """Return the locks that protect an access to an object, with stand-ins for those that change."""
         if isinstance(obj, StableNode) and not isinstance(obj, Chain):  # a chain has no page
             if any(isinstance(lock, Frame) and lock.mapping is obj.mapping for lock in actor.locks):
                 return held | {PAGE_LOCK}
