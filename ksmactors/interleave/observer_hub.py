@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from sys import _getframe
-from types import FrameType
-from typing import Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from typing_extensions import override
 
@@ -202,7 +201,7 @@ class ObserverHub(Observer):
         """Return what replaces `Turns.point` while there are observers: the same, with notifications."""
         turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
         every, arrives = did is not _ignore, self._arrives
-        getframe = cast("Callable[[int], FrameType]", _getframe)
+        getframe = cast("Callable[[int], Any]", _getframe)
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
             me = turns.turn
@@ -219,7 +218,7 @@ class ObserverHub(Observer):
             me.op = op = (kind, obj, field)
             frame = getframe(1)
             me.doing = frame.f_code.co_name
-            frame = getframe(2)
+            frame = frame.f_back
             name = frame.f_code.co_name
             me.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
             if arrives:

@@ -49,14 +49,15 @@ class HappensBefore(Detector):
     def accessed(self, actor: Actor, kind: int, field: FieldHistory) -> None:
         number = actor.number
         clock = self._clocks.now.get(number) or self._clocks.of(actor)
-        write = field.write
+        epoch, write, known = clock[number], field.write, field.reads.get(number)
+        if known is not None and kind == READ:  # the last write has been found ordered before that read
+            if known[1] != epoch:
+                field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
+            return
         if write is not None and write[0] != number and not _is_ordered(clock, write):
             raise self._race(actor, kind, field, write, WRITE)
-        epoch = clock[number]
         if kind == READ:
-            known = field.reads.get(number)
-            if known is None or known[1] != epoch:
-                field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
+            field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
             return
         if field.reads:
             for read in field.reads.values():
