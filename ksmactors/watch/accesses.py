@@ -17,7 +17,7 @@ from ksmactors.interleave.observer import Observer
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.clocks import Clocks
-from ksmactors.watch.marked_accesses import MARKED, Ordering, may_be_unlocked
+from ksmactors.watch.marked_accesses import MARKED, UNLOCKED_PLACES, Ordering, may_be_unlocked
 
 _ORDERS: Final = {name: order for name, (order, _) in MARKED.items()}
 
@@ -48,10 +48,12 @@ class FieldHistory:
     since; and the actor number, function and step of the last access.
     """
 
-    __slots__ = ("common", "field", "last", "obj", "owner", "reads", "write", "written")
+    __slots__ = ("common", "field", "last", "obj", "owner", "reads", "rules", "write", "written")
 
     def __init__(self, obj: object, field: object) -> None:
         self.obj, self.field = obj, field
+        self.rules: Sequence[Rule] | None = None
+        """Of an instrumented field: the rules for it, once they have been asked for."""
         self.write: Access | None = None
         self.reads: dict[int, Access] = {}
         self.forget_locks()
@@ -99,8 +101,9 @@ class Detector(Watcher):
     def touched(self, actor: Actor, kind: int, field: FieldHistory) -> None:
         """As `accessed`, as part of another operation."""
 
-    def declared(self, actor: Actor, kind: int, field: FieldHistory) -> None:
-        """As `accessed`, to an instrumented field that needs a lock."""
+    def judges_declared(self, obj: object, field: object) -> bool:
+        """Return whether `accessed` is called for this instrumented field, too."""
+        return False
 
     def taken(self, actor: Actor, lock: object, tried: bool) -> None:
         """An actor has taken a lock (not in `actor.locks` yet): `tried` if it would not have waited."""
@@ -115,9 +118,9 @@ class AccessHistory(Observer):
         self._fields: dict[object, dict[object, FieldHistory]] = {}
         self._holds: dict[int, LocksHeld] = {}
         """By number of the actor."""
+        self._detectors: list[Detector] = []
         self._accessed: list[Rule] = []
         self._touched: list[Rule] = []
-        self._declared: list[Rule] = []
         self._taken: list[Callable[[Actor, object, bool], None]] = []
         machine.conductor.observe(self)
 
@@ -130,10 +133,8 @@ class AccessHistory(Observer):
 
     def serve(self, detector: Detector) -> None:
         """Call a detector from now on."""
-        for name, calls in (
-            ("accessed", self._accessed), ("touched", self._touched), ("declared", self._declared),
-            ("taken", self._taken),
-        ):  # fmt: skip
+        self._detectors.append(detector)
+        for name, calls in (("accessed", self._accessed), ("touched", self._touched), ("taken", self._taken)):
             if getattr(type(detector), name) is not getattr(Detector, name):
                 calls.append(getattr(detector, name))
 
@@ -143,7 +144,8 @@ class AccessHistory(Observer):
     def accessed(self, actor: Actor, op: Operation) -> None:
         order = _ORDERS.get(actor.doing)
         if order is None:
-            self._access(actor, *op, self._accessed)
+            kind, obj, field = op
+            self._access(actor, kind, obj, field, self._accessed)
         elif order is not Ordering.NONE and self.clocks is not None:
             self._marked(actor, order, op, self.clocks)
 
@@ -159,16 +161,29 @@ class AccessHistory(Observer):
 
     @override
     def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if not may_be_unlocked(actor.place, field):
-            self._access(actor, kind, obj, field, self._declared)
+        if actor.place in UNLOCKED_PLACES and may_be_unlocked(actor.place, field):
+            return
+        try:
+            history = self._fields[obj][field]
+        except KeyError:
+            history = self._first_access(obj, field)
+        rules = history.rules
+        if rules is None:
+            rules = history.rules = [one.accessed for one in self._detectors if one.judges_declared(obj, field)]
+        for rule in rules:
+            rule(actor, kind, history)
 
     def _access(self, actor: Actor, kind: int, obj: object, field: object, rules: Sequence[Rule]) -> None:
         try:
             history = self._fields[obj][field]
         except KeyError:
-            history = self._fields.setdefault(obj, {})[field] = FieldHistory(obj, field)
+            history = self._first_access(obj, field)
         for rule in rules:
             rule(actor, kind, history)
+
+    def _first_access(self, obj: object, field: object) -> FieldHistory:
+        history = self._fields.setdefault(obj, {})[field] = FieldHistory(obj, field)
+        return history
 
     def _marked(self, actor: Actor, order: Ordering, op: Operation, clocks: Clocks) -> None:
         field = op[2]

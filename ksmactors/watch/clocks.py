@@ -78,9 +78,10 @@ class Clocks:
 
     def _handed_over(self, actor: Actor) -> Clock:
         """Return a copy of the clock, and start a new epoch of the actor."""
-        clock = self.of(actor)
+        number = actor.number
+        clock = self.now.get(number) or self.of(actor)
         left = clock.copy()
-        clock[actor.number] += 1
+        clock[number] += 1
         return left
 
 

@@ -66,7 +66,11 @@ class HappensBefore(Detector):
             field.reads.clear()
         field.write = (number, epoch, actor.place, actor.step, actor.locks)
 
-    touched = declared = accessed
+    touched = accessed
+
+    @override
+    def judges_declared(self, obj: object, field: object) -> bool:
+        return True
 
     def _freed(self, pfn: int, nid: int) -> None:
         """Order the last reference to a frame after all its users, and before the next user of the frame."""

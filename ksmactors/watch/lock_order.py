@@ -74,9 +74,9 @@ class LockOrder(Detector):
                 self._under_others(actor, lock)
 
     def _under_others(self, actor: Actor, lock: object) -> None:
-        taken, place = self._class(lock), actor.place
+        taken, place, classes = self._class(lock), actor.place, self._classes
         for other in actor.locks:
-            held = self._class(other)
+            held = classes.get(other) or self._class(other)
             if (held, taken) in self.graph.edges:
                 continue
             if (held, taken) in FORBIDDEN:

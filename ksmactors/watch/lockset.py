@@ -81,9 +81,8 @@ class Lockset(Detector):
             self.accessed(actor, kind, field)
 
     @override
-    def declared(self, actor: Actor, kind: int, field: FieldHistory) -> None:
-        if field.field not in EITHER_LOCK and not isinstance(field.obj, MmSlot):
-            self.accessed(actor, kind, field)
+    def judges_declared(self, obj: object, field: object) -> bool:
+        return field not in EITHER_LOCK and not isinstance(obj, MmSlot)
 
     def _with_stand_ins(self, actor: Actor, held: frozenset[object], obj: object) -> frozenset[object]:
         """Return the locks that protect an access to an object, with stand-ins for those that change."""
