@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from sys import _getframe
-from typing import Any, Final, Protocol, TypeVar, cast
+from types import FrameType
+from typing import Final, Protocol, TypeVar, cast
 
 from typing_extensions import override
 
@@ -201,7 +202,7 @@ class ObserverHub(Observer):
         """Return what replaces `Turns.point` while there are observers: the same, with notifications."""
         turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
         every, arrives = did is not _ignore, self._arrives
-        getframe = cast("Callable[[int], Any]", _getframe)
+        getframe = cast("Callable[[int], FrameType]", _getframe)
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
             me = turns.turn
@@ -216,9 +217,8 @@ class ObserverHub(Observer):
                 except Finding as finding:
                     raise turns._failed(finding) from None
             me.op = op = (kind, obj, field)
-            frame = getframe(1)
-            me.doing = frame.f_code.co_name
-            frame = frame.f_back
+            me.doing = getframe(1).f_code.co_name
+            frame = getframe(2)
             name = frame.f_code.co_name
             me.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
             if arrives:
