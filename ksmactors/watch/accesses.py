@@ -1,8 +1,8 @@
 """What all race detectors know: who holds which locks, what is ordered before what, and the history of each field.
 
-One observer, `AccessHistory`, is notified of the operations of a schedule. It classifies each access once, looks up
-the one record of its field, and hands both to the detectors. `happens_before`, `lockset` and `lock_order` are
-detectors: each has a rule, and a state of its own in that record.
+One observer, `AccessHistory`, is notified of the operations of a schedule. It classifies each access once, and calls
+the detectors with the one record that there is of its field. `happens_before`, `lockset` and `lock_order` are
+detectors: each has a rule for accesses, or for locks that are taken.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ NO_LOCKS: Final[frozenset[object]] = frozenset()
 
 Access: TypeAlias = tuple[int, int, str, int, tuple[object, ...]]
 """One access: actor number and epoch, and for the report the function, step and locks held."""
-
 
 Rule: TypeAlias = "Callable[[Actor, int, FieldHistory], None]"
 """What a detector asks of an access: by whom, READ or WRITE, to what."""
@@ -134,6 +133,9 @@ class AccessHistory(Observer):
     def serve(self, detector: Detector) -> None:
         """Call a detector from now on."""
         self._detectors.append(detector)
+        for fields in self._fields.values():
+            for field in fields.values():
+                field.rules = None
         for name, calls in (("accessed", self._accessed), ("touched", self._touched), ("taken", self._taken)):
             if getattr(type(detector), name) is not getattr(Detector, name):
                 calls.append(getattr(detector, name))
