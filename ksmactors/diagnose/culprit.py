@@ -24,6 +24,7 @@ from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import SpinLock
 from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.observer_hub import unobserved
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
@@ -158,11 +159,8 @@ class Culprit(Observer):
     def _ask(self, actor: Actor, op: Operation | None, probe: Probe) -> None:
         conductor = self._conductor
         assert conductor is not None
-        observers, conductor.observers = conductor.observers, None  # a probe's reads are no operations of an actor
-        try:
+        with unobserved(conductor):
             answer = probe.wrong()
-        finally:
-            conductor.observers = observers
         wrong = self._wrong if answer is None else int(answer)
         if wrong != self._wrong:
             owner = actor.number if probe.adds_up else 0

@@ -32,6 +32,7 @@ from ksmactors.interleave.actor import DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.labels import label_of
 from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.observer_hub import unobserved
 from ksmactors.interleave.reports import name_of
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.replay import Replay, ReplayTape
@@ -245,11 +246,8 @@ class Walker(Observer):
     def _stop(self) -> None:
         conductor = self.conductor
         self.functions = functions_of(callers(sys._getframe(1)))
-        observers, conductor.observers = conductor.observers, None  # observers must not see what is looked at here
-        try:
+        with unobserved(conductor):
             self._answer = self._on_stop(self)
-        finally:
-            conductor.observers = observers
         if isinstance(self._answer, Back | Quit):
             raise conductor.cut_short("the walk goes on elsewhere")
         self.goal = self._answer

@@ -14,6 +14,7 @@ from typing import ClassVar
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
 from ksmactors.interleave.conductor import Conductor
+from ksmactors.interleave.observer_hub import unobserved
 
 
 def contended(conductor: Conductor, lock: object, owner: Actor | None) -> None:
@@ -55,7 +56,8 @@ class _Lock:
 
 
 class Mutex(_Lock):
-    """struct mutex: sleeping, one owner. `before_unlock` is called at each release while it is still held."""
+    """struct mutex: sleeping, one owner. `before_unlock` is called at each release while it is still held; no observer
+    is notified of what it reads."""
 
     __slots__ = ("before_unlock",)
 
@@ -80,10 +82,13 @@ class Mutex(_Lock):
 
     async def unlock(self) -> None:
         """mutex_unlock. Wakes the first waiter."""
-        for listener in self.before_unlock:
-            listener()
-        await self.conductor.point(RELEASE, self)
-        self.conductor.turn.held.remove(self)
+        conductor = self.conductor
+        if self.before_unlock:
+            with unobserved(conductor):
+                for listener in self.before_unlock:
+                    listener()
+        await conductor.point(RELEASE, self)
+        conductor.turn.held.remove(self)
         self._release()
 
 

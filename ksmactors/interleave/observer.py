@@ -101,11 +101,12 @@ class Users:
 
     def place(self, frame: FrameType) -> str | None:
         """Return the function to which an access is attributed, or None if it does not count."""
-        known = self._known
         while True:
             code = frame.f_code
-            running = code.co_filename, code.co_name
-            name = known[running] if running in known else known.setdefault(running, self._stands_for(frame))
+            try:
+                name = self._known[code.co_filename, code.co_name]
+            except KeyError:
+                name = self._known[code.co_filename, code.co_name] = self._stands_for(frame)
             if name != _CALLER:
                 return None if name is None else named(frame).f_code.co_name
             frame = caller_of(frame)

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from sys import _getframe
 from types import FrameType
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from typing_extensions import override
 
@@ -17,6 +18,9 @@ from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer, Users
+from ksmactors.seams import PASSED_OVER
+
+T = TypeVar("T")
 
 
 class TurnState(Protocol):
@@ -38,6 +42,24 @@ class _Point(Protocol):
     def __call__(self, kind: int, obj: object, field: object = ...) -> Awaitable[None]: ...
 
 
+class HasObservers(Protocol):
+    """A conductor: who is notified, and whether the schedule is over."""
+
+    observers: ObserverHub | None
+    over: bool
+
+
+@contextmanager
+def unobserved(turns: HasObservers) -> Iterator[None]:
+    """Notify no observer of what is read inside: a watcher or a debugger looks at the machine, not an actor."""
+    observers, turns.observers = turns.observers, None
+    try:
+        yield
+    finally:
+        if not turns.over:
+            turns.observers = observers
+
+
 class ObserverHub(Observer):
     """Forwards each notification of the conductor and the locks to all observers."""
 
@@ -54,7 +76,13 @@ class ObserverHub(Observer):
         self._observers.append(observer)
         for name in _CALLS:
             methods = [getattr(one, name) for one in self._observers if _listens(one, name)]
-            vars(self)[f"_{name}"] = _each(methods)
+            setattr(self, f"_{name}", _each(methods))  # by `vars`, every attribute gets slower
+
+        self._arrives = self._arrived is not _ignore
+
+    def find(self, cls: type[T]) -> T | None:
+        """Return the observer of a class, or None."""
+        return next((one for one in self._observers if isinstance(one, cls)), None)
 
     _did: Callable[[Actor, Operation], None]
     _accessed: Callable[[Actor, Operation], None]
@@ -74,10 +102,14 @@ class ObserverHub(Observer):
         op = actor.op
         if op is not DONE and op is not NOTHING:
             actor.op = DONE
-            if op[0] < ACQUIRE:
-                self._notify(self._accessed, actor, op)
-            self._notify(self._did, actor, op)
-        self._arrived(actor)
+            try:
+                if op[0] < ACQUIRE:
+                    self._accessed(actor, op)
+                self._did(actor, op)
+            except Finding as finding:
+                raise self._turns._failed(finding) from None
+        if self._arrives:
+            self._arrived(actor)
 
     def _notify(self, call: Callable[..., None], *what: object) -> None:
         """Call the observers. A finding ends the schedule now, so that nothing the actor catches can hide it."""
@@ -88,18 +120,21 @@ class ObserverHub(Observer):
 
     @override
     def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        self.settle(actor)
-        actor.doing = actor.place = named(_getframe(2)).f_code.co_name
-        actor.step = self._turns.step
+        if actor.op is not DONE or self._arrives:
+            self.settle(actor)
+        turns, frame = self._turns, _getframe(2)
+        name = frame.f_code.co_name
+        actor.doing = actor.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
+        actor.step = turns._goal - turns._left
         try:
             self._touched(actor, kind, obj, field)
         except Finding as finding:
-            raise self._turns._failed(finding) from None
+            raise turns._failed(finding) from None
 
     def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
         """Report a field access by one of these users, once for each operation."""
         turns, reported, access = self._turns, self._reported, (obj, field, kind)
-        actor, now = turns.turn, turns.step
+        actor, now = turns.turn, turns._goal - turns._left
         if now != self._reported_step or actor is not self._reported_actor:
             self._reported_actor, self._reported_step = actor, now
             reported.clear()
@@ -109,7 +144,8 @@ class ObserverHub(Observer):
         if place is None:
             return
         reported.add(access)
-        self.settle(actor)
+        if actor.op is not DONE or self._arrives:
+            self.settle(actor)
         actor.doing = actor.place = place
         actor.step = now
         try:
@@ -120,7 +156,10 @@ class ObserverHub(Observer):
     @override
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
         self.settle(actor)
-        self._notify(self._acquired, actor, lock, shared, tried)
+        try:
+            self._acquired(actor, lock, shared, tried)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
         actor.locks += (lock,)
 
     @override
@@ -128,7 +167,10 @@ class ObserverHub(Observer):
         self.settle(actor)
         held = actor.locks
         actor.locks = held[:-1] if held[-1:] == (lock,) else tuple(one for one in held if one is not lock)
-        self._notify(self._released, actor, lock, shared)
+        try:
+            self._released(actor, lock, shared)
+        except Finding as finding:
+            raise self._turns._failed(finding) from None
 
     @override
     def woke(self, actor: Actor, woken: Actor) -> None:
@@ -142,7 +184,8 @@ class ObserverHub(Observer):
 
     @override
     def passed(self, actor: Actor, to: Actor) -> None:
-        self._notify(self._passed, actor, to)
+        if self._passed is not _ignore:
+            self._notify(self._passed, actor, to)
 
     @override
     def spawned(self, actor: Actor | None, child: Actor) -> None:
@@ -158,7 +201,7 @@ class ObserverHub(Observer):
     def point(self) -> _Point:
         """Return what replaces `Turns.point` while there are observers: the same, with notifications."""
         turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
-        every, arrives = did is not _ignore, arrived is not _ignore
+        every, arrives = did is not _ignore, self._arrives
         getframe = cast("Callable[[int], FrameType]", _getframe)
 
         def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
@@ -175,7 +218,9 @@ class ObserverHub(Observer):
                     raise turns._failed(finding) from None
             me.op = op = (kind, obj, field)
             me.doing = getframe(1).f_code.co_name
-            me.place = named(getframe(2)).f_code.co_name
+            frame = getframe(2)
+            name = frame.f_code.co_name
+            me.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
             if arrives:
                 arrived(me)
             left = turns._left - 1

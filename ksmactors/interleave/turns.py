@@ -116,7 +116,7 @@ class Turns(VirtualTime, ABC):
             if self.turn is not None and self.turn.op is not NOTHING:
                 self.turn.op = DONE  # observers see nothing from before
         self.observers.join(observer)
-        vars(self)["point"] = self.observers.point()  # stands before the method of the class
+        self.point = self.observers.point()  # type: ignore[method-assign]  # by `vars`, every attribute gets slower
 
     def touch(self, kind: int, obj: object, field: object = "") -> None:
         """Notify observers of an access without a scheduling point (see `Observer.touched`)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from ksmactors.interleave.actor import READ, WRITE
@@ -52,29 +51,49 @@ class Instrumented:
     """
 
     def __init__(self, turns: Turns, kernel: type) -> None:
-        self._turns = turns
-        self._users = _users(kernel)
-        self._classes: dict[type, type] = {}
-        """By class, the one that declares; the latter stand for themselves."""
+        self._classes = _instrumented_classes(kernel)
+        _under_way.turns = turns
 
     def of(self, obj: T) -> T:
         """Return the same object, instrumented."""
-        cls = type(obj)
-        declaring = self._classes.get(cls)
-        if declaring is None:
-            declaring = self._classes[cls] = self._subclass(cls)
-            self._classes[declaring] = declaring  # a subclass of an instrumented class is instrumented already
-        obj.__class__ = declaring
+        obj.__class__ = self._classes[type(obj)]
         return obj
 
-    def _subclass(self, cls: type) -> type:
+
+class _UnderWay:
+    """The schedule whose structures are instrumented: one process runs one at a time (`current_conductor`).
+
+    Structures do not know their schedule, and a class of their own for each schedule takes longer to make than a short
+    schedule takes to run.
+    """
+
+    turns: Turns
+
+
+_under_way: Final = _UnderWay()
+
+
+class _InstrumentedClasses(dict[type, type]):
+    """By class, the subclass that reports accesses by functions of one kernel; a subclass stands for itself."""
+
+    def __init__(self, users: Users) -> None:
+        super().__init__()
+        self._users = users
+
+    def __missing__(self, cls: type) -> type:
         body: dict[str, Any] = {"__slots__": ()}
-        turns = self._turns
         for base in cls.__mro__:
             for name, field in FIELDS.get(base, {}).items():
                 slot = getattr(cls, name)
-                body[name] = _declaring(field, slot.__get__, slot.__set__, lambda _: turns, self._users)
-        return type(cls.__name__, (cls,), body)
+                body[name] = _declaring(field, slot.__get__, slot.__set__, self._users)
+        instrumented = self[cls] = type(cls.__name__, (cls,), body)
+        self[instrumented] = instrumented
+        return instrumented
+
+
+@cache
+def _instrumented_classes(kernel: type) -> _InstrumentedClasses:
+    return _InstrumentedClasses(_users(kernel))
 
 
 @cache
@@ -83,7 +102,7 @@ def instrumented_kernel(kernel: type) -> type:
     body = {}
     for name in KERNEL_FIELDS:
         variable = _Attribute(name)
-        body[name] = _declaring(name, variable.__get__, variable.__set__, _conductor_of, _users(kernel))
+        body[name] = _declaring(name, variable.__get__, variable.__set__, _users(kernel))
     return type(kernel.__name__, (kernel,), body)
 
 
@@ -100,8 +119,6 @@ class _Attribute:
         vars(obj)[self._name] = value
 
 
-_conductor_of: Final = attrgetter("conductor")
-
 _METHODS: Final = frozenset(base.__module__ for cls in FIELDS for base in cls.__mro__)
 """Where the structures' own methods are."""
 
@@ -115,18 +132,15 @@ def _users(kernel: type) -> Users:
     return Users(frozenset(cls.__module__ for cls in kernel.__mro__), _METHODS, _ASIDES)
 
 
-def _declaring(
-    field: str, get: Callable[[Any], Any], put: Callable[[Any, Any], None], turns: Callable[[Any], Turns],
-    users: Users,
-) -> property:  # fmt: skip
+def _declaring(field: str, get: Callable[[Any], Any], put: Callable[[Any, Any], None], users: Users) -> property:
     def read(obj: Any) -> Any:
-        observers = turns(obj).observers
+        observers = _under_way.turns.observers
         if observers is not None:
             observers.field_used(READ, obj, field, users)
         return get(obj)
 
     def write(obj: Any, value: Any) -> None:
-        observers = turns(obj).observers
+        observers = _under_way.turns.observers
         if observers is not None:
             observers.field_used(WRITE, obj, field, users)
         put(obj, value)

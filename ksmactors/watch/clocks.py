@@ -45,7 +45,7 @@ class Clocks:
 
     def hand(self, actor: Actor, to: Actor) -> None:
         """Order the next operation of `to`, which waits for `actor`, after what `actor` has done."""
-        _join(self.of(to), actor.number, self._handed_over(actor))
+        _join_all(self.of(to), {actor.number: self._handed_over(actor)})
 
     def release(self, actor: Actor, at: object) -> None:
         """Release the actor's clock at an object, beside those of other actors."""
@@ -55,17 +55,13 @@ class Clocks:
         """Join the clocks released at an object."""
         left = self._left.get(at)
         if left is not None:
-            clock = self.of(actor)
-            for number, other in left.items():
-                _join(clock, number, other)
+            _join_all(self.of(actor), left)
 
     def lock(self, actor: Actor, lock: object, shared: bool) -> None:
         """Take a lock: after the last exclusive holder; an exclusive holder also after the readers."""
         self.acquire(actor, lock)
         if not shared and (readers := self._left_by_readers.get(lock)):
-            clock = self.of(actor)
-            for number, other in readers.items():
-                _join(clock, number, other)
+            _join_all(self.of(actor), readers)
             readers.clear()
 
     def unlock(self, actor: Actor, lock: object, shared: bool) -> None:
@@ -82,20 +78,18 @@ class Clocks:
 
     def _handed_over(self, actor: Actor) -> Clock:
         """Return a copy of the clock, and start a new epoch of the actor."""
-        clock = self.of(actor)
+        number = actor.number
+        clock = self.now.get(number) or self.of(actor)
         left = clock.copy()
-        clock[actor.number] += 1
+        clock[number] += 1
         return left
 
 
-def _join(clock: Clock, number: int, other: Clock) -> None:
-    """Join `clock` with `other`, the clock of actor `number` when it was released."""
-    if len(clock) <= number:
-        clock += [0] * (number + 1 - len(clock))
-    elif clock[number] >= other[number]:
-        return
-    if len(clock) < len(other):
-        clock += [0] * (len(other) - len(clock))
-    for index, known in enumerate(other):
-        if known > clock[index]:
-            clock[index] = known
+def _join_all(clock: Clock, released: dict[int, Clock]) -> None:
+    """Join `clock` with the clocks that some actors, by number, have released. Most are known: their epoch says so."""
+    for number, other in released.items():
+        if number >= len(clock) or clock[number] < other[number]:
+            clock += [0] * (len(other) - len(clock))
+            for index, known in enumerate(other):
+                if known > clock[index]:
+                    clock[index] = known

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
-from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, Actor, Operation
-from ksmactors.interleave.observer import Observer
+from ksmactors.interleave.actor import READ, WRITE, Actor
 from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
-from ksmactors.watch.base import Watcher, frame_at
+from ksmactors.watch.accesses import ALLOCATOR, Access, Detector, FieldHistory
+from ksmactors.watch.base import frame_at
 from ksmactors.watch.clocks import Clocks
-from ksmactors.watch.marked_accesses import MARKED, Ordering, may_be_unlocked
 
-_MARKS = {name: order for name, (order, _) in MARKED.items()}
-_ALLOCATOR = "allocator"
-"""Key of the release from the last user of a frame to the next."""
 _FREED = "freed"
 """Key of the release from the last user of a frame to actors that find it reused."""
 
 
-Access: TypeAlias = tuple[int, int, str, int, tuple[object, ...]]
-"""One access: actor number and epoch, and for the report the place, step and locks held."""
-
-
-class FieldAccesses:
-    """What is known of one field: its last write, and the reads since, by actor."""
-
-    __slots__ = ("reads", "write")
-
-    def __init__(self) -> None:
-        self.write: Access | None = None
-        self.reads: dict[int, Access] = {}
-
-
-class HappensBefore(Watcher, Observer):
+class HappensBefore(Detector):
     """Two plain accesses to one field, at least one of them a write, are ordered by happens-before.
 
     Happens-before comes from the kernel's own means: one actor releases a lock that another takes, wakes it, starts it,
@@ -58,88 +40,44 @@ class HappensBefore(Watcher, Observer):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
-        self._clocks = Clocks()
-        self._fields: dict[tuple[object, object], FieldAccesses] = {}
+        self._clocks = self.history.clocks = Clocks()
         machine.trace.listen(ev.FREE_PAGE, self._freed)
         machine.trace.listen(ev.RACE_STALE_NODE, self._found_stale)
-        machine.conductor.observe(self)
         machine.kernel.declare_fields()
 
     @override
-    def accessed(self, actor: Actor, op: Operation) -> None:
-        order = _MARKS.get(actor.doing)
-        if order is None:
-            self._plain(actor, op[0], (op[1], op[2]))
-        elif order is not Ordering.NONE:
-            self._marked(actor, order, op)
-
-    def _marked(self, actor: Actor, order: Ordering, op: Operation) -> None:
-        field = op[2]
-        at = _ALLOCATOR if field == "free_list" else (op[1], "refcount" if field == "writeback" else field)
-        if order is Ordering.BOTH:
-            self._clocks.exchange(actor, at)
-        elif order is Ordering.ACQUIRE:
-            self._clocks.acquire(actor, at)
-        else:
-            self._clocks.release(actor, at)
-
-    def _plain(self, actor: Actor, kind: int, what: tuple[object, object]) -> None:
-        field = self._fields.get(what)
-        if field is None:
-            field = self._fields[what] = FieldAccesses()
-        number, clock = actor.number, self._clocks.of(actor)
-        write = field.write
-        if write is not None and write[0] != number and not _is_ordered(clock, write):
-            raise self._race(actor, kind, what, write, WRITE)
-        epoch = clock[number]
-        if kind == READ:
-            known = field.reads.get(number)
-            if known is None or known[1] != epoch:
+    def accessed(self, actor: Actor, kind: int, field: FieldHistory) -> None:
+        number = actor.number
+        clock = self._clocks.now.get(number) or self._clocks.of(actor)
+        epoch, write, known = clock[number], field.write, field.reads.get(number)
+        if known is not None and kind == READ:  # the last write has been found ordered before that read
+            if known[1] != epoch:
                 field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
+            return
+        if write is not None and write[0] != number and not _is_ordered(clock, write):
+            raise self._race(actor, kind, field, write, WRITE)
+        if kind == READ:
+            field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
             return
         if field.reads:
             for read in field.reads.values():
                 if read[0] != number and not _is_ordered(clock, read):
-                    raise self._race(actor, kind, what, read, READ)
+                    raise self._race(actor, kind, field, read, READ)
             field.reads.clear()
         field.write = (number, epoch, actor.place, actor.step, actor.locks)
 
-    @override
-    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if kind < ACQUIRE:
-            self._plain(actor, kind, (obj, field))
-        elif kind == ACQUIRE:
-            self._clocks.acquire(actor, (obj, field))
-        elif kind == RELEASE:
-            self._clocks.release(actor, (obj, field))
+    touched = accessed
 
     @override
-    def field(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if not may_be_unlocked(actor.place, field):
-            self._plain(actor, kind, (obj, field))
-
-    @override
-    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
-        self._clocks.lock(actor, lock, shared)
-
-    @override
-    def released(self, actor: Actor, lock: object, shared: bool) -> None:
-        self._clocks.unlock(actor, lock, shared)
-
-    @override
-    def woke(self, actor: Actor, woken: Actor) -> None:
-        self._clocks.hand(actor, woken)
-
-    @override
-    def spawned(self, actor: Actor | None, child: Actor) -> None:
-        self._clocks.start(actor, child)
+    def judges_declared(self, obj: object, field: object) -> bool:
+        return True
 
     def _freed(self, pfn: int, nid: int) -> None:
         """Order the last reference to a frame after all its users, and before the next user of the frame."""
         actor, node = self._settled(), self.kernel.nodes[nid]
         frame = node.frames[pfn - node.start_pfn]
         self._clocks.acquire(actor, (frame, "refcount"))
-        self._clocks.release(actor, _ALLOCATOR)
+        self._clocks.release(actor, ALLOCATOR)
         self._clocks.release(actor, (frame, _FREED))
 
     def _found_stale(self, winner: str, loser: str, tree: str | None, tree_nid: int, nid: int, kpfn: int) -> None:
@@ -156,8 +94,9 @@ class HappensBefore(Watcher, Observer):
             conductor.observers.settle(conductor.turn)
         return conductor.turn
 
-    def _race(self, actor: Actor, kind: int, what: tuple[object, object], other: Access, before: int) -> Exception:
+    def _race(self, actor: Actor, kind: int, field: FieldHistory, other: Access, before: int) -> Exception:
         number, _, place, step, locks = other
+        what = field.obj, field.field
         name = self.machine.conductor.actors[number].name
         finding = self.finding(
             "data_race",

@@ -8,11 +8,10 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.reports import name_of
 from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.base import Watcher
+from ksmactors.watch.accesses import Detector
 from ksmactors.watch.lock_graph import Edge, LockGraph, describe, where
 
 MUTEX: Final = "ksm_thread_mutex"
@@ -40,7 +39,7 @@ NEVER_WAITS: Final = frozenset({"try_to_merge_one_page", "trylock_to_merge"})
 """Functions that must not wait for the lock of the page that is to be merged away (L2)."""
 
 
-class LockOrder(Watcher, Observer):
+class LockOrder(Detector):
     """All actors take locks in one order, whether or not two of them deadlock in this schedule.
 
     Each lock has a class: all mmap_sems are one, all page locks, all page table locks, and so on. Taking a lock while
@@ -65,22 +64,19 @@ class LockOrder(Watcher, Observer):
         super().__init__(machine)
         self.graph = LockGraph()
         self._classes: dict[object, str] = {}
-        self._taken_in: dict[tuple[int, object], str] = {}
-        machine.conductor.observe(self)
 
     @override
-    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+    def taken(self, actor: Actor, lock: object, tried: bool) -> None:
         if not tried:
             if actor.place in NEVER_WAITS and isinstance(lock, Frame):
                 raise self._waits_to_merge(actor, lock)
             if actor.locks:
                 self._under_others(actor, lock)
-        self._taken_in[actor.number, lock] = actor.place
 
     def _under_others(self, actor: Actor, lock: object) -> None:
-        taken, place = self._class(lock), actor.place
+        taken, place, classes = self._class(lock), actor.place, self._classes
         for other in actor.locks:
-            held = self._class(other)
+            held = classes.get(other) or self._class(other)
             if (held, taken) in self.graph.edges:
                 continue
             if (held, taken) in FORBIDDEN:
@@ -93,7 +89,7 @@ class LockOrder(Watcher, Observer):
             if held == taken:
                 self._same_class(actor, other, lock)
                 continue
-            cycle = self.graph.add(Edge(held, taken, self._taken_in[actor.number, other], place, actor.name))
+            cycle = self.graph.add(Edge(held, taken, self.history.taken_in(actor, other), place, actor.name))
             if cycle:
                 raise self.finding("lock_order_cycle", describe(cycle), where=where(cycle))
 
@@ -115,7 +111,7 @@ class LockOrder(Watcher, Observer):
         return self.finding(
             kind,
             f"{actor.name} takes {name_of(lock)} in {actor.place} while it holds {name_of(other)} from "
-            f"{self._taken_in[actor.number, other]} ({why})",
+            f"{self.history.taken_in(actor, other)} ({why})",
             where=actor.place,
         )
 

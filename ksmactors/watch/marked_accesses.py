@@ -83,10 +83,10 @@ UNLOCKED: Final[dict[tuple[str, str], str]] = {
 }
 """By function and field ("*": any): accesses to declared fields of mm/ksm.c that take no lock, and why."""
 
-
-_UNLOCKED_PLACES = frozenset(place for place, _ in UNLOCKED)
+UNLOCKED_PLACES: Final = frozenset(place for place, _ in UNLOCKED)
+"""The functions among these."""
 
 
 def may_be_unlocked(place: str, field: object) -> bool:
     """Whether a function may use an instrumented field without any lock."""
-    return place in _UNLOCKED_PLACES and ((place, field) in UNLOCKED or (place, "*") in UNLOCKED)
+    return (place, field) in UNLOCKED or (place, "*") in UNLOCKED
