@@ -51,9 +51,9 @@ def notice(line: str) -> None:
 
 
 def echo_json(text: str) -> None:
-    """Print JSON on standard output. A terminal gets the same JSON without a character that it could perform, and the
-    runner of GitHub Actions without a command."""
-    shown = escaped_json(text) if sys.stdout.isatty() else text
+    """Print JSON on standard output, without a character that a terminal or pager would perform, and for the runner of
+    GitHub Actions without a command. Its value is the same."""
+    shown = escaped_json(text)
     click.echo(inert_json(shown) if is_github(os.environ) else shown)
 
 
