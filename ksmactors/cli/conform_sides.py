@@ -12,6 +12,8 @@ from ksmactors.cli.screen import echo
 from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.fuzz import Hunt
+from ksmactors.conformance.generate import generate
+from ksmactors.conformance.generate_holds import generate_with_holds
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
 from ksmactors.conformance.recording import Recording, read_recording, recording_for
@@ -160,9 +162,12 @@ def _version_of(kernel: str) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path) -> Hunt:
+def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path, *, holds: bool) -> Hunt:
+    """Return the random scenarios that were asked for, with `holds` in them or without, and the two sides."""
+    scenarios = generate_with_holds if holds else generate
     if live is not None:
         swap, word = (live.swap, "guest") if isinstance(live, Guest) else (has_swap(), "live")
-        return Hunt(_real_kernel(live), _emulator(setting), setting.nodes, seed, out, (word, "emulated"), swap=swap)
+        sides = (_real_kernel(live), _emulator(setting))
+        return Hunt(*sides, setting.nodes, seed, out, (word, "emulated"), swap=swap, generate=scenarios)
     walking = _emulator(replace(setting, walking=True))
-    return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))
+    return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"), generate=scenarios)
