@@ -27,6 +27,7 @@ from ksmactors.guest.console import crash, last_words
 from ksmactors.guest.gdb_stub import Stub, StubError
 from ksmactors.guest.holds import HeldKernel, Holds
 from ksmactors.guest.image import KernelImage
+from ksmactors.guest.instructions import find as find_instruction
 
 BOOT_SECONDS: Final = 300
 """How long a boot may take: half a minute on an emulated processor, on a machine with nothing else to do."""
@@ -68,6 +69,7 @@ class Guest:
         self._received = b""
         self._directory = Path()
         self._holds: Holds | None = None
+        self._noticed: set[str] = set()
 
     @property
     def version(self) -> tuple[int, int]:
@@ -140,9 +142,21 @@ class Guest:
                 self._holds = Holds(Stub(self._directory / STUB), HeldKernel(**needed))
                 self._holds.stub.go()
             return {}
+        if question["ask"] == "instruction":
+            return {"offset": self._instruction(**{name: value for name, value in question.items() if name != "ask"})}
         if self._holds is None:  # no task was ever held in this guest
             return {"held": {}, "leaving": [], "log": [], "met": True, "released": False}
         return self._holds.answer(question)
+
+    def _instruction(self, code: str, rule: str, member: int, nth: int) -> int | None:
+        """Look for an instruction in the code of a function of the guest's kernel."""
+        try:
+            return find_instruction(bytes.fromhex(code), rule, member, nth)
+        except UsageError as lacking:
+            if str(lacking) not in self._noticed:
+                self._noticed.add(str(lacking))
+                self.notice(str(lacking))
+            return None
 
     # -- starting and ending ------------------------------------------------------------------------------------
 

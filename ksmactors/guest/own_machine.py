@@ -20,7 +20,9 @@ from typing_extensions import override
 
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live import INTERLEAVED, Live, LivePerformer, has_swap
-from ksmactors.conformance.live_world import LiveProcess, World
+from ksmactors.conformance.live_ksm import Disturbed
+from ksmactors.conformance.live_world import LiveProcess, World, fork_of, launch
+from ksmactors.conformance.page_map import NamedPages
 from ksmactors.conformance.transcript import Transcript, bare_word
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -71,28 +73,37 @@ def run(*command: str) -> None:
 
 
 class OwnWorld(World):
-    """Processes in a cgroup of their own, and on the first processor if they are to be held (`pinned`)."""
+    """Processes in a cgroup of their own, and on the first processor if they are to be held (`pinned`).
+
+    Each is a fork of one process that has never advised any memory: to start an interpreter takes seconds on an
+    emulated processor.
+    """
 
     cgroup: Path | None = None
     pinned = False
 
+    def __init__(self, own: OwnMachine) -> None:
+        super().__init__(own.pages, own.inside)
+        self.own, self.cgroup = own, own.cgroup
+
     @override
-    def know(self, process: LiveProcess) -> None:
-        super().know(process)
-        if self.pinned and process.started is not None:
-            os.sched_setaffinity(process.pid, {0})
-        if self.cgroup is not None and process.started is not None:
-            write(self.cgroup / "cgroup.procs", str(process.pid))
+    def new_process(self, name: str) -> LiveProcess:
+        pid, orders = fork_of(self.own.template)
+        if pid < 0:
+            raise Disturbed(f"process {name} could not be started: {os.strerror(-pid)}")
+        if self.pinned:
+            os.sched_setaffinity(pid, {0})
+        if self.cgroup is not None:
+            write(self.cgroup / "cgroup.procs", str(pid))
+        return LiveProcess(name, pid, orders, names=NamedPages(name))
 
 
 class OwnPerformer(LivePerformer):
     """Performs a scenario on a machine that nobody else uses."""
 
     def __init__(self, scenario: Scenario, own: OwnMachine, written: Callable[[str], None] | None) -> None:
-        super().__init__(scenario, own, OwnWorld(own.pages, own.inside), written)
+        super().__init__(scenario, own, OwnWorld(own), written)
         self.own = own
-        assert isinstance(self.world, OwnWorld)
-        self.world.cgroup = own.cgroup
 
     @override
     async def perform(self, operation: Operation) -> list[str]:
@@ -164,6 +175,8 @@ class OwnMachine(Live):
     def __init__(self, modules: Path | None) -> None:
         super().__init__()
         self.cgroup = _cgroup()
+        self.template = launch("template")
+        self.template.ping()
         self.traced = False
         add_swap(modules)
         self.swap = has_swap()
