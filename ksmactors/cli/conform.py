@@ -161,11 +161,13 @@ def conform(
             jobs = list(planned_jobs(scenario_files(scenarios), against, asked, real))
             planned, work = len(jobs), partial(_perform_all, jobs, outcomes, printer)
         else:
-            setting = setting_for(asked, None)
-            hunt = hunt_for(setting, real, seed or 0, prepare(out or default_directory()), holds=holds)
-            planned, work = random_, partial(_hunt_all, hunt, random_, setting, outcomes, printer)
+            directory, planned = prepare(out or default_directory()), random_
         if real is not None:
             stack.enter_context(real.taken())
+        if random_ is not None:  # only a guest that has booted is known to have swap or not
+            setting = setting_for(asked, None)
+            hunt = hunt_for(setting, real, seed or 0, directory, holds=holds)
+            work = partial(_hunt_all, hunt, random_, setting, outcomes, printer)
         try:
             interruption.run(work)
         except* KeyboardInterrupt:
