@@ -27,15 +27,16 @@ HELD_AT: Final[dict[str, tuple[str, ...]]] = {
         "remove_rmap_item_from_tree", "remove_node_from_stable_tree",
     ),
     "migrate": (
-        "migrate_pages", "try_to_migrate", "move_to_new_page", "migrate_page_copy", "ksm_migrate_page", "migrate.W5",
-        "remove_migration_ptes",
+        "migrate_pages", "try_to_migrate", "move_to_new_page", "migrate_page_copy", "migrate.W5", "remove_migration_ptes",
     ),
     "set": ("break_ksm", "remove_rmap_item_from_tree", "remove_stable_node"),
     "unmergeable": ("break_ksm",),
     "exit": ("exit_mmap",),
     "mergeable": ("__ksm_enter",),
 }  # fmt: skip
-"""Places of `places.txt` at which a task can sleep, by the operation that comes to them."""
+"""Places of `places.txt` at which a task can sleep, by the operation that comes to them.
+
+Not ksm_migrate_page: kernels call it for every page that moves, and the emulator has it for KSM pages alone."""
 
 HELD: Final = ("step",) * 5 + ("migrate",) * 3 + ("set", "unmergeable", "exit", "mergeable")
 """What is held, the more often the more places there are."""
@@ -45,7 +46,7 @@ OTHERS: Final = (
 )  # fmt: skip
 """What is done while a task is held."""
 
-AFTER: Final = frozenset({"get_ksm_page", "write_protect_page", "ksm_migrate_page"})
+AFTER: Final = frozenset({"get_ksm_page", "write_protect_page"})
 """Places that tasks are held after, too."""
 
 
