@@ -27,7 +27,8 @@ HELD_AT: Final[dict[str, tuple[str, ...]]] = {
         "remove_rmap_item_from_tree", "remove_node_from_stable_tree",
     ),
     "migrate": (
-        "migrate_pages", "try_to_migrate", "move_to_new_page", "migrate_page_copy", "migrate.W5", "remove_migration_ptes",
+        "migrate_pages", "try_to_migrate", "move_to_new_page", "migrate_page_copy", "migrate.W5",
+        "remove_migration_ptes",
     ),
     "set": ("break_ksm", "remove_rmap_item_from_tree", "remove_stable_node"),
     "unmergeable": ("break_ksm",),
