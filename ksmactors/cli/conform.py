@@ -78,6 +78,11 @@ class _Outcomes:
     "index and entry by entry. Every page must hold what was written last. What differs is shrunk and kept in --out.",
 )  # fmt: skip
 @click.option(
+    "--holds", is_flag=True,
+    help="The scenarios of --random have tasks that are held at random places while others go on. Where a guest does "
+    "not repeat itself, a scenario is not comparable.",
+)  # fmt: skip
+@click.option(
     "--around", type=click.IntRange(1), metavar="N",
     help="Perform each scenario N times with the holds that it has and everything else drawn at random, with all "
     "watchers on: the schedules of the seeds from --seed on. What watchers report ends with status 1.",
@@ -116,6 +121,7 @@ def conform(
     is_live: bool,
     guest: Path | None,
     random_: int | None,
+    holds: bool,
     around: int | None,
     seed: int | None,
     out: Path | None,
@@ -139,7 +145,7 @@ def conform(
     for name in with_:
         need("variants", name)
     asked = Setting(kernel or "", nodes or 0, without, with_)
-    _refuse_what_does_not_go_together(scenarios, against, is_live, guest, random_, around, seed, out, asked)
+    _refuse_what_does_not_go_together(scenarios, against, is_live, guest, random_, holds, around, seed, out, asked)
     if around is not None:
         read = [read_scenario(file) for file in scenario_files(scenarios)]
         seeds = range(seed or 0, (seed or 0) + around)
@@ -155,11 +161,13 @@ def conform(
             jobs = list(planned_jobs(scenario_files(scenarios), against, asked, real))
             planned, work = len(jobs), partial(_perform_all, jobs, outcomes, printer)
         else:
-            setting = setting_for(asked, None)
-            hunt = hunt_for(setting, real, seed or 0, prepare(out or default_directory()))
-            planned, work = random_, partial(_hunt_all, hunt, random_, setting, outcomes, printer)
+            directory, planned = prepare(out or default_directory()), random_
         if real is not None:
             stack.enter_context(real.taken())
+        if random_ is not None:  # only a guest that has booted is known to have swap or not
+            setting = setting_for(asked, None)
+            hunt = hunt_for(setting, real, seed or 0, directory, holds=holds)
+            work = partial(_hunt_all, hunt, random_, setting, outcomes, printer)
         try:
             interruption.run(work)
         except* KeyboardInterrupt:
@@ -177,7 +185,7 @@ def conform(
 
 def _refuse_what_does_not_go_together(
     scenarios: tuple[Path, ...], against: Path | None, is_live: bool, guest: Path | None, random_: int | None,
-    around: int | None, seed: int | None, out: Path | None, asked: Setting,
+    holds: bool, around: int | None, seed: int | None, out: Path | None, asked: Setting,
 ) -> None:  # fmt: skip
     if around is not None:
         for option, given in (
@@ -185,6 +193,10 @@ def _refuse_what_does_not_go_together(
         ):  # fmt: skip
             if given:
                 raise UsageError(f"--around compares nothing, it looks for findings; leave {option} out")
+    if holds and random_ is None:
+        raise UsageError("--holds is for random scenarios; add --random N, or write holds into a scenario file")
+    if holds and is_live:
+        raise UsageError("--holds needs a kernel whose tasks can be held, which this machine's cannot; take --guest")
     if random_ is None:
         if not scenarios:
             raise UsageError("no scenario to perform; name files or directories of them, or ask for --random N")
@@ -255,8 +267,8 @@ class _Printer:
         name, failure = comparison.scenario.name, comparison.failure
         if failure is not None and not comparison.stopped:
             echo(f"{name} failed: {failure}", err=True)
-        elif comparison.not_run:
-            echo(f"{name} {comparison.not_run}", err=True)
+        elif reason := _not_compared(comparison):
+            echo(f"{name} {reason}", err=True)
         if (crash := comparison.kernel_crash) is not None:
             echo(f"{name} {crash.crash} (its console: {crash.console})", err=True)
         if comparison.note:
@@ -265,7 +277,7 @@ class _Printer:
             echo(f"{name}: {line}", err=True)
         if self.as_json:
             return
-        if comparison.diff:
+        if comparison.diff and not comparison.not_comparable:
             for line in comparison.diff:
                 self._echo(line, DIFF_COLOURS.get(line[:1]))
         elif comparison.expected is None:
@@ -287,7 +299,7 @@ def _report(outcomes: _Outcomes) -> dict[str, Any]:
                 "nodes": setting.nodes,
                 "verdict": comparison.verdict,
                 "reason": str(
-                    comparison.failure or comparison.not_run or "; ".join(comparison.wrong) or _note(comparison)
+                    comparison.failure or _not_compared(comparison) or "; ".join(comparison.wrong) or _note(comparison)
                 ),
                 "diff": comparison.diff,
                 "expected": [] if comparison.expected is None else comparison.expected.lines,
@@ -299,6 +311,10 @@ def _report(outcomes: _Outcomes) -> dict[str, Any]:
         ],
         **{verdict.replace(" ", "_"): counts[verdict] for verdict in VERDICTS},
     }
+
+
+def _not_compared(comparison: ScenarioComparison) -> str:
+    return comparison.not_run or comparison.not_comparable
 
 
 def _note(comparison: ScenarioComparison) -> str:
@@ -317,4 +333,4 @@ def _status(comparisons: Sequence[ScenarioComparison]) -> int:
     if any(comparison.found for comparison in comparisons):
         return FOUND
     failed = any(comparison.failure is not None for comparison in comparisons)
-    return INCONCLUSIVE if failed or all(comparison.not_run for comparison in comparisons) else 0
+    return INCONCLUSIVE if failed or all(map(_not_compared, comparisons)) else 0

@@ -27,6 +27,6 @@ def _check(comparison: ScenarioComparison, name: str) -> Check:
     if comparison.found:
         message = str(failure) if failure is not None else comparison.found
         return Check("conform", name, Status.FAILED, message, "\n".join(lines))
-    if failure is not None or comparison.not_run:
-        return Check("conform", name, Status.INCONCLUSIVE, str(failure or comparison.not_run))
+    if reason := failure or comparison.not_run or comparison.not_comparable:
+        return Check("conform", name, Status.INCONCLUSIVE, str(reason))
     return Check("conform", name, Status.PASSED, comparison.note or comparison.verdict)

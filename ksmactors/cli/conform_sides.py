@@ -12,9 +12,12 @@ from ksmactors.cli.screen import echo
 from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
 from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.fuzz import Hunt
+from ksmactors.conformance.generate import generate
+from ksmactors.conformance.generate_holds import generate_with_holds
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
 from ksmactors.conformance.recording import Recording, read_recording, recording_for
+from ksmactors.conformance.shrink import TRIES_MAX
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
 from ksmactors.guest.machine import Guest
@@ -30,6 +33,10 @@ FIRST_LIVE: Final = (4, 20)
 
 OLDEST_LIVE: Final = "v6.1"
 """The emulated kernel that is nearest to a running one that is older than all of them."""
+
+
+GUEST_TRIES_MAX: Final = 60
+"""Tries to make a scenario shorter on an emulated processor, where each takes some seconds."""
 
 
 RealKernel: TypeAlias = Live | Guest
@@ -160,9 +167,15 @@ def _version_of(kernel: str) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path) -> Hunt:
+def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path, *, holds: bool) -> Hunt:
+    """Return the random scenarios that were asked for, with `holds` in them or without, and the two sides."""
+    scenarios = generate_with_holds if holds else generate
     if live is not None:
         swap, word = (live.swap, "guest") if isinstance(live, Guest) else (has_swap(), "live")
-        return Hunt(_real_kernel(live), _emulator(setting), setting.nodes, seed, out, (word, "emulated"), swap=swap)
+        sides = (_real_kernel(live), _emulator(setting))
+        tries = GUEST_TRIES_MAX if isinstance(live, Guest) and not live.kvm else TRIES_MAX
+        return Hunt(
+            *sides, setting.nodes, seed, out, (word, "emulated"), tries=tries, swap=swap, generate=scenarios
+        )  # fmt: skip
     walking = _emulator(replace(setting, walking=True))
-    return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"))
+    return Hunt(_emulator(setting), walking, setting.nodes, seed, out, ("index", "walking"), generate=scenarios)

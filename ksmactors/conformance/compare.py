@@ -13,9 +13,12 @@ from ksmactors.conformance.recording import compared, differences
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
 
-VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not run")
+VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not comparable", "not run")
 """The verdicts on a scenario. `stopped`: all lines were equal up to a memory error, at which the emulator stops; the
-other side continues."""
+other side continues. `not comparable`: a real kernel skipped it, or did not do the same twice."""
+
+SKIP: Final = "= skip: "
+"""The last line of a scenario that a side cannot perform: it lacks something."""
 
 MEMORY_WATCHERS: Final = frozenset({"lifetime", "naming", "structure"})
 """Watchers that report errors which crash or corrupt a real kernel."""
@@ -40,6 +43,7 @@ class ScenarioComparison:
     diff: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     not_run: str = ""
+    not_comparable: str = ""
     note: str = ""
     stopped: bool = False
     """Whether all lines up to a memory error were equal; `rest` counts the other side's lines after it."""
@@ -73,6 +77,8 @@ class ScenarioComparison:
             return "stopped" if self.stopped else "failed"
         if self.not_run:
             return "not run"
+        if self.not_comparable:
+            return "not comparable"
         if self.diff or self.wrong:
             return "different"
         return "run" if self.expected is None else "same"
@@ -100,9 +106,21 @@ async def compare(
         return comparison
     again = await _compare_once(scenario, expected, performed, checked=checked)
     if again.verdict != "same":
-        return comparison
+        return _repeated(comparison, again)
     odd = next((line for line in comparison.diff if line.startswith(("-=", "+="))), "; ".join(comparison.wrong))
     return replace(again, note=f"was run twice: it differed once, beginning with {odd!r}, and then did not")
+
+
+def _repeated(comparison: ScenarioComparison, again: ScenarioComparison) -> ScenarioComparison:
+    """Return a comparison that differed twice. With holds, it counts only if the real kernel did the same both times:
+    where it did not, two tasks of it ran at once, and who was faster decided."""
+    first, second = comparison.expected, again.expected
+    crashed = comparison.kernel_crash is not None or again.kernel_crash is not None
+    if crashed or first is None or second is None or all(one.name != "hold" for one in comparison.scenario.operations):
+        return comparison
+    changed = differences(first.lines, second.lines, ("once", "again"), live=True)
+    odd = next((line for line in changed if line.startswith(("-=", "+="))), "")
+    return replace(comparison, not_comparable=f"does not end alike twice on the kernel: {odd}") if odd else comparison
 
 
 async def _compare_once(
@@ -119,9 +137,20 @@ async def _compare_once(
         return _compare_stopped(ScenarioComparison(scenario, first, second), *both, names)
     if second.missing or second.failure is not None:
         return ScenarioComparison(scenario, first, second, not_run=second.missing)
+    if live and first is not None and (skipped := _skipped(first, second)):
+        return ScenarioComparison(scenario, first, second, not_comparable=skipped)
     diff = [] if first is None else differences(first.lines, second.lines, names, live=live)
     wrong = wrong_checks(scenario, second.lines) if checked else []
     return ScenarioComparison(scenario, first, second, tuple(diff), tuple(wrong))
+
+
+def _skipped(first: Transcript, second: Transcript) -> str:
+    """Return why one of the sides has skipped a scenario; empty if none has, or both for the same reason."""
+    reasons = [
+        side.lines[-1].removeprefix(SKIP) if side.lines and side.lines[-1].startswith(SKIP) else ""
+        for side in (first, second)
+    ]
+    return "" if reasons[0] == reasons[1] else f"is skipped: {reasons[0] or reasons[1]}"
 
 
 def is_memory_error(failure: Finding | StepLimit | None) -> TypeGuard[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -31,7 +31,7 @@ class Hunt:
     """Random scenarios of one seed.
 
     `expected` and `performed` are the two sides, `nodes` their nodes, and `swap` whether both have swap; `words`
-    identify them in names of files, and `out` is a directory for files.
+    identify them in names of files, and `out` is a directory for files. `generate` makes the scenarios.
     """
 
     expected: Side
@@ -42,11 +42,12 @@ class Hunt:
     words: tuple[str, str]
     tries: int = TRIES_MAX
     swap: bool = True
+    generate: Callable[..., Scenario] = generate
 
     async def run(self, scenarios: int) -> AsyncIterator[ScenarioComparison]:
         """Compare one after the other; yield each comparison."""
         for number in range(scenarios):
-            yield await self.compare(generate(self.seed, number, nodes=self.nodes, swap=self.swap))
+            yield await self.compare(self.generate(self.seed, number, nodes=self.nodes, swap=self.swap))
 
     async def compare(self, scenario: Scenario) -> ScenarioComparison:
         """Compare one; if a side crashes, its scenario is kept."""

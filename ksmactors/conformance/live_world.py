@@ -119,6 +119,28 @@ class LiveProcess:
                     yield PageName(self.name, region.name, page), address
 
 
+def launch(name: str) -> LiveProcess:
+    """Execute the program of a process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        started = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("live_process.py")), str(theirs.fileno())],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+            pass_fds=(theirs.fileno(),),
+        )  # fmt: skip
+    return LiveProcess(name, started.pid, ours, started, names=NamedPages(name))
+
+
+def fork_of(parent: LiveProcess) -> tuple[int, socket.socket]:
+    """Fork a process: the child's PID and the socket for its requests; or a negative errno and a closed socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        pid = parent.ask("fork", descriptors=(theirs.fileno(),))
+    if pid < 0:
+        ours.close()
+    return pid, ours
+
+
 class World:
     """All living processes of one scenario, in the order of their creation."""
 
@@ -128,17 +150,13 @@ class World:
 
     def start(self, name: str) -> None:
         """Start a process."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            started = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(__file__).with_name("live_process.py")), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-                pass_fds=(theirs.fileno(),),
-            )  # fmt: skip
-        process = LiveProcess(name, started.pid, ours, started, names=NamedPages(name))
-        self.living[name] = process
+        process = self.living[name] = self.new_process(name)
         process.ping()
         self.know(process)
+
+    def new_process(self, name: str) -> LiveProcess:
+        """Return a new process, which may not answer yet."""
+        return launch(name)
 
     def know(self, process: LiveProcess) -> None:
         """Note which address space a process has, where the kernel's memory can be read."""
@@ -147,11 +165,8 @@ class World:
 
     def fork(self, parent: LiveProcess, name: str) -> int:
         """Fork a process: 0 or a negative errno."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            pid = parent.ask("fork", descriptors=(theirs.fileno(),))
+        pid, ours = fork_of(parent)
         if pid < 0:
-            ours.close()
             return pid
         names = NamedPages(name, dict(parent.regions), list(parent.names.named))
         self.living[name] = LiveProcess(name, pid, ours, None, set(parent.holes), parent.top, names)

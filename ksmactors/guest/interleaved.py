@@ -94,7 +94,7 @@ class InterleavedPerformer(OwnPerformer):
     def _hold(self, operation: Operation) -> list[str]:
         try:
             if self.kernel is None:
-                self.kernel = KernelPlaces(KernelMemory(), os.uname().release, os.uname().version)
+                self.kernel = KernelPlaces(KernelMemory(), os.uname().release, os.uname().version, self._decode)
                 self.ask(ask="kernel", **self.kernel.needed)
         except LayoutError as error:
             self.write(f"= skip: no holds here: {error}")
@@ -112,6 +112,11 @@ class InterleavedPerformer(OwnPerformer):
             address=spot.address, caller=spot.caller, times=operation.number, after=after,
         )  # fmt: skip
         return ["ok"]
+
+    def _decode(self, code: bytes, rule: str, member: int, nth: int) -> int | None:
+        """Have the host look for an instruction."""
+        found: int | None = self.ask(ask="instruction", code=code.hex(), rule=rule, member=member, nth=nth)["offset"]
+        return found
 
     # -- in the background ------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,7 +14,14 @@ SLEEP: Final = "schedule_timeout_uninterruptible"
 
 _NAMED: Final = re.compile(
     r"(?:(?P<release>[\w.+~-]+):)?(?P<function>\w+)(?:\+(?P<offset>0x[0-9a-f]+))?(?:<(?P<caller>\w+)>?)?"
+    r"(?:\?(?P<rule>\w+):(?P<member>\w+)(?::(?P<nth>\d+))?)?"
 )
+
+MEMBERS: Final = {"kpfn": ("ksm_stable_node", "stable_node"), "mapping": ("page", "folio")}
+"""The members by which instructions are found, and the structures that have them."""
+
+Decode = Callable[[bytes, str, int, int], int | None]
+"""Finds an instruction in the code of a function: `instructions.find`, on the host."""
 
 
 class Instruction(NamedTuple):
@@ -30,10 +38,13 @@ class KernelPlaces:
         LayoutError: tasks of this kernel cannot be held; the message says why.
     """
 
-    def __init__(self, memory: KernelMemory, release: str, version: str, kallsyms: Path = KALLSYMS) -> None:
+    def __init__(
+        self, memory: KernelMemory, release: str, version: str, decode: Decode, kallsyms: Path = KALLSYMS
+    ) -> None:
         if "PREEMPT" not in version:
             raise LayoutError("this kernel does not count what forbids a task to sleep (it has no CONFIG_PREEMPTION)")
         self.release = release
+        self._memory, self._decode = memory, decode
         self._kallsyms = kallsyms.read_bytes()
         self.needed = self._needed(memory)
 
@@ -77,8 +88,26 @@ class KernelPlaces:
                 within = next((inside for one in caller if (inside := self._range(one)) is not None), None)
                 if within is None:
                     return None
-            return Instruction(start + int(found["offset"] or "0", 16), within)
+            offset = int(found["offset"] or "0", 16)
+            if found["rule"]:
+                there = self._found(found["function"], found["rule"], found["member"], int(found["nth"] or 1))
+                if there is None:
+                    continue
+                offset = there
+            return Instruction(start + offset, within)
         return None
+
+    def _found(self, function: str, rule: str, member: str, nth: int) -> int | None:
+        """Return the offset of an instruction that a rule describes; None if this build does not have it."""
+        within = self._range(function)
+        if within is None:
+            return None
+        try:
+            layout = self._memory.btf.layout(*MEMBERS[member], having=member)
+            code = self._memory.read(within[0], within[1] - within[0])
+        except LayoutError:
+            return None
+        return self._decode(code, rule, layout[member], nth)
 
     def _is_release(self, release: str) -> bool:
         rest = self.release.removeprefix(release)

@@ -27,6 +27,7 @@ from ksmactors.guest.console import crash, last_words
 from ksmactors.guest.gdb_stub import Stub, StubError
 from ksmactors.guest.holds import HeldKernel, Holds
 from ksmactors.guest.image import KernelImage
+from ksmactors.guest.instructions import find as find_instruction
 
 BOOT_SECONDS: Final = 300
 """How long a boot may take: half a minute on an emulated processor, on a machine with nothing else to do."""
@@ -36,6 +37,9 @@ SILENT_SECONDS: Final = 240
 
 CRASH_SECONDS: Final = 60
 """How long a guest that has crashed may take to say so on its console."""
+
+NOT_BEGUN: Final = "was not begun"
+"""Begins what is said about a scenario whose guest ended before it had done anything."""
 
 STUB: Final = "stub"
 """The name of the socket of qemu's gdb stub."""
@@ -48,6 +52,14 @@ class Gone(Exception):  # no error: how a guest's scenario ended
 
     def __init__(self, silent: bool) -> None:
         super().__init__()
+        self.silent = silent
+
+
+class NotBooted(UsageError):
+    """The guest did not come up; `silent` if it did not end either."""
+
+    def __init__(self, message: str, *, silent: bool) -> None:
+        super().__init__(message)
         self.silent = silent
 
 
@@ -68,6 +80,9 @@ class Guest:
         self._received = b""
         self._directory = Path()
         self._holds: Holds | None = None
+        self._noticed: set[str] = set()
+        self._unbooted = False
+        """Whether the last scenario had no guest: two in a row end the run."""
 
     @property
     def version(self) -> tuple[int, int]:
@@ -81,7 +96,7 @@ class Guest:
         """Boot the guest; end it at the end of the block, whatever happens.
 
         Raises:
-            UsageError: it does not come up.
+            UsageError: it does not come up, or cannot be used.
         """
         try:
             self._boot()
@@ -90,9 +105,25 @@ class Guest:
             self._end()
 
     def perform(self, scenario: Scenario) -> Transcript:
-        """Run a scenario. If the kernel crashes, the transcript says how; the next scenario has a new guest."""
+        """Run a scenario. If the kernel crashes, the transcript says how; the next scenario has a new guest.
+
+        A guest that ends before the first line has done nothing of the scenario: another one is tried, once.
+        """
+        transcript = self._perform_once(scenario)
+        if transcript.missing.startswith(NOT_BEGUN) and self._process is None:
+            self.notice(f"{scenario.name} {transcript.missing}; trying once more")
+            transcript = self._perform_once(scenario)
+        return transcript
+
+    def _perform_once(self, scenario: Scenario) -> Transcript:
         if self._process is None:
-            self._boot()
+            try:
+                self._boot()
+            except NotBooted as failure:
+                if self._unbooted:
+                    raise
+                self._unbooted = True
+                return Transcript(scenario, (), missing=f"was not run: {failure}")
         lines: list[str] = []
         self._send(scenario=base64.b64encode(pickle.dumps(scenario)).decode(), places=_kernel_places(scenario))
         try:
@@ -124,12 +155,10 @@ class Guest:
         file = self._keep(scenario.name, text)
         self._end()
         how = crash(text)
-        if how:
+        if how and lines:
             return Transcript(scenario, lines, crash=f"kernel crashed: {how}", console=str(file))
-        what = f"said nothing for {SILENT_SECONDS} seconds" if gone.silent else "has ended"
-        point = (
-            f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"was not begun: the guest {what}"
-        )
+        what = f"said nothing for {SILENT_SECONDS} seconds" if gone.silent else how or "has ended"
+        point = f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"{NOT_BEGUN}: the guest {what}"
         return Transcript(scenario, lines, missing=f"{point} (its console: {file})")
 
     def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -140,14 +169,41 @@ class Guest:
                 self._holds = Holds(Stub(self._directory / STUB), HeldKernel(**needed))
                 self._holds.stub.go()
             return {}
+        if question["ask"] == "instruction":
+            return {"offset": self._instruction(**{name: value for name, value in question.items() if name != "ask"})}
         if self._holds is None:  # no task was ever held in this guest
             return {"held": {}, "leaving": [], "log": [], "met": True, "released": False}
         return self._holds.answer(question)
 
+    def _instruction(self, code: str, rule: str, member: int, nth: int) -> int | None:
+        """Look for an instruction in the code of a function of the guest's kernel."""
+        try:
+            return find_instruction(bytes.fromhex(code), rule, member, nth)
+        except UsageError as lacking:
+            if str(lacking) not in self._noticed:
+                self._noticed.add(str(lacking))
+                self.notice(str(lacking))
+            return None
+
     # -- starting and ending ------------------------------------------------------------------------------------
 
     def _boot(self) -> None:
-        if not self.kvm:
+        """Boot; a guest that ends while it does so is tried once more.
+
+        Raises:
+            NotBooted: it does not come up.
+            UsageError: it has come up, and cannot be used.
+        """
+        try:
+            self._boot_once(1)
+        except NotBooted as failure:
+            if failure.silent:
+                raise
+            self.notice(f"{failure}; trying once more")
+            self._boot_once(2)
+
+    def _boot_once(self, attempt: int) -> None:
+        if not self.kvm and attempt == 1:
             self.notice(
                 f"booting Linux {self.release} without KVM, which this machine does not offer: "
                 "the processor is emulated, and slow"
@@ -163,7 +219,7 @@ class Guest:
         try:
             answer = self._receive(BOOT_SECONDS)
         except Gone as gone:
-            self._refuse_boot(gone.silent)
+            self._refuse_boot(gone.silent, attempt)
         if refused := answer.get("refused"):
             raise UsageError(f"--guest: Linux {self.release} in the guest: {str(refused).removeprefix('--live: ')}")
         if answer.get("nodes") != self.nodes:
@@ -171,21 +227,23 @@ class Guest:
                 f"--guest: Linux {self.release} has {answer.get('nodes')} NUMA nodes with memory in the guest, "
                 f"not {self.nodes}; does it have CONFIG_NUMA?"
             )
+        self._unbooted = False
         self.swap = bool(answer.get("swap"))
         if unreadable := answer.get("unreadable"):
             self.notice(f"Linux {self.release} does not show KSM's structures, which are left out: {unreadable}")
 
-    def _refuse_boot(self, silent: bool) -> None:
+    def _refuse_boot(self, silent: bool, attempt: int) -> None:
         if not silent:
             self._wait()
         text = self._said()
-        file = self._keep("boot", text)
+        file = self._keep("boot" if attempt == 1 else f"boot-{attempt}", text)
         self._end()
-        how = f"did not come up in {BOOT_SECONDS} seconds" if silent else "did not come up"
+        how = f"did not boot in {BOOT_SECONDS} seconds" if silent else "did not boot"
         reason = crash(text) or last_words(text)
         modules = "" if self.image.modules else "; there are no modules for it, which 9p and virtio may need"
-        raise UsageError(
-            f"--guest: Linux {self.release} {how}: {reason or 'it said nothing'}{modules} (console: {file})"
+        raise NotBooted(
+            f"--guest: Linux {self.release}: guest {how}: {reason or 'it said nothing'}{modules} (console: {file})",
+            silent=silent,
         )
 
     def _wait(self) -> None:

@@ -7,6 +7,7 @@ as it was in recordings: it writes synchronously.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import signal
@@ -20,13 +21,18 @@ from typing_extensions import override
 
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live import INTERLEAVED, Live, LivePerformer, has_swap
-from ksmactors.conformance.live_world import LiveProcess, World
-from ksmactors.conformance.transcript import Transcript, bare_word
+from ksmactors.conformance.live_ksm import Disturbed
+from ksmactors.conformance.live_world import LiveProcess, World, fork_of, launch
+from ksmactors.conformance.page_map import NamedPages
+from ksmactors.conformance.transcript import ScenarioEnded, Transcript, bare_word
 from ksmactors.mm.const import PAGE_SIZE
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 BLOCKS: Final = Path("/sys/devices/system/memory")
 TRACING: Final = Path("/sys/kernel/tracing")
+
+MOVABLE: Final = "Movable"
+"""The zone of memory that holds movable pages alone."""
 
 RAM_DISK: Final = "/dev/ram0"
 RAM_DISK_KIB: Final = 65536
@@ -71,28 +77,37 @@ def run(*command: str) -> None:
 
 
 class OwnWorld(World):
-    """Processes in a cgroup of their own, and on the first processor if they are to be held (`pinned`)."""
+    """Processes in a cgroup of their own, and on the first processor if they are to be held (`pinned`).
+
+    Each is a fork of one process that has never advised any memory: to start an interpreter takes seconds on an
+    emulated processor.
+    """
 
     cgroup: Path | None = None
     pinned = False
 
+    def __init__(self, own: OwnMachine) -> None:
+        super().__init__(own.pages, own.inside)
+        self.own, self.cgroup = own, own.cgroup
+
     @override
-    def know(self, process: LiveProcess) -> None:
-        super().know(process)
-        if self.pinned and process.started is not None:
-            os.sched_setaffinity(process.pid, {0})
-        if self.cgroup is not None and process.started is not None:
-            write(self.cgroup / "cgroup.procs", str(process.pid))
+    def new_process(self, name: str) -> LiveProcess:
+        pid, orders = fork_of(self.own.template)
+        if pid < 0:
+            raise Disturbed(f"process {name} could not be started: {os.strerror(-pid)}")
+        if self.pinned:
+            os.sched_setaffinity(pid, {0})
+        if self.cgroup is not None:
+            write(self.cgroup / "cgroup.procs", str(pid))
+        return LiveProcess(name, pid, orders, names=NamedPages(name))
 
 
 class OwnPerformer(LivePerformer):
     """Performs a scenario on a machine that nobody else uses."""
 
     def __init__(self, scenario: Scenario, own: OwnMachine, written: Callable[[str], None] | None) -> None:
-        super().__init__(scenario, own, OwnWorld(own.pages, own.inside), written)
+        super().__init__(scenario, own, OwnWorld(own), written)
         self.own = own
-        assert isinstance(self.world, OwnWorld)
-        self.world.cgroup = own.cgroup
 
     @override
     async def perform(self, operation: Operation) -> list[str]:
@@ -120,17 +135,21 @@ class OwnPerformer(LivePerformer):
         if sight.pfn < 0:
             return ["ENOENT"]
         size = int((BLOCKS / "block_size_bytes").read_text(), 16)
+        block = f"memory{sight.pfn * PAGE_SIZE // size}"
         before = signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, OFFLINE_SECONDS)
         try:
-            error = write(BLOCKS / f"memory{sight.pfn * PAGE_SIZE // size}" / "state", "offline")
+            error = write(BLOCKS / block / "state", "offline")
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+        if error == -errno.EBUSY and self.own.zones.get(block) != MOVABLE:
+            self.write("= skip: offline refused (EBUSY): the kernel has pages of its own in this memory")
+            raise ScenarioEnded
         return [bare_word(error)]
 
     async def _do_online(self, operation: Operation) -> list[str]:
-        online_all()
+        self.own.online_all()
         return ["ok"]
 
     async def _do_ktrace(self, operation: Operation) -> list[str]:
@@ -164,6 +183,9 @@ class OwnMachine(Live):
     def __init__(self, modules: Path | None) -> None:
         super().__init__()
         self.cgroup = _cgroup()
+        self.zones = zones()
+        self.template = launch("template")
+        self.template.ping()
         self.traced = False
         add_swap(modules)
         self.swap = has_swap()
@@ -175,7 +197,7 @@ class OwnMachine(Live):
             return super().perform(scenario, written)
         finally:
             self.trace(on=False)
-            online_all()
+            self.online_all()
             if self.swap and not has_swap():
                 run("swapon", RAM_DISK)
 
@@ -190,6 +212,16 @@ class OwnMachine(Live):
         late = operation.flags == ("async",)
         return f"needs a swap device that writes later {where}, and a guest's is a RAM disk" if late else ""
 
+    def online_all(self) -> None:
+        """Bring every memory block online, in the zone that it had.
+
+        Of itself the kernel may choose another zone for a block at the end of one. Then it has pages of its own there,
+        and the block cannot be taken offline any more.
+        """
+        for block in sorted(BLOCKS.glob("memory[0-9]*")):
+            if (block / "state").read_text().strip() == "offline":
+                write(block / "state", "online_movable" if self.zones.get(block.name) == MOVABLE else "online")
+
     def trace(self, *, on: bool) -> None:
         """Start the ksm tracepoints with an empty trace, or stop them."""
         if on or self.traced:
@@ -198,11 +230,9 @@ class OwnMachine(Live):
         self.traced = on
 
 
-def online_all() -> None:
-    """Bring every memory block online."""
-    for block in sorted(BLOCKS.glob("memory[0-9]*")):
-        if (block / "state").read_text().strip() == "offline":
-            write(block / "state", "online")
+def zones() -> dict[str, str]:
+    """Return the zone of each memory block that is online, by the name of the block."""
+    return {block.name: (block / "valid_zones").read_text().strip() for block in BLOCKS.glob("memory[0-9]*")}
 
 
 def _cgroup() -> Path | None:

@@ -202,11 +202,21 @@ class MadeMemory:
         def layout(_: str) -> dict[str, int]:
             return {"pid": 1, "rcu_read_lock_nesting": 2, "__state": 3, "current_task": 0, "preempt_count": 8}
 
+    @staticmethod
+    def read(address: int, size: int) -> bytes:
+        return f"{address:x} {size}".encode()
+
+
+def no_instruction(*_: Any) -> None:
+    """The code of a function does not have what a rule looks for."""
+
 
 def test_places_are_found_in_the_running_kernel(tmp_path: Any) -> None:
     """The first name that it has; instructions only of the build that they were found in."""
     (tmp_path / "kallsyms").write_text(KALLSYMS)
-    places = KernelPlaces(MadeMemory(), "6.12.117+deb12-amd64", "#1 SMP PREEMPT_DYNAMIC", tmp_path / "kallsyms")  # type: ignore[arg-type]
+    places = KernelPlaces(
+        MadeMemory(), "6.12.117+deb12-amd64", "#1 SMP PREEMPT_DYNAMIC", no_instruction, tmp_path / "kallsyms"
+    )  # type: ignore[arg-type]
     assert places.needed == {
         "pid": 1, "rcu": 2, "state": 3, "task": 0x100, "preempt": 0x108, "sleep": 0xFFFFFFFF81000000,
     }  # fmt: skip
@@ -220,6 +230,31 @@ def test_places_are_found_in_the_running_kernel(tmp_path: Any) -> None:
     assert places.spot(["ksm_get_folio"], ["rmap_walk"]) == (folio, (0xFFFFFFFF81000180, 0xFFFFFFFF81000200))
     assert places.spot(["rmap_walk"], ["ksm_get_folio"]) == (0xFFFFFFFF81000180, (folio, 0xFFFFFFFF81000180))
     assert places.spot(["ksm_get_folio"], ["gone"]) is None
+
+
+def test_an_instruction_of_an_unknown_build_is_found_in_its_code(tmp_path: Any) -> None:
+    """The guest sends the code of the function and the offset of the member; a known build comes first."""
+    (tmp_path / "kallsyms").write_text(KALLSYMS)
+    asked: list[tuple[Any, ...]] = []
+
+    def decode(*question: Any) -> int | None:
+        asked.append(question)
+        return 0x27 if question[1] == "kept" else None
+
+    class Typed(MadeMemory):
+        class btf:  # noqa: N801
+            @staticmethod
+            def layout(*names: str, having: str = "") -> dict[str, int]:
+                return {"kpfn": 0x30, "mapping": 0x18} if having else MadeMemory.btf.layout(names[0])
+
+    places = KernelPlaces(Typed(), "6.12.1", "#1 SMP PREEMPT_DYNAMIC", decode, tmp_path / "kallsyms")  # type: ignore[arg-type]
+    folio = 0xFFFFFFFF81000100
+    names = ["6.12.117:ksm_get_folio+0x31", "get_ksm_page?kept:kpfn", "ksm_get_folio?kept:kpfn"]
+    assert places.spot(names, None) == (folio + 0x27, None)
+    assert places.spot(["6.12.1:ksm_get_folio+0x31", *names], None) == (folio + 0x31, None)
+    assert places.spot(["ksm_get_folio?load:mapping:2"], None) is None
+    code = f"{folio:x} {0x80}".encode()
+    assert asked == [(code, "kept", 0x30, 1), (code, "load", 0x18, 2)]
 
 
 def test_packets_are_decoded() -> None:

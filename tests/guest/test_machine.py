@@ -146,8 +146,11 @@ def test_a_kernel_that_hides_its_structures_is_named(make: MakeGuest) -> None:
     [
         (REFUSED, "--guest: Linux 6.12.1 in the guest: there is no /sys/kernel/mm/ksm; it needs"),
         (ONE_NODE, "has 1 NUMA nodes with memory in the guest, not 2; does it have CONFIG_NUMA?"),
-        (DEAD, "did not come up: virtme-run: a statically linked busybox could not be found; there are no modules"),
-        ("import time; time.sleep(1000)\n", "did not come up in 0.3 seconds: it said nothing"),
+        (
+            DEAD,
+            "Linux 6.12.1: guest did not boot: virtme-run: a statically linked busybox could not be found; there are",
+        ),
+        ("import time; time.sleep(1000)\n", "guest did not boot in 0.3 seconds: it said nothing"),
     ],
 )
 def test_a_guest_that_does_not_come_up_is_refused(
@@ -160,6 +163,51 @@ def test_a_guest_that_does_not_come_up_is_refused(
         pass
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+DIES_ONCE = "import os, sys\nfirst = not os.path.exists(sys.argv[1])\n"
+DIES_BOOTING = DIES_ONCE + READY.replace("send(ready", "if first: sys.exit('[ 2.5] Kernel panic')\nsend(ready", 1)
+DIES_BEFORE_IT_BEGINS = DIES_ONCE + GOOD.replace(
+    '    send(line="> counters")', '    if first: sys.exit(1)\n    send(line="> counters")'
+)
+
+
+def test_a_guest_that_dies_while_it_boots_is_tried_once_more(make: MakeGuest, started: Path, tmp_path: Path) -> None:
+    """That is said, and its console kept; the scenario runs on the second guest."""
+    guest = make(DIES_BOOTING + "    send(done=True, missing='')\n")
+    with guest.taken():
+        assert guest.perform(parse("counters\n")).lines == ("> counters",)
+    said = guest.said[1]  # type: ignore[attr-defined]
+    assert said.startswith("--guest: Linux 6.12.1: guest did not boot: ")
+    assert said.endswith("boot.6.12.1.console.txt); trying once more")
+    assert (tmp_path / "state" / "consoles" / "boot.6.12.1.console.txt").read_text().strip() == "[ 2.5] Kernel panic"
+    assert len(pids(started)) == 2
+
+
+def test_a_guest_that_dies_before_the_scenario_starts_is_tried_once_more(make: MakeGuest, started: Path) -> None:
+    """A guest that dies every time is one line."""
+    guest = make(DIES_BEFORE_IT_BEGINS)
+    with guest.taken():
+        assert guest.perform(parse("counters\n", name="x")).lines == ("> counters", "= counters")
+    assert len(pids(started)) == 2
+    assert guest.said[1].startswith("x was not begun: the guest has ended (its console: ")  # type: ignore[attr-defined]
+    started.unlink()
+    guest = make(DIES_BEFORE_IT_BEGINS.replace("if first: sys.exit(1)", "sys.exit(1)"))
+    with guest.taken():
+        assert guest.perform(parse("counters\n", name="x")).missing.startswith("was not begun: the guest has ended")
+    assert len(pids(started)) == 2
+
+
+def test_a_guest_that_no_longer_boots_ends_the_run(make: MakeGuest, started: Path) -> None:
+    """After a crash: the first scenario without a guest says so, the second one ends the run."""
+    once = "import os, sys\nif os.path.exists(sys.argv[1]): sys.exit('no room')\n"
+    guest = make(once + CRASHES)
+    with guest.taken():
+        assert guest.perform(parse("counters\n")).crash
+        missing = guest.perform(parse("counters\n")).missing
+        assert missing.startswith("was not run: --guest: Linux 6.12.1: guest did not boot: no room")
+        with pytest.raises(UsageError, match="guest did not boot: no room"):
+            guest.perform(parse("counters\n"))
 
 
 def test_an_interruption_ends_the_guest(make: MakeGuest, started: Path) -> None:

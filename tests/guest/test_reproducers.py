@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -21,22 +22,45 @@ from ksmactors.guest.image import find
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(1800)]
 
 INSIDE = (
-    "import os; from pathlib import Path; from ksmactors.guest.inside import prepare; "
+    "import os, subprocess; from pathlib import Path; from ksmactors.guest.inside import prepare; "
     "from ksmactors.guest.own_machine import OwnMachine; prepare(); OwnMachine(Path({modules!r})); "
-    "os.execv({program!r}, [{program!r}])"
+    "[os.write(1, b'exit status %d\\n' % subprocess.run([program]).returncode) for program in {programs!r}]"
 )
 
+EDITS = {
+    "H4b": ('\tif (turn(MAIN))\n\t\treclaim("64M");\n', "", "NO DEFECT"),
+    "H5": ("fill(E_r, 1, 3UL, 0);", "fill(E_r, 1, 5UL, 0);", "NO DEFECT"),
+    "H7": ("pin(0, T_r);", ";", "NO DEFECT"),
+    "H8": ('\tif (turn(MAIN))\n\t\treclaim("64M");\n', "", "NO DEFECT"),
+    "lost-while-full": ('"max_page_sharing", "2"', '"max_page_sharing", "256"', "UNCLEAR"),
+    "unshare-on-advice": (
+        "\tif (turn(B))\n",
+        '\tif (turn(A))\n\t\tmust(advise(A_r, 2, MADV_MERGEABLE), "A");\n\tif (turn(B))\n',
+        "NO DEFECT",
+    ),
+}  # fmt: skip
+"""For each case a change of its program that takes away what the defect needs, and the verdict then."""
 
-def run_on_guest(kernel: str, source: str, directory: Path) -> tuple[str, str]:
-    """Compile the program of a case or scenario and run it on a guest: (what it printed, the console)."""
+
+def compiled(source: str, directory: Path, edit: tuple[str, str] | None = None) -> Path:
+    """Compile the program of a case or scenario, changed in one place or as it is."""
     if shutil.which("gcc") is None:
         pytest.skip("there is no gcc")
-    text, program = directory / "reproduce.c", directory / "reproduce"
+    text, program = directory / f"{Path(source).stem}.c", directory / Path(source).stem
     assert main(["reproduce", source, "--c", str(text)]) == 0
-    subprocess.run(["gcc", "-O2", "-o", str(program), str(text)], check=True)
+    if edit is not None:
+        code = text.read_text()
+        assert code.count(edit[0]) >= 1, f"{source}: its program does not have {edit[0]!r} any more"
+        text.write_text(code.replace(*edit, 1))
+    subprocess.run(["gcc", "-O2", "-Wno-unused-function", "-o", str(program), str(text)], check=True)
+    return program
+
+
+def run_on_guest(kernel: str, programs: list[Path], directory: Path) -> tuple[str, str]:
+    """Run programs one after the other on a guest: (what they printed, the console)."""
     image = find(Path(kernel))
     words = boot.command_line(image, 2, kvm=boot.kvm_works(), stub=directory / "stub")
-    words[-1] = boot.python(INSIDE.format(modules=str(image.modules), program=str(program)))
+    words[-1] = boot.python(INSIDE.format(modules=str(image.modules), programs=[str(program) for program in programs]))
     with TemporaryFile() as console:
         guest = boot.start(words, console, directory)
         try:
@@ -46,20 +70,20 @@ def run_on_guest(kernel: str, source: str, directory: Path) -> tuple[str, str]:
             boot.end(guest)
         console.seek(0)
         said = console.read().decode(errors="replace")
-    sys.stdout.write(f"{source}:\n{printed}")
+    sys.stdout.write(printed)
     return printed, said
 
 
 @pytest.mark.parametrize("case", ["H4b", "H5", "H7", "H8", "lost-while-full", "unshare-on-advice"])
 def test_a_program_shows_its_defect(kernel: str, case: str, tmp_path: Path) -> None:
     """All observations are those of a kernel with the defect: no stock kernel has the repairs."""
-    printed, said = run_on_guest(kernel, case, tmp_path)
+    printed, said = run_on_guest(kernel, [compiled(case, tmp_path)], tmp_path)
     assert "\nDEFECT: all" in printed, printed + said[-2000:]
 
 
 def test_a_kernel_that_crashes_says_so(kernel: str, tmp_path: Path) -> None:
     """H2: the program announces the crash, and a guest ends with it."""
-    printed, said = run_on_guest(kernel, "H2", tmp_path)
+    printed, said = run_on_guest(kernel, [compiled("H2", tmp_path)], tmp_path)
     assert printed.splitlines()[-1] == "A kernel with the defect may crash now."
     assert "NULL dereference in down_read" in crash(said)
 
@@ -67,5 +91,15 @@ def test_a_kernel_that_crashes_says_so(kernel: str, tmp_path: Path) -> None:
 def test_a_kernel_that_does_what_is_expected_is_not_accused(kernel: str, tmp_path: Path) -> None:
     """A scenario without a defect: the program says that all is the same."""
     scenario = Path(__file__).parents[1] / "conformance" / "scenarios" / "01_merge2.txt"
-    printed, _ = run_on_guest(kernel, str(scenario), tmp_path)
-    assert printed.splitlines()[-1].startswith("SAME: ")
+    printed, _ = run_on_guest(kernel, [compiled(str(scenario), tmp_path)], tmp_path)
+    assert printed.splitlines()[-2].startswith("SAME: ")
+
+
+def test_a_program_accuses_no_kernel_without_its_defect(kernel: str, tmp_path: Path) -> None:
+    """What the defect needs is taken out of each program: then it says NO DEFECT, or UNCLEAR if other things differ."""
+    programs = [compiled(case, tmp_path, (old, new)) for case, (old, new, _) in EDITS.items()]
+    printed, said = run_on_guest(kernel, programs, tmp_path)
+    lines = printed.splitlines()
+    verdicts = [(before.split(":")[0], status) for before, status in pairwise(lines) if "exit status" in status]
+    statuses = {"NO DEFECT": "exit status 0", "UNCLEAR": "exit status 4"}
+    assert verdicts == [(verdict, statuses[verdict]) for _, _, verdict in EDITS.values()], printed + said[-2000:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from ksmactors.conformance.language import Operation, parse
 from ksmactors.errors import UsageError
 from ksmactors.reproduce.names import Names
 from ksmactors.reproduce.prediction import Prediction, predict
-from ksmactors.reproduce.program import Purpose, write_program
+from ksmactors.reproduce.program import HELPERS, Purpose, write_program
 from ksmactors.reproduce.steps import NOT_IN_C
 from ksmactors.reproduce.subject import cases_with_scenario, of_case
 
@@ -265,3 +266,39 @@ def test_a_finding_that_no_program_can_show_is_refused(
 def test_a_damaged_finding_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, as `replay` does."""
     refused(capsys, written(tmp_path, "{\n"))
+
+
+SHIM = """
+#include <stdio.h>
+#include <stdlib.h>
+struct { int seen, broken, repaired; } counted, *shared = &counted;
+static void restore(void) { printf("put back\\n"); }
+"""
+
+
+@pytest.mark.parametrize(
+    ("helper", "counted", "last", "status"),
+    [
+        ("verdict", (3, 3, 0), "DEFECT: all 3 observations are those of a kernel with the defect", 1),
+        ("verdict", (3, 0, 3), "NO DEFECT: all 3 observations are those of a repaired kernel", 0),
+        ("verdict", (3, 2, 1), "UNCLEAR: of 3 observations 2 say defect, and 1 say no defect", 4),
+        ("verdict", (3, 2, 0), "UNCLEAR: of 3 observations 2 say defect, and 0 say no defect", 4),
+        ("verdict_values", (3, 0, 3), "SAME: 3 of 3 observations are as expected", 0),
+        ("verdict_values", (3, 0, 2), "DIFFERENT: 2 of 3 observations are as expected", 1),
+        ("verdict_alive", (0, 0, 0), "NO DEFECT: ksmd has done all steps and is alive", 0),
+    ],
+)
+def test_a_program_says_what_it_has_counted(
+    helper: str, counted: tuple[int, int, int], last: str, status: int, tmp_path: Path
+) -> None:
+    """The knobs are put back first, and the exit status is the documented one."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    (code,) = re.findall(rf"(?ms)^//: {helper}$(.*?^}})", HELPERS.read_text())
+    seen, broken, repaired = counted
+    body = f"int main(void)\n{{\n\tcounted.seen = {seen}; counted.broken = {broken}; counted.repaired = {repaired};\n"
+    source, program = tmp_path / "verdict.c", tmp_path / "verdict"
+    source.write_text(f"{SHIM}{code}\n{body}\t(void)shared;\n\t{helper}();\n}}\n")
+    subprocess.run(["gcc", "-o", str(program), str(source)], check=True)
+    ran = subprocess.run([str(program)], check=False, capture_output=True, text=True)
+    assert (ran.stdout, ran.returncode) == (f"put back\n{last}\n", status)
