@@ -17,7 +17,7 @@ import pytest
 
 from ksmactors.cli import main
 from ksmactors.errors import INTERRUPTED, USAGE
-from ksmactors.estimate.show import duration, size
+from ksmactors.estimate.units import duration, size
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages
 from tests.estimate.cores import Load, core

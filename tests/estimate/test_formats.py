@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import struct
 from pathlib import Path
 
@@ -69,6 +72,22 @@ def test_a_damaged_lime_dump(tmp_path: Path, content: bytes, said: str) -> None:
         (b"QEVM\0\0\0\3", "QEVM"),
         (b"LibvirtQemudSave", "libvirt"),
         (b"LibvirtQemudPart", "libvirt"),
+        (b"AVML\2\0\0\0", "AVML"),
+        (b"PAGEDU64", "Windows"),
+        (b"PAGEDUMP", "Windows"),
+        (b"\x7fVirtualBox SavedState V2.0", "VirtualBox"),
+        (b"QFI\xfb\0\0\0\3", "QEMU"),
+        (b"KDMV", "VMware"),
+        (struct.pack("<I", 0xBED2BED2), "VMware"),
+        (struct.pack("<I", 0xBED2BED0), "VMware"),
+        (struct.pack("<I", 0xBAD1BAD1), "VMware"),
+        (struct.pack("<I", 0xBED3BED3), "VMware"),
+        (b"vhdxfile", "VHDX"),
+        (gzip.compress(b"memory"), "gzip"),
+        (lzma.compress(b"memory"), "xz"),
+        (bz2.compress(b"memory"), "bzip2"),
+        (struct.pack("<I", 0xFD2FB528), "zstd"),
+        (struct.pack("<I", 0x184D2204), "lz4"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, magic: bytes, name: str) -> None:
