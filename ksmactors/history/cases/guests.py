@@ -1,4 +1,4 @@
-"""Cases of secondary mappings: a guest at pages that ksmd merges (X10)."""
+"""Cases of secondary mappings: a guest at pages that ksmd merges (X10a to X10d)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GUESTS: Final = (
         watcher="secondary",
         kind="stale_mapping",
         where="write_protect_page",
-        also=("shadow/lost_write@guest_write", "shadow/lost_write@user_read"),
+        also=("shadow/lost_write@guest_read",),
         story=(
             "A guest has mapped A's page, and may write it. ksmd makes A's entry read-only and compares the page, but "
             "KVM is not asked to give its mapping up. So the guest can write after the comparison, to a page that "

@@ -1,4 +1,4 @@
-"""Mutants of what keeps secondary mappings true (X10)."""
+"""Mutants of what keeps secondary mappings true (X10a to X10d)."""
 
 from __future__ import annotations
 
