@@ -152,6 +152,23 @@ class Scene(Claims):
                 return failed
         return content
 
+    async def guest_store(self, proc: Proc, index: int, token: int) -> int:
+        """Write a page as a guest does that uses the process's memory: 0, or the error of its fault."""
+        content = self.kernel.contents.token(token)
+        while not await self.kernel.guest_write(proc.mm, proc.at(index), content):
+            failed = await self.kernel.kvm_fault(proc.mm, proc.at(index), True)
+            if failed:
+                return failed
+        return 0
+
+    async def guest_load(self, proc: Proc, index: int) -> Content | int:
+        """Read a page as a guest does: its content, or the error of its fault."""
+        while (content := await self.kernel.guest_read(proc.mm, proc.at(index))) is None:
+            failed = await self.kernel.kvm_fault(proc.mm, proc.at(index), False)
+            if failed:
+                return failed
+        return content
+
     async def unmergeable(self, proc: Proc, index: int = 0, pages: int = 1) -> int:
         """MADV_UNMERGEABLE over some pages: 0 or a negative errno."""
         return await self.kernel.madvise(proc.mm, proc.at(index), pages * PAGE_SIZE, MADV_UNMERGEABLE)

@@ -213,7 +213,7 @@ def test_folders_are_packages() -> None:
     assert [name_of(path) for path in modules() if not (path.parent / "__init__.py").exists()] == []
 
 
-MM_TYPES = frozenset({"address_space", "anon_vma", "frame", "node", "swap_device"})
+MM_TYPES = frozenset({"address_space", "anon_vma", "frame", "node", "secondary", "swap_device"})
 """The structures of mm/ name each other, as those of the kernel do in mm_types.h: the one circle of imports."""
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.markdown import Markdown
 
 READING_ORDER: Final = (
-    "design", "protocol", "kernel-map", "scenario", "guests", "log", "plugins", "testing", "compare", "corpus",
-    "campaigns", "cluster", "ci", "costs", "findings", "contributing",
+    "design", "protocol", "kernel-map", "scenario", "guests", "estimate", "log", "plugins", "testing", "compare",
+    "corpus", "campaigns", "cluster", "ci", "costs", "findings", "contributing",
 )  # fmt: skip
 """The order in which the topics are listed. A document that is not named here comes last."""
 

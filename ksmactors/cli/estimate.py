@@ -33,6 +33,8 @@ EPILOG: Final = "\b\n--spread, for pages whose node is unknown:\n" + "\n".join(
 @click.command(epilog=EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="PID", help="A process. Repeatable.")
+@click.option("--all", "every", is_flag=True, help="Every process that can be read, but this one.")
+@click.option("--comm", "comms", multiple=True, metavar="NAME", help="Processes by name, such as qemu. Repeatable.")
 @click.option("--core", is_flag=True, help="Every FILE must be an ELF core [default: seen from its first bytes].")
 @click.option(
     "--nodes", type=click.IntRange(1, 64), metavar="N", help="NUMA nodes [default: 2; the machine's for --pid]."
@@ -74,6 +76,8 @@ EPILOG: Final = "\b\n--spread, for pages whose node is unknown:\n" + "\n".join(
 def estimate(
     files: Sequence[str],
     pids: Sequence[int],
+    every: bool,
+    comms: Sequence[str],
     core: bool,
     nodes: int | None,
     spread: str | None,
@@ -91,10 +95,14 @@ def estimate(
 ) -> int:
     """Estimate what KSM would save on these pages, with merge_across_nodes 0 and 1 side by side.
 
+    The first line says which setting to choose and why, net of the memory that KSM itself takes (`docs estimate`).
+
     A FILE is a memory image (its bytes are pages) or an ELF core (its PT_LOAD segments are; pages of files and
     untouched zero pages look like any others there), or a dump of LiME. --pid reads the memory of a live process
     without touching it: all that is anonymous, present and private, as if the process had advised it mergeable.
-    It is read twice; pages that change in between are volatile.
+    It is read twice; pages that change in between are volatile. --comm takes the processes whose name (of at most 15
+    characters, in /proc/PID/comm) begins with NAME, --all every process. Both pass over those that may not be read, and
+    say how many these are.
 
     The counters are those that the kernel's scans converge to without further writes, and the number of full
     scans is how long that takes from a cold start; a page that shares its frame already (a fork, KSM) counts like
@@ -105,14 +113,17 @@ def estimate(
     page of a file is left out with a warning.
     """
     from ksmactors.estimate.estimate_result import EstimateResult, EstimateSettings
+    from ksmactors.estimate.process_choice import choose
     from ksmactors.estimate.protocol import Knobs
     from ksmactors.estimate.reader import Reader, Request
 
     knobs = Knobs.of_kernel(kernel, max_page_sharing=max_page_sharing, use_zero_pages=use_zero_pages)
-    request = Request(files, pids, core, nodes, spread, interval)
+    found = choose(every=every, comms=comms)
+    request = Request(files, [*dict.fromkeys((*pids, *found.pids))], core, nodes, spread, interval)
     interruption.work_begins()
     with _interruptible() as signals, _progress_bar(signals, color, wanted=not quiet) as progress:
         gathering = Reader(request, progress)
+        gathering.warnings.extend(found.warnings)
         try:
             gathering.read()
         except Interruption:
@@ -138,7 +149,10 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
     if as_json:
         import orjson
 
-        echo_json(orjson.dumps(answer.as_json(), option=orjson.OPT_INDENT_2).decode())
+        from ksmactors.estimate.advice import advise
+
+        printed = answer.as_json() | {"advice": advise(answer).as_json()}
+        echo_json(orjson.dumps(printed, option=orjson.OPT_INDENT_2).decode())
         return
     from ksmactors.estimate.show import show
 

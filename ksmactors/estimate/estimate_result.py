@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ksmactors.estimate.overhead import Overhead
 from ksmactors.estimate.page_index import PageIndex, PageSource, SharedContent
 from ksmactors.estimate.protocol import EstimatedCounters, Knobs, batches, converge
 
@@ -68,6 +69,26 @@ class EstimateResult:
         wakes = batches(self.pages, self.across[merge_across_nodes].full_scans, self.question.pages_to_scan)
         return wakes * self.question.sleep_millisecs
 
+    def overhead(self, merge_across_nodes: int) -> Overhead:
+        """What KSM itself costs once it has converged; each file or process that has pages counts as a process."""
+        processes = sum(1 for source in self.sources if source.pages)
+        return Overhead.of(self.across[merge_across_nodes], self.question.knobs, processes)
+
+    def net_bytes(self, merge_across_nodes: int) -> int:
+        """Bytes saved, less the bytes of all metadata; may be negative."""
+        return self.across[merge_across_nodes].saved_bytes - self.overhead(merge_across_nodes).bytes
+
+    @property
+    def late_full_scans(self) -> int:
+        """How many full scans later smart_scan may merge a page that has become equal to a KSM page; 0 without it."""
+        return self.question.knobs.late_full_scans
+
+    @property
+    def late_ms(self) -> int:
+        """The same in milliseconds that ksmd sleeps."""
+        wakes = batches(self.pages, self.late_full_scans, self.question.pages_to_scan)
+        return wakes * self.question.sleep_millisecs
+
     def as_json(self) -> dict[str, Any]:
         """The object that `estimate --json` prints."""
         question = self.question
@@ -76,6 +97,7 @@ class EstimateResult:
             "zero_pages": self.zero_pages,
             "contents": self.contents,
             "merge_across_nodes": {str(knob): self._counters(knob) for knob in (0, 1)},
+            "smart_scan": {"late_full_scans": self.late_full_scans, "late_ms": self.late_ms},
             "kernel": question.kernel,
             "max_page_sharing": question.knobs.max_page_sharing,
             "use_zero_pages": question.knobs.use_zero_pages,
@@ -102,6 +124,9 @@ class EstimateResult:
             "ksm_zero_pages": counters.ksm_zero_pages,
             "saved_bytes": counters.saved_bytes,
             "profit_bytes": counters.profit_bytes,
+            "overhead_bytes": self.overhead(knob).bytes,
+            "net_bytes": self.net_bytes(knob),
+            "page_visits": self.overhead(knob).page_visits,
             "full_scans": counters.full_scans,
             "asleep_ms": self.asleep_ms(knob),
         }

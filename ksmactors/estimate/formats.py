@@ -19,15 +19,37 @@ _HEADER: Final = struct.Struct("<4sIQQ8x")
 _LIME: Final = b"EMiL"
 _LIME_VERSION: Final = 1
 
+_IMAGE: Final = "give an ELF core or a raw image of the memory"
+_UNPACK: Final = "unpack it first"
+_VMWARE: Final = ("a state of VMware (.vmss, .vmsn)", "give the .vmem file beside it")
+
 _REFUSED: Final = {
     b"KDUMP   ": (
         "a compressed dump of kdump (KDUMP)", "give an ELF core: makedumpfile writes one with -E, without -c, -l or -p",
     ),
-    b"DISKDUMP": ("a dump of diskdump", "give an ELF core or a raw image of the memory"),
+    b"DISKDUMP": ("a dump of diskdump", _IMAGE),
     b"makedumpfile\0": ("a flattened dump of makedumpfile", "put it in order with makedumpfile -R"),
     b"QEVM": ("a saved state of QEMU (QEVM)", "give an ELF core: dump-guest-memory FILE in QEMU's monitor writes one"),
     b"LibvirtQemudSave": ("a domain saved by libvirt", "give an ELF core: virsh dump --memory-only writes one"),
     b"LibvirtQemudPart": ("a domain that libvirt did not save whole", "give an ELF core: virsh dump --memory-only"),
+    b"AVML": ("a compressed dump of AVML", "convert it: avml-convert FILE OUTPUT writes a dump of LiME"),
+    b"PAGEDU64": ("a crash dump of Windows (PAGEDU64)", _IMAGE),
+    b"PAGEDUMP": ("a crash dump of Windows (PAGEDUMP)", _IMAGE),
+    b"\x7fVirtualBox SavedState": ("a saved state of VirtualBox", "give an ELF core: VBoxManage debugvm dumpvmcore"),
+    b"QFI\xfb": ("a disk image of QEMU (qcow)", "give the memory of the guest; a disk is nothing for KSM"),
+    b"KDMV": ("a disk image of VMware (VMDK)", "give the memory of the guest, its .vmem file"),
+    b"vhdxfile": ("a disk image (VHDX)", "give the memory of the guest; a disk is nothing for KSM"),
+    b"\xd0\xbe\xd2\xbe": _VMWARE,
+    b"\xd1\xba\xd1\xba": _VMWARE,
+    b"\xd2\xbe\xd2\xbe": _VMWARE,
+    b"\xd3\xbe\xd3\xbe": _VMWARE,
+    b"\x1f\x8b\x08": ("compressed by gzip", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", _UNPACK),
+    b"\xfd7zXZ\0": ("compressed by xz", _UNPACK),
+    b"\x04\x22\x4d\x18": ("compressed by lz4", _UNPACK),
+    b"BZh": ("compressed by bzip2", _UNPACK),
+    b"PK\x03\x04": ("a zip archive", _UNPACK),
+    b"\x89LZO\0\r\n\x1a\n": ("compressed by lzop", _UNPACK),
 }  # fmt: skip
 """What files begin with that cannot be read: what they are, and what to do."""
 

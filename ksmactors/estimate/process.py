@@ -77,6 +77,8 @@ class ProcessReader:
         self._open_memory = open_memory
         self._buffer = memoryview(bytearray(BATCH_PAGES * PAGE_SIZE))
         self._left_out: Counter[str] = Counter()
+        self.already_shared = 0
+        """Pages read so far whose frame has other users: of a fork, or of KSM."""
 
     def read(self, pids: Sequence[int], first_number: int) -> None:
         """Look at all processes, wait, and look again.
@@ -113,6 +115,7 @@ class ProcessReader:
                     mapping = part.mapping
                     page_index.add_region(MemoryRegion(memory.name, number, mapping.name, mapping.start))
                 page_index.add(part.pages, part.address, self._nodes(part, memory.name, number))
+                self.already_shared += sum(1 for entry in part.entries if not entry & EXCLUSIVE)
         except ProcessGone as gone:
             if len(page_index) == first:
                 raise UsageError(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone

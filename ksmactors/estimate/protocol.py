@@ -27,12 +27,14 @@ Source: cmp_and_merge_page(), v3.9; max_page_sharing: `stable_tree_search`, v4.1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.kernels import KERNELS, kernel_class
 from ksmactors.later.chain_nodes import ChainNodes
+from ksmactors.later.checksum_first import ChecksumFirst
+from ksmactors.later.smart_scan import SKIPS_MAX, SmartScan
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -53,6 +55,13 @@ class EstimatedCounters:
     pages_volatile: int
     full_scans: int
     ksm_zero_pages: int = 0
+    chains: int = field(default=0, compare=False)
+    """Contents with more than one KSM page: each has one stable node more, the chain. No file shows that number."""
+
+    @property
+    def rmap_items(self) -> int:
+        """Addresses that ksmd keeps an rmap_item for."""
+        return self.pages_shared + self.pages_sharing + self.pages_unshared + self.pages_volatile
 
     @property
     def saved_bytes(self) -> int:
@@ -62,16 +71,20 @@ class EstimatedCounters:
     @property
     def profit_bytes(self) -> int:
         """What is left of it after ksmd's own notes about every page scanned: `general_profit`; may be negative."""
-        items = self.pages_shared + self.pages_sharing + self.pages_unshared + self.pages_volatile
-        return self.saved_bytes - items * RMAP_ITEM_BYTES
+        return self.saved_bytes - self.rmap_items * RMAP_ITEM_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What else decides about merging. `max_page_sharing`: at least 2; None where the kernel has no limit."""
+    """What else decides about merging. `max_page_sharing`: at least 2; None where the kernel has no limit.
+
+    `late_full_scans`: by how many full scans smart_scan may delay the merge of a page that becomes equal to a KSM page
+    long after it was first seen. 0 without smart_scan.
+    """
 
     max_page_sharing: int | None = None
     use_zero_pages: bool = False
+    late_full_scans: int = 0
 
     @classmethod
     def of_kernel(cls, kernel: str, *, max_page_sharing: int | None = None, use_zero_pages: bool = False) -> Knobs:
@@ -83,13 +96,22 @@ class Knobs:
         layers = kernel_class(kernel=kernel)
         if use_zero_pages and not issubclass(layers, ZeroPages):
             raise UsageError(f"--use-zero-pages: kernel {kernel} has no such knob; those that have: {_with(ZeroPages)}")
+        late = _late_full_scans(layers)
         if issubclass(layers, ChainNodes):
-            return cls(max_page_sharing or MAX_PAGE_SHARING, use_zero_pages)
+            return cls(max_page_sharing or MAX_PAGE_SHARING, use_zero_pages, late)
         if max_page_sharing is not None:
             raise UsageError(
                 f"--max-page-sharing: kernel {kernel} has no such knob; those that have: {_with(ChainNodes)}"
             )
-        return cls(None, use_zero_pages)
+        return cls(None, use_zero_pages, late)
+
+
+def _late_full_scans(layers: type) -> int:
+    """An old page is looked at, then skipped SKIPS_MAX times. Where the checksum comes before the stable tree, it takes
+    two looks to merge: the first sees that the page has changed, the second that it has not."""
+    if not issubclass(layers, SmartScan):
+        return 0
+    return SKIPS_MAX * (2 if issubclass(layers, ChecksumFirst) else 1)
 
 
 def _with(layer: type) -> str:
@@ -105,17 +127,18 @@ def converge(multiplicities: Mapping[int, int], volatile: int, zero_pages: int, 
         zero_pages: pages of zeros; they matter with `use_zero_pages` only.
     """
     limit = knobs.max_page_sharing
-    shared = sharing = unshared = 0
+    shared = sharing = unshared = chains = 0
     for pages, contents in multiplicities.items():
         full, rest = divmod(pages, limit) if limit else (0, pages)
         ksm_pages = full + (rest > 1)
         alone = rest == 1
         shared += contents * ksm_pages
+        chains += contents * (ksm_pages > 1)
         unshared += contents * alone
         sharing += contents * (pages - ksm_pages - alone)
     replaced = zero_pages if knobs.use_zero_pages else 0
     full_scans = 3 if replaced else 2 if shared + unshared else 1 if volatile else 0
-    return EstimatedCounters(shared, sharing, unshared, volatile, full_scans, replaced)
+    return EstimatedCounters(shared, sharing, unshared, volatile, full_scans, replaced, chains)
 
 
 def batches(pages: int, full_scans: int, pages_to_scan: int) -> int:

@@ -11,6 +11,7 @@ from ksmactors.estimate.files import FileReader
 from ksmactors.estimate.page_index import PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.estimate.process import ProcessReader, machine_page_size
+from ksmactors.estimate.process_choice import already_shared
 from ksmactors.estimate.procfs import NodeOfFrame
 from ksmactors.mm.const import PAGE_SIZE
 
@@ -68,7 +69,7 @@ class Reader:
 
     @property
     def warnings(self) -> list[str]:
-        """Lines about what is no page: nothing is missing."""
+        """Lines about what is no page, or counted twice: nothing is missing."""
         return self._files.warnings
 
     def read(self) -> None:
@@ -80,3 +81,5 @@ class Reader:
                 self.problems.append(str(error))
         if self.request.pids:
             self._processes.read(self.request.pids, len(self.request.paths))
+            if self._processes.already_shared:
+                self.warnings.append(already_shared(self._processes.already_shared))

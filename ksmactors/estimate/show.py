@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ksmactors.estimate.advice import advise
 from ksmactors.estimate.estimate_result import EstimateResult
 from ksmactors.estimate.page_index import Owner, SharedContent
+from ksmactors.estimate.units import duration, page_count, size
 from ksmactors.mm.const import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -15,51 +17,31 @@ if TYPE_CHECKING:
 OWNERS: Final = 3
 """Owners of a content that are named in its row."""
 
-UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
-
 
 def show(answer: EstimateResult, console: Console, *, quiet: bool = False) -> None:
-    """Print the counters side by side, the most shared contents, and which setting wins. `quiet`: counters only."""
+    """Print which setting to choose, the counters side by side, the most shared contents, and what it costs.
+
+    `quiet`: counters only.
+    """
     if not quiet:
+        console.print(advise(answer).sentence + "\n", soft_wrap=True)
         _what_was_read(answer, console)
     console.print(_counters(answer))
     if quiet:
         return
     if answer.shared:
         console.print(_contents(answer))
-    console.print(_verdict(answer), soft_wrap=True)
-
-
-def size(count: int) -> str:
-    """Bytes in the largest unit that leaves at least one, with one decimal, cut off."""
-    sign, rest = ("-", -count) if count < 0 else ("", count)
-    power = 0
-    while power + 1 < len(UNITS) and rest >= 1024 ** (power + 1):
-        power += 1
-    if not power:
-        return f"{sign}{rest} bytes"
-    tenths = rest * 10 // 1024**power
-    return f"{sign}{tenths // 10:,}.{tenths % 10} {UNITS[power]}"
-
-
-def duration(milliseconds: int) -> str:
-    """Milliseconds as a person says them."""
-    seconds = milliseconds // 1000
-    if seconds < 60:
-        return f"{seconds}.{milliseconds % 1000 // 100} s"
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+    console.print(_costs(answer), soft_wrap=True)
 
 
 def _what_was_read(answer: EstimateResult, console: Console) -> None:
     for source in answer.sources:
         left_out = "; ".join(f"{pages:,} {why}" for why, pages in source.left_out.items())
-        line = f"{source.name}: {source.kind}, {_pages(source.pages)}"
+        line = f"{source.name}: {source.kind}, {page_count(source.pages)}"
         console.print(line + (f" (left out: {left_out})" if left_out else ""), soft_wrap=True)
     question = answer.question
     where = f"{question.nodes} node{'s' * (question.nodes > 1)}, spread: {question.spread}"
-    total = f"{_pages(answer.pages)} ({size(answer.pages * PAGE_SIZE)}), {answer.zero_pages:,} of them zeros"
+    total = f"{page_count(answer.pages)} ({size(answer.pages * PAGE_SIZE)}), {answer.zero_pages:,} of them zeros"
     limit = f", max_page_sharing {question.knobs.max_page_sharing}" if question.knobs.max_page_sharing else ""
     zeros = ", use_zero_pages" if question.knobs.use_zero_pages else ""
     asked = f"{where}; kernel {question.kernel}{limit}{zeros}"
@@ -73,7 +55,7 @@ def _counters(answer: EstimateResult) -> Table:
     for name in names + ["ksm_zero_pages"] * answer.question.knobs.use_zero_pages:
         table.add_row(name, f"{getattr(first, name):,}", f"{getattr(second, name):,}")
     table.add_row("saved", size(first.saved_bytes), size(second.saved_bytes), style="bold")
-    table.add_row("less ksmd's own notes", size(first.profit_bytes), size(second.profit_bytes))
+    table.add_row("net of overhead", size(answer.net_bytes(0)), size(answer.net_bytes(1)))
     table.add_row("full scans to get there", f"{first.full_scans}", f"{second.full_scans}")
     table.add_row("in which ksmd sleeps", duration(answer.asleep_ms(0)), duration(answer.asleep_ms(1)))
     return table
@@ -109,24 +91,23 @@ def _owner(owner: Owner) -> str:
     return f"{region.source}{mapping} {owner.first:#x}" + (f" and {owner.pages - 1:,} more" if owner.pages > 1 else "")
 
 
-def _verdict(answer: EstimateResult) -> str:
-    first, second = answer.across
-    if not second.saved_bytes:
-        return "No two pages that hold still are equal: KSM would save nothing here."
-    more = second.saved_bytes - first.saved_bytes
-    if not more:
-        if answer.question.nodes == 1:
-            return f"KSM would save {size(second.saved_bytes)}; on one node merge_across_nodes makes no difference."
-        return f"KSM would save {size(second.saved_bytes)}, whatever merge_across_nodes is."
-    share = more * 100 // second.saved_bytes
-    return (
-        f"KSM would save {size(second.saved_bytes)}; {size(more)} of it ({share} %) only with merge_across_nodes=1, "
-        "at the price of pages that some of their users reach on another node."
+def _costs(answer: EstimateResult) -> str:
+    """The overhead with merge_across_nodes=1, which has the most to merge, and what smart_scan delays."""
+    cost, question = answer.overhead(1), answer.question
+    rate = f"{question.pages_to_scan:,} pages each {question.sleep_millisecs:,} ms"
+    lines = (
+        f"Overhead: {size(cost.rmap_items_bytes)} of rmap_items, {size(cost.stable_nodes_bytes)} of stable nodes, "
+        f"{size(cost.mm_slots_bytes)} of mm_slots. ksmd looks at {page_count(cost.page_visits)} to get there, then "
+        f"goes on with {rate} as long as run is 1."
     )
-
-
-def _pages(count: int) -> str:
-    return "1 page" if count == 1 else f"{count:,} pages"
+    late = answer.late_full_scans
+    if late:
+        lines += (
+            "\nsmart_scan delays nothing of this from a cold start. What becomes equal to a KSM page later merges up "
+            f"to {late} full scans later than without, here {duration(answer.late_ms)}; two old pages may miss each "
+            "other for ever (X2)."
+        )
+    return lines
 
 
 def _table(first: str, *columns: str) -> Table:

@@ -80,6 +80,7 @@ NEIGHBOURS: Final = {
     "exit.mmap_sem": Checkpoint(ACQUIRE, RwSem, None, "ksm_exit"),
     "exit.exit_mmap": Checkpoint(None, None, None, "exit_mmap"),
     "fork.copy": Checkpoint(WRITE, AddressSpace, None, "dup_mmap"),
+    "guest.map": Checkpoint(ACQUIRE, SpinLock, None, "direct_map"),
     "wp.relock": Checkpoint(ACQUIRE, SpinLock, None, "do_wp_page"),
     "wp.set": Checkpoint(WRITE, AddressSpace, None, "do_wp_page"),
     "swapin.lock": Checkpoint(ACQUIRE, Frame, "", "do_swap_page"),

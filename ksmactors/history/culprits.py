@@ -101,6 +101,9 @@ CULPRITS: Final[dict[str, str]] = {
     "X7a": "end_page_writeback dirty < end_swap_writes",
     "X8": "try_to_unmap_one pte < rmap_walk_ksm",
     "X9a": "ksm_do_scan refcount, scan_get_next_rmap_item, cmp_and_merge_page",
+    "X10a": "write_protect_page",
+    "X10b": "direct_map",
+    "X10c": "replace_page_at",
     "lost-while-full": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
     "unshare-on-advice": "upgrade_page mapping < try_to_merge_one_page",
 }

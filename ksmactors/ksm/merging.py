@@ -10,7 +10,7 @@ from ksmactors.interleave.actor import READ, YIELD
 from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import EFAULT
+from ksmactors.mm.const import EFAULT, PAGE_SIZE
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 from ksmactors.seams import part, seam
 
@@ -28,7 +28,15 @@ class PageMerging(SharedState):
         address = self.page_address_in_vma(page, vma)
         if address is None:
             return -EFAULT, None
-        mm = vma.mm
+        end = address + PAGE_SIZE
+        await self.mmu_notifier_invalidate_range_start(vma.mm, address, end)  # no guest writes from here on, either
+        result = await self.write_protect_entry(vma.mm, page, address)
+        await self.mmu_notifier_invalidate_range_end(vma.mm, address, end)
+        return result
+
+    @part
+    async def write_protect_entry(self, mm: AddressSpace, page: Frame, address: int) -> tuple[int, Pte | None]:
+        """The part of write_protect_page under the page table lock."""
         pte = await self.page_check_address(page, mm, address)
         if pte is None:
             self.pte_changed(mm, page)
@@ -71,8 +79,16 @@ class PageMerging(SharedState):
 
     @seam
     async def replace_page_at(self, vma: Vma, address: int, page: Frame, kpage: Frame, expected: Pte) -> int:
+        """The part of replace_page that knows the address."""
+        end = address + PAGE_SIZE
+        await self.mmu_notifier_invalidate_range_start(vma.mm, address, end)
+        result = await self.replace_entry(vma.mm, address, page, kpage, expected)
+        await self.mmu_notifier_invalidate_range_end(vma.mm, address, end)
+        return result
+
+    @part
+    async def replace_entry(self, mm: AddressSpace, address: int, page: Frame, kpage: Frame, expected: Pte) -> int:
         """The part of replace_page under the page table lock."""
-        mm = vma.mm
         await mm.page_table_lock.lock()
         if mm.ptes.get(address) != expected:
             await mm.page_table_lock.unlock()

@@ -73,8 +73,10 @@ class LazyFree(Ksm):
     async def _free_range(self, vma: Vma, start: int, end: int) -> None:
         """madvise_free_single_vma."""
         self.lru_add_drain()
+        await self.mmu_notifier_invalidate_range_start(vma.mm, start, end)
         for address in range(start, end, PAGE_SIZE):
             await self._free_one(vma.mm, address)
+        await self.mmu_notifier_invalidate_range_end(vma.mm, start, end)
 
     async def _free_one(self, mm: AddressSpace, address: int) -> None:
         """madvise_free_pte_range, for one entry."""
@@ -151,6 +153,13 @@ class LazyFree(Ksm):
         to be swapped out like any other from now on."""
         if not reclaim or page.swap is not None or not self._is_marked(page):
             return await super().try_to_unmap_one(page, vma, address, reclaim)
+        await self.mmu_notifier_invalidate_range_start(vma.mm, address, address + PAGE_SIZE)
+        going = await self._drop_one(page, vma, address)
+        await self.mmu_notifier_invalidate_range_end(vma.mm, address, address + PAGE_SIZE)
+        return going
+
+    async def _drop_one(self, page: Frame, vma: Vma, address: int) -> bool:
+        """The part of try_to_unmap_one under the page table lock."""
         mm = vma.mm
         pte = await self.page_check_address(page, mm, address)
         if pte is None:

@@ -16,6 +16,7 @@ from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
     from ksmactors.mm.anon_vma import AnonVma
+    from ksmactors.mm.secondary import SecondaryMmu
     from ksmactors.mm.swap_device import SwapSlot
 
 
@@ -65,7 +66,7 @@ class AddressSpace:
 
     __slots__ = (
         "alive", "conductor", "count", "mmap_sem", "name", "number", "page_table_lock", "ptes", "registered",
-        "swap_ptes", "top", "users", "vmas", "young",
+        "secondary", "swap_ptes", "top", "users", "vmas", "young",
     )  # fmt: skip
 
     def __init__(self, conductor: Conductor, number: int, name: str, top: int) -> None:
@@ -75,6 +76,8 @@ class AddressSpace:
         self.alive = True
         self.registered = False
         """MMF_VM_MERGEABLE."""
+        self.secondary: SecondaryMmu | None = None
+        """The page table of a guest that uses this memory, or None."""
         self.vmas: SortedDict[int, Vma] = SortedDict()
         self.ptes: dict[int, Pte] = {}
         self.swap_ptes: dict[int, SwapSlot] = {}

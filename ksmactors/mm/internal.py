@@ -21,6 +21,17 @@ class MmDeclarations(KsmHooks, metaclass=ABCMeta):
         """The classes that make up a kernel pass the hardware on, each to the next."""
         super().__init__()
 
+    # -- mm/mmu_notifier.c ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def mmu_notifier_invalidate_range_start(self, mm: AddressSpace, start: int, end: int) -> None: ...
+
+    @abstractmethod
+    async def mmu_notifier_invalidate_range_end(self, mm: AddressSpace, start: int, end: int) -> None: ...
+
+    @abstractmethod
+    async def mmu_notifier_invalidate_page(self, mm: AddressSpace, address: int, end: int) -> None: ...
+
     # -- mm/page_alloc.c -----------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -13,6 +13,7 @@ from ksmactors.mm.memory_hotplug import MemoryHotplug
 from ksmactors.mm.migrate import Migration
 from ksmactors.mm.mlock import Mlock
 from ksmactors.mm.mmap import Mappings
+from ksmactors.mm.mmu_notifier import MmuNotifiers
 from ksmactors.mm.mremap import Mremap
 from ksmactors.mm.page_alloc import PageAlloc
 from ksmactors.mm.page_io import PageIo
@@ -31,6 +32,7 @@ class MmKernel(
     Madvise,
     Mappings,
     Devices,
+    MmuNotifiers,
     Mlock,
     Vmscan,
     Compaction,

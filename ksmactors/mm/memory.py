@@ -222,6 +222,7 @@ class Memory(MmCore):
                 await old.put()
             return VM_FAULT_OOM
         await new.write_content(await old.read_content())
+        await self.mmu_notifier_invalidate_range_start(mm, address, address + PAGE_SIZE)
         await mm.page_table_lock.lock()
         result = 0
         if mm.ptes.get(address) == entry:
@@ -235,6 +236,7 @@ class Memory(MmCore):
         else:
             self.pte_changed(mm, old)
         await mm.page_table_lock.unlock()
+        await self.mmu_notifier_invalidate_range_end(mm, address, address + PAGE_SIZE)
         if not result:
             await new.put()
         elif counted:
@@ -260,6 +262,7 @@ class Memory(MmCore):
         """Empty the entries in [start, end); the pages are put when the page table lock is free again."""
         self.lru_add_drain()
         gone: list[Frame] = []
+        await self.mmu_notifier_invalidate_range_start(mm, start, end)
         await mm.page_table_lock.lock()
         for address in range(start, end, step):
             pte = mm.ptes.get(address)
@@ -277,6 +280,7 @@ class Memory(MmCore):
                 self.page_remove_rmap(pte.frame)
                 gone.append(pte.frame)
         await mm.page_table_lock.unlock()
+        await self.mmu_notifier_invalidate_range_end(mm, start, end)
         for page in gone:
             await self.free_swap_cache(page)
             await page.put()
@@ -301,6 +305,7 @@ class Memory(MmCore):
             return 0
         failed = 0
         self.memory_epoch += 1
+        await self.mmu_notifier_invalidate_range_start(oldmm, vma.start, vma.end)
         await mm.page_table_lock.lock()
         await oldmm.page_table_lock.lock()
         for address in range(vma.start, vma.end, PAGE_SIZE):
@@ -312,6 +317,7 @@ class Memory(MmCore):
                     observer.copied(mm, oldmm, address)
         await oldmm.page_table_lock.unlock()
         await mm.page_table_lock.unlock()
+        await self.mmu_notifier_invalidate_range_end(oldmm, vma.start, vma.end)
         return failed
 
     @seam

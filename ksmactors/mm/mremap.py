@@ -43,6 +43,7 @@ class Mremap(MmCore):
         if self.inject("alloc_vma") or not await self.anon_vma_clone(moved, vma):
             return -ENOMEM
         self.insert_vm_struct(moved)
+        await self.mmu_notifier_invalidate_range_start(mm, start, end)
         await mm.page_table_lock.lock()
         for address in range(start, end, PAGE_SIZE):
             if address in mm.ptes:
@@ -57,6 +58,7 @@ class Mremap(MmCore):
             for observer in self.observers:
                 observer.moved(mm, address, address - start + target)
         await mm.page_table_lock.unlock()
+        await self.mmu_notifier_invalidate_range_end(mm, start, end)
         await self.do_munmap(mm, start, end)
         return target
 

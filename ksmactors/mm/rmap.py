@@ -7,6 +7,7 @@ from typing_extensions import override
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
@@ -242,6 +243,7 @@ class Rmap(MmCore):
         self.page_remove_rmap(page)
         await page.put()
         await mm.page_table_lock.unlock()
+        await self.mmu_notifier_invalidate_page(mm, address, address + PAGE_SIZE)
         return True
 
     @seam

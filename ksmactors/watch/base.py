@@ -29,7 +29,8 @@ class Watcher:
     A watcher only observes: it passes no scheduling point, takes no lock, draws nothing, emits no event and changes
     nothing that the kernel reads. It may subscribe to: events (`machine.trace.listen`), releases of ksm_thread_mutex
     (`ksm_thread_mutex.before_unlock`), memory operations of processes (`kernel.observers`), accesses of devices to
-    pinned pages (`kernel.device_observers`), changes of page table entries (`kernel.pte_listeners`) and of the Mlocked
+    pinned pages (`kernel.device_observers`), new secondary mappings (`kernel.secondary_observers`),
+    changes of page table entries (`kernel.pte_listeners`) and of the Mlocked
     flag (`node.mlock_listeners`), changes of stable nodes (`kernel.node_listeners`), and the four moments below.
     """
 

@@ -54,6 +54,9 @@ MARKED: Final[dict[str, tuple[Ordering, str]]] = {
     ),
     "device_write": (Ordering.NONE, "DMA: as user_write, and references are checked before a page is write-protected"),
     "device_read": (Ordering.NONE, "DMA: the device sees what is there"),
+    "guest_read": (Ordering.NONE, "as user_read: the processor walks the secondary page table by itself"),
+    "guest_write": (Ordering.NONE, "as user_write: KVM flushes remote TLBs before it answers an invalidation"),
+    "read_notifier_seq": (Ordering.ACQUIRE, "mmu_notifier_seq is read before the page is looked up (smp_rmb)"),
     "handle_mm_fault": (Ordering.NONE, "reads the entry without a lock, and compares under the lock (pte_same)"),
     # -- swap slots and allocation
     "swap_duplicate": (Ordering.BOTH, "swap_lock"),

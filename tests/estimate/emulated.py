@@ -108,3 +108,35 @@ def converged(
     trio.run(conductor.run, "main", main)
     zero_pages = sum(kernel_.zero_page is pte.frame for mm in mms for pte in mm.ptes.values())
     return EstimatedCounters(*history[-1], 1 + history.index(history[-1]), zero_pages)
+
+
+def scans_to_merge(kernel: str, before: int, *, smart_scan: bool) -> int:
+    """How many full scans a page takes to merge that becomes equal to a KSM page after so many scans."""
+    strategy = parse("round_robin")
+    strategy.begin(strategy_rng(1))
+    conductor = Conductor(strategy, Tape(1), max_steps=1 << 40)
+    kernel_ = Machine(conductor, Trace(conductor), kernel=kernel).kernel
+    scans = 0
+
+    async def main() -> None:
+        nonlocal scans
+        mm = kernel_.mm_alloc("p")
+        start = await kernel_.mmap(mm, 3, 0)
+        await kernel_.madvise(mm, start, 3 * PAGE_SIZE, MADV_MERGEABLE)
+        for page, token in enumerate((1, 1, 2)):
+            await kernel_.fault(mm, start + page * PAGE_SIZE, True)
+            assert await kernel_.user_write(mm, start + page * PAGE_SIZE, kernel_.contents.token(token))
+        knobs = {"smart_scan": int(smart_scan), "pages_to_scan": 4, "sleep_millisecs": NAP_MS, "run": 1}
+        for knob, value in knobs.items():
+            assert await kernel_.sysfs_store(knob, str(value)) == 0
+        conductor.spawn("ksmd", kernel_.ksm_scan_thread(), daemon=True)
+        await conductor.sleep(NAP_MS * 1_000_000 // 2)
+        while kernel_.ksm_scan.seqnr < before:
+            await conductor.sleep(NAP_MS * 1_000_000)
+        assert await kernel_.user_write(mm, start + 2 * PAGE_SIZE, kernel_.contents.token(1))
+        while kernel_.ksm_pages_sharing < 2:
+            await conductor.sleep(NAP_MS * 1_000_000)
+        scans = kernel_.ksm_scan.seqnr - before
+
+    trio.run(conductor.run, "main", main)
+    return scans

@@ -126,3 +126,11 @@ def test_the_knob_matters() -> None:
 def test_batches(pages: int, pages_to_scan: int) -> None:
     """Full scans take so many batches of pages_to_scan pages: the last one ends the scan, if only that."""
     assert emulated.batches(pages, pages_to_scan, 2) == batches(pages, 2, pages_to_scan)
+
+
+@pytest.mark.parametrize("kernel", ["v6.12", "v6.18"])
+def test_what_smart_scan_delays(kernel: str) -> None:
+    """What becomes equal to a KSM page merges two scans later; with smart_scan, up to `late_full_scans` after that."""
+    late = Knobs.of_kernel(kernel).late_full_scans
+    assert {emulated.scans_to_merge(kernel, before, smart_scan=False) for before in range(12, 22)} == {2}
+    assert max(emulated.scans_to_merge(kernel, before, smart_scan=True) for before in range(12, 22)) == 2 + late

@@ -17,10 +17,19 @@ import pytest
 
 from ksmactors.cli import main
 from ksmactors.errors import INTERRUPTED, USAGE
-from ksmactors.estimate.show import duration, size
+from ksmactors.estimate.units import duration, size
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages
 from tests.estimate.cores import Load, core
+
+OFF = "Leave KSM off:"
+NET = "net of its overhead"
+LOCAL = "Set merge_across_nodes to 0: KSM then saves"
+ACROSS = "Set merge_across_nodes to 1: KSM then saves"
+PRICE = "(--spread interleave is assumed), and have pages reached from another node."
+REMOTE = "(--spread interleave is assumed). Its price: some pages are reached from another node."
+ONE_NODE = "On one node merge_across_nodes does not matter."
+"""Parts of the first line."""
 
 
 @pytest.fixture
@@ -42,21 +51,25 @@ def test_json(capsys: pytest.CaptureFixture[str], image: Path) -> None:
     found = answer(capsys, image)
 
     assert (found["pages"], found["zero_pages"], found["contents"]) == (8, 2, 5)
-    common = {"pages_volatile": 0, "ksm_zero_pages": 0, "full_scans": 2, "asleep_ms": 40}
+    common = {"pages_volatile": 0, "ksm_zero_pages": 0, "full_scans": 2, "asleep_ms": 40, "page_visits": 16}
     assert found["merge_across_nodes"] == {
         "0": common | {
             "pages_shared": 2, "pages_sharing": 2, "pages_unshared": 4, "saved_bytes": 2 * PAGE_SIZE,
-            "profit_bytes": 2 * PAGE_SIZE - 8 * 64,
+            "profit_bytes": 2 * PAGE_SIZE - 8 * 64, "overhead_bytes": 8 * 64 + 2 * 48 + 48,
+            "net_bytes": 2 * PAGE_SIZE - (8 * 64 + 2 * 48 + 48),
         },
         "1": common | {
             "pages_shared": 3, "pages_sharing": 3, "pages_unshared": 2, "saved_bytes": 3 * PAGE_SIZE,
-            "profit_bytes": 3 * PAGE_SIZE - 8 * 64,
+            "profit_bytes": 3 * PAGE_SIZE - 8 * 64, "overhead_bytes": 8 * 64 + 3 * 48 + 48,
+            "net_bytes": 3 * PAGE_SIZE - (8 * 64 + 3 * 48 + 48),
         },
     }  # fmt: skip
     assert [content["zeros"] for content in found["most_shared"]] == [True, False, False]
     assert found["most_shared"][0]["owners"] == [{"source": str(image), "mapping": "", "pages": 2, "first": PAGE_SIZE}]
     assert found["sources"] == [{"name": str(image), "kind": "file", "pages": 8, "left_out": {}}]
     assert found["problems"] == []
+    assert (found["advice"]["run"], found["advice"]["merge_across_nodes"]) == (1, 1)
+    assert found["smart_scan"] == {"late_full_scans": 0, "late_ms": 0}
 
 
 def test_top(capsys: pytest.CaptureFixture[str], image: Path) -> None:
@@ -126,7 +139,7 @@ def test_the_rest_is_reported(capsys: pytest.CaptureFixture[str], image: Path, t
 
 
 def test_a_persons_form(capsys: pytest.CaptureFixture[str], image: Path) -> None:
-    """Both values of the knob in one table, who shares what in another, and a sentence at the end."""
+    """First the setting to choose; both values of the knob in one table, who shares what in another; the overhead."""
     assert main(["estimate", str(image), "--pages-to-scan", "2", "--sleep-millisecs", "1000"]) == 0
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.splitlines()]
@@ -137,9 +150,13 @@ def test_a_persons_form(capsys: pytest.CaptureFixture[str], image: Path) -> None
     assert ["saved", "8.0", "KiB", "12.0", "KiB"] in rows
     assert ["in", "which", "ksmd", "sleeps", "10.0", "s", "10.0", "s"] in rows
     assert ["zeros", "2", "0", "2", str(image), "0x1000", "and", "1", "more"] in rows
+    assert out.startswith(
+        "Set merge_across_nodes to 1: KSM then saves 3 pages (12.0 KiB), 11.3 KiB net of its overhead; with 0, only "
+        "2 pages (--spread interleave is assumed). Its price: some pages are reached from another node.\n"
+    )
     assert out.endswith(
-        "KSM would save 12.0 KiB; 4.0 KiB of it (33 %) only with merge_across_nodes=1, at the price of pages that "
-        "some of their users reach on another node.\n"
+        "Overhead: 512 bytes of rmap_items, 144 bytes of stable nodes, 48 bytes of mm_slots. ksmd looks at 16 pages to "
+        "get there, then goes on with 2 pages each 1,000 ms as long as run is 1.\n"
     )
     assert err == ""
 
@@ -154,20 +171,43 @@ def test_quiet(capsys: pytest.CaptureFixture[str], image: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "sentence"),
+    ("tokens", "arguments", "sentence", "run", "knob"),
     [
-        ((1, 2), "No two pages that hold still are equal: KSM would save nothing here."),
-        ((1, 2, 1, 2), "KSM would save 8.0 KiB, whatever merge_across_nodes is."),
+        ((1, 2), (), f"{OFF} no two pages that hold still are equal. Its own overhead would be 176 bytes.", 0, None),
+        ((1, 1, *range(2, 70)), (), f"{OFF} it would save 1 page (4.0 KiB), and its own overhead is 4.4 KiB.", 0, None),
+        ((1, 2, 1, 2), (), f"{LOCAL} 2 pages (8.0 KiB), 7.6 KiB {NET}; 1 would save no more {PRICE}", 1, 0),
+        (
+            (*[1] * 24, 2, 2), (),
+            f"{LOCAL} 22 pages (88.0 KiB), 86.2 KiB {NET}; 1 would save 2 pages (8.0 KiB) more {PRICE}", 1, 0,
+        ),
+        (
+            (1, 2, 1, 2), ("--nodes", "1"),
+            f"Turn KSM on: it saves 2 pages (8.0 KiB), 7.6 KiB {NET}. {ONE_NODE}", 1, None,
+        ),
+        ((1, 1, 2, 2, 3, 4), (), f"{ACROSS} 2 pages (8.0 KiB), 7.4 KiB {NET}; with 0, none {REMOTE}", 1, 1),
     ],
-)
-def test_what_it_comes_to(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, tokens: tuple[int, ...], sentence: str
-) -> None:
-    """The last line says what it comes to."""
+)  # fmt: skip
+def test_the_first_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tokens: tuple[int, ...], arguments: tuple[str, ...],
+    sentence: str, run: int, knob: int | None,
+) -> None:  # fmt: skip
+    """The first line says which setting to choose and why; `advice` in the JSON object says the same."""
     path = tmp_path / "image"
     path.write_bytes(pages(*tokens))
-    assert main(["estimate", str(path)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == sentence
+    assert main(["estimate", str(path), *arguments]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == sentence
+    advice = answer(capsys, path, *arguments)["advice"]
+    assert (advice["run"], advice["merge_across_nodes"], advice["why"]) == (run, knob, sentence)
+
+
+def test_smart_scan(capsys: pytest.CaptureFixture[str], image: Path) -> None:
+    """Where the kernel has smart_scan, how much later a saving may arrive is said, in scans and in time."""
+    found = answer(capsys, image, "--kernel", "v6.12", "--sleep-millisecs", 1000)
+    assert found["smart_scan"] == {"late_full_scans": 16, "late_ms": 16_000}
+    assert main(["estimate", str(image), "--kernel", "v6.12", "--sleep-millisecs", "1000"]) == 0
+    assert "merges up to 16 full scans later than without, here 16.0 s" in capsys.readouterr().out
+    assert main(["estimate", str(image), "--kernel", "v6.1"]) == 0
+    assert "smart_scan delays" not in capsys.readouterr().out
 
 
 def test_sizes_and_durations() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import struct
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -69,6 +73,22 @@ def test_a_damaged_lime_dump(tmp_path: Path, content: bytes, said: str) -> None:
         (b"QEVM\0\0\0\3", "QEVM"),
         (b"LibvirtQemudSave", "libvirt"),
         (b"LibvirtQemudPart", "libvirt"),
+        (b"AVML\2\0\0\0", "AVML"),
+        (b"PAGEDU64", "Windows"),
+        (b"PAGEDUMP", "Windows"),
+        (b"\x7fVirtualBox SavedState V2.0", "VirtualBox"),
+        (b"QFI\xfb\0\0\0\3", "QEMU"),
+        (b"KDMV", "VMware"),
+        (struct.pack("<I", 0xBED2BED2), "VMware"),
+        (struct.pack("<I", 0xBED2BED0), "VMware"),
+        (struct.pack("<I", 0xBAD1BAD1), "VMware"),
+        (struct.pack("<I", 0xBED3BED3), "VMware"),
+        (b"vhdxfile", "VHDX"),
+        (gzip.compress(b"memory", mtime=0), "gzip"),
+        (lzma.compress(b"memory"), "xz"),
+        (bz2.compress(b"memory"), "bzip2"),
+        (struct.pack("<I", 0xFD2FB528), "zstd"),
+        (struct.pack("<I", 0x184D2204), "lz4"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, magic: bytes, name: str) -> None:
@@ -88,3 +108,15 @@ def test_an_image_that_only_resembles_one(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(b"KDUMP  !".ljust(PAGE_SIZE, b"\0") + pages(1))
     assert read(path).pages == 2
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nonsense(tmp_path: Path, seed: int) -> None:
+    """Whatever follows a known start, it is pages, a refusal or a problem in one line: never a traceback."""
+    random = Random(seed)
+    start = random.choice([b"\x7fELF\2\1\1", b"EMiL\1\0\0\0", b"KDUMP   ", b"QEVM", b"LibvirtQemudSave", b""])
+    path = tmp_path / "nonsense"
+    path.write_bytes(start + random.randbytes(random.choice([0, 1, 30, 64, 4095, 4096, 20_000])))
+    answer = read(path)
+    assert answer.pages or answer.problems
+    assert all("\n" not in problem for problem in answer.problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ksmactors.interleave.actor import ACQUIRE, WRITE
+from ksmactors.interleave.actor import ACQUIRE, READ, WRITE
 from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from tests.helpers.directed import Proc, Stage, about_to
@@ -266,3 +266,16 @@ async def registered_while_ksmd_sleeps(s: Stage) -> None:
     for watcher in s.machine.watchers:
         watcher.at_rest()
     await s.end_ksmd()
+
+
+async def guest_reads_what_is_merged(s: Stage) -> None:
+    """A guest reads a page between its write protection and its replacement by a KSM page, and once more afterwards."""
+    await s.process("B", 7, 7)
+    await s.scan(2)
+    a = await s.process("A", 7)
+    ksmd = s.start("ksmd", s.scan(1))
+    await s.until(ksmd, about_to(READ, Frame, "content", inside="try_to_merge_one_page"))
+    await s.guest_load(a, 0)
+    await s.finish(ksmd)
+    await s.guest_load(a, 0)
+    await s.quiesce()

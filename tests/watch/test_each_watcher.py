@@ -8,6 +8,7 @@ import pytest
 from ksmactors import watch
 from ksmactors.errors import Finding
 from ksmactors.history.mutants.beyond import NeverWoken
+from ksmactors.history.mutants.guests import ReplacementNotAnnounced
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.watch import progress
 from tests.helpers import broken, plays
@@ -38,6 +39,7 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
     "liveness": (NeverWoken, plays.registered_while_ksmd_sleeps, "asleep_with_work@ksm_scan_thread"),
     "offline": (broken.ChecksNoTrees, plays.memory_goes_offline, "node_of_absent_frame@ksm_check_stable_tree"),
     "wasted_work": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline, "tree_revisited@ksm_check_stable_tree"),
+    "secondary": (ReplacementNotAnnounced, plays.guest_reads_what_is_merged, "stale_mapping@replace_page_at"),
     "warning": (broken.CountsScansTwice, life, "kernel_warning@remove_rmap_item_from_tree"),
 }  # fmt: skip
 """By watcher: a broken kernel, a program, and what is found."""

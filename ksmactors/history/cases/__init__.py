@@ -14,6 +14,7 @@ from ksmactors.history.cases.before import BEFORE
 from ksmactors.history.cases.beyond import BEYOND
 from ksmactors.history.cases.commits import AFTERWARDS, OF_THE_SERIES
 from ksmactors.history.cases.follow_up import FOLLOW_UP
+from ksmactors.history.cases.guests import GUESTS
 from ksmactors.history.cases.hazards import HAZARDS
 from ksmactors.history.cases.keyhole import KEYHOLE
 from ksmactors.history.cases.later import LATER
@@ -41,7 +42,7 @@ def _place(case: Case) -> tuple[int, int, str]:
 
 _ALL: Final = (
     *OF_THE_SERIES, *AFTERWARDS, *STABLE_CHECK, *KEYHOLE, *BARRIERS, *UNMERGE, *NODES, *FOLLOW_UP, *BEFORE, *LATER,
-    *HAZARDS, *BEYOND,
+    *HAZARDS, *BEYOND, *GUESTS,
 )  # fmt: skip
 
 CASES: Final[dict[str, Case]] = {case.name: case for case in sorted(_ALL, key=_place)}

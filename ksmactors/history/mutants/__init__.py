@@ -11,6 +11,7 @@ from ksmactors.history.mutants.barriers import BARRIERS
 from ksmactors.history.mutants.before import BEFORE
 from ksmactors.history.mutants.beyond import BEYOND
 from ksmactors.history.mutants.follow_up import FOLLOW_UP
+from ksmactors.history.mutants.guests import GUESTS
 from ksmactors.history.mutants.keyhole import KEYHOLE
 from ksmactors.history.mutants.later import LATER
 from ksmactors.history.mutants.nodes import NODES
@@ -28,5 +29,6 @@ MUTANTS: Final[dict[str, type[Ksm]]] = {
     **BEFORE,
     **LATER,
     **BEYOND,
+    **GUESTS,
 }
 """By name: the number of the case in lower case, and what is missing."""

@@ -1,0 +1,54 @@
+"""Guests, which reach memory through secondary mappings, at pages that are merged."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from ksmactors.litmus import Litmus, Proc, Scene
+
+STORES = (7, 7, 8)
+"""What the guest stores, one after the other: the page stays equal to others for a while."""
+
+LOADS = 6
+"""How often the guest reads its page: some reads find it mapped, others fault."""
+
+
+class MergeMeetsGuest(Litmus):
+    """ksmd merges a page that a guest has mapped, and that it writes meanwhile."""
+
+    name = "litmus.merge_meets_guest"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await scene.process("B", 7, 7)
+        await scene.scan(2)
+        a = await scene.process("A", 7)
+        await self._boot(scene, a)
+        await scene.concurrent({"ksmd": scene.scan(2), "vcpu/A": self._guest(scene, a)})
+        await scene.guest_load(a, 0)
+        await scene.read(a, 0)
+
+    async def _boot(self, scene: Scene, a: Proc) -> None:
+        """What the guest has done before ksmd comes past."""
+        await scene.guest_store(a, 0, 7)
+
+    async def _guest(self, scene: Scene, a: Proc) -> None:
+        """What the guest does while ksmd comes past."""
+        for token in STORES:
+            await scene.guest_store(a, 0, token)
+
+
+class MergeMeetsGuestFault(MergeMeetsGuest):
+    """ksmd merges a page while a guest faults it in, to read it."""
+
+    name = "litmus.merge_meets_guest_fault"
+
+    @override
+    async def _boot(self, scene: Scene, a: Proc) -> None:
+        """Nothing: the guest has no mapping yet."""
+
+    @override
+    async def _guest(self, scene: Scene, a: Proc) -> None:
+        for _ in range(LOADS):
+            await scene.guest_load(a, 0)
