@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import figures
+from tests.bench import costs, figures
 from tests.bench.baseline import CURRENT, NoBaseline, unpacked
 from tests.bench.figures import Figure, NotMeasured, Session
 from tests.bench.measure import command_cost
 from tests.bench.peers import installed
+from tests.bench.sampling import flame_graph, from_function, sampled, shares
 
 
 def _figure(name: str, rounds: Sequence[float], *, at_most: bool = False) -> Figure:
@@ -109,3 +110,41 @@ def test_a_command_costs_time_and_memory() -> None:
 def test_peers_are_asked_of_their_interpreter() -> None:
     """Whether there are any is no matter: the question is answered."""
     assert set(installed()) <= set(bench.import_module("tests.bench.peers").PEERS)
+
+
+def test_a_flame_graph_has_each_function_as_wide_as_its_share() -> None:
+    """Neighbouring stacks share a box; what is below the smallest share is left out."""
+    stacks = {("m:a", "m:b"): 600, ("m:a", "m:<c>"): 399, ("m:d",): 1}
+    drawn = flame_graph(stacks, "title & more", lambda name: "#fff")
+    assert "m:a 99.9%" in drawn
+    assert "m:b 60.0%" in drawn
+    assert "m:&lt;c&gt; 39.9%" in drawn
+    assert "m:d" not in drawn
+    assert "title &amp; more" in drawn
+
+
+def test_stacks_are_sampled_by_cpu_time() -> None:
+    """Work that takes long is seen, with the function that does it innermost."""
+
+    def busy() -> int:
+        return sum(number % 7 for number in range(2_000_000))
+
+    with sampled() as seen:
+        busy()
+    assert sum(from_function(seen, "busy").values()) > 0
+    assert dict(shares(from_function(seen, "busy"), lambda stack: stack[0].rpartition(".")[2])) == {"busy": 1.0}
+
+
+def test_a_table_of_the_page_is_replaced_by_its_first_line() -> None:
+    """The other tables and the text stay; a table that the page lacks is an error."""
+    made = costs.table(["a", "b"], [["1", "2"]])
+    assert costs.replaced("text\n\n| a | b |\n| old |\n\n| c |\n", made) == f"text\n\n{made}\n\n| c |\n"
+    with pytest.raises(ValueError, match="d"):
+        costs.replaced("text\n", costs.table(["d"], []))
+
+
+def test_the_page_has_the_place_of_each_table() -> None:
+    """Those tables that are not measured here by a test are in the page, under the first line that the script writes."""
+    lines = costs.PAGE.read_text().splitlines()
+    for start in ("| part of a step |", "| operation |", "| workload |", "| pages, all different |", "| command |"):
+        assert sum(line.startswith(start) for line in lines) == 1
