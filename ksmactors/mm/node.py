@@ -54,8 +54,7 @@ class Node:
     def shared(self, number: int) -> int:
         """The same number; where a frame has it, the very object that the frame has.
 
-        A machine with a million pages has a million page indexes and rmap_items, too: 32 bytes each if all had numbers
-        of their own.
+        A machine with a million pages has a million rmap_items, too: 32 bytes for each number of its own.
 
         Args:
             number: not negative.

@@ -314,7 +314,8 @@ def measured(sizes: Sizes, names: Sequence[str] = ()) -> dict[str, dict[str, Any
         for figure in TABLE:
             if not names or figure.name in names:
                 session.tell(f"{figure.name} ...")
-                rows[figure.name] = figure.row(session)
+                rows[figure.name] = row = figure.row(session)
+                session.tell(f"  {row['value']} {row['unit']} (least {row['least']}, goal {row['goal']})")
         return rows
 
 

@@ -115,7 +115,7 @@ def test_peers_are_asked_of_their_interpreter() -> None:
 def test_a_flame_graph_has_each_function_as_wide_as_its_share() -> None:
     """Neighbouring stacks share a box; what is below the smallest share is left out."""
     stacks = {("m:a", "m:b"): 600, ("m:a", "m:<c>"): 399, ("m:d",): 1}
-    drawn = flame_graph(stacks, "title & more", lambda name: "#fff")
+    drawn = flame_graph(stacks, "title & more", lambda _: "#fff")
     assert "m:a 99.9%" in drawn
     assert "m:b 60.0%" in drawn
     assert "m:&lt;c&gt; 39.9%" in drawn
@@ -144,7 +144,7 @@ def test_a_table_of_the_page_is_replaced_by_its_first_line() -> None:
 
 
 def test_the_page_has_the_place_of_each_table() -> None:
-    """Those tables that are not measured here by a test are in the page, under the first line that the script writes."""
+    """Each table that the script writes is in the page once."""
     lines = costs.PAGE.read_text().splitlines()
     for start in ("| part of a step |", "| operation |", "| workload |", "| pages, all different |", "| command |"):
         assert sum(line.startswith(start) for line in lines) == 1
