@@ -23,7 +23,7 @@ from ksmactors.events.logs import open_log
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
 from tests.bench import ksmd_alone, turns
-from tests.bench.measure import command_cost, cpu_seconds
+from tests.bench.measure import command_cost, cpu_seconds, medians
 from tests.bench.sampling import Stack, flame_graph, from_function, sampled, shares
 
 PAGE: Final = Path(ksmactors.__file__).parent / "docs" / "costs.md"
@@ -200,13 +200,12 @@ def points(_: bool) -> str:
 
 
 def starting(_: bool) -> str:
-    """CPU time and memory of commands."""
+    """CPU time of commands."""
     rows = []
     for words in ("--help", "list workloads", "list variants", "list events", "stress --seeds 1 -q"):
-        costs = [command_cost([sys.executable, "-m", "ksmactors", *words.split()]) for _ in range(5)]
-        (cpu,) = [sorted(cost.cpu for cost in costs)[2]]
-        rows.append([f"`ksmactors {words}`", f"{1000 * cpu:.0f} ms", f"{max(cost.mib for cost in costs):.0f} MiB"])
-    return table(["command", "CPU time", "memory at most"], rows)
+        (cpu,) = medians(lambda line=words: command_cost([sys.executable, "-m", "ksmactors", *line.split()]).cpu)
+        rows.append([f"`ksmactors {words}`", f"{1000 * cpu:.0f} ms"])
+    return table(["command", "CPU time"], rows)
 
 
 TABLES: Final[dict[str, Callable[[bool], str]]] = {
