@@ -301,7 +301,8 @@ TABLE: Final = (
     Figure("every headline case found, sum of medians", "s of CPU time", 30, 5, _headlines, at_most=True),
     Figure("ksmactors --help", "ms of CPU time", 100, 60, _starting("--help"), at_most=True),
     Figure("ksmactors list workloads", "ms of CPU time", 300, 150, _starting("list", "workloads"), at_most=True),
-    Figure("ksmactors stress --seeds 1", "ms of CPU time", 500, 300, _starting("stress", "--seeds", "1", "-q"), at_most=True),
+    Figure("ksmactors stress --seeds 1", "ms of CPU time", 500, 300,
+           _starting("stress", "--seeds", "1", "-q"), at_most=True),
     Figure("events analysed, time", "s by the clock", 60, 20, _analysis("wall"), at_most=True),
     Figure("events analysed, memory", "MiB", 2048, 1024, _analysis("mib"), at_most=True),
 )  # fmt: skip
