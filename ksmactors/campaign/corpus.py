@@ -95,7 +95,9 @@ class StrategyResult:
         return sorted(self.found, key=lambda count: (count is None, count))
 
 
-async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> StrategyResult:
+async def search(
+    case: Case, strategy: str, *, campaigns: int, budget: int, first_campaign: int = 0
+) -> StrategyResult:  # fmt: skip
     """Let a strategy look for a case's defect, in campaigns of different seeds. To be awaited in trio.
 
     Another finding on the way does not count, and ends nothing. Only the watchers of the case watch: watchers do not
@@ -104,8 +106,8 @@ async def search(case: Case, strategy: str, *, campaigns: int, budget: int) -> S
     """
     subject, calibration = subject_of(case, watch=watch_of(case)), Calibration(run_schedule)
     found: list[int | None] = []
-    for campaign in range(campaigns):
-        if campaign == FRUITLESS_MAX and not any(found):
+    for campaign in range(first_campaign, first_campaign + campaigns):
+        if len(found) == FRUITLESS_MAX and not any(found):
             break
         seeds = range(campaign * FAR_APART, campaign * FAR_APART + budget)
         found.append(None)

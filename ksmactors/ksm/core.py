@@ -87,7 +87,7 @@ class KsmCore(KsmDeclarations):
             return None
         self.items_allocated += 1
         self.ksm_rmap_items += 1
-        return self.as_instrumented(self.new_rmap_item(self.items_allocated, mm, address))
+        return self.as_instrumented(self.new_rmap_item(self.nodes[0].shared(self.items_allocated), mm, address))
 
     @seam
     def new_rmap_item(self, number: int, mm: AddressSpace, address: int) -> RmapItem:

@@ -41,7 +41,7 @@ NOWHERE: Final = InsertPosition(None, None, False)
 
 
 def _content(entry: IndexedNode) -> bytes:
-    return entry.indexed.data
+    return entry.indexed.order
 
 
 class ContentTree(RbTree[E], Generic[E]):
@@ -75,7 +75,7 @@ class ContentTree(RbTree[E], Generic[E]):
         if self.root is None:
             return NOWHERE
         index = self._by_content
-        position = index.bisect_key_left(content.data)
+        position = index.bisect_key_left(content.order)
         if position < len(index):
             above = index[position]
             if above.indexed is content:

@@ -10,23 +10,36 @@ from ksmactors.mm.const import PAGE_SIZE
 
 TOKEN_BYTES: Final = 8
 
+_BELOW, _REPEATED, _ABOVE = b"\0", b"\1", b"\2"
+"""What stands in an order behind the first bytes of a page: where the page goes on otherwise, is it below or above one
+that repeats them to its end?"""
+
 
 class Content:
     """4096 bytes. Made by `InternedContents` only, so that equality is identity.
+
+    `order` compares as the bytes do. A page that repeats its first 8 bytes, as those of tokens do, is kept as these
+    alone: a million of them take no 4 GiB, and its bytes are made when they are asked for.
 
     `checksum` says whether a page was written between two visits: the number of the content, from 1. v3.9 has 32 bits
     of jhash2 in this place; the emulator's has no collisions, and is never 0, which means "not computed yet".
     """
 
-    __slots__ = ("checksum", "data")
+    __slots__ = ("checksum", "order")
 
-    def __init__(self, data: bytes, checksum: int) -> None:
-        self.data = data
+    def __init__(self, order: bytes, checksum: int) -> None:
+        self.order = order
         self.checksum = checksum
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+        order = self.order
+        return _repeated(order[:TOKEN_BYTES]) if len(order) <= TOKEN_BYTES + 1 else order[TOKEN_BYTES + 1 :]
 
     @override
     def __repr__(self) -> str:
-        return f"<Content {self.data[:TOKEN_BYTES].hex()}...>"
+        return f"<Content {self.order[:TOKEN_BYTES].hex()}...>"
 
 
 class InternedContents:
@@ -34,7 +47,7 @@ class InternedContents:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Content] = {}
-        self.zero = self.of(bytes(PAGE_SIZE))
+        self.zero = self.token(0)
 
     def of(self, data: bytes) -> Content:
         """The content with these bytes.
@@ -45,12 +58,9 @@ class InternedContents:
         Raises:
             ValueError: another length.
         """
-        known = self._known.get(data)
-        if known is None:
-            if len(data) != PAGE_SIZE:
-                raise ValueError(f"a page has {PAGE_SIZE} bytes, not {len(data)}")
-            known = self._known[data] = Content(data, len(self._known) + 1)
-        return known
+        if len(data) != PAGE_SIZE:
+            raise ValueError(f"a page has {PAGE_SIZE} bytes, not {len(data)}")
+        return self._interned(_order_of(data))
 
     def token(self, token: int) -> Content:
         """The page that a scenario's token stands for: pages compare as their tokens do, token 0 is zeros.
@@ -58,11 +68,30 @@ class InternedContents:
         Args:
             token: 0 to 2**64 - 1.
         """
-        return self.of(token.to_bytes(TOKEN_BYTES, "big") * (PAGE_SIZE // TOKEN_BYTES))
+        return self._interned(token.to_bytes(TOKEN_BYTES, "big") + _REPEATED)
+
+    def _interned(self, order: bytes) -> Content:
+        known = self._known.get(order)
+        if known is None:
+            known = self._known[order] = Content(order, len(self._known) + 1)
+        return known
+
+
+def _repeated(unit: bytes) -> bytes:
+    return unit * (PAGE_SIZE // TOKEN_BYTES)
+
+
+def _order_of(data: bytes) -> bytes:
+    """What compares as the bytes of pages do: pages that begin alike are compared with the one that repeats this."""
+    unit = data[:TOKEN_BYTES]
+    repeated = _repeated(unit)
+    if data == repeated:
+        return unit + _REPEATED
+    return unit + (_BELOW if data < repeated else _ABOVE) + data
 
 
 def memcmp_pages(one: Content, other: Content) -> int:
     """Byte-wise comparison: negative, 0 or positive (mm/ksm.c, v3.9)."""
     if one is other:
         return 0
-    return -1 if one.data < other.data else 1
+    return -1 if one.order < other.order else 1

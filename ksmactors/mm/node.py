@@ -51,6 +51,17 @@ class Node:
         """How strategies call its fields: `free_list/NID`."""
         return f"{field}/{self.nid}"
 
+    def shared(self, number: int) -> int:
+        """The same number; where a frame has it, the very object that the frame has.
+
+        A machine with a million pages has a million rmap_items, too: 32 bytes for each number of its own.
+
+        Args:
+            number: not negative.
+        """
+        place = number - self.start_pfn
+        return self.frames[place].pfn if 0 <= place < len(self.frames) else number
+
     def take(self) -> Frame | None:
         """A frame with one reference and zeros in it, or None if the node has none left."""
         if self.free_list:

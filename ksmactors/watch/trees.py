@@ -143,8 +143,8 @@ class TreeInvariants(Watcher):
         return entry.dups
 
     def _content(self, root: ContentTree[StableNode], node: StableNode) -> bytes | None:
-        """Return the content of a node's page, or None if it is gone."""
+        """Return what the content of a node's page is ordered by, or None if the page is gone."""
         if node.nid != root.nid or node.migrating:
             raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}", root)
         page = frame_at(self.kernel, node.kpfn)
-        return page.content.data if page is not None and page.mapping is node.mapping else None
+        return page.content.order if page is not None and page.mapping is node.mapping else None

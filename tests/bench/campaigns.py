@@ -59,7 +59,8 @@ class Cost:
     cpu: float
 
 
-def _cost(jobs: int, seeds: int) -> Cost:
+def cost(jobs: int, seeds: int) -> Cost:
+    """What a campaign of so many processes and schedules takes."""
     with TemporaryDirectory() as out:
         line = ["stress", *WORKLOADS, "--seeds", str(seeds), "--jobs", str(jobs), "--quiet", "--out", out]
         began, before = perf_counter(), _cpu()
@@ -75,8 +76,8 @@ def _cpu() -> float:
 
 def _least(jobs: int, seeds: int) -> Cost:
     """The least of three, of each."""
-    costs = [_cost(jobs, seeds) for _ in range(3)]
-    return Cost(min(cost.wall for cost in costs), min(cost.cpu for cost in costs))
+    costs = [cost(jobs, seeds) for _ in range(3)]
+    return Cost(min(one.wall for one in costs), min(one.cpu for one in costs))
 
 
 def jobs() -> dict[str, Any]:

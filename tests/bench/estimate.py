@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from mmap import MADV_MERGEABLE, MADV_NOHUGEPAGE, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from shutil import disk_usage
@@ -65,18 +65,38 @@ def bytes_a_page(path: Path) -> float:
 
 
 @contextmanager
-def in_memory(path: Path) -> Iterator[None]:
-    """The pages of a file as private, anonymous memory that is registered with KSM."""
-    area = mmap(-1, PAGES * PAGE_SIZE, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+def registered(pages: int, fill: Callable[[memoryview], None]) -> Iterator[None]:
+    """Private, anonymous memory that is registered with KSM once it is filled."""
+    area = mmap(-1, pages * PAGE_SIZE, flags=MAP_PRIVATE | MAP_ANONYMOUS)
     area.madvise(MADV_NOHUGEPAGE)
-    with path.open("rb", buffering=0) as file, memoryview(area) as view:
-        for start in range(0, len(view), PART * PAGE_SIZE):
-            assert file.readinto(view[start : start + PART * PAGE_SIZE]) == PART * PAGE_SIZE
+    with memoryview(area) as view:
+        fill(view)
     area.madvise(MADV_MERGEABLE)
     try:
         yield
     finally:
         area.close()
+
+
+def in_memory(path: Path) -> AbstractContextManager[None]:
+    """The pages of a file as registered memory."""
+
+    def fill(view: memoryview) -> None:
+        with path.open("rb", buffering=0) as file:
+            for start in range(0, len(view), PART * PAGE_SIZE):
+                assert file.readinto(view[start : start + PART * PAGE_SIZE]) == PART * PAGE_SIZE
+
+    return registered(PAGES, fill)
+
+
+def unique_pages(pages: int) -> AbstractContextManager[None]:
+    """Pages of which no two are equal, as registered memory: each repeats its number, as the emulator's tokens do."""
+
+    def fill(view: memoryview) -> None:
+        for page in range(pages):
+            view[page * PAGE_SIZE : (page + 1) * PAGE_SIZE] = (page + 1).to_bytes(8, "big") * (PAGE_SIZE // 8)
+
+    return registered(pages, fill)
 
 
 def ksmd_seconds() -> float:

@@ -12,12 +12,14 @@ from typing import Any
 
 import trio
 
+from ksmactors.conformance.live_ksm import LiveKsm
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
 from ksmactors.mm.const import MADV_MERGEABLE, PAGE_SIZE
+from tests.bench.estimate import ksmd_seconds, unique_pages
 from tests.bench.measure import no_gc
 
 SCANS = 3
@@ -29,15 +31,18 @@ NAP_NS = 1_000_000_000_000
 
 
 class Alone:
-    """A machine on which one process has so many unique pages, and ksmd does some full scans over them."""
+    """A machine on which one process has so many unique pages, and ksmd does some full scans over them.
 
-    def __init__(self, pages: int) -> None:
+    Their contents are `made` before, or each with the write that brings it.
+    """
+
+    def __init__(self, pages: int, *, made: bool = True) -> None:
         strategy = parse("round_robin")
         strategy.begin(strategy_rng(1))
         self.pages = pages
         self.conductor = Conductor(strategy, Tape(1), max_steps=1 << 40)
         self.machine = Machine(self.conductor, Trace(self.conductor), nodes=2)
-        self.contents = [self.machine.kernel.contents.token(1 + page) for page in range(pages)]
+        self.contents = [self.machine.kernel.contents.token(1 + page) for page in range(pages)] if made else []
 
     def run(self, before: Callable[[], None], after: Callable[[], None]) -> None:
         """Fault the pages in, then scan; `before` and `after` are called around the scans."""
@@ -53,7 +58,8 @@ class Alone:
         mm = kernel.mm_alloc("guest")
         start = await kernel.mmap(mm, self.pages, 0)
         await kernel.madvise(mm, start, self.pages * PAGE_SIZE, MADV_MERGEABLE)
-        for page, content in enumerate(self.contents):
+        for page in range(self.pages):
+            content = kernel.contents.token(1 + page)
             await kernel.fault(mm, start + page * PAGE_SIZE, True)
             assert await kernel.user_write(mm, start + page * PAGE_SIZE, content)
 
@@ -83,15 +89,15 @@ def seconds(pages: int) -> float:
     return times[1] - times[0]
 
 
-def bytes_a_page(pages: int) -> float:
-    """Bytes that the emulator has come to hold for each page after the scans, contents left out."""
+def bytes_a_page(pages: int, *, with_content: bool = False) -> float:
+    """Bytes that the emulator has come to hold for each page after the scans, contents left out or counted."""
     held: list[int] = []
 
     def weigh() -> None:
         gc.collect()
         held.append(tracemalloc.get_traced_memory()[0])
 
-    alone = Alone(pages)
+    alone = Alone(pages, made=not with_content)
     gc.collect()
     tracemalloc.start()
     try:
@@ -99,6 +105,30 @@ def bytes_a_page(pages: int) -> float:
     finally:
         tracemalloc.stop()
     return held[0] / pages
+
+
+def rate(pages: int) -> float:
+    """Pages a second of CPU time, on a machine with so many."""
+    return SCANS * pages / seconds(pages)
+
+
+def real_rate(pages: int) -> float:
+    """Pages a second of CPU time of this machine's ksmd, over so many unique pages.
+
+    Raises:
+        KsmActorsError: there is no KSM here, it may not be used, or it is in use.
+    """
+    live = LiveKsm()
+    with live.taken():
+        live.start()
+        with unique_pages(pages):
+            before = ksmd_seconds()
+            live.write("run", "1")
+            for _ in range(SCANS):
+                live.batch(pages + 1)
+            taken = ksmd_seconds() - before
+            assert live.counter("unshared") == pages
+        return SCANS * pages / taken
 
 
 def alone_case() -> dict[str, Any]:

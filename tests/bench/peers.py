@@ -8,15 +8,15 @@ measures one of them.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -35,6 +35,8 @@ RATED: Final = ("lost", "starve_20", "reorder_3", "twostage")
 
 SECONDS: Final = 1.0
 """CPU time for each rate."""
+
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 CAMPAIGNS, BUDGET = 20, 1_000
 CHUNK: Final = 100
@@ -206,7 +208,7 @@ OURS: Final = ("random", "pos", "surw", "pct", "portfolio")
 # -- measuring ------------------------------------------------------------------------------------------------------
 
 
-def _rate(explore: Explore, model: str) -> float:
+def _rate(explore: Explore, model: str, seconds: float = SECONDS) -> float:
     """Schedules a second of CPU time. None fails: a peer may do more about a failure than run a schedule."""
 
     def make(world: World) -> Shape:
@@ -216,7 +218,7 @@ def _rate(explore: Explore, model: str) -> float:
 
     explore(make, 0, 20)
     schedules, start, end = 0, time.process_time(), time.monotonic() + PATIENCE
-    while (taken := time.process_time() - start) < SECONDS and (not schedules or time.monotonic() < end):
+    while (taken := time.process_time() - start) < seconds and (not schedules or time.monotonic() < end):
         schedules += explore(make, schedules, CHUNK)[0]
     return schedules / taken
 
@@ -242,10 +244,10 @@ def _measured(explore: Explore, campaigns: int) -> dict[str, Any]:
     }
 
 
-def _campaign_rate(strategy: str, model: str) -> float:
+def _campaign_rate(strategy: str, model: str, seconds: float = SECONDS) -> float:
     """Schedules a second of CPU time of the campaign that `stress` runs: findings, digest, distinct ones and all."""
     subject, seeds, taken = make_subject(f"classic.{model}"), 0, 0.0
-    while taken < SECONDS:
+    while taken < seconds:
         campaign = Campaign(Plan([subject], range(seeds, seeds + 2_000), strategy))
         start = time.process_time()
         trio.run(campaign.run)
@@ -298,16 +300,72 @@ def _one(name: str) -> dict[str, Any]:
     )
 
 
+def _rates(name: str, seconds: float) -> dict[str, float]:
+    """Schedules a second of one of them for each model, measured in this process."""
+    warnings.simplefilter("ignore")
+    own = name.partition(" ")[2]
+    return {
+        model: _rate(PEERS[name][1], model, seconds) if name in PEERS else _campaign_rate(own, model, seconds)
+        for model in RATED
+    }
+
+
+# -- under the interpreter that the peers need ----------------------------------------------------------------------
+
+
+@cache
+def interpreter() -> str:
+    """The Python that the peers run under: a `python3.13` that has ksmactors, of the PATH or of uv; else this one."""
+    found = [shutil.which("python3.13")]
+    if uv := shutil.which("uv"):
+        found.append(_output([uv, "python", "find", "3.13"]).strip())
+    able = (one for one in found if one and _output([one, "-c", "import trio, orjson, ksmactors; print(1)"]))
+    return next(able, sys.executable)
+
+
+def describe_interpreter() -> str:
+    """The interpreter as reports name it."""
+    return _output([interpreter(), "-c", "import platform; print('Python', platform.python_version())"]).strip()
+
+
+def installed() -> list[str]:
+    """The peers that this interpreter has."""
+    packages = sorted({package for package, _ in PEERS.values()})
+    look = f"import importlib.util as u; print(*(p for p in {packages} if u.find_spec(p)))"
+    there = _output([interpreter(), "-c", look]).split()
+    return [name for name, (package, _) in PEERS.items() if package in there]
+
+
+def why_none() -> str:
+    """What to do where no peer is installed."""
+    return f"no peer is installed under {describe_interpreter()}; they need Python 3.13 and `pip install .[peers]`"
+
+
+def _output(command: list[str]) -> str:
+    """Standard output of a command; "" if it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def rates_of(names: Sequence[str], seconds: float) -> dict[str, dict[str, float]]:
+    """Schedules a second of each, one after the other; those that fail are left out."""
+    answers = {name: _answer(name, "--rates", str(seconds)) for name in names}
+    return {name: answer for name, answer in answers.items() if "skipped" not in answer}
+
+
 def _apart(name: str) -> dict[str, Any]:
     """What one of them comes to, measured in a process of its own; or why not."""
-    command = [sys.executable, "-m", "tests.bench.peers", name]
-    if name in PEERS:
-        package = PEERS[name][0]
-        if importlib.util.find_spec(package) is None:
-            return {"skipped": f"{package} is not installed; it needs Python 3.13 and `pip install .[peers]`"}
-        if package == "frontrun":
-            command.insert(0, str(Path(sys.executable).with_name("frontrun")))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if name in PEERS and name not in installed():
+        where = f"{describe_interpreter()}; see `pip install .[peers]`"
+        return {"skipped": f"{PEERS[name][0]} is not installed under {where}"}
+    return _answer(name)
+
+
+def _answer(*words: str) -> dict[str, Any]:
+    command = [interpreter(), "-m", "tests.bench.peers", *words]
+    if PEERS.get(words[0], ("", None))[0] == "frontrun":
+        command.insert(0, str(Path(interpreter()).with_name("frontrun")))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"skipped": f"it failed: {done.stderr.strip().splitlines()[-1:]}"}
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -334,4 +392,5 @@ def peers_case() -> dict[str, Any]:
 CASES = {"peers": peers_case}
 
 if __name__ == "__main__":
-    print(json.dumps(_one(sys.argv[1])))  # noqa: T201
+    asked = _rates(sys.argv[1], float(sys.argv[3])) if "--rates" in sys.argv[2:] else _one(sys.argv[1])
+    print(json.dumps(asked))  # noqa: T201

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -184,6 +185,25 @@ def test_contents_are_interned_and_ordered(one: bytes, other: bytes) -> None:
     assert memcmp_pages(a, b) == (a.data > b.data) - (a.data < b.data)
     assert (a.checksum == b.checksum) == (a.data == b.data)
     assert 0 not in (a.checksum, b.checksum, contents.zero.checksum)
+
+
+_PLACES = st.integers(0, PAGE_SIZE - 1)
+_BYTES = st.integers(0, 255)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.binary(min_size=8, max_size=8), st.tuples(_PLACES, _BYTES), st.tuples(_PLACES, _BYTES))
+def test_pages_that_nearly_repeat_are_ordered(unit: bytes, one: tuple[int, int], other: tuple[int, int]) -> None:
+    """Pages that repeat their beginning, and those that do so but for a byte, compare as their bytes do."""
+    contents = InternedContents()
+    repeated = unit * (PAGE_SIZE // 8)
+    pages = [repeated] + [repeated[:at] + bytes([byte]) + repeated[at + 1 :] for at, byte in (one, other)]
+    made = [contents.of(page) for page in pages]
+    assert [content.data for content in made] == pages
+    assert contents.token(int.from_bytes(unit, "big")) is made[0]
+    for a, b in product(made, made):
+        assert (a is b) == (a.data == b.data)
+        assert memcmp_pages(a, b) == (a.data > b.data) - (a.data < b.data)
 
 
 @settings(derandomize=True, max_examples=50)
