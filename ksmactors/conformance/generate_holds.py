@@ -38,7 +38,7 @@ HELD_AT: Final[dict[str, tuple[str, ...]]] = {
 """Places of `places.txt` at which a task can sleep, by the operation that comes to them.
 
 Not ksm_migrate_page: kernels call it for every page that moves, and the emulator has it for KSM pages alone. Nor
-remove_rmap_item_from_tree: kernels call it for items of no tree, too, where the emulator has no operation to stop at."""
+remove_rmap_item_from_tree: kernels call it for items of no tree, too, where the emulator has no operation."""
 
 HELD: Final = ("step",) * 5 + ("migrate",) * 3 + ("set", "unmergeable", "exit", "mergeable")
 """What is held, the more often the more places there are."""
