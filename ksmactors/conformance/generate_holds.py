@@ -24,20 +24,21 @@ HELD_AT: Final[dict[str, tuple[str, ...]]] = {
         "get_ksm_page", "get_ksm_page.GK1", "get_ksm_page.GK3", "get_ksm_page.GK4", "get_ksm_page.GK5",
         "get_ksm_page.stale", "memcmp_pages in ksm_do_scan", "memcmp_pages in try_to_merge_one_page",
         "try_to_merge_with_ksm_page", "try_to_merge_one_page", "write_protect_page", "stable_tree_append", "break_cow",
-        "remove_rmap_item_from_tree", "remove_node_from_stable_tree",
+        "remove_node_from_stable_tree",
     ),
     "migrate": (
         "migrate_pages", "try_to_migrate", "move_to_new_page", "migrate_page_copy", "migrate.W5",
         "remove_migration_ptes",
     ),
-    "set": ("break_ksm", "remove_rmap_item_from_tree", "remove_stable_node"),
+    "set": ("break_ksm", "remove_stable_node"),
     "unmergeable": ("break_ksm",),
     "exit": ("exit_mmap",),
     "mergeable": ("__ksm_enter",),
 }  # fmt: skip
 """Places of `places.txt` at which a task can sleep, by the operation that comes to them.
 
-Not ksm_migrate_page: kernels call it for every page that moves, and the emulator has it for KSM pages alone."""
+Not ksm_migrate_page: kernels call it for every page that moves, and the emulator has it for KSM pages alone. Nor
+remove_rmap_item_from_tree: kernels call it for items of no tree, too, where the emulator has no operation."""
 
 HELD: Final = ("step",) * 5 + ("migrate",) * 3 + ("set", "unmergeable", "exit", "mergeable")
 """What is held, the more often the more places there are."""
