@@ -15,6 +15,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.secondary import SecondaryMmu
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 from ksmactors.watch.marked_accesses import MARKED
@@ -306,5 +307,5 @@ def test_watching_changes_nothing(workload: str, watch: str) -> None:
 def test_every_mark_is_of_something() -> None:
     """Each name in the table of marked accesses is an operation that exists, and has its reason."""
     for name, (_, reason) in MARKED.items():
-        assert any(hasattr(cls, name) for cls in (Frame, Ksm, Mailbox)), name
+        assert any(hasattr(cls, name) for cls in (Frame, Ksm, Mailbox, SecondaryMmu)), name
         assert reason
