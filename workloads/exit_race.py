@@ -17,7 +17,6 @@ class ExitRace(Workload):
 
     name: ClassVar[str] = "exit_race"
     summary: ClassVar[str] = "processes come and exit while ksmd is in the middle of them"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("exit.under_cursor",)
 
     slots = Int(2, "processes that come and go at the same time", low=1, high=16)

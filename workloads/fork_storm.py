@@ -17,7 +17,6 @@ class ForkStorm(Workload):
 
     name: ClassVar[str] = "fork_storm"
     summary: ClassVar[str] = "trees of forks that write, move and unmap pages which are being merged, and exit"
-    own_tasks: ClassVar[bool] = False
 
     pages = Int(4, "pages of each process", low=1, high=1000)
     children = Int(2, "forks of each process", low=1, high=16)

@@ -18,7 +18,6 @@ class HotRemove(Workload):
 
     name: ClassVar[str] = "hot_remove"
     summary: ClassVar[str] = "memory is taken offline and brought back under pages that are merged and written"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("offlined",)
 
     processes = Int(3, "processes, dealt to the nodes in turn", low=1, high=64)

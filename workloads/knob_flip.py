@@ -20,7 +20,6 @@ class KnobFlip(Workload):
 
     name: ClassVar[str] = "knob_flip"
     summary: ClassVar[str] = "run 0/1/2 and merge_across_nodes are switched while pages are written and moved"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("switched",)
 
     processes = Int(2, "processes, dealt to the nodes in turn", low=1, high=64)

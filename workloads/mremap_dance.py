@@ -17,7 +17,6 @@ class MremapDance(Workload):
 
     name: ClassVar[str] = "mremap_dance"
     summary: ClassVar[str] = "regions are moved while their pages are merged, migrated and swapped out"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("moved", "interrupted")
 
     processes = Int(2, "processes, dealt to the nodes in turn", low=1, high=64)

@@ -19,7 +19,6 @@ class NumaPingpong(Workload):
 
     name: ClassVar[str] = "numa_pingpong"
     summary: ClassVar[str] = "equal pages on all nodes, moved between them while they are merged and written"
-    own_tasks: ClassVar[bool] = False
 
     processes = Int(2, "processes, dealt to the nodes in turn", low=1, high=64)
     contents = Int(2, "different contents, each twice in every process", low=1, high=1000)

@@ -19,7 +19,6 @@ class OomKill(Workload):
 
     name: ClassVar[str] = "oom_kill"
     summary: ClassVar[str] = "processes are killed, and the writer of run=2, in the middle of merging and unmerging"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("killed", "unmerge_interrupted")
 
     processes = Int(3, "processes at the same time, dealt to the nodes in turn", low=1, high=64)

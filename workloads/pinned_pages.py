@@ -18,7 +18,6 @@ class PinnedPages(Workload):
 
     name: ClassVar[str] = "pinned_pages"
     summary: ClassVar[str] = "pages are pinned and locked while they are to be merged, migrated and swapped out"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("pinned", "locked")
 
     processes = Int(2, "processes, dealt to the nodes in turn", low=1, high=64)

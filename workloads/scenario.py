@@ -42,7 +42,6 @@ class Scenario(Workload):
 
     name: ClassVar[str] = "scenario"
     summary: ClassVar[str] = "the processes of a scenario file (-p file=PATH), concurrently instead of in sequence"
-    own_tasks: ClassVar[bool] = False
 
     file = FilePath(None, "the scenario; default: one that is shipped, with three processes on two nodes")
     pause_us = Int(400, "average virtual microseconds of a pause, for each line that scans", high=1_000_000)

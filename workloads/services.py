@@ -19,7 +19,6 @@ class Services(Workload):
 
     name: ClassVar[str] = "services"
     summary: ClassVar[str] = "a manager has all memory of the programs that it starts merged: prctl, fork, exec, mmap"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("executed", "pinned")
 
     services = Int(3, "programs that are started", low=1, high=64)

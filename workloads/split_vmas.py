@@ -19,7 +19,6 @@ class SplitVmas(Workload):
 
     name: ClassVar[str] = "split_vmas"
     summary: ClassVar[str] = "pages of a mapping that is many vmas are merged and moved: reverse walks are long"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("moved",)
 
     vmas = Int(12, "vmas of the process, at least 2", low=2, high=20_000)

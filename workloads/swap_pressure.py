@@ -21,7 +21,6 @@ class SwapPressure(Workload):
 
     name: ClassVar[str] = "swap_pressure"
     summary: ClassVar[str] = "equal pages are swapped out and read back while they are merged, moved and unmerged"
-    own_tasks: ClassVar[bool] = False
     expect_marks: ClassVar[tuple[str, ...]] = ("touched_in_swap", "swapoff", "sigbus")
 
     processes = Int(2, "processes, dealt to the nodes in turn", low=1, high=64)

@@ -20,7 +20,6 @@ class VmFleet(Workload):
 
     name: ClassVar[str] = "vm_fleet"
     summary: ClassVar[str] = "guests booted from one image (-p image=PATH), then diverging; pages of real files"
-    own_tasks: ClassVar[bool] = False
 
     image = FilePath(None, "the file whose pages the guests boot from; default: the interpreter's own libraries")
     guests = Int(3, "virtual machines", low=1, high=64)
