@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,19 @@ from tests.docs.examples import COMMANDS, PAGES, Example, examples, output_of, p
 
 UPDATE = bool(os.environ.get("UPDATE_README"))
 
+LONG = {("compare.md", 0), ("compare.md", 1), ("log.md", 2)}
+"""Examples that take some seconds of CPU time each, and show what other tests show: page and number."""
+
+
+def marked() -> Iterator[Any]:
+    """All examples; long ones are nightly."""
+    for example in examples():
+        long = (example.page, example.number) in LONG and not UPDATE
+        yield pytest.param(example, marks=[pytest.mark.nightly] if long else [])
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", list(examples()), ids=lambda example: f"{example.page}-{example.number}")
+@pytest.mark.parametrize("example", list(marked()), ids=lambda example: f"{example.page}-{example.number}")
 def test_an_example_prints_what_the_page_shows(tmp_path: Path, example: Example) -> None:
     """Every `$ command` prints what stands below it (UPDATE_README=1 with -n 0 renews the page)."""
     assert example.commands
