@@ -119,7 +119,8 @@ def estimate(
 
     knobs = Knobs.of_kernel(kernel, max_page_sharing=max_page_sharing, use_zero_pages=use_zero_pages)
     found = choose(every=every, comms=comms)
-    request = Request(files, [*dict.fromkeys((*pids, *found.pids))], core, nodes, spread, interval)
+    others = [pid for pid in found.pids if pid not in pids]
+    request = Request(files, [*dict.fromkeys(pids), *others], core, nodes, spread, interval, frozenset(others))
     interruption.work_begins()
     with _interruptible() as signals, _progress_bar(signals, color, wanted=not quiet) as progress:
         gathering = Reader(request, progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import monotonic, sleep
@@ -27,6 +27,7 @@ from ksmactors.estimate.procfs import (
     SWAPPED,
     Mapping,
     NodeOfFrame,
+    NoMemory,
     NumaArea,
     ProcessGone,
     ProcessMemory,
@@ -66,6 +67,7 @@ class ProcessReader:
         self, page_index: PageIndex, spread: Spread, problems: list[str], sources: list[PageSource],
         progress: Progress, *,
         interval_s: float, node_of_frame: NodeOfFrame, open_memory: Callable[[int], ProcessMemory] = ProcessMemory,
+        warnings: list[str] | None = None,
     ) -> None:  # fmt: skip
         self.problems: Final = problems
         self.sources: Final = sources
@@ -77,10 +79,12 @@ class ProcessReader:
         self._open_memory = open_memory
         self._buffer = memoryview(bytearray(BATCH_PAGES * PAGE_SIZE))
         self._left_out: Counter[str] = Counter()
+        self._found: Collection[int] = ()
+        self.warnings: Final = [] if warnings is None else warnings
         self.already_shared = 0
         """Pages read so far whose frame has other users: of a fork, or of KSM."""
 
-    def read(self, pids: Sequence[int], first_number: int) -> None:
+    def read(self, pids: Sequence[int], first_number: int, found: Collection[int] = ()) -> None:
         """Look at all processes, wait, and look again.
 
         What cannot be looked at at all is a problem, and the others are read. If a process exits meanwhile, all that
@@ -88,13 +92,18 @@ class ProcessReader:
 
         Args:
             first_number: number of the first process among all files and processes.
+            found: those that nobody has named. One of them that exits is no problem: it is passed over, or a warning.
         """
+        self._found = found
         with ExitStack() as files:
             seen = []
             for number, pid in enumerate(pids, first_number):
                 try:
                     memory = files.enter_context(self._open_memory(pid))
                     seen.append(self._first_look(memory, number))
+                except NoMemory as error:
+                    if pid not in found:
+                        self.problems.append(str(error))
                 except UsageError as error:
                     self.problems.append(str(error))
             if any(process.alive for process in seen):
@@ -118,7 +127,7 @@ class ProcessReader:
                 self.already_shared += sum(1 for entry in part.entries if not entry & EXCLUSIVE)
         except ProcessGone as gone:
             if len(page_index) == first:
-                raise UsageError(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone
+                raise NoMemory(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone
             self._exited(
                 memory, f"at the first look; the {len(page_index) - first} pages seen by then count as settled"
             )
@@ -144,7 +153,8 @@ class ProcessReader:
         return self._left_out
 
     def _exited(self, memory: ProcessMemory, when: str) -> None:
-        self.problems.append(f"{memory.name}: exited {when}")
+        lines = self.warnings if memory.pid in self._found else self.problems
+        lines.append(f"{memory.name}: exited {when}")
 
     def _wait(self) -> None:
         """The time between the looks, in small pieces: the progress may stop it."""

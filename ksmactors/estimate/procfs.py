@@ -49,6 +49,10 @@ class ProcessGone(Exception):
     """The process has exited, or has replaced its memory by exec."""
 
 
+class NoMemory(UsageError):
+    """There is no such process any more, or it is a thread of the kernel."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """An area of a process: [start, end) in bytes, and what is mapped there."""
@@ -83,7 +87,7 @@ class ProcessMemory:
         try:
             self._fds.append(os.open(proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
-            raise UsageError(f"{self.name}: there is no such process") from error
+            raise NoMemory(f"{self.name}: there is no such process") from error
         try:
             self._pagemap = self._open("pagemap")
             self._mem = self._open("mem")
@@ -122,12 +126,12 @@ class ProcessMemory:
         return fd
 
     def _unreadable(self, name: str, error: OSError) -> UsageError:
-        why = error.strerror
+        path, why = f"{self.name}: {self._proc}/{self.pid}/{name}", error.strerror
+        if error.errno in (errno.ENOENT, errno.ESRCH):
+            return NoMemory(f"{path}: nothing to read: a kernel thread, or it has exited")
         if error.errno in (errno.EACCES, errno.EPERM):
             why = f"{why}; only root and, where ptrace is allowed, the owner may look into a process"
-        elif error.errno in (errno.ENOENT, errno.ESRCH):
-            why = "nothing to read: a kernel thread, or it has exited"
-        return UsageError(f"{self.name}: {self._proc}/{self.pid}/{name}: {why}")
+        return UsageError(f"{path}: {why}")
 
     def _text(self, name: str) -> str:
         """A whole file as text.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,10 @@ DEFAULT_NODES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to read, and how. None: `nodes`, `spread` by what is read; see `settled()`. `interval_s` in seconds."""
+    """What to read, and how. None: `nodes`, `spread` by what is read; see `settled()`. `interval_s` in seconds.
+
+    `found`: those of `pids` that nobody has named: they may exit meanwhile.
+    """
 
     paths: Sequence[str]
     pids: Sequence[int]
@@ -29,6 +32,7 @@ class Request:
     nodes: int | None = None
     spread: str | None = None
     interval_s: float = 0.0
+    found: Collection[int] = ()
 
     def settled(self) -> tuple[Spread, NodeOfFrame]:
         """The policy that places pages.
@@ -64,7 +68,7 @@ class Reader:
         self._files = FileReader(self.page_index, self.spread, self.problems, progress)
         self._processes = ProcessReader(
             self.page_index, self.spread, self.problems, self.sources, progress,
-            interval_s=request.interval_s, node_of_frame=machine,
+            interval_s=request.interval_s, node_of_frame=machine, warnings=self._files.warnings,
         )  # fmt: skip
 
     @property
@@ -80,6 +84,6 @@ class Reader:
             except UsageError as error:
                 self.problems.append(str(error))
         if self.request.pids:
-            self._processes.read(self.request.pids, len(self.request.paths))
+            self._processes.read(self.request.pids, len(self.request.paths), self.request.found)
             if self._processes.already_shared:
                 self.warnings.append(already_shared(self._processes.already_shared))

@@ -169,6 +169,24 @@ def test_nobody_there(proc: FakeProc) -> None:
     assert read(pids=[4_194_304]).problems == ("pid 4194304: there is no such process",)
 
 
+@pytest.mark.parametrize(("found", "problems", "warnings"), [([], 2, 0), ([6, 7], 0, 1)])
+def test_one_that_was_found_may_exit(proc: FakeProc, found: list[int], problems: int, warnings: int) -> None:
+    """Processes that nobody has named are passed over if they are gone, or are a warning if they were seen once."""
+    proc.map(AT, [OWN] * 2, pages(1, 2))
+
+    def exits(label: str, done: int, total: int | None) -> None:
+        if label.startswith("waiting"):
+            os.truncate(proc.process / "maps", 0)
+
+    reader = ProcessReader(
+        PageIndex(1), Spread("actual", 1), [], [], exits, interval_s=0.01,
+        node_of_frame=NodeOfFrame(sys=proc.root / "none"), open_memory=lambda pid: ProcessMemory(pid, proc=proc.root),
+    )  # fmt: skip
+    reader.read([6, 7], 0, found)
+
+    assert (len(reader.problems), len(reader.warnings)) == (problems, warnings)
+
+
 def test_maps_that_nobody_understands(proc: FakeProc) -> None:
     """A line of maps that is none is quoted, with its number."""
     proc.map(AT, [OWN], page(1), name="a b")
