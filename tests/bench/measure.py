@@ -13,6 +13,9 @@ from time import perf_counter, process_time
 
 REPEATS = 7
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Commands are measured as they are installed: with bytecode, which the first of several runs writes."""
+
 
 @contextmanager
 def no_gc() -> Iterator[None]:
