@@ -26,6 +26,9 @@ WAL: Final = b"-- write-ahead log --"
 LARGE: Final = 100_000_000
 """Bytes of a value that is too large."""
 
+STORE_MAX: Final = 192 << 20
+"""Bytes of a mutated store: it is made in the memory of the process whose peak is measured."""
+
 CAMPAIGNS: Final = (
     ["classic.abba", "classic.lost"],
     ["litmus.scan_meets_exit", "--strategy", "random"],
@@ -168,6 +171,8 @@ def _changed(data: bytes, change: Callable[[sqlite3.Connection], None]) -> bytes
     """The bytes of a database after a change, as far as SQLite has made it."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.deserialize(data)
+        ((size,),) = db.execute("PRAGMA page_size")
+        db.execute(f"PRAGMA max_page_count = {STORE_MAX // size}")
         with suppress(sqlite3.Error, OverflowError, UnicodeEncodeError):
             change(db)
         with suppress(sqlite3.Error):
