@@ -20,7 +20,7 @@ from traceback import walk_tb
 from types import CoroutineType, FrameType, TracebackType
 from typing import Final
 
-from ksmactors.seams import PASSED_OVER, is_passed_over
+from ksmactors.seams import PASSED_OVER
 
 ROOT: Final = "_supervised"
 """The outermost function of every actor (`interleave/conductor.py`)."""
@@ -90,13 +90,11 @@ def names(frames: Iterable[FrameType]) -> list[str]:
 
 def named(frame: FrameType) -> FrameType:
     """Return a frame, or the nearest caller whose function is not passed over; the outermost one if all are."""
-    name = frame.f_code.co_name
-    while name[0] in "_<" or name in PASSED_OVER:  # `is_passed_over`, written out: it is asked at every point
+    while PASSED_OVER[frame.f_code.co_name]:
         back = frame.f_back
         if back is None:
             break
         frame = back
-        name = frame.f_code.co_name
     return frame
 
 
@@ -117,7 +115,7 @@ def kernel_function(frames: Iterable[FrameType], besides: Container[str] = ()) -
     """
     for frame in frames:
         name = frame.f_code.co_name
-        if is_kernels(frame) and not is_passed_over(name) and name not in besides:
+        if is_kernels(frame) and not PASSED_OVER[name] and name not in besides:
             return name
     return NOWHERE
 

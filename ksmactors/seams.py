@@ -24,8 +24,18 @@ MARK: Final = "__kernel_part__"
 OVERRIDABLE: Final = frozenset({"seam", "part"})
 """The marks of what a variant may override."""
 
-PASSED_OVER: Final[set[str]] = set()
-"""Names of parts and primitives. Reports about where an actor is name the function around them."""
+
+class _PassedOver(dict[str, bool]):
+    """Kept for every name that was asked for: it is asked at every point."""
+
+    def __missing__(self, name: str) -> bool:
+        passed_over = self[name] = name[0] in "_<"
+        return passed_over
+
+
+PASSED_OVER: Final = _PassedOver()
+"""By name of a function, whether reports about where an actor is name the function around it: private ones,
+comprehensions, parts and primitives."""
 
 
 def seam(function: F) -> F:
@@ -37,20 +47,15 @@ def seam(function: F) -> F:
 def part(function: F) -> F:
     """Mark a part of a kernel function, without a name in the kernel, that a variant may override."""
     setattr(function, MARK, "part")
-    PASSED_OVER.add(function.__name__)
+    PASSED_OVER[function.__name__] = True
     return function
 
 
 def primitive(function: F) -> F:
     """Mark an operation on shared state that passes its own point. A variant may not override it."""
     setattr(function, MARK, "primitive")
-    PASSED_OVER.add(function.__name__)
+    PASSED_OVER[function.__name__] = True
     return function
-
-
-def is_passed_over(name: str) -> bool:
-    """Return whether reports pass over a function of this name: private ones, comprehensions, parts and primitives."""
-    return name[0] in "_<" or name in PASSED_OVER
 
 
 def mark_of(kernel: type, name: str) -> str | None:

@@ -29,7 +29,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.reports import STORES
-from ksmactors.seams import is_passed_over
+from ksmactors.seams import PASSED_OVER
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.probe import Name, Probe, address_space, name_of, names_of, of_operation, place_of
 
@@ -241,7 +241,7 @@ class Culprit(Observer):
         if known is None:
             name = code.co_name
             known = self._known[code] = (
-                not is_passed_over(name)
+                not PASSED_OVER[name]
                 and frame.f_globals.get("__name__") in self._modules
                 and hasattr(type(self._kernel), name)
                 and name not in STORES

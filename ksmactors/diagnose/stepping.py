@@ -40,7 +40,7 @@ from ksmactors.interleave.tape import Tape
 from ksmactors.machine import Machine
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
-from ksmactors.seams import is_passed_over
+from ksmactors.seams import PASSED_OVER
 
 RECENT: Final = 1_000
 """Moments that are kept, the latest."""
@@ -260,7 +260,7 @@ def functions_of(frames: Iterable[FrameType]) -> tuple[str, ...]:
         for frame in frames
         if is_kernels(frame) or not frame.f_globals.get("__name__", "").startswith(_MACHINERY)
     )
-    return tuple(dict.fromkeys(name for name in shown if not is_passed_over(name)))
+    return tuple(dict.fromkeys(name for name in shown if not PASSED_OVER[name]))
 
 
 async def walk(

@@ -22,13 +22,13 @@ from typing_extensions import override
 from ksmactors.errors import CutShort, EmulatorBug, KsmActorsError
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import DONE, Actor
-from ksmactors.interleave.runners import ActorRunner, DirectRunner, TaskRunner
+from ksmactors.interleave.runners import TO_THE_RUNNER, ActorRunner, DirectRunner, TaskRunner
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.interleave.turns import DEFAULT_MAX_STEPS, ScheduleOver, Turns
 from ksmactors.interleave.virtual_time import STEP_NS
-from ksmactors.seams import is_passed_over
+from ksmactors.seams import PASSED_OVER
 
 __all__ = ["DEFAULT_MAX_STEPS", "STEP_NS", "Conductor", "ScheduleOver"]
 
@@ -180,20 +180,20 @@ class Conductor(Turns):
             self._dismiss_audience()
             if failure is not None:
                 self.places = {
-                    a.number: next((name for name in reversed(names) if not is_passed_over(name)), names[-1])
+                    a.number: next((name for name in reversed(names) if not PASSED_OVER[name]), names[-1])
                     for a in self.actors
                     if a is not self.turn and (names := a.functions())
                 }
             if self._runner is not None:
                 self._runner.let_go()
 
-    def _supervised(self, coro: Coroutine[Any, Any, None], outcome: object = None) -> object:
+    def _supervised(self, coro: Coroutine[Any, Any, None]) -> object:
         """Run an actor's coroutine until it gives the turn away; only the conductor may make it yield.
 
         Returns what it yields, or None if it has ended.
         """
         try:
-            message = coro.send(outcome)
+            message = coro.send(None)
             while not self._handing:
                 foreign = ScheduleOver() if self.over else self._failed(reports.foreign_await(self.turn))
                 message = coro.throw(foreign)
@@ -205,11 +205,10 @@ class Conductor(Turns):
     @override
     def _pass(self, chosen: Actor) -> Awaitable[None]:
         """Give the turn away. The caller awaits the result at once; it returns when the turn comes back."""
-        me = self.turn
         if self.observers is not None:
-            self.observers.passed(me, chosen)
+            self.observers.passed(self.turn, chosen)
         self._take_turn(chosen)
         assert self._runner is not None
-        handed = self._runner.hand_over(me, chosen)
+        self._runner.give(chosen)
         self._handing = True
-        return handed
+        return TO_THE_RUNNER

@@ -22,6 +22,7 @@ from typing import Final
 
 from ksmactors.call_stack import caller_of, named
 from ksmactors.interleave.actor import Actor, Operation
+from ksmactors.seams import PASSED_OVER
 
 
 class Observer:
@@ -108,7 +109,7 @@ class Users:
             except KeyError:
                 name = self._known[code.co_filename, code.co_name] = self._stands_for(frame)
             if name != _CALLER:
-                return None if name is None else named(frame).f_code.co_name
+                return named(frame).f_code.co_name if name == _NAMED else name
             frame = caller_of(frame)
 
     def _stands_for(self, frame: FrameType) -> str | None:
@@ -116,9 +117,12 @@ class Users:
         if name in self._asides:
             return None
         if module in self._modules:
-            return name
+            return _NAMED if PASSED_OVER[name] else name
         return _CALLER if module in self._methods else None
 
 
 _CALLER: Final = ""
 """Of a method: the access is attributed to its caller."""
+
+_NAMED: Final = "?"
+"""Of a function that is passed over: the access is attributed to the nearest caller that is not."""

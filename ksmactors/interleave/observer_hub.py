@@ -27,6 +27,7 @@ class TurnState(Protocol):
     """What the hub needs of `turns.Turns`: the state of a point, and how a schedule fails."""
 
     turn: Actor
+    observers: ObserverHub | None
     _left: int
     _goal: int
 
@@ -40,6 +41,10 @@ class TurnState(Protocol):
 
 class _Point(Protocol):
     def __call__(self, kind: int, obj: object, field: object = ...) -> Awaitable[None]: ...
+
+
+class _Touch(Protocol):
+    def __call__(self, kind: int, obj: object, field: object = ...) -> None: ...
 
 
 class HasObservers(Protocol):
@@ -105,7 +110,8 @@ class ObserverHub(Observer):
             try:
                 if op[0] < ACQUIRE:
                     self._accessed(actor, op)
-                self._did(actor, op)
+                if self._did is not _ignore:
+                    self._did(actor, op)
             except Finding as finding:
                 raise self._turns._failed(finding) from None
         if self._arrives:
@@ -117,19 +123,6 @@ class ObserverHub(Observer):
             call(*what)
         except Finding as finding:
             raise self._turns._failed(finding) from None
-
-    @override
-    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
-        if actor.op is not DONE or self._arrives:
-            self.settle(actor)
-        turns, frame = self._turns, _getframe(2)
-        name = frame.f_code.co_name
-        actor.doing = actor.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
-        actor.step = turns._goal - turns._left
-        try:
-            self._touched(actor, kind, obj, field)
-        except Finding as finding:
-            raise turns._failed(finding) from None
 
     def field_used(self, kind: int, obj: object, field: object, users: Users) -> None:
         """Report a field access by one of these users, once for each operation."""
@@ -220,7 +213,7 @@ class ObserverHub(Observer):
             me.doing = getframe(1).f_code.co_name
             frame = getframe(2)
             name = frame.f_code.co_name
-            me.place = named(frame).f_code.co_name if name in PASSED_OVER or name[0] in "_<" else name
+            me.place = named(frame).f_code.co_name if PASSED_OVER[name] else name
             if arrives:
                 arrived(me)
             left = turns._left - 1
@@ -229,6 +222,28 @@ class ObserverHub(Observer):
             return NO_SWITCH if left > 0 else turns._decide(op)
 
         return point
+
+    def touch(self) -> _Touch:
+        """Return what replaces `Turns.touch` while there are observers."""
+        turns, touched, arrives = self._turns, self._touched, self._arrives
+        getframe = cast("Callable[[int], FrameType]", _getframe)
+
+        def touch(kind: int, obj: object, field: object = "") -> None:
+            if turns.observers is None:  # `unobserved`
+                return
+            actor = turns.turn
+            if actor.op is not DONE or arrives:
+                self.settle(actor)
+            frame = getframe(1)
+            name = frame.f_code.co_name
+            actor.doing = actor.place = named(frame).f_code.co_name if PASSED_OVER[name] else name
+            actor.step = turns._goal - turns._left
+            try:
+                touched(actor, kind, obj, field)
+            except Finding as finding:
+                raise turns._failed(finding) from None
+
+        return touch
 
 
 _CALLS: Final = (

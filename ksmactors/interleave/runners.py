@@ -11,7 +11,7 @@ await nothing but the conductor. The choices are the same, too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from functools import partial
 from math import inf
@@ -19,6 +19,7 @@ from types import coroutine
 from typing import Any, Final, Protocol, cast
 
 import trio
+from outcome import Value
 from typing_extensions import override
 
 from ksmactors.interleave.actor import Actor
@@ -28,6 +29,21 @@ HAND_OVERS_PER_TRIP: Final = 64
 """Direct hand-overs between two trips through trio's run loop, in which other tasks run: a millisecond or less."""
 
 
+_GO: Final = Value(None)
+"""What `_driven` gets from trio when its actor is to run on. It is never unwrapped, so one object serves all."""
+
+
+class _ToTheRunner(tuple[str]):
+    """Suspends the actor that awaits it, each time."""
+
+    __slots__ = ()
+    __await__ = tuple.__iter__
+
+
+TO_THE_RUNNER: Final = cast("Awaitable[None]", _ToTheRunner(("the turn has passed",)))  # an iterator is enough
+"""What an actor awaits that has given the turn away, until it has it again."""
+
+
 class ConductorState(Protocol):
     """What a runner needs of the conductor."""
 
@@ -35,7 +51,7 @@ class ConductorState(Protocol):
     over: bool
     actors: list[Actor]
 
-    def _supervised(self, coro: Coroutine[Any, Any, None], outcome: object = None) -> object:
+    def _supervised(self, coro: Coroutine[Any, Any, None]) -> object:
         """Run an actor's coroutine until it gives the turn away. Returns what it yields; None if it has ended."""
         ...
 
@@ -67,11 +83,7 @@ class ActorRunner(ABC):
 
     @abstractmethod
     def give(self, actor: Actor) -> None:
-        """Have an actor run that has the turn now, after one that has ended."""
-
-    @abstractmethod
-    def hand_over(self, me: Actor, actor: Actor) -> Awaitable[Any]:
-        """Have an actor run that has the turn now, after `me`, which awaits the result at once."""
+        """Have an actor run that has the turn now, after one that has ended or is about to await TO_THE_RUNNER."""
 
     @abstractmethod
     def let_go(self) -> None:
@@ -104,7 +116,7 @@ class TaskRunner(ActorRunner):
             return
         actor.task = trio.lowlevel.current_task()
         try:
-            await self._driven(actor.coroutine)
+            await self._driven(actor)
             if not conductor.over:
                 conductor._leave(actor)
         except trio.Cancelled:
@@ -113,39 +125,34 @@ class TaskRunner(ActorRunner):
             conductor._fail(failure)
 
     @coroutine
-    def _driven(self, coro: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-        """Run an actor's coroutine; trio gets what it yields."""
-        conductor = self._conductor
-        message = conductor._supervised(coro)
-        while message is not None:
-            outcome = yield message
-            if hasattr(outcome, "error"):  # cancelled: goes past the actor, which `run` closes in its order
+    def _driven(self, actor: Actor) -> Generator[Any, Any, None]:
+        """Run an actor's coroutine; its task waits in trio while another actor has the turn."""
+        conductor, coro, wait = self._conductor, actor.coroutine, _message(partial(self._cut_off, actor))
+        while conductor._supervised(coro) is not None:
+            outcome = yield wait
+            if outcome is not _GO:  # cancelled: goes past the actor, which `run` closes in its order
                 outcome.unwrap()
             if conductor.over:
                 return
-            message = conductor._supervised(coro, outcome)
 
     @override
     @trio.lowlevel.enable_ki_protection  # Ctrl-C must find the actor woken, or not
     def give(self, actor: Actor) -> None:
         self._awake = actor
         if actor.task is not None:
-            trio.lowlevel.reschedule(actor.task)
+            trio.lowlevel.reschedule(actor.task, _GO)
         else:
             self._task_pool.submit(partial(self._run_actor, actor))
 
     @override
-    def hand_over(self, me: Actor, actor: Actor) -> Awaitable[Any]:
-        self.give(actor)
-        return trio.lowlevel.wait_task_rescheduled(partial(self._cut_off, me))  # noqa: ASYNC105  # saves the callers a frame
-
-    @override
     def let_go(self) -> None:
-        parked = [actor.task for actor in self._conductor.actors if actor is not self._awake]
         running = _running_task()
-        for task in (self._waiting, *parked):
+        if self._waiting is not None and self._waiting is not running:
+            trio.lowlevel.reschedule(self._waiting)
+        parked = [actor.task for actor in self._conductor.actors if actor is not self._awake]
+        for task in parked:
             if task is not None and task is not running:
-                trio.lowlevel.reschedule(task)  # `_driven` lets go of the actor; the conductor closes it in its order
+                trio.lowlevel.reschedule(task, _GO)  # `_driven` lets go of it; the conductor closes it in its order
 
     def _cut_off(self, actor: Actor | None, _: object = None) -> trio.lowlevel.Abort:
         """Abort function of parked tasks: the schedule is cancelled from outside, and with it a parked actor or the
@@ -194,24 +201,17 @@ class DirectRunner(ActorRunner):
         """Do nothing: the loop of `run` goes on with the actor that has the turn."""
 
     @override
-    def hand_over(self, me: Actor, actor: Actor) -> Awaitable[Any]:
-        return _TO_THE_LOOP
-
-    @override
     def let_go(self) -> None:
         """Do nothing: the loop of `run` ends."""
 
 
-class _ToTheLoop:
-    """Suspends the actor that awaits it, once."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Iterator[object]:
-        return iter((self,))
-
-
-_TO_THE_LOOP: Final = cast("Awaitable[Any]", _ToTheLoop())  # await needs no more than an iterator
+def _message(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
+    """Return what `wait_task_rescheduled` yields to trio. The same serves a task each time that it waits, since only
+    the abort function is in it; what comes back is an outcome."""
+    waiting = trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105
+    message = waiting.send(None)
+    waiting.close()
+    return message
 
 
 def _running_task() -> trio.lowlevel.Task | None:

@@ -50,19 +50,21 @@ class Tape:
 
     def __init__(self, seed: int) -> None:
         self.turns: list[tuple[int, int]] = []
-        self.departures: list[Departed] = []
+        self._departures: list[tuple[int, Actor, int, int, Operation, Actor]] = []
         self.draws: list[tuple[str, int, int]] = []
         self.drew: list[Actor] = []
         self._seed = seed
         self._rng: Random | None = None
 
-    def turn(self, mask: int, chosen: int) -> None:
-        """Record a choice of the next actor."""
-        self.turns.append((mask, chosen))
+    @property
+    def departures(self) -> list[Departed]:
+        """Return the choices that depart from the default order. They are made here: half of the choices of a schedule
+        may be such, and most schedules are never asked for them."""
+        return list(map(Departed._make, self._departures))
 
-    def departed(self, departure: Departed) -> None:
-        """Record that the next choice to be recorded departs from the default order."""
-        self.departures.append(departure)
+    def departed(self, actor: Actor, at: int, stuck: int, chosen: Actor) -> None:
+        """Record that the next choice to be recorded departs from the default order (see `Departed`)."""
+        self._departures.append((len(self.turns), actor, at, stuck, actor.op, chosen))
 
     def stayed(self, mask: int, number: int, points: int) -> None:
         """Record points at which the turn stayed with `number` without asking the strategy."""

@@ -25,7 +25,7 @@ from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.observer_hub import ObserverHub
 from ksmactors.interleave.strategies.base import UNREACHED, Strategy
-from ksmactors.interleave.tape import Departed, Tape
+from ksmactors.interleave.tape import Tape
 from ksmactors.interleave.virtual_time import STEP_NS, VirtualTime
 
 DEFAULT_MAX_STEPS: Final = 5_000_000
@@ -117,16 +117,16 @@ class Turns(VirtualTime, ABC):
                 self.turn.op = DONE  # observers see nothing from before
         self.observers.join(observer)
         self.point = self.observers.point()  # type: ignore[method-assign]  # by `vars`, every attribute gets slower
+        self.touch = self.observers.touch()  # type: ignore[method-assign]
 
     def touch(self, kind: int, obj: object, field: object = "") -> None:
         """Notify observers of an access without a scheduling point (see `Observer.touched`)."""
-        if self.observers is not None:
-            self.observers.touched(self.turn, kind, obj, field)
 
     def _dismiss_audience(self) -> None:
         """Remove the observers: the schedule is over, and the rest is cleaning up."""
         self.observers = None
         vars(self).pop("point", None)
+        vars(self).pop("touch", None)
 
     # -- points -------------------------------------------------------------------------------------------
 
@@ -147,7 +147,9 @@ class Turns(VirtualTime, ABC):
             raise ScheduleOver
         me = self.turn
         me.op = op
-        self._settle(self._armed - 1)
+        if self._armed > 1:
+            self._settle(self._armed - 1)
+        self._armed = 0
         if self._goal >= self.limit:
             raise self._failed(self._no_end(None))
         if self._goal >= self._due:
@@ -309,9 +311,9 @@ class Turns(VirtualTime, ABC):
             )
         if chosen is not (self.ready[0] if current is None else current):
             me = self.turn
-            stops = me.stops if current is None else 0
-            self.tape.departed(Departed(len(self.tape.turns), me, self.own_step, stops, me.op, chosen))
-        self.tape.turn(self._mask, chosen.number)
+            passed = me.passed + self._goal - self._left - self._since
+            self.tape.departed(me, passed, me.stops if current is None else 0, chosen)
+        self.tape.turns.append((self._mask, chosen.number))
         return chosen
 
     def _next(self) -> Actor:
@@ -337,9 +339,11 @@ class Turns(VirtualTime, ABC):
         asked = UNREACHED
         if len(self.ready) > 1:
             asked = 1 if self.opening else self._decider.horizon(self.ready, self.turn)
-            if asked > 1:
-                asked = min(asked, self._decides_until + 1 - step)
-        points = max(1, min(asked, self.limit - step, self._due - step)) if asked > 1 else 1
+            if asked <= 1:
+                self._goal, self._left, self._armed = step + 1, 1, 1
+                return
+            asked = min(asked, self._decides_until + 1 - step)
+        points = max(1, min(asked, self.limit - step, self._due - step))
         self._goal, self._left, self._armed = step + points, points, points
 
     def _ask_at_next_point(self) -> None:

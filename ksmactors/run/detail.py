@@ -27,7 +27,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.run.lock_times import LockTimes
-from ksmactors.seams import is_passed_over
+from ksmactors.seams import PASSED_OVER
 from ksmactors.watch.probe import frame_at
 
 _BY_REFERENCE: Final = (ev.RACE_PAGE_PINNED, ev.RACE_MIGRATION_BUSY)
@@ -302,4 +302,4 @@ def describe(op: Operation) -> str:
 def _running_function(on: object) -> str:
     """The kernel function that the actor which is about to wait for `on` is in."""
     names = running_functions(on)[:-2]  # without those of this module
-    return next((name for name in reversed(names) if not is_passed_over(name)), "")
+    return next((name for name in reversed(names) if not PASSED_OVER[name]), "")

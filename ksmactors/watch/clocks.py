@@ -24,6 +24,8 @@ class Clocks:
         """The clock of each actor, by number."""
         self._left: dict[object, dict[int, Clock]] = {}
         """Clocks released at an object, by the number of the releasing actor."""
+        self._left_by_holder: dict[object, tuple[int, Clock]] = {}
+        """The last exclusive holder of each lock, and the clock it released."""
         self._left_by_readers: dict[object, dict[int, Clock]] = {}
         """Clocks released by readers of a lock: only an exclusive holder comes after them."""
 
@@ -45,7 +47,7 @@ class Clocks:
 
     def hand(self, actor: Actor, to: Actor) -> None:
         """Order the next operation of `to`, which waits for `actor`, after what `actor` has done."""
-        _join_all(self.of(to), {actor.number: self._handed_over(actor)})
+        _join(self.of(to), actor.number, self._handed_over(actor))
 
     def release(self, actor: Actor, at: object) -> None:
         """Release the actor's clock at an object, beside those of other actors."""
@@ -59,7 +61,9 @@ class Clocks:
 
     def lock(self, actor: Actor, lock: object, shared: bool) -> None:
         """Take a lock: after the last exclusive holder; an exclusive holder also after the readers."""
-        self.acquire(actor, lock)
+        last = self._left_by_holder.get(lock)
+        if last is not None and last[0] != actor.number:
+            _join(self.of(actor), *last)
         if not shared and (readers := self._left_by_readers.get(lock)):
             _join_all(self.of(actor), readers)
             readers.clear()
@@ -69,12 +73,12 @@ class Clocks:
         if shared:
             self._left_by_readers.setdefault(lock, {})[actor.number] = self._handed_over(actor)
         else:
-            self._left[lock] = {actor.number: self._handed_over(actor)}
+            self._left_by_holder[lock] = actor.number, self._handed_over(actor)
 
     def exchange(self, actor: Actor, at: object) -> None:
-        """Acquire and release at an object."""
+        """Acquire and release at an object. What others released there is in the clock that is released."""
         self.acquire(actor, at)
-        self.unlock(actor, at, False)
+        self._left[at] = {actor.number: self._handed_over(actor)}
 
     def _handed_over(self, actor: Actor) -> Clock:
         """Return a copy of the clock, and start a new epoch of the actor."""
@@ -85,11 +89,17 @@ class Clocks:
         return left
 
 
+def _join(clock: Clock, number: int, other: Clock) -> None:
+    """Join `clock` with one that the actor of this number has released. Most are known: their epoch says so."""
+    if number >= len(clock) or clock[number] < other[number]:
+        clock += [0] * (len(other) - len(clock))
+        for index, known in enumerate(other):
+            if known > clock[index]:
+                clock[index] = known
+
+
 def _join_all(clock: Clock, released: dict[int, Clock]) -> None:
-    """Join `clock` with the clocks that some actors, by number, have released. Most are known: their epoch says so."""
+    """Join `clock` with those that some actors, by number, have released."""
     for number, other in released.items():
         if number >= len(clock) or clock[number] < other[number]:
-            clock += [0] * (len(other) - len(clock))
-            for index, known in enumerate(other):
-                if known > clock[index]:
-                    clock[index] = known
+            _join(clock, number, other)

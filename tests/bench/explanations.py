@@ -41,7 +41,7 @@ from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
-from ksmactors.seams import is_passed_over
+from ksmactors.seams import PASSED_OVER
 from tests.helpers import broken
 
 LITMUS_SCHEDULES = 60
@@ -97,7 +97,7 @@ def to_be_named(cls: type[Ksm]) -> set[str]:
     """The functions that a variant overrides, and the kernel functions that call them; parts (`seams`) stand
     for the kernel functions that call those."""
     own = [name for name, value in vars(cls).items() if inspect.isfunction(value) and not name.startswith("__")]
-    names: set[str] = {name for name in own if not is_passed_over(name)}
+    names: set[str] = {name for name in own if not PASSED_OVER[name]}
     for name in own:
         names |= _kernel_functions_calling(name)
     return names
@@ -108,7 +108,7 @@ def _kernel_functions_calling(name: str) -> set[str]:
     seen, left = {name}, [name]
     while left:
         for caller in callers().get(left.pop(), ()):
-            if not is_passed_over(caller):
+            if not PASSED_OVER[caller]:
                 found.add(caller)
             elif caller not in seen:
                 seen.add(caller)
