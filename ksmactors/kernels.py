@@ -147,7 +147,7 @@ _V6_1: Final = (
     *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
     "offline-retries", "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch",
     "anon-exclusive", "fork-copies-pinned", "unshare-on-pin", "trylock-search", "chains", "per-mm", "zero-pages",
-    "range-walk", "move-status", "wake-on-sleep",
+    "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
 )  # fmt: skip
 
 _V7_3: Final = (*_REPAIRS, *LATER)

@@ -11,6 +11,7 @@ from ksmactors.conformance.background import Tasks
 from ksmactors.conformance.interleaved import Interleaved
 from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import Operation, Scenario
+from ksmactors.conformance.named_memory import KILLED
 from ksmactors.conformance.page_map import PageMap
 from ksmactors.conformance.structures import Structures, counters, counts_scanned
 from ksmactors.conformance.transcript import REST, ScenarioEnded, bare_word, errno_name, status_word
@@ -56,7 +57,14 @@ class EmulatorDriver(Interleaved):
 
     @override
     async def operation(self, operation: Operation) -> list[str]:
-        return await OPERATIONS[operation.name](self, operation)
+        results = await OPERATIONS[operation.name](self, operation)
+        if self.kernel.sigbus:
+            own = self.living(operation.process)
+            if own is not None and own.mm in self.kernel.sigbus:
+                results = [KILLED]
+            while self.kernel.sigbus:
+                await self._kill(self.kernel.sigbus.pop(0))
+        return results
 
     @override
     def counters(self) -> str:
@@ -209,6 +217,7 @@ OPERATIONS: Final[dict[str, Callable[[EmulatorDriver, Operation], Awaitable[list
     "pin": EmulatorDriver._do_pin,
     "unpin": EmulatorDriver._do_unpin,
     "process_vm_readv": EmulatorDriver._do_process_vm_readv,
+    "hwpoison": EmulatorDriver._do_madvise,
     "reclaim": EmulatorDriver._do_reclaim,
     "offline": EmulatorDriver._do_offline,
     "online": EmulatorDriver._do_online,

@@ -30,6 +30,7 @@ FORMS: Final[dict[str, str]] = {
     "pin": "PROC REGION INDEX",
     "unpin": "PROC REGION INDEX",
     "process_vm_readv": "PROC REGION [FIRST END]",
+    "hwpoison": "PROC REGION INDEX",
     "set": "KNOB VALUE",
     "get": "KNOB",
     "step": "N",
@@ -76,6 +77,6 @@ KERNEL_TASKS: Final = {
 
 OWN_TASKS: Final = frozenset({
     "fill", "fillrange", "fillseq", "check", "checkrange", "checkseq", "read", "mergeable", "unmergeable", "dontneed",
-    "munmap", "swapout", "free", "mlock", "munlock", "prctl", "mremap", "fork", "exit",
+    "munmap", "swapout", "free", "mlock", "munlock", "prctl", "mremap", "fork", "exit", "hwpoison",
 })  # fmt: skip
 """What a process can do in the background."""

@@ -23,7 +23,7 @@ from ksmactors.conformance.live_ksm import Disturbed, LiveKsm, in_use
 from ksmactors.conformance.live_memory import LiveMemory
 from ksmactors.conformance.live_pages import Pages
 from ksmactors.conformance.live_structures import LiveStructures
-from ksmactors.conformance.live_world import World
+from ksmactors.conformance.live_world import Killed, World
 from ksmactors.conformance.page_map import PageName, group_of, partition
 from ksmactors.conformance.transcript import Batch, Transcript, status_word
 from ksmactors.errors import EmulatorBug, UsageError
@@ -34,6 +34,7 @@ INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "se
 NO_HOLDS: Final = "skip: no holds on a live host"
 
 NOT_LIVE: Final = {
+    "hwpoison": "takes memory away for good",
     "reclaim": "takes a memory cgroup of its own",
     "offline": "takes memory away from the whole machine",
     "online": "takes memory away from the whole machine",
@@ -239,7 +240,12 @@ class LivePerformer(LiveMemory):
 
     async def operation(self, operation: Operation) -> list[str]:
         """Do only the operation itself; return its result lines."""
-        return await OPERATIONS[operation.name](self, operation)
+        try:
+            return await OPERATIONS[operation.name](self, operation)
+        except Killed as killed:
+            self.killed.add(operation.process)
+            self.world.forget(operation.process)
+            return [f"killed {killed.signal}"]
 
     def _drain(self) -> None:
         if self.draining:
@@ -339,6 +345,7 @@ OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[
     "pin": LivePerformer._do_pin,
     "unpin": LivePerformer._do_unpin,
     "process_vm_readv": LivePerformer._do_process_vm_readv,
+    "hwpoison": LivePerformer._do_madvise,
     "mremap": LivePerformer._do_mremap,
     "migrate": LivePerformer._do_migrate,
     "migrate1": LivePerformer._do_migrate,

@@ -14,9 +14,12 @@ from ksmactors.conformance.named_memory import NamedMemory
 from ksmactors.conformance.page_map import NamedRegion
 from ksmactors.conformance.transcript import bare_word, result_word
 
-ADVICE: Final = {"dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21}
-"""MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, as <asm-generic/mman-common.h> has
-them."""
+ADVICE: Final = {"dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21, "hwpoison": 100}
+"""MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, MADV_HWPOISON, as
+<asm-generic/mman-common.h> has them."""
+
+BARE: Final = frozenset({"free", "hwpoison"})
+"""Advice whose errno is shown as it is."""
 
 
 class LiveMemory(NamedMemory[LiveProcess]):
@@ -97,7 +100,7 @@ class LiveMemory(NamedMemory[LiveProcess]):
     async def _do_madvise(self, operation: Operation) -> list[str]:
         process, start, pages = self._range(operation)
         error = process.ask("madvise", start, pages, ADVICE[operation.name])
-        return [bare_word(error) if operation.name == "free" else result_word(error)]
+        return [bare_word(error) if operation.name in BARE else result_word(error)]
 
     # -- contents -----------------------------------------------------------------------------------------------
 

@@ -23,10 +23,12 @@ MPOL_MF_MOVE_ALL: Final = 4
 PAGEMAP_PRESENT: Final = 1 << 63
 PAGEMAP_SWAP: Final = 1 << 62
 PAGEMAP_PFN: Final = (1 << 55) - 1
-SWAP_TYPE: Final = 31
+SWAP_TYPE_BITS: Final = 5
+SWAP_TYPE: Final = (1 << SWAP_TYPE_BITS) - 1
 SPECIAL: Final = 16
 """Types of swap entries from here on are no devices: there are never so many."""
 
+KPF_HWPOISON: Final = 1 << 19
 KPF_KSM: Final = 1 << 21
 KPF_ZERO_PAGE: Final = 1 << 24
 
@@ -115,16 +117,27 @@ class Pages:
 
     def _page_state(self, entry: int, nid: int) -> PageState:
         if not entry & PAGEMAP_PRESENT:
-            moving = entry & PAGEMAP_SWAP and entry & SWAP_TYPE >= SPECIAL
-            return PageState("moving" if moving else "swap" if entry & PAGEMAP_SWAP else "none")
+            return PageState(self._absent(entry))
         pfn = entry & PAGEMAP_PFN
-        flags = int.from_bytes(os.pread(self._flags, 8, pfn * 8), "little")
+        flags = self._flags_of(pfn)
         if flags & KPF_ZERO_PAGE:
             return PageState("zero")
         ksm = bool(flags & KPF_KSM)
         if ksm and self._table is not None:  # some kernels set the flag for every anonymous page
             ksm = self._table.is_ksm(pfn)
-        return PageState("ksm" if ksm else "anon", pfn, nid)
+        return PageState("ksm" if ksm else "anon", pfn, nid, bool(flags & KPF_HWPOISON))
+
+    def _absent(self, entry: int) -> str:
+        """The kind of an entry that is not present. A special one names a frame in the place of a swap slot: one whose
+        memory has failed, or that is on its way."""
+        if not entry & PAGEMAP_SWAP:
+            return "none"
+        if entry & SWAP_TYPE < SPECIAL:
+            return "swap"
+        return "hwpoison" if self._flags_of((entry & PAGEMAP_PFN) >> SWAP_TYPE_BITS) & KPF_HWPOISON else "moving"
+
+    def _flags_of(self, pfn: int) -> int:
+        return int.from_bytes(os.pread(self._flags, 8, pfn * 8), "little")
 
     def nodes(self, pid: int, addresses: Sequence[int]) -> list[int]:
         """Return the node of each page, or a negative errno."""

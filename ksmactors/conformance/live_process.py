@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import faulthandler
 import os
 import signal
 import socket
@@ -184,6 +185,11 @@ REQUESTS: Final[dict[str, Callable[..., int]]] = {
 }  # fmt: skip
 
 
+def report_faults(orders: socket.socket) -> None:
+    """Have the other end know which signal ends this process, if a fault does: poisoned memory, for example."""
+    faulthandler.enable(file=orders.fileno(), all_threads=False)
+
+
 def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, int]:
     """Fork; the child continues with the socket of the request and closes its parent's pipes.
 
@@ -197,7 +203,9 @@ def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, 
     if child == 0:
         orders.close()
         PIPES.close()
-        return socket.socket(fileno=descriptors[0]), os.getpid()
+        ours = socket.socket(fileno=descriptors[0])
+        report_faults(ours)
+        return ours, os.getpid()
     os.close(descriptors[0])
     return orders, child
 
@@ -241,6 +249,7 @@ def main() -> None:
     signal.signal(signal.SIGUSR1, lambda *_: None)  # ends a system call
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     orders = socket.socket(fileno=int(sys.argv[1]))
+    report_faults(orders)
     if EXECUTED in sys.argv:
         MERGING.spare_the_interpreter()
         orders.send(b"0")

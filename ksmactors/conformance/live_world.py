@@ -20,6 +20,20 @@ from ksmactors.mm.const import PAGE_SIZE
 ARENA: Final = 1 << 38
 """Where regions start: free of programs, heaps and libraries on any machine with at least 39 address bits."""
 
+FATAL: Final = b"Fatal Python error: "
+"""The first message of a process that a signal ends (`live_process.report_faults`); the second one names the signal."""
+
+SIGNALS: Final = {b"Bus error": "SIGBUS", b"Segmentation fault": "SIGSEGV"}
+"""By what a process says of itself."""
+
+
+class Killed(Exception):  # no error: the result of an operation
+    """A signal has ended the process that was to do an operation."""
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
 
 @dataclass(slots=True)
 class LiveProcess:
@@ -46,17 +60,30 @@ class LiveProcess:
         """Send a request and return the answer, negative for an errno.
 
         Raises:
-            Disturbed: the process is gone.
+            Killed: a fault of its own memory has ended the process.
+            Disturbed: the process is gone for another reason.
         """
         message = " ".join([request, *map(str, numbers)]).encode()
         try:
             socket.send_fds(self.orders, [message], descriptors)
             answer = self.orders.recv(64)
+            if answer == FATAL:
+                raise Killed(self._last_words())
         except OSError as error:
             raise Disturbed(f"process {self.name} (PID {self.pid}) could not be asked: {error.strerror}") from error
         if not answer:
             raise Disturbed(f"process {self.name} (PID {self.pid}) has died; was it killed, or is memory short?")
         return int(answer)
+
+    def _last_words(self) -> str:
+        """Return the signal that ends it, when its memory is gone."""
+        said = self.orders.recv(64)
+        while self.orders.recv(1 << 12):
+            pass
+        self.orders.close()
+        if self.started is not None:
+            self.started.wait()
+        return SIGNALS.get(said, "SIGKILL")
 
     def ping(self) -> None:
         """Wait until it answers.
@@ -178,6 +205,10 @@ class World:
         process = self.living.pop(name)
         process.exit()
         process.names.exited = True
+
+    def forget(self, name: str) -> None:
+        """The process has been killed."""
+        self.living.pop(name).names.exited = True
 
     def end(self) -> None:
         """End the remaining processes, also after errors."""

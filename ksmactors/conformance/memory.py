@@ -8,14 +8,16 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.named_memory import NamedMemory
+from ksmactors.conformance.named_memory import KILLED, NamedMemory
 from ksmactors.conformance.page_map import NamedRegion, PageMap, ScenarioProcess
 from ksmactors.conformance.transcript import bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import (
+    EHWPOISON,
     MADV_DONTNEED,
     MADV_FREE,
+    MADV_HWPOISON,
     MADV_MERGEABLE,
     MADV_PAGEOUT,
     MADV_UNMERGEABLE,
@@ -30,7 +32,11 @@ ADVICE: Final = {
     "dontneed": MADV_DONTNEED,
     "swapout": MADV_PAGEOUT,
     "free": MADV_FREE,
+    "hwpoison": MADV_HWPOISON,
 }
+
+BARE: Final = frozenset({"free", "hwpoison"})
+"""Advice whose errno is shown as it is."""
 
 
 class MemoryOperations(NamedMemory[ScenarioProcess]):
@@ -71,6 +77,20 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         await self._leave(process)
         self.page_map.replace(process, ScenarioProcess(process.name, mm=mm))
         return ["ok"]
+
+    async def _kill(self, mm: AddressSpace) -> None:
+        """A process is ended by a signal."""
+        process = self.page_map.of_mm(mm)
+        if process is not None and not process.exited:
+            self.killed.add(process.name)
+            await self._leave(process)
+
+    async def _killed_by_fault(self, mm: AddressSpace, error: int) -> list[str]:
+        """The result of an access that has ended in an error: SIGBUS for memory that has failed."""
+        if error != -EHWPOISON:
+            return [result_word(error)]
+        await self._kill(mm)
+        return [KILLED]
 
     async def _leave(self, process: ScenarioProcess) -> None:
         """A process leaves its memory; its pipes are closed."""
@@ -147,7 +167,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
     async def _do_madvise(self, operation: Operation) -> list[str]:
         process, start, pages = self._range(operation)
         error = await self.kernel.madvise(process.mm, start, pages * PAGE_SIZE, ADVICE[operation.name])
-        return [bare_word(error) if operation.name == "free" else result_word(error)]
+        return [bare_word(error) if operation.name in BARE else result_word(error)]
 
     # -- contents -----------------------------------------------------------------------------------------------
 
@@ -163,7 +183,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
             while not await self.kernel.user_write(mm, address, content):
                 error = await self.kernel.fault(mm, address, True)
                 if error:
-                    return [result_word(error)]
+                    return await self._killed_by_fault(mm, error)
         return ["ok"]
 
     async def _do_check(self, operation: Operation) -> list[str]:
@@ -172,7 +192,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         for address, content in self._expected(operation):
             read = await self._read(mm, address)
             if isinstance(read, int):
-                return [result_word(read)]
+                return await self._killed_by_fault(mm, read)
             bad += read is not content
         return [f"BAD {bad}" if bad else "ok"]
 
@@ -181,7 +201,7 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         for address in self._addresses(operation):
             read = await self._read(mm, address)
             if isinstance(read, int):
-                return [result_word(read)]
+                return await self._killed_by_fault(mm, read)
         return ["ok"]
 
     async def _read(self, mm: AddressSpace, address: int) -> Content | int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Generic, NoReturn, Protocol, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.page_map import NamedRegion
-from ksmactors.conformance.transcript import Reporter
+from ksmactors.conformance.transcript import NoSuchProcess, Reporter
 from ksmactors.mm.const import PAGE_SIZE
+
+
+KILLED: Final = "killed SIGBUS"
+"""The result of an operation whose process has touched memory that has failed."""
 
 
 class RegionOwner(Protocol):
@@ -31,6 +35,8 @@ class NamedMemory(Reporter, Generic[P]):
 
     def _process(self, operation: Operation) -> P:
         process = self.living(operation.process)
+        if process is None and operation.process in self.killed:
+            raise NoSuchProcess
         if process is None:
             raise self.refused(operation, f"there is no process {operation.process}: its fork failed, or is not over")
         return process

@@ -32,12 +32,19 @@ class PageName(NamedTuple):
 
 
 class PageState(NamedTuple):
-    """The state of an address: `kind` is ksm, anon, zero, none, swap, or moving (a migration entry); `pfn` and `nid`
-    are -1 without a frame."""
+    """The state of an address: `kind` is ksm, anon, zero, none, swap, moving (a migration entry), or hwpoison (an entry
+    that names a frame whose memory has failed); `pfn` and `nid` are -1 without a frame. `hwpoison`: the memory of the
+    mapped frame has failed."""
 
     kind: str
     pfn: int = -1
     nid: int = -1
+    hwpoison: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What is added to the kind in results."""
+        return " hwpoison" if self.hwpoison else ""
 
 
 class NamedRegion(NamedTuple):
@@ -141,12 +148,13 @@ class PageMap:
     def _page_state(self, process: ScenarioProcess, address: int) -> PageState:
         pte = self.kernel.page_at(process.mm, address)
         if pte is None:
-            return PageState("swap" if address in process.mm.swap_ptes else "none")
+            poisoned = address in process.mm.hwpoison_ptes
+            return PageState("hwpoison" if poisoned else "swap" if address in process.mm.swap_ptes else "none")
         if pte.migration:
             return PageState("moving")
         if pte.frame is self.kernel.zero_page:
             return PageState("zero")
-        return PageState("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid)
+        return PageState("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid, pte.frame.hwpoison)
 
     def frames(self) -> list[str]:
         """Return the groups of pages that share a frame: the lines of the operation `frames`."""
@@ -160,20 +168,20 @@ class PageMap:
 def partition(pages: Iterable[tuple[PageName, PageState]]) -> list[str]:
     """Return the groups of mapped pages that share a frame: the lines of the operation `frames`."""
     frames: dict[int, tuple[PageState, list[PageName]]] = {}
-    elsewhere: dict[str, list[PageName]] = {"zero": [], "none": [], "swap": [], "moving": []}
+    elsewhere: dict[str, list[PageName]] = {"zero": [], "none": [], "swap": [], "moving": [], "hwpoison": []}
     for name, sight in pages:
         if sight.kind in elsewhere:
             elsewhere[sight.kind].append(name)
         else:
             frames.setdefault(sight.pfn, (sight, []))[1].append(name)
-    alone: dict[int, list[PageName]] = {}
+    alone: dict[tuple[int, str], list[PageName]] = {}
     lines: list[str] = []
     for sight, names in frames.values():
         if sight.kind == "ksm" or len(names) > 1:
-            lines.append(_group(sight.kind, names, sight.nid))
+            lines.append(_group(sight.kind + sight.mark, names, sight.nid))
         else:
-            alone.setdefault(sight.nid, []).extend(names)
-    lines += [_group("alone", alone[nid], nid) for nid in sorted(alone)]
+            alone.setdefault((sight.nid, sight.mark), []).extend(names)
+    lines += [_group("alone" + mark, alone[nid, mark], nid) for nid, mark in sorted(alone)]
     lines += [_group(kind, names) for kind, names in elsewhere.items() if names]
     return lines
 
@@ -186,7 +194,8 @@ def group_of(page: PageName, pages: Iterable[tuple[PageName, PageState]]) -> str
         names = [page] if sight.kind == "none" else [name for name, other in seen if other.kind == sight.kind]
         return _group(sight.kind, names)
     names = [name for name, other in seen if other.pfn == sight.pfn]
-    return _group("alone" if sight.kind == "anon" and len(names) == 1 else sight.kind, names, sight.nid)
+    kind = "alone" if sight.kind == "anon" and len(names) == 1 else sight.kind
+    return _group(kind + sight.mark, names, sight.nid)
 
 
 def _group(kind: str, names: list[PageName], nid: int | None = None) -> str:

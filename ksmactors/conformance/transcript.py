@@ -9,12 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from errno import errorcode
+from errno import ESRCH, errorcode
 from typing import Final, NamedTuple
 
 from ksmactors.conformance.language import Comment, Operation, Scenario
 from ksmactors.errors import Finding, ScenarioError, StepLimit
-from ksmactors.mm.const import ERESTARTSYS
+from ksmactors.mm.const import EHWPOISON, ERESTARTSYS
+
+NAMED: Final = {ERESTARTSYS: "EINTR", EHWPOISON: "EHWPOISON"}
+"""The names of errnos that Python does not know."""
 
 WHOLE_SCAN: Final = (1 << 32) - 1
 """pages_to_scan of a batch that runs to the end of the scan: the knob's maximum."""
@@ -52,6 +55,10 @@ class ScenarioEnded(Exception):  # no error: the scenario ends early and says wh
     """End the scenario here."""
 
 
+class NoSuchProcess(Exception):  # no error: the result of an operation
+    """The process of an operation was killed before."""
+
+
 class Reporter(ABC):
     """Runs a scenario line by line. A method `_do_...` does an operation and returns its result lines."""
 
@@ -59,6 +66,8 @@ class Reporter(ABC):
         self.scenario, self.label, self.nodes = scenario, label, nodes
         self.lines: list[str] = []
         self.missing = ""
+        self.killed: set[str] = set()
+        """The processes that a signal has ended."""
         self.current: Operation
         """The current operation, or the last one."""
 
@@ -107,6 +116,8 @@ class Reporter(ABC):
             await self.before(line)
             try:
                 self.answer(await self.perform(line))
+            except NoSuchProcess:
+                self.answer([f"error {errorcode[ESRCH]}"])
             except ScenarioEnded:
                 return
         self.finish()
@@ -174,7 +185,7 @@ class Reporter(ABC):
 
 def errno_name(error: int) -> str:
     """Return the name of a negative errno, without its sign; EINTR for a system call that a signal has ended."""
-    return "EINTR" if error == -ERESTARTSYS else errorcode[-error]
+    return NAMED.get(-error) or errorcode[-error]
 
 
 def status_word(status: int) -> str:

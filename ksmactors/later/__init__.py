@@ -29,6 +29,7 @@ from ksmactors.later.kpfn_aba import KpfnAba
 from ksmactors.later.ksm_into_ksm import KsmIntoKsm
 from ksmactors.later.lazy_free import LazyFree
 from ksmactors.later.leave_swap_cache import LeaveSwapCache
+from ksmactors.later.memory_failure import HwpoisonCaller, HwpoisonResult, KsmHwpoison
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.merge_any_kept import MergeAnyExec, MergeAnyKept
 from ksmactors.later.migrate_swapped import MigrateSwapped
@@ -133,6 +134,9 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "scanned": Scanned,
     "advisor": Advisor,
     "tracepoints": Tracepoints,
+    "hwpoison-result": HwpoisonResult,
+    "ksm-hwpoison": KsmHwpoison,
+    "hwpoison-caller": HwpoisonCaller,
     "wake-on-sleep": WakeOnSleep,
     "bool-enable": BoolEnable,
     "mremap-vmas": MremapVmas,

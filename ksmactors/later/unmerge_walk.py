@@ -79,4 +79,5 @@ class UnmergeWalk(UnshareFault):
 def _has_page_table(mm: AddressSpace, address: int) -> bool:
     """Whether anything is mapped, or swapped out, in the 2 MiB around an address."""
     start = address - address % PMD_SIZE
-    return any(at in mm.ptes or at in mm.swap_ptes for at in range(start, start + PMD_SIZE, PAGE_SIZE))
+    entries = (mm.ptes, mm.swap_ptes, mm.hwpoison_ptes)
+    return any(at in kind for at in range(start, start + PMD_SIZE, PAGE_SIZE) for kind in entries)

@@ -65,7 +65,7 @@ class AddressSpace:
     """mm_struct. `users` (mm_users) keep the page tables, `count` (mm_count) keeps the struct."""
 
     __slots__ = (
-        "alive", "conductor", "count", "mmap_sem", "name", "number", "page_table_lock", "ptes", "registered",
+        "alive", "conductor", "count", "hwpoison_ptes", "mmap_sem", "name", "number", "page_table_lock", "ptes", "registered",
         "secondary", "swap_ptes", "top", "users", "vmas", "young",
     )  # fmt: skip
 
@@ -82,6 +82,8 @@ class AddressSpace:
         self.ptes: dict[int, Pte] = {}
         self.swap_ptes: dict[int, SwapSlot] = {}
         """Entries that name a swap slot instead of a frame; an address is in one of the two, or in neither."""
+        self.hwpoison_ptes: dict[int, Frame] = {}
+        """Entries that name a frame whose memory has failed; these are in none of the two others."""
         self.young: set[int] = set()
         """Addresses accessed since reclaim last looked (the accessed bits of their entries)."""
         self.mmap_sem = RwSem(conductor, f"mmap_sem of {name}", guard=self.must_be_alive)

@@ -76,6 +76,11 @@ class MmCore(MmDeclarations):
         """trylock_page; another actor may have had the lock for just that instant."""
         return not self.inject("trylock") and await page.trylock()
 
+    def page_hwpoison(self, page: Frame) -> bool:
+        """PageHWPoison: whether the memory of a frame has failed, at this instant."""
+        self.conductor.touch(YIELD, page, "hwpoison")
+        return page.hwpoison
+
     def pfn_to_page(self, pfn: int) -> Frame:
         """The struct page of a frame number that is or was in use. It is a finding if the frame has been taken away."""
         node = self.nodes[pfn // self.frames_per_node]

@@ -58,7 +58,7 @@ class ThreadAccesses(MmCore):
     @seam
     async def fault(self, mm: AddressSpace, address: int, write: bool) -> int:
         """Serve one page fault of a thread: 0 (try the access again), -EFAULT (SIGSEGV), -EIO (SIGBUS: the
-        page could not be read back from swap) or -ENOMEM."""
+        page could not be read back from swap), -EHWPOISON (SIGBUS: its memory has failed) or -ENOMEM."""
         await mm.down_read()
         self.conductor.touch(READ, mm, "vmas")
         vma = mm.vma_at(address)

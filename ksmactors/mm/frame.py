@@ -109,6 +109,16 @@ class Frame:
         """PageMlocked: some VM_LOCKED vma maps it, as far as is known; reclaim leaves it alone."""
         return self.pfn in self.node.mlocked
 
+    @property
+    def hwpoison(self) -> bool:
+        """PageHWPoison: its memory has failed."""
+        return self.pfn in self.node.poisoned
+
+    @property
+    def kept(self) -> int:
+        """How many references memory_failure keeps on it for good."""
+        return self.node.poisoned.get(self.pfn, 0)
+
     @override
     def __repr__(self) -> str:
         return f"<Frame {self.pfn} on node {self.nid}>"

@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import EFAULT, EIO, ENOMEM, ERESTARTSYS, VM_FAULT_OOM, VM_FAULT_SIGBUS
+from ksmactors.mm.const import (
+    EFAULT,
+    EHWPOISON,
+    EIO,
+    ENOMEM,
+    ERESTARTSYS,
+    VM_FAULT_HWPOISON,
+    VM_FAULT_OOM,
+    VM_FAULT_SIGBUS,
+)
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.seams import seam
 
 
 def fault_errno(result: int) -> int:
-    """What the VM_FAULT_ bits of a fault mean to who wanted the page: 0, -EIO or -ENOMEM."""
+    """What the VM_FAULT_ bits of a fault mean to who wanted the page: 0, -EIO, -EHWPOISON or -ENOMEM."""
+    if result & VM_FAULT_HWPOISON:
+        return -EHWPOISON
     if result & VM_FAULT_SIGBUS:
         return -EIO
     return -ENOMEM if result & VM_FAULT_OOM else 0
@@ -84,7 +95,7 @@ class GetUserPages(MmCore):
                 break
             error = fault_errno(await self.faultin_page(mm, vma, address, write, pin))
             if error:
-                result = error
+                result = -EFAULT if error == -EHWPOISON else error  # no caller asks for FOLL_HWPOISON
                 break
         await mm.up_read()
         return result

@@ -60,6 +60,9 @@ class MmDeclarations(KsmHooks, metaclass=ABCMeta):
     async def set_swap_pte(self, mm: AddressSpace, address: int, slot: SwapSlot | None) -> Pte | None: ...
 
     @abstractmethod
+    async def set_hwpoison_pte(self, mm: AddressSpace, address: int, page: Frame) -> Pte | None: ...
+
+    @abstractmethod
     async def ptep_set_wrprotect(self, mm: AddressSpace, address: int) -> Pte: ...
 
     @abstractmethod
@@ -161,6 +164,9 @@ class MmDeclarations(KsmHooks, metaclass=ABCMeta):
     async def try_to_unmap(self, page: Frame, *, reclaim: bool = False) -> None: ...
 
     @abstractmethod
+    async def unmap_poisoned(self, page: Frame) -> bool: ...
+
+    @abstractmethod
     async def page_referenced(self, page: Frame) -> int: ...
 
     # -- mm/gup.c ------------------------------------------------------------------------------------------------
@@ -222,6 +228,11 @@ class MmDeclarations(KsmHooks, metaclass=ABCMeta):
 
     @abstractmethod
     async def putback_lru_page(self, page: Frame) -> None: ...
+
+    # -- mm/memory-failure.c ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def madvise_hwpoison(self, mm: AddressSpace, start: int, end: int) -> int: ...
 
     # -- mm/mlock.c ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from ksmactors.mm.fork import Fork
 from ksmactors.mm.gup import GetUserPages
 from ksmactors.mm.madvise import Madvise
 from ksmactors.mm.memory import Memory
+from ksmactors.mm.memory_failure import MemoryFailure
 from ksmactors.mm.memory_hotplug import MemoryHotplug
 from ksmactors.mm.migrate import Migration
 from ksmactors.mm.mlock import Mlock
@@ -27,6 +28,7 @@ from ksmactors.mm.vmscan import Vmscan
 
 class MmKernel(
     MemoryHotplug,
+    MemoryFailure,
     Fork,
     Mremap,
     Madvise,

@@ -9,6 +9,7 @@ from ksmactors.mm.const import (
     EINVAL,
     ENOMEM,
     MADV_DONTNEED,
+    MADV_HWPOISON,
     MADV_MERGEABLE,
     MADV_UNMERGEABLE,
     PAGE_SIZE,
@@ -25,11 +26,13 @@ class Madvise(MmCore):
 
     @seam
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
-        """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE and MADV_DONTNEED.
+        """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_DONTNEED and MADV_HWPOISON.
 
         Returns 0, -EINVAL (unaligned, overflow, unknown advice), -ENOMEM (part of the range is not mapped; the
         rest was done), -EAGAIN (no memory). Source: mm/madvise.c, v3.9.
         """
+        if advice == MADV_HWPOISON:
+            return await self.madvise_hwpoison(mm, start, start + length)
         if advice not in ADVICE_NAMES or start % PAGE_SIZE or length < 0:
             return -EINVAL
         end = start + page_align(length)

@@ -7,7 +7,7 @@ from typing_extensions import override
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
+from ksmactors.mm.const import PAGE_SIZE, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.swap_device import SwapSlot
@@ -26,6 +26,8 @@ class Memory(MmCore):
         entry = mm.ptes.get(address)
         if entry is None and (slot := mm.swap_ptes.get(address)) is not None:
             return await self.do_swap_page(mm, vma, address, slot, write)
+        if entry is None and address in mm.hwpoison_ptes:
+            return VM_FAULT_HWPOISON
         if entry is None:
             return await self.do_anonymous_page(mm, vma, address, write)
         if entry.migration:
@@ -75,6 +77,9 @@ class Memory(MmCore):
         swapcache = await self.lookup_swap_cache(slot)
         if swapcache is None:
             swapcache = await self.read_swap_cache(slot, vma.nid)
+        elif self.page_hwpoison(swapcache):  # memory_failure has left it in the cache for this
+            await swapcache.put()
+            return VM_FAULT_HWPOISON
         if swapcache is None:
             return VM_FAULT_OOM if mm.swap_ptes.get(address) is slot else 0
         await swapcache.lock()
@@ -269,6 +274,8 @@ class Memory(MmCore):
             if pte is None:
                 if address in mm.swap_ptes:
                     await self.zap_swap_pte(mm, address)
+                elif address in mm.hwpoison_ptes:
+                    await self.zap_hwpoison_pte(mm, address)
                 continue
             await self.set_pte(mm, address, None)
             self.memory_epoch += 1
@@ -294,6 +301,13 @@ class Memory(MmCore):
             observer.zapped(mm, address)
         await self.free_swap_and_cache(slot)
 
+    @part
+    async def zap_hwpoison_pte(self, mm: AddressSpace, address: int) -> None:
+        """Empty an entry that names a frame whose memory has failed. The page table lock is held."""
+        await self.set_pte(mm, address, None)
+        for observer in self.observers:
+            observer.zapped(mm, address)
+
     # -- fork ---------------------------------------------------------------------------------------------------
 
     @override
@@ -312,7 +326,7 @@ class Memory(MmCore):
             failed = await self.copy_one_pte(mm, oldmm, vma, address)
             if failed:
                 break
-            if address in mm.ptes or address in mm.swap_ptes:
+            if not self.pte_none(mm, address):
                 for observer in self.observers:
                     observer.copied(mm, oldmm, address)
         await oldmm.page_table_lock.unlock()
@@ -330,6 +344,8 @@ class Memory(MmCore):
         elif slot is not None:
             await self.swap_duplicate(slot)
             await self.set_swap_pte(mm, address, slot)
+        elif (page := oldmm.hwpoison_ptes.get(address)) is not None:
+            await self.set_hwpoison_pte(mm, address, page)
         return 0
 
     async def _copy_pte_of_frame(self, mm: AddressSpace, oldmm: AddressSpace, address: int, pte: Pte) -> None:

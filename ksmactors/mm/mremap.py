@@ -52,6 +52,9 @@ class Mremap(MmCore):
             elif (slot := mm.swap_ptes.get(address)) is not None:
                 await self.set_swap_pte(mm, address, None)
                 await self.set_swap_pte(mm, address - start + target, slot)
+            elif (page := mm.hwpoison_ptes.get(address)) is not None:
+                await self.set_pte(mm, address, None)
+                await self.set_hwpoison_pte(mm, address - start + target, page)
             else:
                 continue
             self.memory_epoch += 1

@@ -39,6 +39,9 @@ class Node:
         """By frame number, the pages that mlock keeps in memory (the Mlocked flag); `mark_mlocked` changes it."""
         self.mlock_listeners: list[Callable[[Frame, bool], None]] = []
         """Called when a page gets the flag (True), or is to be without it from now on (False)."""
+        self.poisoned: dict[int, int] = {}
+        """The frames whose memory has failed (the HWPoison flag), with how many references memory_failure keeps on
+        each. None of them is given out."""
         self.held_back: list[range] = []
         """Frame numbers that are not given out: isolated, or absent."""
         self.absent: list[range] = []
@@ -64,18 +67,24 @@ class Node:
 
     def take(self) -> Frame | None:
         """A frame with one reference and zeros in it, or None if the node has none left."""
-        if self.free_list:
-            frame = self.free_list.pop()
-        else:
-            if len(self.frames) >= self.size or (self.held_back and not self._skip_held_back()):
-                return None
-            frame = self._new_frame()
+        frame = self._next_free()
+        if frame is None:
+            return None
         self.conductor.touch(RELEASE, frame, "life")
         self.conductor.touch(RELEASE, frame, "refcount")
         frame.refcount = 1
         frame.content = self._zero
         frame.dirty, frame.writer, frame.getter = False, -1, -1
         return frame
+
+    def _next_free(self) -> Frame | None:
+        while self.free_list:
+            frame = self.free_list.pop()
+            if frame.pfn not in self.poisoned:  # check_new_page
+                return frame
+        if len(self.frames) >= self.size or (self.held_back and not self._skip_held_back()):
+            return None
+        return self._new_frame()
 
     def free(self, frame: Frame) -> None:
         """Take a frame back whose last reference has gone; only now an anonymous mapping is cleared."""

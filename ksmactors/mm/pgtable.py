@@ -33,6 +33,8 @@ class PageTables(MmCore):
         before = mm.ptes.get(address)
         if mm.swap_ptes:
             mm.swap_ptes.pop(address, None)
+        if mm.hwpoison_ptes:
+            mm.hwpoison_ptes.pop(address, None)
         if pte is not None:
             mm.ptes[address] = pte
         elif before is not None:
@@ -48,10 +50,24 @@ class PageTables(MmCore):
         dirty bit it had at that instant. The page table lock is held."""
         await self.conductor.point(WRITE, mm, address)
         before = mm.ptes.pop(address, None)
+        mm.hwpoison_ptes.pop(address, None)
         if slot is not None:
             mm.swap_ptes[address] = slot
         else:
             mm.swap_ptes.pop(address, None)
+        for listener in self.pte_listeners:
+            listener(mm, address, before, None)
+        return before
+
+    @override
+    @seam
+    async def set_hwpoison_pte(self, mm: AddressSpace, address: int, page: Frame) -> Pte | None:
+        """Put an entry that names a frame whose memory has failed in the place of whatever is there; returns the
+        present entry before, as set_swap_pte does. The page table lock is held."""
+        await self.conductor.point(WRITE, mm, address)
+        before = mm.ptes.pop(address, None)
+        mm.swap_ptes.pop(address, None)
+        mm.hwpoison_ptes[address] = page
         for listener in self.pte_listeners:
             listener(mm, address, before, None)
         return before
@@ -80,7 +96,7 @@ class PageTables(MmCore):
     @seam
     def pte_none(self, mm: AddressSpace, address: int) -> bool:
         """Whether there is no entry at an address. The page table lock is held."""
-        return address not in mm.ptes and address not in mm.swap_ptes
+        return address not in mm.ptes and address not in mm.swap_ptes and address not in mm.hwpoison_ptes
 
     @override
     @seam

@@ -8,7 +8,7 @@ from typing import Final
 from ksmactors import call_stack
 from ksmactors.errors import Finding
 
-STORES: Final = frozenset({"set_pte", "set_swap_pte", "ptep_set_wrprotect"})
+STORES: Final = frozenset({"set_pte", "set_swap_pte", "set_hwpoison_pte", "ptep_set_wrprotect"})
 """Functions that only store a value: a finding names their caller."""
 
 

@@ -232,19 +232,55 @@ class Rmap(MmCore):
         if not self.may_be_unmapped(page):
             await mm.page_table_lock.unlock()
             return False
-        slot = self.slot_of_unmapped(page, reclaim)
-        if slot is not None:
+        if self.unmapped_as_poisoned(page, reclaim):
+            before = await self.set_hwpoison_pte(mm, address, page)
+        elif (slot := self.slot_of_unmapped(page, reclaim)) is not None:
             await self.swap_duplicate(slot)
             before = await self.set_swap_pte(mm, address, slot)
         else:
             before = await self.set_pte(mm, address, Pte(page, write=pte.write, migration=True))
+        await self._unmapped(page, mm, address, before)
+        return True
+
+    async def _unmapped(self, page: Frame, mm: AddressSpace, address: int, before: Pte | None) -> None:
+        """What follows when an entry that mapped a page has been replaced. The page table lock is released."""
         self.memory_epoch += 1
         page.dirty = page.dirty or (before is not None and before.dirty)
         self.page_remove_rmap(page)
         await page.put()
         await mm.page_table_lock.unlock()
         await self.mmu_notifier_invalidate_page(mm, address, address + PAGE_SIZE)
-        return True
+
+    @seam
+    def unmapped_as_poisoned(self, page: Frame, reclaim: bool) -> bool:
+        """Whether entries that have mapped a page are to name a frame whose memory has failed, so that a fault ends in
+        SIGBUS: in v3.9 when migration or reclaim unmaps such a page, too."""
+        return self.page_hwpoison(page)
+
+    @override
+    @seam
+    async def unmap_poisoned(self, page: Frame) -> bool:
+        """Unmap a locked page whose memory has failed (TTU_UNMAP with TTU_IGNORE_MLOCK and TTU_IGNORE_ACCESS): whether
+        no entry that could be found maps it any more, and none is left.
+
+        The entries name the frame, so that a fault ends in SIGBUS. Those of a page in the swap cache become swap
+        entries (TTU_IGNORE_HWPOISON): a fault finds the page there, or reads a good copy from the device.
+        """
+
+        async def unmap_one(vma: Vma, address: int) -> bool:
+            mm = vma.mm
+            if await self.page_check_address(page, mm, address) is not None:
+                slot = page.swap
+                if slot is None:
+                    before = await self.set_hwpoison_pte(mm, address, page)
+                else:
+                    await self.swap_duplicate(slot)
+                    before = await self.set_swap_pte(mm, address, slot)
+                await self._unmapped(page, mm, address, before)
+            return page.page_mapcount() == 0
+
+        await self.rmap_walk(page, unmap_one)
+        return page.page_mapcount() == 0
 
     @seam
     def may_be_unmapped(self, page: Frame) -> bool:

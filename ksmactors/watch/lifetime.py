@@ -41,7 +41,7 @@ class Lifetime(Watcher):
         kernel = self.kernel
         for node in kernel.nodes:
             for frame in node.frames:
-                if frame.refcount and frame is not kernel.zero_page:
+                if frame.refcount != frame.kept and frame is not kernel.zero_page:
                     raise self.finding(
                         "leaked_frame",
                         f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "

@@ -146,7 +146,7 @@ def references(kernel: Ksm, pfn: int) -> Probe:
         if frame.refcount < 0:
             return None  # frozen: the freezing actor holds them all
         waiting = sum(page is frame for page in kernel.batched_pages())
-        return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting
+        return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting - frame.kept
 
     return Probe(wrong, adds_up=True)
 

@@ -74,7 +74,8 @@ class References(Watcher):
                 if frame is kernel.zero_page:
                     continue
                 mapped, cached = ptes[frame.pfn], frame.swap is not None
-                if frame.mapcount != mapped or frame.refcount != mapped + cached + waiting[frame.pfn]:
+                references = mapped + cached + waiting[frame.pfn] + frame.kept
+                if frame.mapcount != mapped or frame.refcount != references:
                     where = "in the swap cache" if cached else "in no cache"
                     raise self.finding(
                         "wrong_count",
