@@ -179,6 +179,10 @@ class Scene(Claims):
         assert pte is not None, f"page {index} of {proc.mm.name} is not mapped"
         return pte.frame
 
+    async def memory_failure(self, page: Frame) -> int:
+        """The memory of a frame fails, as a scrubber notices: 0, or -EBUSY if it cannot be taken out of use."""
+        return await self.kernel.memory_failure(page.pfn)
+
     # -- migration, reclaim -------------------------------------------------------------------------------------------
 
     async def move(self, proc: Proc, index: int, nid: int) -> int:

@@ -51,6 +51,7 @@ from ksmactors.later.per_mm import PerMm, PerMmFork
 from ksmactors.later.per_mm_mergeable import PerMmMergeable
 from ksmactors.later.pin_counted import PinCounted
 from ksmactors.later.pinned_checked import PinnedChecked
+from ksmactors.later.poisoned_nodes import PoisonedNodes
 from ksmactors.later.profit import Profit
 from ksmactors.later.range_walk import RangeWalk
 from ksmactors.later.restart_on_stale import RestartOnStale
@@ -91,6 +92,7 @@ SERIES: Final[dict[str, type[Ksm]]] = {
     "unshare-on-advice": UnshareOnAdvice,
     "wake-under-lock": WakeUnderLock,
     "pinned-checked": PinnedChecked,
+    "poisoned-nodes": PoisonedNodes,
 }
 """What makes `series` of v3.9, lowest first: upstream's repairs of the series, and ours."""
 

@@ -16,7 +16,7 @@ class MoveStatus(Ksm):
     @override
     def no_page_to_move(self, mm: AddressSpace, address: int) -> int:
         pte = mm.ptes.get(address)
-        absent = pte is None and address not in mm.swap_ptes
+        absent = self.pte_none(mm, address)
         if absent or (pte is not None and pte.frame is self.zero_page):
             return -EFAULT
         return super().no_page_to_move(mm, address)

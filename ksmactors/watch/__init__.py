@@ -24,6 +24,7 @@ from ksmactors.watch.locality import Locality
 from ksmactors.watch.lock_graph import Edge
 from ksmactors.watch.lock_order import LockOrder
 from ksmactors.watch.lockset import Lockset
+from ksmactors.watch.memory_failure import FailedMemory
 from ksmactors.watch.migration import MigrationEntries
 from ksmactors.watch.mlock import MlockKept
 from ksmactors.watch.naming import Naming
@@ -49,7 +50,7 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
         ShadowMemory, Lifetime, TreeInvariants, Naming, References, Hlist, CounterInvariants, Writable, MlockKept,
         MigrationEntries, Locality, Unmerged, Knob, Pruning, ReverseMapping, Convergence, Progress, Liveness,
         OfflineFrames, WastedWork, Refinement, LockOrder, HappensBefore, Lockset, Warnings,
-        SecondaryMappings,
+        SecondaryMappings, FailedMemory,
     )
 }  # fmt: skip
 """The watchers by name; plug-ins add theirs. If two could report at the same moment, the first one does."""

@@ -1,0 +1,64 @@
+"""The memory of a KSM page fails while somebody is at the page."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from ksmactors.litmus import Litmus, Proc, Scene
+
+
+class MergeMeetsMemoryFailure(Litmus):
+    """ksmd comes to a page that is equal to a KSM page, whose memory fails."""
+
+    name = "litmus.merge_meets_memory_failure"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        c = await scene.process("C", 1)
+        await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        await scene.write(c, 0, 7)
+        page = scene.frame(b, 0)
+        await scene.concurrent({"ksmd": scene.scan(2), "scrubber": scene.memory_failure(page)})
+        await scene.read(c, 0)
+        await scene.read(b, 0)
+
+
+class MigrationMeetsMemoryFailure(Litmus):
+    """A KSM page moves to another node while its memory fails."""
+
+    name = "litmus.migration_meets_memory_failure"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        page = scene.frame(b, 0)
+        await scene.concurrent({"migrationd/1": scene.move(a, 0, 1), "scrubber": scene.memory_failure(page)})
+        await scene.read(a, 0)
+        await scene.read(b, 0)
+
+
+class WriteMeetsMemoryFailure(Litmus):
+    """A process writes to a KSM page, and forks, while the memory of the page fails."""
+
+    name = "litmus.write_meets_memory_failure"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        page = scene.frame(b, 0)
+        await scene.concurrent({"thread/A": self._thread(scene, a), "scrubber": scene.memory_failure(page)})
+        await scene.read(a, 0)
+        await scene.read(b, 0)
+
+    async def _thread(self, scene: Scene, a: Proc) -> None:
+        child = await scene.fork(a, "E")
+        await scene.store(a, 0, 8)
+        await scene.read(child, 0)
