@@ -10,7 +10,6 @@ from ksmactors.conformance.page_map import NamedRegion
 from ksmactors.conformance.transcript import NoSuchProcess, Reporter
 from ksmactors.mm.const import PAGE_SIZE
 
-
 KILLED: Final = "killed SIGBUS"
 """The result of an operation whose process has touched memory that has failed."""
 

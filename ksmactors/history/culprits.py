@@ -104,6 +104,8 @@ CULPRITS: Final[dict[str, str]] = {
     "X10a": "write_protect_page",
     "X10b": "direct_map",
     "X10c": "replace_page_at",
+    "X11a": "memory_failure hwpoison",
+    "X11b": "replace_page_at mapcount < replace_page",
     "lost-while-full": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
     "unshare-on-advice": "upgrade_page mapping < try_to_merge_one_page",
 }

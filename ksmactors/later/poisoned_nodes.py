@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import StableNode
-from ksmactors.later.memory_failure import KsmHwpoison
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.frame import Frame
 
 
-class PoisonedNodes(KsmHwpoison):
+class PoisonedNodes(Ksm):
     """A KSM page whose memory has failed loses its stable node at once; memory_failure takes ksm_thread_mutex.
 
     v3.9 leaves the page mapped, and v6.4 unmaps it. In both the node goes on naming the page, which is never freed.
@@ -26,6 +26,10 @@ class PoisonedNodes(KsmHwpoison):
         result = await super().memory_failure(pfn, counted=counted, victim=victim)
         await self.ksm_thread_mutex.unlock()
         return result
+
+    @override
+    def unmaps_poisoned_ksm_pages(self) -> bool:
+        return True
 
     @override
     async def hwpoison_user_mappings(self, page: Frame, victim: AddressSpace | None) -> bool:

@@ -65,8 +65,8 @@ class AddressSpace:
     """mm_struct. `users` (mm_users) keep the page tables, `count` (mm_count) keeps the struct."""
 
     __slots__ = (
-        "alive", "conductor", "count", "hwpoison_ptes", "mmap_sem", "name", "number", "page_table_lock", "ptes", "registered",
-        "secondary", "swap_ptes", "top", "users", "vmas", "young",
+        "alive", "conductor", "count", "hwpoison_ptes", "mmap_sem", "name", "number", "page_table_lock", "ptes",
+        "registered", "secondary", "swap_ptes", "top", "users", "vmas", "young",
     )  # fmt: skip
 
     def __init__(self, conductor: Conductor, number: int, name: str, top: int) -> None:

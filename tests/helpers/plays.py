@@ -279,3 +279,15 @@ async def guest_reads_what_is_merged(s: Stage) -> None:
     await s.finish(ksmd)
     await s.guest_load(a, 0)
     await s.quiesce()
+
+
+async def memory_of_a_ksm_page_fails(s: Stage) -> None:
+    """ksmd comes to a page that is equal to a KSM page whose memory has failed."""
+    c = await s.process("C", 1)
+    await s.process("A", 7)
+    b = await s.process("B", 7)
+    await s.scan(2)
+    await s.memory_failure(s.frame(b, 0))
+    await s.write(c, 0, 7)
+    await s.scan(2)
+    await s.quiesce()

@@ -11,7 +11,7 @@ from ksmactors.history.mutants.beyond import NeverWoken
 from ksmactors.history.mutants.guests import ReplacementNotAnnounced
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.watch import progress
-from tests.helpers import broken, plays
+from tests.helpers import broken, failing, plays
 from tests.helpers.directed import Play, perform
 from tests.helpers.plays import life
 
@@ -40,6 +40,7 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
     "offline": (broken.ChecksNoTrees, plays.memory_goes_offline, "node_of_absent_frame@ksm_check_stable_tree"),
     "wasted_work": (broken.ChecksFromTheFirstTree, plays.memory_goes_offline, "tree_revisited@ksm_check_stable_tree"),
     "secondary": (ReplacementNotAnnounced, plays.guest_reads_what_is_merged, "stale_mapping@replace_page_at"),
+    "memory_failure": (failing.KeepsPoisonedNodes, plays.memory_of_a_ksm_page_fails, "mapped@replace_page_at"),
     "warning": (broken.CountsScansTwice, life, "kernel_warning@remove_rmap_item_from_tree"),
 }  # fmt: skip
 """By watcher: a broken kernel, a program, and what is found."""

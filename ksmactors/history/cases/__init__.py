@@ -18,6 +18,7 @@ from ksmactors.history.cases.guests import GUESTS
 from ksmactors.history.cases.hazards import HAZARDS
 from ksmactors.history.cases.keyhole import KEYHOLE
 from ksmactors.history.cases.later import LATER
+from ksmactors.history.cases.memory_failure import MEMORY_FAILURE
 from ksmactors.history.cases.nodes import NODES
 from ksmactors.history.cases.stable_check import STABLE_CHECK
 from ksmactors.history.cases.unmerge import UNMERGE
@@ -42,7 +43,7 @@ def _place(case: Case) -> tuple[int, int, str]:
 
 _ALL: Final = (
     *OF_THE_SERIES, *AFTERWARDS, *STABLE_CHECK, *KEYHOLE, *BARRIERS, *UNMERGE, *NODES, *FOLLOW_UP, *BEFORE, *LATER,
-    *HAZARDS, *BEYOND, *GUESTS,
+    *HAZARDS, *BEYOND, *GUESTS, *MEMORY_FAILURE,
 )  # fmt: skip
 
 CASES: Final[dict[str, Case]] = {case.name: case for case in sorted(_ALL, key=_place)}
