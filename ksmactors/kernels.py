@@ -22,7 +22,7 @@ from ksmactors.errors import UsageError, unknown
 from ksmactors.history import COMMITS, Commit
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.later import LATER, MODES, REPAIRS, SERIES
+from ksmactors.later import LATER, MODES, PROPOSED, REPAIRS, SERIES
 from ksmactors.seams import OVERRIDABLE, mark_of
 
 
@@ -136,7 +136,7 @@ def _check_async(name: str, cls: type, function: str, of: type[Ksm]) -> None:
         )
 
 
-for _name, _layer in (SERIES | LATER | REPAIRS | MODES | MUTANTS).items():
+for _name, _layer in (SERIES | LATER | REPAIRS | PROPOSED | MODES | MUTANTS).items():
     register(_name, _layer, origin=OWN)
 
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
@@ -189,7 +189,7 @@ def kind_of(name: str) -> str:
         return "mutant"
     if name in SERIES or name in REPAIRS or name in _REPAIRS_AMONG_LATER:
         return "repair"
-    return "feature" if name in LATER or name in MODES else "plug-in"
+    return "feature" if name in LATER | PROPOSED | MODES else "plug-in"
 
 
 def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()) -> type[Ksm]:

@@ -130,8 +130,8 @@ def test_kernels_have_what_later_md_says() -> None:
     assert v6_1 < v6_12 < v6_18 < v7_3
     assert v6_12 - v6_1 == {
         "advisor", "chains-any-dup", "checksum-first", "copy-before-mapping", "hwpoison-caller", "ksm-hwpoison",
-        "merge-any", "merge-any-exec", "merge-any-kept", "mlock-batch-31", "move-enoent", "per-mm-fork", "profit", "scanned", "smart-scan",
-        "tracepoints", "unshare-fault", "zero-counted",
+        "merge-any", "merge-any-exec", "merge-any-kept", "mlock-batch-31", "move-enoent", "per-mm-fork", "profit",
+        "scanned", "smart-scan", "tracepoints", "unshare-fault", "zero-counted",
     }  # fmt: skip
     assert v6_18 - v6_12 == {"bool-enable", "mremap-vmas", "per-mm-mergeable"}
     assert v7_3 - v6_18 == {"overlay", "unmerge-walk"}

@@ -106,6 +106,7 @@ CULPRITS: Final[dict[str, str]] = {
     "X10c": "replace_page_at",
     "X11a": "memory_failure hwpoison",
     "X11b": "replace_page_at mapcount < replace_page",
+    "X11c": "ksm_recover_within_chain",
     "lost-while-full": "remove_rmap_item_from_tree hlist < cmp_and_merge_page",
     "unshare-on-advice": "upgrade_page mapping < try_to_merge_one_page",
 }

@@ -54,6 +54,7 @@ from ksmactors.later.pinned_checked import PinnedChecked
 from ksmactors.later.poisoned_nodes import PoisonedNodes
 from ksmactors.later.profit import Profit
 from ksmactors.later.range_walk import RangeWalk
+from ksmactors.later.recover_within_chain import RecoverWithinChain
 from ksmactors.later.restart_on_stale import RestartOnStale
 from ksmactors.later.run_under_pte_lock import RunUnderPteLock
 from ksmactors.later.scanned import Scanned
@@ -153,6 +154,11 @@ REPAIRS: Final[dict[str, type[Ksm]]] = {
 }
 """Repairs of what later kernels have. No kernel has them, and `series`, which has nothing to repair there, does
 without."""
+
+PROPOSED: Final[dict[str, type[Ksm]]] = {
+    "recover-within-chain": RecoverWithinChain,
+}
+"""Patches that were proposed for the kernel. No kernel has them."""
 
 MODES: Final[dict[str, type[Ksm]]] = {
     "weak-memory": WeakMemory,

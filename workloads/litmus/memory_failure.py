@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
+from workloads.litmus.chains import limit_sharing
 
 
 class MergeMeetsMemoryFailure(Litmus):
@@ -62,3 +63,21 @@ class WriteMeetsMemoryFailure(Litmus):
         child = await scene.fork(a, "E")
         await scene.store(a, 0, 8)
         await scene.read(child, 0)
+
+
+class ChainMeetsMemoryFailure(Litmus):
+    """ksmd comes to where a process has written to one of two equal KSM pages, when the memory of that one fails."""
+
+    name = "litmus.chain_meets_memory_failure"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await limit_sharing(scene)
+        procs = [await scene.process(name, 7) for name in "ABCD"]
+        await scene.scan(3)
+        page = scene.frame(procs[3], 0)
+        await scene.write(procs[3], 0, 8)
+        await scene.concurrent({"ksmd": scene.scan(), "scrubber": scene.memory_failure(page)})
+        for proc in procs:
+            await scene.read(proc, 0)

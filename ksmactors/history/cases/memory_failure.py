@@ -1,4 +1,4 @@
-"""Cases of a KSM page whose memory fails (X11a and X11b)."""
+"""Cases of a KSM page whose memory fails (X11a to X11c)."""
 
 from __future__ import annotations
 
@@ -42,5 +42,28 @@ MEMORY_FAILURE: Final = (
         ),
         confirmed=("v6.12",),
         script=("ksmd > batch.mutex", "scrubber > end", "ksmd > end"),
+    ),
+    Case(
+        name="X11c",
+        title="a proposed recovery waits for ksmd, which waits for the page whose memory has failed",
+        workload="litmus.chain_meets_memory_failure",
+        kernel="v6.12",
+        with_=("recover-within-chain",),
+        watcher="lock_order",
+        kind="ksm_thread_mutex_under_page_lock",
+        where="ksm_recover_within_chain",
+        also=(
+            "deadlock/deadlock@ksm_recover_within_chain+lock_page_if_of_node",
+            "naming/freed_while_named@free_stable_node",
+            "references/freed_while_mapped@ksm_recover_within_chain",
+            "references/wrong_count@none",
+        ),
+        story=(
+            "Two KSM pages of one content stand in a chain, and the memory of one fails. memory_failure has locked "
+            "it, and takes ksm_thread_mutex, to move its mappings to a copy of the other one. ksmd holds the mutex. It "
+            "has come to a mapping of the first page that was written to, and waits for the lock of that page. (A "
+            "patch proposed in October 2025. It also replaces entries that map another page by then.)"
+        ),
+        script=("scrubber > end", "ksmd > end"),
     ),
 )
