@@ -33,6 +33,8 @@ INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "se
 
 NO_HOLDS: Final = "skip: no holds on a live host"
 
+NO_FAILURES: Final = "skip: memory that fails on a live host is lost for good"
+
 NOT_LIVE: Final = {
     "hwpoison": "takes memory away for good",
     "reclaim": "takes a memory cgroup of its own",
@@ -117,7 +119,7 @@ class Live:
         given to `written` as soon as it is known.
         """
         if missing := self.lacks(scenario):
-            return Transcript(scenario, tuple(_skipped(scenario)), missing=missing)
+            return Transcript(scenario, () if self.holds else tuple(_skipped(scenario)), missing=missing)
         if self.inside is not None:
             self.inside.processes.clear()
         performer = self.performer(scenario, written)
@@ -167,10 +169,11 @@ class Live:
 
 
 def _skipped(scenario: Scenario) -> Iterator[str]:
-    """Yield the result lines of a scenario that is not run because it holds tasks."""
-    held = next((operation for operation in scenario.operations if operation.name in INTERLEAVED), None)
-    if held is not None:
-        yield from (f"> {held.text}", f"= {NO_HOLDS}")
+    """Yield the result lines of a scenario that is not run because it holds tasks, or lets memory fail."""
+    reasons = dict.fromkeys(INTERLEAVED, NO_HOLDS) | {"hwpoison": NO_FAILURES}
+    first = next((operation for operation in scenario.operations if operation.name in reasons), None)
+    if first is not None:
+        yield from (f"> {first.text}", f"= {reasons[first.name]}")
 
 
 def has_swap() -> bool:
@@ -240,8 +243,12 @@ class LivePerformer(LiveMemory):
 
     async def operation(self, operation: Operation) -> list[str]:
         """Do only the operation itself; return its result lines."""
+        return await self.unless_killed(operation, OPERATIONS[operation.name](self, operation))
+
+    async def unless_killed(self, operation: Operation, work: Awaitable[list[str]]) -> list[str]:
+        """Return the results of an operation under way, or that it has ended its process."""
         try:
-            return await OPERATIONS[operation.name](self, operation)
+            return await work
         except Killed as killed:
             self.killed.add(operation.process)
             self.world.forget(operation.process)
@@ -345,7 +352,6 @@ OPERATIONS: Final[dict[str, Callable[[LivePerformer, Operation], Awaitable[list[
     "pin": LivePerformer._do_pin,
     "unpin": LivePerformer._do_unpin,
     "process_vm_readv": LivePerformer._do_process_vm_readv,
-    "hwpoison": LivePerformer._do_madvise,
     "mremap": LivePerformer._do_mremap,
     "migrate": LivePerformer._do_migrate,
     "migrate1": LivePerformer._do_migrate,

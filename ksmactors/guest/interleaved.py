@@ -73,7 +73,8 @@ class InterleavedPerformer(OwnPerformer):
         if operation.name == "set":
             return [self._set(operation)]
         own = OWN_OPERATIONS.get(operation.name)
-        return await (own(self, operation) if own is not None else self.operation(operation))
+        work = own(self, operation) if own is not None else self.operation(operation)
+        return await self.unless_killed(operation, work)
 
     @override
     def finish(self) -> None:
@@ -137,9 +138,10 @@ class InterleavedPerformer(OwnPerformer):
         if operation.name == "set":
             return self._set(operation)
         own = OWN_OPERATIONS.get(operation.name)
-        work = own(self, operation) if own is not None else self.operation(operation)
+        done = own(self, operation) if own is not None else self.operation(operation)
+        work = self.unless_killed(operation, done)
         try:
-            work.send(None)  # type: ignore[attr-defined]
+            work.send(None)
         except StopIteration as ended:
             return " ".join(ended.value)
         raise AssertionError("an operation of a live kernel was waited for in an event loop")

@@ -114,7 +114,7 @@ class OwnPerformer(LivePerformer):
         own = OWN_OPERATIONS.get(operation.name)
         if own is None:
             return await super().perform(operation)
-        results = await own(self, operation)
+        results = await self.unless_killed(operation, own(self, operation))
         self.ksm.settle()
         return results
 
@@ -170,6 +170,7 @@ OWN_OPERATIONS: Final[dict[str, Callable[[OwnPerformer, Operation], Awaitable[li
     "online": OwnPerformer._do_online,
     "ktrace": OwnPerformer._do_ktrace,
     "device": OwnPerformer._do_own_device,
+    "hwpoison": OwnPerformer._do_madvise,
 }
 
 

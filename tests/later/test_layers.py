@@ -310,6 +310,22 @@ def test_freed_head(machine: dict[str, Any], named: bool) -> None:
     perform(program, **machine)
 
 
+@pytest.mark.parametrize(("machine", "nodes"), list(zip(only("poisoned-nodes"), (1, 0), strict=True)))
+def test_poisoned_nodes(machine: dict[str, Any], nodes: int) -> None:
+    """A KSM page whose memory has failed keeps its node and its mappings, until it loses both (X11a)."""
+
+    async def program(s: Stage) -> None:
+        await s.process("A", 7)
+        b = await s.process("B", 7)
+        await s.scan(2)
+        page = s.frame(b, 0)
+        await s.memory_failure(page)
+        assert len(list(s.kernel.root_stable_tree[0])) == nodes
+        assert page.mapcount == 2 * nodes
+
+    perform(program, **machine)
+
+
 def test_every_layer_has_its_test() -> None:
     """No layer of the series is without a test in the files of this name."""
     parsed = [ast.parse(path.read_text("utf-8")) for path in sorted(Path(__file__).parent.glob("test_layers*.py"))]
