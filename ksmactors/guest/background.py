@@ -25,7 +25,7 @@ OTHERS: Final = {1} if (os.cpu_count() or 1) > 1 else {0}
 """The processor of threads that do what the kernel's tasks do; processes are on processor 0."""
 
 WAITS: Final = (
-    (r"migration_entry_wait", "migration entry"),
+    (r"(__)?migration_entry_wait\w*", "migration entry"),
     (r"folio_wait_bit_common|__folio_lock|__lock_page|wait_on_page_bit", "page lock"),
     (r"rmap_walk\w*|unlink_anon_vmas|anon_vma_\w+|folio_lock_anon_vma_read|stable_tree_append", "anon_vma lock"),
     (r"run_store|\w+_store|__ksm_exit|ksm_memory_callback|wait_while_offlining", "ksm_thread_mutex"),
