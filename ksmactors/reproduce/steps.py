@@ -26,6 +26,7 @@ NOT_IN_C: Final = {
     "prctl": "the advice would apply to the whole program",
     "offline": "it takes memory away from the whole machine",
     "online": "it takes memory away from the whole machine",
+    "hwpoison": "the memory would be lost until the next boot",
 }
 """Operations that no program has, and why."""
 
