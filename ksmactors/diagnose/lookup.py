@@ -191,7 +191,9 @@ def _pte(kernel: Ksm, name: str, which: str) -> tuple[str, list[tuple[str, str]]
         return None
     pte = mm.ptes.get(address)
     if pte is None:
-        slot = mm.swap_ptes.get(address)
+        slot, poisoned = mm.swap_ptes.get(address), mm.hwpoison_ptes.get(address)
+        if poisoned is not None:
+            return name, [("pte", f"hwpoison entry {name_of_object(poisoned)}")]
         return name, [("pte", f"swap entry {name_of_object(slot)}" if slot is not None else "none")]
     kind = "migration entry" if pte.migration else "present"
     shown = [("pte", kind), ("page", name_of_object(pte.frame)), ("write", value_text(pte.write))]

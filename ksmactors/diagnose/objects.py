@@ -61,6 +61,7 @@ _RENAMED: Final[Mapping[type, Mapping[str, str]]] = {
     AddressSpace: {
         "users": "mm_users", "count": "mm_count", "registered": "MMF_VM_MERGEABLE", "vmas": "mmap",
         "ptes": "page table", "swap_ptes": "swap entries",
+        "hwpoison_ptes": "hwpoison entries",
     },
     Vma: {
         "start": "vm_start", "end": "vm_end", "pgoff": "vm_pgoff", "mergeable": "VM_MERGEABLE", "locked": "VM_LOCKED",
@@ -247,6 +248,8 @@ def _beside(obj: object) -> Iterator[tuple[str, str]]:
     if isinstance(obj, Frame):
         yield "PG_swapcache", value_text(obj.node.swap_cache.get(obj.pfn))
         yield "PG_mlocked", value_text(obj.pfn in obj.node.mlocked)
+        if obj.hwpoison:
+            yield "PG_hwpoison", value_text(True)
     elif isinstance(obj, ContentTree):
         yield "entries, in order", listed(entry for entry, _ in entries_of(obj))
 

@@ -344,7 +344,7 @@ PAGE_MAPPED: Final = _event(
 )  # fmt: skip
 PAGE_UNMAPPED: Final = _event(
     "page.unmapped", "debug", "A page table entry does not map a page any more.", MM, ADDRESS, PFN, NID,
-    Field("became", "str", "", "what is there now: nothing, page, migration or swap"),
+    Field("became", "str", "", "what is there now: nothing, page, migration, swap or hwpoison"),
 )  # fmt: skip
 PAGE_PROTECTED: Final = _event(
     "page.protected", "debug", "The write permission of a page table entry changed.", MM, ADDRESS, PFN,

@@ -181,9 +181,11 @@ class MemoryFailure(MmCore):
         Source: page_action(), me_swapcache_dirty(), me_swapcache_clean(), me_pagecache_clean(), v3.9.
         """
         expected = 1
-        cached = page.swap is not None
-        if cached and page.dirty:
+        slot = page.swap
+        cached = slot is not None
+        if slot is not None and page.dirty:
             page.dirty = False
+            slot.uptodate = False  # for a fault that has asked for the flag before, and waits for the lock
             expected = 2
         elif cached:
             await self.delete_from_swap_cache(page)

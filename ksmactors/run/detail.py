@@ -223,6 +223,8 @@ class _StructureRecorder:
     def _became(mm: AddressSpace, address: int, after: Pte | None) -> str:
         if after is not None:
             return "migration" if after.migration else "page"
+        if address in mm.hwpoison_ptes:
+            return "hwpoison"
         return "swap" if address in mm.swap_ptes else "nothing"
 
     def _observe(self, root: ContentTree[Any], name: str) -> None:

@@ -167,9 +167,10 @@ class ShadowMemory(Watcher):
                 self._check_slot(mm, address, slot)
 
     def _check_slot(self, mm: AddressSpace, address: int, slot: SwapSlot) -> None:
-        """Check what a read would bring back; nothing if the device cannot read the slot."""
+        """Check what a read would bring back; nothing if it ends in SIGBUS: the device cannot read the slot, or the
+        memory of the cached page has failed."""
         cached = slot.page is not None and slot.uptodate
-        if slot.bad and not cached:
+        if (slot.bad and not cached) or (slot.page is not None and slot.page.hwpoison):
             return
         content = slot.page.content if slot.page is not None and slot.uptodate else slot.content
         expected = self._shadow.get((mm.number, address), self._zero)
@@ -230,6 +231,8 @@ class ShadowMemory(Watcher):
         pte, slot = mm.ptes.get(address), mm.swap_ptes.get(address)
         if pte is not None:
             return pte.frame.content is not expected or self._would_be_dropped(pte.frame, pte.frame.swap)
+        if address in mm.hwpoison_ptes or (slot is not None and slot.page is not None and slot.page.hwpoison):
+            return False  # it gets SIGBUS
         if slot is None:
             return expected is not self._zero
         if slot.page is not None and slot._uptodate:  # a read without notification

@@ -187,7 +187,10 @@ def test_what_cannot_be_reproduced_is_refused(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("name", sorted(NOT_IN_C))
 def test_operations_that_no_program_has_are_refused(name: str) -> None:
     """By name and line, with the reason."""
-    words = {"exec": "exec A", "prctl": "prctl A on", "offline": "offline A r 0", "online": "online"}
+    words = {
+        "exec": "exec A", "prctl": "prctl A on", "offline": "offline A r 0", "online": "online",
+        "hwpoison": "hwpoison A r 0",
+    }  # fmt: skip
     with pytest.raises(UsageError, match=rf"scenario:7: a C program cannot do {name}: "):
         program(f"{PROCESS}{words[name]}\ncounters\n")
 

@@ -65,6 +65,29 @@ class WriteMeetsMemoryFailure(Litmus):
         await scene.read(child, 0)
 
 
+class SwapInMeetsMemoryFailure(Litmus):
+    """The memory of a dirty page in the swap cache fails while a process touches the page.
+
+    The page was in use when reclaim unmapped it, so that it was not written.
+    """
+
+    name = "litmus.swap_in_meets_memory_failure"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7, mergeable=False)
+        child = await scene.fork(a, "E")
+        page = scene.frame(a, 0)
+        await page.get()
+        await scene.to_swap_cache(a, 0)
+        await page.put()
+        await scene.concurrent({"fault/A": scene.read(a, 0), "scrubber": scene.memory_failure(page)})
+        await scene.read(a, 0)
+        await scene.read(child, 0)
+
+
 class ChainMeetsMemoryFailure(Litmus):
     """ksmd comes to where a process has written to one of two equal KSM pages, when the memory of that one fails."""
 
