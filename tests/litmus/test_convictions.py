@@ -64,6 +64,7 @@ CONVICTIONS = (
     ("R5'", 2, Meeting(HOTPLUG, BY_NODE, with_=("r5-nobody-waits",))),
     ("R6", 1, Meeting("pair_meets_migration", with_=("r6-anon-vma-before-removal",))),
     ("R7", 2, Meeting("scan_meets_switch", with_=("r7-root-left-behind",), kernel="v3.9")),
+    ("X11a", 1, Meeting("merge_meets_memory_failure", without=("poisoned-nodes",))),
 )
 """The case of the corpus, the schedule that comes to its finding, and of what."""
 

@@ -57,6 +57,9 @@ SERIES = (
     (206, Meeting("collision_meets_exit")),
     (37, Meeting("unstable_meets_migration", BY_NODE)),
     (2, Meeting("scan_meets_switch")),
+    (3, Meeting("merge_meets_memory_failure")),
+    (269, Meeting("migration_meets_memory_failure")),
+    (49, Meeting("swap_in_meets_memory_failure")),
     (731, Meeting(GET, with_=(WEAK,))),
     (933, Meeting(GET, CACHED, with_=(WEAK,))),
 )
@@ -77,6 +80,9 @@ V39 = (
     (3, Meeting("scan_meets_hotplug", BY_NODE, kernel="v3.9")),
     (46, Meeting("exiled_node_meets_exit", kernel="v3.9")),
     (2, Meeting("scan_meets_switch", kernel="v3.9")),
+    (89, Meeting("migration_meets_memory_failure", kernel="v3.9")),
+    (9, Meeting("write_meets_memory_failure", kernel="v3.9")),
+    (49, Meeting("swap_in_meets_memory_failure", kernel="v3.9")),
 )
 """The same for v3.9."""
 
