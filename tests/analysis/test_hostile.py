@@ -6,7 +6,6 @@ import gzip
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from ksmactors.analysis import opening, reading, store
 from ksmactors.analysis.store import Logs, SqlError
 from ksmactors.cli import main
 from ksmactors.events import catalogue as ev
+from tests.helpers.ready import ksmactors_line
 
 Write = Callable[..., str]
 SCHEDULE = [("main", ev.KSM_ENTER, f"vm{number}") for number in range(5)]
@@ -227,7 +227,7 @@ def test_ctrl_c_during_a_query(spoil: Write, sound: bytes, number: int, tmp_path
     """An interruption ends a query with 130, silently, and leaves no temporary file."""
     query = "SELECT count(*) FROM range(100000000) a, range(100000000) b"
     with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", "analyze", spoil(sound), "--sql", query],
+        ksmactors_line("analyze", spoil(sound), "--sql", query),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)}, text=True,
     ) as process:  # fmt: skip
         while not list(tmp_path.glob("ksmactors-*/events.duckdb*")):
@@ -244,7 +244,7 @@ def test_ctrl_c_during_a_query(spoil: Write, sound: bytes, number: int, tmp_path
 def test_ctrl_c_while_a_log_is_read(sound: bytes, number: int, tmp_path: Path) -> None:
     """An interruption ends the reading with 130, silently, and leaves no temporary file."""
     with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", "analyze", "-"],
+        ksmactors_line("analyze", "-"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     ) as process:  # fmt: skip

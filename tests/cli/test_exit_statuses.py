@@ -29,6 +29,7 @@ from ksmactors.conformance.emulator import Transcript
 from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
 from ksmactors.run.subject import make_subject
+from tests.helpers.ready import ksmactors_line
 from tests.helpers.status_folders import make_folders, named
 
 PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
@@ -355,8 +356,8 @@ NOBODY_READS: Final[dict[str, Callable[[dict[str, str]], list[str]]]] = {
 def test_nobody_reads(name: str, files: dict[str, str], tmp_path: Path) -> None:
     """A command whose standard output nobody reads ends with 141, without a word of that."""
     with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", *NOBODY_READS[name](files)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"XDG_STATE_HOME": str(tmp_path)},
+        ksmactors_line(*NOBODY_READS[name](files)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         process.stdout.close()

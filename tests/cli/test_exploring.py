@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from ksmactors.cli import main
 from ksmactors.escaping import escaped
+from tests.helpers.ready import ksmactors_line
 from tests.helpers.stepping import SIGNATURE, environment, shrunk_finding
 
 Capsys = pytest.CaptureFixture[str]
@@ -29,8 +29,8 @@ def finding(tmp_path_factory: pytest.TempPathFactory) -> str:
 def harmless(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A schedule of the same workload on the kernel that has the lock cycle, with a departure where S5e has it."""
     directory = tmp_path_factory.mktemp("harmless")
-    args = ["ksmactors", "run", "litmus.search_meets_migration", "--seed", "18", "--json", "--quiet"]
-    done = subprocess.run([sys.executable, "-m", *args], capture_output=True, check=True, env=environment(directory))
+    line = ksmactors_line("run", "litmus.search_meets_migration", "--seed", "18", "--json", "--quiet")
+    done = subprocess.run(line, capture_output=True, check=True, env=environment(directory))
     path = directory / "schedule.txt"
     path.write_text(json.loads(done.stdout)["schedule"])
     return str(path)
@@ -150,7 +150,7 @@ def test_too_many_departures_are_refused(harmless: str, tmp_path: Path, capsys: 
 
 def test_equal_under_any_hash_seed(finding: str, tmp_path: Path) -> None:
     """The answer is the same to the byte but for the time, whatever PYTHONHASHSEED is."""
-    command = [sys.executable, "-m", "ksmactors", "replay", finding, "--until", "257", "--explore", "30", "--json"]
+    command = ksmactors_line("replay", finding, "--until", "257", "--explore", "30", "--json")
     answers = []
     for seed in ("0", "4242"):
         done = subprocess.run(command, capture_output=True, check=False, env=environment(tmp_path, PYTHONHASHSEED=seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -12,6 +13,7 @@ import pytest
 from ksmactors.cli import COMMANDS, cli, main
 from ksmactors.errors import EmulatorBug, StepLimit, UsageError
 from ksmactors.run.subject import watchers_of
+from tests.helpers.ready import ksmactors_line
 
 HEAVY = ("trio", "anyio", "structlog", "rich", "duckdb")
 
@@ -152,7 +154,7 @@ def _break(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 def test_a_closed_pipe_is_quiet() -> None:
     """`ksmactors list events | head -1` ends without a complaint."""
-    command = f"'{sys.executable}' -m ksmactors list events --json | head -c 1"
+    command = f"{shlex.join(ksmactors_line('list', 'events', '--json'))} | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "["
     assert done.stderr == ""
@@ -161,9 +163,7 @@ def test_a_closed_pipe_is_quiet() -> None:
 @pytest.mark.parametrize("args", [["--help"], ["list", "commits"], ["corpus", "S1a"]], ids=" ".join)
 def test_nobody_reads(args: list[str]) -> None:
     """A reader that has gone before the first line is no finding: the status is that of SIGPIPE."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(ksmactors_line(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None

@@ -30,6 +30,7 @@ from ksmactors.cli.progress import FIXED_LINES, LINE_SECONDS, Watched, _plain, f
 from ksmactors.cli.screen import console
 from ksmactors.run.outcome import Defect, Outcome, Verdict
 from ksmactors.run.subject import make_subject
+from tests.helpers.ready import ksmactors_line
 from tests.helpers.screen import Screen
 
 SECONDS_MAX = 60
@@ -310,7 +311,7 @@ def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subpro
         "TERM": "xterm", "XDG_STATE_HOME": str(cwd), "PYTHONPATH": str(Path(ksmactors.__file__).parents[1]),
     }  # fmt: skip
     with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", *args], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables,
+        ksmactors_line(*args), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables,
         start_new_session=True,
     ) as process:  # fmt: skip
         os.close(theirs)

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from ksmactors.cli import main
 from ksmactors.watch import WATCHERS
 from ksmactors.watch.base import Watcher
+from tests.helpers.ready import ksmactors_line
 
 PROGRAMS = Path(__file__).parents[1] / "campaign" / "programs.py"
 
@@ -202,9 +202,7 @@ def test_a_replay_of_a_changed_program(before: str, capsys: Capsys, tmp_path: Pa
 
 
 def _other_process(*args: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ksmactors", *args], capture_output=True, text=True, timeout=100, check=False, **more
-    )
+    return subprocess.run(ksmactors_line(*args), capture_output=True, text=True, timeout=100, check=False, **more)
 
 
 BUSY = ("fork_storm", "pinned_pages", "swap_pressure")
@@ -222,7 +220,7 @@ def test_the_digest_depends_on_nothing_but_the_input(capsys: Capsys) -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_summarises_and_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     """Ctrl-C, or SIGTERM, in a campaign: the table, a hint how to go on, status 130."""
-    command = [sys.executable, "-m", "ksmactors", "stress", "exit_race", "--seeds", "1000000", "--out", str(tmp_path)]
+    command = ksmactors_line("stress", "exit_race", "--seeds", "1000000", "--out", str(tmp_path))
     with subprocess.Popen([*command, "--log", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline()  # it has begun
@@ -250,7 +248,7 @@ class Endless(Workload):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_told_in_a_line() -> None:
     """Standard output that takes nothing is no defect of ours."""
-    command = [sys.executable, "-m", "ksmactors", "run", "exit_race", "--json", "--quiet"]
+    command = ksmactors_line("run", "exit_race", "--json", "--quiet")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 2
@@ -261,7 +259,7 @@ def test_ctrl_c_says_what_has_become_of_a_run(tmp_path: Path) -> None:
     """SIGINT in the middle of `run`: one line, the JSON object that nothing is counted in, status 130."""
     (tmp_path / "endless.py").write_text(ENDLESS)
     what = [f"{tmp_path / 'endless.py'}:Endless", "--max-steps", "1000000000", "--strategy", "random", "--json"]
-    command = [sys.executable, "-m", "ksmactors", "run", *what, "--out", str(tmp_path)]
+    command = ksmactors_line("run", *what, "--out", str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"it has begun\n"

@@ -13,6 +13,7 @@ import pytest
 
 from ksmactors.cli import main
 from ksmactors.cli.stepper import COMMANDS, LINE_MAX
+from tests.helpers.ready import ksmactors_line
 from tests.helpers.stepping import SIGNATURE, environment, shrunk_finding
 from tests.helpers.terminal import on_terminal
 
@@ -152,7 +153,7 @@ def test_a_terminal_has_a_prompt_and_repeats(finding: str, tmp_path: Path) -> No
 def test_an_interruption_at_the_prompt(finding: str, tmp_path: Path) -> None:
     """SIGINT while the walk waits for a command ends it with 130, and no traceback; at a stop, and at the end."""
     for commands in (b"", b"end\n"):
-        command = [sys.executable, "-m", "ksmactors", "replay", finding, "--step"]
+        command = ksmactors_line("replay", finding, "--step")
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(tmp_path, PYTHONUNBUFFERED="1"),
@@ -227,7 +228,7 @@ def foreign(tmp_path: Path) -> str:
     (tmp_path / "model.py").write_text(MODEL)
     args = ["stress", f"{tmp_path}/model.py:Counts", "--seeds", "20", "--out", str(tmp_path / "out"), "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-m", "ksmactors", *args], capture_output=True, check=False, env=environment(tmp_path)
+        ksmactors_line(*args), capture_output=True, check=False, env=environment(tmp_path)
     )  # fmt: skip
     assert done.returncode == 1
     (tmp_path / "ran").unlink()
@@ -238,7 +239,7 @@ def foreign(tmp_path: Path) -> str:
 def test_a_foreign_file_runs_no_code(foreign: str, tmp_path: Path) -> None:
     """Without --trust nothing that a finding names is loaded, however it is replayed."""
     for args in (["--step"], ["--until", "3"], ["--explore", "3"]):
-        command = [sys.executable, "-m", "ksmactors", "replay", foreign, *args]
+        command = ksmactors_line("replay", foreign, *args)
         done = subprocess.run(
             command, capture_output=True, check=False, input=b"end\n", env=environment(tmp_path)
         )  # fmt: skip
@@ -251,7 +252,7 @@ def test_what_a_foreign_file_names_is_escaped(foreign: str, tmp_path: Path) -> N
     """Control characters in names and values are shown, never performed, at the prompt and at a point."""
     script = "d\nn 3\na\nw\nhelp objects\np count\\x1b\nlist 50\nend\n"
     for args, given in ((["--step"], script), (["--until", "3", "--explore", "5"], "")):
-        command = [sys.executable, "-m", "ksmactors", "replay", "--trust", foreign, *args]
+        command = ksmactors_line("replay", "--trust", foreign, *args)
         done = subprocess.run(
             command, capture_output=True, check=False, input=given, text=True, env=environment(tmp_path)
         )  # fmt: skip

@@ -16,6 +16,7 @@ from ksmactors.diagnose.replaying import Recorded, recorded
 from ksmactors.diagnose.stepping import Quit
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.run.outcome import Outcome
+from tests.helpers.ready import ksmactors_line
 from tests.helpers.stepping import SIGNATURE, environment, shrunk_finding
 
 
@@ -109,11 +110,10 @@ class Crashes(Model):
 def test_a_crash_ends_it(tmp_path: Path) -> None:
     """Code that raises in a continuation ends the campaign with 3, its traceback, and the schedule that led there."""
     (tmp_path / "crashes.py").write_text(CRASHES)
-    command = [sys.executable, "-m", "ksmactors"]
 
     def ran(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command, *args], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment(tmp_path)
+            ksmactors_line(*args), capture_output=True, text=True, check=False, cwd=tmp_path, env=environment(tmp_path)
         )
 
     for seed in range(20):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from tests.helpers.ready import ksmactors_line
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "ksmactors" / "docs").glob("*.md")))}
@@ -37,8 +40,10 @@ VARYING: Final = (
 )
 """What differs between two runs of a command: how long it took."""
 
-COMMANDS: Final = {"ksmactors": "ksmactors", "pytest": "pytest -q --disable-warnings -p no:randomly -p no:timeout"}
-"""What examples may run, and the Python module that is run for it."""
+COMMANDS: Final = ("ksmactors", "pytest")
+"""What examples may run."""
+
+PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--disable-warnings", "-p", "no:randomly", "-p", "no:timeout")
 
 IMAGE_PAGES: Final = 16
 
@@ -106,9 +111,9 @@ def _set_up(page: str, directory: Path) -> None:
     for name in ("tests", "README.md"):
         (directory / name).symlink_to(ROOT / name)
     (directory / "bin").mkdir()
-    for name, module in COMMANDS.items():
+    for name, line in zip(COMMANDS, (ksmactors_line(), PYTEST), strict=True):
         command = directory / "bin" / name
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(line)} "$@"\n')
         command.chmod(0o755)
 
 

@@ -21,6 +21,7 @@ from ksmactors.estimate.units import duration, size
 from ksmactors.mm.const import PAGE_SIZE
 from tests.estimate.conftest import pages
 from tests.estimate.cores import Load, core
+from tests.helpers.ready import ksmactors_line
 
 OFF = "Leave KSM off:"
 NET = "net of its overhead"
@@ -248,7 +249,7 @@ def test_progress_on_a_terminal(image: Path) -> None:
     """On a terminal, and there only, standard error shows how far the reading is."""
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "-m", "ksmactors", "estimate", str(image)],
+        ksmactors_line("estimate", str(image)),
         stdout=subprocess.PIPE, stderr=theirs, text=True, cwd=Path(__file__).parents[2], check=True, timeout=60,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
     )  # fmt: skip

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 from ksmactors.workload import Host, Workload
+from tests.helpers.ready import ksmactors_line
 
 LOGGER = logging.getLogger("tests.events.chatty")
 
@@ -92,10 +92,7 @@ class Strange(Workload):
 def test_records_that_cannot_be_formatted_or_written_are_shown_as_they_are(tmp_path: Path) -> None:
     """A text that is no UTF-8, and arguments that do not fit: a line says so, and nothing breaks."""
     (tmp_path / "strange.py").write_text(STRANGE)
-    command = [
-        sys.executable,
-        "-m",
-        "ksmactors",
+    command = ksmactors_line(
         "run",
         "strange.py:Strange",
         "--log",
@@ -103,7 +100,7 @@ def test_records_that_cannot_be_formatted_or_written_are_shown_as_they_are(tmp_p
         "-q",
         "--strategy",
         "random",
-    ]
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_STATE_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

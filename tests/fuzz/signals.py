@@ -14,6 +14,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from tests.helpers.ready import ksmactors_line
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 COMMANDS: Final = {
@@ -60,11 +62,10 @@ class Files:
         """Make them with the commands themselves."""
         log, image = place / "log.ndjson", place / "image"
         image.write_bytes(bytes(range(256)) * 16 * 4096)
-        base = [sys.executable, "-m", "ksmactors"]
-        subprocess.run([*base, "run", "fork_storm", "-q", "--log", str(log)], check=True, timeout=120)
+        subprocess.run(ksmactors_line("run", "fork_storm", "-q", "--log", str(log)), check=True, timeout=120)
         out = place / "findings"
         subprocess.run(
-            [*base, "stress", "classic.twostage", "-q", "--seeds", "40", "--out", str(out)],
+            ksmactors_line("stress", "classic.twostage", "-q", "--seeds", "40", "--out", str(out)),
             check=False, timeout=120, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         return cls(str(next(out.glob("*.json"))), str(log), str(image))

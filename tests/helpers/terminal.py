@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import ksmactors
+from tests.helpers.ready import ksmactors_line
 
 
 def on_terminal(*args: str, cwd: Path, typed: str = "", **environment: str) -> tuple[int, str]:
@@ -25,7 +25,7 @@ def on_terminal(*args: str, cwd: Path, typed: str = "", **environment: str) -> t
         **environment,
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", *args], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables
+        ksmactors_line(*args), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables
     ) as process:
         os.close(theirs)
         os.write(ours, typed.encode())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.helpers.ready import ksmactors_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +39,7 @@ def ksmactors(*line: str, site: Path | None = None, cwd: Path, status: int = 0) 
     """Run a command with the packages of a folder installed; its exit status is checked."""
     path = [str(ROOT), *([str(site)] if site is not None else [])]
     done = subprocess.run(
-        [sys.executable, "-m", "ksmactors", *line],
+        ksmactors_line(*line),
         cwd=cwd, capture_output=True, text=True, timeout=100, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "XDG_STATE_HOME": str(cwd / "state"), "NO_COLOR": "1"},
     )  # fmt: skip
