@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from ksmactors.campaign import fork_server
 from ksmactors.garbage import THRESHOLDS
 from ksmactors.interleave.strategies.registry import STRATEGIES
 from ksmactors.kernels import VARIANTS
 from ksmactors.watch import WATCHERS
+from tests.helpers.ready import ready_fork_server
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Commands of tests are hundreds of interpreters. Without bytecode each would compile the whole package again."""
@@ -22,6 +24,15 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ready_workers() -> Iterator[None]:
+    """Fork the workers of campaigns from a process that has imported them, where ksmactors would start an interpreter:
+    a process of pytest-xdist has several threads. `test_jobs` has tests of both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_server, "started", ready_fork_server)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -95,9 +95,7 @@ def started() -> ForkServer:
         OSError: no process can be started.
     """
     ours, theirs = socket.socketpair()
-    known = spawn.get_preparation_data("ksmactors worker")
-    known.pop("authkey", None)  # it cannot be pickled here, and nobody asks for it
-    data = pickle.dumps(known)
+    data = preparation()
     with theirs:
         try:
             process = subprocess.Popen(
@@ -109,8 +107,16 @@ def started() -> ForkServer:
             raise
     process.returncode = 0  # `close` waits for it
     with suppress(OSError):  # it has ended; so `fork` will say
-        ours.sendall(len(data).to_bytes(_LENGTH, "big") + data)
+        ours.sendall(data)
     return ForkServer(ours, process.pid)
+
+
+def preparation() -> bytes:
+    """Return what `main` reads first from its socket: what a process of `multiprocessing` is told of this one."""
+    known = spawn.get_preparation_data("ksmactors worker")
+    known.pop("authkey", None)  # it cannot be pickled here, and nobody asks for it
+    data = pickle.dumps(known)
+    return len(data).to_bytes(_LENGTH, "big") + data
 
 
 def main(fd: int) -> NoReturn:

@@ -25,8 +25,15 @@ from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.subject import Subject, make_subject
 from tests.helpers.children import descendants, descendants_of, started, wait_until_gone
+from tests.helpers.ready import NEW_INTERPRETER
 
 PROGRAMS = Path(__file__).with_name("programs.py")
+
+
+@pytest.fixture
+def new_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork server is what it is outside of tests."""
+    monkeypatch.setattr(fork_server, "started", NEW_INTERPRETER)
 
 
 def programs(*names: str, max_steps: int = 20_000) -> list[Subject]:
@@ -94,6 +101,7 @@ def test_sums_do_not_depend_on_the_number_of_processes(names: tuple[str, ...], t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forked", [True, False])
+@pytest.mark.usefixtures("new_interpreter")
 def test_workers_come_from_this_process_or_a_new_one(forked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a fork is not safe, since there are several threads, a new interpreter does the same; so it does when the
     server that workers are forked from has died."""
@@ -205,7 +213,7 @@ def test_the_log_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.slow
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that reads another workload file than its parent refuses to go on."""
-    monkeypatch.setattr(fork_server, "forked", fork_server.started)  # a fork has what its parent has read
+    monkeypatch.setattr(fork_server, "forked", NEW_INTERPRETER)  # a fork has what its parent has read
     subject = killer(tmp_path, always=False)
     (tmp_path / "killer.py").write_text(KILLER.format(parent=0, always=False, mark=tmp_path / "mark"))
     with pytest.raises(UsageError, match="has changed since the campaign began"):
@@ -230,6 +238,7 @@ class Stuck(Workload):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("new_interpreter")
 def test_a_worker_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some time after the deadline the campaign ends without it, and with what all workers have handed in."""
     monkeypatch.setattr(driving, "GRACE_SECONDS", 0.1)

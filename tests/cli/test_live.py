@@ -311,8 +311,7 @@ def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subpro
         "TERM": "xterm", "XDG_STATE_HOME": str(cwd), "PYTHONPATH": str(Path(ksmactors.__file__).parents[1]),
     }  # fmt: skip
     with subprocess.Popen(
-        ksmactors_line(*args), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables,
-        start_new_session=True,
+        ksmactors_line(*args), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables, start_new_session=True
     ) as process:  # fmt: skip
         os.close(theirs)
         try:

@@ -8,21 +8,69 @@ start a new interpreter.
 from __future__ import annotations
 
 import atexit
+import marshal
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
+from ksmactors.campaign import fork_server
+
 HERE: Final = Path(__file__).parent
+
+LENGTH: Final = 8
+"""Bytes of a number."""
 
 
 def ksmactors_line(*words: str) -> list[str]:
     """The command line of `ksmactors WORDS...`."""
     return [sys.executable, "-I", "-S", str(HERE / "ready_client.py"), _server(os.getpid()), *words]
+
+
+@dataclass(frozen=True)
+class ReadyForkServer(fork_server.ForkServer):
+    """A campaign's fork server that is no child of this process. `reaper` says when it has ended."""
+
+    reaper: socket.socket
+
+    @override
+    def close(self) -> None:
+        self.control.close()
+        with suppress(ConnectionError):
+            self.reaper.recv(LENGTH, socket.MSG_WAITALL)
+        self.reaper.close()
+
+
+def ready_fork_server() -> fork_server.ForkServer:
+    """Do what `fork_server.started` does, with a fork in the place of a new interpreter."""
+    reaper = socket.socket(socket.AF_UNIX)
+    reaper.connect(_server(os.getpid()))
+    ours, theirs = socket.socketpair()
+    with theirs, Path(os.devnull).open("r+b", buffering=0) as nothing:
+        files = [nothing.fileno(), nothing.fileno(), 2, theirs.fileno()]
+        request = marshal.dumps((None, os.fsencode(Path.cwd()), dict(os.environb), []))
+        socket.send_fds(reaper, [len(request).to_bytes(LENGTH, "big")], files)
+        reaper.sendall(request)
+    pid = int.from_bytes(reaper.recv(LENGTH, socket.MSG_WAITALL), "big")
+    if pid == 0:
+        ours.close()
+        reaper.close()
+        return NEW_INTERPRETER()
+    ours.sendall(fork_server.preparation())
+    return ReadyForkServer(ours, pid, reaper)
+
+
+NEW_INTERPRETER: Final = fork_server.started
+"""The one of ksmactors itself."""
 
 
 @cache
@@ -33,8 +81,7 @@ def _server(_pid: int) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
         [sys.executable, "-P", str(HERE / "ready_server.py"), door],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd="/",
-        start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd="/", start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

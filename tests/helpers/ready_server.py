@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import importlib
 import marshal
@@ -40,8 +41,9 @@ RARE: Final = ("ksmactors.pytest_plugin", "ksmactors.testing", "ksmactors.campai
 LOST_OUTPUT: Final = 120
 """The status of an interpreter that cannot write what is left in its standard streams."""
 
-Request = tuple[list[str], bytes, dict[bytes, bytes], list[int]]
-"""Words, directory, environment, and the numbers of ignored signals."""
+Request = tuple[list[str] | None, bytes, dict[bytes, bytes], list[int]]
+"""Words, directory, environment, and the numbers of ignored signals. Without words, the process is the fork server of a
+campaign, and its fourth file is the server's socket."""
 
 
 def import_all() -> None:
@@ -101,7 +103,7 @@ class Server:
             In the fork: the command. In the server: None.
         """
         client, _ = self.door.accept()
-        size, streams, _, _ = socket.recv_fds(client, LENGTH, 3)
+        size, streams, _, _ = socket.recv_fds(client, LENGTH, 4)
         request: Request = marshal.loads(client.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
         pid = os.fork() if _can_obey(request[2]) else None
         if pid == 0:
@@ -117,12 +119,13 @@ class Server:
         return None
 
     def _take(self, client: socket.socket, streams: list[int]) -> None:
-        """In a fork, take over the standard streams of its client, and close all other files."""
-        for fd, stream in enumerate(streams):
-            os.dup2(stream, fd)
+        """In a fork, take over the files of its client, and close all other files."""
         for connection in (self.door, client, *(child.client for child in self.children)):
             connection.close()
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        high = [fcntl.fcntl(stream, fcntl.F_DUPFD, len(streams)) for stream in streams]
+        for fd, stream in enumerate(high):
+            os.dup2(stream, fd)
+        os.closerange(len(streams), os.sysconf("SC_OPEN_MAX"))
 
     def _reap(self, child: Child) -> None:
         _, status = os.waitpid(child.pid, 0)
@@ -149,7 +152,7 @@ def _can_obey(environment: dict[bytes, bytes]) -> bool:
 
 
 def perform(request: Request) -> None:
-    """Be `python -m ksmactors`, in a fork."""
+    """Be `python -m ksmactors`, or a campaign's fork server, in a fork."""
     words, directory, environment, ignored = request
     os.chdir(directory)
     os.environb.clear()
@@ -162,8 +165,11 @@ def perform(request: Request) -> None:
         setattr(sys, f"__{name}__", stream)
     added = os.environ.get("PYTHONPATH", "")
     sys.path[:0] = [str(Path.cwd()), *(added.split(os.pathsep) if added else [])]
-    sys.argv = ["ksmactors", *words]
     importlib.invalidate_caches()
+    if words is None:
+        fork_server = importlib.import_module("ksmactors.campaign.fork_server")
+        fork_server.main(3)
+    sys.argv = ["ksmactors", *words]
     try:
         runpy.run_module("ksmactors", run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -200,8 +206,7 @@ def main() -> None:
     door.bind(sys.argv[1])
     door.listen(16)
     os.write(1, b"ready")
-    request = Server(door).serve()
-    perform(request)
+    perform(Server(door).serve())
 
 
 if __name__ == "__main__":
