@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,9 @@ from ksmactors.watch import WATCHERS
 from tests.helpers.ready import ready_fork_server
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-"""Commands of tests are hundreds of interpreters. Without bytecode each would compile the whole package again."""
+sys.dont_write_bytecode = False
+"""Commands of tests are many interpreters, and each process of pytest-xdist imports all tests. Without bytecode each
+would compile them again."""
 
 
 def pytest_collection_finish() -> None:

@@ -304,14 +304,14 @@ def test_times_of_any_length() -> None:
 @contextmanager
 def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A command on a terminal, in a session of its own; and our end of it."""
-    ours, theirs = pty.openpty()
+    (ours, theirs), line = pty.openpty(), ksmactors_line(*args)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     variables |= {
         "TERM": "xterm", "XDG_STATE_HOME": str(cwd), "PYTHONPATH": str(Path(ksmactors.__file__).parents[1]),
     }  # fmt: skip
     with subprocess.Popen(
-        ksmactors_line(*args), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables, start_new_session=True
+        line, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables, start_new_session=True
     ) as process:  # fmt: skip
         os.close(theirs)
         try:
