@@ -18,6 +18,8 @@ from ksmactors.analysis.report import Report
 from ksmactors.analysis.store import COLUMNS, Logs
 from ksmactors.cli import main
 
+NIGHTLY = pytest.mark.nightly
+
 PIECES = (
     b"0", b"9", b"00", b"-", b"-0", b".", b"e", b"1.5", b"NaN", b"99999999999999999999", b"\\", b"\\u001f", b"\\ud800",
     b'"', b":", b",", b"{", b"}", b"[", b" ", b"\t", b"\r", b"\n", b"\0", b"\xff", b"\xc3\xa9", b"true", b"null",
@@ -51,7 +53,7 @@ def mutated(line: bytes, draw: random.Random) -> bytes:
     return line[:at] + draw.choice(PIECES) + line[at + 1 :]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=NIGHTLY) for seed in range(12, 40))])
 def test_a_hostile_log_is_read_line_by_line(events: list[bytes], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a sound log has taught the forms, each mutated line gives the event, or is lost, as without any form."""
     monkeypatch.setattr("ksmactors.analysis.reading.SAID", 1 << 30)

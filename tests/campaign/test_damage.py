@@ -128,7 +128,7 @@ def torn(out: Path, rng: Random) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [10, pytest.param(400, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("rounds", [6, pytest.param(400, marks=pytest.mark.nightly)])
 def test_torn_stores(rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A store that was torn is gone on with, to the sums of an undisturbed run, or refused in one line."""
     expected = said([*LINE, "--jobs", "1", "--out", str(tmp_path / "whole")], capsys)

@@ -11,6 +11,7 @@ import pytest
 
 import ksmactors
 from ksmactors.cli import main
+from tests.helpers.stepping import shrunk_finding
 from tests.helpers.terminal import on_terminal
 
 Capsys = pytest.CaptureFixture[str]
@@ -25,12 +26,7 @@ EVIL = "\x1b]0;title\x07\u202e\x9b2J"
 @pytest.fixture(scope="module")
 def finding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finding file of S5e that the document has: shrunk, with what made the difference."""
-    folder = tmp_path_factory.mktemp("findings")
-    stress = ("stress", "litmus.search_meets_migration", "--with", "s5e-no-lock-cycle", "--seeds", "18:19", "--quiet")
-    assert main([*stress, "--out", str(folder / "found")]) == 1
-    found = next((folder / "found").glob("*.json"))
-    assert main(["shrink", str(found), "--cause", "--quiet", "--out", str(folder / "shrunk")]) == 1
-    return next((folder / "shrunk").glob("*.json"))
+    return shrunk_finding(tmp_path_factory.mktemp("findings"))
 
 
 def transcript() -> str:

@@ -33,11 +33,19 @@ ROADS = {"index": [], "walk": [False], "both": [True, False, False, True, False]
 """How trees are searched: by their index (nobody disturbs a scenario), entry by entry, or now so, now so. That these
 are one is shown on a kernel without chains and on one with them; the third way repeats what the first two show."""
 
+LARGE = frozenset({"84_offline_man0", "85_offline_stale", "86_offline_man1", "87_offline_midscan"})
+"""Scenarios that fill a node to take it offline. What their trees have, smaller scenarios have, too."""
+
+
+def repeats(road: str, name: str) -> bool:
+    """Whether a road shows in a scenario what other roads, or the same one in smaller scenarios, show."""
+    return road == "both" or (road == "walk" and name in LARGE)
+
 
 @pytest.mark.parametrize(
     ("kernel", "road", "name"),
     [
-        pytest.param(kernel, road, name, marks=[pytest.mark.nightly, pytest.mark.slow] if road == "both" else [])
+        pytest.param(kernel, road, name, marks=[pytest.mark.nightly, pytest.mark.slow] if repeats(road, name) else [])
         for kernel, names in RECORDED.items()
         for road in (ROADS if kernel in ("v3.9", "v6.12") else ["index"])
         for name in names

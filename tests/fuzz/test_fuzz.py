@@ -10,12 +10,14 @@ from tests.fuzz.kinds import KINDS, Kind
 from tests.fuzz.running import MEMORY_MAX, fuzz
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "examples", [pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.nightly)]
+)
 @pytest.mark.parametrize("name", KINDS)
-def test_mutated_files_cost_one_line(name: str, tmp_path: Path) -> None:
+def test_mutated_files_cost_one_line(name: str, examples: int, tmp_path: Path) -> None:
     """No mutated file makes its reader raise anything but an error of ours, hang, or take a gigabyte."""
-    figures = fuzz(name, tmp_path, 50)
-    assert figures.inputs >= 50
+    figures = fuzz(name, tmp_path, examples)
+    assert figures.inputs >= examples
     assert figures.peak < MEMORY_MAX
 
 

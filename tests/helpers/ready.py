@@ -30,6 +30,11 @@ HERE: Final = Path(__file__).parent
 LENGTH: Final = 8
 """Bytes of a number."""
 
+NOT_OURS: Final = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+
+ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+"""That of the server: as it is before a test changes anything, since a fork obeys no other variables of Python."""
+
 
 def ksmactors_line(*words: str) -> list[str]:
     """The command line of `ksmactors WORDS...`."""
@@ -78,10 +83,9 @@ def _server(_pid: int) -> str:
     """The socket of this process's server."""
     directory = tempfile.mkdtemp(prefix="ksmactors-ready-")
     door = f"{directory}/door"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
         [sys.executable, "-P", str(HERE / "ready_server.py"), door],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd="/", start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, cwd="/", start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

@@ -19,7 +19,7 @@ from tests.helpers.walking import Noted, Walk
 
 pytestmark = pytest.mark.slow
 
-WALKS = 60
+WALKS = 25
 
 LONG = 200
 """A proof of more schedules than these is long."""
@@ -27,7 +27,7 @@ LONG = 200
 LONG_FOR_ANOTHER_SETTING = 100
 """The same where a litmus test of the series is proved with other parameters, or on another kernel, by default."""
 
-BEGINNING = 25
+BEGINNING = 10
 """How many schedules of a long proof are run by default."""
 
 GET, TAKE = "get_page_meets_migration", "taking_off_meets_migration"

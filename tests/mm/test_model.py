@@ -57,7 +57,7 @@ def test_sequential(examples: int) -> None:
 
 
 @pytest.mark.slow
-@settings(same_in_ci, max_examples=60)
+@settings(same_in_ci, max_examples=30)
 @given(programs, st.integers(0, 1))
 def test_sequential_v39(steps: list[Step], across: int) -> None:
     """v3.9 loses mappings, but never a page."""
