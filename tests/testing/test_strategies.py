@@ -63,7 +63,7 @@ def test_a_scenario_shrinks_line_by_line() -> None:
     def fails(scenario: Scenario) -> bool:
         return any(operation.name == "migrate" for operation in scenario.operations)
 
-    lines = [line.text for line in smallest(scenarios(max_actions=4), fails).lines]
+    lines = [line.text for line in smallest(scenarios(), fails).lines]
     first, last = lines.index("scan 1"), lines.index("trees")
     assert lines[first + 1 : last - 2] == ["counters", "migrate A r 0 0"]
 
