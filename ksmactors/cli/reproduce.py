@@ -17,9 +17,12 @@ from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.files import MIB, read_start
 from ksmactors.reproduce import subject as subjects
+from ksmactors.reproduce.chance import predict_race
 from ksmactors.reproduce.mail import Mail, write_mail
 from ksmactors.reproduce.prediction import predict
 from ksmactors.reproduce.program import Purpose, needed_nodes, write_program
+from ksmactors.reproduce.races import has_holds
+from ksmactors.reproduce.stress import write_stress
 from ksmactors.run.extensions import need
 
 KERNEL: Final = "v7.3"
@@ -49,9 +52,12 @@ def reproduce(
 ) -> int:  # fmt: skip
     """Write a C program that shows a defect on a real kernel, and the text for a kernel mailing list.
 
-    CASE is one of `ksmactors list cases` that needs no race; SCENARIO is a file as `conform` has them, without holds;
-    FINDING is a finding file. The program needs libc alone. It compares what it sees with what the emulator says of
-    the kernel with and without the defect. Without --c and --report the program goes to standard output.
+    CASE is one of `ksmactors list cases` that has a scenario; SCENARIO is a file as `conform` has them; FINDING is a
+    finding file. The program needs libc alone. It compares what it sees with what the emulator says of the kernel with
+    and without the defect. Without --c and --report the program goes to standard output.
+
+    For a scenario with holds the program leaves the race to chance: it repeats the scene for a minute, and says in how
+    many rounds the race was met. Its first comment has the command that constructs the race on a guest.
 
     A scenario without --repair gives a program that compares with what the emulated kernel does.
     """
@@ -63,13 +69,16 @@ def reproduce(
         if path is not None:
             refuse_existing(path, option, force=force)
     subject = _subject(source, trust)
-    subjects.refuse_holds(subject.scenario)
     repair = repair or subject.repair
     setting = Setting(kernel, needed_nodes(subject.scenario), with_=subject.added)
-    prediction = interruption.run(partial(predict, subject.scenario, setting, repair))
     repaired = f"Linux {kernel} with a repair ({', '.join(repair)})" if repair else ""
     purpose = Purpose(subject.title, f"Linux {kernel}", repaired)
-    text = write_program(subject.scenario, prediction, purpose)
+    if has_holds(subject.scenario):
+        raced = interruption.run(partial(predict_race, subject.scenario, setting, repair))
+        prediction, text = raced.prediction, write_stress(subject.scenario, raced, purpose, subject.measured)
+    else:
+        prediction = interruption.run(partial(predict, subject.scenario, setting, repair))
+        text = write_program(subject.scenario, prediction, purpose)
     if program is not None:
         write_output(program, "--c", lambda file: file.write(text.encode()), force=force)
     if report is not None:

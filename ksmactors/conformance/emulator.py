@@ -49,10 +49,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The source of all choices that the holds of a scenario leave open: a strategy's text, and a seed."""
+    """The source of all choices that the holds of a scenario leave open: a strategy's text, and a seed; and what does
+    the operations meanwhile.
+    """
 
     strategy: str
     seed: int
+    driver: type[AroundDriver] = AroundDriver
 
 
 async def perform(scenario: Scenario, setting: Setting, around: Around | None = None) -> Transcript:
@@ -78,7 +81,7 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
             without=setting.without, with_=setting.with_, synchronous_swap=True,
         )  # fmt: skip
         attach(machine, setting.watchers)
-        driver = (EmulatorDriver if around is None else AroundDriver)(scenario, machine, setting.label, strategy)
+        driver = (EmulatorDriver if around is None else around.driver)(scenario, machine, setting.label, strategy)
         if setting.walking:
             conductor.spawn("bystander", _stand_by(conductor), daemon=True)
             await conductor.sleep(NS_PER_MS)

@@ -12,6 +12,7 @@
 static struct {
 	atomic_int done;		/* steps that are over */
 	atomic_int failed;
+	int odd;			/* which of its two values sleep_millisecs has */
 @COUNTED@	pid_t pid[PROCESSES];
 } *shared;
 
@@ -127,7 +128,7 @@ static void restore(void)
 //: quit
 static void quit(int signal)
 {
-	static const char text[] = "interrupted, or not done in ten minutes\n";
+	static const char text[] = "interrupted, or not done in time\n";
 
 	if (signal && write(2, text, sizeof(text) - 1) < 0)
 		signal = 1;
@@ -172,6 +173,21 @@ static int turn(int who)
 	}
 	step++;
 	return acting = me == who;
+}
+
+//: woken
+static void woken(int signal)
+{
+	(void)signal;
+}
+
+//: let_signals_end_calls
+/* A signal to this process ends its system call, and not the process. */
+static void let_signals_end_calls(void)
+{
+	struct sigaction action = { .sa_handler = woken };
+
+	sigaction(SIGUSR1, &action, NULL);
 }
 
 //: pipes
@@ -472,23 +488,33 @@ static void rest(void)
 		usleep(100);
 }
 
-//: batch
-/*
- * One batch of ksmd: up to this many pages, at most to the end of the scan.
- * Writing another sleep_millisecs ends its sleep at once, for one batch.
- */
-static void batch(const char *pages)
+//: ready_batch
+/* The next batch of ksmd is of up to this many pages, at most to the end of the scan. */
+static void ready_batch(const char *pages)
 {
-	static int odd;
-	long slept = sleeps();
-
 	syscall(SYS_move_pages, 0, 0UL, NULL, NULL, NULL, MPOL_MF_MOVE);	/* drains the LRU batches */
 	set_knob("pages_to_scan", pages);
-	odd = !odd;
-	set_knob("sleep_millisecs", odd ? "3600001" : "3600000");
+}
+
+//: run_batch
+/* Writing another sleep_millisecs ends ksmd's sleep at once, for one batch. */
+static void run_batch(void)
+{
+	long slept = sleeps();
+
+	shared->odd = !shared->odd;
+	set_knob("sleep_millisecs", shared->odd ? "3600001" : "3600000");
 	if (!asleep() || sleeps() != slept)
 		rest();
 	set_knob("pages_to_scan", "0");
+}
+
+//: batch
+/* One batch of ksmd. */
+static void batch(const char *pages)
+{
+	ready_batch(pages);
+	run_batch();
 }
 
 //: scan
@@ -610,4 +636,150 @@ static void verdict_alive(void)
 	restore();
 	printf("NO DEFECT: ksmd has done all steps and is alive\n");
 	exit(0);
+}
+
+//: now_us
+static long now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000L + now.tv_nsec / 1000;
+}
+
+//: draw
+/* A number below the limit, the same for the same round, process and call (splitmix64). */
+static unsigned long draw(unsigned long limit)
+{
+	static unsigned long calls;
+	unsigned long long x = ++calls * 64 + me + shared->rounds * 0x9e3779b97f4a7c15ULL;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+	return (x ^ x >> 31) % limit;
+}
+
+//: delay
+/* Waits for a time that is drawn, often a short one, and at most as long as the slowest of those who race needs. */
+static void delay(void)
+{
+	long until = now_us() + draw((shared->slowest_us >> draw(6)) + 1);
+
+	while (now_us() < until)
+		;
+}
+
+//: began_us
+static long began_us;			/* when this process began to race */
+
+//: race
+/*
+ * Like turn(), for a step that several processes do at the same time: true in
+ * each of them, once all are there and each has waited for a time of its own.
+ */
+static int race(unsigned long racers)
+{
+	turn(-1);
+	if (!(racers >> me & 1))
+		return 0;
+	shared->ready++;
+	while (shared->ready < __builtin_popcountl(racers)) {
+		if (shared->failed || kill(main_pid, 0))
+			quit(0);
+		sched_yield();
+	}
+	delay();
+	began_us = now_us();
+	return 1;
+}
+
+//: race_over
+/* The step is over when each of them has come here. */
+static void race_over(unsigned long racers)
+{
+	long took = now_us() - began_us;
+
+	if (!(racers >> me & 1))
+		return;
+	if (took > shared->slowest_us)
+		shared->slowest_us = took;
+	if (++shared->over < __builtin_popcountl(racers))
+		return;
+	shared->slowest_us -= shared->slowest_us / 64;
+	shared->ready = shared->over = 0;
+	shared->done++;
+}
+
+//: interrupt
+/* Sends a signal that ends a system call. */
+static void interrupt(int who)
+{
+	if (shared->pid[who] > 0)
+		kill(shared->pid[who], SIGUSR1);
+}
+
+//: see
+/* Compares what is seen with what a kernel with the defect shows. All is printed in the first round. */
+static void see(const char *what, long seen, long with_defect)
+{
+	if (!shared->rounds)
+		printf("first round, %s: %ld  (@HIT@ %ld)\n", what, seen, with_defect);
+	shared->seen++;
+	shared->broken += seen == with_defect;
+}
+
+//: seconds
+static int seconds;			/* how long to repeat the scene */
+
+//: started_us
+static long started_us;
+
+//: begin
+/* Sets the time: seconds from the command line, or a minute. */
+static void begin(int argc, char **argv)
+{
+	seconds = argc > 1 ? atoi(argv[1]) : 60;
+	if (seconds < 1 || seconds > 1000000) {
+		fprintf(stderr, "usage: %s [SECONDS]\n", argv[0]);
+		restore();
+		exit(2);
+	}
+	alarm(seconds + 600);
+	started_us = now_us();
+}
+
+//: round_over
+/* Ends all processes, takes everything apart, and counts the round. True if there is time for another one. */
+static int round_over(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < PROCESSES; i++)
+		end(i);
+	shared->rounds++;
+	if (shared->seen && shared->seen == shared->broken) {
+		shared->hits++;
+		printf("@HIT@ in round %ld, after %ld ms\n", shared->rounds, (now_us() - started_us) / 1000);
+	}
+	shared->seen = shared->broken = 0;
+	set_knob("run", "2");
+	for (i = 0; i < KNOBS; i++)
+		set_knob(knobs[i].name, knobs[i].start);
+	rest();
+	return now_us() < started_us + seconds * 1000000L;
+}
+
+//: verdict_of_rounds
+/* Puts all back, and says how often it was met. */
+static void verdict_of_rounds(void)
+{
+	long rounds = shared->rounds, hits = shared->hits;
+
+	restore();
+	if (hits)
+		printf("@VERDICT@: %ld of %ld rounds in %d s\n", hits, rounds, seconds);
+	else
+		printf("@NOVERDICT@ in %ld rounds in %d s (that proves nothing: the race is left to chance; the guest recipe "
+		       "at the top of the program constructs it)\n", rounds, seconds);
+	exit(@STATUS@);
 }

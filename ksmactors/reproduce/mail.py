@@ -16,6 +16,8 @@ from ksmactors.escaping import escaped
 from ksmactors.kernels import VARIANTS, kernel_class
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.reproduce.prediction import Prediction
+from ksmactors.reproduce.races import has_holds
+from ksmactors.reproduce.stress import guest_recipe
 from ksmactors.reproduce.subject import ReproducedDefect
 
 WIDTH: Final = 75
@@ -51,6 +53,8 @@ def _paragraphs(mail: Mail) -> Iterator[list[str]]:
     yield from _kernels(mail)
     yield from _source(mail)
     yield from _steps(mail)
+    if has_holds(subject.scenario):
+        yield from _race(mail)
     for name in mail.repair:
         yield from _repair(name)
     yield ["Reproducer (as root; it puts all knobs back):"]
@@ -82,6 +86,19 @@ def _steps(mail: Mail) -> Iterator[list[str]]:
     prediction = mail.prediction
     if prediction.crash >= 0:
         yield _prose(f"What happens: {prediction.why}, at the latest when ksmd goes on after the last steps.")
+
+
+def _race(mail: Mail) -> Iterator[list[str]]:
+    """How the race is constructed, and that the program leaves it to chance."""
+    yield _prose(
+        "It is a race. In a guest qemu's gdb stub makes each held task sleep at its place. With the steps in a file, "
+        "this command constructs the race for certain (PACKAGE: a kernel package of Debian, or a vmlinuz):"
+    )
+    yield [f"  {escaped(guest_recipe(mail.subject.scenario)[0])}"]
+    yield _prose(
+        "The program below repeats the scene for a minute without holding any task, and counts the rounds in which "
+        f"the race was met. {mail.subject.measured}"
+    )
 
 
 def _repair(name: str) -> Iterator[list[str]]:

@@ -79,20 +79,20 @@ async def predict(scenario: Scenario, broken: Setting, repair: Sequence[str]) ->
     if first.failure is not None and not isinstance(first.failure, Finding):
         raise UsageError(f"{scenario.origin}: {first.failure}")
     operations = list(scenario.operations)
-    defect, without = (_answers(transcript) for transcript in (first, second))
+    defect, without = (answers_of(transcript) for transcript in (first, second))
     seen: list[dict[Quantity, tuple[str, str]]] = []
     answered: list[bool] = []
     for index, operation in enumerate(operations):
-        one = _quantities(operation, defect[index]) if index < len(defect) else {}
-        other = _quantities(operation, without[index])
+        one = quantities_of(operation, defect[index]) if index < len(defect) else {}
+        other = quantities_of(operation, without[index])
         seen.append({key: (one[key], other[key]) for key in one if key in other})
-        answered.append(all(_succeeded(answers[index]) for answers in (defect, without) if index < len(answers)))
+        answered.append(all(succeeded(answers[index]) for answers in (defect, without) if index < len(answers)))
     if first.failure is None:
         return Prediction(tuple(seen), tuple(answered), repaired=bool(repair))
     return Prediction(tuple(seen), tuple(answered), len(defect) - 1, str(first.failure))
 
 
-def _answers(transcript: Transcript) -> list[list[str]]:
+def answers_of(transcript: Transcript) -> list[list[str]]:
     """Return the result lines of each operation that was begun."""
     answers: list[list[str]] = []
     for line in transcript.lines:
@@ -103,11 +103,13 @@ def _answers(transcript: Transcript) -> list[list[str]]:
     return answers
 
 
-def _succeeded(lines: Sequence[str]) -> bool:
+def succeeded(lines: Sequence[str]) -> bool:
+    """Whether an operation that has these result lines has done what it was to do."""
     return not lines or not re.match(r"(error )?E[A-Z]+\b|BAD|absent|none", lines[0])
 
 
-def _quantities(operation: Operation, lines: Sequence[str]) -> dict[Quantity, str]:
+def quantities_of(operation: Operation, lines: Sequence[str]) -> dict[Quantity, str]:
+    """Return what a program can see of an operation, from its result lines."""
     read = READERS.get(operation.name)
     return dict(read(operation, lines)) if read is not None and lines else {}
 

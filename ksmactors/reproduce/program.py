@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -13,7 +13,7 @@ from ksmactors.conformance.language import Comment, Scenario
 from ksmactors.escaping import escaped
 from ksmactors.reproduce.names import Names
 from ksmactors.reproduce.prediction import Prediction
-from ksmactors.reproduce.steps import MAIN, ProgramSteps
+from ksmactors.reproduce.steps import MAIN, ProgramStep, ProgramSteps
 
 HELPERS: Final = Path(__file__).with_name("helpers.c")
 MARK: Final = "//: "
@@ -25,10 +25,12 @@ TEXT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 HEADERS: Final = (
     ("dirent.h", "opendir"), ("endian.h", "htobe64"), ("errno.h", "errno EBUSY EINVAL"), ("fcntl.h", "open vmsplice"),
+    ("sched.h", "sched_yield"),
     ("signal.h", "signal kill"), ("stdatomic.h", "atomic_int"), ("stdio.h", "printf perror snprintf fprintf"),
     ("stdlib.h", "exit atoi atol"), ("string.h", "strlen strcspn strcmp strncat strstr strncmp"),
     ("sys/mman.h", "mmap"), ("sys/prctl.h", "prctl"), ("sys/stat.h", "mkdir"), ("sys/syscall.h", "syscall"),
-    ("sys/uio.h", "iovec process_vm_readv"), ("unistd.h", "fork usleep"),
+    ("sys/uio.h", "iovec process_vm_readv"), ("time.h", "clock_gettime"),
+    ("unistd.h", "fork usleep"),
 )  # fmt: skip
 """The headers of libc, and what each is included for."""
 
@@ -48,22 +50,31 @@ class Purpose:
 
 
 def write_program(scenario: Scenario, prediction: Prediction, purpose: Purpose) -> str:
-    """Return the text of a C program for a scenario.
+    """Return the text of a C program for a scenario without holds.
 
     Raises:
         UsageError: an operation cannot be done in C, or a program could not tell the kernels apart.
     """
     steps = ProgramSteps(scenario, prediction)
-    nodes = needed_nodes(scenario)
-    swap = any(operation.flags == ("swap",) for operation in scenario.operations)
     main = "\n".join(_main(steps))
-    processes = [MAIN, *steps.names.processes.values()]
+    fixed = {"COUNTED": "\tatomic_int seen, broken, repaired;\n" if "expect" in main else ""}
+    head = _head(scenario, purpose, steps.names, _outcome(prediction, purpose))
+    return assemble(steps, head, main, [MAIN, *steps.names.processes.values()], fixed)
+
+
+def assemble(
+    steps: ProgramSteps, head: Iterable[str], main: str, processes: Sequence[str], particular: Mapping[str, str]
+) -> str:  # fmt: skip
+    """Return a whole program: what `head` says, the helpers that `main` needs, and `main`. `particular` has the texts
+    of this kind of program that helpers lack.
+    """
+    nodes, swap = needed_nodes(steps.scenario), needs_swap(steps.scenario)
     fixed = {
         "NEEDS": "".join(_needs(nodes, swap)),
         "CHILD": _child(steps, main),
         "CGROUP": "".join(CGROUP_LINES) if "reclaim(" in main else "",
         "REMOVE": "\trmdir(CGROUP);\n" if "reclaim(" in main else "",
-        "COUNTED": "\tatomic_int seen, broken, repaired;\n" if "expect" in main else "",
+        **particular,
     }
     helpers = _helpers(main, fixed)
     code = "\n".join([*helpers, main])
@@ -72,17 +83,21 @@ def write_program(scenario: Scenario, prediction: Prediction, purpose: Purpose) 
         for name, (address, pages) in steps.names.constants.items()
         if re.search(rf"\b{name}\b", main)
     ]
-    head = "\n".join(_head(scenario, prediction, purpose, steps.names, nodes, swap))
     defines = [f"#ifndef {name}\n#define {name} {number}\n#endif" for name, number in NUMBERS if _uses(code, name)]
     if len(steps.pins):
         defines.append(f"#define PIPES {len(steps.pins)}")
     parts = [
-        f"{head}\n#define _GNU_SOURCE\n{chr(10).join(_includes(code))}\n",
+        f"{chr(10).join(comment(head))}\n#define _GNU_SOURCE\n{chr(10).join(_includes(code))}\n",
         "\n".join([f"enum {{ {', '.join(processes)}, PROCESSES }};", *defines, *constants]) + "\n",
         *helpers,
         main,
     ]
     return "\n".join(parts)
+
+
+def needs_swap(scenario: Scenario) -> bool:
+    """Whether a scenario needs swap."""
+    return any(operation.flags == ("swap",) for operation in scenario.operations)
 
 
 def needed_nodes(scenario: Scenario) -> int:
@@ -122,6 +137,8 @@ def _needs(nodes: int, swap: bool) -> Iterator[str]:
 def _child(steps: ProgramSteps, main: str) -> str:
     """What a new process does first."""
     text = '\twrite_file(CGROUP "/cgroup.procs", "0");\n' if "reclaim(" in main else ""
+    if "interrupt(" in main:
+        text += "\tlet_signals_end_calls();\n"
     if steps.pins:
         text += "\tfor (who = 0; who < PIPES; who++)\n\t\tif (pipes[who][0])\n\t\t\tunpin(who);\n"
     return text
@@ -146,14 +163,23 @@ def _helpers(main: str, fixed: dict[str, str]) -> list[str]:
 def _main(steps: ProgramSteps) -> Iterator[str]:
     yield "int main(void)\n{\n\topen_ksm();\n"
     for step in steps.steps:
-        lines = [line for statement in _joined(step.statements) for line in _wrapped(statement)]
-        if len(lines) == 1:
-            yield f"\tif (turn({step.actor}))\n\t\t{lines[0]}"
-        else:
-            yield "\n".join([f"\tif (turn({step.actor})) {{", *(f"\t\t{line}" for line in lines), "\t}"])
+        yield write_step(step)
     verdict = "verdict_alive" if not steps.observed else "verdict" if steps.prediction.repaired else "verdict_values"
     yield f"\n\tif (turn({MAIN}))\n\t\t{verdict}();"
     yield f"\tturn({MAIN});\t\t/* the others wait here until they are ended */\n\treturn 0;\n}}\n"
+
+
+def write_step(step: ProgramStep) -> str:
+    """Return what one process does in its turn."""
+    lines = statement_lines(step.statements)
+    if len(lines) == 1:
+        return f"\tif (turn({step.actor}))\n\t\t{lines[0]}"
+    return "\n".join([f"\tif (turn({step.actor})) {{", *(f"\t\t{line}" for line in lines), "\t}"])
+
+
+def statement_lines(statements: Sequence[str]) -> list[str]:
+    """Return statements as lines of less than a hundred characters."""
+    return [line for statement in _joined(statements) for line in _wrapped(statement)]
 
 
 def _joined(statements: Sequence[str]) -> Iterator[str]:
@@ -184,35 +210,49 @@ def _wrapped(statement: str) -> Iterator[str]:
         yield statement
 
 
-def _head(
-    scenario: Scenario, prediction: Prediction, purpose: Purpose, names: Names, nodes: int, swap: bool
-) -> Iterator[str]:
-    """Yield the comment at the top."""
+def _head(scenario: Scenario, purpose: Purpose, names: Names, outcome: Iterable[str]) -> Iterator[str]:
+    """Yield the paragraphs of the comment at the top."""
+    yield from opening(scenario, purpose)
+    yield "Build and run: gcc -O2 -o reproduce reproduce.c && ./reproduce"
+    yield ""
+    yield from outcome
+    yield RESTORED
+    yield ""
+    yield reading(names.processes.values())
+
+
+def opening(scenario: Scenario, purpose: Purpose) -> Iterator[str]:
+    """Yield the first paragraphs: what goes wrong, and what a machine needs."""
+    swap, nodes = needs_swap(scenario), needed_nodes(scenario)
     needs = ["root", f"{nodes} NUMA nodes" if nodes > 1 else "", "swap, and cgroup v2" if swap else ""]
     story = [line.text.lstrip("# ") for line in scenario.lines if isinstance(line, Comment)]
-    text = [
-        purpose.title,
-        "",
-        *([" ".join(story), ""] if story else []),
-        f"Needs {', '.join(need for need in needs if need)}; CONFIG_KSM, and no other program that uses KSM.",
-        "Build and run: gcc -O2 -o reproduce reproduce.c && ./reproduce",
-        "",
-        *_outcome(prediction, purpose),
-        "All knobs of KSM are put back at the end, and after SIGINT, SIGTERM and SIGHUP.",
-        "",
-        _reading(names),
-    ]
+    yield from (purpose.title, "")
+    if story:
+        yield from (" ".join(story), "")
+    yield f"Needs {', '.join(need for need in needs if need)}; CONFIG_KSM, and no other program that uses KSM."
+
+
+def comment(paragraphs: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a comment. A paragraph that begins with spaces is a line, and is not wrapped."""
     yield "/*"
-    for paragraph in text:
+    for paragraph in paragraphs:
         harmless = escaped(paragraph).replace("*/", "* /").replace("/*", "/ *")
-        yield from (f" * {line}" for line in wrap(harmless, 76)) if paragraph else (" *",)
+        if not paragraph:
+            yield " *"
+        elif paragraph.startswith(" "):
+            yield f" *{harmless}"
+        else:
+            yield from (f" * {line}" for line in wrap(harmless, 76))
     yield " */"
 
 
-def _reading(names: Names) -> str:
+RESTORED: Final = "All knobs of KSM are put back at the end, and after SIGINT, SIGTERM and SIGHUP."
+
+
+def reading(processes: Iterable[str], function: str = "main") -> str:
     """Return how the steps are to be read."""
     return (
-        f"The steps are in main(). {', '.join(names.processes.values())}: one process each, beside MAIN. turn(X) is "
+        f"The steps are in {function}(). {', '.join(processes)}: one process each, beside MAIN. turn(X) is "
         "true in the process X alone, and a step begins when the one before is over."
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import kind_of
 from ksmactors.reproduce.prediction import predict
+from ksmactors.reproduce.races import has_holds
 from ksmactors.reproduce.subject import GUEST, ReproducedDefect
 
 SCHEDULES_MAX: Final = 300
@@ -39,24 +40,32 @@ async def of_finding(then: Recorded, origin: str) -> ReproducedDefect:
     written = await write_scenario(shrunk.subject, then.seed, shrunk.outcome, shrunk.departures)
     defect = shrunk.outcome.defect
     assert defect is not None, "it was shrunk to a finding"
-    lines = list(_one_after_the_other(written.text.splitlines()))
+    held = [line for line in written.text.splitlines() if not line.startswith("#")]
+    lines = list(_one_after_the_other(held))
     subject, signature = shrunk.subject, defect.signature
-    calls = parse("\n".join(lines), name="finding", origin=origin)
-    text = "\n".join([f"# {signature}: {defect.message}", *lines, *_looks(calls, subject.nodes)])
     case = _case(subject.name, signature)
     _refuse_unreal(subject.without, subject.with_, case, origin)
-    found = ReproducedDefect(
-        parse(text, name="finding", origin=origin),
-        case,
-        tuple(name for name in subject.without if kind_of(name) == "repair"),
-    )
+    taken_out = tuple(name for name in subject.without if kind_of(name) == "repair")
+    head = f"# {signature}: {defect.message}"
+    looks = [*_looks(parse("\n".join(lines), name="finding", origin=origin), subject.nodes)]
+
+    def defect_of(body: Sequence[str]) -> ReproducedDefect:
+        text = "\n".join([head, *body, *looks])
+        return ReproducedDefect(parse(text, name="finding", origin=origin), case, taken_out)
+
+    calls, found = parse("\n".join(lines), name="finding", origin=origin), defect_of(lines)
     setting = Setting(subject.kernel, subject.nodes, subject.without, subject.with_, watchers=subject.watchers)
-    if not await _leads_to(calls, setting, signature) and not await _shows(found, setting):
+    if await _leads_to(calls, setting, signature) or await _shows(found, setting):
+        return found
+    if luck := [what for what in written.missing if "inject." in what or "memory." in what]:
+        raise UsageError(f"{origin}: {signature} needs more than its calls and a race: {luck[0]}; {GUEST}")
+    raced = parse("\n".join(held), name="finding", origin=origin)
+    if not has_holds(raced) or not await _leads_to(raced, setting, signature):
         raise UsageError(
-            f"{origin}: its calls lead to {signature} only as a race, which a C program cannot force; write it with "
-            f"holds: ksmactors shrink {origin} --scenario FILE, and {GUEST}"
+            f"{origin}: its calls lead to {signature} only as a race, and the scenario written for it does not; look "
+            f"what it lacks: ksmactors shrink {origin} --scenario FILE"
         )
-    return found
+    return defect_of(held)
 
 
 def _refuse_unreal(without: Iterable[str], with_: Iterable[str], case: Case | None, origin: str) -> None:

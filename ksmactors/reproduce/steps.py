@@ -75,20 +75,36 @@ class ProgramSteps:
         operations = list(self.scenario.operations)
         last = self._last(operations)
         for self._index, self._operation in enumerate(operations[: last + 1]):
-            operation = self._operation
-            if operation.name in NOT_IN_C:
-                self._refuse(f"a C program cannot do {operation.name}: {NOT_IN_C[operation.name]}")
-            if operation.flags == ("none",):
-                self._refuse("a C program cannot do device none: it would take away the machine's swap")
-            if operation.name in IGNORED:
-                self._look()
-                continue
-            write = WRITERS.get(operation.name)
-            if write is None:
-                self._refuse(f"a C program cannot do {operation.name}")
-            if self._index == self.prediction.crash:
-                self._add(MAIN, f'note("{CRASH_NOTE}");')
-            write(self, operation)
+            self._write_operation()
+
+    def _write_operation(self) -> None:
+        """Write one operation outside of a race."""
+        operation = self._operation
+        if operation.name in IGNORED:
+            self._refuse_impossible(operation)
+            self._look()
+            return
+        write = self._writer(operation)
+        if self._index == self.prediction.crash:
+            self._announce()
+        write(self, operation)
+
+    def _announce(self) -> None:
+        self._add(MAIN, f'note("{CRASH_NOTE}");')
+
+    def _refuse_impossible(self, operation: Operation) -> None:
+        if operation.name in NOT_IN_C:
+            self._refuse(f"a C program cannot do {operation.name}: {NOT_IN_C[operation.name]}")
+        if operation.flags == ("none",):
+            self._refuse("a C program cannot do device none: it would take away the machine's swap")
+
+    def _writer(self, operation: Operation) -> Callable[[ProgramSteps, Operation], None]:
+        """Return what writes an operation."""
+        self._refuse_impossible(operation)
+        write = WRITERS.get(operation.name)
+        if write is None:
+            self._refuse(f"a C program cannot do {operation.name}")
+        return write
 
     def _last(self, operations: list[Operation]) -> int:
         """Return the index of the last operation that is needed."""
@@ -125,13 +141,18 @@ class ProgramSteps:
         self.steps[-1].ends = ends
 
     def _expect(self, actor: str, quantity: Quantity, what: str, expression: str) -> None:
-        broken, repaired = (_number(value) for value in self.prediction.seen[self._index][quantity])
+        broken, repaired = self.both(quantity)
         self.observed += 1
         what = f"{self.observed}. {what}"
         if self.prediction.repaired:
             self._add(actor, f'expect("{what}", {expression}, {broken}, {repaired});')
         else:
             self._add(actor, f'expect_value("{what}", {expression}, {broken});')
+
+    def both(self, quantity: Quantity) -> tuple[str, str]:
+        """Return the values of a quantity with the defect and without, in C."""
+        broken, repaired = self.prediction.seen[self._index][quantity]
+        return _number(broken), _number(repaired)
 
     def _do(self, actor: str, what: str, expression: str, *, kind: str = "error") -> None:
         """Do something whose answer is observed, must be 0, or does not matter."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.conformance.language import Scenario, read_scenario
-from ksmactors.conformance.live import INTERLEAVED
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
+from ksmactors.reproduce.measured import MEASURED
 
 SCENARIOS: Final = Path(__file__).with_name("scenarios")
 """The scenarios of cases, each in a file that bears the name of its case."""
@@ -28,6 +28,8 @@ class ReproducedDefect:
     case: Case | None = None
     taken_out: tuple[str, ...] = ()
     """The variants without which a finding was made."""
+    measured: str = ""
+    """How often its program met a race, and where."""
 
     @property
     def title(self) -> str:
@@ -69,7 +71,7 @@ def of_case(name: str) -> ReproducedDefect | None:
             f"case {name} {kind}: it has no scenario for a real kernel; these have one: "
             f"{', '.join(cases_with_scenario())} (the emulator shows it: ksmactors corpus {current})"
         )
-    return ReproducedDefect(read_scenario(file), case)
+    return ReproducedDefect(read_scenario(file), case, measured=MEASURED.get(current, ""))
 
 
 def of_scenario(path: Path) -> ReproducedDefect:
@@ -79,20 +81,6 @@ def of_scenario(path: Path) -> ReproducedDefect:
         ScenarioError: it is none.
     """
     return ReproducedDefect(read_scenario(path))
-
-
-def refuse_holds(scenario: Scenario) -> None:
-    """Refuse a scenario in which tasks are held: no program can do that.
-
-    Raises:
-        UsageError: it has such operations.
-    """
-    for operation in scenario.operations:
-        if operation.name in INTERLEAVED:
-            raise UsageError(
-                f"{escaped(scenario.origin)}:{operation.line}: a C program cannot do {operation.name}, since it cannot "
-                f"hold a task of the kernel; {GUEST}"
-            )
 
 
 def no_such(name: str) -> UsageError:
