@@ -7,6 +7,7 @@ is faster seldom matters. Where it does, a real kernel does not repeat itself, w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Final, NamedTuple
 
@@ -63,6 +64,11 @@ class Started(NamedTuple):
 class HoldsGenerator(Generator):
     """Writes one scenario with holds."""
 
+    def __init__(self, rng: Random, nodes: int, swap: bool) -> None:
+        super().__init__(rng, nodes, swap)
+        self._node: dict[str, int] = {}
+        """By process, the node that its memory was bound to, or was last moved to."""
+
     @override
     def scenario(self, name: str) -> Scenario:
         self.begin()
@@ -99,21 +105,28 @@ class HoldsGenerator(Generator):
     def new_process(self) -> None:
         if not self._room():
             return
+        self.say("mergeable", self._unadvised(), "r")
+
+    def _unadvised(self) -> str:
+        """Begin a process with pages that KSM has not heard of; return its name."""
         process = self._name()
         self.do(Operation("proc", 0, "", word=process), process)
         pages = self.number(1, 2)
-        node = ("node", self.number(0, self.nodes - 1)) if self.nodes > 1 else ()
+        self._node[process] = self.number(0, self.nodes - 1)
+        node = ("node", self._node[process]) if self.nodes > 1 else ()
         self.do(Operation("map", 0, "", process=process, word="r", number=pages), process, "r", pages, *node)
         for page in range(pages):
             self._fill(process, "r", page, self.number(0, self.tokens - 1))
-        self.say("mergeable", process, "r")
+        return process
 
     def round(self) -> None:
         """Hold a task, start it, start another one, and release the first."""
-        held = self._started(self.one(HELD))
+        word = self.one(HELD)
+        if word == "step" and self.chance(3, 4):
+            self._about_to_merge()
+        held = self._started(word)
         if held is None:
             return
-        word = held.operation.name
         self._hold(held.task, word)
         self.say("bg", held.line)
         self.contents.apply(held.operation)
@@ -134,11 +147,24 @@ class HoldsGenerator(Generator):
             self.say("set run 1")
         self._look_at_rest()
 
+    def _about_to_merge(self) -> None:
+        """Bring ksmd to the pages of a new process: it has their checksums, and visits them after all others."""
+        there = sum(token >= 0 for pages in self._all_pages() for token in pages)
+        self.say("scan 1")  # from the start of a scan, a new process is the last that it comes to
+        self.new_process()
+        self.say("scan 1")
+        if there > 1:
+            self.say("step", self.number(max(1, there - 2), there - 1))  # ksmd passes over what is not advised
+
+    def _all_pages(self) -> Iterator[list[int]]:
+        for regions in self.contents.processes.values():
+            yield from regions.values()
+
     def _hold(self, task: str, word: str) -> None:
         place = self.one(HELD_AT[word])
         where = "after" if place in AFTER and self.chance(1, 4) else "at"
         name, *caller = place.split(" ", 1)
-        times = (2,) if self.chance(1, 4) else ()
+        times = (2,) if self.chance(1, 8) else ()
         self.say("hold", task, where, name, *times, *caller)
 
     def _started(self, word: str) -> Started | None:
@@ -152,22 +178,28 @@ class HoldsGenerator(Generator):
         everything = Operation(word, 0, "", process=process, region=region, first=0, end=len(whole))
         about = Operation(word, 0, "", process=process)
         if word == "step":
-            return Started(Operation(word, 0, ""), f"step {self.number(1, 3)}", KERNEL_TASKS[word])
+            return Started(Operation(word, 0, ""), f"step {self.number(1, 5)}", KERNEL_TASKS[word])
         if word == "set":
             return Started(Operation(word, 0, "", word="run"), "set run 2", KERNEL_TASKS[word])
         if word == "migrate":
-            line = f"migrate {process} {region} {page} {self.number(0, self.nodes - 1)}"
+            other = 1 - self._node.get(process, 0)
+            self._node[process] = other if self.chance(7, 8) else 1 - other
+            line = f"migrate {process} {region} {page} {self._node[process]}"
             return Started(one, line, KERNEL_TASKS[word])
         if word == "fill":
             token = self.token()
             filled = Operation(word, 0, "", process=process, region=region, first=page, end=page + 1, token=token)
             return Started(filled, f"fill {process} {region} {page} {token}", process)
+        if word == "mergeable" and self._room():
+            process, region = self._unadvised(), "r"
+            return Started(Operation(word, 0, "", process=process), f"mergeable {process} {region}", process)
         if word == "exit":
             return Started(about, f"exit {process}", process)
         if word == "fork":
             if not self._room():
                 return None
             child = self._name()
+            self._node[child] = self._node.get(process, 0)
             return Started(Operation(word, 0, "", process=process, word=child), f"fork {process} {child}", process)
         if word in ("dontneed", "munmap"):
             return Started(one, f"{word} {process} {region} {page} {page + 1}", process)
