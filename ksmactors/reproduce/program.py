@@ -149,7 +149,7 @@ def _helpers(main: str, fixed: dict[str, str]) -> list[str]:
     chunks: dict[str, str] = {}
     for chunk in re.split(rf"(?m)^{MARK}", HELPERS.read_text(encoding="utf-8"))[1:]:
         name, _, body = chunk.partition("\n")
-        chunks[name] = re.sub(r"@(\w+)@", lambda found: fixed[found[1]], body.rstrip("\n") + "\n")
+        chunks[name] = re.sub(r"@(\w+)@", lambda found: fixed.get(found[1], ""), body.rstrip("\n") + "\n")
     needed: set[str] = set()
     todo = [main]
     while todo:

@@ -13,6 +13,7 @@ from ksmactors.conformance.around import LOOKING
 from ksmactors.conformance.language import KERNEL_TASKS, Operation, Scenario, parse
 from ksmactors.conformance.live import INTERLEAVED
 from ksmactors.errors import ScenarioError, UsageError
+from ksmactors.interleave.strategies.base import below
 
 SIGNALS: Final = "signals"
 """The task that sends signals to others."""
@@ -142,8 +143,7 @@ def _mixed(race: Race, random: Random) -> list[int]:
     left = [list(indices) for indices in race.tasks.values()]
     mixed: list[int] = []
     while left:
-        indices = random.choice(left)
-        mixed.append(indices.pop(0))
+        mixed.append(left[below(random, len(left))].pop(0))
         left = [indices for indices in left if indices]
     return mixed
 

@@ -114,7 +114,8 @@ class RacingSteps(ProgramSteps):
         else:
             self._writer(operation)(self, operation)
             if operation.name == "fork":
-                self._add("", f"if (me == {self.names.process(operation.word)})\n\tbreak;")
+                self._add("", f"if (me == {self.names.process(operation.word)})")
+                self._add("", "\tbreak;")
 
     def _check(self, operation: Operation) -> None:
         """A check is a read; what it reads counts if the defect shows there."""

@@ -13,7 +13,7 @@ from ksmactors.conformance.language import Scenario, parse
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.scenario_text import write_scenario
 from ksmactors.diagnose.shrink import shrink
-from ksmactors.errors import Finding, UsageError
+from ksmactors.errors import Finding, ScenarioError, UsageError
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES
 from ksmactors.kernels import kind_of
@@ -59,8 +59,7 @@ async def of_finding(then: Recorded, origin: str) -> ReproducedDefect:
         return found
     if luck := [what for what in written.missing if "inject." in what or "memory." in what]:
         raise UsageError(f"{origin}: {signature} needs more than its calls and a race: {luck[0]}; {GUEST}")
-    raced = parse("\n".join(held), name="finding", origin=origin)
-    if not has_holds(raced) or not await _leads_to(raced, setting, signature):
+    if not await _races_to(held, setting, signature):
         raise UsageError(
             f"{origin}: its calls lead to {signature} only as a race, and the scenario written for it does not; look "
             f"what it lacks: ksmactors shrink {origin} --scenario FILE"
@@ -82,6 +81,15 @@ async def _leads_to(scenario: Scenario, setting: Setting, signature: str) -> boo
     """Whether a watcher reports the same when the calls are made one after the other."""
     failure = (await perform(scenario, setting)).failure
     return isinstance(failure, Finding) and failure.signature == signature
+
+
+async def _races_to(held: Sequence[str], setting: Setting, signature: str) -> bool:
+    """Whether a watcher reports the same when tasks are held as these lines say, if they are a scenario."""
+    try:
+        scenario = parse("\n".join(held), name="finding")
+        return has_holds(scenario) and await _leads_to(scenario, setting, signature)
+    except ScenarioError:
+        return False
 
 
 async def _shows(found: ReproducedDefect, setting: Setting) -> bool:

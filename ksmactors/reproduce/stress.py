@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from ksmactors.conformance.language import Comment, Scenario
@@ -64,16 +64,11 @@ def _race(step: RaceStep) -> str:
     racers = " | ".join(f"1UL << {actor}" for actor in step.branches)
     lines = [f"\tif (race({racers}))", "\t\tswitch (me) {"]
     for actor, statements in step.branches.items():
-        lines += [f"\t\tcase {actor}:", *(f"\t\t\t{line}" for line in _indented(statements)), "\t\t\tbreak;"]
+        lines += [f"\t\tcase {actor}:", *(f"\t\t\t{line}" for line in statement_lines(statements)), "\t\t\tbreak;"]
     lines += ["\t\t}", f"\trace_over({racers});"]
     for actor in step.exits:
         lines += [f"\tif (me == {actor})", "\t\t_exit(0);"]
     return "\n".join(lines)
-
-
-def _indented(statements: Sequence[str]) -> Iterator[str]:
-    for line in statement_lines(statements):
-        yield from line.replace("\n", "\n\t\t\t").split("\n")
 
 
 def _head(steps: RacingSteps, prediction: RacePrediction, purpose: Purpose, measured: str) -> Iterator[str]:

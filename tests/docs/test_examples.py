@@ -51,6 +51,7 @@ def test_an_example_prints_what_the_page_shows(tmp_path: Path, example: Example)
         ("costs.md", 0),
         ("testing.md", 4),
         ("ci.md", 1),
+        ("guests.md", 1),
     ],
 )
 def test_pages_have_examples(page: str, at_least: int) -> None:
