@@ -5,6 +5,7 @@ Needs what `test_guest` needs, and gcc. Each program has a boot of its own.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(1800)]
 INSIDE = (
     "import os, subprocess; from pathlib import Path; from ksmactors.guest.inside import prepare; "
     "from ksmactors.guest.own_machine import OwnMachine; prepare(); OwnMachine(Path({modules!r})); "
-    "[os.write(1, b'exit status %d\\n' % subprocess.run([program]).returncode) for program in {programs!r}]"
+    "[os.write(1, b'exit status %d\\n' % subprocess.run([program, *{arguments!r}]).returncode) "
+    "for program in {programs!r}]"
 )
 
 EDITS = {
@@ -56,11 +58,12 @@ def compiled(source: str, directory: Path, edit: tuple[str, str] | None = None) 
     return program
 
 
-def run_on_guest(kernel: str, programs: list[Path], directory: Path) -> tuple[str, str]:
+def run_on_guest(kernel: str, programs: list[Path], directory: Path, *arguments: str) -> tuple[str, str]:
     """Run programs one after the other on a guest: (what they printed, the console)."""
     image = find(Path(kernel))
     words = boot.command_line(image, 2, kvm=boot.kvm_works(), stub=directory / "stub")
-    words[-1] = boot.python(INSIDE.format(modules=str(image.modules), programs=[str(program) for program in programs]))
+    names = [str(program) for program in programs]
+    words[-1] = boot.python(INSIDE.format(modules=str(image.modules), programs=names, arguments=arguments))
     with TemporaryFile() as console:
         guest = boot.start(words, console, directory)
         try:
@@ -103,3 +106,17 @@ def test_a_program_accuses_no_kernel_without_its_defect(kernel: str, tmp_path: P
     verdicts = [(before.split(":")[0], status) for before, status in pairwise(lines) if "exit status" in status]
     statuses = {"NO DEFECT": "exit status 0", "UNCLEAR": "exit status 4"}
     assert verdicts == [(verdict, statuses[verdict]) for _, _, verdict in EDITS.values()], printed + said[-2000:]
+
+
+def test_a_race_is_left_to_chance(kernel: str, tmp_path: Path) -> None:
+    """Programs of scenarios with holds repeat them for as long as they are told, and say how often they were met."""
+    races = Path(__file__).parents[1] / "conformance" / "races" / "scenarios"
+    programs = [compiled(str(races / f"{name}.txt"), tmp_path) for name in ("r05_search_meets_migration_before_kpfn",
+                                                                           "r23_exit_during_scan")]  # fmt: skip
+    printed, said = run_on_guest(kernel, [*programs, compiled("H1", tmp_path)], tmp_path, "10")
+    lines = printed.splitlines()
+    verdicts = [before for before, status in pairwise(lines) if "exit status" in status]
+    assert len(verdicts) == 3, printed + said[-2000:]
+    assert all(re.match(r"(MET: \d+ of|not met in|DEFECT: \d+ of|no defect in) [1-9]\d* rounds in 10 s", one)
+               for one in verdicts)  # fmt: skip
+    assert [status for status in lines if "exit status" in status][:2] == ["exit status 0"] * 2
