@@ -22,7 +22,7 @@ from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, ScenarioError, UsageError
 from ksmactors.reproduce.prediction import Prediction, Quantity, answers_of, quantities_of, succeeded
-from ksmactors.reproduce.races import Race, Unheld, at_random, find_races, serial_orders
+from ksmactors.reproduce.races import HeldRace, Unheld, at_random, find_races, serial_orders
 
 SCHEDULES: Final = 200
 """Random schedules of the repaired kernel, none of which may look like the defect."""
@@ -42,7 +42,7 @@ class RacePrediction:
     """
 
     prediction: Prediction
-    races: tuple[Race, ...]
+    races: tuple[HeldRace, ...]
     others: int
 
 
@@ -100,7 +100,7 @@ async def predict_race(scenario: Scenario, broken: Setting, repair: Sequence[str
     return RacePrediction(Prediction(tuple(seen), all_answered, crash, why), tuple(races), len(others))
 
 
-async def _others(scenario: Scenario, races: Sequence[Race], broken: Setting, repair: Sequence[str]) -> list[Seen]:
+async def _others(scenario: Scenario, races: Sequence[HeldRace], broken: Setting, repair: Sequence[str]) -> list[Seen]:
     """Return what is seen in the runs that the held race is compared with."""
     if not repair:
         runs = [(unheld, await perform(unheld.scenario, broken)) for unheld in serial_orders(scenario, races)]

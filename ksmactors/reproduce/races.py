@@ -29,7 +29,7 @@ ORDERS_MAX: Final = 24
 
 
 @dataclass(slots=True)
-class Race:
+class HeldRace:
     """Operations that tasks do at the same time.
 
     `first` and `last` are indices of operations of the scenario. `tasks` has, for each task, the indices of its
@@ -47,7 +47,7 @@ def has_holds(scenario: Scenario) -> bool:
     return any(operation.name in INTERLEAVED for operation in scenario.operations)
 
 
-def find_races(scenario: Scenario, answers: Sequence[Sequence[str]]) -> list[Race]:
+def find_races(scenario: Scenario, answers: Sequence[Sequence[str]]) -> list[HeldRace]:
     """Return the races of a scenario, in order. `answers` are the result lines of each operation that was begun.
 
     A race begins with the first task in the background, and ends when none is there any more.
@@ -56,11 +56,11 @@ def find_races(scenario: Scenario, answers: Sequence[Sequence[str]]) -> list[Rac
         UsageError: what is done in one of them cannot be left to chance.
     """
     operations = list(scenario.operations)
-    races: list[Race] = []
+    races: list[HeldRace] = []
     running: set[str] = set()
     for index, operation in enumerate(operations):
         if operation.name == "bg" and not running:
-            races.append(Race(index, index))
+            races.append(HeldRace(index, index))
         if operation.name == "bg":
             running.add(operation.task)
         if not running:
@@ -74,7 +74,7 @@ def find_races(scenario: Scenario, answers: Sequence[Sequence[str]]) -> list[Rac
     return races
 
 
-def _add(race: Race, index: int, operations: Sequence[Operation], origin: str) -> None:
+def _add(race: HeldRace, index: int, operations: Sequence[Operation], origin: str) -> None:
     """Add an operation to a race; those that only look, or direct tasks, are none."""
     operation = operations[index]
     done = operation.done
@@ -108,7 +108,7 @@ Lines = list[tuple[int, str]]
 """Index in the original scenario, and text."""
 
 
-def serial_orders(scenario: Scenario, races: Sequence[Race]) -> Iterator[Unheld]:
+def serial_orders(scenario: Scenario, races: Sequence[HeldRace]) -> Iterator[Unheld]:
     """Yield the scenario with the tasks of each race one after the other, in each order that is possible."""
     operations = list(scenario.operations)
     names = list(dict.fromkeys(task for race in races for task in race.tasks if task != SIGNALS))
@@ -119,7 +119,7 @@ def serial_orders(scenario: Scenario, races: Sequence[Race]) -> Iterator[Unheld]
         ])  # fmt: skip
 
 
-def at_random(scenario: Scenario, races: Sequence[Race], seed: int) -> Iterator[Unheld]:
+def at_random(scenario: Scenario, races: Sequence[HeldRace], seed: int) -> Iterator[Unheld]:
     """Yield the scenario with all tasks of each race at the same time, begun in an order that is drawn; in that of the
     scenario if the drawn one is impossible.
     """
@@ -134,11 +134,11 @@ def at_random(scenario: Scenario, races: Sequence[Race], seed: int) -> Iterator[
             return
 
 
-def _all(race: Race) -> list[int]:
+def _all(race: HeldRace) -> list[int]:
     return [index for indices in race.tasks.values() for index in indices]
 
 
-def _mixed(race: Race, random: Random) -> list[int]:
+def _mixed(race: HeldRace, random: Random) -> list[int]:
     """Return the operations of a race in a random order that leaves those of each task in theirs."""
     left = [list(indices) for indices in race.tasks.values()]
     mixed: list[int] = []
@@ -158,7 +158,7 @@ def _started(operation: Operation) -> str:
     return f"bg {done.text}"
 
 
-def _unheld(scenario: Scenario, races: Sequence[Race], bodies: Sequence[Lines]) -> Iterator[Unheld]:
+def _unheld(scenario: Scenario, races: Sequence[HeldRace], bodies: Sequence[Lines]) -> Iterator[Unheld]:
     """Yield the scenario with these lines in place of its races, unless they use what is not there any more."""
     lines: Lines = []
     for index, operation in enumerate(scenario.operations):

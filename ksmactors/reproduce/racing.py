@@ -14,7 +14,7 @@ from ksmactors.conformance.language import KERNEL_TASKS, Operation, Scenario
 from ksmactors.conformance.live import INTERLEAVED
 from ksmactors.reproduce.chance import RacePrediction
 from ksmactors.reproduce.prediction import Quantity
-from ksmactors.reproduce.races import SIGNALS, Race
+from ksmactors.reproduce.races import SIGNALS, HeldRace
 from ksmactors.reproduce.steps import MAIN, SCANS, ProgramStep, ProgramSteps
 
 PROCESSES_MAX: Final = 60
@@ -75,7 +75,7 @@ class RacingSteps(ProgramSteps):
     def _announce(self) -> None:
         """Print nothing before a crash: each round may be the one."""
 
-    def _write_race(self, race: Race, operations: list[Operation]) -> None:
+    def _write_race(self, race: HeldRace, operations: list[Operation]) -> None:
         for self._index in race.before:
             self._operation = operations[self._index]
             self._write_operation()
