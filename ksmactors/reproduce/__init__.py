@@ -5,5 +5,5 @@ kernel with the defect and a repaired one show at each operation. `steps` writes
 `program` the whole program, with those of the `helpers.c` that it needs, and `mail` the text.
 
 For a scenario with holds, `races` finds which tasks are at work at the same time, `chance` what only the held race
-shows, `racing` the steps of a round, and `stress` the program that repeats it. `measured` has how often that met a race.
+shows, `racing` the steps of a round, and `stress` the program that repeats it. `measured` has how often races were met.
 """

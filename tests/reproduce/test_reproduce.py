@@ -231,6 +231,7 @@ FINDINGS = {
     "advice": ("litmus.advice_meets_scan", "--without", "unshare-on-advice"),
     "full": ("litmus.full_page_meets_migration", "--kernel", "v6.12"),
     "race": ("litmus.mremap_meets_reclaim", "--without", "break-swapped"),
+    "warning": ("litmus.unmerge_meets_exit", "--without", "no-warning"),
     "undone": ("litmus.search_meets_migration", "--with", "s5e-no-lock-cycle"),
 }
 
@@ -256,11 +257,18 @@ def test_a_finding_whose_calls_suffice_has_a_program(
     compiled(text, tmp_path)
 
 
-@pytest.mark.parametrize(("name", "why"), [("race", "only as a race"), ("undone", "s5e-no-lock-cycle (mutant)")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("race", "only as a race, and the scenario written for it does not"),
+        ("warning", "what a program can see in the end is also seen on a repaired kernel"),
+        ("undone", "s5e-no-lock-cycle (mutant)"),
+    ],
+)
 def test_a_finding_that_no_program_can_show_is_refused(
     name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A race, and what only a mutant does."""
+    """A race that its scenario does not lead to, one that leaves nothing to see, and what only a mutant does."""
     assert why in refused(capsys, finding(name, tmp_path, capsys))
 
 
