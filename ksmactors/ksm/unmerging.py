@@ -126,6 +126,11 @@ class Unmerging(SharedState):
         return result
 
     @part
+    async def remove_stable_node_chain(self, node: StableNode) -> int:
+        """Remove an entry of a tree: 0 or -EBUSY. In v3.9 each is a node."""
+        return await self.remove_stable_node(node)
+
+    @part
     def is_still_mapped(self, page: Frame) -> bool:
         """page_mapped(): then the node must stay."""
         return page.page_mapcount() > 0
@@ -153,7 +158,7 @@ class Unmerging(SharedState):
     async def _remove_tree(self, root: ContentTree[StableNode]) -> int:
         """Remove the nodes of one tree, up to the first that cannot be: 0 or -EBUSY."""
         while root.root is not None:
-            if await self.remove_stable_node(root.root):
+            if await self.remove_stable_node_chain(root.root):
                 return -EBUSY
         return 0
 

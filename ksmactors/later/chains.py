@@ -203,12 +203,12 @@ class Chains(ChainNodes):
     # -- removing all -----------------------------------------------------------------------------------------------
 
     @override
-    async def remove_stable_node(self, node: StableNode) -> int:
+    async def remove_stable_node_chain(self, node: StableNode) -> int:
         """Of a chain: all its dups up to the first that is busy, then the chain."""
         if not isinstance(node, Chain):
-            return await super().remove_stable_node(node)
+            return await self.remove_stable_node(node)
         for dup in list(node.dups):
-            if await super().remove_stable_node(dup):
+            if await self.remove_stable_node(dup):
                 return -EBUSY
         await self.free_stable_node_chain(self.root_stable_tree[node.nid], node)
         return 0

@@ -285,3 +285,16 @@ async def test_nothing_of_holds_depends_on_how_often_it_is_done() -> None:
     runs = [(await perform(scenario, Setting("v6.12"))).lines for _ in range(3)]
     assert runs[0]
     assert all(one == other for one, other in pairwise(runs))
+
+
+async def test_a_chain_without_nodes_does_not_pass_remove_stable_node() -> None:
+    """run=2 leaves an emptied chain, which 6.12.117 frees in remove_stable_node_chain; a node of a page that is in use
+    comes to remove_stable_node."""
+    again = "set run 2\nset max_page_sharing 2\nset run 1\n"
+    full = f"{again}proc C\nmap C r 2\nfill C r 0 7\nfill C r 1 7\nmergeable C r\nscan 2\n"
+    run = "hold set at remove_stable_node\nbg set run 2\n"
+    emptied = await answers(f"{full}trees\n{run}")
+    assert any("chain:" in line for line in emptied)
+    assert emptied[-2] == "= set: done ok now=2"
+    kept = await answers(f"pin A r 0\n{run}release set\n")
+    assert "= set: held at remove_stable_node" in kept
