@@ -226,7 +226,8 @@ def serve(orders: socket.socket) -> NoReturn:
     gone.
     """
     while True:
-        message, descriptors, _, _ = socket.recv_fds(orders, 1 << 16, 1)
+        # Room for more than a request has; with much more the heap may grow here, after the interpreter was spared.
+        message, descriptors, _, _ = socket.recv_fds(orders, 1 << 12, 1)
         if not message:
             os._exit(0)
         name, *words = message.decode().split()
