@@ -146,6 +146,8 @@ def stress(
     wanted = None if part is None else parse_shard(part)
     if wanted is not None and budget != EQUAL:
         raise UsageError(f"--shard with --budget {budget}: that budget learns from all seeds; leave one of the two out")
+    if dask is None and asked is not None and len(asked) == 1:
+        jobs = jobs or 1  # another process costs more than it gains
     with ExitStack() as stack:
         processes = None
         if dask is None and (jobs or available_cores()) > 1:  # before any file is opened
