@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 from ksmactors.cli import main
@@ -44,5 +44,9 @@ def timed(words: list[str]) -> dict[str, object]:
 
 if __name__ == "__main__":
     split = sys.argv.index("--")
+    with suppress(ImportError):  # what `python -m ksmactors` does as well, since there is such a thing
+        from ksmactors.garbage import collect_seldom
+
+        collect_seldom()
     run(sys.argv[1:split])
     print(json.dumps(timed(sys.argv[split + 1 :])))  # noqa: T201
