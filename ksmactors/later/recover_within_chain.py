@@ -37,7 +37,7 @@ class RecoverWithinChain(Chains):
 
     @seam
     async def ksm_recover_within_chain(self, failing: DupNode, page: Frame) -> bool:
-        """ksmksm_recover_within_chain: whether all mappings have moved. The page is locked."""
+        """ksm_recover_within_chain: whether all mappings have moved. The page is locked."""
         await self.ksm_thread_mutex.lock()
         recovered = await self._recover_locked(failing, page)
         await self.ksm_thread_mutex.unlock()
