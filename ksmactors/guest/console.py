@@ -51,6 +51,12 @@ def _where(lines: list[str]) -> str:
     return f" in {function}" if function else ""
 
 
+def stopped_by_kvm(text: str) -> str:
+    """Return why qemu has stopped the guest's processor, or "": machines that are guests themselves may have a KVM that
+    runs some kernels and not others."""
+    return "KVM of this machine cannot run it (KVM internal error)" if "\nKVM internal error." in f"\n{text}" else ""
+
+
 def last_words(text: str, lines: int = 1) -> str:
     """Return the last lines that say something, joined; for errors whose reason is known to the boot's output alone."""
     said = [line for line in (_STAMP.sub("", line).strip() for line in text.splitlines()) if line]

@@ -23,7 +23,7 @@ from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
 from ksmactors.files import make_private, write_atomically
 from ksmactors.guest import boot
-from ksmactors.guest.console import crash, last_words
+from ksmactors.guest.console import crash, last_words, stopped_by_kvm
 from ksmactors.guest.gdb_stub import Stub, StubError
 from ksmactors.guest.holds import HeldKernel, Holds
 from ksmactors.guest.image import KernelImage
@@ -31,6 +31,9 @@ from ksmactors.guest.instructions import find as find_instruction
 
 BOOT_SECONDS: Final = 300
 """How long a boot may take: half a minute on an emulated processor, on a machine with nothing else to do."""
+
+BOOT_CHECK_SECONDS: Final = 1
+"""How often a guest that boots is asked whether it still does."""
 
 SILENT_SECONDS: Final = 240
 """How long a guest may say nothing while it performs a scenario."""
@@ -197,9 +200,13 @@ class Guest:
         try:
             self._boot_once(1)
         except NotBooted as failure:
-            if failure.silent:
+            if not failure.silent:
+                self.notice(f"{failure}; trying once more")
+            elif self.kvm:
+                self.kvm = False
+                self.notice(f"{failure}; trying once more without KVM: the processor is emulated, and slow")
+            else:
                 raise
-            self.notice(f"{failure}; trying once more")
             self._boot_once(2)
 
     def _boot_once(self, attempt: int) -> None:
@@ -217,7 +224,7 @@ class Guest:
             self._directory,
         )
         try:
-            answer = self._receive(BOOT_SECONDS)
+            answer = self._first_answer()
         except Gone as gone:
             self._refuse_boot(gone.silent, attempt)
         if refused := answer.get("refused"):
@@ -232,15 +239,30 @@ class Guest:
         if unreadable := answer.get("unreadable"):
             self.notice(f"Linux {self.release} does not show KSM's structures, which are left out: {unreadable}")
 
+    def _first_answer(self) -> dict[str, Any]:
+        """Return the guest's first answer; qemu goes on, and never gives one, when KVM cannot run the kernel.
+
+        Raises:
+            Gone: there is none.
+        """
+        until = monotonic() + BOOT_SECONDS
+        while True:
+            try:
+                return self._receive(min(BOOT_CHECK_SECONDS, max(until - monotonic(), 0)))
+            except Gone as gone:
+                if not gone.silent or monotonic() >= until or stopped_by_kvm(self._said()):
+                    raise
+
     def _refuse_boot(self, silent: bool, attempt: int) -> None:
         if not silent:
             self._wait()
         text = self._said()
         file = self._keep("boot" if attempt == 1 else f"boot-{attempt}", text)
         self._end()
-        how = f"did not boot in {BOOT_SECONDS} seconds" if silent else "did not boot"
-        reason = crash(text) or last_words(text)
-        modules = "" if self.image.modules else "; there are no modules for it, which 9p and virtio may need"
+        stopped = stopped_by_kvm(text)
+        how = f"did not boot in {BOOT_SECONDS} seconds" if silent and not stopped else "did not boot"
+        reason = stopped or crash(text) or last_words(text)
+        modules = "" if self.image.modules or stopped else "; there are no modules for it, which 9p and virtio may need"
         raise NotBooted(
             f"--guest: Linux {self.release}: guest {how}: {reason or 'it said nothing'}{modules} (console: {file})",
             silent=silent,
@@ -267,9 +289,10 @@ class Guest:
             self._console = None
 
     def _said(self) -> str:
+        """Return what is on the console, at whose end qemu may be writing."""
         assert self._console is not None
-        self._console.seek(0)
-        return self._console.read().decode("utf-8", "replace")
+        console = self._console.fileno()
+        return os.pread(console, os.fstat(console).st_size, 0).decode("utf-8", "replace")
 
     def _keep(self, name: str, text: str) -> Path:
         """Write a console to a file of its own."""

@@ -43,6 +43,13 @@ REFUSED = (
 )
 ONE_NODE = READY.replace("nodes=2", "nodes=1")
 BLIND = GOOD.replace("unreadable=''", "unreadable='no types'").replace('unreadable=""', 'unreadable="no types"')
+STOPPED = """\
+import sys, time
+open(sys.argv[1], "a").write("0\\n")
+sys.stderr.write("KVM internal error. Suberror: 1\\nemulation failure\\n")
+sys.stderr.flush()
+time.sleep(60)
+"""
 DEAD = "import sys; sys.exit('virtme-run: a statically linked busybox could not be found')\n"
 
 MakeGuest = Callable[[str], Guest]
@@ -98,6 +105,25 @@ def test_several_scenarios_share_a_boot_and_nothing_is_left(make: MakeGuest, sta
     assert guest.said == [  # type: ignore[attr-defined]
         "booting Linux 6.12.1 without KVM, which this machine does not offer: the processor is emulated, and slow"
     ]
+
+
+def test_a_kvm_that_cannot_run_the_kernel_is_done_without(
+    make: MakeGuest, started: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """qemu reports it on the console, and stays: it is not awaited, and the next boot emulates the processor."""
+    monkeypatch.setattr(machine, "BOOT_CHECK_SECONDS", 0.05)
+    guest = make(GOOD)
+    guest.kvm = True
+    booted = boot.command_line
+    command = [sys.executable, "-c", STOPPED, str(started)]
+    monkeypatch.setattr(boot, "command_line", lambda *given, kvm, **named: command if kvm else booted(*given, **named))
+    with guest.taken():
+        assert guest.perform(parse("counters\n")).lines == ("> counters", "= counters")
+    (said,) = guest.said  # type: ignore[attr-defined]
+    assert "guest did not boot: KVM of this machine cannot run it (KVM internal error) (console: " in said
+    assert said.endswith("; trying once more without KVM: the processor is emulated, and slow")
+    assert not guest.kvm
+    assert len(pids(started)) == 2
 
 
 def test_a_crash_is_a_result_and_the_next_scenario_has_a_new_guest(make: MakeGuest, started: Path) -> None:
