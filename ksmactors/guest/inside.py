@@ -20,12 +20,19 @@ import traceback
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, Final
 
 from ksmactors.conformance.language import Scenario
 from ksmactors.errors import KsmActorsError
 from ksmactors.guest.interleaved import InterleavedPerformer
 from ksmactors.guest.own_machine import OwnMachine
+
+PORTS: Final = {"virtme.stdin": (0, os.O_RDONLY), "virtme.stdout": (1, os.O_WRONLY)}
+"""virtme-ng's ports to the host: what they become, and how they are opened."""
+
+PORTS_SECONDS: Final = 60
+"""How long the kernel may take to find them."""
 
 
 def send(**answer: Any) -> None:
@@ -55,8 +62,30 @@ def perform(live: OwnMachine, request: dict[str, Any]) -> None:
     send(done=True, missing=transcript.missing)
 
 
+def take_ports(ports: Path = Path("/sys/class/virtio-ports"), devices: Path = Path("/dev")) -> None:
+    """Open the ports that lead to the host as standard input and output.
+
+    virtme-ng does so by the names that udev gives them. If udev is late, as on a machine with much to do, it uses the
+    console, from which the host hears nothing. The kernel has the names, too.
+    """
+    until = monotonic() + PORTS_SECONDS
+    while True:
+        named = {(port / "name").read_text().strip(): port.name for port in ports.glob("*")}
+        if named.keys() >= PORTS.keys():
+            break
+        if monotonic() > until:
+            return
+        sleep(0.1)
+    for name, (fd, mode) in PORTS.items():
+        port = os.open(devices / named[name], mode)
+        os.dup2(port, fd)
+        os.close(port)
+
+
 def main(modules: str = "") -> None:
     """Serve requests until standard input is closed; `modules` is the directory of the kernel's modules, if any."""
+    if os.isatty(0):
+        take_ports()
     prepare()
     try:
         live = OwnMachine(Path(modules) if modules else None)

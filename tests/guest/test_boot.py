@@ -56,6 +56,21 @@ def test_the_program_inside_is_found_without_site_packages() -> None:
     assert found.stdout == "ksmactors.guest.inside\n"
 
 
+def test_the_program_inside_opens_the_ports_that_virtme_ng_has_not_found(tmp_path: Path) -> None:
+    """By the kernel's names for them, as soon as it has both; what it was started with was the console."""
+    for number, name in enumerate(("virtme.stdout", "virtme.ret", "virtme.stdin")):
+        port = tmp_path / "ports" / f"vport1p{number}"
+        port.mkdir(parents=True)
+        (port / "name").write_text(f"{name}\n")
+        (tmp_path / port.name).write_text("asked\n" if name == "virtme.stdin" else "")
+    code = f"take_ports(Path({str(tmp_path / 'ports')!r}), Path({str(tmp_path)!r})); send(got=sys.stdin.readline())"
+    subprocess.run(
+        [sys.executable, "-c", f"import sys; from ksmactors.guest.inside import *; {code}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=60,
+    )  # fmt: skip
+    assert (tmp_path / "vport1p0").read_text() == '{"got": "asked\\n"}\n'
+
+
 @pytest.mark.parametrize(
     ("absent", "said"),
     [
