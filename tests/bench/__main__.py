@@ -25,7 +25,7 @@ def cases() -> dict[str, Case]:
     """All cases, module by module in the order of their names."""
     found: dict[str, Case] = {}
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-        if path.stem != "probe":  # a script for any tree
+        if path.stem not in {"probe", "test_bench"}:  # a script for any tree, and tests
             found |= getattr(import_module(f"tests.bench.{path.stem}"), "CASES", {})
     return found
 

@@ -340,3 +340,12 @@ def wait_until_done(out: Path, blocks: int) -> None:
             if len(store.stored()) >= blocks:
                 return
         time.sleep(0.05)
+
+
+def test_this_process_keeps_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Dask sets for its workers, as PYTHONHASHSEED, reaches no process that is started after the campaign."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    before = dict(os.environ)
+    with dask_client._local_cluster(1):
+        pass
+    assert dict(os.environ) == before
