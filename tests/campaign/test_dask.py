@@ -42,10 +42,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A cluster of this machine with two workers."""
+    """A cluster of this machine with two workers. What Dask sets for them, as PYTHONHASHSEED, does not stay here."""
+    before = dict(os.environ)
     dask_client._silence()
     with dask_client._local_cluster(2) as cluster:
+        assert os.environ != before
         yield cluster.scheduler_address
+    assert os.environ == before
 
 
 def run(address: str, plan: Plan, during: Callable[[Drive], None] = lambda _: None) -> Summary:
@@ -340,12 +343,3 @@ def wait_until_done(out: Path, blocks: int) -> None:
             if len(store.stored()) >= blocks:
                 return
         time.sleep(0.05)
-
-
-def test_this_process_keeps_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Dask sets for its workers, as PYTHONHASHSEED, reaches no process that is started after the campaign."""
-    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
-    before = dict(os.environ)
-    with dask_client._local_cluster(1):
-        pass
-    assert dict(os.environ) == before

@@ -101,7 +101,7 @@ def test_any_number_of_jobs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
     """A finding with the idea is status 1; it is named in words, its file with the command that replays it."""
-    line = ["vm_fleet", "--with", f"{IDEAS}:Loses", "--seeds", "3", "--jobs", "1"]
+    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:Loses", "--seeds", "3", "--jobs", "1"]
     assert main(["compare", *line]) == 1
     out = capsys.readouterr().out
     assert out.split("\n")[2].startswith("findings: with the idea in ")
@@ -173,7 +173,7 @@ def test_the_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     idea = tmp_path / "<b>&'x.py"
     idea.write_text(IDEAS.read_text())
     page = tmp_path / "page.html"
-    line = ["compare", "exit_race", "--with", f"{idea}:LooksTwice", "--seeds", "3", "--jobs", "1", "--html", str(page)]
+    line = ["compare", LITMUS[0], "--with", f"{idea}:LooksTwice", "--seeds", "3", "--jobs", "1", "--html", str(page)]
     assert main(line) == 0
     text = page.read_text("utf-8")
     assert "<b>" not in text
@@ -191,7 +191,7 @@ def test_the_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_time_is_over(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With --seconds, what was measured until then counts: here the first round."""
     monkeypatch.setattr(running, "monotonic", lambda: math.inf)
-    line = ["compare", "exit_race", "--with", "chains", "--seeds", "100000", "--seconds", "8h", "--jobs", "1"]
+    line = ["compare", LITMUS[0], "--with", "chains", "--seeds", "100000", "--seconds", "8h", "--jobs", "1"]
     assert main(line) == 0
     captured = capsys.readouterr()
     assert "the time is over: 5 of 100,000 pairs ran to the end" in captured.err

@@ -51,7 +51,7 @@ def measured(workload: type[Workload] | str, *, every_step: bool = False, **opti
 
 
 @pytest.mark.parametrize("workload", ["vm_fleet", "knob_flip", "hot_remove", "litmus.search_meets_migration"])
-@pytest.mark.parametrize("watch", ["all", "none"])
+@pytest.mark.parametrize("watch", [pytest.param("all", marks=pytest.mark.nightly), "none"])
 def test_a_schedule_is_the_same(workload: str, watch: str) -> None:
     """With and without the meter, the campaign has the same digest, whether others observe or not."""
     subject = make_subject(workload, watch=watch)

@@ -106,6 +106,7 @@ def test_the_interval_of_a_ratio() -> None:
     assert interval(samples) == pytest.approx((other - one - 1.96 * error, other - one + 1.96 * error), abs=0.2 * error)
 
 
+@pytest.mark.nightly
 def test_how_often_it_is_wrong() -> None:
     """Of 120 samples with a known difference, about 95 % of the intervals have it; of 120 without one, about 5 % are
     called different."""

@@ -182,7 +182,7 @@ async def ordinary_life(s: Stage) -> None:
         watcher.at_quiescence()
 
 
-@pytest.mark.parametrize("kernel", ["series", "v3.9"])
+@pytest.mark.parametrize("kernel", ["series", pytest.param("v3.9", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     "without", SUBSETS, ids=lambda without: "".join(COMMITS[slug].case[1] for slug in without) or "0"
 )

@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow
 
 WALKS = 25
 
-LONG = 200
+LONG = 150
 """A proof of more schedules than these is long."""
 
-LONG_FOR_ANOTHER_SETTING = 100
+LONG_FOR_ANOTHER_SETTING = 60
 """The same where a litmus test of the series is proved with other parameters, or on another kernel, by default."""
 
-BEGINNING = 10
+BEGINNING = 6
 """How many schedules of a long proof are run by default."""
 
 GET, TAKE = "get_page_meets_migration", "taking_off_meets_migration"

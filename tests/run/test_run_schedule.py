@@ -185,7 +185,7 @@ async def test_the_strategy_of_a_portfolio_gives_way_after_a_long_schedule(monke
     the same whether the conductor asks it or that strategy."""
     monkeypatch.setattr(Fair, "fair_after", 150)
     subject = make_subject("exit_race")
-    for seed in range(12):
+    for seed in range(6):
         flat = await run_schedule(subject, seed, "portfolio")
         with monkeypatch.context() as forwarding:
             forwarding.setattr(Portfolio, "decider", Strategy.decider)

@@ -49,7 +49,7 @@ def known(name: str, seed: int, strategy: str) -> Outcome:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_nothing_is_found(name: str, strategy: str) -> None:
     """On the default kernel no watcher reports, under any strategy."""
-    for seed in range(3):
+    for seed in range(3 if strategy == "random" else 1):
         outcome = known(name, seed, strategy)
         assert outcome.verdict is Verdict.OK, (seed, outcome.error)
 
