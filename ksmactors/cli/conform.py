@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final
 
 import click
@@ -40,17 +40,28 @@ from ksmactors.run.extensions import need
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
+LINE_SECONDS: Final = 60.0
+"""Seconds from one line about how far it is to the next."""
+
+
 @dataclass(slots=True)
 class _Outcomes:
-    """The comparisons so far, in order; for random scenarios, the files of those that differed."""
+    """The comparisons so far, in order, of those that are `planned`; for random scenarios, the files of those that
+    differed. Unless `quiet`, a line now and then says how far it is: on a guest each may take half a minute."""
 
+    quiet: bool
+    planned: int = 0
     comparisons: list[ScenarioComparison] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)
     kept: dict[str, Kept] = field(default_factory=dict)
+    told_at: float = field(default_factory=monotonic)
 
     def add(self, comparison: ScenarioComparison, setting: Setting) -> None:
         self.comparisons.append(comparison)
         self.settings.append(setting)
+        if not self.quiet and len(self.comparisons) < self.planned and monotonic() - self.told_at >= LINE_SECONDS:
+            self.told_at = monotonic()
+            notice(f"{len(self.comparisons)} of {self.planned} scenarios: {_counted(self)}")
 
 
 @click.command()
@@ -150,7 +161,7 @@ def conform(
         read = [read_scenario(file) for file in scenario_files(scenarios)]
         seeds = range(seed or 0, (seed or 0) + around)
         return perform_around(read, setting_for(asked, None), seeds, ci, as_json, quiet)
-    outcomes, printer = _Outcomes(), _Printer(as_json, color)
+    outcomes, printer = _Outcomes(quiet), _Printer(as_json, color)
     interrupted, started = False, perf_counter()
     interruption.work_begins()  # from here on the knobs of a live kernel are put back, whatever happens
     with ExitStack() as stack:
@@ -168,6 +179,7 @@ def conform(
             setting = setting_for(asked, None)
             hunt = hunt_for(setting, real, seed or 0, directory, holds=holds)
             work = partial(_hunt_all, hunt, random_, setting, outcomes, printer)
+        outcomes.planned = planned
         try:
             interruption.run(work)
         except* KeyboardInterrupt:
@@ -323,10 +335,14 @@ def _note(comparison: ScenarioComparison) -> str:
 
 
 def _summary(outcomes: _Outcomes) -> str:
-    comparisons = outcomes.comparisons
-    counts = Counter(comparison.verdict for comparison in comparisons)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
-    return f"{len(comparisons)} scenario{'s' * (len(comparisons) != 1)}: {', '.join(parts) or 'none'}"
+    number = len(outcomes.comparisons)
+    return f"{number} scenario{'s' * (number != 1)}: {_counted(outcomes)}"
+
+
+def _counted(outcomes: _Outcomes) -> str:
+    """How many have each verdict."""
+    counts = Counter(comparison.verdict for comparison in outcomes.comparisons)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "none"
 
 
 def _status(comparisons: Sequence[ScenarioComparison]) -> int:

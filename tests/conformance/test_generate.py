@@ -244,6 +244,16 @@ def test_random_scenarios_from_the_command_line(capsys: pytest.CaptureFixture[st
     assert list(tmp_path.iterdir()) == []
 
 
+def test_how_far_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line a minute, here after each scenario, unless --quiet is given."""
+    monkeypatch.setattr("ksmactors.cli.conform.LINE_SECONDS", 0.0)
+    line = ["conform", "--random", "2", "--seed", "7", "--out", str(tmp_path)]
+    assert main(line) == 0
+    assert capsys.readouterr().err == "ksmactors: 1 of 2 scenarios: 1 same\n2 scenarios: 2 same\n"
+    assert main([*line, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["difference", "finding"])
 def test_a_difference_is_reported_with_its_files(
