@@ -65,7 +65,7 @@ def perform(live: OwnMachine, request: dict[str, Any]) -> None:
 def take_ports(ports: Path = Path("/sys/class/virtio-ports"), devices: Path = Path("/dev")) -> None:
     """Open the ports that lead to the host as standard input and output.
 
-    virtme-ng does so by the names that udev gives them. If udev is late, as on a machine with much to do, it uses the
+    virtme-ng does so by the names that udev gives them. Without udev, or before it has done so, virtme-ng uses the
     console, from which the host hears nothing. The kernel has the names, too.
     """
     until = monotonic() + PORTS_SECONDS
