@@ -49,19 +49,19 @@ class HappensBefore(Detector):
     def accessed(self, actor: Actor, kind: int, field: FieldHistory) -> None:
         number = actor.number
         clock = self._clocks.now.get(number) or self._clocks.of(actor)
-        epoch, write, known = clock[number], field.write, field.reads.get(number)
-        if known is not None and kind == READ:  # the last write has been found ordered before that read
-            if known[1] != epoch:
+        epoch, write, before = clock.epoch, field.write, field.reads.get(number)
+        if before is not None and kind == READ:  # the last write has been found ordered before that read
+            if before[1] != epoch:
                 field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
             return
-        if write is not None and write[0] != number and not _is_ordered(clock, write):
+        if write is not None and write[0] != number and not _is_ordered(clock.known, write):
             raise self._race(actor, kind, field, write, WRITE)
         if kind == READ:
             field.reads[number] = (number, epoch, actor.place, actor.step, actor.locks)
             return
         if field.reads:
             for read in field.reads.values():
-                if read[0] != number and not _is_ordered(clock, read):
+                if read[0] != number and not _is_ordered(clock.known, read):
                     raise self._race(actor, kind, field, read, READ)
             field.reads.clear()
         field.write = (number, epoch, actor.place, actor.step, actor.locks)
@@ -117,9 +117,9 @@ class HappensBefore(Detector):
 _VERBS = ("reads", "writes")
 
 
-def _is_ordered(clock: list[int], access: Access) -> bool:
+def _is_ordered(known: list[int], access: Access) -> bool:
     number = access[0]
-    return len(clock) > number and clock[number] >= access[1]
+    return len(known) > number and known[number] >= access[1]
 
 
 def _with(locks: tuple[object, ...]) -> str:
