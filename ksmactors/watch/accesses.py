@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from typing_extensions import override
 
-from ksmactors.interleave.actor import ACQUIRE, RELEASE, WRITE, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, Actor, Operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
@@ -66,24 +66,15 @@ class FieldHistory:
 
 
 class LocksHeld:
-    """The locks of one actor, as sets that are made again when it has taken or released one.
+    """What is known of the locks of one actor, besides which they are: that is in `Actor.locks`."""
 
-    `locks` are those that the sets stand for. A hold that is `shared` with other readers protects reads alone.
-    """
-
-    __slots__ = ("exclusive", "held", "locks", "places", "shared")
+    __slots__ = ("places", "shared")
 
     def __init__(self) -> None:
-        self.locks: tuple[object, ...] = ()
-        self.held = self.exclusive = NO_LOCKS
         self.shared: list[object] = []
+        """Those that it holds with other readers: they protect reads alone."""
         self.places: dict[object, str] = {}
         """The function that has taken each lock."""
-
-    def renew(self, locks: tuple[object, ...]) -> None:
-        """Make the sets for these locks."""
-        self.locks, self.held = locks, frozenset(locks)
-        self.exclusive = self.held.difference(self.shared)
 
 
 class Detector(Watcher):
@@ -203,13 +194,18 @@ class AccessHistory(Observer):
 
     # -- locks --------------------------------------------------------------------------------------------------------
 
+    def holds(self, actor: Actor, kind: int, locks: frozenset[object]) -> bool:
+        """Return whether the running actor holds all these locks, so that they protect an access of this kind."""
+        mine = actor.locks
+        for lock in locks:
+            if lock not in mine:
+                return False
+        return kind == READ or locks.isdisjoint(self._holds_of(actor).shared)
+
     def held(self, actor: Actor, kind: int) -> frozenset[object]:
         """Return the locks that protect an access of this kind by the running actor."""
-        holds = self._holds.get(actor.number)
-        if holds is None or holds.locks is not actor.locks:
-            holds = self._holds_of(actor)
-            holds.renew(actor.locks)
-        return holds.exclusive if kind == WRITE else holds.held
+        held = frozenset(actor.locks)
+        return held if kind == READ else held.difference(self._holds_of(actor).shared)
 
     def taken_in(self, actor: Actor, lock: object) -> str:
         """Return the function in which an actor has taken a lock."""

@@ -65,9 +65,8 @@ class Lockset(Detector):
             field.owner, field.last = number, (number, "", -1)
             return
         if owner != number:
-            held = self.history.held(actor, kind)
-            if owner != SHARED or not field.common <= held:
-                held = self._with_stand_ins(actor, held, field.obj)
+            if owner != SHARED or not self.history.holds(actor, kind, field.common):
+                held = self._with_stand_ins(actor, self.history.held(actor, kind), field.obj)
                 field.common = held if owner != SHARED else held & field.common
                 field.owner = SHARED
             field.written |= kind == WRITE
