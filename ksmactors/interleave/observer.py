@@ -12,13 +12,15 @@ order, and every other notification comes after the operation that led to it and
 While there are observers, an actor has, beside `op`, the name of the function that declared the operation (`doing`:
 `put`), that function's caller (`place`; helpers with a leading underscore are skipped) and the conductor's `step` at
 the point. All three still belong to the operation passed to `did`. `locks` are all locks it holds, innermost last.
+Observers that are `selective` have less.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Container
 from types import FrameType
-from typing import Final
+from typing import ClassVar, Final
 
 from ksmactors.call_stack import caller_of, named
 from ksmactors.interleave.actor import Actor, Operation
@@ -27,6 +29,14 @@ from ksmactors.seams import PASSED_OVER
 
 class Observer:
     """Base of observers of a schedule. Only the methods that a subclass overrides are called."""
+
+    selective: ClassVar[bool] = False
+    """Whether it hears only of accesses and of what orders them, as race detectors do.
+
+    It has no `did` and no `arrived`, ignores looks (YIELD) in `touched`, and reads `doing`, `place` and `step` only in
+    `accessed`, in `field`, and in `touched` for READ and WRITE, and `place` in `acquired` too. If all observers are
+    like that, looks are not reported, and the rest is not maintained: function names cost more than most reports.
+    """
 
     def did(self, actor: Actor, op: Operation) -> None:
         """`actor` has executed what it declared at a point: in `actor.doing`, for `actor.place`, at step `actor.step`.
@@ -97,7 +107,7 @@ class Users:
 
     def __init__(self, modules: Container[str], methods: Container[str], asides: Container[str]) -> None:
         self._modules, self._methods, self._asides = modules, methods, asides
-        self._known: dict[tuple[str, str], str | None] = {}
+        self._known: defaultdict[str, dict[str, str | None]] = defaultdict(dict)
         """Cached results of `_stands_for`, by file and function name: it is needed at every access."""
 
     def place(self, frame: FrameType) -> str | None:
@@ -105,9 +115,9 @@ class Users:
         while True:
             code = frame.f_code
             try:
-                name = self._known[code.co_filename, code.co_name]
+                name = self._known[code.co_filename][code.co_name]
             except KeyError:
-                name = self._known[code.co_filename, code.co_name] = self._stands_for(frame)
+                name = self._known[code.co_filename][code.co_name] = self._stands_for(frame)
             if name != _CALLER:
                 return named(frame).f_code.co_name if name == _NAMED else name
             frame = caller_of(frame)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from ksmactors.call_stack import named
 from ksmactors.errors import Finding, KsmActorsError
-from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, Actor, Operation
+from ksmactors.interleave.actor import ACQUIRE, DONE, NOTHING, YIELD, Actor, Operation
 from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer, Users
 from ksmactors.seams import PASSED_OVER
@@ -84,6 +84,7 @@ class ObserverHub(Observer):
             setattr(self, f"_{name}", _each(methods))  # by `vars`, every attribute gets slower
 
         self._arrives = self._arrived is not _ignore
+        self._selective = all(one.selective for one in self._observers)
 
     def find(self, cls: type[T]) -> T | None:
         """Return the observer of a class, or None."""
@@ -148,7 +149,8 @@ class ObserverHub(Observer):
 
     @override
     def acquired(self, actor: Actor, lock: object, shared: bool = False, tried: bool = False) -> None:
-        self.settle(actor)
+        if actor.op is not DONE or self._arrives:
+            self.settle(actor)
         try:
             self._acquired(actor, lock, shared, tried)
         except Finding as finding:
@@ -157,9 +159,10 @@ class ObserverHub(Observer):
 
     @override
     def released(self, actor: Actor, lock: object, shared: bool = False) -> None:
-        self.settle(actor)
+        if actor.op is not DONE or self._arrives:
+            self.settle(actor)
         held = actor.locks
-        actor.locks = held[:-1] if held[-1:] == (lock,) else tuple(one for one in held if one is not lock)
+        actor.locks = held[:-1] if held and held[-1] is lock else tuple(one for one in held if one is not lock)
         try:
             self._released(actor, lock, shared)
         except Finding as finding:
@@ -193,6 +196,9 @@ class ObserverHub(Observer):
 
     def point(self) -> _Point:
         """Return what replaces `Turns.point` while there are observers: the same, with notifications."""
+        return self._selective_point() if self._selective else self._full_point()
+
+    def _full_point(self) -> _Point:
         turns, accessed, did, arrived = self._turns, self._accessed, self._did, self._arrived
         every, arrives = did is not _ignore, self._arrives
         getframe = cast("Callable[[int], FrameType]", _getframe)
@@ -223,9 +229,38 @@ class ObserverHub(Observer):
 
         return point
 
+    def _selective_point(self) -> _Point:
+        """Return the point for observers that are all `selective`: only accesses are reported, and need names."""
+        turns, accessed = self._turns, self._accessed
+        getframe = cast("Callable[[int], FrameType]", _getframe)
+
+        def point(kind: int, obj: object, field: object = "") -> Awaitable[None]:
+            me = turns.turn
+            op = me.op
+            if op is not DONE and op is not NOTHING:
+                me.op = DONE
+                if op[0] < ACQUIRE:
+                    try:
+                        accessed(me, op)
+                    except Finding as finding:
+                        raise turns._failed(finding) from None
+            left = turns._left - 1
+            turns._left = left
+            if kind <= ACQUIRE:
+                frame = getframe(2)
+                name = frame.f_code.co_name
+                me.place = named(frame).f_code.co_name if PASSED_OVER[name] else name
+                if kind != ACQUIRE:
+                    me.op = (kind, obj, field)
+                    me.doing = getframe(1).f_code.co_name
+                    me.step = turns._goal - left
+            return NO_SWITCH if left > 0 else turns._decide((kind, obj, field))
+
+        return point
+
     def touch(self) -> _Touch:
         """Return what replaces `Turns.touch` while there are observers."""
-        turns, touched, arrives = self._turns, self._touched, self._arrives
+        turns, touched, arrives, selective = self._turns, self._touched, self._arrives, self._selective
         getframe = cast("Callable[[int], FrameType]", _getframe)
 
         def touch(kind: int, obj: object, field: object = "") -> None:
@@ -234,10 +269,13 @@ class ObserverHub(Observer):
             actor = turns.turn
             if actor.op is not DONE or arrives:
                 self.settle(actor)
-            frame = getframe(1)
-            name = frame.f_code.co_name
-            actor.doing = actor.place = named(frame).f_code.co_name if PASSED_OVER[name] else name
-            actor.step = turns._goal - turns._left
+            if kind < ACQUIRE or not selective:
+                frame = getframe(1)
+                name = frame.f_code.co_name
+                actor.doing = actor.place = named(frame).f_code.co_name if PASSED_OVER[name] else name
+                actor.step = turns._goal - turns._left
+            elif kind == YIELD:
+                return
             try:
                 touched(actor, kind, obj, field)
             except Finding as finding:

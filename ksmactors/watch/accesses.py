@@ -8,7 +8,7 @@ detectors: each has a rule for accesses, or for locks that are taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from typing_extensions import override
 
@@ -101,6 +101,8 @@ class Detector(Watcher):
 
 class AccessHistory(Observer):
     """Serves the detectors of one machine. They are called in the order in which they were attached."""
+
+    selective: ClassVar[bool] = True
 
     def __init__(self, machine: Machine) -> None:
         self.clocks: Clocks | None = None

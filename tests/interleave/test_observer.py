@@ -230,6 +230,71 @@ def test_who_where_and_with_what(perform: Perform) -> None:
     assert diary.accesses == [("main", WRITE, 7, "put", "play", 1), ("main", READ, "length", "play", "play", 0)]
 
 
+class Detector(Observer):
+    """Writes down what a selective observer may ask for."""
+
+    selective = True
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def accessed(self, actor: Actor, op: Operation) -> None:
+        self.heard.append((actor.name, op[0], op[2], actor.doing, actor.place, actor.step))
+
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        if kind in (READ, WRITE):
+            self.heard.append((actor.name, kind, field, actor.doing, actor.place, actor.step))
+        elif kind != YIELD:
+            self.heard.append((actor.name, kind, field))
+
+    def acquired(self, actor: Actor, lock: object, shared: bool, tried: bool) -> None:
+        assert isinstance(lock, Mutex)
+        self.heard.append((actor.name, lock.name, actor.place))
+
+
+class Counting(Detector):
+    """Counts looks, too."""
+
+    looks = 0
+
+    def touched(self, actor: Actor, kind: int, obj: object, field: object) -> None:
+        self.looks += kind == YIELD
+
+
+@pytest.mark.parametrize("strategy", ["random", "pos", "round_robin:quantum=2"])
+def test_a_selective_observer_hears_the_same_with_less_effort(perform: Perform, strategy: str) -> None:
+    """Alone it is told nothing of looks, and all else as beside an observer that hears everything."""
+
+    async def works(conductor: Conductor, mutex: Mutex, log: list[str]) -> None:
+        await mutex.lock()
+        conductor.touch(YIELD, log, "length")
+        await put(conductor, log, 1)
+        conductor.touch(READ, log, "length")
+        conductor.touch(RELEASE, log, "length")
+        await mutex.unlock()
+        await put(conductor, log, 2)
+
+    def heard(*others: Observer) -> tuple[list[tuple[Any, ...]], int]:
+        detector, counting = Detector(), Counting()
+
+        async def play(conductor: Conductor) -> None:
+            for one in (detector, counting, *others):
+                conductor.observe(one)
+            mutex, log = Mutex(conductor, "mutex"), [""]
+            for name in "abc":
+                conductor.spawn(name, works(conductor, mutex, log))
+
+        perform(play, strategy=strategy, seed=5)
+        return detector.heard, counting.looks
+
+    alone, looks = heard()
+    beside, looks_beside = heard(Watcher())
+
+    assert alone == beside
+    assert len(alone) == 3 * 5
+    assert (looks, looks_beside) == (0, 3)
+
+
 def test_several_observers(perform: Perform) -> None:
     """Each is told everything from when it came, in the order in which they came."""
     order: list[str] = []
