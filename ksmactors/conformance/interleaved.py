@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.conformance.background import KSMD, Task, Tasks
 from ksmactors.conformance.ksmd_stepper import Stepper
-from ksmactors.conformance.language import KERNEL_TASKS, Operation
+from ksmactors.conformance.language import Operation
 from ksmactors.conformance.memory import MemoryOperations
 from ksmactors.conformance.places import place_named
 from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, ScenarioEnded
@@ -56,11 +56,11 @@ class Interleaved(MemoryOperations):
 
     async def _do_bg(self, operation: Operation) -> list[str]:
         inner, task = operation.done, operation.task
+        if inner.process:
+            self._process(inner)
         if task == KSMD:
             await self._begin_batches(inner)
         else:
-            if task not in KERNEL_TASKS.values():
-                self._process(inner)
             self.tasks.start(task, lambda: self.operation(inner))
         return await self._settled()
 

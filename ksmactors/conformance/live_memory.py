@@ -76,13 +76,11 @@ class LiveMemory(NamedMemory[LiveProcess]):
 
     async def _do_pin(self, operation: Operation) -> list[str]:
         process, start, _ = self._range(operation)
-        return [bare_word(process.ask("pin", start, operation.first))]
+        return self._pinned(operation, process.ask("pin", start, operation.first))
 
     async def _do_unpin(self, operation: Operation) -> list[str]:
         error = self._process(operation).ask("unpin", operation.first)
-        if error == -ENOENT:
-            self._refuse_unpin(operation)
-        return [bare_word(error)]
+        return self._nothing_to_unpin(operation) if error == -ENOENT else [bare_word(error)]
 
     async def _do_process_vm_readv(self, operation: Operation) -> list[str]:
         """The caller is another process, ours."""

@@ -8,7 +8,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.language import Operation
-from ksmactors.conformance.named_memory import KILLED, NamedMemory
+from ksmactors.conformance.named_memory import KILLED, NamedMemory, pin_of
 from ksmactors.conformance.page_map import NamedRegion, PageMap, ScenarioProcess
 from ksmactors.conformance.transcript import bare_word, result_word
 from ksmactors.ksm.kernel import Ksm
@@ -134,15 +134,16 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
         process, address, _ = self._range(operation)
         page = await self.kernel.get_user_pages(process.mm, address, False)
         if isinstance(page, int):
-            return [bare_word(page)]
-        self.pins.setdefault(self._pin_of(operation), []).append(page)
-        return ["ok"]
+            return self._pinned(operation, page)
+        self.pins.setdefault(pin_of(operation), []).append(page)
+        return self._pinned(operation, 0)
 
     async def _do_unpin(self, operation: Operation) -> list[str]:
         """The pipe is emptied."""
-        pins = self.pins.get(self._pin_of(operation))
+        self._process(operation)
+        pins = self.pins.get(pin_of(operation))
         if not pins:
-            self._refuse_unpin(operation)
+            return self._nothing_to_unpin(operation)
         await pins.pop().put()
         return ["ok"]
 
@@ -155,10 +156,6 @@ class MemoryOperations(NamedMemory[ScenarioProcess]):
                 return [bare_word(page)]
             await self.kernel.unpin_user_page(page)
         return ["ok"]
-
-    def _pin_of(self, operation: Operation) -> tuple[str, int]:
-        """Return the key of a pin: the process and the page's place in it, which mremap leaves unchanged."""
-        return operation.process, operation.first
 
     async def _do_munmap(self, operation: Operation) -> list[str]:
         process, start, pages = self._range(operation)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Final, Generic, NoReturn, Protocol, TypeVar
+from errno import ENOENT
+from typing import Final, Generic, Protocol, TypeVar
 
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.page_map import NamedRegion
-from ksmactors.conformance.transcript import NoSuchProcess, Reporter
+from ksmactors.conformance.transcript import NoSuchProcess, Reporter, bare_word
 from ksmactors.mm.const import PAGE_SIZE
 
 KILLED: Final = "killed SIGBUS"
@@ -57,5 +58,19 @@ class NamedMemory(Reporter, Generic[P]):
         _, start, pages = self._range(operation)
         return range(start, start + pages * PAGE_SIZE, PAGE_SIZE)
 
-    def _refuse_unpin(self, operation: Operation) -> NoReturn:
-        raise self.refused(operation, f"{operation.text.removeprefix('un')} was not done before; nothing is pinned")
+    def _pinned(self, operation: Operation, error: int) -> list[str]:
+        """Return the answer of a pin: 0 or a negative errno."""
+        if error:
+            self.pins_failed.add(pin_of(operation))
+        return [bare_word(error)]
+
+    def _nothing_to_unpin(self, operation: Operation) -> list[str]:
+        """Return the answer of an unpin of a page that is not pinned, since its memory had failed before the pin."""
+        if pin_of(operation) not in self.pins_failed:
+            raise self.refused(operation, f"{operation.text.removeprefix('un')} was not done before; nothing is pinned")
+        return [bare_word(-ENOENT)]
+
+
+def pin_of(operation: Operation) -> tuple[str, int]:
+    """Return the key of a pin: the process and the page's place in it, which mremap leaves unchanged."""
+    return operation.process, operation.first

@@ -68,6 +68,8 @@ class Reporter(ABC):
         self.missing = ""
         self.killed: set[str] = set()
         """The processes that a signal has ended."""
+        self.pins_failed: set[tuple[str, int]] = set()
+        """Pins that were refused, by process and index of the page."""
         self.current: Operation
         """The current operation, or the last one."""
 
@@ -117,6 +119,8 @@ class Reporter(ABC):
             try:
                 self.answer(await self.perform(line))
             except NoSuchProcess:
+                if line.done.name == "fork":
+                    self.killed.add(line.done.word)  # there is no child either
                 self.answer([f"error {errorcode[ESRCH]}"])
             except ScenarioEnded:
                 return

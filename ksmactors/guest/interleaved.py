@@ -123,13 +123,14 @@ class InterleavedPerformer(OwnPerformer):
 
     def _bg(self, operation: Operation) -> list[str]:
         inner, name = operation.done, operation.task
+        process = self._process(inner) if inner.process else None
         if name == KSMD:
             self._begin_batches(inner)
         else:
             self._drain()
-            process = None if name in KERNEL_TASKS.values() else self._process(inner)
+            own = process is not None and name not in KERNEL_TASKS.values()
             drains, self.draining = self.draining, False
-            self.tasks.start(name, lambda: self._done_by(name, inner), 0 if process is None else process.pid)
+            self.tasks.start(name, lambda: self._done_by(name, inner), process.pid if own and process else 0)
             self.draining = drains
         return self._settled()
 
