@@ -42,6 +42,9 @@ RECLAIMS: Final = 8
 OFFLINE_SECONDS: Final = 5
 """After how long a signal ends the attempt to take memory offline, as in recordings."""
 
+LOSING: Final = frozenset({"hwpoison"})
+"""Operations that take a frame away until the next boot."""
+
 TRACED: Final = re.compile(r": (ksm_\w+): (?:.*(error -?\d+))?")
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -143,8 +146,8 @@ class OwnPerformer(LivePerformer):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-        if error == -errno.EBUSY and self.own.zones.get(block) != MOVABLE:
-            self.write("= skip: offline refused (EBUSY): the kernel has pages of its own in this memory")
+        if error == -errno.EBUSY and (reason := self.own.keeps(block)):
+            self.write(f"= skip: offline refused (EBUSY): {reason}")
             raise ScenarioEnded
         return [bare_word(error)]
 
@@ -188,6 +191,8 @@ class OwnMachine(Live):
         self.template = launch("template")
         self.template.ping()
         self.traced = False
+        self.failed = False
+        """Whether memory has failed in an earlier scenario: those frames are lost until the next boot."""
         add_swap(modules)
         self.swap = has_swap()
         self.not_done = {} if self.cgroup else {"reclaim": "needs a memory cgroup with memory.reclaim"}
@@ -197,6 +202,7 @@ class OwnMachine(Live):
         try:
             return super().perform(scenario, written)
         finally:
+            self.failed = self.failed or any(operation.done.name in LOSING for operation in scenario.operations)
             self.trace(on=False)
             self.online_all()
             if self.swap and not has_swap():
@@ -212,6 +218,12 @@ class OwnMachine(Live):
     def lacks_device(self, operation: Operation, where: str) -> str:
         late = operation.flags == ("async",)
         return f"needs a swap device that writes later {where}, and a guest's is a RAM disk" if late else ""
+
+    def keeps(self, block: str) -> str:
+        """Return why a memory block may have to stay online for a reason of the guest's own; empty if there is none."""
+        if self.zones.get(block) != MOVABLE:
+            return "the kernel has pages of its own in this memory"
+        return "memory has failed in an earlier scenario of this boot" if self.failed else ""
 
     def online_all(self) -> None:
         """Bring every memory block online, in the zone that it had.
