@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -168,8 +169,12 @@ def _version_of(kernel: str) -> tuple[int, int] | None:
 
 
 def hunt_for(setting: Setting, live: RealKernel | None, seed: int, out: Path, *, holds: bool) -> Hunt:
-    """Return the random scenarios that were asked for, with `holds` in them or without, and the two sides."""
-    scenarios = generate_with_holds if holds else generate
+    """Return the random scenarios that were asked for, with `holds` in them or without, and the two sides.
+
+    Memory fails in them, but never that of this machine.
+    """
+    failures = live is None or isinstance(live, Guest)
+    scenarios = partial(generate_with_holds if holds else generate, failures=failures)
     if live is not None:
         swap, word = (live.swap, "guest") if isinstance(live, Guest) else (has_swap(), "live")
         sides = (_real_kernel(live), _emulator(setting))

@@ -3,7 +3,7 @@
 A few small processes with few different contents, so that pages often merge, collide and part again; ksmd in short
 traces in between, with memory changes in the middle of its scans. At the end all state is shown, and every page is
 checked for what was written into it last. A scenario depends on its seed and number, the number of nodes, whether there
-is swap, and nothing else.
+is swap, whether memory may fail, and nothing else.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class Generator:
         rng: where the choices come from; only whole random bits are taken, so that every Python draws the same.
         nodes: NUMA nodes; with more than one, pages are spread over the first two and migrated between them.
         swap: whether the machine has swap; without it the scenario says so.
+        failures: whether memory may fail: never on a host whose memory is wanted afterwards.
     """
 
-    def __init__(self, rng: Random, nodes: int, swap: bool) -> None:
-        self.rng, self.nodes, self.swap = rng, min(nodes, 2), swap
+    def __init__(self, rng: Random, nodes: int, swap: bool, failures: bool = False) -> None:
+        self.rng, self.nodes, self.swap, self.failures = rng, min(nodes, 2), swap, failures
         self.tokens = 7 if self.nodes > 1 and self.chance(1, 2) else 4
         self.lines: list[str] = []
         self.contents = ExpectedContents()
@@ -64,14 +65,14 @@ class Generator:
         """Return a content; one in four is unique."""
         return UNIQUE + self.number(1, 29) if self.chance(1, 4) else self.number(0, self.tokens - 1)
 
-    def page(self) -> tuple[str, str, int] | None:
-        """Return a mapped page, or None."""
+    def page(self, *, written: bool = False) -> tuple[str, str, int] | None:
+        """Return a mapped page, or None; with `written` one that has something other than zeros in it."""
         pages = [
             (process, region, page)
             for process, regions in self.contents.processes.items()
             for region, tokens in regions.items()
             for page, token in enumerate(tokens)
-            if token != GONE
+            if (token > 0 if written else token != GONE)
         ]
         return self.one(pages) if pages else None
 
@@ -104,7 +105,7 @@ class Generator:
 
     def act(self) -> None:
         """Write one action, in a line or some."""
-        self.one(ACTIONS)(self)
+        self.one(WITH_FAILURES if self.failures else ACTIONS)(self)
 
     def finish(self, name: str) -> Scenario:
         """Write the end, where all is looked at, and return the scenario."""
@@ -308,8 +309,32 @@ class Generator:
         """Have a process exit."""
         if self.contents.processes:
             process = self.one(list(self.contents.processes))
-            self.pinned = [pinned for pinned in self.pinned if pinned[0] != process]
+            self._forget_pins(process)
             self.do(Operation("exit", 0, "", process=process), process)
+
+    def _forget_pins(self, process: str) -> None:
+        self.pinned = [pinned for pinned in self.pinned if pinned[0] != process]
+
+    def fail(self) -> None:
+        """Let the memory of a page fail; its process or a fork of it says so, and is killed by some kernels.
+
+        Never that of a page that may be the zero page: a guest has one for all scenarios.
+        """
+        if (found := self.page(written=True)) is None:
+            return
+        process, region, page = found
+        if self._room() and self.chance(1, 2):
+            child = self._name()
+            self.do(Operation("fork", 0, "", process=process, word=child), process, child)
+            process = child
+        self.say("hwpoison", process, region, page)
+        self.lose(process)
+
+    def lose(self, process: str) -> None:
+        """Ask nothing more of a process that may have been killed; now and then something, which is ESRCH if it was."""
+        if self.chance(3, 4):
+            self._forget_pins(process)
+            del self.contents.processes[process]
 
     def unmerge(self) -> None:
         """run=2, and merging again."""
@@ -339,8 +364,12 @@ WEIGHTS: Final[dict[Action, int]] = {
 
 ACTIONS: Final = tuple(action for action, weight in WEIGHTS.items() for _ in range(weight))
 
+WITH_FAILURES: Final = (*ACTIONS, Generator.fail, Generator.fail)
+"""Two in three of the scenarios that may have failures of memory have some."""
 
-def generate(seed: int, number: int, *, nodes: int, swap: bool = True) -> Scenario:
+
+def generate(seed: int, number: int, *, nodes: int, swap: bool = True, failures: bool = False) -> Scenario:
     """Return the random scenario of a seed and a number, both 0 or more, for a machine with that many nodes, with swap
-    or without."""
-    return Generator(Random(f"scenario {seed} {number}"), nodes, swap).scenario(f"random-{seed}-{number}")
+    or without; with `failures` memory may fail in it."""
+    rng = Random(f"scenario {seed} {number}")
+    return Generator(rng, nodes, swap, failures).scenario(f"random-{seed}-{number}")

@@ -35,6 +35,7 @@ HELD_AT: Final[dict[str, tuple[str, ...]]] = {
     "unmergeable": ("break_ksm",),
     "exit": ("exit_mmap",),
     "mergeable": ("__ksm_enter",),
+    "hwpoison": ("rmap_walk_ksm",),
 }  # fmt: skip
 """Places of `places.txt` at which a task can sleep, by the operation that comes to them.
 
@@ -48,6 +49,14 @@ OTHERS: Final = (
     "step", "migrate", "migrate", "set", "fill", "fill", "unmergeable", "dontneed", "munmap", "exit", "fork",
 )  # fmt: skip
 """What is done while a task is held."""
+
+HELD_WITH_FAILURES: Final = (*HELD, "hwpoison")
+OTHERS_WITH_FAILURES: Final = (*OTHERS, "hwpoison", "hwpoison")
+"""The same where memory may fail."""
+
+WALKS_ONCE: Final = frozenset({"hwpoison"})
+"""What is held once: the emulator walks the mappings of a KSM page a second time to find processes to kill, where
+kernels have a function of its own for that (collect_procs_ksm)."""
 
 AFTER: Final = frozenset({"get_ksm_page", "write_protect_page"})
 """Places that tasks are held after, too."""
@@ -64,8 +73,8 @@ class Started(NamedTuple):
 class HoldsGenerator(Generator):
     """Writes one scenario with holds."""
 
-    def __init__(self, rng: Random, nodes: int, swap: bool) -> None:
-        super().__init__(rng, nodes, swap)
+    def __init__(self, rng: Random, nodes: int, swap: bool, failures: bool = False) -> None:
+        super().__init__(rng, nodes, swap, failures)
         self._node: dict[str, int] = {}
         """By process, the node that its memory was bound to, or was last moved to."""
 
@@ -121,7 +130,7 @@ class HoldsGenerator(Generator):
 
     def round(self) -> None:
         """Hold a task, start it, start another one, and release the first."""
-        word = self.one(HELD)
+        word = self.one(HELD_WITH_FAILURES if self.failures else HELD)
         if word == "step" and self.chance(3, 4):
             self._about_to_merge()
         held = self._started(word)
@@ -129,12 +138,12 @@ class HoldsGenerator(Generator):
             return
         self._hold(held.task, word)
         self.say("bg", held.line)
-        self.contents.apply(held.operation)
-        other = self._started(self.one(OTHERS))
+        self._apply(held.operation)
+        other = self._started(self.one(OTHERS_WITH_FAILURES if self.failures else OTHERS))
         if other is not None and other.task != held.task:
             self.say("bg", other.line)
-            self.contents.apply(other.operation)
-        again = self.chance(1, 3) and word != "exit"
+            self._apply(other.operation)
+        again = self.chance(1, 3) and word != "exit" and word not in WALKS_ONCE
         if again:
             self._hold(held.task, word)
         for _ in range(1 + again):
@@ -146,6 +155,12 @@ class HoldsGenerator(Generator):
         if "run" in (held.operation.word, "" if other is None else other.operation.word):
             self.say("set run 1")
         self._look_at_rest()
+
+    def _apply(self, operation: Operation) -> None:
+        """Note what an operation in the background will have done."""
+        self.contents.apply(operation)
+        if operation.name == "hwpoison":
+            self.lose(operation.process)
 
     def _about_to_merge(self) -> None:
         """Bring ksmd to the pages of a new process: it has their checksums, and visits them after all others."""
@@ -164,12 +179,12 @@ class HoldsGenerator(Generator):
         place = self.one(HELD_AT[word])
         where = "after" if place in AFTER and self.chance(1, 4) else "at"
         name, *caller = place.split(" ", 1)
-        times = (2,) if self.chance(1, 8) else ()
+        times = (2,) if self.chance(1, 8) and word not in WALKS_ONCE else ()
         self.say("hold", task, where, name, *times, *caller)
 
     def _started(self, word: str) -> Started | None:
         """Return an operation to be started, on a random page; None if there is none, or no node to migrate to."""
-        found = self.page()
+        found = self.page(written=word == "hwpoison")
         if found is None or (word == "migrate" and self.nodes < 2):
             return None
         process, region, page = found
@@ -195,6 +210,8 @@ class HoldsGenerator(Generator):
             return Started(Operation(word, 0, "", process=process), f"mergeable {process} {region}", process)
         if word == "exit":
             return Started(about, f"exit {process}", process)
+        if word == "hwpoison":
+            return Started(one, f"hwpoison {process} {region} {page}", process)
         if word == "fork":
             if not self._room():
                 return None
@@ -210,6 +227,9 @@ class HoldsGenerator(Generator):
             self.say(line)
 
 
-def generate_with_holds(seed: int, number: int, *, nodes: int, swap: bool = True) -> Scenario:
-    """Return the random directed schedule of a seed and a number, both 0 or more; none of them needs swap."""
-    return HoldsGenerator(Random(f"holds {seed} {number}"), nodes, swap).scenario(f"holds-{seed}-{number}")
+def generate_with_holds(
+    seed: int, number: int, *, nodes: int, swap: bool = True, failures: bool = False
+) -> Scenario:  # fmt: skip
+    """Return the random directed schedule of a seed and a number, both 0 or more; none of them needs swap. With
+    `failures` memory may fail in it."""
+    return HoldsGenerator(Random(f"holds {seed} {number}"), nodes, swap, failures).scenario(f"holds-{seed}-{number}")
