@@ -121,7 +121,10 @@ class EmulatorDriver(Interleaved):
 
     async def _do_migrate(self, operation: Operation) -> list[str]:
         process, address, _ = self._range(operation)
-        status = await self.kernel.move_pages(process.mm, address, operation.node, operation.name == "migrate")
+        mm = process.mm
+        self.kernel.mmget(mm)  # get_task_mm: an exit meanwhile leaves the page tables to us
+        status = await self.kernel.move_pages(mm, address, operation.node, operation.name == "migrate")
+        await self.kernel.mmput(mm)
         ret, status_stored = self.kernel.move_pages_answer(status)
         return [f"ret={ret} status={'none' if status_stored is None else status_word(status_stored)}"]
 

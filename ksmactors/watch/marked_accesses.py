@@ -43,6 +43,7 @@ MARKED: Final[dict[str, tuple[Ordering, str]]] = {
     "lru_add_drain_all": (Ordering.BOTH, "work queued on each CPU, and waited for"),
     "mlock_vma_page": (Ordering.NONE, "TestSetPageMlocked is an atomic on one bit"),
     "munlock_vma_page": (Ordering.NONE, "TestClearPageMlocked is an atomic on one bit"),
+    "test_set_page_hwpoison": (Ordering.NONE, "TestSetPageHWPoison is an atomic on one bit"),
     "wait_on_page_writeback": (Ordering.NONE, "tests one bit, and waits for it"),
     "end_page_writeback": (Ordering.RELEASE, "it has a barrier: the page is freed after its writeback"),
     "wait_unlocked": (Ordering.NONE, "wait_on_page_locked tests one bit, and waits for it"),

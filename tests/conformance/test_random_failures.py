@@ -164,3 +164,29 @@ async def test_both_roads_are_one_at_length(kernel: str, kind: str) -> None:
     counted = await both_roads(kernel, kind, 300)
     assert counted["failures"] >= 100
     assert counted["killed"]
+
+
+# -- what random scenarios have shown ---------------------------------------------------------------------------------
+
+
+async def test_two_failures_of_a_frame_at_once_are_no_data_race() -> None:
+    """The flag is tested and set in one atomic (on v3.9, which takes no lock for it)."""
+    process = "proc A\nmap A r 1\nfill A r 0 7\nmergeable A r\n"
+    both = "scan 2\nbg hwpoison A r 0\nbg hwpoison B r 0\nshared A r 0\n"
+    scenario = parse(f"set run 1\n{process}{process.replace('A', 'B')}{both}")
+    transcript = await perform(scenario, Setting("v3.9", watchers=("happens_before", "lockset")))
+    assert (transcript.failure, transcript.lines[-1]) == (None, "= ksm hwpoison n=2 node=0: A.r.0 B.r.0")
+
+
+@pytest.mark.parametrize("kernel", ["series", "v6.12"])
+async def test_a_migration_keeps_the_page_tables_of_a_process_that_exits(kernel: str) -> None:
+    """move_pages has a reference on the address space, which is torn down by who puts the last one."""
+    scenario = parse(
+        "requires nodes 2\nproc C\nmap C r 1\nfill C r 0 1\nhold migrate at migrate_page_copy\n"
+        "bg migrate C r 0 1\nbg exit C\nrelease migrate\nframes\n"
+    )
+    transcript = await perform(scenario, Setting(kernel))
+    assert transcript.failure is None
+    assert [line for line in transcript.lines if line.startswith(("= C", "= migrate"))] == [
+        "= migrate: held at migrate_page_copy", "= C: done ok", "= migrate: done ret=0 status=1",
+    ]  # fmt: skip
