@@ -234,6 +234,9 @@ class MmDeclarations(KsmHooks, metaclass=ABCMeta):
     @abstractmethod
     async def madvise_hwpoison(self, mm: AddressSpace, start: int, end: int) -> int: ...
 
+    @abstractmethod
+    async def madvise_soft_offline(self, mm: AddressSpace, start: int, end: int) -> int: ...
+
     # -- mm/mlock.c ----------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -11,6 +11,7 @@ from ksmactors.mm.const import (
     MADV_DONTNEED,
     MADV_HWPOISON,
     MADV_MERGEABLE,
+    MADV_SOFT_OFFLINE,
     MADV_UNMERGEABLE,
     PAGE_SIZE,
     page_align,
@@ -26,13 +27,15 @@ class Madvise(MmCore):
 
     @seam
     async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
-        """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_DONTNEED and MADV_HWPOISON.
+        """madvise(2) for MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_DONTNEED, MADV_HWPOISON and MADV_SOFT_OFFLINE.
 
         Returns 0, -EINVAL (unaligned, overflow, unknown advice), -ENOMEM (part of the range is not mapped; the
         rest was done), -EAGAIN (no memory). Source: mm/madvise.c, v3.9.
         """
         if advice == MADV_HWPOISON:
             return await self.madvise_hwpoison(mm, start, start + length)
+        if advice == MADV_SOFT_OFFLINE:
+            return await self.madvise_soft_offline(mm, start, start + length)
         if advice not in ADVICE_NAMES or start % PAGE_SIZE or length < 0:
             return -EINVAL
         end = start + page_align(length)

@@ -2,6 +2,8 @@
 
 The failure is one that software has injected (MADV_HWPOISON), or that a scrubber has reported: the content of the page
 can still be read. No process is killed early, as `vm.memory_failure_early_kill` is 0 by default.
+
+Memory that is about to fail is taken out of use before (soft offline): its page is migrated, and no process is killed.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing_extensions import override
 
 from ksmactors.interleave.actor import WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Vma
-from ksmactors.mm.const import EBUSY, PAGE_SIZE
+from ksmactors.mm.const import EAGAIN, EBUSY, EIO, PAGE_SIZE
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
@@ -194,3 +196,71 @@ class MemoryFailure(MmCore):
             await page.put()
         count = await page.count()
         return 0 if count == expected and (taken_off or not cached) else -EBUSY
+
+    # -- soft offline -------------------------------------------------------------------------------------------
+
+    @override
+    @seam
+    async def madvise_soft_offline(self, mm: AddressSpace, start: int, end: int) -> int:
+        """madvise(MADV_SOFT_OFFLINE), as root: move the pages at these addresses to other frames, and take theirs out
+        of use; 0, or the error of the first that could not be moved. Source: madvise_hwpoison(), v3.9."""
+        for address in range(start, end, PAGE_SIZE):
+            page = await self.get_user_pages(mm, address, False)
+            error = page if isinstance(page, int) else await self.soft_offline_page(page.pfn, counted=True)
+            if error:
+                return error
+        return 0
+
+    @seam
+    async def soft_offline_page(self, pfn: int, *, counted: bool = False) -> int:
+        """Take a frame out of use that may fail soon, its page moved to another one: 0, or -errno, and then nothing has
+        changed.
+
+        With `counted` the caller has a reference, which is this function's from now on. Source: soft_offline_page(),
+        get_any_page() and __soft_offline_page(), v3.9.
+        """
+        page = self.pfn_to_page(pfn)
+        if self.page_hwpoison(page):
+            return await self.known_at_soft_offline(page, counted=counted)
+        if not counted and not await page.get_unless_zero():
+            await self.test_set_page_hwpoison(page)  # a free frame
+            return 0
+        if not page.lru:
+            await self.lru_add_drain_all()
+            self.conductor.touch(YIELD, page, "lru")
+        if not page.lru:
+            await page.put()
+            return -EIO
+        await page.lock()
+        await self.wait_on_page_writeback(page)
+        known = self.page_hwpoison(page)
+        await page.unlock()
+        if known:
+            return await self.known_at_soft_offline(page, counted=True)
+        isolated = await self.isolate_lru_page(page)
+        await page.put()
+        return await self.migrate_off(page) if isolated else -EBUSY
+
+    @part
+    async def known_at_soft_offline(self, page: Frame, *, counted: bool) -> int:
+        """The result for a frame that has the flag already."""
+        if counted:
+            await page.put()
+        return -EBUSY
+
+    @part
+    async def migrate_off(self, page: Frame) -> int:
+        """Migrate an isolated page off its frame, best within the node: 0, and the frame has the flag, or -errno.
+
+        v3.9 flags the frame when it has been freed: by then another process may have it.
+        """
+        result = await self.migrate_pages(page, page.nid, exactly=False)
+        if result == 0:
+            await self.test_set_page_hwpoison(page)
+            self.failure_handled(page, 0)
+        return self.soft_offline_error(result)
+
+    @part
+    def soft_offline_error(self, result: int) -> int:
+        """What a migration's result means to the caller: a page that was in use all the time is an I/O error."""
+        return -EIO if result == -EAGAIN else result

@@ -127,12 +127,17 @@ class Migration(MmCore):
                 self.emit(ev.MIGRATE_PAGE, new.pfn, old_pfn, new.nid, 0)
             else:
                 self.emit(ev.MIGRATE_PAGE, old_pfn, old_pfn, old_nid, result)
-            await self.putback_lru_page(page)
+            await self.release_migrated(page)
         if moved:
             await self.putback_lru_page(new)
         else:
             await new.put()
         return result
+
+    @part
+    async def release_migrated(self, page: Frame) -> None:
+        """Drop the isolation of a page whose content is elsewhere, or that no process maps any more: it is freed."""
+        await self.putback_lru_page(page)
 
     @seam
     async def unmap_and_move_locked(self, page: Frame, new: Frame, force: bool) -> int:
