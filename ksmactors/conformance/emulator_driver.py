@@ -221,6 +221,7 @@ OPERATIONS: Final[dict[str, Callable[[EmulatorDriver, Operation], Awaitable[list
     "unpin": EmulatorDriver._do_unpin,
     "process_vm_readv": EmulatorDriver._do_process_vm_readv,
     "hwpoison": EmulatorDriver._do_madvise,
+    "softoffline": EmulatorDriver._do_madvise,
     "reclaim": EmulatorDriver._do_reclaim,
     "offline": EmulatorDriver._do_offline,
     "online": EmulatorDriver._do_online,

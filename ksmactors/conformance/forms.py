@@ -31,6 +31,7 @@ FORMS: Final[dict[str, str]] = {
     "unpin": "PROC REGION INDEX",
     "process_vm_readv": "PROC REGION [FIRST END]",
     "hwpoison": "PROC REGION INDEX",
+    "softoffline": "PROC REGION INDEX",
     "set": "KNOB VALUE",
     "get": "KNOB",
     "step": "N",
@@ -78,5 +79,6 @@ KERNEL_TASKS: Final = {
 OWN_TASKS: Final = frozenset({
     "fill", "fillrange", "fillseq", "check", "checkrange", "checkseq", "read", "mergeable", "unmergeable", "dontneed",
     "munmap", "swapout", "free", "mlock", "munlock", "prctl", "mremap", "fork", "exit", "hwpoison",
+    "softoffline",
 })  # fmt: skip
 """What a process can do in the background."""

@@ -35,8 +35,12 @@ NO_HOLDS: Final = "skip: no holds on a live host"
 
 NO_FAILURES: Final = "skip: memory that fails on a live host is lost for good"
 
+LOSING: Final = frozenset({"hwpoison", "softoffline"})
+"""Operations that take a frame away until the next boot."""
+
 NOT_LIVE: Final = {
     "hwpoison": "takes memory away for good",
+    "softoffline": "takes memory away for good",
     "reclaim": "takes a memory cgroup of its own",
     "offline": "takes memory away from the whole machine",
     "online": "takes memory away from the whole machine",
@@ -170,7 +174,7 @@ class Live:
 
 def _skipped(scenario: Scenario) -> Iterator[str]:
     """Yield the result lines of a scenario that is not run because it holds tasks, or lets memory fail."""
-    reasons = dict.fromkeys(INTERLEAVED, NO_HOLDS) | {"hwpoison": NO_FAILURES}
+    reasons = dict.fromkeys(INTERLEAVED, NO_HOLDS) | dict.fromkeys(LOSING, NO_FAILURES)
     first = next((operation for operation in scenario.operations if operation.name in reasons), None)
     if first is not None:
         yield from (f"> {first.text}", f"= {reasons[first.name]}")

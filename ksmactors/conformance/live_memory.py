@@ -14,11 +14,13 @@ from ksmactors.conformance.named_memory import NamedMemory
 from ksmactors.conformance.page_map import NamedRegion
 from ksmactors.conformance.transcript import bare_word, result_word
 
-ADVICE: Final = {"dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21, "hwpoison": 100}
-"""MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, MADV_HWPOISON, as
+ADVICE: Final = {
+    "dontneed": 4, "free": 8, "mergeable": 12, "unmergeable": 13, "swapout": 21, "hwpoison": 100, "softoffline": 101,
+}  # fmt: skip
+"""MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_PAGEOUT, MADV_HWPOISON, MADV_SOFT_OFFLINE, as
 <asm-generic/mman-common.h> has them."""
 
-BARE: Final = frozenset({"free", "hwpoison"})
+BARE: Final = frozenset({"free", "hwpoison", "softoffline"})
 """Advice whose errno is shown as it is."""
 
 

@@ -20,6 +20,7 @@ from ksmactors.mm.const import (
     MADV_HWPOISON,
     MADV_MERGEABLE,
     MADV_PAGEOUT,
+    MADV_SOFT_OFFLINE,
     MADV_UNMERGEABLE,
     PAGE_SIZE,
 )
@@ -33,9 +34,10 @@ ADVICE: Final = {
     "swapout": MADV_PAGEOUT,
     "free": MADV_FREE,
     "hwpoison": MADV_HWPOISON,
+    "softoffline": MADV_SOFT_OFFLINE,
 }
 
-BARE: Final = frozenset({"free", "hwpoison"})
+BARE: Final = frozenset({"free", "hwpoison", "softoffline"})
 """Advice whose errno is shown as it is."""
 
 

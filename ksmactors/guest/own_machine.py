@@ -20,7 +20,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.conformance.language import Operation, Scenario
-from ksmactors.conformance.live import INTERLEAVED, Live, LivePerformer, has_swap
+from ksmactors.conformance.live import INTERLEAVED, LOSING, Live, LivePerformer, has_swap
 from ksmactors.conformance.live_ksm import Disturbed
 from ksmactors.conformance.live_world import LiveProcess, World, fork_of, launch
 from ksmactors.conformance.page_map import NamedPages
@@ -41,9 +41,6 @@ RECLAIMS: Final = 8
 
 OFFLINE_SECONDS: Final = 5
 """After how long a signal ends the attempt to take memory offline, as in recordings."""
-
-LOSING: Final = frozenset({"hwpoison"})
-"""Operations that take a frame away until the next boot."""
 
 TRACED: Final = re.compile(r": (ksm_\w+): (?:.*(error -?\d+))?")
 
@@ -155,6 +152,11 @@ class OwnPerformer(LivePerformer):
         self.own.online_all()
         return ["ok"]
 
+    async def _do_softoffline(self, operation: Operation) -> list[str]:
+        """A page that waits in a per-CPU batch has a reference too many to be moved."""
+        self._drain()
+        return await self._do_madvise(operation)
+
     async def _do_ktrace(self, operation: Operation) -> list[str]:
         """The ksm tracepoints hit since the last call; the first call starts the trace."""
         if not (TRACING / "events" / "ksm").is_dir():
@@ -174,6 +176,7 @@ OWN_OPERATIONS: Final[dict[str, Callable[[OwnPerformer, Operation], Awaitable[li
     "ktrace": OwnPerformer._do_ktrace,
     "device": OwnPerformer._do_own_device,
     "hwpoison": OwnPerformer._do_madvise,
+    "softoffline": OwnPerformer._do_softoffline,
 }
 
 

@@ -27,6 +27,7 @@ NOT_IN_C: Final = {
     "offline": "it takes memory away from the whole machine",
     "online": "it takes memory away from the whole machine",
     "hwpoison": "the memory would be lost until the next boot",
+    "softoffline": "the memory would be lost until the next boot",
 }
 """Operations that no program has, and why."""
 

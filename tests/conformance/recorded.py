@@ -10,7 +10,7 @@ HERE: Final = Path(__file__).parent
 PLAIN: Final = "plain"
 """The set of scenarios without interleavings, recorded first: on v3.9 too."""
 
-SETS: Final = (PLAIN, "differences", "live", "confirmed", "offline", "races", "one_node", "hwpoison")
+SETS: Final = (PLAIN, "differences", "live", "confirmed", "offline", "races", "one_node", "hwpoison", "softoffline")
 """`one_node` is of a 6.18.44 on a machine of one node without swap, where `conform --live` made it."""
 
 KERNELS: Final = ("v3.9", "v6.1", "v6.12", "v6.18", "v7.3")

@@ -187,7 +187,7 @@ def test_operations_that_no_program_has_are_refused(name: str) -> None:
     """By name and line, with the reason."""
     words = {
         "exec": "exec A", "prctl": "prctl A on", "offline": "offline A r 0", "online": "online",
-        "hwpoison": "hwpoison A r 0",
+        "hwpoison": "hwpoison A r 0", "softoffline": "softoffline A r 0",
     }  # fmt: skip
     with pytest.raises(UsageError, match=rf"scenario:7: a C program cannot do {name}: "):
         program(f"{PROCESS}{words[name]}\ncounters\n")
