@@ -86,8 +86,8 @@ class _Outcomes:
 @click.option(
     "--random", "random_", type=click.IntRange(1), metavar="N",
     help="Compare on N random scenarios: with --live, or else the emulator with itself, its trees searched by their "
-    "index and entry by entry. Every page must hold what was written last. Memory fails in them (hwpoison), but never "
-    "with --live. What differs is shrunk and kept in --out.",
+    "index and entry by entry. Every page must hold what was written last. Memory fails in them (hwpoison, "
+    "softoffline), but never with --live. What differs is shrunk and kept in --out.",
 )  # fmt: skip
 @click.option(
     "--holds", is_flag=True,

@@ -316,11 +316,15 @@ class Generator:
         self.pinned = [pinned for pinned in self.pinned if pinned[0] != process]
 
     def fail(self) -> None:
-        """Let the memory of a page fail; its process or a fork of it says so, and is killed by some kernels.
+        """Let the memory of a page fail, or take it out of use before; in the first case some kernels kill the process
+        that says so, which may be a fork of the page's process.
 
-        Never that of a page that may be the zero page: a guest has one for all scenarios.
+        Never the memory of a page that may be the zero page: a guest has one for all scenarios.
         """
         if (found := self.page(written=True)) is None:
+            return
+        if self.chance(1, 3):
+            self.say("softoffline", *found)
             return
         process, region, page = found
         if self._room() and self.chance(1, 2):

@@ -16,7 +16,7 @@ from ksmactors.conformance.emulator import Setting, perform
 from ksmactors.conformance.generate import generate
 from ksmactors.conformance.generate_holds import generate_with_holds
 from ksmactors.conformance.language import Scenario, parse
-from ksmactors.conformance.live import Live
+from ksmactors.conformance.live import LOSING, Live
 from ksmactors.errors import ScenarioError
 from ksmactors.guest.machine import Guest
 
@@ -24,7 +24,7 @@ GENERATORS = {"plain": generate, "holds": generate_with_holds}
 
 
 def failures_in(scenario: Scenario) -> int:
-    return sum(operation.done.name == "hwpoison" for operation in scenario.operations)
+    return sum(operation.done.name in LOSING for operation in scenario.operations)
 
 
 # -- where they are drawn -------------------------------------------------------------------------------------------
