@@ -121,7 +121,7 @@ class _ScenarioWriter:
 
     def text(self, signature: str) -> str:
         """The whole scenario."""
-        events = [event for call in self._merged() for event in self._events(call)]
+        events = [event for call in list(self._merged()) for event in self._events(call)]
         body = _joined(line for event in sorted(events, key=lambda event: event.order) for line in event.lines)
         head = [f"# a schedule of {self.subject.name} on {self.subject.kernel}", f"# {signature or 'nothing'} is found"]
         head += [f"# not expressed: {line}" for line in dict.fromkeys(self.missing)]
@@ -184,12 +184,13 @@ class _ScenarioWriter:
             yield _WrittenEntry(start, [*before, f"bg {line}" if beside and _may_be_background(line) else line])
             return
         self._busy[task] = end
-        yield _WrittenEntry(start, [*before, *_hold(task, stops[:1]), f"bg {line}"])
-        for number, stop in enumerate(stops):
+        first = len(stops) if line.startswith("exit ") else 1  # no hold can be written for a process that is gone
+        yield _WrittenEntry(start, [*before, *_hold(task, stops[:first]), f"bg {line}"])
+        for number, stop in enumerate(stops, 1):
             if stop.done >= len(call.done):  # it is never released
                 break
             resumed = call.done[stop.done]
-            yield _WrittenEntry(resumed, [*_hold(task, stops[number + 1 : number + 2]), f"release {task}"])
+            yield _WrittenEntry(resumed, [*_hold(task, stops[max(number, first) : number + 1]), f"release {task}"])
 
     def _stops(self, call: Call) -> Iterator[_Switch]:
         """Where others moved in between, though the call could have gone on."""

@@ -10,6 +10,7 @@ import trio
 from ksmactors.campaign.corpus import show, subject_of
 from ksmactors.campaign.findings import save
 from ksmactors.cli import main
+from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.places import places
 from ksmactors.diagnose.scenario_text import Written, write_scenario
 from ksmactors.history.case import Case
@@ -49,6 +50,29 @@ def test_cases_of_the_corpus(name: str) -> None:
     scenario = written(name)
     assert scenario.led_to == f"performed as it is, it leads to {BY_NAME[name].signature}"
     assert scenario == written(name)
+
+
+def test_an_access_and_its_page_fault_are_one() -> None:
+    """H4: A's read is held within its page fault, while run=2 unmerges."""
+    lines = written("H4").text.splitlines()
+    held = lines.index("bg read A r0 0 1")
+    assert lines[held - 1] == "hold A at swapin.relock"
+    assert lines[held + 1 :] == ["bg set run 2", "release A"]
+
+
+@pytest.mark.slow
+def test_all_holds_of_an_exit_are_written_before_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that is gone has no name for a hold."""
+    options = ["--without", "restart-on-stale", "--seeds", "1", "--out", str(tmp_path), "--quiet"]
+    main(["stress", "litmus.search_meets_exit", *options])
+    (file,) = tmp_path.glob("*.json")
+    main(["shrink", str(file), "--scenario", str(tmp_path / "exit.txt")])
+    capsys.readouterr()
+    operations = list(read_scenario(tmp_path / "exit.txt").operations)
+    began = next(index for index, one in enumerate(operations) if one.text == "bg exit C")
+    assert [one.text for one in operations[began - 2 : began]] == [
+        "hold C at exit.mmap_sem", "hold C at exit.exit_mmap 6",
+    ]  # fmt: skip
 
 
 def test_what_the_language_has_no_words_for_is_named() -> None:
