@@ -69,6 +69,8 @@ def reproduce(
         if path is not None:
             refuse_existing(path, option, force=force)
     subject = _subject(source, trust)
+    if subject.note:
+        notice(subject.note)
     repair = repair or subject.repair
     setting = Setting(kernel, needed_nodes(subject.scenario), with_=subject.added)
     repaired = f"Linux {kernel} with a repair ({', '.join(repair)})" if repair else ""

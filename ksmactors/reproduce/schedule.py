@@ -19,7 +19,8 @@ from ksmactors.history.cases import CASES
 from ksmactors.kernels import kind_of
 from ksmactors.reproduce.prediction import predict
 from ksmactors.reproduce.races import has_holds
-from ksmactors.reproduce.subject import GUEST, ReproducedDefect
+from ksmactors.reproduce.subject import GUEST, ReproducedDefect, cases_with_scenario, of_case
+from ksmactors.run.subject import Subject
 
 SCHEDULES_MAX: Final = 300
 """Schedules that are tried to shrink a finding."""
@@ -43,7 +44,7 @@ async def of_finding(then: Recorded, origin: str) -> ReproducedDefect:
     held = [line for line in written.text.splitlines() if not line.startswith("#")]
     lines = list(_one_after_the_other(held))
     subject, signature = shrunk.subject, defect.signature
-    case = _case(subject.name, signature)
+    case = _case(subject, signature)
     _refuse_unreal(subject.without, subject.with_, case, origin)
     taken_out = tuple(name for name in subject.without if kind_of(name) == "repair")
     head = f"# {signature}: {defect.message}"
@@ -59,12 +60,22 @@ async def of_finding(then: Recorded, origin: str) -> ReproducedDefect:
         return found
     if luck := [what for what in written.missing if "inject." in what or "memory." in what]:
         raise UsageError(f"{origin}: {signature} needs more than its calls and a race: {luck[0]}; {GUEST}")
-    if not await _races_to(held, setting, signature):
-        raise UsageError(
-            f"{origin}: its calls lead to {signature} only as a race, and the scenario written for it does not; look "
-            f"what it lacks: ksmactors shrink {origin} --scenario FILE"
-        )
-    return defect_of(held)
+    if await _races_to(held, setting, signature):
+        return defect_of(held)
+    if case is not None and case.name in cases_with_scenario():
+        return _of_its_case(case, origin, signature)
+    raise UsageError(
+        f"{origin}: its calls lead to {signature} only as a race, and the scenario written for it does not; look "
+        f"what it lacks: ksmactors shrink {origin} --scenario FILE"
+    )
+
+
+def _of_its_case(case: Case, origin: str, signature: str) -> ReproducedDefect:
+    """Return the case that a finding is of: its scenario stands for that of the finding."""
+    known = of_case(case.name)
+    assert known is not None, "the case has a scenario"
+    note = f"{origin}: its calls lead to {signature} only as a race; this is the program of the case that it is of, "
+    return replace(known, note=f"{note}{case.name}")
 
 
 def _refuse_unreal(without: Iterable[str], with_: Iterable[str], case: Case | None, origin: str) -> None:
@@ -133,7 +144,14 @@ def _looks(scenario: Scenario, nodes: int) -> Iterator[str]:
     yield f"set merge_across_nodes {1 - int(across)}"
 
 
-def _case(workload: str, signature: str) -> Case | None:
-    """Return the case that a finding is of, if one has its workload and signature."""
-    cases = (case for case in CASES.values() if case.workload == workload and case.explains(signature))
-    return next(cases, None)
+def _case(subject: Subject, signature: str) -> Case | None:
+    """Return the case that a finding is of, if one has its workload and signature: best one of the same kernel, or else
+    one that has a scenario."""
+    cases = [case for case in CASES.values() if case.workload == subject.name and case.explains(signature)]
+    scenarios = cases_with_scenario()
+
+    def farther(case: Case) -> tuple[bool, bool]:
+        same = (set(case.without), set(case.with_)) == (set(subject.without), set(subject.with_))
+        return not same, case.name not in scenarios
+
+    return min(cases, key=farther, default=None)

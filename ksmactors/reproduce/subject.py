@@ -30,6 +30,8 @@ class ReproducedDefect:
     """The variants without which a finding was made."""
     measured: str = ""
     """How often its program met a race, and where."""
+    note: str = ""
+    """What the user is told about the choice of the scenario."""
 
     @property
     def title(self) -> str:

@@ -230,7 +230,9 @@ def test_a_hostile_scenario_writes_no_code_of_its_own(tmp_path: Path) -> None:
 FINDINGS = {
     "advice": ("litmus.advice_meets_scan", "--without", "unshare-on-advice"),
     "full": ("litmus.full_page_meets_migration", "--kernel", "v6.12"),
-    "race": ("litmus.mremap_meets_reclaim", "--without", "break-swapped"),
+    "race": ("litmus.search_meets_exit", "--without", "restart-on-stale"),
+    "H4": ("litmus.unmerge_meets_fault", "--kernel", "v6.12"),
+    "H8": ("litmus.mremap_meets_reclaim", "--without", "break-swapped"),
     "warning": ("litmus.unmerge_meets_exit", "--without", "no-warning"),
     "undone": ("litmus.search_meets_migration", "--with", "s5e-no-lock-cycle"),
 }
@@ -255,6 +257,22 @@ def test_a_finding_whose_calls_suffice_has_a_program(
     assert "expect(" in text.partition("int main")[2]
     assert "move_page(" in text
     compiled(text, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "is_race"), [("H4", True), ("H8", False)])
+def test_a_finding_that_is_a_race_has_the_program_of_its_case(
+    case: str, is_race: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own scenario does not lead to it, and the case that it is of has one; that is said."""
+    file = finding(case, tmp_path, capsys)
+    assert main(["reproduce", file]) == 0
+    out, err = capsys.readouterr()
+    assert err.endswith(f"only as a race; this is the program of the case that it is of, {case}\n")
+    assert ("if (race(" in out) == is_race
+    assert main(["reproduce", case]) == 0
+    assert capsys.readouterr().out == out
+    compiled(out, tmp_path)
 
 
 @pytest.mark.parametrize(
