@@ -28,11 +28,11 @@ WAITS: Final = (
     (r"(__)?migration_entry_wait\w*", "migration entry"),
     (r"folio_wait_bit_common|__folio_lock|__lock_page|wait_on_page_bit", "page lock"),
     (r"rmap_walk\w*|unlink_anon_vmas|anon_vma_\w+|folio_lock_anon_vma_read|stable_tree_append", "anon_vma lock"),
-    (r"run_store|\w+_store|__ksm_exit|ksm_memory_callback|wait_while_offlining", "ksm_thread_mutex"),
+    (r"run_store|\w+_store|ksm_memory_callback|wait_while_offlining", "ksm_thread_mutex"),
     (r"exc_page_fault|do_user_addr_fault|lock_mm_and_find_vma|__ksm_enter", "mmap_lock (read)"),
     (r"kernel_move_pages|do_pages_move|add_\w*_for_migration", "mmap_lock (read)"),
-    (r"do_madvise|madvise\w*|vm_munmap|__vm_munmap|\w*mremap\w*|dup_mm\w*|copy_process|exit_mm\w*|mmput|mlock\w*|vm_mmap\w*",
-     "mmap_lock (write)"),
+    (r"__ksm_exit|exit_mm\w*|mmput|dup_mm\w*|copy_process", "mmap_lock (write)"),
+    (r"do_madvise|madvise\w*|vm_munmap|__vm_munmap|\w*mremap\w*|mlock\w*|vm_mmap\w*", "mmap_lock (write)"),
 )  # fmt: skip
 """What a task waits for, by the functions on top of its stack. Locks themselves are left out of stacks."""
 

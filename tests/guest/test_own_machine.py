@@ -6,6 +6,7 @@ import pytest
 
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.live import Live
+from ksmactors.guest.background import Background
 from ksmactors.guest.own_machine import MOVABLE, OwnMachine
 
 
@@ -22,3 +23,17 @@ def test_a_block_may_stay_online_for_reasons_of_its_own(monkeypatch: pytest.Monk
     own.perform(parse("proc A\n"))
     assert said == ["", "", "memory has failed in an earlier scenario of this boot"]
     assert own.keeps("memory2") == "the kernel has pages of its own in this memory"
+
+
+@pytest.mark.parametrize(
+    ("stack", "waits"),
+    [
+        (("__ksm_exit", "__mmput", "exit_mm", "do_exit"), "mmap_lock (write)"),
+        (("run_store", "kernfs_fop_write_iter"), "ksm_thread_mutex"),
+    ],
+)
+def test_what_a_task_waits_for_is_told_from_its_stack(stack: tuple[str, ...], waits: str) -> None:
+    """__ksm_exit takes mmap_lock while ksmd is in the process, and never ksm_thread_mutex."""
+    background = Background(lambda: ({}, []), lambda _name, _pid: None, lambda: 0)
+    text = "".join(f"[<0>] {function}+0x1/0x2\n" for function in stack)
+    assert background._waits_for("A", text) == waits
