@@ -84,6 +84,8 @@ class LazyFree(Ksm):
         pte = mm.ptes.get(address)
         if pte is None and address in mm.swap_ptes:
             await self.zap_swap_pte(mm, address)
+        elif pte is None and address in mm.hwpoison_ptes:  # v5.19 (7b49514fa1db): zeros from then on
+            await self.zap_hwpoison_pte(mm, address)
         elif pte is not None and not pte.migration and pte.frame is not self.zero_page:
             page = pte.frame
             if self._may_be_given_up(page) and await self._clean(page):

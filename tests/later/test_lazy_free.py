@@ -52,6 +52,25 @@ def test_reclaim_drops_the_page() -> None:
     perform(play, kernel=KERNEL)
 
 
+def test_a_frame_that_has_failed_is_given_up_at_once() -> None:
+    """Its entry is cleared, with nothing to put: the process reads zeros there, and the other one is not touched."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 7, mergeable=False)
+        child = await s.fork(a, "C")
+        page = s.frame(a, 0)
+        assert await s.memory_failure(page) == 0
+        await freed(s, a)
+        assert a.mm.hwpoison_ptes == {}
+        assert child.mm.hwpoison_ptes == {child.at(0): page}
+        assert page.refcount == page.kept == 1
+        assert await s.read(a, 0) is s.kernel.contents.zero
+        await s.quiesce()
+        await s.farewell()
+
+    perform(play, kernel=KERNEL)
+
+
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_page_that_was_written_again_is_kept(moved: bool) -> None:
     """The write sets the dirty bit of the entry, with the page moved in between or not: reclaim swaps the page out."""
