@@ -97,10 +97,11 @@ def command_line(image: KernelImage, nodes: int, *, kvm: bool, stub: Path) -> li
 
 
 def _memory_modules(nodes: int) -> list[str]:
-    """Return qemu's arguments for a memory module in each node. Processes get their pages there."""
+    """Return qemu's arguments for a memory module in each node. Processes get their pages there. This machine's KSM is
+    not asked to merge them, as qemu does by default: `--live` needs that nobody uses it."""
     words = ["-m", f"slots={nodes},maxmem={(NODE_MIB + MODULE_MIB) * nodes}M"]
     for node in range(nodes):
-        words += ["-object", f"memory-backend-ram,id=module{node},size={MODULE_MIB}M"]
+        words += ["-object", f"memory-backend-ram,id=module{node},size={MODULE_MIB}M,merge=off"]
         words += ["-device", f"pc-dimm,memdev=module{node},node={node}"]
     return words
 

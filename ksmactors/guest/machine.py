@@ -32,6 +32,9 @@ from ksmactors.guest.instructions import find as find_instruction
 BOOT_SECONDS: Final = 300
 """How long a boot may take: half a minute on an emulated processor, on a machine with nothing else to do."""
 
+KVM_BOOT_SECONDS: Final = 60
+"""The same with KVM. Where KVM is no good, a kernel may also hang without a word."""
+
 BOOT_CHECK_SECONDS: Final = 1
 """How often a guest that boots is asked whether it still does."""
 
@@ -245,13 +248,16 @@ class Guest:
         Raises:
             Gone: there is none.
         """
-        until = monotonic() + BOOT_SECONDS
+        until = monotonic() + self._boot_seconds()
         while True:
             try:
                 return self._receive(min(BOOT_CHECK_SECONDS, max(until - monotonic(), 0)))
             except Gone as gone:
                 if not gone.silent or monotonic() >= until or stopped_by_kvm(self._said()):
                     raise
+
+    def _boot_seconds(self) -> int:
+        return KVM_BOOT_SECONDS if self.kvm else BOOT_SECONDS
 
     def _refuse_boot(self, silent: bool, attempt: int) -> None:
         if not silent:
@@ -260,7 +266,7 @@ class Guest:
         file = self._keep("boot" if attempt == 1 else f"boot-{attempt}", text)
         self._end()
         stopped = stopped_by_kvm(text)
-        how = f"did not boot in {BOOT_SECONDS} seconds" if silent and not stopped else "did not boot"
+        how = f"did not boot in {self._boot_seconds()} seconds" if silent and not stopped else "did not boot"
         reason = stopped or crash(text) or last_words(text)
         modules = "" if self.image.modules or stopped else "; there are no modules for it, which 9p and virtio may need"
         raise NotBooted(
