@@ -33,6 +33,10 @@ ARENA: Final = 1 << 38
 EXECUTED: Final = "executed"
 """The second argument, if there is one: this program was executed by a process of a scenario."""
 MAP_FAILED: Final = (1 << 64) - 1
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_THRESHOLD: Final = -3
+ROOM: Final = 1 << 20
+"""Bytes for all that requests need: some kilobytes."""
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.mremap.restype = ctypes.c_uint64
@@ -153,6 +157,21 @@ class Pipes:
 PIPES: Final = Pipes()
 
 
+def make_room() -> list[bytes]:
+    """Have the interpreter map now what it will need later: PR_SET_MEMORY_MERGE would make that mergeable, and what is
+    mapped after `spare_the_interpreter` has looked would be scanned. Whether anything was depended on as little as the
+    size of the environment.
+
+    Returns what holds the room for small objects, a few of them in each of the interpreter's arenas; the room for large
+    ones is the C library's, which is not to give it back.
+    """
+    libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)
+    libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+    bytearray(ROOM)
+    small = [bytes(256) for _ in range(2 * ROOM // 256)]
+    return small[::1024]
+
+
 class MergeAdvice:
     """PR_SET_MEMORY_MERGE for the regions alone."""
 
@@ -226,7 +245,6 @@ def serve(orders: socket.socket) -> NoReturn:
     gone.
     """
     while True:
-        # Room for more than a request has; with much more the heap may grow here, after the interpreter was spared.
         message, descriptors, _, _ = socket.recv_fds(orders, 1 << 12, 1)
         if not message:
             os._exit(0)
@@ -251,6 +269,7 @@ def main() -> None:
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     orders = socket.socket(fileno=int(sys.argv[1]))
     report_faults(orders)
+    _held = make_room()
     if EXECUTED in sys.argv:
         MERGING.spare_the_interpreter()
         orders.send(b"0")

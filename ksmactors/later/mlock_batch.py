@@ -20,7 +20,7 @@ class MlockBatch(Ksm):
     ksmd merges a page that a locked vma maps, and a child of its process, too. The batch has a reference on it then, so
     when ksmd comes to the child's mapping in the same scan, it takes the page for pinned. It merges it in the next one.
     Before, the mark was changed on the spot. Only the batches of ksmd are emulated. A kernel also keeps the old
-    page of a write fault in a locked vma until the next drain of that CPU, and a KSM page that nobody maps with it.
+    page of a write fault in a locked vma until the next drain of that CPU, and a KSM page that no process maps with it.
     """
 
     MLOCK_BATCH: ClassVar[int] = 15

@@ -110,6 +110,17 @@ def test_a_machine_like_this_was_recorded(taken: Live, scenario: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [700, 1100, 1500])
+def test_the_interpreter_is_spared_whatever_it_needs(taken: Live, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its heap ends depends on its environment; it grew after it had been spared, and was scanned."""
+    monkeypatch.setenv("KSMACTORS_TEST_PADDING", "x" * size)
+    performance = taken.perform(parse("proc A\nmap A r 2\nfillrange A r 0 2 7\nprctl A on\nset run 1\nscan 3\n"))
+    if performance.missing:
+        pytest.skip(performance.missing)
+    assert performance.lines[-1].startswith("= scan full_scans=+3 scanned=6")
+
+
+@pytest.mark.slow
 def test_what_the_machine_lacks_is_said_and_nothing_is_run(taken: Live) -> None:
     """Too many nodes, an unknown knob, and what would disturb others."""
     for text, reason in [
