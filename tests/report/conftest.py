@@ -14,7 +14,7 @@ import pytest
 from ksmactors.cli import main
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
 @pytest.fixture(scope="session")
