@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ksmactors.errors import UsageError
+from ksmactors.interleave.actor import ACQUIRE
 from ksmactors.interleave.profile import Profile
+from ksmactors.interleave.strategies import surw as module
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import strategy_rng
 from tests.helpers.strategies import mean_until_found
@@ -87,3 +91,15 @@ def test_what_is_named_matters() -> None:
     """reorder_3 is found soon if the variable is named whose order matters, and late if the other one is."""
     assert mean_until_found("surw:on=b", "reorder_3", 60) < 7
     assert mean_until_found("surw:on=a", "reorder_3", 20) > 20
+
+
+def test_one_of_those_that_wait_is_chosen_if_all_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one was held back for another that does not arrive, and nobody is left when it is let go."""
+    monkeypatch.setattr(module, "would_wait", lambda _: True)
+    ready: Any = [SimpleNamespace(number=number, op=(ACQUIRE, None, "")) for number in (0, 1)]
+    strategy: Any = module.Surw()
+    strategy.stage = SimpleNamespace(actors=ready)
+    strategy._budget, strategy._next, strategy._held = [1, 1], 1, {0}
+    strategy._drawn = {actor.number: (actor.op, 1, False) for actor in ready}
+    assert strategy.choose(ready, None) is ready[0]
+    assert not strategy._held

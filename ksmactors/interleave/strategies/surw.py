@@ -54,20 +54,20 @@ class Surw(Strategy):
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         if len(self.stage.actors) > len(self._budget):
             self._admit_new()
-        held = self._held
+        held, able = self._held, ready
         while True:
-            actor, matters = self._highest(ready)
+            actor, matters = self._highest(able)
             if actor is None:
                 if not held:  # all wait for each other, or for a sleeper
                     return ready[0]
                 # The next actor does not arrive, perhaps blocked on a lock of one that is held back: draw another one.
                 self._forget()
-                ready = [actor for actor in ready if not would_wait(actor)]
+                able = [actor for actor in ready if not would_wait(actor)]
                 continue
             if not matters:
                 return actor
             if self._next < 0:
-                self._next = self._successor(ready)
+                self._next = self._successor(able)
             if actor.number == self._next:
                 self._budget.spend(actor.number)
                 self._forget()
