@@ -105,7 +105,7 @@ def _local_cluster(jobs: int) -> Iterator[Any]:
     """A cluster of this machine. Ctrl-C in a terminal does not reach its processes: the campaign ends them."""
     from distributed import LocalCluster
 
-    environment = dict(os.environ)
+    before = set(os.environ)
     with _blocked(signal.SIGINT, signal.SIGHUP):  # processes and threads that are started keep that
         cluster = LocalCluster(
             n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
@@ -116,7 +116,7 @@ def _local_cluster(jobs: int) -> Iterator[Any]:
     finally:
         with suppress(Exception):
             cluster.close(timeout=CONNECT_SECONDS)
-        for name in os.environ.keys() - environment.keys():  # Dask sets some for its workers, PYTHONHASHSEED among them
+        for name in os.environ.keys() - before:  # Dask sets some for its workers, PYTHONHASHSEED among them
             del os.environ[name]
 
 

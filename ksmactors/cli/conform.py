@@ -23,7 +23,7 @@ from ksmactors.cli.conform_around import perform_around
 from ksmactors.cli.conform_checks import checks_of_comparisons
 from ksmactors.cli.conform_sides import DEFAULT_NODES, Job, hunt_for, like_machine, planned_jobs, setting_for
 from ksmactors.cli.options import output_options
-from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
+from ksmactors.cli.screen import LINE_SECONDS, echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
 from ksmactors.conformance.emulator import Setting
 from ksmactors.conformance.fuzz import Hunt, Kept
@@ -38,10 +38,6 @@ from ksmactors.guest.machine import Guest
 from ksmactors.run.extensions import need
 
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
-
-
-LINE_SECONDS: Final = 60.0
-"""Seconds from one line about how far it is to the next."""
 
 
 @dataclass(slots=True)

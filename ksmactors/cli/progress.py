@@ -17,7 +17,7 @@ from ksmactors.campaign.stress import Campaign
 from ksmactors.campaign.summary import RACES, Found, Summary
 from ksmactors.cli.live import can_paint, live_lines
 from ksmactors.cli.report import COMMAND
-from ksmactors.cli.screen import console, notice
+from ksmactors.cli.screen import LINE_SECONDS, console, notice
 from ksmactors.escaping import escaped
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.subject import Subject
@@ -25,9 +25,6 @@ from ksmactors.workload import Workload
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-LINE_SECONDS: Final = 60.0
-"""Seconds from one plain line to the next."""
 
 SNAPSHOT_SECONDS: Final = 0.4
 """Seconds for which a snapshot is current."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 from typing_extensions import override
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console
+
+LINE_SECONDS: Final = 60.0
+"""Seconds from one plain line about how far a command is to the next."""
 
 
 def echo(text: str, *, err: bool = False, file: TextIO | None = None, nl: bool = True) -> None:

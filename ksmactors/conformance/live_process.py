@@ -159,8 +159,8 @@ PIPES: Final = Pipes()
 
 def make_room() -> list[bytes]:
     """Have the interpreter map now what it will need later: PR_SET_MEMORY_MERGE would make that mergeable, and what is
-    mapped after `spare_the_interpreter` has looked would be scanned. Whether anything was depended on as little as the
-    size of the environment.
+    mapped after `spare_the_interpreter` has looked would be scanned. Without this room, the size of the environment
+    decides whether there is such memory.
 
     Returns what holds the room for small objects, a few of them in each of the interpreter's arenas; the room for large
     ones is the C library's, which is not to give it back.

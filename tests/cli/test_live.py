@@ -26,8 +26,8 @@ import ksmactors
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli import live, main
 from ksmactors.cli.live import LiveLines, can_paint
-from ksmactors.cli.progress import FIXED_LINES, LINE_SECONDS, Watched, _plain, found_lines, hours, table_lines
-from ksmactors.cli.screen import console
+from ksmactors.cli.progress import FIXED_LINES, Watched, _plain, found_lines, hours, table_lines
+from ksmactors.cli.screen import LINE_SECONDS, console
 from ksmactors.run.outcome import Defect, Outcome, Verdict
 from ksmactors.run.subject import make_subject
 from tests.helpers.ready import ksmactors_line
