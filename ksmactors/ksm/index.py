@@ -53,7 +53,7 @@ class ContentTree(RbTree[E], Generic[E]):
         super().__init__(f"{name}[{nid}]")
         self.nid = nid
         self.reset_in = -1
-        """For observers: the number of the scan that reset it last."""
+        """For observers: which scan reset it last, as `KsmScan.started` counts them."""
         self._by_content: SortedKeyList[E, bytes] = SortedKeyList(key=_content)
         self._epoch = -1
 

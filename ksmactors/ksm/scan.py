@@ -139,6 +139,7 @@ class Scanning(SharedState):
     async def start_scan(self) -> bool:
         """SC2: the cursor is at the head: drain, prune, reset, go to the first slot; False if there is none left."""
         self.emit(ev.KSM_START_SCAN, self.ksm_scan.seqnr, self.ksm_rmap_items)
+        self.ksm_scan.started += 1
         await self.lru_add_drain_all()
         if not self.ksm_merge_across_nodes:
             await self.prune_migrate_nodes()
@@ -179,7 +180,7 @@ class Scanning(SharedState):
         """Empty one unstable tree; its items keep their links and flags until each is visited."""
         root.reset()
         root.start_index(self.memory_epoch)
-        root.reset_in = self.ksm_scan.seqnr
+        root.reset_in = self.ksm_scan.started
 
     def _enter_slot(self, slot: MmSlot) -> None:
         self.ksm_scan.address = 0

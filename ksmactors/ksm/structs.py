@@ -210,10 +210,12 @@ class StableNode(IndexedNode):
 class KsmScan:
     """The cursor. `rmap_list` is the link cell where the next rmap_item is or goes: the slot, or the item before."""
 
-    __slots__ = ("address", "mm_slot", "rmap_list", "seqnr")
+    __slots__ = ("address", "mm_slot", "rmap_list", "seqnr", "started")
 
     def __init__(self, head: MmSlot) -> None:
         self.mm_slot = head
         self.address = 0
         self.rmap_list: MmSlot | RmapItem = head
         self.seqnr = 0
+        self.started = 0
+        """For observers: how many scans have started. Unlike `seqnr`, run=2 does not put it back to 0."""

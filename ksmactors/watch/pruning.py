@@ -68,7 +68,7 @@ class Pruning(Watcher):
             node = next((one for one in kernel.migrate_nodes if one.number == number), None)
             if node is None or not node.alive:
                 stale_at_start = kept = False
-            elif kernel.root_unstable_tree[0].reset_in != kernel.ksm_scan.seqnr:
+            elif kernel.root_unstable_tree[0].reset_in != kernel.ksm_scan.started:
                 stale_at_start = not kernel.ksm_merge_across_nodes and is_stale(kernel, node)
             else:
                 kept = kept or stale_at_start

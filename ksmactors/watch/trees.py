@@ -57,7 +57,7 @@ class TreeInvariants(Watcher):
             self._ordered(root)
         scan = kernel.ksm_scan
         for tree in kernel.root_unstable_tree:
-            if scan.mm_slot is not kernel.ksm_mm_head and tree.reset_in == scan.seqnr:
+            if scan.mm_slot is not kernel.ksm_mm_head and tree.reset_in == scan.started:
                 self._red_black(tree)
         for node in kernel.migrate_nodes:
             if not node.migrating or node.rb_tree is not None:
@@ -82,7 +82,7 @@ class TreeInvariants(Watcher):
                     self._red_black(root)
                     self._ordered(root)
                 for tree in unstable:
-                    if tree.reset_in == kernel.ksm_scan.seqnr:
+                    if tree.reset_in == kernel.ksm_scan.started:
                         self._red_black(tree)
             except Finding:
                 return 1

@@ -158,6 +158,25 @@ def test_a_dangling_root_is_convicted_by_the_walk() -> None:
     assert found.value.signature == "lifetime/use_after_free_rmap_item@get_mergeable_page"
 
 
+def test_a_dangling_root_stays_out_of_use_when_the_scans_are_counted_anew() -> None:
+    """run=2 puts the number of the scan back to 0, so an old tree may have been reset in a scan of the same number."""
+
+    async def play(s: Stage) -> None:
+        await s.set("merge_across_nodes", 0)
+        await s.process("A", 2, nid=1)
+        await s.process("B", 1, 3)
+        await s.scan(2)
+        await s.set("run", 2)
+        await s.set("merge_across_nodes", 1)
+        await s.set("run", 1)
+        await s.scan()
+        await s.batch(1)
+        assert s.kernel.ksm_scan.seqnr == 1
+        assert any(item.flag == FREED for item in s.kernel.root_unstable_tree[1])
+
+    perform(play, kernel="v3.9")
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_silent(program: Play) -> None:
     """All watchers together are silent about the same programs on the unbroken kernel."""
