@@ -9,7 +9,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import IO, Any, Final, Literal, NamedTuple
@@ -34,6 +34,9 @@ WANTED: Final = re.compile(r"(?:\./)?(?:boot/vmlinuz-[^/]+|(?:usr/)?lib/modules/
 _MODES: Final[dict[str, Literal["r|", "r|gz", "r|xz", "r|bz2"]]] = {
     "": "r|", "gz": "r|gz", "xz": "r|xz", "bz2": "r|bz2",
 }  # fmt: skip
+
+MODULES: Final = ("lib/modules", "usr/lib/modules")
+"""Where distributions have the directories of modules, one a release."""
 
 COMPLETE: Final = "complete"
 """The file that shows that a package was unpacked to its end."""
@@ -64,8 +67,8 @@ def find(path: Path) -> KernelImage:
         raise UsageError(f"--guest {path}: cannot be read ({reason}){more}") from None
     if head.startswith(AR_MAGIC):
         return _unpacked(path)
-    release = _release(path, head)
-    return KernelImage(path.resolve(), release, _modules_of(path, release))
+    image, release = path.resolve(), _release(path, head)
+    return KernelImage(image, release, _modules_of(image, release))
 
 
 def _release(path: Path, head: bytes) -> str:
@@ -85,13 +88,12 @@ def _release(path: Path, head: bytes) -> str:
     return release
 
 
-def _modules_of(path: Path, release: str) -> Path | None:
-    """Return where the modules of an image are: below the nearest directory above it that has modules."""
-    for directory in path.resolve().parents:
-        for below in ("lib/modules", "usr/lib/modules"):
-            if (directory / below).is_dir():
-                modules = directory / below / release
-                return modules if modules.is_dir() else None
+def _modules_of(image: Path, release: str) -> Path | None:
+    """Return where the modules of an image are: below the nearest directory above it that has them."""
+    for directory in image.parents:
+        for below in MODULES:
+            if (directory / below / release / "kernel").is_dir():
+                return directory / below / release
     return None
 
 
@@ -107,15 +109,13 @@ def cache_directory() -> Path:
 def _unpacked(package: Path) -> KernelImage:
     """Unpack a package, if that has not been done yet.
 
-    Ubuntu has the modules in a package of their own; it is taken from the same directory.
+    Ubuntu has the modules in a package of their own, and Debian since 7.0 the image, too; what is missing is taken from
+    the same directory.
     """
-    root = _tree_of(package)
-    images = sorted((root / "boot").glob("vmlinuz-*"))
-    if not images:
-        raise UsageError(f"--guest {package}: has no boot/vmlinuz-*; name the package linux-image-... of a kernel")
-    with images[0].open("rb") as file:
-        release = _release(images[0], file.read(IMAGE_HEADER))
-    modules = _modules_of(images[0], release)
+    image = _image_in(_tree_of(package)) or _image_beside(package)
+    with image.open("rb") as file:
+        release = _release(image, file.read(IMAGE_HEADER))
+    modules = _modules_of(image, release)
     if modules is None:
         beside = sorted(package.parent.glob(f"linux-modules-{release}_*.deb"))
         if not beside:
@@ -123,13 +123,43 @@ def _unpacked(package: Path) -> KernelImage:
                 f"--guest {package}: has no modules, and there is no linux-modules-{release}_*.deb beside it; "
                 "download that, too"
             )
-        other = _tree_of(beside[0])
-        for below in ("lib/modules", "usr/lib/modules"):
-            if (other / below / release).is_dir() and not (root / "lib" / "modules" / release).exists():
-                (root / "lib" / "modules").mkdir(parents=True, exist_ok=True)
-                (root / "lib" / "modules" / release).symlink_to(other / below / release)
-        modules = _modules_of(images[0], release)
-    return KernelImage(images[0], release, modules)
+        image = _linked(image, _tree_of(beside[0]) / "boot" / f"vmlinuz-{release}")
+        modules = _modules_of(image, release)
+    return KernelImage(image, release, modules)
+
+
+def _linked(image: Path, link: Path) -> Path:
+    """Return a link to an image, made if need be: virtme-ng looks for modules above the place of the image."""
+    try:
+        if link.is_symlink() and link.readlink() != image:
+            link.unlink()
+        link.parent.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            link.symlink_to(image)
+    except OSError as error:
+        raise UsageError(f"--guest: {link} cannot be made ({error.strerror}); set XDG_CACHE_HOME") from None
+    return link
+
+
+def _image_in(root: Path) -> Path | None:
+    """Return the image of an unpacked package."""
+    images = [*(root / "boot").glob("vmlinuz-*"), *(path for one in MODULES for path in root.glob(f"{one}/*/vmlinuz"))]
+    return min(images, default=None)
+
+
+def _image_beside(package: Path) -> Path:
+    """Return the image that a package without one depends on, from a package that is in the same directory."""
+    named = re.match("linux-image-([^_]+)_", package.name)
+    if named is None:
+        raise UsageError(f"--guest {package}: has no kernel; name the package linux-image-... of one")
+    release = named[1]
+    for beside in sorted(package.parent.glob(f"linux-binary-{release}_*.deb")):
+        if (image := _image_in(_tree_of(beside))) is not None:
+            return image
+    raise UsageError(
+        f"--guest {package}: has no kernel, and there is no linux-binary-{release}_*.deb beside it that has; "
+        f"download that and linux-modules-{release}, too"
+    )
 
 
 def _tree_of(package: Path) -> Path:

@@ -29,7 +29,7 @@ def test_an_image_names_its_release_and_its_modules_are_beside_it(tmp_path: Path
     image.write_bytes(made.boot_image())
     (tmp_path / "lib" / "modules").mkdir(parents=True)
     assert find(image) == (image, RELEASE, None)
-    (tmp_path / "lib" / "modules" / RELEASE).mkdir()
+    (tmp_path / "lib" / "modules" / RELEASE / "kernel").mkdir(parents=True)
     assert find(image) == (image, RELEASE, tmp_path / "lib" / "modules" / RELEASE)
 
 
@@ -69,6 +69,26 @@ def test_modules_may_be_in_a_package_beside_it(tmp_path: Path, cache: Path) -> N
     assert (kernel.modules / "kernel" / "9p.ko.xz").read_bytes() == b"module"
 
 
+def test_the_image_may_be_in_a_package_beside_it(tmp_path: Path, cache: Path) -> None:
+    """As Debian has it since 7.0: the package of a kernel only depends on that of the image and that of the modules."""
+    file = tmp_path / f"linux-image-{RELEASE}_1_amd64.deb"
+    file.write_bytes(made.package({"./usr/share/doc/copyright": b""}))
+    with pytest.raises(UsageError, match=f"has no kernel, and there is no linux-binary-{RELEASE}_\\*.deb beside it"):
+        find(file)
+    binary = tmp_path / f"linux-binary-{RELEASE}_1_amd64.deb"
+    binary.write_bytes(made.package({f"./usr/lib/modules/{RELEASE}/vmlinuz": made.boot_image()}))
+    with pytest.raises(UsageError, match=f"there is no linux-modules-{RELEASE}_\\*.deb beside it"):
+        find(file)
+    modules = {f"./usr/lib/modules/{RELEASE}/kernel/9p.ko.xz": b"module"}
+    (tmp_path / f"linux-modules-{RELEASE}_1_amd64.deb").write_bytes(made.package(modules))
+    for named in (file, binary):
+        kernel = find(named)
+        assert kernel.release == RELEASE
+        assert kernel.path.is_relative_to(cache)
+        assert kernel.modules is not None
+        assert (kernel.modules / "kernel" / "9p.ko.xz").read_bytes() == b"module"
+
+
 def test_what_is_no_kernel_is_refused_in_one_line(tmp_path: Path, cache: Path) -> None:
     """Each with what it is, and what to name instead."""
     file = tmp_path / "file"
@@ -77,7 +97,7 @@ def test_what_is_no_kernel_is_refused_in_one_line(tmp_path: Path, cache: Path) -
         (b"", "is no kernel image for x86_64"),
         (b"\x7fELF" + bytes(2000), "a vmlinux has no boot header"),
         (made.boot_image("no release"), "its header names no kernel release, but 'no'"),
-        (made.package({"./usr/bin/true": b""}), "has no boot/vmlinuz-\\*; name the package linux-image-"),
+        (made.package({"./usr/bin/true": b""}), "has no kernel; name the package linux-image-"),
         (whole[:-200], "is no Debian package, or a damaged one"),
         (whole[:70], "it has no member data.tar"),
         (whole.replace(b"data.tar.xz", b"data.tar.Q "), "compressed in an unknown way"),
