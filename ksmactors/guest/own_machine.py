@@ -242,7 +242,7 @@ class OwnMachine(Live):
         """Start the ksm tracepoints with an empty trace, or stop them."""
         if on or self.traced:
             write(TRACING / "events" / "ksm" / "enable", str(int(on)))
-            write(TRACING / "trace", "\n")
+            (TRACING / "trace").write_text("")  # what is written does not matter: truncating clears it
         self.traced = on
 
 

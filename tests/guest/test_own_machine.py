@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.live import Live
+from ksmactors.guest import own_machine
 from ksmactors.guest.background import Background
 from ksmactors.guest.own_machine import MOVABLE, OwnMachine
 
@@ -23,6 +26,19 @@ def test_a_block_may_stay_online_for_reasons_of_its_own(monkeypatch: pytest.Monk
     own.perform(parse("proc A\n"))
     assert said == ["", "", "memory has failed in an earlier scenario of this boot"]
     assert own.keeps("memory2") == "the kernel has pages of its own in this memory"
+
+
+def test_a_trace_starts_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tracefs clears a trace that is opened to be truncated, and only then."""
+    monkeypatch.setattr(own_machine, "TRACING", tmp_path)
+    (tmp_path / "events" / "ksm").mkdir(parents=True)
+    (tmp_path / "events" / "ksm" / "enable").write_text("0")
+    (tmp_path / "trace").write_text("ksmd-40 ksm_exit: mm 0x1\n")
+    own = OwnMachine.__new__(OwnMachine)
+    own.traced = False
+    own.trace(on=True)
+    assert (tmp_path / "trace").read_text() == ""
+    assert (tmp_path / "events" / "ksm" / "enable").read_text() == "1"
 
 
 @pytest.mark.parametrize(
