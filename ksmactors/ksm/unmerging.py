@@ -64,14 +64,19 @@ class Unmerging(SharedState):
 
         The item has no flag and holds an anon_vma reference, which is dropped. Errors are ignored.
         """
-        mm = item.mm
         item.anon_vma.put()
+        await self.break_mapping_of(item)
+
+    @part
+    async def break_mapping_of(self, item: RmapItem) -> int:
+        """Give the process of an item a private copy where it maps a KSM page: 0, or -ENOMEM, and it keeps the page."""
+        mm = item.mm
         self.emit(ev.BREAK_COW, item.number, mm.name, item.address)
         await mm.down_read()
         vma = self.find_mergeable_vma(mm, item.address)
-        if vma is not None:
-            await self.break_ksm(vma, item.address)
+        failed = await self.break_ksm(vma, item.address) if vma is not None else 0
         await mm.up_read()
+        return failed
 
     @override
     @seam

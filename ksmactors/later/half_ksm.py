@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.ksm.structs import RmapItem
+from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
 from ksmactors.mm.hardware import Hardware
@@ -43,13 +43,22 @@ class HalfKsm(Ksm):
                 await self.break_cow(item)
                 await self._downgrade(page)
             elif await self.try_to_merge_with_ksm_page(tree_item, tree_page, page):
-                await self.break_cow(item)
+                await self._break_or_append(item, page, node)
             else:
                 await page.lock()
                 await self.stable_tree_append(tree_item, node)
                 await self.stable_tree_append(item, node)
                 await page.unlock()
         await tree_page.put()
+
+    async def _break_or_append(self, item: RmapItem, page: Frame, node: StableNode) -> None:
+        """Like break_cow; but a process that keeps the page, since there is no memory for a copy, is on its node."""
+        if await self.break_mapping_of(item):
+            await page.lock()
+            await self.stable_tree_append(item, node)
+            await page.unlock()
+        else:
+            item.anon_vma.put()
 
     async def _downgrade(self, page: Frame) -> None:
         """Give a page that got no node the mapping it had. With the lock held no migration has unmapped it for now."""

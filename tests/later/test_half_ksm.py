@@ -106,7 +106,7 @@ def test_a_child_keeps_a_page_with_a_node() -> None:
         assert node is not None
         child = await s.fork(b, "C")
         await s.write(a, 0, 2)
-        await s.until(ksmd, about_to(ACQUIRE, b.mm.mmap_sem, inside="break_cow"))
+        await s.until(ksmd, about_to(ACQUIRE, b.mm.mmap_sem, inside="break_mapping_of"))
         await s.kernel.munmap(b.mm, b.start, PAGE_SIZE)
         await s.finish(ksmd)
         await s.scan()

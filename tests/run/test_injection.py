@@ -11,6 +11,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.injection import KINDS, Rate, describe_injection, parse_injection
 from ksmactors.machine import Machine
 from ksmactors.mm.core import never
+from ksmactors.plugins import names
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
@@ -129,11 +130,39 @@ def test_nothing_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "inject", "seed"),
+    [
+        ("advice_meets_scan", "all", 3),  # ksmd has no memory to undo half a merge
+        ("advice_meets_scan", "alloc_page=1/2,trylock=1/4", 33),  # nor has the process that takes its advice back
+        ("insertion_meets_reuse", "all", 123),
+        ("spoilt_page_meets_fault", "all", 19),
+    ],
+)
+def test_nothing_is_found_in_a_litmus_test(name: str, inject: str, seed: int) -> None:
+    """Where a fault breaks what the test is about, the default kernel keeps its promises, too."""
+    outcome = trio.run(run_schedule, make_subject(f"litmus.{name}", inject=inject), seed, "portfolio")
+    assert outcome.counts[ev.FAULT_INJECT]
+    assert outcome.verdict is not Verdict.FINDING, outcome.error
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [name for name in names("workloads") if name.startswith("litmus.")])
+def test_nothing_is_found_in_any_litmus_test(name: str) -> None:
+    """The same, for all of them and many seeds."""
+    subjects = [make_subject(name, inject=inject) for inject in ("all", "alloc_page=1/2,trylock=1/4")]
+    for seed in range(100):
+        for subject in subjects:
+            outcome = trio.run(run_schedule, subject, seed, "portfolio")
+            assert outcome.verdict in (Verdict.OK, Verdict.INCONCLUSIVE), (seed, subject.inject, outcome.error)
+
+
+@pytest.mark.parametrize(
     ("name", "inject", "at_least", "at_most"),
     [
         ("litmus.search_meets_migration", "all", 1, 6),
         ("litmus.unmerge_meets_fork", "alloc_mm=1/1,alloc_page=1/2", 6, 6),
         ("litmus.merge_meets_fork", "trylock=1/1,alloc_stable_node=1/1", 6, 6),
+        ("litmus.insertion_meets_reuse", "alloc_page=1/1", 6, 6),
         ("litmus.scan_meets_failed_unmerge", "trylock=1/1,alloc_stable_node=1/1", 0, 0),  # it merges before it starts
     ],
 )

@@ -7,7 +7,7 @@ from typing_extensions import override
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.mm.frame import Frame
+from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame
 from workloads.litmus.keyhole import item_of
 
 
@@ -46,7 +46,11 @@ class InsertionMeetsReuse(Litmus):
         assert await kernel.try_to_merge_with_ksm_page(item, kpage, None) == 0
         await kernel.ksm_thread_mutex.unlock()
         came = await scene.concurrent({"ksmd": self._insert(scene, item, kpage), "thread/G": self._reuse(scene, page)})
-        await came["thread/G"].put()
+        if scene.frame(e, 0).mapping is KSM_WITHOUT_NODE:  # no memory for a node, nor to undo the merge: H7, not this
+            await scene.write(e, 0, 30)
+        new = came["thread/G"]
+        assert new is not None, "there was a page for it"
+        await new.put()
 
     async def _insert(self, scene: Scene, item: RmapItem, kpage: Frame) -> None:
         """The second half of a merge, as ksmd does it for the page in hand."""
