@@ -146,8 +146,8 @@ _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-m
 _V6_1: Final = (
     *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
     "offline-retries", "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch",
-    "anon-exclusive", "fork-copies-pinned", "unshare-on-pin", "trylock-search", "chains", "per-mm", "zero-pages",
-    "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
+    "anon-exclusive", "fork-copies-pinned", "unshare-on-pin", "swapin-error", "trylock-search", "chains", "per-mm",
+    "zero-pages", "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
 )  # fmt: skip
 
 _V7_3: Final = (*_REPAIRS, *LATER)
@@ -175,8 +175,8 @@ SUMMARIES: Final[dict[str, str]] = {
 """What each kernel of KERNELS is, in a line."""
 
 _REPAIRS_AMONG_LATER: Final = frozenset({
-    "page-dirtied", "migrate-swapped", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "per-mm-fork",
-    "move-enoent",
+    "page-dirtied", "migrate-swapped", "wp-by-references", "leave-swap-cache", "unshare-on-pin", "swapin-error",
+    "per-mm-fork", "move-enoent",
 })  # fmt: skip
 """Variants of LATER that put right what was wrong. The others bring something, or do the same in another way."""
 

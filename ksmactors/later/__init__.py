@@ -60,6 +60,7 @@ from ksmactors.later.run_under_pte_lock import RunUnderPteLock
 from ksmactors.later.scanned import Scanned
 from ksmactors.later.skips_in_step import SkipsInStep
 from ksmactors.later.smart_scan import SmartScan
+from ksmactors.later.swapin_error import SwapinError
 from ksmactors.later.swapoff_unread import SwapoffUnread
 from ksmactors.later.tracepoints import Tracepoints
 from ksmactors.later.trylock_search import TrylockSearch
@@ -113,6 +114,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "anon-exclusive": AnonExclusive,
     "fork-copies-pinned": ForkCopiesPinned,
     "unshare-on-pin": UnshareOnPin,
+    "swapin-error": SwapinError,
     "trylock-search": TrylockSearch,
     "chains": Chains,
     "chains-any-dup": ChainsAnyDup,

@@ -9,7 +9,7 @@ import pytest
 
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE
-from ksmactors.mm.const import EIO, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
+from ksmactors.mm.const import EHWPOISON, EIO, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
 from tests.helpers.directed import Stage, about_to, perform
 from tests.helpers.swapping import (
@@ -92,6 +92,31 @@ def test_swapoff_unread(machine: dict[str, Any], result: int) -> None:
             await s.quiesce()
 
     perform(program, watchers=("rmap",), **machine)
+
+
+@pytest.mark.parametrize("without", [(), ("swapin-error",)])
+def test_swapin_error(without: tuple[str, ...]) -> None:
+    """swapoff leaves entries that get SIGBUS where a page could not be read, and what is in the frame is not seen."""
+
+    async def program(s: Stage) -> None:
+        s.start_swap()
+        a = await s.process("A", 7, 7)
+        await s.scan(3)
+        await s.swap_out()
+        slot = slot_of(s, a, 0)
+        slot.bad = True
+        assert await s.kernel.swapoff() == 0
+        assert not s.kernel.swap_count(slot)
+        child = await s.fork(a, "B")
+        for proc in (a, child):
+            assert (await s.kernel.fault(proc.mm, proc.at(0), False) == -EHWPOISON) is not bool(without)
+        await s.quiesce()
+
+    if without:
+        with pytest.raises(Finding, match="does not lead"):
+            perform(program, kernel="v6.12", without=without)
+    else:
+        perform(program, kernel="v6.12")
 
 
 async def registered_as_the_last_one_exits(s: Stage) -> None:
