@@ -106,7 +106,12 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
         concerns=tuple(_described(one) for one in about),
         broke=_break(culprit, finder, site),
     )
-    alike = looks_like(explained.signature, explained.fingerprint, subject.kernel)
+    alike = looks_like(
+        explained.signature,
+        explained.fingerprint,
+        subject.kernel,
+        broken=bool(met) or explained.broke is None or explained.broke.held_until is not None,
+    )
     return replace(outcome, defect=replace(explained, looks_like=tuple(case.name for case in alike)))
 
 

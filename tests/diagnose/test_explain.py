@@ -114,3 +114,15 @@ def test_a_known_race_is_recognised_by_its_functions() -> None:
     assert [case.name for case in looks_like(race, "", "v6.12")] == ["H1"]
     assert looks_like(race, "", "series") == []
     assert looks_like("happens_before/data_race@migrate_page_copy+do_wp_page", "", "v6.12") == []
+
+
+def test_what_never_comes_is_recognised_by_its_signature() -> None:
+    """Who touched one of the equal pages last is chance. A signature that several cases have, or a mutant, says
+    nothing, nor does one of a promise that a step has broken."""
+    apart, last = "convergence/skipped_in_turns@should_skip_rmap_item", "ksm_do_scan refcount, ksm_do_scan"
+    assert [case.name for case in looks_like(apart, last, "v6.12", broken=False)] == ["X2"]
+    assert looks_like(apart, last, "v6.12") == []
+    assert looks_like("convergence/pages_unmerged@cmp_and_merge_page", last, "v6.12", broken=False) == []
+    assert looks_like("convergence/never_looked_at@should_skip_rmap_item", last, "v6.12", broken=False) == []
+    only = next(case for case in CASES.values() if case.name == "H5")
+    assert looks_like(only.signature, "elsewhere", "v6.12", broken=False) == []

@@ -59,6 +59,10 @@ ALIASES: Final = {
 """Cases with two names: the other one, or a former one, and the one that the case goes by."""
 
 
+PROGRESS: Final = ("convergence/", "liveness/")
+"""How signatures begin that are of something that never comes."""
+
+
 def cases_of(commit: Commit) -> list[Case]:
     """The cases that show what a commit is for: those in which it is undone, first, and those that bear its number."""
     undone = [case for case in CASES.values() if commit.slug in case.without]
@@ -66,10 +70,11 @@ def cases_of(commit: Commit) -> list[Case]:
     return undone + smaller
 
 
-def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
+def looks_like(signature: str, fingerprint: str, kernel: str, *, broken: bool = True) -> list[Case]:
     """The cases whose finding has this signature, and in which the same function broke the same kind of thing; before
     those that have this signature only now and then; of the same kernel first. A data race is recognised by its two
-    functions, which its signature has.
+    functions, which its signature has. Where something never comes, no step has `broken` the promise, and who touched
+    the object last is chance: the only case that has the signature is the one.
 
     What only an older kernel has is not looked for in the one that all of it is repaired in.
     """
@@ -80,7 +85,16 @@ def looks_like(signature: str, fingerprint: str, kernel: str) -> list[Case]:
         and (CULPRITS.get(case.name) == fingerprint or _is_race_of(case, signature, kernel))
         and (case.with_ or case.without or kernel != REPAIRED or case.kernel == kernel)
     )
-    return sorted(alike, key=lambda case: (case.signature != signature, case.kernel != kernel))
+    found = sorted(alike, key=lambda case: (case.signature != signature, case.kernel != kernel))
+    return found or ([] if broken else _only_case_with(signature, kernel))
+
+
+def _only_case_with(signature: str, kernel: str) -> list[Case]:
+    """The only case that has a signature; none if it takes a mutant."""
+    if not signature.startswith(PROGRESS):
+        return []
+    having = [case for case in CASES.values() if case.explains(signature)]
+    return [case for case in having if len(having) == 1 and not case.with_ and (case.without or kernel != REPAIRED)]
 
 
 def _is_race_of(case: Case, signature: str, kernel: str) -> bool:
