@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.helpers.children import descendants, wait_until
 from tests.helpers.ready import ksmactors_line
+from tests.helpers.ready_server import Server
 
 SHOWS = """
 import os, signal, sys
@@ -97,3 +99,15 @@ def test_another_interpreter_is_another(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert int(process.stdout.readline()) == process.pid
     assert descendants(process.pid) == []
+
+
+def test_a_server_leaves_nothing(tmp_path: Path) -> None:
+    """One whose tests were killed ends, too, and takes the directory of its socket along."""
+    directory = tmp_path / "ready"
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(directory / "door"))
+        if (pid := os.fork()) == 0:
+            Server(door)._end()
+        os.waitpid(pid, 0)
+    assert not directory.exists()

@@ -14,6 +14,7 @@ import os
 import pkgutil
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -139,6 +140,7 @@ class Server:
         for child in self.children:
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
+        shutil.rmtree(Path(self.door.getsockname()).parent, ignore_errors=True)  # tests that were killed leave it
         os._exit(0)
 
 
