@@ -107,7 +107,7 @@ def test_continuations_are_counted_by_signature(finding: str, capsys: Capsys) ->
 
 def test_the_first_that_fails_replays(finding: str, capsys: Capsys) -> None:
     """The schedule string that is printed leads to the same finding, event by event, from nothing but itself."""
-    assert main(["replay", finding, "--until", "200", "--explore", "40"]) == 1
+    assert main(["replay", finding, "--until", "200", "--explore", "20"]) == 1
     line = next(line for line in capsys.readouterr().out.splitlines() if "the first that fails" in line)
     command = line.partition("ksmactors ")[2].split()
 
@@ -120,21 +120,21 @@ def test_the_first_that_fails_replays(finding: str, capsys: Capsys) -> None:
 
 def test_the_fix_lets_none_fail(harmless: str, capsys: Capsys) -> None:
     """On the kernel with the lock cycle nothing is found, wherever the continuations begin."""
-    (one,) = asked(capsys, harmless, "--until", "ksm_migrate_page", "--explore", "20")["explore"]
+    (one,) = asked(capsys, harmless, "--until", "ksm_migrate_page", "--explore", "6")["explore"]
 
-    assert (one["failed"], one["passed"], one["first"]) == (0, 20, None)
+    assert (one["failed"], one["passed"], one["first"]) == (0, 6, None)
 
 
 def test_where_it_becomes_inevitable(finding: str, capsys: Capsys) -> None:
     """Without a point: from the start, after each departure, and around the step from which on all fail."""
-    content = asked(capsys, finding, "--explore", "12", status=1)
+    content = asked(capsys, finding, "--explore", "6", status=1)
 
     points = {one["point"]: one["failed"] for one in content["explore"]}
     start, departure, before, first = points
     assert start == "the start"
     assert departure.startswith("step 235: departure: migrationd/1 is left")
-    assert (before, points[before] < 12) == ("step 257: ksmd writes refcount/2 in get_ksm_page", True)
-    assert (first, points[first]) == ("step 258: ksmd reads mapping/2 in get_ksm_page", 12)
+    assert (before, points[before] < 6) == ("step 257: ksmd writes refcount/2 in get_ksm_page", True)
+    assert (first, points[first]) == ("step 258: ksmd reads mapping/2 in get_ksm_page", 6)
     assert content["all_fail_from"] == first
 
 
@@ -151,7 +151,7 @@ def test_too_many_departures_are_refused(harmless: str, tmp_path: Path, capsys: 
 
 def test_equal_under_any_hash_seed(finding: str, tmp_path: Path) -> None:
     """The answer is the same to the byte but for the time, whatever PYTHONHASHSEED is."""
-    command = ksmactors_line("replay", finding, "--until", "257", "--explore", "30", "--json")
+    command = ksmactors_line("replay", finding, "--until", "257", "--explore", "8", "--json")
     answers = []
     for seed in ("0", "4242"):
         done = subprocess.run(command, capture_output=True, check=False, env=environment(tmp_path, PYTHONHASHSEED=seed))
@@ -164,7 +164,7 @@ def test_equal_under_any_hash_seed(finding: str, tmp_path: Path) -> None:
 def test_strategies_differ(finding: str, capsys: Capsys) -> None:
     """--strategy chooses who decides from there on; a wrong one is a usage error that lists the right ones."""
     of = {
-        name: asked(capsys, finding, "--until", "240", "--explore", "30", "--strategy", name, status=status)["digest"]
+        name: asked(capsys, finding, "--until", "240", "--explore", "12", "--strategy", name, status=status)["digest"]
         for name, status in (("random", 0), ("portfolio", 1))
     }
     assert of["random"] != of["portfolio"]

@@ -69,7 +69,7 @@ CONVICTIONS = (
 """The case of the corpus, the schedule that comes to its finding, and of what."""
 
 
-LATE = 100
+LATE = 60
 """A finding that comes after more schedules than these is looked for by `-m nightly`. Each is in the corpus, too,
 with a schedule that shows it at once."""
 

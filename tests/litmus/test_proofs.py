@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow
 
 WALKS = 25
 
-LONG = 150
-"""A proof of more schedules than these is long."""
+LONG = 40
+"""A proof of more schedules than these is long. The example of README proves `get_page_meets_migration` by default."""
 
-LONG_FOR_ANOTHER_SETTING = 60
+LONG_FOR_ANOTHER_SETTING = 15
 """The same where a litmus test of the series is proved with other parameters, or on another kernel, by default."""
 
-BEGINNING = 6
+BEGINNING = 3
 """How many schedules of a long proof are run by default."""
 
 GET, TAKE = "get_page_meets_migration", "taking_off_meets_migration"
@@ -179,5 +179,5 @@ def test_walks_come_upon_what_was_not_declared() -> None:
     """If the actors share more than the search knows of, it misses traces, and random walks come to one of them."""
     explored, walk = Deaf(), DeafWalk(1)
     Meeting(GET).explored(explored, 1000, watch="none")
-    Meeting(GET).explored(walk, 300, watch="none")
+    Meeting(GET).explored(walk, 40, watch="none")
     assert walk.traces - explored.traces
