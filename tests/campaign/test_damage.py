@@ -28,7 +28,7 @@ from tests.helpers.children import descendants, started
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
-SEEDS = 240
+SEEDS = 120
 
 LINE = ["stress", f"{PROGRAMS}:Quiet", f"{PROGRAMS}:Deadlock", "--seeds", str(SEEDS), "--strategy", "random", "--json"]
 LINE += ["--max-steps", "2000"]
@@ -75,7 +75,7 @@ def test_a_small_row_cannot_become_a_large_one() -> None:
 def killed(line: list[str], out: Path, tmp_path: Path, rng: Random) -> None:
     """Start a campaign and kill its parent, its workers' server, a worker, or all of them, when some of it is done."""
     with started([*line, "--jobs", "2", "--out", str(out)], tmp_path) as process:
-        size, grown = _size(out), rng.randrange(60_000)
+        size, grown = _size(out), rng.randrange(30_000)
         while process.poll() is None and _size(out) < size + grown:
             trio.run(trio.sleep, 0.002)
         there = [process.pid, *descendants(process.pid)]
@@ -159,10 +159,10 @@ def unfinished(whole: Path, place: Path) -> Path:
     place.mkdir()
     shutil.copy(whole / FILE, place / "source")
     with closing(sqlite3.connect(place / "source", isolation_level=None)) as db:
-        db.execute("DELETE FROM blocks WHERE first >= 160")
-        db.execute("DELETE FROM findings WHERE seed >= 160")
-        rows = db.execute("SELECT * FROM blocks WHERE first >= 80").fetchall()
         db.execute("DELETE FROM blocks WHERE first >= 80")
+        db.execute("DELETE FROM findings WHERE seed >= 80")
+        rows = db.execute("SELECT * FROM blocks WHERE first >= 40").fetchall()
+        db.execute("DELETE FROM blocks WHERE first >= 40")
         db.execute("VACUUM")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA wal_autocheckpoint = 0")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +182,26 @@ def said(drive: Drive) -> dict[str, Any]:
     return content | {"shares": drive.plan.deal.as_json(NAMES)}
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A campaign that was not disturbed: its directory, what it says, and its outcomes."""
+
+    directory: Path
+    drive: Drive
+    outcomes: dict[int, Outcome]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The campaign in one process, run once for all tests that compare with it or copy its store."""
+    directory = tmp_path_factory.mktemp("whole")
+    return Whole(directory, *run(directory))
+
+
 @pytest.mark.slow
-def test_processes_make_no_difference(tmp_path: Path) -> None:
+def test_processes_make_no_difference(whole: Whole, tmp_path: Path) -> None:
     """One process and two deal the same, find the same and have the same digest."""
-    one, outcomes = run(tmp_path / "1")
+    one, outcomes = whole.drive, whole.outcomes
     assert len({outcome.strategy for outcome in outcomes.values()}) == 5
     assert said(run(tmp_path / "2", jobs=2)[0]) == said(one)
 
@@ -197,15 +215,15 @@ def test_processes_make_no_difference(tmp_path: Path) -> None:
         *(pytest.param(lost, marks=NIGHTLY) for lost in ("0", "first = 3", "first < 300", "1")),
     ],
 )
-def test_resume_deals_the_same(lost: str, tmp_path: Path) -> None:
+def test_resume_deals_the_same(lost: str, whole: Whole, tmp_path: Path) -> None:
     """Whatever blocks are missing, going on runs them as the undisturbed campaign did, and only them."""
-    whole, _ = run(tmp_path)
+    shutil.copytree(whole.directory, tmp_path, dirs_exist_ok=True)
     with sqlite3.connect(tmp_path / FILE) as db:
         (missing,) = db.execute(f"SELECT coalesce(sum(schedules), 0) FROM blocks WHERE {lost}").fetchone()
         db.execute(f"DELETE FROM blocks WHERE {lost}")
     db.close()
     again, outcomes = run(tmp_path, resume=True)
-    assert said(again) == said(whole)
+    assert said(again) == said(whole.drive)
     assert len(outcomes) == missing
 
 
@@ -226,20 +244,19 @@ def test_another_first_seed_runs_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_first_finding_ends_it(tmp_path: Path) -> None:
+def test_the_first_finding_ends_it(whole: Whole, tmp_path: Path) -> None:
     """With `stop_at_first` any number of processes stops at the same schedule; going on without it does the rest."""
-    whole, _ = run(tmp_path / "whole")
     stopped = [run(tmp_path / str(jobs), jobs=jobs, stop_at_first=True)[0] for jobs in (1, 3)]
     assert said(stopped[0]) == said(stopped[1])
     assert stopped[0].seeds_left == stopped[1].seeds_left != ""
-    assert said(run(tmp_path / "3", resume=True)[0]) == said(whole)
+    assert said(run(tmp_path / "3", resume=True)[0]) == said(whole.drive)
 
 
-def test_a_store_says_what_was_run(tmp_path: Path) -> None:
+def test_a_store_says_what_was_run(whole: Whole) -> None:
     """Workload and strategy of each schedule are read as they were, in rates, findings and curves."""
-    drive, outcomes = run(tmp_path)
-    with open_to_read(tmp_path) as store:
-        view = overview_of(store, tmp_path)
+    drive, outcomes = whole.drive, whole.outcomes
+    with open_to_read(whole.directory) as store:
+        view = overview_of(store, whole.directory)
         curves = curves_of(store, view)
         deal = StoredDeal.of(view.of)
         arms = [arm for block, _ in store.blocks() for arm in deal.arms(block)]
@@ -333,7 +350,7 @@ def test_what_kills_its_worker_is_found_in_its_workload(tmp_path: Path) -> None:
     """A schedule that kills its process is a finding of the workload and strategy that the budget gave to its seed."""
     source = tmp_path / "killer.py"
     source.write_text(KILLER.format(parent=os.getpid()))
-    of, seeds = [make_subject("classic.lost"), make_subject(f"{source}:Killer")], range(160)
+    of, seeds = [make_subject("classic.lost"), make_subject(f"{source}:Killer")], range(80)
     plan = Plan(of, seeds, "portfolio", deal=deal_of(ADAPTIVE, len(of), "portfolio", seeds))
     outcomes: list[Outcome] = []
     with closing(workers_of(plan, 2)) as workers:
@@ -343,4 +360,4 @@ def test_what_kills_its_worker_is_found_in_its_workload(tmp_path: Path) -> None:
     died = [one for one in outcomes if one.defect is not None and one.defect.kind == "worker_died"]
     assert died
     assert {one.workload for one in died} == {of[1].name}
-    assert len(outcomes) == 160
+    assert len(outcomes) == 80

@@ -93,14 +93,14 @@ def test_merged_shards_are_the_campaign(
 ) -> None:
     """Totals, findings with their files, digest and all other sums of three shards are those of one campaign."""
     for number in order:
-        main([*CAMPAIGN, "--seeds", "10:150", "--shard", f"{number}/3", "--out", str(tmp_path / str(number))])
+        main([*CAMPAIGN, "--seeds", "10:70", "--shard", f"{number}/3", "--out", str(tmp_path / str(number))])
     merged, whole = tmp_path / "merged", tmp_path / "whole"
     stores = [str(tmp_path / str(number)) for number in order]
     assert main(["campaign", "merge", *stores, "--out", str(merged)]) == 1
-    assert main([*CAMPAIGN, "--seeds", "10:150", "--out", str(whole)]) == 1
+    assert main([*CAMPAIGN, "--seeds", "10:70", "--out", str(whole)]) == 1
     said = said_of(merged, capsys)
     assert said == said_of(whole, capsys)
-    assert (said["schedules"], said["left"], said["shards"]) == (140, 0, [])
+    assert (said["schedules"], said["left"], said["shards"]) == (60, 0, [])
     assert said["findings"]
     files = [{path.name for path in one.glob("*.json")} for one in (merged, whole)]
     assert files[0] == files[1] != set()
@@ -110,15 +110,15 @@ def test_merged_shards_are_the_campaign(
 def test_a_shard_that_is_missing_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without the second of three shards, its seeds are left; `--resume` runs them, and the campaign is whole."""
     for number in (1, 3):
-        main([*CAMPAIGN, "--seeds", "120", "--shard", f"{number}/3", "--out", str(tmp_path / str(number))])
+        main([*CAMPAIGN, "--seeds", "60", "--shard", f"{number}/3", "--out", str(tmp_path / str(number))])
     merged = tmp_path / "merged"
     main(["campaign", "merge", str(tmp_path / "1"), str(tmp_path / "3"), "--out", str(merged)])
-    assert "shard 1/3, 3/3 of seeds 0:120" in capsys.readouterr().out
+    assert "shard 1/3, 3/3 of seeds 0:60" in capsys.readouterr().out
     said = said_of(merged, capsys)
-    assert (said["left"], said["seeds_left"]) == (40, "40:80")
-    assert [shard["seeds"] for shard in said["shards"]] == ["0:40", "80:120"]
+    assert (said["left"], said["seeds_left"]) == (20, "20:40")
+    assert [shard["seeds"] for shard in said["shards"]] == ["0:20", "40:60"]
     main([*CAMPAIGN, "--resume", "--out", str(merged)])
-    main([*CAMPAIGN, "--seeds", "120", "--out", str(tmp_path / "whole")])
+    main([*CAMPAIGN, "--seeds", "60", "--out", str(tmp_path / "whole")])
     assert said_of(merged, capsys) | {"shards": []} == said_of(tmp_path / "whole", capsys)
 
 
