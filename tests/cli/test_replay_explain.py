@@ -25,8 +25,10 @@ EVIL = "\x1b]0;title\x07\u202e\x9b2J"
 
 DIFFERENCE = [
     "what made the difference:",
-    "  migrationd/1 reads refcount/2 in migrate_page_move_mapping for the 2nd time before ksmd writes refcount/2 in "
-    "get_ksm_page",
+    (
+        "  migrationd/1 reads refcount/2 in migrate_page_move_mapping for the 2nd time before "
+        "ksmd writes refcount/2 in get_ksm_page"
+    ),
     "  ksmd reads mapping/2 in get_ksm_page for the 4th time before migrationd/1 writes kpfn/1 in ksm_migrate_page",
     "  enforced alone in 50 random schedules: 50 fail (without them: 4)",
 ]

@@ -117,7 +117,7 @@ def test_a_long_schedule_is_cut() -> None:
 
 def test_the_same_twice() -> None:
     """The explanation of a schedule is the same each time."""
-    then = case("H1")
+    then = case("S5e")
     assert explain(then).as_json() == explain(then).as_json()
 
 

@@ -54,7 +54,7 @@ def test_a_switch_within_a_call_is_a_hold() -> None:
 
 @pytest.mark.parametrize("name", ["S4b", "R7", "F5", "H2", "N2"])
 def test_cases_of_the_corpus(name: str) -> None:
-    """Scenarios for exits, forks, migrations, knobs and chains lead where their schedules lead, always in the same words."""
+    """Scenarios for exits, forks, migrations, knobs and chains lead where their schedules do, in the same words."""
     scenario = written(name)
     assert scenario.led_to == f"performed as it is, it leads to {BY_NAME[name].signature}"
     if name == "H2":
