@@ -17,6 +17,7 @@ from ksmactors.compare.running import rounds
 from tests.helpers.children import descendants_of, started, wait_until, wait_until_gone
 
 LITMUS = ("litmus.scan_meets_exit", "litmus.unstable_meets_migration")
+SMALL = ("vm_fleet", "-p", "guests=2", "-p", "pages=2", "-p", "rounds=2")
 IDEAS = Path(__file__).with_name("ideas.py")
 
 
@@ -52,7 +53,7 @@ def test_an_idea_that_changes_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_idea_that_looks_twice(capsys: pytest.CaptureFixture[str]) -> None:
     """Twice as many visits a search are called worse; comparisons are as many as before, and not called."""
-    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:LooksTwice", "--seeds", "18", "--every-step"]
+    line = [*SMALL, "--with", f"{IDEAS}:LooksTwice", "--seeds", "14", "--every-step"]
     found = comparison(capsys, *line)
     visits = figure(found, "unstable: visits")
     assert visits["verdict"] == "worse"
@@ -72,7 +73,7 @@ def test_an_idea_that_the_index_hides(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_idea_that_merges_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """What needs merges could not be measured; the rest was. Its searches visit nothing, and are called better."""
-    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:MergesNothing", "--seeds", "16", "--watch", "none"]
+    line = [*SMALL, "--with", f"{IDEAS}:MergesNothing", "--seeds", "14", "--watch", "none"]
     found = comparison(capsys, *line)
     assert figure(found, "merges")["verdict"] == "worse"
     assert figure(found, "merges")["with"] == 0.0
@@ -93,15 +94,15 @@ def test_the_sides_are_what_stress_runs(capsys: pytest.CaptureFixture[str], tmp_
 @pytest.mark.slow
 def test_any_number_of_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     """The result is the same for one process and for two, finding files aside."""
-    line = [*LITMUS, "--with", "trylock-search", "--seeds", "45", "--strategy", "pos"]
+    line = [*LITMUS, "--with", "trylock-search", "--seeds", "20", "--strategy", "pos"]
     one, two = (comparison(capsys, *line, "--jobs", jobs) for jobs in ("1", "2"))
     assert one == two
-    assert one["pairs"] == 45
+    assert one["pairs"] == 20
 
 
 def test_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
     """A finding with the idea is status 1; it is named in words, its file with the command that replays it."""
-    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:Loses", "--seeds", "3", "--jobs", "1"]
+    line = ["vm_fleet", "-p", "guests=2", "--with", f"{IDEAS}:Loses", "--seeds", "2", "--jobs", "1"]
     assert main(["compare", *line]) == 1
     out = capsys.readouterr().out
     assert out.split("\n")[2].startswith("findings: with the idea in ")
@@ -115,10 +116,10 @@ def test_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_finding_without_the_idea(capsys: pytest.CaptureFixture[str]) -> None:
     """A finding on the plain kernel is status 1, too: an idea may repair it."""
-    line = ["litmus.search_meets_exit", "--kernel", "v3.9", "--with", "restart-on-stale", "--seeds", "40"]
-    status = main(["compare", *line, "--json"])
-    found = orjson.loads(capsys.readouterr().out)
-    assert status == (1 if any(side["findings"] for side in found["sides"].values()) else 0)
+    line = ["litmus.search_meets_exit", "--kernel", "v3.9", "--with", "restart-on-stale", "--seeds", "4", "--jobs", "1"]
+    found = comparison(capsys, *line, status=1)
+    assert found["sides"]["without"]["findings"]
+    assert not found["sides"]["with"]["findings"]
 
 
 def test_an_idea_that_raises(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +161,7 @@ def test_bad_input(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing but signatures and commands is wider, and what is said first is what was found."""
-    assert main(["compare", "vm_fleet", "--with", "chains", "--seeds", "3", "--jobs", "1", "-q"]) == 0
+    assert main(["compare", "vm_fleet", "-p", "guests=2", "--with", "chains", "--seeds", "3", "--jobs", "1", "-q"]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("vm_fleet: kernel series without and with the idea (--with chains)")
