@@ -113,10 +113,10 @@ def test_what_cannot_be_listed(folder: Path) -> None:
 @pytest.mark.slow
 def test_all_at_once_with_jobs_and_resume(folder: Path) -> None:
     """One process, two, and a campaign that is gone on with come to the same; its findings replay with trust only."""
-    one = json.loads(ksmactors(*LINE, "--seeds", "40", "--jobs", "1", "--out", "one", cwd=folder, status=1).stdout)
-    two = json.loads(ksmactors(*LINE, "--seeds", "40", "--jobs", "2", "--out", "two", cwd=folder, status=1).stdout)
-    ksmactors(*LINE, "--seeds", "20", "--jobs", "2", "--out", "three", cwd=folder, status=1)
-    resumed = [*LINE, "--seeds", "40", "--jobs", "2", "--out", "three", "--resume"]
+    one = json.loads(ksmactors(*LINE, "--seeds", "16", "--jobs", "1", "--out", "one", cwd=folder, status=1).stdout)
+    two = json.loads(ksmactors(*LINE, "--seeds", "16", "--jobs", "2", "--out", "two", cwd=folder, status=1).stdout)
+    ksmactors(*LINE, "--seeds", "8", "--jobs", "2", "--out", "three", cwd=folder, status=1)
+    resumed = [*LINE, "--seeds", "16", "--jobs", "2", "--out", "three", "--resume"]
     three = json.loads(ksmactors(*resumed, cwd=folder, status=1).stdout)
 
     assert one["digest"] == two["digest"] == three["digest"]
