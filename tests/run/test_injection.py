@@ -103,13 +103,21 @@ def test_equal_seeds_give_equal_faults() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 12), marks=pytest.mark.nightly)], ids=str)
+@pytest.mark.parametrize(
+    ("seeds", "enough"), [(range(3), 1), pytest.param(range(12), 12, marks=pytest.mark.nightly)], ids=str
+)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "alloc_stable_node_chain"])
-def test_each_kind_shows_up(kind: str, seeds: range) -> None:
-    """Alone and at a high rate it happens within a few schedules, and nothing is found."""
-    outcomes = [one(workload(kind), f"{kind}=1/4", seed) for seed in seeds]
-    assert [outcome.error for outcome in outcomes if outcome.verdict is not Verdict.OK] == []
-    assert sum(outcome.counts[ev.FAULT_INJECT] for outcome in outcomes) > 0
+def test_each_kind_shows_up(kind: str, seeds: range, enough: int) -> None:
+    """Alone and at a high rate it happens within a few schedules, and nothing is found. No more schedules are run when
+    it has happened in enough of them."""
+    shown = 0
+    for seed in seeds:
+        outcome = one(workload(kind), f"{kind}=1/4", seed)
+        assert outcome.verdict is Verdict.OK, (seed, outcome.error)
+        shown += outcome.counts[ev.FAULT_INJECT] > 0
+        if shown == enough:
+            break
+    assert shown > 0
 
 
 def test_a_replay_has_the_same_faults() -> None:
@@ -124,7 +132,7 @@ def test_a_replay_has_the_same_faults() -> None:
 @pytest.mark.parametrize("name", ["mremap_dance:MremapDance", "oom_kill:OomKill", "pinned_pages:PinnedPages"])
 def test_nothing_is_found(name: str) -> None:
     """With everything going wrong that can, the default kernel keeps its promises."""
-    for seed in range(4):
+    for seed in range(2):
         outcome = one(f"workloads.{name}", "all", seed)
         assert outcome.verdict is Verdict.OK, (seed, outcome.error)
 
