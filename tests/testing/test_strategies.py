@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -31,7 +31,10 @@ from ksmactors.testing import (
 
 T = TypeVar("T")
 
-SETTINGS = settings(database=None, deadline=None, derandomize=True, max_examples=200)
+SETTINGS = settings(
+    database=None, deadline=None, derandomize=True, max_examples=200, phases=[Phase.generate, Phase.shrink]
+)  # fmt: skip
+"""Hypothesis does not try what else in the smallest example could be otherwise: no test reads that."""
 
 
 def smallest(strategy: SearchStrategy[T], fails: Callable[[T], bool]) -> T:
