@@ -33,6 +33,9 @@ RETIRED = {
 
 WORDS = re.compile(rf"\b({'|'.join(RETIRED)})\b", re.IGNORECASE)
 
+BETWEEN = re.compile(r"""["'\s]+f?["'\s]*|\\n""")
+"""What may stand between two words of one text in a source: such a text is looked for before the source is parsed."""
+
 ALLOWED = {
     ("docs/design.md", "tape"),  # the document explains what the choice tape is, which schedule strings record
     ("docs/design.md", "layers"),  # a heading: what variants are made of
@@ -51,7 +54,10 @@ def documents() -> list[Path]:
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """The texts of a module that can be shown: all strings but docstrings and comments in the form of strings."""
-    tree = ast.parse(path.read_text("utf-8"))
+    source = path.read_text("utf-8")
+    if not WORDS.search(BETWEEN.sub(" ", source)):
+        return
+    tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)
