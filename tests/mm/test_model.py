@@ -36,7 +36,7 @@ def sequentially(steps: list[Step], across: int, **machine: Any) -> None:
     perform(play, **machine)
 
 
-FEW, MANY = 40, 150
+FEW, MANY = 20, 150
 """How many programs of one player are run by default, and every night; of several players at once, a tenth of that."""
 
 by_default_and_every_night = pytest.mark.parametrize(

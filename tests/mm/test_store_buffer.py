@@ -16,7 +16,7 @@ from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.mm.store_buffer import StoreBuffer
 
-SCHEDULES = 400
+SCHEDULES = 150
 
 
 class Memory:
@@ -174,7 +174,7 @@ def test_store_buffering() -> None:
 @pytest.mark.parametrize("workload", ["litmus.scan_meets_migration"])
 def test_the_protocol_holds_in_weak_memory(workload: str) -> None:
     """With its barriers, the protocol of series needs no luck: nothing is found."""
-    tally = stress(workload, seeds=150, with_=["weak-memory"])
+    tally = stress(workload, seeds=60, with_=["weak-memory"])
 
     assert tally.found == {}
     assert tally.crash is None

@@ -50,7 +50,7 @@ def one(**params: object) -> Outcome:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_and_reaches_its_marks(name: str) -> None:
     """Nothing is found, pages merge, and what the example is about happens."""
-    campaign = ksmactors.stress(f"workloads.examples.{name}", seeds=15)
+    campaign = ksmactors.stress(f"workloads.examples.{name}", seeds=5)
 
     assert campaign.verdict == "sampled"
     assert campaign.merges > 0
@@ -98,7 +98,12 @@ def test_every_other_guest_has_the_second_image(tmp_path: Path, trace: Callable[
 def test_guests_write_as_often_as_the_trace_says(trace: Callable[[str], Path]) -> None:
     """Each guest boots with one write a page, then writes at its rate until the trace ends."""
     log = ksmactors.EventList()
-    params = {"trace": str(trace("1,web,3\n1,db,0\n2,db,5\n3,web,0\n")), "pages": "2", "balance_us": "0"}
+    params = {
+        "trace": str(trace("1,web,3\n1,db,0\n2,db,5\n3,web,0\n")),
+        "pages": "2",
+        "balance_us": "0",
+        "second_us": "300",
+    }
     writes = []
 
     class Counting(load_workload(FLEET)):  # type: ignore[misc]
