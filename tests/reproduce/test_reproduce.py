@@ -7,6 +7,8 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from ksmactors import interruption
 from ksmactors.cli import main
 from ksmactors.conformance.emulator import Setting
 from ksmactors.conformance.language import Operation, parse
+from ksmactors.diagnose import scenario_text
 from ksmactors.errors import UsageError
 from ksmactors.reproduce.names import Names
 from ksmactors.reproduce.prediction import Prediction, predict
@@ -228,19 +231,28 @@ def test_a_hostile_scenario_writes_no_code_of_its_own(tmp_path: Path) -> None:
 
 
 FINDINGS = {
-    "advice": ("litmus.advice_meets_scan", "--without", "unshare-on-advice"),
-    "full": ("litmus.full_page_meets_migration", "--kernel", "v6.12"),
-    "race": ("litmus.search_meets_exit", "--without", "restart-on-stale"),
-    "H4": ("litmus.unmerge_meets_fault", "--kernel", "v6.12"),
-    "H8": ("litmus.mremap_meets_reclaim", "--without", "break-swapped"),
-    "warning": ("litmus.unmerge_meets_exit", "--without", "no-warning"),
-    "undone": ("litmus.search_meets_migration", "--with", "s5e-no-lock-cycle"),
+    "advice": (0, "litmus.advice_meets_scan", "--without", "unshare-on-advice"),
+    "full": (0, "litmus.full_page_meets_migration", "--kernel", "v6.12"),
+    "race": (0, "litmus.search_meets_exit", "--without", "restart-on-stale"),
+    "H4": (15, "litmus.unmerge_meets_fault", "--kernel", "v6.12"),
+    "H8": (2, "litmus.mremap_meets_reclaim", "--without", "break-swapped"),
+    "warning": (4, "litmus.unmerge_meets_exit", "--without", "no-warning"),
+    "undone": (18, "litmus.search_meets_migration", "--with", "s5e-no-lock-cycle"),
 }
+"""The first seed that finds it, and what is run."""
+
+
+@pytest.fixture
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scenario that does not lead to a finding as it is, is tried around a few times only."""
+    monkeypatch.setattr(scenario_text, "SEEDS", 3)
 
 
 def finding(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Find something; return the finding's file."""
-    main(["stress", *FINDINGS[name], "--seeds", "40", "--stop-at-first", "--out", str(tmp_path), "--quiet"])
+    seed, *what = FINDINGS[name]
+    line = ["stress", *map(str, what), "--seeds", f"{seed}:{seed + 1}", "--jobs", "1", "--out", str(tmp_path), "-q"]
+    assert main(line) == 1
     capsys.readouterr()
     (file,) = tmp_path.glob("*.json")
     return str(file)
@@ -259,6 +271,7 @@ def test_a_finding_whose_calls_suffice_has_a_program(
     compiled(text, tmp_path)
 
 
+@pytest.mark.usefixtures("_few")
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "is_race"), [("H4", True), ("H8", False)])
 def test_a_finding_that_is_a_race_has_the_program_of_its_case(
@@ -275,6 +288,7 @@ def test_a_finding_that_is_a_race_has_the_program_of_its_case(
     compiled(out, tmp_path)
 
 
+@pytest.mark.usefixtures("_few")
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -302,6 +316,37 @@ struct { int seen, broken, repaired; } counted, *shared = &counted;
 static void restore(void) { printf("put back\\n"); }
 """
 
+MAIN = """
+int main(int argc, char **argv)
+{
+	(void)shared;
+	if (argc != 4)
+		return 99;
+	counted.seen = atoi(argv[1]);
+	counted.broken = atoi(argv[2]);
+	counted.repaired = atoi(argv[3]);
+	%s();
+}
+"""
+"""Counts what the command line says."""
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a program that counts and says what it has counted with a helper: once for each helper."""
+
+    @cache
+    def program(helper: str) -> Path:
+        if shutil.which("gcc") is None:
+            pytest.skip("there is no gcc")
+        (code,) = re.findall(rf"(?ms)^//: {helper}$(.*?^}})", HELPERS.read_text())
+        directory = tmp_path_factory.mktemp(helper)
+        (directory / "verdict.c").write_text(f"{SHIM}{code}\n{MAIN % helper}")
+        subprocess.run(["gcc", "-o", "verdict", "verdict.c"], cwd=directory, check=True)
+        return directory / "verdict"
+
+    return program
+
 
 @pytest.mark.parametrize(
     ("helper", "counted", "last", "status"),
@@ -316,16 +361,8 @@ static void restore(void) { printf("put back\\n"); }
     ],
 )
 def test_a_program_says_what_it_has_counted(
-    helper: str, counted: tuple[int, int, int], last: str, status: int, tmp_path: Path
+    helper: str, counted: tuple[int, int, int], last: str, status: int, counting: Callable[[str], Path]
 ) -> None:
     """The knobs are put back first, and the exit status is the documented one."""
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
-    (code,) = re.findall(rf"(?ms)^//: {helper}$(.*?^}})", HELPERS.read_text())
-    seen, broken, repaired = counted
-    body = f"int main(void)\n{{\n\tcounted.seen = {seen}; counted.broken = {broken}; counted.repaired = {repaired};\n"
-    source, program = tmp_path / "verdict.c", tmp_path / "verdict"
-    source.write_text(f"{SHIM}{code}\n{body}\t(void)shared;\n\t{helper}();\n}}\n")
-    subprocess.run(["gcc", "-o", str(program), str(source)], check=True)
-    ran = subprocess.run([str(program)], check=False, capture_output=True, text=True)
+    ran = subprocess.run([str(counting(helper)), *map(str, counted)], check=False, capture_output=True, text=True)
     assert (ran.stdout, ran.returncode) == (f"put back\n{last}\n", status)
