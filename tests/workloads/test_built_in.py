@@ -48,16 +48,16 @@ def known(name: str, seed: int, strategy: str) -> Outcome:
 @pytest.mark.parametrize("strategy", ["random", "round_robin", "pct", "pos"])
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_nothing_is_found(name: str, strategy: str) -> None:
-    """On the default kernel no watcher reports, under any strategy."""
-    for seed in range(3 if strategy == "random" else 1):
-        outcome = known(name, seed, strategy)
-        assert outcome.verdict is Verdict.OK, (seed, outcome.error)
+    """On the default kernel no watcher reports, under any strategy; `test_pages_are_merged_and_races_occur` looks at
+    more seeds."""
+    outcome = known(name, 0, strategy)
+    assert outcome.verdict is Verdict.OK, outcome.error
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_schedule_is_of_a_useful_length(name: str) -> None:
     """One schedule is long enough for pages to merge, and short enough that hundreds take a minute."""
-    steps = [known(name, seed, "random").steps for seed in range(4)]
+    steps = [known(name, seed, "random").steps for seed in range(3)]
 
     assert 800 < sum(steps) / len(steps) < 7000, steps
 
@@ -65,10 +65,13 @@ def test_a_schedule_is_of_a_useful_length(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_pages_are_merged_and_races_occur(name: str) -> None:
-    """Within a few schedules pages are merged, migrated and copied on write, and some race is lost and handled."""
+    """Within a few schedules pages are merged, migrated and copied on write, some race is lost and handled, and nothing
+    is found."""
     total = [0] * len(CATALOGUE)
-    for seed in range(6):
-        total = [one + other for one, other in zip(total, known(name, seed, "random").counts, strict=True)]
+    for seed in range(4):
+        outcome = known(name, seed, "random")
+        assert outcome.verdict is Verdict.OK, (seed, outcome.error)
+        total = [one + other for one, other in zip(total, outcome.counts, strict=True)]
     happened = {event.name for event, count in zip(CATALOGUE, total, strict=True) if count}
 
     assert {"stable_tree_append", "migrate_page", "do_wp_page"} <= happened
@@ -78,9 +81,9 @@ def test_pages_are_merged_and_races_occur(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_equal_seeds_give_equal_runs(run: Run, name: str) -> None:
     """The same seed gives the same events; another seed gives others."""
-    first = run(name, 3)
-    assert first.digest == known(name, 3, "random").digest
-    assert first.digest != known(name, 4, "random").digest
+    first = run(name, 0)
+    assert first.digest == known(name, 0, "random").digest
+    assert first.digest != known(name, 1, "random").digest
 
 
 SCRIPT = """
@@ -88,19 +91,19 @@ import sys, trio
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 for name in sys.argv[1:]:
-    print(trio.run(run_schedule, make_subject(name), 7, "random").digest.hex())
+    print(trio.run(run_schedule, make_subject(name), 0, "random").digest.hex())
 """
 
 
 @pytest.mark.slow
-def test_digests_do_not_depend_on_the_hash_seed(run: Run) -> None:
+def test_digests_do_not_depend_on_the_hash_seed() -> None:
     """Another process with another PYTHONHASHSEED gives the same digests."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *BUILT_IN],
         env={**os.environ, "PYTHONHASHSEED": "4711"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
 
-    assert done.stdout.split() == [run(name, 7).digest.hex() for name in BUILT_IN]
+    assert done.stdout.split() == [known(name, 0, "random").digest.hex() for name in BUILT_IN]
 
 
 def test_the_image_does_not_matter(run: Run, tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ def test_the_image_does_not_matter(run: Run, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"".join(bytes([200 - number]) * 4096 for number in range(8)))
 
-    assert run("vm_fleet", 3).digest == run("vm_fleet", 3, image=str(image)).digest
+    assert run("vm_fleet", 3, guests="2").digest == run("vm_fleet", 3, guests="2", image=str(image)).digest
 
 
 def test_an_image_that_will_not_do(tmp_path: Path) -> None:
