@@ -283,7 +283,7 @@ def interrupted(tmp_path: Path, *more: str, number: signal.Signals, group: bool)
     source, runs = tmp_path / "counted.py", tmp_path / "runs"
     source.write_text(COUNTED.format(runs=runs))
     runs.touch()
-    line = ["stress", f"{source}:Counted", "exit_race", "--seeds", "100000", "--jobs", "2", "--json"]
+    line = ["stress", f"{source}:Counted", f"{PROGRAMS}:Quiet", "--seeds", "100000", "--jobs", "2", "--json"]
     with started([*line, "--out", str(tmp_path / "out"), *more], tmp_path) as process:
         there = descendants_of(process.pid, 3)
         while runs.stat().st_size < 8:

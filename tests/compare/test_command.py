@@ -200,16 +200,20 @@ def test_time_is_over(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 
 
 COUNTED = """
-from typing_extensions import override
-from ksmactors.workload import Host
-from workloads.exit_race import ExitRace
+from ksmactors.workload import Host, Process, Workload
 
-class Counted(ExitRace):
-    @override
+class Counted(Workload):
+    "writes equal pages"
     async def run(self, host: Host) -> None:
         with open({begun!r}, "a") as begun:
             begun.write(".")
-        await super().run(host)
+        for name in "AB":
+            host.process(name).spawn(self.live, host)
+
+    async def live(self, process: Process, host: Host) -> None:
+        region = await process.map(1)
+        await process.mergeable(region)
+        await process.write(region, 0, 1 + host.draw("content", 2))
 """
 """A workload that leaves a trace of each schedule: two sides of five, and some of ten more, when it has 20."""
 
