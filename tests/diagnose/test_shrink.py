@@ -208,9 +208,9 @@ def test_all_departures_of_a_big_finding_lead_to_it_again() -> None:
 
 @pytest.mark.slow
 def test_a_big_finding_comes_down_to_a_story() -> None:
-    """Hundreds of departures in a big workload come down to what can be read, with the same signature, in 60 tries."""
+    """Hundreds of departures in a big workload come down to what can be read, with the same signature, in 40 tries."""
     _, found = big_finding()
-    small = shrunk(found, budget=60)
+    small = shrunk(found, budget=40)
     assert small.of > 200
     assert len(small.departures) <= READABLE_DEPARTURES
     assert signature_of(small.outcome) == signature_of(found)
