@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,21 @@ BROKEN = {"without": ["merge-across-nodes-migration"]}
 def run(
     workload: str = "numa_pingpong", seed: int = 1, *, detail: bool = True, watch: str = "all", **subject: Any
 ) -> tuple[Outcome, Events, Machine]:
-    """Run one schedule; return what came of it, its events, and its machine as it was left."""
+    """Run one schedule; return what came of it, its events, and its machine as it was left.
+
+    Tests that look at the same schedule share it, and change nothing of it.
+    """
+    without = tuple(subject.pop("without", ()))
+    return _ran(workload, seed, detail, watch, without, **subject)
+
+
+@cache
+def _ran(
+    workload: str, seed: int, detail: bool, watch: str, without: tuple[str, ...], **subject: Any
+) -> tuple[Outcome, Events, Machine]:
     machines: list[Machine] = []
     log = EventList()
-    made = make_subject(workload, watch=watch, **subject)
+    made = make_subject(workload, watch=watch, without=without, **subject)
 
     async def play() -> Outcome:
         return await run_schedule(made, seed, "random", log=log, detail=detail, keep=True, on_machine=machines.append)
