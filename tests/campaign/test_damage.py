@@ -19,12 +19,13 @@ import trio
 
 from ksmactors.campaign.blocks import Block, packed
 from ksmactors.campaign.rows import block_of, checksum, parsed, row_of
-from ksmactors.campaign.store_files import FILE
+from ksmactors.campaign.store_files import FILE, LOCK
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli import main
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import make_subject
-from tests.helpers.children import descendants, started
+from tests.campaign.test_store import run, sums
+from tests.helpers.children import descendants, descendants_of, started, wait_until_gone
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -105,6 +106,31 @@ def test_thirty_campaigns_that_are_killed(tmp_path: Path, capsys: pytest.Capture
             killed([*LINE, "--resume"], out, tmp_path, rng)
         resume = ["--resume"] if (out / FILE).exists() else []
         assert said([*LINE, *resume, "--jobs", "1", "--out", str(out)], capsys) == expected, number
+
+
+@pytest.mark.slow
+def test_a_killed_campaign_is_gone_on_with(tmp_path: Path) -> None:
+    """kill -9 of the parent ends the workers, too, and leaves a store from which the rest is run: equal sums."""
+    out, seeds = tmp_path / "out", range(100)
+    line = ["stress", f"{PROGRAMS}:Quiet", f"{PROGRAMS}:Deadlock", "--seeds", "100", "--strategy", "random", "-q"]
+    line += ["--max-steps", "2000", "--jobs", "2", "--json", "--out", str(out)]
+    with started(line, tmp_path) as process:
+        while not (out / FILE).exists():
+            trio.run(trio.sleep, 0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    drive = run(out, seeds, resume=True)
+    assert sums(drive) == sums(run(tmp_path / "whole", seeds))
+    assert (out / LOCK).exists()
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """No worker outlives a parent that was killed."""
+    line = ["stress", "exit_race", "--seeds", "100000", "--jobs", "2", "-q", "--out", str(tmp_path / "out")]
+    with started(line, tmp_path) as process:
+        workers = descendants_of(process.pid, 3)
+        os.kill(process.pid, signal.SIGKILL)
+    assert wait_until_gone(workers) == []
 
 
 def torn(out: Path, rng: Random) -> None:

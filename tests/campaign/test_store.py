@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
 from pathlib import Path
 from random import Random
@@ -21,13 +20,12 @@ from ksmactors.campaign.identity import identity, made_with
 from ksmactors.campaign.overview import overview_of
 from ksmactors.campaign.placing import store_of
 from ksmactors.campaign.rows import block_of, row_of
-from ksmactors.campaign.store_files import FILE, LOCK, StoreInUse, open_to_read, open_to_write
+from ksmactors.campaign.store_files import FILE, StoreInUse, open_to_read, open_to_write
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli import main
 from ksmactors.errors import UsageError
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers.children import descendants_of, started, wait_until_gone
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
@@ -391,28 +389,3 @@ def test_what_is_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         if number != 3:  # an empty file is the store of a campaign that was killed at once
             assert main(["stress", f"{PROGRAMS}:Quiet", "--seeds", "1", "-q", "--out", str(place)]) == 2
             assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_a_killed_campaign_is_gone_on_with(tmp_path: Path) -> None:
-    """kill -9 of the parent ends the workers, too, and leaves a store from which the rest is run: equal sums."""
-    out, seeds = tmp_path / "out", range(100)
-    line = ["stress", f"{PROGRAMS}:Quiet", f"{PROGRAMS}:Deadlock", "--seeds", "100", "--strategy", "random", "-q"]
-    line += ["--max-steps", "2000", "--jobs", "2", "--json", "--out", str(out)]
-    with started(line, tmp_path) as process:
-        while not (out / FILE).exists():
-            trio.run(trio.sleep, 0.01)
-        os.kill(process.pid, signal.SIGKILL)
-    drive = run(out, seeds, resume=True)
-    assert sums(drive) == sums(run(tmp_path / "whole", seeds))
-    assert (out / LOCK).exists()
-
-
-@pytest.mark.slow
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """No worker outlives a parent that was killed."""
-    line = ["stress", "exit_race", "--seeds", "100000", "--jobs", "2", "-q", "--out", str(tmp_path / "out")]
-    with started(line, tmp_path) as process:
-        workers = descendants_of(process.pid, 3)
-        os.kill(process.pid, signal.SIGKILL)
-    assert wait_until_gone(workers) == []
