@@ -61,7 +61,7 @@ def test_a_package_works(folder: Path, kind: str) -> None:
     campaign = line.replace("--seeds 50", "--seeds 10 --jobs 2 --json --out out").split()[1:]
     done = json.loads(ksmactors(*campaign, site=site, cwd=folder).stdout)
     test = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my_thing"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "my_thing"],
         cwd=folder, capture_output=True, text=True, check=False, timeout=100,
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{site}"},
     )  # fmt: skip

@@ -106,7 +106,16 @@ def project(tmp_path: Path) -> Path:
 def command(project: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """pytest there, and its environment: none of the variables by which this run knows itself."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return [sys.executable, "-m", "pytest", "-p", "no:timeout", *arguments], environment | {"COLUMNS": "80"}
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:timeout",
+        "-p",
+        "no:hypothesispytest",
+        *arguments,
+    ], environment | {"COLUMNS": "80"}
 
 
 def run(project: Path, *arguments: str) -> tuple[int, str]:
