@@ -6,6 +6,10 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -16,10 +20,25 @@ from ksmactors.kernels import VARIANTS
 from ksmactors.watch import WATCHERS
 from tests.helpers.ready import ready_fork_server
 
+HERE: Final = Path(__file__).parent
+
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 """Commands of tests are many interpreters, and each process of pytest-xdist imports all tests. Without bytecode each
 would compile them again."""
+
+
+def pytest_sessionstart() -> None:
+    """Import tests from the other end in every second process of pytest-xdist.
+
+    Where nothing is compiled yet, two processes that go the same way compile each module both, at the same time. So
+    each compiles half of them, and reads what the other one has written.
+    """
+    if int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2 == 0:
+        return
+    for path in sorted(HERE.rglob("test_*.py"), reverse=True):
+        with suppress(Exception, pytest.skip.Exception):  # what cannot be imported, pytest reports when it collects it
+            import_module(".".join(path.relative_to(HERE.parent).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:
