@@ -211,7 +211,7 @@ BUSY = ("fork_storm", "pinned_pages", "swap_pressure")
 
 def test_the_digest_depends_on_nothing_but_the_input(capsys: Capsys) -> None:
     """Another process with another PYTHONHASHSEED, directory and log comes to the same digest."""
-    here = asked(capsys, "stress", *BUSY, "--seeds", "3")
+    here = asked(capsys, "stress", *BUSY, "--seeds", "3", "--jobs", "1")
     environment = os.environ | {"PYTHONHASHSEED": "4321", "PYTHONPATH": str(PROGRAMS.parents[2])}
     there = _other_process("stress", *BUSY, "--seeds", "3", "--json", "--log", os.devnull, env=environment, cwd="/")
     assert json.loads(there.stdout)["digest"] == here["digest"]
