@@ -18,6 +18,7 @@ from ksmactors.run.outcome import Break, Defect, Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
 from tests.helpers import broken
+from tests.helpers.explained import explained_by_name
 
 SCHEDULES = 20
 """Random schedules in which a broken kernel must be found; each of those below is in the first few."""
@@ -32,11 +33,10 @@ def defect_of(outcome: Outcome) -> Defect:
 
 def case_explained(name: str) -> Defect:
     """Of the directed schedule of a case."""
-
-    async def run() -> Outcome:
-        return await explain((await show(CASES[name])).outcome, subject_of(CASES[name]))
-
-    return defect_of(trio.run(run))
+    defect = explained_by_name(name)
+    assert defect is not None
+    assert defect.broke is not None
+    return defect
 
 
 def subject_with(cls: type[Ksm], workload: str, watch: str = "all", **params: object) -> Subject:
