@@ -93,9 +93,15 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """All nodes of a module: each rule looks at them, and walking through a tree takes longer than making it."""
+    return list(ast.walk(tree_of(path)))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """What a module imports anywhere in it: (line, dotted name)."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -162,7 +168,7 @@ def test_nothing_hangs_on_addresses_or_salt() -> None:
     calls = [
         f"{name_of(path)}:{node.lineno} calls {node.func.id}()"
         for path in modules()
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"id", "hash"}
     ]
 
@@ -174,7 +180,7 @@ def test_call_stacks_are_walked_in_one_place() -> None:
     walkers = {
         name_of(path)
         for path in modules()
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Attribute) and node.attr in {"f_back", "cr_await", "tb_next"}
     }
 
@@ -223,7 +229,7 @@ def import_graph() -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in paths.items():
         wanted = set()
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.ImportFrom) and node.module:
                 wanted |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
         graph[name] = (wanted & paths.keys()) - {name}
@@ -291,16 +297,16 @@ def test_what_is_declared_crosses_files(folder: str) -> None:
     """Each declared function is defined in one module of the folder, and called from another one of the kernel's."""
     declared = {
         node.name
-        for node in ast.walk(tree_of(ROOT / folder / "internal.py"))
+        for node in nodes_of(ROOT / folder / "internal.py")
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__"
     }
-    paths = {path: tree_of(path) for part in BASES for path in (ROOT / part).glob("*.py") if path.stem != "internal"}
+    paths = [path for part in BASES for path in (ROOT / part).glob("*.py") if path.stem != "internal"]
     home = {name: cls.__module__ for cls in BASES[folder][0] for name in functions_of(cls)}
     assert declared - home.keys() == set()
     called = {
         node.attr
-        for path, tree in paths.items()
-        for node in ast.walk(tree)
+        for path in paths
+        for node in nodes_of(path)
         if isinstance(node, ast.Attribute)
         and home.get(node.attr) not in {None, ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)}
     }
@@ -310,7 +316,7 @@ def test_what_is_declared_crosses_files(folder: str) -> None:
 def class_names(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """The name of each class, nested ones too, without a leading underscore; and where it is."""
     for path in paths:
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.ClassDef):
                 yield node.name.lstrip("_"), f"{name_of(path)}:{node.lineno}"
 
