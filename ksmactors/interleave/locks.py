@@ -142,76 +142,87 @@ class RwSem:
 
     async def down_read(self) -> None:
         """Take it shared. Blocks while a writer holds it or waits for it."""
-        self.conductor.might_sleep(self)
-        await self.conductor.point(ACQUIRE, self)
-        if self.guard is not None:
-            self.guard()
-        me = self.conductor.turn
+        conductor = self.conductor
+        conductor.might_sleep(self)
+        await conductor.point(ACQUIRE, self)
+        guard = self.guard
+        if guard is not None:
+            guard()
+        me = conductor.turn
         if self.owner is None and not self.queue:
             self.readers.append(me)
         else:
             await self._wait(me, False)
-        self._taken(me, shared=True)
+        me.held.append(self)
+        if conductor.observers is not None:
+            conductor.observers.acquired(me, self, True)
 
     async def down_read_trylock(self) -> bool:
         """Take it shared if no writer holds it or waits for it."""
-        await self.conductor.point(ACQUIRE, self)
-        if self.guard is not None:
-            self.guard()
+        conductor = self.conductor
+        await conductor.point(ACQUIRE, self)
+        guard = self.guard
+        if guard is not None:
+            guard()
         if self.owner is not None or self.queue:
             return False
-        me = self.conductor.turn
+        me = conductor.turn
         self.readers.append(me)
-        self._taken(me, shared=True, tried=True)
+        me.held.append(self)
+        if conductor.observers is not None:
+            conductor.observers.acquired(me, self, True, True)
         return True
 
     async def down_write(self) -> None:
         """Take it exclusively."""
-        self.conductor.might_sleep(self)
-        await self.conductor.point(ACQUIRE, self)
-        if self.guard is not None:
-            self.guard()
-        me = self.conductor.turn
+        conductor = self.conductor
+        conductor.might_sleep(self)
+        await conductor.point(ACQUIRE, self)
+        guard = self.guard
+        if guard is not None:
+            guard()
+        me = conductor.turn
         if self.owner is None and not self.readers and not self.queue:
             self.owner = me
         else:
             await self._wait(me, True)
-        self._taken(me)
+        me.held.append(self)
+        if conductor.observers is not None:
+            conductor.observers.acquired(me, self)
 
     async def up_read(self) -> None:
         """Release a shared hold."""
         conductor = self.conductor
         await conductor.point(RELEASE, self)
-        if self.guard is not None:
-            self.guard()
+        guard = self.guard
+        if guard is not None:
+            guard()
         me = conductor.turn
         if me not in self.readers:
             raise reports.not_owner(me, self)
         self.readers.remove(me)
-        self._left(me, shared=True)
+        me.held.remove(self)
+        if conductor.observers is not None:
+            conductor.observers.released(me, self, True)
+        if self.queue:
+            self._grant()
 
     async def up_write(self) -> None:
         """Release the exclusive hold."""
         conductor = self.conductor
         await conductor.point(RELEASE, self)
-        if self.guard is not None:
-            self.guard()
+        guard = self.guard
+        if guard is not None:
+            guard()
         me = conductor.turn
         if self.owner is not me:
             raise reports.not_owner(me, self)
         self.owner = None
-        self._left(me)
-
-    def _taken(self, me: Actor, *, shared: bool = False, tried: bool = False) -> None:
-        me.held.append(self)
-        if self.conductor.observers is not None:
-            self.conductor.observers.acquired(me, self, shared, tried)
-
-    def _left(self, me: Actor, *, shared: bool = False) -> None:
         me.held.remove(self)
-        if self.conductor.observers is not None:
-            self.conductor.observers.released(me, self, shared)
-        self._grant()
+        if conductor.observers is not None:
+            conductor.observers.released(me, self)
+        if self.queue:
+            self._grant()
 
     async def _wait(self, me: Actor, write: bool) -> None:
         contended(self.conductor, self, self.owner or (self.readers[0] if self.readers else None))

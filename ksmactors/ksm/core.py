@@ -168,7 +168,9 @@ class KsmCore(KsmDeclarations):
     async def page_stable_node(self, page: Frame) -> StableNode | None:
         """The node that a page's mapping names at this instant, or None."""
         mapping = await page.read_mapping()
-        node = mapping.stable_node if isinstance(mapping, KsmMapping) else None
+        if not isinstance(mapping, KsmMapping):
+            return None
+        node = mapping.stable_node
         return node if isinstance(node, StableNode) else None
 
     # -- migrate_nodes ------------------------------------------------------------------------------------------

@@ -210,11 +210,17 @@ class Scanning(SharedState):
                 if page is None:
                     vma = mm.find_vma(vma.end)
                     continue
-                item = await self._item_for(mm, page)
-                if item is None or not await self.should_skip_rmap_item(page, item):
-                    await mm.up_read()
-                    return (item, page) if item is not None else None
+                item = await self.get_next_rmap_item(mm, scan.rmap_list, scan.address)  # SC4c
+                if item is not None:
+                    scan.rmap_list = item
+                    scan.address += PAGE_SIZE
+                    if not await self.should_skip_rmap_item(page, item):
+                        await mm.up_read()
+                        return item, page
                 await page.put()
+                if item is None:
+                    await mm.up_read()
+                    return None
             if self.ksm_test_exit(mm):  # SC5
                 self._enter_slot(slot)
             await self.remove_trailing_rmap_items(scan.rmap_list)  # SC6
@@ -230,7 +236,8 @@ class Scanning(SharedState):
     async def next_page_in(self, vma: Vma) -> Frame | None:
         """SC4a, b, d: the next anonymous page from the cursor's address on, which is left at it."""
         scan = self.ksm_scan
-        scan.address = max(scan.address, vma.start)
+        if scan.address < vma.start:
+            scan.address = vma.start
         if vma.anon_vma is None:
             scan.address = vma.end
         while scan.address < vma.end:
@@ -245,17 +252,6 @@ class Scanning(SharedState):
                 await page.put()
             scan.address += PAGE_SIZE
         return None
-
-    async def _item_for(self, mm: AddressSpace, page: Frame) -> RmapItem | None:
-        """SC4c: the page's item; the cursor goes behind it. None, and the page is put: no memory."""
-        scan = self.ksm_scan
-        item = await self.get_next_rmap_item(mm, scan.rmap_list, scan.address)
-        if item is not None:
-            scan.rmap_list = item
-            scan.address += PAGE_SIZE
-        else:
-            await page.put()
-        return item
 
     @seam
     async def should_skip_rmap_item(self, page: Frame, item: RmapItem) -> bool:

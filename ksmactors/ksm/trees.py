@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
-from ksmactors.ksm.index import ContentTree, InsertPosition
+from ksmactors.ksm.index import NOWHERE, ContentTree, InsertPosition
 from ksmactors.ksm.shared import SharedState
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.content import memcmp_pages
@@ -37,6 +37,8 @@ class Trees(SharedState):
         self, root: ContentTree[StableNode], page: Frame, *, prune: bool = True
     ) -> InsertPosition:
         """Descend to the content of `page`, visiting each entry's page; ends at a stale entry, which is freed."""
+        if root.root is None:
+            return NOWHERE
         if self.undisturbed and root.usable(self.ksm_epoch):
             return root.find(page.content)
         entry, parent, left = root.root, None, False
@@ -87,7 +89,7 @@ class Trees(SharedState):
             if place.stale:
                 return None
             if place.entry is None:
-                return await self.take_tree_position(root, place, page, page_node)
+                return None if page_node is None else await self.take_tree_position(root, place, page, page_node)
             entry = place.entry
             assert isinstance(entry, StableNode), "a tree of StableNodes"
             found, kpage = await self.equal_in_stable_tree(root, entry, page, page_node)
@@ -139,11 +141,9 @@ class Trees(SharedState):
 
     @part
     async def take_tree_position(
-        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode | None
+        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode
     ) -> Frame | None:
-        """ST4, ST5: no equal entry; a moved node is linked where the search fell off."""
-        if page_node is None:
-            return None
+        """ST5: no equal entry; a moved node is linked where the search fell off."""
         await self.leave_migrate_nodes(page_node, root)
         await self.stable_tree_link(root, page_node, place, page.content)
         self.emit_reslotted(page_node)

@@ -74,7 +74,7 @@ class Mappings(MmCore):
         if doomed:
             self.conductor.touch(WRITE, mm, "vmas")
         for vma in doomed:
-            del mm.vmas[vma.start]
+            mm.forget_vma(vma)
         for vma in doomed:
             if vma.locked:
                 await self.munlock_vma_pages_range(vma, vma.start, vma.end)
@@ -117,7 +117,7 @@ class Mappings(MmCore):
         for lower, upper in ((vma, mm.vma_at(vma.end)), (below, vma)):
             if lower is not None and upper is not None and _continues(lower, upper):
                 self.conductor.touch(WRITE, mm, "vmas")
-                del mm.vmas[upper.start]
+                mm.forget_vma(upper)
                 lower.end = upper.end
                 await self.unlink_anon_vmas(upper)
                 upper.alive = False
@@ -134,7 +134,7 @@ class Mappings(MmCore):
             await self.zap_page_range(mm, vma.start, vma.end, PAGE_SIZE)
             await self.unlink_anon_vmas(vma)
             vma.alive = False
-        mm.vmas.clear()
+        mm.forget_vmas()
         self.emit(ev.EXIT_MMAP, mm.name)
 
 

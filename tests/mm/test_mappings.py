@@ -72,6 +72,27 @@ def test_munmap_splits() -> None:
     perform(play)
 
 
+def test_the_vma_found_last() -> None:
+    """The vma that was found last is found again in its bounds as they are now, and not once it has gone."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1, 2, 3, 4, mergeable=False)
+        mm = a.mm
+        whole = mm.find_vma(a.at(3))
+        assert mm.find_vma(a.at(0)) is whole
+        assert await s.kernel.munmap(mm, a.at(1), PAGE_SIZE) == 0
+        upper = mm.find_vma(a.at(3))
+        assert mm.find_vma(a.at(0)) is whole is not upper
+        assert mm.find_vma(a.at(1)) is upper, "the first that ends above it"
+        assert await s.kernel.munmap(mm, a.at(2), 2 * PAGE_SIZE) == 0
+        assert mm.find_vma(a.at(3)) is None
+        assert mm.find_vma(a.at(0)) is whole
+        await s.farewell()
+        assert mm.find_vma(a.at(0)) is None
+
+    perform(play)
+
+
 def test_munmap_over_several() -> None:
     """One call unmaps parts of several vmas and the gaps between; where nothing is, it does nothing."""
 
