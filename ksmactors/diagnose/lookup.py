@@ -53,11 +53,8 @@ ADDRESS_DIGITS: Final = 20
 
 _ALIASES: Final = {"page": "pfn", "frame": "pfn", "item": "rmap_item", "process": "mm"}
 
-_OUR_VARIABLES: Final = frozenset({
-    "memory_epoch", "ksm_epoch", "frames_per_node", "offline_timer_ns", "roots_allocated", "kthread_should_stop",
-    "items_allocated", "nodes_allocated", "nodes_freed",
-})  # fmt: skip
-"""Numbers of the kernel that mm/ksm.c does not have."""
+_OUR_VARIABLES: Final = frozenset({"offline_timer_ns"})
+"""Numbers of the kernel that mm/ksm.c does not have, of those that are not in slots."""
 
 
 def canonical(text: str) -> str:
@@ -112,7 +109,7 @@ def _object(walker: Walker, kernel: Ksm | None, name: str) -> object | None:
     if kernel is not None and kind in _FINDERS and (found := _FINDERS[kind](kernel, which)) is not None:
         return found
     if kernel is not None and name in ("ksm_scan", "ksm_mm_head"):
-        return vars(kernel).get(name)
+        return kernel.ksm_scan if name == "ksm_scan" else kernel.ksm_mm_head
     return walker.seen.get(name) or walker.labels.get(name) or _lock(walker, kernel, name)
 
 

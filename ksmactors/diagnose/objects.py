@@ -80,7 +80,7 @@ _HIDDEN: Final[Mapping[type, frozenset[str]]] = {
     StableNode: frozenset({"mapping"}),  # it names the node
     RmapItem: frozenset({"seqnr"}),  # shown with the flag
     ContentTree: frozenset({"_by_content", "_epoch", "generation", "root"}),
-    AddressSpace: frozenset({"top"}),
+    AddressSpace: frozenset({"top", "_mmap_cache"}),
     Node: frozenset({"frames", "mlock_listeners", "_zero", "_freed", "_frame_class"}),
 }
 """By class, what belongs to the emulator alone, or is shown with something else."""

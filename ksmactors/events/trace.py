@@ -48,7 +48,6 @@ class Trace:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._stamp = clock.stamp
         self.marks: dict[str, int] = {}
         self.sinks: list[Sink] = []
         self.counts = [0] * len(CATALOGUE)
@@ -61,7 +60,7 @@ class Trace:
     def emit(self, code: int, *fields: Any) -> None:
         """Record an event; its fields are integers, strings, booleans or None, as the catalogue says."""
         self.counts[code] += 1
-        self._records.append((code,) + self._stamp() + fields)  # noqa: RUF005  # at twice the speed
+        self._records.append((code,) + self.clock.stamp() + fields)  # noqa: RUF005  # at twice the speed
         for listener in self._listeners[code]:
             listener(*fields)
         if len(self._records) >= CHUNK:

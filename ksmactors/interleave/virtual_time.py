@@ -22,6 +22,10 @@ class VirtualTime:
     unless the clock jumps before.
     """
 
+    __slots__ = ("_due", "_goal", "_jumped_ns", "_left", "_timers", "_timers_set")
+    """In slots, since the conductor's methods are called at each step: CPython 3.11 takes half as long again to call a
+    method of an object that has 30 attributes or more beside its slots."""
+
     def __init__(self) -> None:
         self._goal = 1
         self._left = 1

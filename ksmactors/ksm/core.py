@@ -32,6 +32,12 @@ class KsmCore(KsmDeclarations):
     (`ksm_mmlist_lock`), and the two plain knobs (no lock).
     """
 
+    __slots__ = (
+        "_declared", "items_allocated", "ksm_mm_head", "ksm_scan", "ksmd_actor", "kthread_should_stop", "mm_slots_hash",
+        "node_listeners", "nodes_allocated", "nodes_freed", "roots_allocated", "warned_of",
+    )  # fmt: skip
+    """What is no variable of mm/ksm.c, or a structure that stays the same one; see `MmCore`."""
+
     kernel_name = "v3.9"
 
     def __init__(self, hardware: Hardware) -> None:

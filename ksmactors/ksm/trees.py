@@ -89,7 +89,7 @@ class Trees(SharedState):
             if place.stale:
                 return None
             if place.entry is None:
-                return None if page_node is None else await self.take_tree_position(root, place, page, page_node)
+                return await self.take_tree_position(root, place, page, page_node)
             entry = place.entry
             assert isinstance(entry, StableNode), "a tree of StableNodes"
             found, kpage = await self.equal_in_stable_tree(root, entry, page, page_node)
@@ -141,9 +141,11 @@ class Trees(SharedState):
 
     @part
     async def take_tree_position(
-        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode
+        self, root: ContentTree[StableNode], place: InsertPosition, page: Frame, page_node: StableNode | None
     ) -> Frame | None:
-        """ST5: no equal entry; a moved node is linked where the search fell off."""
+        """ST4, ST5: no equal entry; a moved node is linked where the search fell off."""
+        if page_node is None:
+            return None
         await self.leave_migrate_nodes(page_node, root)
         await self.stable_tree_link(root, page_node, place, page.content)
         self.emit_reslotted(page_node)

@@ -65,7 +65,7 @@ class AddressSpace:
     """mm_struct. `users` (mm_users) keep the page tables, `count` (mm_count) keeps the struct."""
 
     __slots__ = (
-        "alive", "conductor", "count", "hwpoison_ptes", "mmap_cache", "mmap_sem", "name", "number", "page_table_lock",
+        "_mmap_cache", "alive", "conductor", "count", "hwpoison_ptes", "mmap_sem", "name", "number", "page_table_lock",
         "ptes", "registered", "secondary", "swap_ptes", "top", "users", "vmas", "young",
     )  # fmt: skip
 
@@ -79,7 +79,7 @@ class AddressSpace:
         self.secondary: SecondaryMmu | None = None
         """The page table of a guest that uses this memory, or None."""
         self.vmas: SortedDict[int, Vma] = SortedDict()
-        self.mmap_cache: Vma | None = None
+        self._mmap_cache: Vma | None = None
         """The vma found last, in which most callers look again; None once a vma has gone."""
         self.ptes: dict[int, Pte] = {}
         self.swap_ptes: dict[int, SwapSlot] = {}
@@ -101,26 +101,26 @@ class AddressSpace:
 
     def find_vma(self, address: int) -> Vma | None:
         """The first vma that ends above `address` (it may start above it, too)."""
-        cached = self.mmap_cache
+        cached = self._mmap_cache
         if cached is not None and cached.start <= address < cached.end:
             return cached
         index = self.vmas.bisect_right(address) - 1
         if index >= 0:
             vma = self.vmas.peekitem(index)[1]
             if vma.end > address:
-                self.mmap_cache = vma
+                self._mmap_cache = vma
                 return vma
         return self.vmas.peekitem(index + 1)[1] if index + 1 < len(self.vmas) else None
 
     def forget_vma(self, vma: Vma) -> None:
         """Have a vma be found no more."""
         del self.vmas[vma.start]
-        self.mmap_cache = None
+        self._mmap_cache = None
 
     def forget_vmas(self) -> None:
         """Have no vma be found any more."""
         self.vmas.clear()
-        self.mmap_cache = None
+        self._mmap_cache = None
 
     def vma_at(self, address: int) -> Vma | None:
         """The vma that contains `address`."""
