@@ -63,9 +63,14 @@ def diverged(page: bytes, generation: int, rank: int) -> bytes:
 
 
 def _distinct_pages(path: Path, wanted: int) -> list[bytes]:
-    pages = pages_of_image(path, MOST_READ // PAGE_SIZE)
-    distinct = dict.fromkeys(page for page in pages if any(page) and not page.startswith(DIVERGED))
-    return list(islice(distinct, wanted))
+    """Return so many distinct pages, or all that there are. Reads no more of the file than it takes, by and by."""
+    limit = min(wanted, MOST_READ // PAGE_SIZE)
+    while True:
+        pages = pages_of_image(path, limit)
+        distinct = dict.fromkeys(page for page in pages if any(page) and not page.startswith(DIVERGED))
+        if len(distinct) >= wanted or len(pages) < limit or limit == MOST_READ // PAGE_SIZE:
+            return list(islice(distinct, wanted))
+        limit = min(4 * limit, MOST_READ // PAGE_SIZE)
 
 
 def _own_libraries() -> list[Path]:

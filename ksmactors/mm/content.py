@@ -10,16 +10,21 @@ from ksmactors.mm.const import PAGE_SIZE
 
 TOKEN_BYTES: Final = 8
 
+HEAD: Final = 14
+"""Bytes of a page that are in the order of one that repeats its first 8 bytes. So many, since with a byte more and what
+Python has in each bytes object it is a multiple of 16 bytes that the order takes."""
+
 _BELOW, _REPEATED, _ABOVE = b"\0", b"\1", b"\2"
-"""What stands in an order behind the first bytes of a page: where the page goes on otherwise, is it below or above one
-that repeats them to its end?"""
+"""What stands in an order behind the head of a page whose head is a repeated one: where the page goes on otherwise, is
+it below or above one that repeats its first bytes to its end?"""
 
 
 class Content:
     """4096 bytes. Made by `InternedContents` only, so that equality is identity.
 
-    `order` compares as the bytes do. A page that repeats its first 8 bytes, as those of tokens do, is kept as these
-    alone: a million of them take no 4 GiB, and its bytes are made when they are asked for.
+    `order` compares as the bytes do. It is the very bytes that the content was made of, which are the workload's or the
+    image's: they are not in memory twice. But a page that repeats its first 8 bytes, as those of tokens do, is kept as
+    its head alone: a million of them take no 4 GiB, and its bytes are made when they are asked for.
 
     `checksum` says whether a page was written between two visits: the number of the content, from 1. v3.9 has 32 bits
     of jhash2 in this place; the emulator's has no collisions, and is never 0, which means "not computed yet".
@@ -35,7 +40,9 @@ class Content:
     def data(self) -> bytes:
         """The bytes."""
         order = self.order
-        return _repeated(order[:TOKEN_BYTES]) if len(order) <= TOKEN_BYTES + 1 else order[TOKEN_BYTES + 1 :]
+        if len(order) <= PAGE_SIZE:
+            return order if len(order) == PAGE_SIZE else _repeated(order[:TOKEN_BYTES])
+        return order[HEAD + 1 :]
 
     @override
     def __repr__(self) -> str:
@@ -68,7 +75,7 @@ class InternedContents:
         Args:
             token: 0 to 2**64 - 1.
         """
-        return self._interned(token.to_bytes(TOKEN_BYTES, "big") + _REPEATED)
+        return self._interned(_head(token.to_bytes(TOKEN_BYTES, "big")) + _REPEATED)
 
     def _interned(self, order: bytes) -> Content:
         known = self._known.get(order)
@@ -81,13 +88,24 @@ def _repeated(unit: bytes) -> bytes:
     return unit * (PAGE_SIZE // TOKEN_BYTES)
 
 
+def _head(unit: bytes) -> bytes:
+    """The head of a page that repeats these bytes."""
+    return (unit + unit)[:HEAD]
+
+
 def _order_of(data: bytes) -> bytes:
-    """What compares as the bytes of pages do: pages that begin alike are compared with the one that repeats this."""
-    unit = data[:TOKEN_BYTES]
+    """What compares as the bytes of pages do.
+
+    Of most pages it is the bytes themselves: within the head, they differ from any page that repeats its first bytes.
+    A page that has such a head, and goes on otherwise, is compared with the page that repeats it.
+    """
+    unit, head = data[:TOKEN_BYTES], data[:HEAD]
+    if head != _head(unit):
+        return data
     repeated = _repeated(unit)
     if data == repeated:
-        return unit + _REPEATED
-    return unit + (_BELOW if data < repeated else _ABOVE) + data
+        return head + _REPEATED
+    return head + (_BELOW if data < repeated else _ABOVE) + data
 
 
 def memcmp_pages(one: Content, other: Content) -> int:

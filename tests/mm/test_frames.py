@@ -187,7 +187,7 @@ def test_contents_are_interned_and_ordered(one: bytes, other: bytes) -> None:
     assert 0 not in (a.checksum, b.checksum, contents.zero.checksum)
 
 
-_PLACES = st.integers(0, PAGE_SIZE - 1)
+_PLACES = st.integers(0, 20) | st.integers(0, PAGE_SIZE - 1)
 _BYTES = st.integers(0, 255)
 
 
@@ -212,6 +212,12 @@ def test_tokens_are_ordered(one: int, other: int) -> None:
     """Pages compare as their tokens do."""
     contents = InternedContents()
     assert memcmp_pages(contents.token(one), contents.token(other)) == (one > other) - (one < other)
+
+
+def test_bytes_are_not_in_memory_twice() -> None:
+    """A content made of bytes that do not begin with a repetition keeps these very bytes."""
+    page = bytes(range(256)) * (PAGE_SIZE // 256)
+    assert InternedContents().of(page).data is page
 
 
 def test_a_content_has_a_page_of_bytes() -> None:
