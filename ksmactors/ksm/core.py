@@ -48,8 +48,13 @@ class KsmCore(KsmDeclarations):
         self.ksm_mm_head: Final = MmSlot(None)
         self.mm_slots_hash: Final[dict[int, MmSlot]] = {}
         self.ksm_scan: Final = KsmScan(self.ksm_mm_head)
-        self.root_stable_tree: Final = [ContentTree[StableNode]("root_stable_tree", nid) for nid in self._nids()]
-        self.root_unstable_tree: Final = [ContentTree[RmapItem]("root_unstable_tree", nid) for nid in self._nids()]
+        nids = range(len(self.nodes))
+        self.root_stable_tree: Final[list[ContentTree[StableNode]]] = [
+            ContentTree("root_stable_tree", nid) for nid in nids
+        ]
+        self.root_unstable_tree: Final[list[ContentTree[RmapItem]]] = [
+            ContentTree("root_unstable_tree", nid) for nid in nids
+        ]
         self.migrate_nodes: Final[list[StableNode]] = []
         self.ksm_run = KSM_RUN_STOP
         self.ksm_merge_across_nodes = 1
@@ -74,9 +79,6 @@ class KsmCore(KsmDeclarations):
         self.nodes_freed = 0
         self.node_listeners: Final[dict[str, list[Callable[[StableNode], None]]]] = {what: [] for what in NODE_NEWS}
         """Called with a stable node, at once, by what there is to tell of it."""
-
-    def _nids(self) -> range:
-        return range(len(self.nodes))
 
     @property
     @seam

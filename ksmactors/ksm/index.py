@@ -62,7 +62,13 @@ class ContentTree(RbTree[E], Generic[E]):
         return f"{self.name.removeprefix('root_').partition('[')[0]}/{self.nid}"
 
     def start_index(self, epoch: int) -> None:
-        """Restart the index: the tree is empty, or its entries' `indexed` are right."""
+        """Start the index of a tree that has just been reset."""
+        if self._by_content:
+            self._by_content = SortedKeyList(key=_content)
+        self._epoch = epoch
+
+    def restart_index(self, epoch: int) -> None:
+        """Start the index with the tree's entries, whose `indexed` are right."""
         self._by_content = SortedKeyList(self, key=_content)
         self._epoch = epoch
 

@@ -67,7 +67,7 @@ class Trees(SharedState):
                 fresh = fresh and page.mapping is node.mapping and page.refcount > 0
                 node.indexed = page.content
             if fresh:
-                root.start_index(self.ksm_epoch)
+                root.restart_index(self.ksm_epoch)
 
     @override
     @seam

@@ -135,7 +135,8 @@ def is_stale(kernel: Ksm, node: StableNode) -> bool:
 def placed_nodes(kernel: Ksm) -> Iterator[StableNode]:
     """Yield all stable nodes that have a page: in the trees, dups of chains included, and on migrate_nodes."""
     for root in kernel.root_stable_tree:
-        yield from kernel.nodes_of(root)
+        if root.root is not None:
+            yield from kernel.nodes_of(root)
     yield from kernel.migrate_nodes
 
 

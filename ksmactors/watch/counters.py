@@ -11,7 +11,7 @@ from ksmactors.ksm.structs import KSM_RUN_OFFLINE, STABLE_FLAG, UNSTABLE_FLAG
 from ksmactors.later.chain_nodes import Chain, ChainNodes
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.machine import Machine
-from ksmactors.watch.base import UNLOCK, Watcher
+from ksmactors.watch.base import UNLOCK, Watcher, placed_nodes
 from ksmactors.watch.probe import Probe
 
 
@@ -62,8 +62,7 @@ class CounterInvariants(Watcher):
                 stable += item.flag == STABLE_FLAG
                 item = item.rmap_list
             slot = slot.next
-        nodes = [*kernel.migrate_nodes, *(node for root in kernel.root_stable_tree for node in kernel.nodes_of(root))]
-        shared = sum(node.first is not None for node in nodes)
+        shared = sum(node.first is not None for node in placed_nodes(kernel))
         counted = {
             "pages_shared": (kernel.ksm_pages_shared, shared),
             "pages_sharing": (kernel.ksm_pages_sharing, stable - shared),

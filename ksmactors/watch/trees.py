@@ -53,12 +53,14 @@ class TreeInvariants(Watcher):
         if kernel.ksm_run & KSM_RUN_OFFLINE:
             return
         for root in kernel.root_stable_tree:
-            self._red_black(root)
-            self._ordered(root)
+            if root.root is not None:
+                self._red_black(root)
+                self._ordered(root)
         scan = kernel.ksm_scan
-        for tree in kernel.root_unstable_tree:
-            if scan.mm_slot is not kernel.ksm_mm_head and tree.reset_in == scan.started:
-                self._red_black(tree)
+        if scan.mm_slot is not kernel.ksm_mm_head:
+            for tree in kernel.root_unstable_tree:
+                if tree.root is not None and tree.reset_in == scan.started:
+                    self._red_black(tree)
         for node in kernel.migrate_nodes:
             if not node.migrating or node.rb_tree is not None:
                 raise self._unsound("bad_migrate_nodes", f"{node} is on migrate_nodes, but its fields deny it", node)
