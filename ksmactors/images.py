@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
@@ -30,24 +31,27 @@ def pages_of_image(path: Path, limit: int) -> list[bytes]:
         UsageError: it cannot be read, has no page, or is a damaged core.
     """
     wanted = min(limit, PAGES_MAX)
-    data = read_start(path, wanted * PAGE_SIZE, "image")
-    if not data:
+    start = read_start(path, PAGE_SIZE, "image")
+    if not start:
         raise UsageError(f"image {path} is empty")
-    if data.startswith(MAGIC):
-        with opened(str(path)) as (fd, _):
-            if is_core(fd):
-                return _pages_of_core(fd, path, wanted)
-    return [data[start : start + PAGE_SIZE].ljust(PAGE_SIZE, b"\0") for start in range(0, len(data), PAGE_SIZE)]
-
-
-def _pages_of_core(fd: int, path: Path, wanted: int) -> list[bytes]:
-    try:
-        pages = [page for page, _ in zip(_core_pages(fd, path), range(wanted), strict=False)]
-    except OSError as error:
-        raise UsageError(f"image {path}: cannot be read ({error.strerror})") from None
-    if not pages:
+    with opened(str(path)) as (fd, _):
+        core = start.startswith(MAGIC) and is_core(fd)
+        try:
+            pages = list(islice(_core_pages(fd, path) if core else _raw_pages(fd), wanted))
+        except OSError as error:
+            raise UsageError(f"image {path}: cannot be read ({error.strerror})") from None
+    if core and not pages:
         raise UsageError(f"image {path}: a core without a whole page in it")
     return pages
+
+
+def _raw_pages(fd: int) -> Iterator[bytes]:
+    """Read a page at a time: a large image is not in memory twice, not even for a moment."""
+    for offset in count(0, PAGE_SIZE):
+        page = os.pread(fd, PAGE_SIZE, offset)
+        if not page:
+            break
+        yield page.ljust(PAGE_SIZE, b"\0")
 
 
 def _core_pages(fd: int, path: Path) -> Iterator[bytes]:
