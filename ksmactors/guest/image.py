@@ -109,8 +109,8 @@ def cache_directory() -> Path:
 def _unpacked(package: Path) -> KernelImage:
     """Unpack a package, if that has not been done yet.
 
-    Ubuntu has the modules in a package of their own, and Debian since 7.0 the image, too; what is missing is taken from
-    the same directory.
+    Ubuntu has the modules in a package of their own, and Debian since 6.19 the image, too; what is missing is taken
+    from the same directory.
     """
     image = _image_in(_tree_of(package)) or _image_beside(package)
     with image.open("rb") as file:

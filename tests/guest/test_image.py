@@ -70,7 +70,7 @@ def test_modules_may_be_in_a_package_beside_it(tmp_path: Path, cache: Path) -> N
 
 
 def test_the_image_may_be_in_a_package_beside_it(tmp_path: Path, cache: Path) -> None:
-    """As Debian has it since 7.0: the package of a kernel only depends on that of the image and that of the modules."""
+    """As Debian has it since 6.19: the package of a kernel only depends on that of the image and of the modules."""
     file = tmp_path / f"linux-image-{RELEASE}_1_amd64.deb"
     file.write_bytes(made.package({"./usr/share/doc/copyright": b""}))
     with pytest.raises(UsageError, match=f"has no kernel, and there is no linux-binary-{RELEASE}_\\*.deb beside it"):
