@@ -179,7 +179,9 @@ class Background:
         for function in functions:
             for pattern, what in WAITS:
                 if re.fullmatch(pattern, function.split(".")[0]):
-                    return what
+                    # run_store may have what it calls with the mutex inlined
+                    has_it = what == "ksm_thread_mutex" and self.mutex_owner() == self.running[name].pid
+                    return "mmap_lock (read)" if has_it else what
         return functions[0] if functions else "something"
 
     def _news(self, states: dict[str, str | None]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from ksmactors.conformance.language import parse
 from ksmactors.conformance.live import Live
 from ksmactors.guest import own_machine
-from ksmactors.guest.background import Background
+from ksmactors.guest.background import Background, BackgroundTask
 from ksmactors.guest.own_machine import MOVABLE, OwnMachine
 
 
@@ -42,14 +42,18 @@ def test_a_trace_starts_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("stack", "waits"),
+    ("stack", "owner", "waits"),
     [
-        (("__ksm_exit", "__mmput", "exit_mm", "do_exit"), "mmap_lock (write)"),
-        (("run_store", "kernfs_fop_write_iter"), "ksm_thread_mutex"),
+        (("__ksm_exit", "__mmput", "exit_mm", "do_exit"), 0, "mmap_lock (write)"),
+        (("run_store", "kernfs_fop_write_iter"), 0, "ksm_thread_mutex"),
+        (("run_store", "kernfs_fop_write_iter"), 8, "ksm_thread_mutex"),
+        (("run_store", "kernfs_fop_write_iter"), 7, "mmap_lock (read)"),
     ],
 )
-def test_what_a_task_waits_for_is_told_from_its_stack(stack: tuple[str, ...], waits: str) -> None:
-    """__ksm_exit takes mmap_lock while ksmd is in the process, and never ksm_thread_mutex."""
-    background = Background(lambda: ({}, []), lambda _name, _pid: None, lambda: 0)
+def test_what_a_task_waits_for_is_told_from_its_stack(stack: tuple[str, ...], owner: int, waits: str) -> None:
+    """__ksm_exit takes mmap_lock while ksmd is in the process, and never ksm_thread_mutex. run=2, which has that, waits
+    for mmap_lock in a function that may be inlined."""
+    background = Background(lambda: ({}, []), lambda _name, _pid: None, lambda: owner)
+    background.running["A"] = BackgroundTask(7)
     text = "".join(f"[<0>] {function}+0x1/0x2\n" for function in stack)
     assert background._waits_for("A", text) == waits
