@@ -70,6 +70,7 @@ class Btf:
                 raise LayoutError(f"is cut off: it has {len(data)} bytes")
             self._starts = self._index()
             self._structures = self._named()
+            self._layouts: dict[int, StructLayout] = {}
         except (struct.error, KeyError) as error:
             raise LayoutError(f"is damaged ({error})") from None
 
@@ -96,7 +97,10 @@ class Btf:
         """
         for name in names:
             for number in self._structures.get(name, ()):
-                found = StructLayout(name, self._head(number)[2], dict(self._members(number, 0, 0)))
+                found = self._layouts.get(number)
+                if found is None:
+                    members = dict(self._members(number, 0, 0))
+                    found = self._layouts[number] = StructLayout(name, self._head(number)[2], members)
                 if not having or having in found:
                     return found
         raise LayoutError(f"this kernel's types have no struct {' or '.join(names)}")

@@ -12,9 +12,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from ksmactors.conformance.btf import Btf, LayoutError
+from ksmactors.conformance.btf import Btf, LayoutError, StructLayout
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import read_core
 
@@ -35,6 +35,30 @@ SYMBOLS: Final = frozenset({
     "vmemmap_base", "init_task", "root_stable_tree", "root_unstable_tree", "one_stable_tree", "migrate_nodes",
     "ksm_nr_node_ids", "nr_node_ids", "ksm_mm_head", "ksm_scan", "ksm_thread_mutex",
 })  # fmt: skip
+
+
+class Record(NamedTuple):
+    """A structure in the kernel's memory, as it was when it was read: one system call for all of its members."""
+
+    address: int
+    layout: StructLayout
+    data: bytes
+
+    def pointer(self, member: str) -> int:
+        """Return a member of 8 bytes as a number."""
+        return self.pointer_at(self.layout[member])
+
+    def pointer_at(self, offset: int) -> int:
+        """Return the 8 bytes at an offset as a number."""
+        return int.from_bytes(self.data[offset : offset + 8], "little")
+
+    def int32(self, member: str) -> int:
+        """Return a member of 4 bytes as a signed number."""
+        return self.int32_at(self.layout[member])
+
+    def int32_at(self, offset: int) -> int:
+        """Return the 4 bytes at an offset as a signed number."""
+        return int.from_bytes(self.data[offset : offset + 4], "little", signed=True)
 
 
 class KernelMemory:
@@ -98,6 +122,10 @@ class KernelMemory:
         """Return the 4 bytes at an address as a signed number."""
         return int.from_bytes(self.read(address, 4), "little", signed=True)
 
+    def record(self, address: int, layout: StructLayout) -> Record:
+        """Return the structure at an address, read at once."""
+        return Record(address, layout, self.read(address, layout.size))
+
     def linked(self, head: int) -> Iterator[int]:
         """Yield the entries of a list_head that is not `head` itself."""
         entry = self.pointer(head)
@@ -108,32 +136,31 @@ class KernelMemory:
             entry = self.pointer(entry)
         raise LayoutError(f"the list at {head:#x} has no end")
 
-    def chained(self, first: int) -> Iterator[int]:
-        """Yield the nodes of an hlist whose hlist_head is at `first`."""
-        entry = self.pointer(first)
+    def chained(self, entry: int) -> Iterator[int]:
+        """Yield the nodes of an hlist from one on, 0 for none."""
+        first = entry
         for _ in range(NODES_MAX):
             if not entry:
                 return
             yield entry
             entry = self.pointer(entry)
-        raise LayoutError(f"the list at {first:#x} has no end")
+        raise LayoutError(f"the list from {first:#x} on has no end")
 
     def tree(self, root: int) -> list[int]:
         """Return the rb_nodes of a tree in order."""
         rb_node = self.btf.layout("rb_node")
-        left, right = rb_node["rb_left"], rb_node["rb_right"]
         ordered: list[int] = []
-        above: list[int] = []
+        above: list[Record] = []
         node = self.pointer(root)
         while node or above:
             if len(ordered) + len(above) > NODES_MAX:
                 raise LayoutError(f"the tree at {root:#x} has no end")
             if node:
-                above.append(node)
-                node = self.pointer(node + left)
+                above.append(self.record(node, rb_node))
+                node = above[-1].pointer("rb_left")
             else:
-                ordered.append(node := above.pop())
-                node = self.pointer(node + right)
+                ordered.append(above[-1].address)
+                node = above.pop().pointer("rb_right")
         return ordered
 
 
@@ -143,23 +170,19 @@ class PageTable:
     def __init__(self, memory: KernelMemory) -> None:
         self._memory = memory
         page = memory.btf.layout("page")
-        self._size, self._refcount = page.size, page["_refcount"]
+        self._page, self._refcount = page, page["_refcount"]
         self._mapping = page["mapping"] if "mapping" in page else memory.btf.layout("folio")["mapping"]
         base = memory.symbols.get("vmemmap_base")
         self._base = VMEMMAP_BASE if base is None else memory.pointer(base)
 
-    def mapping(self, pfn: int) -> int:
-        """Return the field `mapping` of a page."""
-        return self._memory.pointer(self._base + pfn * self._size + self._mapping)
-
     def is_ksm(self, pfn: int) -> bool:
         """Whether a page that is mapped is a KSM page."""
-        return self.mapping(pfn) & 3 == MAPPING_KSM
+        return self._memory.pointer(self._base + pfn * self._page.size + self._mapping) & 3 == MAPPING_KSM
 
     def belongs_to(self, pfn: int, stable_node: int) -> bool:
         """Whether a page names a stable node, and is not free."""
-        refcount = self._memory.int32(self._base + pfn * self._size + self._refcount)
-        return self.mapping(pfn) == stable_node | MAPPING_KSM and refcount > 0
+        page = self._memory.record(self._base + pfn * self._page.size, self._page)
+        return page.pointer_at(self._mapping) == stable_node | MAPPING_KSM and page.int32_at(self._refcount) > 0
 
 
 def _symbols(kallsyms: Path) -> dict[str, int]:

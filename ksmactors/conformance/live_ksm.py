@@ -21,6 +21,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
+from ksmactors.conformance.kernel_files import read_text, write_text
 from ksmactors.conformance.transcript import REST, Batch
 from ksmactors.errors import KsmActorsError, UsageError
 
@@ -68,15 +69,17 @@ class Disturbed(KsmActorsError):
 
 def in_use(proc: Path = PROC) -> str:
     """Return which process takes part in KSM, or ""."""
-    for directory in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
+    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdecimal()):  # noqa: PTH208  # it is quicker
         try:
-            stat = (directory / "ksm_stat").read_text()
-            name = (directory / "comm").read_text().strip()
+            stat = read_text(f"{proc}/{pid}/ksm_stat")
+            if not stat:
+                continue  # a thread of the kernel, which has no memory of its own
+            name = read_text(f"{proc}/{pid}/comm").strip()
         except OSError:
             continue  # it has exited, or the kernel is older than the file
         words = dict(line.replace(":", "").split() for line in stat.splitlines())
         if "yes" in (words.get("ksm_mergeable"), words.get("ksm_merge_any")) or words.get("ksm_rmap_items", "0") != "0":
-            return f"process {directory.name} ({name}) takes part in KSM"
+            return f"process {pid} ({name}) takes part in KSM"
     return ""
 
 
@@ -199,7 +202,7 @@ class LiveKsm:
 
     def read(self, knob: str) -> str:
         """Return the content of one of KSM's files."""
-        return (self.sysfs / knob).read_text().strip()
+        return read_text(f"{self.sysfs}/{knob}").strip()
 
     def write(self, knob: str, value: str) -> str:
         """Write a knob, and wait until ksmd has finished its reaction: "", or the errno's name."""
@@ -210,15 +213,9 @@ class LiveKsm:
     def store(self, knob: str, value: str) -> str:
         """Write a knob and wait for nothing: "", or the errno's name."""
         try:
-            descriptor = os.open(self.sysfs / knob, os.O_WRONLY)
+            write_text(f"{self.sysfs}/{knob}", value)
         except OSError as error:
             return errno.errorcode[error.errno or 0]
-        try:
-            os.write(descriptor, value.encode())
-        except OSError as error:
-            return errno.errorcode[error.errno or 0]
-        finally:
-            os.close(descriptor)
         return ""
 
     def rest(self) -> None:
@@ -285,10 +282,10 @@ class LiveKsm:
 
     def sleeping(self) -> bool:
         """Whether ksmd sleeps in its own function: not on a lock, nor for its pages to be drained."""
-        state = (self._ksmd / "stat").read_text().rpartition(")")[2].split()[0]
-        return state == "S" and (self._ksmd / "wchan").read_text() == "ksm_scan_thread"
+        state = read_text(f"{self._ksmd}/stat").rpartition(")")[2].split(maxsplit=1)[0]
+        return state == "S" and read_text(f"{self._ksmd}/wchan") == "ksm_scan_thread"
 
     def switches(self) -> int:
         """Return how often ksmd has gone to sleep."""
-        status = (self._ksmd / "status").read_text()
+        status = read_text(f"{self._ksmd}/status")
         return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])

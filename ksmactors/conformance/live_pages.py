@@ -7,9 +7,9 @@ import errno
 import mmap
 import os
 import platform
+from array import array
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from ksmactors.conformance.kernel_memory import PageTable
@@ -104,11 +104,7 @@ class Pages:
 
     def sights(self, pid: int, addresses: Sequence[int]) -> list[PageState]:
         """Return the state of a process's page at each address."""
-        with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
-            entries = [
-                int.from_bytes(os.pread(pagemap.fileno(), 8, address // PAGE_SIZE * 8), "little")
-                for address in addresses
-            ]
+        entries = _entries(pid, addresses)
         present = [address for address, entry in zip(addresses, entries, strict=True) if entry & PAGEMAP_PRESENT]
         nodes = dict(zip(present, self.nodes(pid, present), strict=True))
         return [
@@ -171,3 +167,18 @@ class Pages:
             (ctypes.c_void_p * max(count, 1))(*addresses), nodes, status, ctypes.c_long(flags),
         )  # fmt: skip
         return (returned if returned >= 0 else -ctypes.get_errno()), list(status[:count])
+
+
+def _entries(pid: int, addresses: Sequence[int]) -> list[int]:
+    """Return a process's entry of /proc/PID/pagemap for each address; all from the lowest to the highest are read at
+    once, since regions are beside each other."""
+    if not addresses:
+        return []
+    first = min(addresses) // PAGE_SIZE
+    size = 8 * (max(addresses) // PAGE_SIZE - first + 1)
+    pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        entries = array("Q", os.pread(pagemap, size, first * 8))
+    finally:
+        os.close(pagemap)
+    return [entries[address // PAGE_SIZE - first] for address in addresses]

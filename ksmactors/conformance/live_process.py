@@ -4,20 +4,27 @@ Run as a script by `live`, with the number of a socket's file descriptor as its 
 library. One message is one request, one message answers it: a number, negative for an errno. A fork is a real fork; the
 child gets its socket with the request. A socket that is closed at the other end means exit, so that no process outlives
 the scenario, however that ends.
+
+A scenario may execute it many times, and on an emulated processor each module in Python costs a tenth of a second. So
+it takes what the modules `signal` and `socket` wrap as it is.
 """
 
 from __future__ import annotations
 
+import _socket
 import ctypes
 import errno
 import faulthandler
 import os
-import signal
-import socket
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from typing import Final, NoReturn
+else:
+    import _signal as signal
 
 PAGE: Final = 4096
 PROT_READ_WRITE: Final = 3
@@ -35,6 +42,8 @@ EXECUTED: Final = "executed"
 MAP_FAILED: Final = (1 << 64) - 1
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
+DESCRIPTOR: Final = 4
+"""Bytes of a file descriptor in a message."""
 ROOM: Final = 1 << 20
 """Bytes for all that requests need: some kilobytes."""
 
@@ -189,7 +198,9 @@ class MergeAdvice:
         """Remove the advice from the interpreter's memory, including what it has mapped since the last time."""
         if not self.any:
             return
-        for line in Path("/proc/self/maps").read_text(encoding="ascii").splitlines():
+        with open("/proc/self/maps", encoding="ascii") as file:  # noqa: PTH123  # without pathlib
+            maps = file.read()
+        for line in maps.splitlines():
             start, end = (int(word, 16) for word in line.split(maxsplit=1)[0].split("-"))
             if not ARENA <= start < 2 * ARENA:
                 libc.madvise(start, end - start, MADV_UNMERGEABLE)
@@ -204,12 +215,12 @@ REQUESTS: Final[dict[str, Callable[..., int]]] = {
 }  # fmt: skip
 
 
-def report_faults(orders: socket.socket) -> None:
+def report_faults(orders: _socket.socket) -> None:
     """Have the other end know which signal ends this process, if a fault does: poisoned memory, for example."""
     faulthandler.enable(file=orders.fileno(), all_threads=False)
 
 
-def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, int]:
+def fork(orders: _socket.socket, descriptor: int) -> tuple[_socket.socket, int]:
     """Fork; the child continues with the socket of the request and closes its parent's pipes.
 
     Returns the socket to serve from now on, and the parent's answer.
@@ -217,41 +228,41 @@ def fork(orders: socket.socket, descriptors: list[int]) -> tuple[socket.socket, 
     try:
         child = os.fork()
     except OSError as error:
-        os.close(descriptors[0])
+        os.close(descriptor)
         return orders, -(error.errno or 0)
     if child == 0:
         orders.close()
         PIPES.close()
-        ours = socket.socket(fileno=descriptors[0])
+        ours = _socket.socket(fileno=descriptor)
         report_faults(ours)
         return ours, os.getpid()
-    os.close(descriptors[0])
+    os.close(descriptor)
     return orders, child
 
 
-def execute(orders: socket.socket) -> int:
+def execute(orders: _socket.socket) -> int:
     """Execute this program again, with the same socket. The new program answers; returns only after a failure."""
-    orders.set_inheritable(True)
+    os.set_inheritable(orders.fileno(), True)
     try:
         os.execv(sys.orig_argv[0], [*sys.orig_argv[: -len(sys.argv) + 1], str(orders.fileno()), EXECUTED])
     except OSError as error:
         return -(error.errno or 0)
 
 
-def serve(orders: socket.socket) -> NoReturn:
+def serve(orders: _socket.socket) -> NoReturn:
     """Serve requests until the other end closes the socket; then exit, with the socket still open.
 
     The kernel frees the memory before it closes the socket, so a closed socket tells the other end that the memory is
     gone.
     """
     while True:
-        message, descriptors, _, _ = socket.recv_fds(orders, 1 << 12, 1)
+        message, ancillary, _, _ = orders.recvmsg(1 << 12, _socket.CMSG_SPACE(DESCRIPTOR))
         if not message:
             os._exit(0)
         name, *words = message.decode().split()
         if name == "fork":
             before = orders
-            orders, answer = fork(orders, descriptors)
+            orders, answer = fork(orders, int.from_bytes(ancillary[0][2][:DESCRIPTOR], sys.byteorder))
             if orders is not before:
                 continue  # the parent answers
         elif name == "exec":
@@ -267,7 +278,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, lambda *_: None)  # ends a system call
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
-    orders = socket.socket(fileno=int(sys.argv[1]))
+    orders = _socket.socket(fileno=int(sys.argv[1]))
     report_faults(orders)
     _held = make_room()
     if EXECUTED in sys.argv:

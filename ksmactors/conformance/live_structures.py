@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.conformance.btf import LayoutError
-from ksmactors.conformance.kernel_memory import NODES_MAX, KernelMemory, PageTable
+from ksmactors.conformance.kernel_memory import NODES_MAX, KernelMemory, PageTable, Record
 from ksmactors.conformance.page_map import NamedPages
 from ksmactors.conformance.structure_lines import UNKNOWN, NodeSight, TreeSights, scan_order, trees
 from ksmactors.mm.const import PAGE_SIZE
@@ -107,9 +107,12 @@ class LiveStructures:
                     [self._entry(found - self._node["node"]) for found in memory.tree(stable + 8 * nid)]
                     for nid in range(nodes)
                 ],
-                [self._sight(link - self._node["list"]) for link in migrating],
+                [self._sight(memory.record(link - self._node["list"], self._node)) for link in migrating],
                 [
-                    [self._named(found - self._item["node"]) for found in memory.tree(unstable + 8 * nid)]
+                    [
+                        self._named(memory.record(found - self._item["node"], self._item))
+                        for found in memory.tree(unstable + 8 * nid)
+                    ]
                     for nid in range(searched)
                 ],
             )
@@ -119,25 +122,33 @@ class LiveStructures:
         for link in self._memory.linked(self._symbols["ksm_mm_head"] + self._slot_link):
             yield link - self._slot_link
 
-    def _entry(self, node: int) -> NodeSight | list[NodeSight]:
-        if self._memory.int32(node + self._node["rmap_hlist_len"]) > CHAIN_LEN_MAX:
+    def _entry(self, address: int) -> NodeSight | list[NodeSight]:
+        node = self._memory.record(address, self._node)
+        if node.int32("rmap_hlist_len") > CHAIN_LEN_MAX:
             return self._sight(node)
-        dups = self._memory.chained(node + self._node["hlist"])
-        return [self._sight(dup - self._node["hlist_dup"]) for dup in dups]
+        dups = self._memory.chained(node.pointer("hlist"))
+        return [self._sight(self._memory.record(dup - self._node["hlist_dup"], self._node)) for dup in dups]
 
-    def _sight(self, node: int) -> NodeSight:
-        pfn = self._memory.pointer(node + self._node["kpfn"])
-        items = self._memory.chained(node + self._node["hlist"])
-        fresh = self._pages.belongs_to(pfn, node)
-        nid = self._memory.int32(node + self._node["nid"]) if "nid" in self._node else 0
-        return NodeSight(
-            self._nid_of(pfn) if fresh else None, nid, [self._named(item - self._item["hlist"]) for item in items]
-        )
+    def _sight(self, node: Record) -> NodeSight:
+        pfn = node.pointer("kpfn")
+        fresh = self._pages.belongs_to(pfn, node.address)
+        nid = node.int32("nid") if "nid" in self._node else 0
+        return NodeSight(self._nid_of(pfn) if fresh else None, nid, list(self._item_names(node.pointer("hlist"))))
 
-    def _named(self, item: int) -> str:
+    def _item_names(self, link: int) -> Iterator[str]:
+        """Yield the names of the items of an hlist that begins with `link`."""
+        for _ in range(NODES_MAX):
+            if not link:
+                return
+            item = self._memory.record(link - self._item["hlist"], self._item)
+            yield self._named(item)
+            link = item.pointer("hlist")
+        raise LayoutError("a list of items has no end")
+
+    def _named(self, item: Record) -> str:
         """Return the name of an item's page; a freed item has no mm any more."""
-        process = self.processes.get(self._memory.pointer(item + self._item["mm"]))
-        address = self._memory.pointer(item + self._item["address"]) & PAGE_MASK
+        process = self.processes.get(item.pointer("mm"))
+        address = item.pointer("address") & PAGE_MASK
         try:
             return UNKNOWN if process is None else str(process.page(address))
         except LookupError:

@@ -17,7 +17,7 @@ from ksmactors.conformance.live_ksm import WAKING
 from ksmactors.conformance.transcript import REST, WHOLE_SCAN, ScenarioEnded, bare_word
 from ksmactors.guest.background import OTHERS, Background, BackgroundTask, BackgroundThread
 from ksmactors.guest.kernel_places import KernelPlaces
-from ksmactors.guest.own_machine import OWN_OPERATIONS, OwnMachine, OwnPerformer, OwnWorld, write
+from ksmactors.guest.own_machine import OWN_OPERATIONS, OwnMachine, OwnPerformer, write
 
 Ask = Callable[..., dict[str, Any]]
 """Asks the host, which holds tasks."""
@@ -33,8 +33,6 @@ class InterleavedPerformer(OwnPerformer):
         places: dict[str, list[str]],
     ) -> None:  # fmt: skip
         super().__init__(scenario, own, written)
-        assert isinstance(self.world, OwnWorld)
-        self.world.pinned = True
         self.ask, self.places = ask, places
         workers = {name: BackgroundThread(OTHERS) for name in dict.fromkeys(KERNEL_TASKS.values()) if name != KSMD}
         self.tasks = Background(self._held, self._begins, self._mutex_owner, workers=workers)
@@ -56,7 +54,6 @@ class InterleavedPerformer(OwnPerformer):
 
     @override
     def run(self) -> None:
-        os.sched_setaffinity(0, {0})
         signal.signal(signal.SIGUSR1, lambda *_: None)  # ends a system call
         try:
             super().run()

@@ -39,6 +39,9 @@ RAM_DISK_KIB: Final = 65536
 RECLAIMS: Final = 8
 """How often an operation `reclaim` asks, as in recordings."""
 
+PROCESSOR: Final = {0}
+"""Where this program and all processes run: batches are a processor's own, and requests need not wake another one."""
+
 OFFLINE_SECONDS: Final = 5
 """After how long a signal ends the attempt to take memory offline, as in recordings."""
 
@@ -77,14 +80,13 @@ def run(*command: str) -> None:
 
 
 class OwnWorld(World):
-    """Processes in a cgroup of their own, and on the first processor if they are to be held (`pinned`).
+    """Processes in a cgroup of their own.
 
     Each is a fork of one process that has never advised any memory: to start an interpreter takes seconds on an
     emulated processor.
     """
 
     cgroup: Path | None = None
-    pinned = False
 
     def __init__(self, own: OwnMachine) -> None:
         super().__init__(own.pages, own.inside)
@@ -95,8 +97,6 @@ class OwnWorld(World):
         pid, orders = fork_of(self.own.template)
         if pid < 0:
             raise Disturbed(f"process {name} could not be started: {os.strerror(-pid)}")
-        if self.pinned:
-            os.sched_setaffinity(pid, {0})
         if self.cgroup is not None:
             write(self.cgroup / "cgroup.procs", str(pid))
         return LiveProcess(name, pid, orders, names=NamedPages(name))
@@ -191,6 +191,7 @@ class OwnMachine(Live):
         super().__init__()
         self.cgroup = _cgroup()
         self.zones = zones()
+        os.sched_setaffinity(0, PROCESSOR)  # all that it starts stays there, too
         self.template = launch("template")
         self.template.ping()
         self.traced = False

@@ -187,7 +187,7 @@ def test_damage_has_an_end(made: Made) -> None:
     node = made.node(1)
     made.memory.put(made.stable, node)
     made.memory.put(node + 16, 0x1234)
-    with pytest.raises(LayoutError, match="/proc/kcore has no memory at 0x124"):
+    with pytest.raises(LayoutError, match="/proc/kcore has no memory at 0x1234"):
         made.read().trees()
 
 
