@@ -25,6 +25,10 @@ RECLAIMS: Final = 8
 """How often an operation `reclaim` asks for its bytes: a page that was accessed lately takes more than one."""
 
 
+DRAINED: Final = frozenset({"migrate", "migrate1", "set", "softoffline", "bg"})
+"""Operations before which the batches of all CPUs are drained, as on a real kernel; before each batch of ksmd, too."""
+
+
 class EmulatorDriver(Interleaved):
     """The actor of one scenario. Each method that does an operation returns its result lines."""
 
@@ -50,8 +54,9 @@ class EmulatorDriver(Interleaved):
         busy = self.tasks.needed_by(operation)
         if busy in self.tasks.running:
             return [f"error {busy} is busy"]
+        if operation.name in DRAINED:
+            await self.drain()
         results = await self.operation(operation)
-        await self.kernel.lru_add_drain_all()
         await self.rest()
         return results
 
@@ -161,7 +166,8 @@ class EmulatorDriver(Interleaved):
         return ["ok"]
 
     async def _do_drain(self, operation: Operation) -> list[str]:
-        """Nothing to do: pages are on their LRU list as soon as they are mapped; there are no per-CPU batches."""
+        self.draining = operation.flags != ("off",)
+        await self.drain()
         return ["ok"]
 
     # -- looking ------------------------------------------------------------------------------------------------

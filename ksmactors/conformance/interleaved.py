@@ -19,6 +19,8 @@ class Interleaved(MemoryOperations):
 
     tasks: Tasks
     ksmd: Stepper
+    draining = True
+    """Whether the pages in batches are put where they belong before what may show that they are not."""
     _scans_left = 0
     """Batches of `bg scan` that have not started."""
 
@@ -33,8 +35,14 @@ class Interleaved(MemoryOperations):
         else:
             await self.ksmd.rest()
 
+    async def drain(self) -> None:
+        """Empty the batches of all CPUs, unless the scenario wants them as they are."""
+        if self.draining:
+            await self.kernel.lru_add_drain_all()
+
     @override
     async def batch(self, pages: int) -> Batch:
+        await self.drain()
         batch = await self.ksmd.batch(pages, self.rest)
         if not self.ksmd.resting:
             raise self.refused(self.current, f"ksmd {self.tasks.plight(self.ksmd.ksmd)}; start it with: bg step")

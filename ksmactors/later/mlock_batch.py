@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.mm.address_space import Vma
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
 
@@ -19,8 +20,11 @@ class MlockBatch(Ksm):
 
     ksmd merges a page that a locked vma maps, and a child of its process, too. The batch has a reference on it then, so
     when ksmd comes to the child's mapping in the same scan, it takes the page for pinned. It merges it in the next one.
-    Before, the mark was changed on the spot. Only the batches of ksmd are emulated. A kernel also keeps the old
-    page of a write fault in a locked vma until the next drain of that CPU, and a KSM page that no process maps with it.
+    Before, the mark was changed on the spot.
+
+    A write fault in a locked vma puts both pages there, the old one and its copy. So a KSM page that no process maps
+    any more stays until the next drain of that CPU, and its stable node is not stale yet. A page that comes back from
+    swap into a locked vma waits as well; that is not emulated.
     """
 
     MLOCK_BATCH: ClassVar[int] = 15
@@ -28,7 +32,8 @@ class MlockBatch(Ksm):
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
         self.mlock_batches: Final[dict[int, list[Frame]]] = {}
-        """By CPU, the pages that wait."""
+        """By CPU, the pages that wait; those that are in `_new_to_lru` are on no list yet."""
+        self._new_to_lru: set[int] = set()
 
     @override
     async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
@@ -36,6 +41,21 @@ class MlockBatch(Ksm):
         self._wait_in_batch(kpage)
         self._wait_in_batch(page)
         return locked
+
+    @override
+    async def munlock_copied_page(self, old: Frame) -> None:
+        """munlock_vma_page, as page_remove_rmap calls it."""
+        await super().munlock_copied_page(old)
+        self._wait_in_batch(old)
+
+    @override
+    def page_add_new_anon_rmap(self, page: Frame, vma: Vma, address: int) -> None:
+        """lru_cache_add_inactive_or_unevictable: a new page of a locked vma goes this way (mlock_new_page)."""
+        super().page_add_new_anon_rmap(page, vma, address)
+        if vma.locked:
+            page.lru = False
+            self._new_to_lru.add(page.pfn)
+            self._wait_in_batch(page)
 
     def _wait_in_batch(self, page: Frame) -> None:
         self.conductor.touch(RELEASE, page, "refcount")
@@ -48,6 +68,10 @@ class MlockBatch(Ksm):
     def _drain_mlock(self, cpu: int) -> None:
         for page in self.mlock_batches.pop(cpu, ()):
             self.conductor.touch(RELEASE, page, "refcount")
+            if page.pfn in self._new_to_lru:
+                self._new_to_lru.discard(page.pfn)
+                self.conductor.touch(RELEASE, page, "lru")
+                page.lru = True
             page.refcount -= 1
             if page.refcount == 0:
                 page.node.free(page)

@@ -24,6 +24,8 @@ class Pageout(Ksm):
         return await advise_range(self, mm, start, length, "MADV_PAGEOUT", self._reclaim_range)
 
     async def _reclaim_range(self, vma: Vma, start: int, end: int) -> None:
+        """madvise_pageout."""
+        self.lru_add_drain()
         await self.shrink_page_list(await self._isolate_range(vma, start, end))
 
     async def _isolate_range(self, vma: Vma, start: int, end: int) -> list[Frame]:

@@ -247,10 +247,8 @@ class Memory(MmCore):
         elif counted:
             await self.page_was_copied(old)
             await old.put()
-            if vma.locked:  # a vma that is not locked shall not keep the old page in memory
-                await old.lock()
-                await self.munlock_vma_page(old)
-                await old.unlock()
+            if vma.locked:
+                await self.munlock_copied_page(old)
         if counted:
             await old.put()
         return result
@@ -258,6 +256,14 @@ class Memory(MmCore):
     @seam
     async def page_was_copied(self, old: Frame) -> None:
         """A write fault has mapped a copy in the place of a page, which still has the reference of that mapping."""
+
+    @part
+    async def munlock_copied_page(self, old: Frame) -> None:
+        """A write fault in a VM_LOCKED vma has copied a page: that vma does not keep it in memory any more. The caller
+        has a reference."""
+        await old.lock()
+        await self.munlock_vma_page(old)
+        await old.unlock()
 
     # -- munmap and exit ----------------------------------------------------------------------------------------
 

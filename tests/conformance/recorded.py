@@ -10,8 +10,11 @@ HERE: Final = Path(__file__).parent
 PLAIN: Final = "plain"
 """The set of scenarios without interleavings, recorded first: on v3.9 too."""
 
-SETS: Final = (PLAIN, "differences", "live", "confirmed", "offline", "races", "one_node", "hwpoison", "softoffline")
-"""`one_node` is of a 6.18.44 on a machine of one node without swap, where `conform --live` made it."""
+SETS: Final = (
+    PLAIN, "differences", "live", "confirmed", "offline", "races", "one_node", "hwpoison", "softoffline", "guest",
+)  # fmt: skip
+"""`one_node` is of a 6.18.44 on a machine of one node without swap, where `conform --live` made it; `guest` is of what
+random scenarios had shown on guests."""
 
 KERNELS: Final = ("v3.9", "v6.1", "v6.12", "v6.18", "v7.3")
 

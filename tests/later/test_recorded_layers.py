@@ -17,6 +17,9 @@ RECORDINGS = Path(__file__).parent.parent / "conformance"
     ("layers", "kernel", "recording"),
     [
         ("mlock-batch mlock-batch-31", "v6.18", "one_node/munlocked_page_waits_in_a_batch"),
+        ("mlock-batch mlock-batch-31", "v6.12", "guest/mlock_copied"),
+        ("mlock-batch-31", "v6.12", "guest/mlock_batch_full"),
+        ("mlock-batch", "v6.1", "guest/mlock_batch_full"),
         ("unshare-on-pin", "v6.18", "one_node/pin_unshares"),
         ("merge-any-exec merge-any-kept", "v6.18", "one_node/merge_any_survives_exec"),
         ("merge-any-kept", "v6.18", "one_node/merge_any_registers_again"),
