@@ -146,11 +146,12 @@ _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-m
 _V6_1: Final = (
     *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
     "offline-retries", "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch",
-    "anon-exclusive", "fork-copies-pinned", "unshare-on-pin", "swapin-error", "trylock-search", "chains", "per-mm",
-    "zero-pages", "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
+    "anon-exclusive", "skip-swap-cache", "fork-copies-pinned", "unshare-on-pin", "swapin-error", "trylock-search",
+    "chains", "per-mm", "zero-pages", "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
 )  # fmt: skip
 
-_V7_3: Final = (*_REPAIRS, *LATER)
+_LATER: Final = (*_REPAIRS, *LATER)
+_NOT_V7_3: Final = frozenset({"skip-swap-cache"})
 _NOT_V6_18: Final = frozenset({"overlay", "unmerge-walk"})
 _NOT_V6_12: Final = _NOT_V6_18 | {"per-mm-mergeable", "bool-enable", "mremap-vmas"}
 
@@ -158,9 +159,9 @@ KERNELS: Final[dict[str, tuple[str, ...]]] = {
     "series": tuple(SERIES),
     "v3.9": ("node-reused",),
     "v6.1": _V6_1,
-    "v6.12": tuple(name for name in _V7_3 if name not in _NOT_V6_12),
-    "v6.18": tuple(name for name in _V7_3 if name not in _NOT_V6_18),
-    "v7.3": _V7_3,
+    "v6.12": tuple(name for name in _LATER if name not in _NOT_V6_12),
+    "v6.18": tuple(name for name in _LATER if name not in _NOT_V6_18),
+    "v7.3": tuple(name for name in _LATER if name not in _NOT_V7_3),
 }
 """The kernels that are emulated, as the layers over v3.9 that make them, lowest first."""
 

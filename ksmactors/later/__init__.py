@@ -58,6 +58,7 @@ from ksmactors.later.recover_within_chain import RecoverWithinChain
 from ksmactors.later.restart_on_stale import RestartOnStale
 from ksmactors.later.run_under_pte_lock import RunUnderPteLock
 from ksmactors.later.scanned import Scanned
+from ksmactors.later.skip_swap_cache import SkipSwapCache
 from ksmactors.later.skips_in_step import SkipsInStep
 from ksmactors.later.smart_scan import SmartScan
 from ksmactors.later.swapin_error import SwapinError
@@ -112,6 +113,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "leave-swap-cache": LeaveSwapCache,
     "mlock-batch": MlockBatch,
     "anon-exclusive": AnonExclusive,
+    "skip-swap-cache": SkipSwapCache,
     "fork-copies-pinned": ForkCopiesPinned,
     "unshare-on-pin": UnshareOnPin,
     "swapin-error": SwapinError,

@@ -53,6 +53,14 @@ class Swapfile(MmCore):
         await self.conductor.point(READ, slot, "count")
         return slot.count
 
+    @seam
+    async def swapcache_prepare(self, slot: SwapSlot) -> bool:
+        """The cache needs a slot that an entry names (SWAP_HAS_CACHE is set); False if it has it, or no entry does."""
+        await self.conductor.point(WRITE, slot, "count")
+        prepared = slot.count > 0 and not slot.cached
+        slot.cached = slot.cached or prepared
+        return prepared
+
     @override
     @seam
     async def swapcache_free(self, slot: SwapSlot) -> None:

@@ -62,6 +62,7 @@ MARKED: Final[dict[str, tuple[Ordering, str]]] = {
     # -- swap slots and allocation
     "swap_duplicate": (Ordering.BOTH, "swap_lock"),
     "swap_free": (Ordering.BOTH, "swap_lock"),
+    "swapcache_prepare": (Ordering.BOTH, "swap_lock"),
     "swapcache_free": (Ordering.BOTH, "swap_lock"),
     "page_swapcount": (Ordering.BOTH, "swap_lock"),
     "read_swap_cache": (Ordering.BOTH, "swapcache_prepare, under swap_lock"),
