@@ -146,8 +146,8 @@ _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-m
 _V6_1: Final = (
     *_REPAIRS, "node-reused", "page-dirtied", "migrate-swapped", "mlock-migrated", "lazy-free", "move-unlocked",
     "offline-retries", "pageout", "pin-counted", "wp-by-references", "leave-swap-cache", "mlock-batch",
-    "anon-exclusive", "skip-swap-cache", "fork-copies-pinned", "unshare-on-pin", "swapin-error", "trylock-search",
-    "chains", "per-mm", "zero-pages", "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
+    "anon-exclusive", "skip-swap-cache", "dirty-migration", "fork-copies-pinned", "unshare-on-pin", "swapin-error",
+    "trylock-search", "chains", "per-mm", "zero-pages", "range-walk", "move-status", "wake-on-sleep", "hwpoison-result",
 )  # fmt: skip
 
 _LATER: Final = (*_REPAIRS, *LATER)

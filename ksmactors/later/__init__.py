@@ -20,6 +20,7 @@ from ksmactors.later.chains import Chains, ChainsAnyDup
 from ksmactors.later.checksum_first import ChecksumFirst
 from ksmactors.later.copy_before_mapping import CopyBeforeMapping
 from ksmactors.later.copy_unless_mergeable import CopyUnlessMergeable
+from ksmactors.later.dirty_migration import DirtyMigration
 from ksmactors.later.find_mergeable_vma import FindMergeableVma
 from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.freed_head import FreedHead
@@ -114,6 +115,7 @@ LATER: Final[dict[str, type[Ksm]]] = {
     "mlock-batch": MlockBatch,
     "anon-exclusive": AnonExclusive,
     "skip-swap-cache": SkipSwapCache,
+    "dirty-migration": DirtyMigration,
     "fork-copies-pinned": ForkCopiesPinned,
     "unshare-on-pin": UnshareOnPin,
     "swapin-error": SwapinError,

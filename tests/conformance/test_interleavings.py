@@ -13,7 +13,7 @@ from tests.conformance.recorded import LUCK, recording_file, recordings, scenari
 KERNELS = ("v6.1", "v6.12", "v6.18", "v7.3")
 SCENARIOS = {
     "races": 67, "confirmed": 25, "offline": 5, "differences": 6, "live": 4, "one_node": 9, "hwpoison": 11,
-    "softoffline": 8, "guest": 3,
+    "softoffline": 8, "guest": 4,
 }  # fmt: skip
 """The sets of recordings, and how many scenarios each kernel has in it; v6.1 has 54 of `races`, v6.18 alone has
 `one_node`, and v6.1 and v6.12 alone have those of `ON_GUESTS`, v6.1 without `softoffline`."""

@@ -22,6 +22,8 @@ RECORDINGS = Path(__file__).parent.parent / "conformance"
         ("mlock-batch", "v6.1", "guest/mlock_batch_full"),
         ("skip-swap-cache", "v6.12", "guest/swapped_pinned"),
         ("skip-swap-cache", "v6.1", "hwpoison/hwpoison_swapped"),
+        ("dirty-migration", "v6.1", "guest/migrated_dirty"),
+        ("dirty-migration", "v6.12", "guest/migrated_dirty"),
         ("unshare-on-pin", "v6.18", "one_node/pin_unshares"),
         ("merge-any-exec merge-any-kept", "v6.18", "one_node/merge_any_survives_exec"),
         ("merge-any-kept", "v6.18", "one_node/merge_any_registers_again"),
