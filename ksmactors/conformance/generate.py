@@ -323,8 +323,8 @@ class Generator:
         that says so, which may be a fork of the page's process.
 
         Never the memory of a page that may be the zero page: a guest has one for all scenarios. Nor that of a page that
-        may have come back from swap: from a RAM disk, kernels bring it back without the swap cache, which the emulator
-        does not, and a failure shows where it is.
+        may have come back from swap: a failure shows whether it is still in the swap cache, and from a RAM disk that
+        differs between kernels in a way that is not emulated for those after v6.18.
         """
         if (found := self.page(written=True)) is None:
             return
