@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, WRITE
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.mm.address_space import Vma
+from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
 
@@ -34,6 +34,13 @@ class MlockBatch(Ksm):
         self.mlock_batches: Final[dict[int, list[Frame]]] = {}
         """By CPU, the pages that wait; those that are in `_new_to_lru` are on no list yet."""
         self._new_to_lru: set[int] = set()
+
+    @override
+    async def mlock_vma_pages_range(self, mm: AddressSpace, start: int, end: int) -> int:
+        """populate_vma_page_range drains its CPU: what mlock itself has copied does not wait."""
+        result = await super().mlock_vma_pages_range(mm, start, end)
+        self.lru_add_drain()
+        return result
 
     @override
     async def hand_mlock_over(self, page: Frame, kpage: Frame) -> Frame:
