@@ -297,8 +297,8 @@ def test_a_misspelt_helper_is_refused(registered: None) -> None:
 class OverridesPrivate(Ksm):
     """Overrides a function that is private to the emulated kernel."""
 
-    def _nids(self) -> range:
-        return range(1)
+    def _tell(self, what: str, node: Any) -> None:
+        """Says nothing."""
 
 
 class OverridesPrimitive(Ksm):
@@ -318,7 +318,7 @@ class MarkedPrivate(Ksm):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (OverridesPrivate, "variant mine: OverridesPrivate._nids: _nids is private to the emulated kernel"),
+        (OverridesPrivate, "variant mine: OverridesPrivate._tell: _tell is private to the emulated kernel"),
         (OverridesPrimitive, "hlist_add_head is a primitive of shared state, and may not be overridden"),
         (MarkedPrivate, "MarkedPrivate._settle_down overrides nothing: no kernel has a function of that name"),
     ],
