@@ -11,7 +11,7 @@ from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE
 from ksmactors.mm.const import EHWPOISON, EIO, MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
-from tests.helpers.directed import Stage, about_to, perform
+from tests.helpers.directed import Proc, Stage, about_to, perform
 from tests.helpers.swapping import (
     advice_taken_back_while_swapped_out,
     fault_across_run_2,
@@ -71,18 +71,24 @@ def test_break_swapped() -> None:
     perform(moved_while_swapped_out, kernel="v3.9", with_=("break-swapped",))
 
 
+async def unreadable_in_swap(s: Stage) -> Proc:
+    """A process of two pages that one slot stands for, which cannot be read."""
+    s.start_swap()
+    a = await s.process("A", 7, 7)
+    await s.scan(3)
+    await s.swap_out()
+    slot = slot_of(s, a, 0)
+    assert slot is slot_of(s, a, 1)
+    slot.bad = True
+    return a
+
+
 @pytest.mark.parametrize(("machine", "result"), list(zip(only("swapoff-unread"), (0, -EIO), strict=True)))
 def test_swapoff_unread(machine: dict[str, Any], result: int) -> None:
     """swapoff maps a page that it could not read at two addresses, of which reverse mapping finds one; or it fails."""
 
     async def program(s: Stage) -> None:
-        s.start_swap()
-        a = await s.process("A", 7, 7)
-        await s.scan(3)
-        await s.swap_out()
-        slot = slot_of(s, a, 0)
-        assert slot is slot_of(s, a, 1)
-        slot.bad = True
+        a = await unreadable_in_swap(s)
         assert await s.kernel.swapoff() == result
         if result:
             assert await s.kernel.fault(a.mm, a.at(0), False) == -EIO
@@ -99,12 +105,8 @@ def test_swapin_error(without: tuple[str, ...]) -> None:
     """swapoff leaves entries that get SIGBUS where a page could not be read, and what is in the frame is not seen."""
 
     async def program(s: Stage) -> None:
-        s.start_swap()
-        a = await s.process("A", 7, 7)
-        await s.scan(3)
-        await s.swap_out()
+        a = await unreadable_in_swap(s)
         slot = slot_of(s, a, 0)
-        slot.bad = True
         assert await s.kernel.swapoff() == 0
         assert not s.kernel.swap_count(slot)
         child = await s.fork(a, "B")
