@@ -86,10 +86,16 @@ def check_overrides(name: str, layer: type[Ksm]) -> None:
         UsageError: the message names the function, and the nearest one that exists.
     """
     ours: list[type[Ksm]] = [Ksm, *(variant.layer for variant in VARIANTS.values() if variant.origin == OWN)]
-    known = {function: cls for cls in reversed(ours) for function in dir(cls) if not function.startswith("__")}
-    seams = sorted(function for function, cls in known.items() if mark_of(cls, function) in OVERRIDABLE)
+    known: dict[str, type[Ksm]] = {}
+    bases: set[type] = set()
+    for cls in ours:
+        for base in cls.__mro__:
+            if base not in bases:
+                bases.add(base)
+                for function in vars(base):
+                    known.setdefault(function, cls)
     for cls in layer.__mro__:
-        if any(issubclass(one, cls) for one in ours):
+        if cls in bases:
             continue
         for function, value in vars(cls).items():
             if function.startswith("__") or not _is_function(value):
@@ -99,6 +105,9 @@ def check_overrides(name: str, layer: type[Ksm]) -> None:
                 _check_seam(where, function, known[function])
                 _check_async(name, cls, function, known[function])
                 continue
+            seams = sorted(
+                one for one, of in known.items() if not one.startswith("__") and mark_of(of, one) in OVERRIDABLE
+            )
             near = get_close_matches(function, seams, n=1, cutoff=0.0)[0]
             if getattr(value, "__override__", False) or not function.startswith("_"):
                 raise UsageError(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -71,12 +71,7 @@ class KernelMemory:
     def __init__(self, kcore: Path = KCORE, kallsyms: Path = KALLSYMS, types: Path = TYPES) -> None:
         if platform.machine() != "x86_64":
             raise LayoutError(f"the kernel's memory is understood on x86_64 only, and this is {platform.machine()}")
-        try:
-            self.btf = Btf(types.read_bytes())
-        except OSError as error:
-            raise LayoutError(f"{types}: {error.strerror}; it needs CONFIG_DEBUG_INFO_BTF") from None
-        except LayoutError as error:
-            raise LayoutError(f"{types} {error}") from None
+        self.btf = _types(types)
         self.symbols = _symbols(kallsyms)
         try:
             self._file = os.open(kcore, os.O_RDONLY | os.O_CLOEXEC)
@@ -185,14 +180,26 @@ class PageTable:
         return page.pointer_at(self._mapping) == stable_node | MAPPING_KSM and page.int32_at(self._refcount) > 0
 
 
-def _symbols(kallsyms: Path) -> dict[str, int]:
-    """Return the addresses of the symbols that are used."""
+@cache
+def _types(types: Path) -> Btf:
+    """Return the types of the kernel, which stay the same until the next boot."""
     try:
-        text = kallsyms.read_bytes()
+        return Btf(types.read_bytes())
+    except OSError as error:
+        raise LayoutError(f"{types}: {error.strerror}; it needs CONFIG_DEBUG_INFO_BTF") from None
+    except LayoutError as error:
+        raise LayoutError(f"{types} {error}") from None
+
+
+@cache
+def _symbols(kallsyms: Path) -> dict[str, int]:
+    """Return the addresses of the symbols that are used. A line has 16 digits, a letter and the symbol."""
+    wanted = {name.encode(): name for name in SYMBOLS}
+    try:
+        with kallsyms.open("rb") as lines:
+            found = {wanted[line[19:-1]]: int(line[:16], 16) for line in lines if line[19:-1] in wanted}
     except OSError as error:
         raise LayoutError(f"{kallsyms}: {error.strerror}") from None
-    pattern = rb"^([0-9a-f]+) \w (" + b"|".join(sorted(name.encode() for name in SYMBOLS)) + rb")$"
-    found = {name.decode(): int(address, 16) for address, name in re.findall(pattern, text, re.MULTILINE)}
     if found and not any(found.values()):
         raise LayoutError(f"{kallsyms} hides addresses; it needs root, and kernel.kptr_restrict below 2")
     return found

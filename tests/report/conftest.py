@@ -22,8 +22,8 @@ def finding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finding file: pages that stay apart, since a commit is undone."""
     out = tmp_path_factory.mktemp("findings")
     status = main([
-        "stress", "numa_pingpong", "--without", "merge-across-nodes-migration", "--seeds", "1",
-        "--jobs", "1", "--out", str(out), "--quiet",
+        "stress", "numa_pingpong", "-p", "contents=1", "-p", "moves=2", "-p", "writes=1", "--seeds", "1:2",
+        "--without", "merge-across-nodes-migration", "--jobs", "1", "--out", str(out), "--quiet",
     ])  # fmt: skip
     assert status == 1
     return next(out.glob("*.json"))
