@@ -17,6 +17,10 @@ from ksmactors.reproduce.measured import MEASURED
 SCENARIOS: Final = Path(__file__).with_name("scenarios")
 """The scenarios of cases, each in a file that bears the name of its case."""
 
+RECORDED_AS: Final = {"D1": "unshare-on-advice", "D2": "lost-while-full"}
+"""Cases by what the recordings of real kernels call them (`d1_*`, `d2_*`). Cases of these names are controls, which no
+program shows."""
+
 GUEST: Final = "run it on a guest instead: ksmactors conform FILE --guest KERNEL (ksmactors docs guests)"
 
 
@@ -67,13 +71,18 @@ def of_case(name: str) -> ReproducedDefect | None:
     if case is None:
         return None
     file = _file(current)
+    note = ""
+    if not file.is_file() and current in RECORDED_AS:
+        current = RECORDED_AS[current]
+        case, file = CASES[current], _file(current)
+        note = f"{name} is a control, and what recordings call {name.lower()}: case {current}, which this program shows"
     if not file.is_file():
         kind = "is a race, or of a kernel that none runs" if case.watcher else "is no defect"
         raise UsageError(
             f"case {name} {kind}: it has no scenario for a real kernel; these have one: "
             f"{', '.join(cases_with_scenario())} (the emulator shows it: ksmactors corpus {current})"
         )
-    return ReproducedDefect(read_scenario(file), case, measured=MEASURED.get(current, ""))
+    return ReproducedDefect(read_scenario(file), case, measured=MEASURED.get(current, ""), note=note)
 
 
 def of_scenario(path: Path) -> ReproducedDefect:

@@ -72,9 +72,10 @@ def cases_of(commit: Commit) -> list[Case]:
 
 def looks_like(signature: str, fingerprint: str, kernel: str, *, broken: bool = True) -> list[Case]:
     """The cases whose finding has this signature, and in which the same function broke the same kind of thing; before
-    those that have this signature only now and then; of the same kernel first. A data race is recognised by its two
-    functions, which its signature has. Where something never comes, no step has `broken` the promise, and who touched
-    the object last is chance: the only case that has the signature is the one.
+    those that have this signature only now and then. Of either first what this kernel has: its own cases, and those
+    that were seen on a real one. A data race is recognised by its two functions, which its signature has. Where
+    something never comes, no step has `broken` the promise, and who touched the object last is chance: the only case
+    that has the signature is the one.
 
     What only an older kernel has is not looked for in the one that all of it is repaired in.
     """
@@ -85,7 +86,7 @@ def looks_like(signature: str, fingerprint: str, kernel: str, *, broken: bool = 
         and (CULPRITS.get(case.name) == fingerprint or _is_race_of(case, signature, kernel))
         and (case.with_ or case.without or kernel != REPAIRED or case.kernel == kernel)
     )
-    found = sorted(alike, key=lambda case: (case.signature != signature, case.kernel != kernel))
+    found = sorted(alike, key=lambda case: (case.signature != signature, kernel not in (case.kernel, *case.confirmed)))
     return found or ([] if broken else _only_case_with(signature, kernel))
 
 
