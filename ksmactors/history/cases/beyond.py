@@ -61,10 +61,10 @@ BEYOND: Final = (
             "scan. After 13 scans B comes to an equal page, which is looked at in each scan at first, then less and "
             "less often, too. They can merge only in a scan that looks at both, and never is there one: counted from "
             "A's first, ksmd looks at A 22, 31, 40 ... scans later, and at B 13 to 16, 18, 21, 26, 35, 44 ... (On all "
-            "kernels that have smart_scan, v6.7 and later; seen on a real 6.18: four equal guests, unmerged after 300 "
-            "scans. The variant skips-in-step repairs "
-            "it; no kernel does.)"
+            "kernels that have smart_scan, v6.7 and later. On a real 6.18 four equal guests were unmerged after 300 "
+            "scans. The variant skips-in-step repairs it; no kernel does.)"
         ),
+        confirmed=("v6.12", "v6.18", "v7.3"),
         script=("thread/B > end", "ksmd > end"),
     ),
     Case(
