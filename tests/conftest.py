@@ -28,6 +28,21 @@ sys.dont_write_bytecode = False
 would compile them again."""
 
 
+IN_MEMORY: Final = Path("/dev/shm")
+ROOM_MIN: Final = 4 << 30
+"""Bytes that must be free there: tests write some hundred MB, and pytest keeps the files of three sessions."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the files of tests in memory where there is room: each store is synced and then deleted, which a disk takes
+    milliseconds for. Programs must be allowed to run from there."""
+    if not IN_MEMORY.is_dir() or config.getoption("basetemp") is not None:
+        return
+    there = os.statvfs(IN_MEMORY)
+    if there.f_bavail * there.f_frsize >= ROOM_MIN and not there.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
 def pytest_sessionstart() -> None:
     """Import tests from the other end in every second process of pytest-xdist.
 
