@@ -30,6 +30,10 @@ from tests.helpers.ready import NEW_INTERPRETER
 PROGRAMS = Path(__file__).with_name("programs.py")
 
 
+SMALL = {"exit_race": {"generations": 1, "pages": 1}}
+"""Parameters of a workload that is as large as it must be to have a mark, races and locks."""
+
+
 @pytest.fixture
 def new_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fork server is what it is outside of tests."""
@@ -38,7 +42,10 @@ def new_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def programs(*names: str, max_steps: int = 20_000) -> list[Subject]:
     """Test programs and built-in workloads as subjects."""
-    return [make_subject(f"{PROGRAMS}:{name}" if name[0].isupper() else name, max_steps=max_steps) for name in names]
+    return [
+        make_subject(f"{PROGRAMS}:{name}" if name[0].isupper() else name, params=SMALL.get(name), max_steps=max_steps)
+        for name in names
+    ]
 
 
 @dataclass
@@ -209,7 +216,18 @@ def test_the_log_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     logs = [tmp_path / "one.jsonl", tmp_path / "three.jsonl"]
     for log, jobs in zip(logs, "13", strict=True):
-        line = ["stress", f"{PROGRAMS}:Quiet", "exit_race", "--seeds", "10", "-q", "--jobs", jobs, "--log", str(log)]
+        line = [
+            "stress",
+            f"{PROGRAMS}:Quiet",
+            "litmus.scan_meets_migration",
+            "--seeds",
+            "10",
+            "-q",
+            "--jobs",
+            jobs,
+            "--log",
+            str(log),
+        ]
         assert main([*line, "--detail"]) == 0
     assert logs[0].read_bytes() == logs[1].read_bytes()
     assert not list(tmp_path.glob(".ksmactors-log-*"))
@@ -243,22 +261,23 @@ class Stuck(Workload):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("new_interpreter")
 def test_a_worker_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some time after the deadline the campaign ends without it, and with what all workers have handed in."""
     monkeypatch.setattr(driving, "GRACE_SECONDS", 0.1)
-    before = descendants(os.getpid())
     source = tmp_path / "stuck.py"
     source.write_text(STUCK)
     plan = Plan([make_subject(f"{source}:Stuck")], range(1 << 40), "random")
-    processes = WorkerProcesses()
-    drive = Drive(plan, workers=workers_of(plan, 2, processes=processes), deadline=monotonic() + 3)
-    trio.run(drive.run)
-    there = [pid for pid in descendants(os.getpid()) if pid not in before]
-    assert there
-    processes.close()
-    assert wait_until_gone(there) == []
-    assert drive.stopped
+    for seconds in (0.4, 3.0, 30.0):  # a machine under load may take longer for the first schedules
+        processes = WorkerProcesses()
+        drive = Drive(plan, workers=workers_of(plan, 2, processes=processes), deadline=monotonic() + seconds)
+        trio.run(drive.run)
+        there = descendants(processes.server_pid)
+        assert there
+        processes.close()
+        assert wait_until_gone([processes.server_pid, *there]) == []
+        assert drive.stopped
+        if drive.tally.schedules:
+            break
     left = sum(len(parse_seeds(part)) for part in drive.seeds_left.split(","))
     assert 0 < drive.tally.schedules == (1 << 40) - left
 

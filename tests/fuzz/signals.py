@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -71,17 +72,21 @@ class Files:
         return cls(str(next(out.glob("*.json"))), str(log), str(image))
 
 
-def strike(command: str, number: signal.Signals, after: float, files: Files, place: Path, *, ignored: bool) -> str:
+def strike(
+    command: str, number: signal.Signals, after: float, files: Files, place: Path, *, ignored: bool,
+    program: Callable[[], list[str]] = lambda: [sys.executable, "-m", "ksmactors"],
+) -> str:  # fmt: skip
     """Signal a command after some seconds; what is wrong with how it ended, empty if nothing.
 
     `ignored`: it starts with SIGINT ignored, as in the background of a shell without job control.
+    `program`: how the command begins; with `ksmactors_line`, it has imported all when it starts.
     """
     words = [word.format(finding=files.finding, log=files.log, image=files.image) for word in COMMANDS[command]]
     # Python resets no signal that was ignored when it started, and a child inherits that.
     preface = "from signal import *; import os, sys; signal(SIGINT, SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     start = [sys.executable, "-c", preface] if ignored else []
     with subprocess.Popen(
-        [*start, sys.executable, "-m", "ksmactors", *words],
+        [*start, *program(), *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"XDG_STATE_HOME": str(place)},
     ) as process:  # fmt: skip

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+from tests.helpers.ready import ENVIRONMENT, ReadyProcess, start_ready
 
 SECONDS_MAX = 60
 """For which a process may take to do what is waited for."""
 
 
 @contextmanager
-def started(line: Sequence[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def started(line: Sequence[str], tmp_path: Path) -> Iterator[ReadyProcess]:
     """A command in a session of its own, which is killed at the end."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "ksmactors", *line],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
-    ) as process:  # fmt: skip
+    process = start_ready(*line, environment={**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path)})
+    with closing(process.reaper), process.streams[0], process.streams[1]:
         try:
             yield process
         finally:

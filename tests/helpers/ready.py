@@ -11,6 +11,7 @@ import atexit
 import marshal
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from typing_extensions import override
 
@@ -57,15 +58,9 @@ class ReadyForkServer(fork_server.ForkServer):
 
 def ready_fork_server() -> fork_server.ForkServer:
     """Do what `fork_server.started` does, with a fork in the place of a new interpreter."""
-    reaper = socket.socket(socket.AF_UNIX)
-    reaper.connect(_server(os.getpid()))
     ours, theirs = socket.socketpair()
     with theirs, Path(os.devnull).open("r+b", buffering=0) as nothing:
-        files = [nothing.fileno(), nothing.fileno(), 2, theirs.fileno()]
-        request = marshal.dumps((None, os.fsencode(Path.cwd()), dict(os.environb), []))
-        socket.send_fds(reaper, [len(request).to_bytes(LENGTH, "big")], files)
-        reaper.sendall(request)
-    pid = int.from_bytes(reaper.recv(LENGTH, socket.MSG_WAITALL), "big")
+        pid, reaper = _fork(None, dict(os.environb), [nothing.fileno(), nothing.fileno(), 2, theirs.fileno()])
     if pid == 0:
         ours.close()
         reaper.close()
@@ -76,6 +71,76 @@ def ready_fork_server() -> fork_server.ForkServer:
 
 NEW_INTERPRETER: Final = fork_server.started
 """The one of ksmactors itself."""
+
+
+@dataclass
+class ReadyProcess:
+    """A command that leads a session, as `subprocess.Popen` has one, without a client in between: `pid` is its own.
+
+    Attributes:
+        streams: files that take its standard output and standard error.
+        reaper: says how it has ended.
+    """
+
+    pid: int
+    streams: tuple[IO[bytes], IO[bytes]]
+    reaper: socket.socket
+    returncode: int | None = None
+
+    def read(self, stream: int) -> str:
+        """What it has written so far, to standard output (0) or standard error (1)."""
+        fd = self.streams[stream].fileno()
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode()
+
+    def poll(self) -> int | None:
+        """Its status if it has ended, else None."""
+        return self._status(0)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait until it has ended; return what it has written."""
+        if self._status(timeout) is None:
+            raise TimeoutError(f"process {self.pid} does not end")
+        return self.read(0), self.read(1)
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self._status(None)
+
+    def _status(self, timeout: float | None) -> int | None:
+        if self.returncode is None:
+            self.reaper.settimeout(timeout)
+            with suppress(BlockingIOError, TimeoutError):
+                self.returncode = os.waitstatus_to_exitcode(_number_from(self.reaper))
+        return self.returncode
+
+
+def start_ready(*words: str, environment: dict[str, str]) -> ReadyProcess:
+    """Start `ksmactors WORDS...` in a fork that leads a session."""
+    streams = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  # they are the process's
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    with Path(os.devnull).open("rb") as nothing:
+        files = [nothing.fileno(), *(stream.fileno() for stream in streams)]
+        pid, reaper = _fork(list(words), variables, files, leads_session=True)
+    assert pid, "the environment is not that of the server"
+    return ReadyProcess(pid, streams, reaper)
+
+
+def _fork(
+    words: list[str] | None, environment: dict[bytes, bytes], files: list[int], *, leads_session: bool = False
+) -> tuple[int, socket.socket]:
+    """Have this process's server fork. Returns the fork's process, or 0, and the socket that says how it ends."""
+    request = marshal.dumps((words, os.fsencode(Path.cwd()), environment, [], leads_session))
+    reaper = socket.socket(socket.AF_UNIX)
+    reaper.connect(_server(os.getpid()))
+    socket.send_fds(reaper, [len(request).to_bytes(LENGTH, "big")], files)
+    reaper.sendall(request)
+    return _number_from(reaper), reaper
+
+
+def _number_from(reaper: socket.socket) -> int:
+    return int.from_bytes(reaper.recv(LENGTH, socket.MSG_WAITALL), "big")
 
 
 @cache

@@ -20,7 +20,7 @@ def main() -> None:
     path, *words = sys.argv[1:]
     passed_on = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
     ignored = [int(number) for number in passed_on if _signal.getsignal(number) is _signal.SIG_IGN]
-    request = marshal.dumps((words, os.getcwdb(), dict(os.environb), ignored))  # noqa: PTH109  # pathlib costs more than all the rest
+    request = marshal.dumps((words, os.getcwdb(), dict(os.environb), ignored, False))  # noqa: PTH109  # pathlib costs more than all the rest
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     server.connect(path)
     streams = b"".join(fd.to_bytes(4, sys.byteorder) for fd in range(3))

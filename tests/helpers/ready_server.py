@@ -42,9 +42,9 @@ RARE: Final = ("ksmactors.pytest_plugin", "ksmactors.testing", "ksmactors.campai
 LOST_OUTPUT: Final = 120
 """The status of an interpreter that cannot write what is left in its standard streams."""
 
-Request = tuple[list[str] | None, bytes, dict[bytes, bytes], list[int]]
-"""Words, directory, environment, and the numbers of ignored signals. Without words, the process is the fork server of a
-campaign, and its fourth file is the server's socket."""
+Request = tuple[list[str] | None, bytes, dict[bytes, bytes], list[int], bool]
+"""Words, directory, environment, the numbers of ignored signals, and whether it leads a session. Without words, the
+process is the fork server of a campaign, and its fourth file is the server's socket."""
 
 
 def import_all() -> None:
@@ -55,7 +55,15 @@ def import_all() -> None:
             if not module.name.endswith("__main__") and not module.name.startswith(RARE):
                 with suppress(ImportError):
                     importlib.import_module(module.name)
-    for name in ("anyio._backends._trio", "rich.live", "rich.table", "rich.progress", "runpy"):
+    for name in (
+        "anyio._backends._trio",
+        "rich.live",
+        "rich.table",
+        "rich.progress",
+        "rich._emoji_codes",
+        "runpy",
+        "structlog",
+    ):
         importlib.import_module(name)
     sys.path.remove(ROOT)
 
@@ -155,7 +163,9 @@ def _can_obey(environment: dict[bytes, bytes]) -> bool:
 
 def perform(request: Request) -> None:
     """Be `python -m ksmactors`, or a campaign's fork server, in a fork."""
-    words, directory, environment, ignored = request
+    words, directory, environment, ignored, leads_session = request
+    if leads_session:
+        os.setsid()
     os.chdir(directory)
     os.environb.clear()
     os.environb.update(environment)
