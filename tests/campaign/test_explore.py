@@ -136,7 +136,7 @@ class Endless(Model):
 @pytest.mark.parametrize("alone", [False, True])
 def test_seconds_hold_within_a_schedule(alone: bool) -> None:
     """A time budget cuts off the schedule under way; what is cut off counts as not run."""
-    tally = ksmactors.explore(Endless, params={"alone": alone}, seconds=0.2, max_steps=1 << 40)
+    tally = ksmactors.explore(Endless, params={"alone": alone}, seconds=0.05, max_steps=1 << 40)
     assert (tally.schedules, tally.exit_status) == (0, 4)
     assert tally.judgement == Inconclusive("the budget ended after 0 schedules", 1)
 

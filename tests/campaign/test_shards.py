@@ -21,7 +21,17 @@ from ksmactors.errors import UsageError
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
-CAMPAIGN = ("stress", f"{PROGRAMS}:Quiet", f"{PROGRAMS}:Deadlock", "classic.abba", "--strategy", "random", "-q")
+CAMPAIGN = (
+    "stress",
+    f"{PROGRAMS}:Quiet",
+    f"{PROGRAMS}:Deadlock",
+    "classic.abba",
+    "--strategy",
+    "random",
+    "-q",
+    "--jobs",
+    "1",
+)
 
 SEED_MAX = (1 << 63) - 1
 
@@ -157,7 +167,7 @@ def test_a_store_with_damaged_shards_is_refused(
 
 def test_seeds_without_an_end_to_speak_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A store that was asked for 2**63 - 1 seeds can be shown; one seed more is refused."""
-    line = ["stress", f"{PROGRAMS}:Quiet", "--seconds", "0.01", "-q", "--out", str(tmp_path)]
+    line = ["stress", f"{PROGRAMS}:Quiet", "--seconds", "0.1", "-q", "--out", str(tmp_path)]
     assert main([*line, "--seeds", str((1 << 63) - 1), "--jobs", "1"]) == 0
     assert main(["campaign", str(tmp_path)]) == 0
     said = said_of(tmp_path, capsys)

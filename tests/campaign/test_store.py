@@ -91,7 +91,8 @@ def forget(out: Path, condition: str) -> None:
 def test_a_block_is_read_as_it_was_written() -> None:
     """A block becomes a row and the same block again."""
     outcomes: list[Outcome] = []
-    campaign = Campaign(Plan([make_subject("exit_race"), make_subject("classic.abba")], range(7), "metrics:of=random"))
+    small = [make_subject("exit_race", params={"generations": 1, "pages": 1}), make_subject("classic.abba")]
+    campaign = Campaign(Plan(small, range(7), "metrics:of=random"))
     campaign.on_outcome = lambda outcome, _: outcomes.append(outcome)
     trio.run(campaign.run)
     block = packed(outcomes, list(range(7)))
@@ -231,12 +232,12 @@ def test_a_store_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     with store_of(tmp_path, of, "random", resume=False) as store:
         pages = store.database.execute("PRAGMA page_count").fetchone()[0]
         store.database.execute(f"PRAGMA max_page_count = {pages + 1}")
-        drive = Drive(Plan(of, range(100), "random"), store)
+        drive = Drive(Plan(of, range(40), "random"), store)
         trio.run(drive.run)
         assert "cannot be written" in store.problem
-    assert drive.tally.schedules == 100
+    assert drive.tally.schedules == 40
     with open_to_read(tmp_path) as store:
-        assert sum(stop - first for first, stop in store.stored().items()) < 100
+        assert sum(stop - first for first, stop in store.stored().items()) < 40
 
 
 def test_stores_merge(whole: tuple[Drive, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,12 +286,12 @@ def test_analyze_reads_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_from_python(tmp_path: Path) -> None:
     """`ksmactors.stress` writes a store, goes on with it, and says where it cannot."""
-    first = ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=25, out=tmp_path)
-    again = ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=30, out=tmp_path, resume=True, jobs=2)
-    assert (first.schedules, again.schedules) == (25, 30)
-    assert again.digest == ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=30).digest
+    first = ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=8, out=tmp_path)
+    again = ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=10, out=tmp_path, resume=True, jobs=2)
+    assert (first.schedules, again.schedules) == (8, 10)
+    assert again.digest == ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=10).digest
     with pytest.raises(UsageError, match="resume"):
-        ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=30, resume=True)
+        ksmactors.stress(f"{PROGRAMS}:Quiet", seeds=10, resume=True)
 
 
 def test_a_store_that_is_read_runs_nothing(tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def test_hostile_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     bad = tmp_path / "bad"
     bad.mkdir()
     rng, refused = Random(1), 0
-    for _ in range(80):
+    for _ in range(40):
         (bad / FILE).write_bytes(hostile(data, rng))
         status = main(["campaign", str(bad), "--json"])
         captured = capsys.readouterr()
@@ -336,7 +337,7 @@ def test_hostile_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
             assert captured.err.count("\n") == 1
         else:
             assert json.loads(captured.out)["digest"] == whole["digest"]
-    assert refused > 20
+    assert refused > 10
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,11 @@ PROGRAMS = Path(__file__).with_name("programs.py")
 def campaign(*names: str, seeds: range = range(8), out: Path | None = None, kernel: str = "series") -> Campaign:
     """Run a campaign of test programs or built-in workloads."""
     subjects = [
-        make_subject(f"{PROGRAMS}:{name}" if name[0].isupper() else name, kernel=kernel, max_steps=20_000)
+        make_subject(
+            f"{PROGRAMS}:{name}" if name[0].isupper() else name,
+            kernel=kernel,
+            max_steps=2_000 if name == "Endless" else 20_000,
+        )
         for name in names
     ]
     running = Campaign(Plan(subjects, seeds, "random", out))
@@ -60,11 +64,14 @@ def test_seeds_are_dealt_in_turn() -> None:
     assert [plan.subject_of(seed).name for seed in plan.seeds][:3] == ["fork_storm", "knob_flip", "exit_race"]
 
 
+EQUAL = ("Quiet", "litmus.scan_meets_migration")
+
+
 def test_equal_campaigns_have_equal_digests() -> None:
     """Two campaigns with equal inputs agree in every sum; other seeds give another digest."""
-    first, second = campaign("Quiet", "exit_race"), campaign("Quiet", "exit_race")
+    first, second = (campaign(*EQUAL) for _ in range(2))
     assert first.tally.as_json() == second.tally.as_json()
-    assert first.tally.digest != campaign("Quiet", "exit_race", seeds=range(1, 9)).tally.digest
+    assert first.tally.digest != campaign(*EQUAL, seeds=range(1, 9)).tally.digest
 
 
 def test_nothing_found_is_sampled() -> None:
@@ -135,7 +142,7 @@ def test_an_interrupted_campaign_keeps_its_sums() -> None:
     assert running.resume_hint == "--seeds 15:30"
 
 
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 32), marks=pytest.mark.nightly)], ids=str)
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 32), marks=pytest.mark.nightly)], ids=str)
 def test_the_lost_mapping_of_v3_9_is_found(seeds: range) -> None:
     """A short campaign on v3.9 finds the mapping that a collision loses; series does not have it."""
     signatures = {"rmap/lost_mapping@rmap_walk_ksm"}
