@@ -64,7 +64,8 @@ def test_the_line_of_a_workload(tmp_path: Path) -> None:
 def test_the_class_of_a_variant(tmp_path: Path) -> None:
     """A finding of the user's variant in a workload that comes with ksmactors is at the variant's class."""
     (tmp_path / "variant.py").write_text(VARIANT)
-    one = first("numa_pingpong", with_=(f"{tmp_path / 'variant.py'}:Quiet",), without=("merge-across-nodes-migration",))
+    variants = {"with_": (f"{tmp_path / 'variant.py'}:Quiet",), "without": ("merge-across-nodes-migration",)}
+    one = first("numa_pingpong", params={"contents": 1}, **variants)
     assert Workspace(tmp_path).place_of(one) == UserPlace(
         "variant.py", VARIANT.splitlines().index("class Quiet(Ksm):") + 1
     )
