@@ -76,7 +76,7 @@ def test_what_is_run_is_what_the_command_line_says(case: Case) -> None:
 
 def test_a_search_is_counted(capsys: Capsys) -> None:
     """With campaigns, each strategy's median and worst are there; they are what the campaigns needed."""
-    arguments = ["corpus", "S3b", "--campaigns", "3", "--budget", "200", "--strategy", "random", "--json", "--quiet"]
+    arguments = ["corpus", "S5e", "--campaigns", "3", "--budget", "200", "--strategy", "random", "--json", "--quiet"]
     assert main(arguments) == 0
     (row,) = json.loads(capsys.readouterr().out)
     found = row["strategies"]["random"]

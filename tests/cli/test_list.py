@@ -191,8 +191,10 @@ def test_variants_have_a_kind(capsys: Capsys) -> None:
 def test_events_need_no_emulator() -> None:
     """`list events`, `--version` and `--help` start without trio, tables and the emulated kernel."""
     heavy = ("trio", "rich.table", "duckdb", "ksmactors.ksm", "ksmactors.interleave")
+    code = "import sys; from ksmactors.cli import main\n"
     for command in (["list", "events", "--json"], ["--version"], ["--help"]):
-        code = f"import sys; from ksmactors.cli import main; main({command!r}); print(*sys.modules, file=sys.stderr)"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-        loaded = done.stderr.split()
-        assert [name for name in heavy if name in loaded] == []
+        code += f"assert main({command!r}) == 0; print(*sys.modules, file=sys.stderr)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    *_, loaded = (line.split() for line in done.stderr.splitlines())
+    assert "ksmactors.cli" in loaded
+    assert [name for name in heavy if name in loaded] == []

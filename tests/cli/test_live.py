@@ -321,7 +321,7 @@ def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subpro
             os.close(ours)
 
 
-LONG = ("classic.lost", "exit_race", "--seeds", "1000000000")
+LONG = ("classic.lost", "classic.reorder_3", "--seeds", "1000000000")
 
 
 def read_text(ours: int) -> str:
@@ -347,11 +347,13 @@ def read_until(ours: int, pattern: str, got: str = "") -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "number"),
-    [(["stress", *LONG], signal.SIGINT), (["stress", *LONG, "--jobs", "1"], signal.SIGTERM),
+    [(["stress", *LONG, "--color", "always"], signal.SIGINT),
+     (["stress", *LONG, "--jobs", "1", "--color", "never"], signal.SIGTERM),
      (["explore", "exit_race"], signal.SIGTERM)],
 )  # fmt: skip
 def test_an_interruption_leaves_the_terminal_in_order(line: list[str], number: signal.Signals, tmp_path: Path) -> None:
-    """After a signal the table is gone, no mode is left switched, and no row was ever too long, resizes included."""
+    """After a signal the table is gone, no mode is left switched, and no row was ever too long, resizes included.
+    --color holds for the table."""
     with on_terminal(*line, "--out", str(tmp_path / "out"), cwd=tmp_path) as (process, ours):
         got = read_until(ours, "a second")
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
@@ -359,6 +361,7 @@ def test_an_interruption_leaves_the_terminal_in_order(line: list[str], number: s
         os.killpg(process.pid, number)
         said = got + _rest(ours)
         assert process.wait(SECONDS_MAX) == 130, said[-2000:]
+    assert bool(re.search("\x1b\\[[0-9;]+m", said)) == ("never" not in line)
     screen = Screen(1000)
     screen.send(said.replace("\r\n", "\n"))
     assert all("?" not in mode for mode in screen.modes)
@@ -386,15 +389,3 @@ def test_no_table_with(option: str, tmp_path: Path) -> None:
     with on_terminal(*line, cwd=tmp_path) as (_, ours):
         said = _rest(ours)
     assert not re.search("\x1b\\[[0-9]*[A-HJK]", said), said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("option", "coloured"), [("never", False), ("always", True)])
-def test_colour_of_the_table(option: str, coloured: bool, tmp_path: Path) -> None:
-    """--color holds for the table."""
-    line = ["stress", "classic.lost", "exit_race", "--seeds", "1000000000", "--color", option]
-    with on_terminal(*line, cwd=tmp_path) as (process, ours):
-        said = read_until(ours, "a second")
-        os.killpg(process.pid, signal.SIGINT)
-        said += _rest(ours)
-    assert bool(re.search("\x1b\\[[0-9;]+m", said)) == coloured

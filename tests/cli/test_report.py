@@ -33,7 +33,7 @@ def finding(tmp_path: Path, capsys: Capsys) -> Path:
         "run",
         "numa_pingpong",
         "--seed",
-        "0",
+        "1",
         "--without",
         "merge-across-nodes-migration",
         "--out",
@@ -175,7 +175,7 @@ def test_a_log_that_cannot_be_read_is_said_by_the_exit_status(tmp_path: Path, ca
     """The rest is written; page and trace have the same status, as `analyze` has."""
     log, empty = tmp_path / "log.jsonl", tmp_path / "empty"
     empty.touch()
-    assert main(["run", "numa_pingpong", "--seed", "1", "--log", str(log), "--quiet"]) == 0
+    assert main(["run", "litmus.scan_meets_migration", "--seed", "1", "--log", str(log), "--quiet"]) == 0
     for option in ("--html", "--perfetto"):
         out = tmp_path / f"out{option}"
         assert main(["report", str(log), str(empty), option, str(out), "--quiet"]) == 2

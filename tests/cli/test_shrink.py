@@ -56,7 +56,19 @@ def program(tmp_path: Path) -> Path:
 def finding(program: Path, tmp_path: Path, capsys: Capsys) -> str:
     """A finding file of it."""
     out = str(tmp_path / "found")
-    args = ("stress", f"{program}:Counts", "--seeds", "40", "--strategy", "random", "--out", out)
+    args = (
+        "stress",
+        f"{program}:Counts",
+        "--seeds",
+        "40",
+        "--strategy",
+        "random",
+        "--stop-at-first",
+        "--jobs",
+        "1",
+        "--out",
+        out,
+    )
     return str(asked(capsys, *args, status=1)["findings"][0]["file"])
 
 
