@@ -59,7 +59,7 @@ def played(steps: list[Step], across: int, **machine: Any) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["series", "v3.9"])
-@settings(same_in_ci, max_examples=15)
+@settings(same_in_ci, max_examples=8)
 @given(programs, st.integers(0, 1))
 def test_index_and_walk_agree(kernel: str, steps: list[Step], across: int) -> None:
     """Whatever a player does, trees, lists, counters and events are the same with the index and without."""

@@ -156,7 +156,7 @@ class Textbook:
         self.red[x] = False
 
 
-@settings(same_in_ci, max_examples=200)
+@settings(same_in_ci, max_examples=100)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=80))
 def test_shapes(keys: list[int]) -> None:
     """A key that is not in the tree is inserted, one that is, is erased: each time the tree obeys all rules, is in

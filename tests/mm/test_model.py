@@ -36,7 +36,7 @@ def sequentially(steps: list[Step], across: int, **machine: Any) -> None:
     perform(play, **machine)
 
 
-FEW, MANY = 20, 150
+FEW, MANY = 10, 150
 """How many programs of one player are run by default, and every night; of several players at once, a tenth of that."""
 
 by_default_and_every_night = pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_sequential(examples: int) -> None:
 
 
 @pytest.mark.slow
-@settings(same_in_ci, max_examples=30)
+@settings(same_in_ci, max_examples=12)
 @given(programs, st.integers(0, 1))
 def test_sequential_v39(steps: list[Step], across: int) -> None:
     """v3.9 loses mappings, but never a page."""
@@ -68,7 +68,7 @@ def test_sequential_v39(steps: list[Step], across: int) -> None:
 def test_concurrent(examples: int) -> None:
     """Several players at once, and ksmd: each one's processes read what they last wrote, in any interleaving."""
 
-    @settings(same_in_ci, max_examples=examples // 10)
+    @settings(same_in_ci, max_examples=max(2, examples // 10))
     @given(
         st.lists(programs, min_size=2, max_size=3),
         st.sampled_from(["pos", "pct", "random", "round_robin:quantum=3", "portfolio"]),
