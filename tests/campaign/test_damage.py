@@ -29,7 +29,8 @@ from tests.helpers.children import descendants, descendants_of, started, wait_un
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 
-SEEDS = 120
+SEEDS = 60
+"""So many that there are blocks in each third of them."""
 
 LINE = ["stress", f"{PROGRAMS}:Quiet", f"{PROGRAMS}:Deadlock", "--seeds", str(SEEDS), "--strategy", "random", "--json"]
 LINE += ["--max-steps", "2000"]
@@ -76,7 +77,7 @@ def test_a_small_row_cannot_become_a_large_one() -> None:
 def killed(line: list[str], out: Path, tmp_path: Path, rng: Random) -> None:
     """Start a campaign and kill its parent, its workers' server, a worker, or all of them, when some of it is done."""
     with started([*line, "--jobs", "2", "--out", str(out)], tmp_path) as process:
-        size, grown = _size(out), rng.randrange(30_000)
+        size, grown = _size(out), rng.randrange(20_000)
         while process.poll() is None and _size(out) < size + grown:
             trio.run(trio.sleep, 0.002)
         there = [process.pid, *descendants(process.pid)]
@@ -111,7 +112,7 @@ def test_thirty_campaigns_that_are_killed(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.slow
 def test_a_killed_campaign_is_gone_on_with(tmp_path: Path) -> None:
     """kill -9 of the parent ends the workers, too, and leaves a store from which the rest is run: equal sums."""
-    out, seeds = tmp_path / "out", range(100)
+    out, seeds = tmp_path / "out", range(40)
     line = ["stress", f"{PROGRAMS}:Quiet", f"{PROGRAMS}:Deadlock", "--seeds", "100", "--strategy", "random", "-q"]
     line += ["--max-steps", "2000", "--jobs", "2", "--json", "--out", str(out)]
     with started(line, tmp_path) as process:
@@ -185,10 +186,10 @@ def unfinished(whole: Path, place: Path) -> Path:
     place.mkdir()
     shutil.copy(whole / FILE, place / "source")
     with closing(sqlite3.connect(place / "source", isolation_level=None)) as db:
-        db.execute("DELETE FROM blocks WHERE first >= 80")
-        db.execute("DELETE FROM findings WHERE seed >= 80")
-        rows = db.execute("SELECT * FROM blocks WHERE first >= 40").fetchall()
-        db.execute("DELETE FROM blocks WHERE first >= 40")
+        db.execute(f"DELETE FROM blocks WHERE first >= {SEEDS * 2 // 3}")
+        db.execute(f"DELETE FROM findings WHERE seed >= {SEEDS * 2 // 3}")
+        rows = db.execute(f"SELECT * FROM blocks WHERE first >= {SEEDS // 3}").fetchall()
+        db.execute(f"DELETE FROM blocks WHERE first >= {SEEDS // 3}")
         db.execute("VACUUM")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA wal_autocheckpoint = 0")

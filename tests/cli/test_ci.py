@@ -134,13 +134,13 @@ def written(file: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "words", [["stress", "{Finds}", "--seeds", "3"], ["explore", "{Finds}"], ["replay", "{file}", "--trust"],
-              ["replay", "{folder}", "--trust"], ["run", "{Finds}"]],
+    "words", [["stress", "{Finds}", "--jobs", "1", "--seeds", "3"], ["explore", "{Finds}"],
+              ["replay", "{file}", "--trust"], ["replay", "{folder}", "--trust"], ["run", "{Finds}"]],
 )  # fmt: skip
 def test_files_of_each_command(words: list[str], repository: Path) -> None:
     """The same finding has the same rule and fingerprint in each command; JUnit has it as a failure unless expected."""
     finds = f"{PROGRAMS}:Finds"
-    assert main(["stress", finds, "--seeds", "1", "--out", "kept", "-q"]) == 1
+    assert main(["stress", finds, "--jobs", "1", "--seeds", "1", "--out", "kept", "-q"]) == 1
     (file,) = Path("kept").glob("*.json")
     known = {"Finds": finds, "file": str(file), "folder": "kept"}
     command = [word.format(**known) for word in words]

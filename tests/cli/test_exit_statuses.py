@@ -220,7 +220,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         assert main(["run", known[workload], "-q", "--log", made[name]]) in (0, 1)
     for name, workload, seeds in (("fine", "Fine", "3"), ("found", "Finds", "3"), ("later", "Fine", "3:6")):
         made[f"{name}_store"] = str(tmp / f"{name}_store")
-        main(["stress", known[workload], "-q", "--seeds", seeds, "--out", made[f"{name}_store"]])
+        main(["stress", known[workload], "-q", "--jobs", "1", "--seeds", seeds, "--out", made[f"{name}_store"]])
     write("gone", json.dumps({"schedule": schedule("classic.lost"), "signature": "model/lost_update@run"}))
     make_folders(made, tmp)
     write("empty", b"")

@@ -277,7 +277,7 @@ def test_a_line_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_finding_says_how_it_is_replayed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Each finding comes with the command that replays it, with or without a terminal; not with --quiet."""
-    line = ["stress", "classic.lost", "--seeds", "30", "--out", str(tmp_path)]
+    line = ["stress", "classic.lost", "--jobs", "1", "--seeds", "30", "--out", str(tmp_path)]
     main(line)
     (file,) = tmp_path.glob("*.json")
     lines = capsys.readouterr().err.splitlines()

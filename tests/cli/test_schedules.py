@@ -206,7 +206,7 @@ def _other_process(*args: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(ksmactors_line(*args), capture_output=True, text=True, timeout=100, check=False, **more)
 
 
-BUSY = ("fork_storm", "pinned_pages", "swap_pressure")
+BUSY = ("fork_storm", "pinned_pages", "swap_pressure", "-p", "pages=2")
 """Workloads with many actors and kinds of events."""
 
 
