@@ -92,13 +92,10 @@ def probability(samples: Sequence[Sample]) -> float | None:
     changes = [change for change in changes if change != (0, 0)]
     if not changes:
         return None
-    exceeds = _exceeds(sums)
-    above, below = [change for change, _ in changes], [change for _, change in changes]
+    exceeds = _exceeds(sums, [change for change, _ in changes], [change for _, change in changes])
     if len(changes) <= EXACT_PAIRS:
-        count = sum(exceeds(*_swapped(sums, above, below, chosen)) for chosen in product((0, 1), repeat=len(changes)))
-        return count / (1 << len(changes))
-    count = sum(exceeds(*_swapped(sums, above, below, chosen)) for chosen in _choices(len(changes)))
-    return (1 + count) / (1 + SWAPS)
+        return sum(map(exceeds, product((0, 1), repeat=len(changes)))) / (1 << len(changes))
+    return (1 + sum(map(exceeds, _choices(len(changes))))) / (1 + SWAPS)
 
 
 def least_probability(pairs: int) -> float:
@@ -106,19 +103,26 @@ def least_probability(pairs: int) -> float:
     return 2 / (1 << pairs) if pairs <= EXACT_PAIRS else 1 / (1 + SWAPS)
 
 
-def _swapped(sums: Sample, above: Sequence[int], below: Sequence[int], chosen: Sequence[int]) -> Sample:
-    """The sums after the chosen pairs have exchanged their sides."""
-    up, down = sum(compress(above, chosen)), sum(compress(below, chosen))
-    return Sample(sums.without + up, sums.without_of + down, sums.idea - up, sums.idea_of - down)
+def _exceeds(seen: Sample, above: Sequence[int], below: Sequence[int]) -> Callable[[Sequence[int]], bool]:
+    """Return the function that says, exactly, whether the sums differ at least as much as those that were seen, after
+    the chosen pairs have exchanged their sides.
 
+    Args:
+        seen: the sums.
+        above, below: by how much the numerators and the denominators of each pair differ.
+    """
+    without, without_of, idea, idea_of = seen
+    apart = abs(idea * without_of - without * idea_of)
+    of = without_of * idea_of
+    same_denominators = not any(below)
 
-def _exceeds(seen: Sample) -> Callable[..., bool]:
-    """Return the function that says whether sums differ at least as much as those that were seen, exactly."""
-    apart = abs(seen.idea * seen.without_of - seen.without * seen.idea_of)
-    of = seen.without_of * seen.idea_of
-
-    def exceeds(without: int, without_of: int, idea: int, idea_of: int) -> bool:
-        return abs(idea * without_of - without * idea_of) * of >= apart * without_of * idea_of
+    def exceeds(chosen: Sequence[int]) -> bool:
+        up = sum(compress(above, chosen))
+        if same_denominators:  # as of most figures, which are means over schedules
+            return abs((idea - up) * without_of - (without + up) * idea_of) >= apart
+        down = sum(compress(below, chosen))
+        left, right = without_of + down, idea_of - down
+        return abs((idea - up) * left - (without + up) * right) * of >= apart * left * right
 
     return exceeds
 

@@ -50,11 +50,18 @@ def measured(workload: type[Workload] | str, *, every_step: bool = False, **opti
     return found
 
 
-@pytest.mark.parametrize("workload", ["vm_fleet", "knob_flip", "hot_remove", "litmus.search_meets_migration"])
+SMALL: dict[str, dict[str, int]] = {
+    "vm_fleet": {"guests": 2, "pages": 2, "rounds": 2}, "knob_flip": {"rounds": 2, "flips": 3},
+    "hot_remove": {"rounds": 2, "removals": 1}, "litmus.search_meets_migration": {},
+}  # fmt: skip
+"""Workloads with different actors, and parameters that make them small."""
+
+
+@pytest.mark.parametrize("workload", SMALL)
 @pytest.mark.parametrize("watch", [pytest.param("all", marks=pytest.mark.nightly), "none"])
 def test_a_schedule_is_the_same(workload: str, watch: str) -> None:
     """With and without the meter, the campaign has the same digest, whether others observe or not."""
-    subject = make_subject(workload, watch=watch)
+    subject = make_subject(workload, params=SMALL[workload], watch=watch)
     digests = set()
     for with_meter in (False, True):
         campaign = Campaign(Plan([subject], range(2), "portfolio", measured=with_meter))
@@ -86,7 +93,7 @@ def test_merges_by_hand() -> None:
     assert found.saved == 2
 
 
-@pytest.mark.parametrize("pages", [1, 7, 40])
+@pytest.mark.parametrize("pages", [1, 7, 20])
 @pytest.mark.parametrize("equal", [0, 1])
 def test_the_index_counts_as_the_walk_does(pages: int, equal: int) -> None:
     """A search by index has the visits and comparisons of one that goes from entry to entry."""

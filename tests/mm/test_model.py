@@ -36,15 +36,18 @@ def sequentially(steps: list[Step], across: int, **machine: Any) -> None:
     perform(play, **machine)
 
 
-FEW, MANY = 10, 150
-"""How many programs of one player are run by default, and every night; of several players at once, a tenth of that."""
-
-by_default_and_every_night = pytest.mark.parametrize(
-    "examples", [pytest.param(FEW, marks=pytest.mark.slow), pytest.param(MANY, marks=pytest.mark.nightly)]
-)
+FEW, SEVERAL, MANY = 10, 20, 150
+"""How many programs of one player are run by default, and every night; of several players at once, a tenth of SEVERAL
+and of MANY."""
 
 
-@by_default_and_every_night
+def by_default_and_every_night(by_default: int) -> pytest.MarkDecorator:
+    """Run a test with so many examples by default, and with MANY every night."""
+    default = pytest.param(by_default, marks=pytest.mark.slow)
+    return pytest.mark.parametrize("examples", [default, pytest.param(MANY, marks=pytest.mark.nightly)])
+
+
+@by_default_and_every_night(FEW)
 def test_sequential(examples: int) -> None:
     """Whatever one process after the other does, with ksmd and migration between, it reads what it last wrote."""
 
@@ -64,11 +67,11 @@ def test_sequential_v39(steps: list[Step], across: int) -> None:
     sequentially(steps, across, kernel="v3.9", watchers=("shadow", "lifetime", "references", "writable"))
 
 
-@by_default_and_every_night
+@by_default_and_every_night(SEVERAL)
 def test_concurrent(examples: int) -> None:
     """Several players at once, and ksmd: each one's processes read what they last wrote, in any interleaving."""
 
-    @settings(same_in_ci, max_examples=max(2, examples // 10))
+    @settings(same_in_ci, max_examples=examples // 10)
     @given(
         st.lists(programs, min_size=2, max_size=3),
         st.sampled_from(["pos", "pct", "random", "round_robin:quantum=3", "portfolio"]),
