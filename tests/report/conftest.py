@@ -19,10 +19,10 @@ BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 
 @pytest.fixture(scope="session")
 def finding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finding file: pages that stay apart, since a commit is undone."""
+    """A finding file: pages of two nodes are merged, since a commit is undone. Few schedules shrink it."""
     out = tmp_path_factory.mktemp("findings")
     status = main([
-        "stress", "numa_pingpong", "-p", "contents=1", "-p", "moves=2", "-p", "writes=1", "--seeds", "1:2",
+        "stress", "numa_pingpong", "-p", "contents=1", "-p", "moves=2", "-p", "writes=1", "--seeds", "2:3",
         "--without", "merge-across-nodes-migration", "--jobs", "1", "--out", str(out), "--quiet",
     ])  # fmt: skip
     assert status == 1
@@ -33,7 +33,7 @@ def finding(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(finding: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of that finding."""
     path = tmp_path_factory.mktemp("page") / "finding.html"
-    assert main(["report", str(finding), "--html", str(path), "--max-schedules", "60", "--quiet"]) == 1
+    assert main(["report", str(finding), "--html", str(path), "--max-schedules", "4", "--quiet"]) == 1
     return path
 
 
@@ -52,31 +52,109 @@ def browser() -> Iterator[Any]:
 
 Opened = Callable[..., Any]
 
+WIDTH, HEIGHT = 1280, 1000
+"""Of a window, in pixels."""
+
+LATER = """fragment => new Promise((done) => {
+    document.getElementById("run").dispatchEvent(new Event("change"));
+    addEventListener("hashchange", function there(event) {
+        if (!event.newURL.endsWith(fragment)) return;
+        removeEventListener("hashchange", there);
+        done();
+    });
+    location.hash = fragment;
+})"""
+"""Shows what a fragment names as if the page had just been opened, with no other moment and the whole schedule.
+Filters stay, so a test that sets one opens a page of its own."""
+
+
+class Window:
+    """A tab of the browser, and what it said or asked for that a page must not."""
+
+    def __init__(self, browser: Any) -> None:
+        self.tab = browser.new_context().new_page()
+        self.said: list[str] = []
+        self._page = ""
+        self.tab.on("console", lambda message: self.said.append(message.text))
+        self.tab.on("pageerror", lambda error: self.said.append(str(error)))
+        self.tab.on("request", lambda request: request.url.startswith(self._page) or self.said.append(request.url))
+        self.tab.on("dialog", lambda dialog: self.said.append(dialog.message) or dialog.dismiss())
+
+    def load(self, path: Path, fragment: str, *, width: int = WIDTH, scheme: str = "light") -> Any:
+        """Load a page from the disk; of the page before, nothing is left."""
+        self._page = "about:blank"
+        self.tab.goto(self._page)
+        self.tab.set_viewport_size({"width": width, "height": HEIGHT})
+        self.tab.emulate_media(media="null", color_scheme=scheme)
+        self.tab.mouse.move(0, 0)
+        self._page = path.as_uri()
+        self.tab.goto(self._page + fragment)
+        self.tab.wait_for_selector("html[data-ready]")
+        return self.tab
+
+
+@pytest.fixture(scope="session")
+def windows(browser: Any) -> list[Window]:
+    """Tabs in which no test is at work. A new one has to compile the chart library again."""
+    return []
+
 
 @pytest.fixture
-def opened(browser: Any) -> Iterator[Opened]:
+def opened(browser: Any, windows: list[Window]) -> Iterator[Opened]:
     """Opens a page from the disk; at the end, it must have said nothing on the console and asked for nothing else."""
-    said: list[str] = []
-    contexts = []
+    used: list[Window] = []
 
-    def open_page(
-        path: Path, fragment: str = "", *, width: int = 1280, height: int = 1000, scheme: str = "light"
-    ) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: request.url.startswith(path.as_uri()) or said.append(request.url))
-        tab.on("dialog", lambda dialog: said.append(dialog.message) or dialog.dismiss())
-        tab.goto(path.as_uri() + fragment)
-        tab.wait_for_selector("html[data-ready]")
-        return tab
+    def open_page(path: Path, fragment: str = "", **options: Any) -> Any:
+        used.append(windows.pop() if windows else Window(browser))
+        return used[-1].load(path, fragment, **options)
 
     yield open_page
-    for context in contexts:
-        context.close()
+    said = [line for window in used for line in window.said]
+    if not said:
+        windows.extend(used)
     assert said == []
+
+
+@pytest.fixture(scope="session")
+def left_open(browser: Any) -> dict[Path, Window]:
+    """Pages that stay open, each in its tab."""
+    return {}
+
+
+@pytest.fixture
+def shown(browser: Any, left_open: dict[Path, Window]) -> Iterator[Opened]:
+    """Shows what a fragment names in a page that earlier tests may have used: as `opened`, without loading it again."""
+    used: list[Window] = []
+
+    def show(path: Path, fragment: str, *, width: int = WIDTH) -> Any:
+        if path not in left_open:
+            left_open[path] = Window(browser)
+            left_open[path].load(path, fragment)
+        window = left_open[path]
+        used.append(window)
+        window.tab.set_viewport_size({"width": width, "height": HEIGHT})
+        window.tab.evaluate(LATER, fragment)
+        return window.tab
+
+    yield show
+    said = [line for window in used for line in window.said]
+    for window in used:
+        window.said.clear()
+    assert said == []
+
+
+def line(step: int, event: str = "ksm_enter", actor: str = "ksmd", seed: int = 1, **fields: Any) -> dict[str, Any]:
+    """An event of a log."""
+    return {
+        "event": event, "run": "r", "seed": seed, "schedule": 0, "step": step, "now": step * 1000, "actor": actor,
+        "cpu": 0, "node": 0, "level": "info", **fields,
+    }  # fmt: skip
+
+
+def write(path: Path, *lines: dict[str, Any] | str) -> Path:
+    """Write a log of events, and of lines that may be none."""
+    path.write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines))
+    return path
 
 
 def data_of(page: Path) -> dict[str, Any]:
