@@ -13,10 +13,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.build import build_wheel
 
 from ksmactors.cli import main, new_files
 from ksmactors.cli.new_files import KINDS
 from tests.plugins.installed import ROOT, ksmactors
+
+pytest_plugins = ("pytester",)
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -36,46 +39,50 @@ def names_in(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def install_wheel(package: Path, site: Path) -> None:
+def install_wheel(package: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Build the wheel as pip does and unpack it, without a network."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
-    subprocess.run(build, cwd=package, check=True, capture_output=True, timeout=100)
-    (wheel,) = (package / "dist").glob("*.whl")
-    with zipfile.ZipFile(wheel) as files:
+    with monkeypatch.context() as patch:
+        patch.chdir(package)
+        wheel = build_wheel("dist")
+    with zipfile.ZipFile(package / "dist" / wheel) as files:
         assert not any("test_" in name for name in files.namelist())
         files.extractall(site)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["workload", *(pytest.param(one, marks=pytest.mark.nightly) for one in [*KINDS][1:])])
-def test_a_package_works(folder: Path, kind: str) -> None:
+def test_a_package_works(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester, kind: str
+) -> None:
     """Made in an empty folder and installed, it is listed with its package, runs on two cores, and passes its test."""
     site = folder.parent / "site"
     steps = json.loads(ksmactors("new", kind, "my_thing", "--json", cwd=folder).stdout)["next"]
     assert names_in(folder / "my_thing") == FILES
-    install_wheel(folder / "my_thing", site)
+    install_wheel(folder / "my_thing", site, monkeypatch)
 
     group = KINDS[kind].group
     row = json.loads(ksmactors("list", group, "my_thing", "--json", site=site, cwd=folder).stdout)
     (line,) = (step for step in steps if step.startswith("ksmactors stress "))
     campaign = line.replace("--seeds 50", "--seeds 10 --jobs 2 --json --out out").split()[1:]
     done = json.loads(ksmactors(*campaign, site=site, cwd=folder).stdout)
-    test = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "my_thing"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=100,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{site}"},
-    )  # fmt: skip
+    pytester.syspathinsert(site)
+    test = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest", folder / "my_thing")
 
     assert (row["name"], row["origin"]) == ("my_thing", "my-thing 0.1.0")
     assert row["summary"].lower() == KINDS[kind].summary.lower()
     assert (done["verdict"], done["schedules"], done["never_reached"]) == ("sampled", 10, [])
-    assert test.returncode == 0, test.stdout
-    assert " passed" in test.stdout
+    assert test.ret == 0
+    assert test.parseoutcomes().keys() == {"passed"}
 
 
 @pytest.mark.slow
-def test_the_code_is_clean(folder: Path) -> None:
-    """mypy --strict and ruff have nothing to say about any of them, nor has the formatter."""
+def test_the_code_is_clean(folder: Path, pytestconfig: pytest.Config) -> None:
+    """mypy --strict and ruff have nothing to say about any of them, nor has the formatter.
+
+    What mypy knows of ksmactors is kept beside what pytest keeps.
+    """
+    assert pytestconfig.cache is not None
+    known = pytestconfig.cache.mkdir("mypy")
     for kind in KINDS:
         assert main(["new", kind, f"my_{kind}", "--quiet"]) == 0
     environment = os.environ | {"MYPYPATH": str(ROOT)}
@@ -85,9 +92,8 @@ def test_the_code_is_clean(folder: Path) -> None:
             "--strict",
             "--follow-imports",
             "silent",
-            "--no-incremental",
             "--cache-dir",
-            os.devnull,
+            str(known),
             *sorted(map(str, folder.glob("*/*.py"))),
         ],
         ["ruff", "check", "--no-cache", "."],

@@ -101,8 +101,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from ksmactors.model import trio
 
-@pytest.mark.interleave(seeds=10, strategy="pos")
-@settings(deadline=None, database=None, derandomize=True, max_examples=20)
+@pytest.mark.interleave(seeds=5, strategy="pos")
+@settings(deadline=None, database=None, derandomize=True, max_examples=10)
 @given(adding=st.integers(1, 4))
 async def test_sum(tmp_path_factory, adding):
     total = 0

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("pytester",)
+
 FILES = {
     "pyproject.toml": """
 [project]
@@ -93,56 +95,49 @@ class TestMachine:
 }
 
 
+PLAIN = ("-p", "no:timeout", "-p", "no:hypothesispytest")
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(pytester: pytest.Pytester) -> Path:
     """A project that has nothing to do with ksmactors but that its tests use it."""
     for name, text in FILES.items():
-        file = tmp_path / name
+        file = pytester.path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-    return tmp_path
+    return pytester.path
 
 
-def command(project: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """pytest there, and its environment: none of the variables by which this run knows itself."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:timeout",
-        "-p",
-        "no:hypothesispytest",
-        *arguments,
-    ], environment | {"COLUMNS": "80"}
-
-
-def run(project: Path, *arguments: str) -> tuple[int, str]:
-    """The exit status of pytest there, and what it prints."""
-    words, environment = command(project, *arguments)
-    done = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=500)
-    return done.returncode, done.stdout + done.stderr
+def environment(**changed: str) -> dict[str, str]:
+    """None of the variables by which this run of pytest knows itself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | changed
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_under_xdist(project: Path) -> None:
+def test_under_xdist(project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers find the lost update, count the schedules of both, and leave a file that one process replays."""
-    status, text = run(project, "-n", "2")
+    monkeypatch.setenv("COLUMNS", "80")
+    line = [sys.executable, "-m", "pytest", *PLAIN, "-n", "2"]
+    done = subprocess.run(
+        line, cwd=project, env=environment(), capture_output=True, text=True, check=False, timeout=500
+    )
+    text = done.stdout + done.stderr
 
-    assert status == 1
+    assert done.returncode == 1
     assert "1 failed, 3 passed" in text
     assert re.search(r"^ +\d+ schedules, \d+ distinct, of 3 tests$", text, re.MULTILINE)
     story = re.search(r"^test/AssertionError@.*?^replay: pytest ([^\n]*)", text, re.DOTALL | re.MULTILINE)
     assert story is not None
     assert all(len(line) <= 80 for line in story[0].splitlines()[:-1])
-    status, again = run(project, *shlex.split(story[1]))
 
-    assert status == 1
-    assert "this is the recorded schedule" in again
+    replay = pytester.runpytest_inprocess(*PLAIN, *shlex.split(story[1]))
+
+    assert replay.ret == 1
+    again = replay.outlines + replay.errlines
+    assert any("this is the recorded schedule" in line for line in again)
     told = story[0].partition("\n\nschedule ")[0].splitlines()
-    assert [line for line in told[3:] if line not in again.splitlines()] == []
+    assert [line for line in told[3:] if line not in again] == []
 
 
 ENDLESS = """
@@ -158,11 +153,12 @@ async def test_endless(table, capfd):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_interrupted(project: Path) -> None:
-    """Ctrl-C ends the run as it always does."""
-    (project / "tests" / "test_endless.py").write_text(ENDLESS)
-    words, environment = command(project, "tests/test_endless.py")
-    with subprocess.Popen(words, cwd=project, env=environment, stdout=subprocess.PIPE, text=True) as running:
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C ends the run as it always does. Other plug-ins, which are long to import, have no part in that."""
+    (tmp_path / "test_endless.py").write_text(ENDLESS)
+    line = [sys.executable, "-m", "pytest", "-p", "ksmactors.pytest_plugin", "test_endless.py"]
+    alone = environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    with subprocess.Popen(line, cwd=tmp_path, env=alone, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if "under way" in line:
