@@ -24,6 +24,7 @@ from ksmactors.reproduce.prediction import Prediction, predict
 from ksmactors.reproduce.program import HELPERS, Purpose, write_program
 from ksmactors.reproduce.steps import NOT_IN_C
 from ksmactors.reproduce.subject import cases_with_scenario, of_case
+from tests.reproduce.compiling import BOTH, compiled
 
 CONFORMANCE = Path(__file__).parents[1] / "conformance"
 PURPOSE = Purpose("a title", "Linux v7.3", "Linux v7.3 with a repair")
@@ -58,19 +59,11 @@ def program(text: str, prediction: Prediction | None = None, *repair: str) -> st
     return write_program(scenario, prediction or interruption.run(task), PURPOSE)
 
 
-def compiled(text: str, tmp_path: Path) -> None:
-    """Compile a program, without a warning."""
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
-    source = tmp_path / "program.c"
-    source.write_text(text)
-    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", str(tmp_path / "program"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
+@pytest.mark.parametrize("optimised", BOTH)
 @pytest.mark.parametrize("case", cases_with_scenario())
-def test_a_program_of_a_case_compiles(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_of_a_case_compiles(
+    case: str, optimised: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It uses all that it has, tells the kernels apart, and says first what it needs."""
     assert main(["reproduce", case]) == 0
     text = capsys.readouterr().out
@@ -79,19 +72,20 @@ def test_a_program_of_a_case_compiles(case: str, tmp_path: Path, capsys: pytest.
     assert subject.title in " ".join(text.replace(" *", "").split())
     assert "Needs root" in text
     assert any(call in text.partition("enum")[2] for call in ("\texpect(", "verdict_alive();", "\tsee("))
-    compiled(text, tmp_path)
+    compiled(text, tmp_path, optimised=optimised)
 
 
+@pytest.mark.parametrize("optimised", BOTH)
 @pytest.mark.parametrize("name", ["01_merge2", "06_cow_break_remerge", "16_fork_chain", "40_mremap_unmerges",
                                   "53_man1_both_nodes", "81_swap_pageout", "90_fuzz1_03"])  # fmt: skip
 def test_a_program_of_an_ordinary_scenario_compiles(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, optimised: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a repair it compares with what the emulated kernel does."""
     assert main(["reproduce", str(CONFORMANCE / "scenarios" / f"{name}.txt")]) == 0
     text = capsys.readouterr().out
     assert "expect_value(" in text.partition("int main")[2]
-    compiled(text, tmp_path)
+    compiled(text, tmp_path, optimised=optimised)
 
 
 def test_every_operation_that_a_program_can_do_compiles(tmp_path: Path) -> None:
@@ -103,7 +97,7 @@ def test_every_operation_that_a_program_can_do_compiles(tmp_path: Path) -> None:
     )
     for call in ("lock_pages", "unlock_pages", "read_remotely", "one_frame", "ksm_stat", "unmap", "usleep"):
         assert f"{call}(" in text.partition("int main")[2]
-    compiled(text, tmp_path)
+    compiled(text, tmp_path, optimised=True)
 
 
 def test_only_helpers_that_are_needed_are_written() -> None:
@@ -227,7 +221,7 @@ def test_a_hostile_scenario_writes_no_code_of_its_own(tmp_path: Path) -> None:
     code = text.partition("*/")[2]
     assert "int evil" not in code
     assert code.count("evil()") == code.count("0\\042);evil();(\\042")
-    compiled(text, tmp_path)
+    compiled(text, tmp_path, optimised=False)
 
 
 FINDINGS = {
@@ -268,7 +262,7 @@ def test_a_finding_whose_calls_suffice_has_a_program(
     text = capsys.readouterr().out
     assert "expect(" in text.partition("int main")[2]
     assert "move_page(" in text
-    compiled(text, tmp_path)
+    compiled(text, tmp_path, optimised=False)
 
 
 @pytest.mark.usefixtures("_few")
@@ -284,8 +278,7 @@ def test_a_finding_that_is_a_race_has_the_program_of_its_case(
     assert err.endswith(f"only as a race; this is the program of the case that it is of, {case}\n")
     assert ("if (race(" in out) == is_race
     assert main(["reproduce", case]) == 0
-    assert capsys.readouterr().out == out
-    compiled(out, tmp_path)
+    assert capsys.readouterr().out == out  # which compiles: test_a_program_of_a_case_compiles
 
 
 @pytest.mark.usefixtures("_few")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from ksmactors.reproduce.program import HELPERS, Purpose
 from ksmactors.reproduce.races import at_random, find_races, serial_orders
 from ksmactors.reproduce.stress import COUNTED, DEFECT, MET, write_stress
 from ksmactors.reproduce.subject import of_case
+from tests.reproduce.compiling import BOTH, compiled
 
 RACES = Path(__file__).parents[1] / "conformance" / "races" / "scenarios"
 SEARCH = RACES / "r05_search_meets_migration_before_kpfn.txt"
@@ -28,18 +28,6 @@ SETTING = Setting("v7.3")
 DEFECTIVE = Purpose("a title", "Linux v7.3", "Linux v7.3 with a repair")
 SCENE = "set run 1\nproc A\nmap A r 2\nfill A r 0 7\nmergeable A r\nproc B\nmap B r 2\nfill B r 0 7\nmergeable B r\n"
 """Two processes with a page each that are about to merge."""
-
-
-def compiled(text: str, directory: Path) -> Path:
-    """Compile a program, without a warning."""
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
-    source, program = directory / "program.c", directory / "program"
-    source.write_text(text)
-    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", str(program), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
 
 
 def scene_of(text: str, directory: Path) -> str:
@@ -54,7 +42,7 @@ def scene_of(text: str, directory: Path) -> str:
         return RacePrediction(prediction, tuple(find_races(scenario, answers)), 1)
 
     program = write_stress(scenario, interruption.run(task), DEFECTIVE)
-    compiled(program, directory)
+    compiled(program, directory, optimised=False)
     return program.partition("static void scene")[2]
 
 
@@ -153,13 +141,16 @@ def test_what_cannot_be_left_to_chance_is_refused(race: str, why: str, tmp_path:
 # -- programs ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("optimised", BOTH)
 @pytest.mark.parametrize("name", ["r05_search_meets_migration_before_kpfn", "r23_exit_during_scan",
                                   "r60_search_meets_reclaim_unmapping", "h36_failed_run2_stable"])  # fmt: skip
-def test_a_program_of_a_race_compiles(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_program_of_a_race_compiles(
+    name: str, optimised: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """Without a repair it says how often the race was met, and how a guest constructs it."""
     assert main(["reproduce", str(RACES / f"{name}.txt")]) == 0
     text = capsys.readouterr().out
-    compiled(text, tmp_path)
+    compiled(text, tmp_path, optimised=optimised)
     assert f" *   ksmactors conform {name}.txt --guest PACKAGE --nodes 2\n" in text
     assert " *   hold " in text
     assert 'printf("MET: %ld of %ld rounds' in text
@@ -249,7 +240,7 @@ def test_a_program_says_how_often_it_was_met(
         'static int seconds = 9;\nstatic void restore(void) { printf("put back\\n"); }\n'
         f"{helper('verdict_of_rounds', words)}int main(void)\n{{\n\tverdict_of_rounds();\n}}\n"
     )
-    ran = subprocess.run([str(compiled(text, tmp_path))], check=False, capture_output=True, text=True)
+    ran = subprocess.run([str(compiled(text, tmp_path, optimised=True))], check=False, capture_output=True, text=True)
     assert ran.stdout.startswith(f"put back\n{last}")
     assert ran.returncode == status
 
@@ -314,6 +305,6 @@ def test_racers_are_at_work_at_the_same_time_in_every_round(tmp_path: Path) -> N
     head, split, rest = PROTOCOL.replace("@COUNTED@", COUNTED).partition("static void work")
     names = ("end", "turn", "start", "now_us", "draw", "delay", "began_us", "race", "race_over")
     helpers = "".join(helper(name, {"CHILD": ""}) for name in names)
-    program = compiled(head + helpers + split + rest, tmp_path)
+    program = compiled(head + helpers + split + rest, tmp_path, optimised=True)
     ran = subprocess.run([str(program)], check=True, capture_output=True, text=True, timeout=60)
     assert ran.stdout == "23 " * 20
