@@ -43,7 +43,11 @@ VARYING: Final = (
 COMMANDS: Final = ("ksmactors", "pytest")
 """What examples may run."""
 
-PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--disable-warnings", "-p", "no:randomly", "-p", "no:timeout")
+PYTEST: Final = (
+    "env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "-q", "--disable-warnings",
+    "-p", "ksmactors.pytest_plugin",
+)  # fmt: skip
+"""Other plug-ins take half a second to import, and may add to what is printed."""
 
 IMAGE_PAGES: Final = 16
 

@@ -49,8 +49,13 @@ def rows() -> dict[str, str]:
     return dict(ROW.findall(protocol()))
 
 
-def sources() -> Iterator[tuple[str, str]]:
+@cache
+def sources() -> tuple[tuple[str, str], ...]:
     """Where labels are used, as (path, text)."""
+    return tuple(_sources())
+
+
+def _sources() -> Iterator[tuple[str, str]]:
     for pattern in ("ksmactors/**/*.py", "workloads/**/*.py", "tests/**/*.py", "ksmactors/docs/*.md", "*.md"):
         for path in sorted(ROOT.glob(pattern)):
             if path not in (Path(__file__), PROTOCOL):
@@ -73,6 +78,13 @@ def uses(text: str, defined: set[str]) -> set[str]:
     for stem, letters in LETTERS.findall(text):
         found |= {stem + letter for letter in letters.split(", ") if letter} & defined
     return found
+
+
+@cache
+def used_by_sources() -> dict[str, set[str]]:
+    """The labels that each source uses."""
+    defined = rows().keys() | NO_LABELS.keys()
+    return {path: uses(text, set(defined)) for path, text in sources()}
 
 
 def between(first: str, last: str) -> set[str]:
@@ -98,20 +110,15 @@ def test_each_label_is_defined_once() -> None:
 def test_each_label_used_is_defined() -> None:
     """Whatever label a source, a test or a document uses has a row in the protocol, which itself uses no other."""
     defined = rows().keys() | NO_LABELS.keys()
-    unknown = {
-        f"{path}: {label}"
-        for path, text in (*sources(), ("protocol.md", protocol()))
-        for label in uses(text, set(defined)) - defined
-    }
+    everywhere = {**used_by_sources(), "protocol.md": uses(protocol(), set(defined))}
+    unknown = {f"{path}: {label}" for path, labels in everywhere.items() for label in labels - defined}
     assert unknown == set()
 
 
 def test_each_label_defined_is_used() -> None:
     """No row of the protocol is about a label that nothing uses."""
     defined = set(rows())
-    used = steps_in_places() | set(ALIASES)
-    for _, text in sources():
-        used |= uses(text, defined)
+    used = (steps_in_places() | set(ALIASES)).union(*used_by_sources().values())
     assert defined - used == set()
 
 

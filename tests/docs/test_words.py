@@ -58,15 +58,11 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     if not WORDS.search(BETWEEN.sub(" ", source)):
         return
     tree = ast.parse(source)
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
-    }
-    comments = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | comments:
+    passed_over = set()
+    for node in ast.walk(tree):  # a statement before what is in it
+        if isinstance(node, ast.Expr):
+            passed_over.add(id(node.value))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
             yield node.lineno, node.value
 
 
