@@ -51,9 +51,7 @@ def install_wheel(package: Path, site: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["workload", *(pytest.param(one, marks=pytest.mark.nightly) for one in [*KINDS][1:])])
-def test_a_package_works(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester, kind: str
-) -> None:
+def test_a_package_works(folder: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester, kind: str) -> None:
     """Made in an empty folder and installed, it is listed with its package, runs on two cores, and passes its test."""
     site = folder.parent / "site"
     steps = json.loads(ksmactors("new", kind, "my_thing", "--json", cwd=folder).stdout)["next"]

@@ -113,10 +113,10 @@ def test_what_cannot_be_listed(folder: Path) -> None:
 @pytest.mark.slow
 def test_all_at_once_with_jobs_and_resume(folder: Path) -> None:
     """One process, two, and a campaign that is gone on with come to the same; its findings replay with trust only."""
-    one = json.loads(ksmactors(*LINE, "--seeds", "16", "--jobs", "1", "--out", "one", cwd=folder, status=1).stdout)
-    two = json.loads(ksmactors(*LINE, "--seeds", "16", "--jobs", "2", "--out", "two", cwd=folder, status=1).stdout)
-    ksmactors(*LINE, "--seeds", "8", "--jobs", "2", "--out", "three", cwd=folder, status=1)
-    resumed = [*LINE, "--seeds", "16", "--jobs", "2", "--out", "three", "--resume"]
+    one = json.loads(ksmactors(*LINE, "--seeds", "6", "--jobs", "1", "--out", "one", cwd=folder, status=1).stdout)
+    two = json.loads(ksmactors(*LINE, "--seeds", "6", "--jobs", "2", "--out", "two", cwd=folder, status=1).stdout)
+    ksmactors(*LINE, "--seeds", "3", "--jobs", "2", "--out", "three", cwd=folder, status=1)
+    resumed = [*LINE, "--seeds", "6", "--jobs", "2", "--out", "three", "--resume"]
     three = json.loads(ksmactors(*resumed, cwd=folder, status=1).stdout)
 
     assert one["digest"] == two["digest"] == three["digest"]
@@ -159,7 +159,7 @@ def test_a_module_names_them_too(folder: Path) -> None:
     shutil.move(folder / "mine.py", package / "mine.py")
     line = [part.replace("mine.py", "mypackage.mine") for part in LINE]
 
-    found = json.loads(ksmactors(*line, "--seeds", "10", "--jobs", "2", site=folder, cwd=folder, status=1).stdout)
+    found = json.loads(ksmactors(*line, "--seeds", "2", "--jobs", "2", site=folder, cwd=folder, status=1).stdout)
     row = json.loads(ksmactors("list", "variants", "mypackage.mine:OddFirst", "--json", site=folder, cwd=folder).stdout)
 
     assert found["findings"][0]["signature"].startswith("merges/")

@@ -177,10 +177,10 @@ class TestSometimes:
         line = ["stress", f"{tmp_path}/mine.py:Draws", "--watch", f"all,{tmp_path}/mine.py:Merges", "--json"]
         answers = []
         for more in (
-            ["--jobs", "1", "--seeds", "25", "--out", str(tmp_path / "one")],
-            ["--jobs", "2", "--seeds", "25", "--out", str(tmp_path / "two")],
-            ["--jobs", "2", "--seeds", "10", "--out", str(tmp_path / "three")],
-            ["--jobs", "1", "--seeds", "25", "--out", str(tmp_path / "three"), "--resume"],
+            ["--jobs", "1", "--seeds", "12", "--out", str(tmp_path / "one")],
+            ["--jobs", "2", "--seeds", "12", "--out", str(tmp_path / "two")],
+            ["--jobs", "2", "--seeds", "5", "--out", str(tmp_path / "three")],
+            ["--jobs", "1", "--seeds", "12", "--out", str(tmp_path / "three"), "--resume"],
         ):
             assert main([*line, *more]) == 0
             answers.append(json.loads(capsys.readouterr().out))
