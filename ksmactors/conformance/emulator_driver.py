@@ -13,7 +13,7 @@ from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.named_memory import KILLED
 from ksmactors.conformance.page_map import PageMap
-from ksmactors.conformance.structures import Structures, counters, counts_scanned
+from ksmactors.conformance.structures import Counters, Structures
 from ksmactors.conformance.transcript import REST, ScenarioEnded, bare_word, errno_name, status_word
 from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.interleave.strategies.holding import Holding
@@ -38,6 +38,7 @@ class EmulatorDriver(Interleaved):
         self.conductor, self.kernel = machine.conductor, machine.kernel
         self.page_map = PageMap(self.kernel)
         self.inside = Structures(self.kernel, self.page_map)
+        self.counted = Counters(self.kernel)
         self.ksmd = Stepper(self.kernel, self.conductor)
         self.tasks = Tasks(machine.conductor, holding, self.kernel.kernel_name)
         self.pins = {}
@@ -73,11 +74,11 @@ class EmulatorDriver(Interleaved):
 
     @override
     def counters(self) -> str:
-        return counters(self.kernel)
+        return self.counted.shown()
 
     @override
     def counts_scanned(self) -> bool:
-        return counts_scanned(self.kernel)
+        return self.counted.scanned
 
     @override
     def partition(self) -> list[str]:

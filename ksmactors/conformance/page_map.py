@@ -47,6 +47,10 @@ class PageState(NamedTuple):
         return " hwpoison" if self.hwpoison else ""
 
 
+NONE, SWAP, MOVING, ZERO, HWPOISON = (PageState(kind) for kind in ("none", "swap", "moving", "zero", "hwpoison"))
+"""The states without a frame of the page's own."""
+
+
 class NamedRegion(NamedTuple):
     """Pages of a process that were mapped together. `start` in bytes."""
 
@@ -68,6 +72,8 @@ class NamedPages:
     regions: dict[str, NamedRegion] = field(default_factory=dict)
     named: list[NamedRegion] = field(default_factory=list)
     exited: bool = False
+    _known: dict[tuple[int, int], list[PageName]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Names by the range of addresses they were asked for: the same pages are shown after every step."""
 
     @property
     def label(self) -> str:
@@ -78,14 +84,21 @@ class NamedPages:
         """From now on the region's pages bear its name."""
         self.regions[region.name] = region
         self.named.append(region)
+        self._known.clear()
 
     def page(self, address: int) -> PageName:
         """Return the name of the page at `address` (bytes): of the latest region that was there."""
-        return next(self.pages(address, address + PAGE_SIZE))
+        return self.pages(address, address + PAGE_SIZE)[0]
 
-    def pages(self, start: int, end: int) -> Iterator[PageName]:
-        """Yield the names of the pages from one address to another (bytes), as `page` does; a region is looked up once
-        for the pages that have their names of it."""
+    def pages(self, start: int, end: int) -> list[PageName]:
+        """Return the names of the pages from one address to another (bytes), each as `page` does."""
+        names = self._known.get((start, end))
+        if names is None or names[0].process != self.label:
+            names = self._known[start, end] = list(self._looked_up(start, end))
+        return names
+
+    def _looked_up(self, start: int, end: int) -> Iterator[PageName]:
+        """Yield the names; look a region up once for the pages that have their names of it."""
         while start < end:
             stop = end
             for region in reversed(self.named):
@@ -115,6 +128,9 @@ class PageMap:
     def __init__(self, kernel: Ksm) -> None:
         self.kernel = kernel
         self._all: list[ScenarioProcess] = []
+        self._seen: list[tuple[PageName, PageState]] = []
+        """The pages that `frames` was asked for last; `_groups` are their lines. Most steps of ksmd change none."""
+        self._groups: list[str] = []
 
     def add(self, process: ScenarioProcess) -> None:
         """Take a new process in."""
@@ -135,30 +151,36 @@ class PageMap:
 
     def of_mm(self, mm: AddressSpace) -> ScenarioProcess | None:
         """The process that an address space belongs, or belonged, to; None while its fork is under way."""
-        return next((process for process in self._all if process.mm is mm), None)
+        for process in self._all:
+            if process.mm is mm:
+                return process
+        return None
 
     def pages(self) -> Iterator[tuple[PageName, PageState]]:
         """Yield every mapped page of the living processes, with its state."""
         for process in self.living:
-            for vma in process.mm.vmas.values():
-                addresses = range(vma.start, vma.end, PAGE_SIZE)
-                for name, address in zip(process.pages(vma.start, vma.end), addresses, strict=True):
-                    yield name, self._page_state(process, address)
+            mm = process.mm
+            for vma in mm.vmas.values():
+                states = [self._page_state(mm, address) for address in range(vma.start, vma.end, PAGE_SIZE)]
+                yield from zip(process.pages(vma.start, vma.end), states, strict=True)
 
-    def _page_state(self, process: ScenarioProcess, address: int) -> PageState:
-        pte = self.kernel.page_at(process.mm, address)
+    def _page_state(self, mm: AddressSpace, address: int) -> PageState:
+        pte = self.kernel.page_at(mm, address)
         if pte is None:
-            poisoned = address in process.mm.hwpoison_ptes
-            return PageState("hwpoison" if poisoned else "swap" if address in process.mm.swap_ptes else "none")
+            return HWPOISON if address in mm.hwpoison_ptes else SWAP if address in mm.swap_ptes else NONE
         if pte.migration:
-            return PageState("moving")
-        if pte.frame is self.kernel.zero_page:
-            return PageState("zero")
-        return PageState("ksm" if pte.frame.is_ksm else "anon", pte.frame.pfn, pte.frame.nid, pte.frame.hwpoison)
+            return MOVING
+        frame = pte.frame
+        if frame is self.kernel.zero_page:
+            return ZERO
+        return PageState("ksm" if frame.is_ksm else "anon", frame.pfn, frame.nid, frame.hwpoison)
 
     def frames(self) -> list[str]:
         """Return the groups of pages that share a frame: the lines of the operation `frames`."""
-        return partition(self.pages())
+        seen = list(self.pages())
+        if seen != self._seen:
+            self._seen, self._groups = seen, partition(seen)
+        return self._groups
 
     def sharers(self, process: ScenarioProcess, address: int) -> str:
         """The group of the page at `address`, as in `frames`, on one line."""

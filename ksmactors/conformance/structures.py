@@ -15,31 +15,33 @@ from ksmactors.mm.const import PAGE_SIZE
 PAGE_MASK: Final = ~(PAGE_SIZE - 1)
 
 
-def counters(kernel: Ksm) -> str:
-    """Return a kernel's counters, in the order of the recordings.
+class Counters:
+    """A kernel's counters, in the order of the recordings.
 
     The recorded v3.9 was patched to count the pages that it scans. The later kernels show the counters that they have
     under sysfs.
     """
-    files = kernel.sysfs_files()
-    chains = "stable_node_chains" in files
-    shown = {name: kernel.sysfs_show(f"pages_{name}") for name in ("shared", "sharing", "unshared", "volatile")}
-    shown["full_scans"] = kernel.sysfs_show("full_scans")
-    if chains:
-        shown |= {name: kernel.sysfs_show(f"stable_node_{name}") for name in ("chains", "dups")}
-    if counts_scanned(kernel):
-        shown["scanned"] = str(kernel.pages_scanned)
-    if "pages_skipped" in files:
-        shown["skipped"] = kernel.sysfs_show("pages_skipped")
-    if "ksm_zero_pages" in files:
-        shown["zero"] = kernel.sysfs_show("ksm_zero_pages")
-    return " ".join(f"{name}={value}" for name, value in shown.items())
 
+    def __init__(self, kernel: Ksm) -> None:
+        self.kernel = kernel
+        files = kernel.sysfs_files()
+        chains = "stable_node_chains" in files
+        self.scanned = "pages_scanned" in files or not chains
+        """Whether the kernel's recordings have the number of scanned pages: v6.1 does not count them."""
+        self._files = {name: f"pages_{name}" for name in ("shared", "sharing", "unshared", "volatile")}
+        self._files["full_scans"] = "full_scans"
+        if chains:
+            self._files |= {name: f"stable_node_{name}" for name in ("chains", "dups")}
+        if self.scanned:
+            self._files["scanned"] = ""
+        self._files |= {
+            name: file for name, file in (("skipped", "pages_skipped"), ("zero", "ksm_zero_pages")) if file in files
+        }
 
-def counts_scanned(kernel: Ksm) -> bool:
-    """Whether the kernel's recordings have the number of scanned pages: v6.1 does not count them."""
-    files = kernel.sysfs_files()
-    return "pages_scanned" in files or "stable_node_chains" not in files
+    def shown(self) -> str:
+        """Return the counters with their values now."""
+        show, scanned = self.kernel.sysfs_show, self.kernel.pages_scanned
+        return " ".join([f"{name}={show(file) if file else scanned}" for name, file in self._files.items()])
 
 
 class Structures:
