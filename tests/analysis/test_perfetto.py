@@ -6,6 +6,7 @@ import io
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,10 +22,16 @@ pb2 = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2", r
 BEGIN, END, INSTANT, COUNTER = 1, 2, 3, 4
 
 
+@cache
 def events(seed: int = 3, *, detail: bool = True, workload: str = "knob_flip") -> list[dict[str, Any]]:
-    """The events of a schedule."""
+    """The events of a schedule; tests that look at the same one share it, and change nothing of it."""
+    return drawn(seed, detail=detail, workload=workload)
+
+
+def drawn(seed: int, *, detail: bool = True, workload: str = "knob_flip") -> list[dict[str, Any]]:
+    """The events of a schedule, from a run of its own."""
     log = EventList()
-    subject = make_subject(workload)
+    subject = make_subject(workload, watch="none")
 
     async def play() -> None:
         await run_schedule(subject, seed, "random", log=log, detail=detail)
@@ -77,6 +84,12 @@ class Parsed:
         return found
 
 
+@cache
+def parsed() -> Parsed:
+    """The trace of `events()`."""
+    return Parsed(events())
+
+
 def values(packet: Any) -> dict[str, object]:
     """What a packet is annotated with."""
     return {
@@ -86,8 +99,7 @@ def values(packet: Any) -> dict[str, object]:
 
 def test_nodes_are_processes_and_actors_are_threads() -> None:
     """Each actor is a thread of the process of its node."""
-    shown = events()
-    trace = Parsed(shown)
+    shown, trace = events(), parsed()
 
     assert trace.written == len(shown)
     processes = {t.process.pid: t.process.process_name for t in trace.tracks.values() if t.HasField("process")}
@@ -98,7 +110,7 @@ def test_nodes_are_processes_and_actors_are_threads() -> None:
 def test_turns_are_slices_with_functions_inside() -> None:
     """One thread at a time has a turn, from turn.passed to turn.passed; functions lie within turns."""
     shown = events()
-    slices = Parsed(shown).slices()
+    slices = parsed().slices()
     turns = sorted((begin, end, track) for track, name, begin, end, _ in slices if name == "turn")
 
     assert len(turns) == sum(event["event"] == "turn.passed" for event in shown) + 1
@@ -110,8 +122,7 @@ def test_turns_are_slices_with_functions_inside() -> None:
 
 def test_locks_are_held_for_as_long_as_the_log_says() -> None:
     """A hold is a slice on a track of its own below its actor, however locks overlap; its length is `held`."""
-    shown = events()
-    trace = Parsed(shown)
+    shown, trace = events(), parsed()
     held = Counter((event["lock"], event["held"]) for event in shown if event["event"] == "lock.released")
     holds = Counter((name, end - begin) for track, name, begin, end, _ in trace.slices() if " holds" in track)
 
@@ -126,8 +137,7 @@ def test_locks_are_held_for_as_long_as_the_log_says() -> None:
 def test_an_arrow_leads_from_a_wake_up_to_what_comes_of_it() -> None:
     """Each wake-up by an actor begins one; it goes on to a turn of the woken one, and, if a lock was handed over, ends
     where that is got."""
-    shown = events()
-    trace = Parsed(shown)
+    shown, trace = events(), parsed()
     woken = {flow: p for p in trace.of_kind(INSTANT, "wake-up") for flow in p.track_event.flow_ids}
     turns = {flow: p for p in trace.of_kind(BEGIN, "turn") for flow in p.track_event.flow_ids}
     got = {flow: p for p in trace.of_kind(BEGIN, "lock") for flow in p.track_event.terminating_flow_ids}
@@ -180,14 +190,14 @@ def test_without_detail_a_turn_is_what_events_in_a_row_show() -> None:
 
 def test_schedules_do_not_mix() -> None:
     """Two schedules of one log have their own processes and threads, and equal logs give equal bytes."""
-    first, second = events(3), events(4)
+    first, second = drawn(3, workload="exit_race"), drawn(4, workload="exit_race")
     both = Parsed([*first, *second])
 
     threads = [t.thread.thread_name for t in both.tracks.values() if t.HasField("thread")]
     assert Counter(threads)["ksmd"] == 2
     assert len({t.thread.tid for t in both.tracks.values() if t.HasField("thread")}) == len(threads)
     assert both.slices()
-    assert Parsed(first).data == Parsed(events(3)).data
+    assert Parsed(first).data == Parsed(drawn(3, workload="exit_race")).data
 
 
 def test_a_log_from_anywhere_is_drawn_without_harm() -> None:

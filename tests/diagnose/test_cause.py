@@ -30,13 +30,13 @@ COUNT = "ksmactors.diagnose.cause.SCHEDULES"
 def test_orders_that_are_the_whole_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """One order leads to the finding in every random schedule, and without it none does. The inquiry has no draws but
     those of its seeds: the second time it is the same."""
-    monkeypatch.setattr(COUNT, 10)
+    monkeypatch.setattr(COUNT, 5)
     cause = cause_of("S3b")
     assert cause is not None
     assert cause.whole
-    assert (cause.failed, cause.by_chance, len(cause.orders)) == (10, 0, 1)
+    assert (cause.failed, cause.by_chance, len(cause.orders)) == (5, 0, 1)
     assert cause.passing == cause.departures
-    assert "enforced alone in 10 random schedules: 10 fail (without them: 0)" in cause.lines()[-1]
+    assert "enforced alone in 5 random schedules: 5 fail (without them: 0)" in cause.lines()[-1]
     assert cause_of("S3b") == cause
 
 
@@ -87,7 +87,7 @@ def test_what_had_not_happened_yet_comes_later(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_event_still_ahead_when_the_finding_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """S5b: the finding is made before the migration stores kpfn, which must not come earlier."""
-    monkeypatch.setattr(COUNT, 15)
+    monkeypatch.setattr(COUNT, 5)
     cause = cause_of("S5b")
     assert cause is not None
     assert cause.whole

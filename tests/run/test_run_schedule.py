@@ -10,7 +10,8 @@ import pytest
 from ksmactors.campaign.api import stress
 from ksmactors.diagnose.replaying import recorded
 from ksmactors.errors import Finding, ScheduleFormatError, UsageError
-from ksmactors.interleave.schedule_string import EXPANSION_FREE, Schedule, decode, encode
+from ksmactors.interleave.schedule_string import Schedule, decode, encode
+from ksmactors.interleave.strategies import replay
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.fair import Fair
 from ksmactors.interleave.strategies.portfolio import Portfolio
@@ -21,6 +22,9 @@ from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 
 PROGRAMS = Path(__file__).parents[1] / "campaign" / "programs.py"
+
+SMALL = {"pages": 2, "depth": 1}
+"""Parameters of a fork_storm with two children."""
 
 
 async def one(name: str, seed: int = 3, strategy: str = "random", **more: Any) -> Outcome:
@@ -79,11 +83,11 @@ async def test_a_replay_is_the_same_event_by_event(strategy: str) -> None:
 
 async def test_a_schedule_does_not_depend_on_what_ran_before_it() -> None:
     """The same seed gives the same digest from one subject again, and from a fresh one."""
-    subject = make_subject("fork_storm")
-    first = await run_schedule(subject, 1, "portfolio")
-    await run_schedule(subject, 2, "portfolio")
-    assert (await run_schedule(subject, 1, "portfolio")).digest == first.digest
-    assert (await run_schedule(make_subject("fork_storm"), 1, "portfolio")).digest == first.digest
+    subject = make_subject("fork_storm", params=SMALL)
+    first = await run_schedule(subject, 2, "portfolio")
+    await run_schedule(subject, 1, "portfolio")
+    assert (await run_schedule(subject, 2, "portfolio")).digest == first.digest
+    assert (await run_schedule(make_subject("fork_storm", params=SMALL), 2, "portfolio")).digest == first.digest
 
 
 async def test_watchers_change_no_choice() -> None:
@@ -114,8 +118,9 @@ async def test_a_replay_that_ends_before_its_recording_diverges() -> None:
     assert "7 more choices" in then.compare(again)
 
 
-async def test_a_replay_that_leaves_its_recording_is_stopped() -> None:
+async def test_a_replay_that_leaves_its_recording_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recording of nothing does not make a replay run up to a step limit that its file names, but diverge."""
+    monkeypatch.setattr(replay, "STEPS_FREE", 500)
     first = await one("Endless", max_steps=1000)
     header = decode(first.schedule).header | {"max_steps": 1 << 62}
     then = recorded(encode(Schedule(header)), trust=True)
@@ -124,9 +129,11 @@ async def test_a_replay_that_leaves_its_recording_is_stopped() -> None:
     assert "an end before step" in then.compare(again)
 
 
-async def test_a_long_way_alone_is_replayed_whole() -> None:
+async def test_a_long_way_alone_is_replayed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """A schedule that takes many steps without a choice says how many, and replays exactly."""
-    first = await one("Endless", max_steps=EXPANSION_FREE + 5_000)
+    monkeypatch.setattr(replay, "STEPS_FREE", 500)
+    first = await one("Endless", max_steps=5_000)
+    assert decode(first.schedule).header["steps"] > 500
     then = recorded(first.schedule, trust=True)
     again = await run_schedule(then.subject, then.seed, then.strategy, deciding=Replay(then.schedule))
     assert again.verdict is first.verdict
@@ -168,7 +175,8 @@ def test_more_actors_than_bits() -> None:
 @pytest.mark.parametrize("name", ["classic.lost", "classic.abba", "classic.twostage_20", "exit_race", "oom_kill"])
 async def test_a_schedule_is_the_same_with_a_task_for_each_actor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """When one task runs all actors, the schedules are those that there would be with a task for each of them."""
-    subject = make_subject(name)
+    small = {"kills": 2, "processes": 2, "rounds": 2, "pages": 2} if name == "oom_kill" else {}
+    subject = make_subject(name, params=small)
     program = type(subject.workload)
     assert program.own_tasks != name.startswith("classic.")
     for seed in range(4 if name.startswith("classic.") else 2):
@@ -184,7 +192,7 @@ async def test_the_strategy_of_a_portfolio_gives_way_after_a_long_schedule(monke
     """The portfolio forwards to the strategy that it drew, and takes over where its random walk begins: a schedule is
     the same whether the conductor asks it or that strategy."""
     monkeypatch.setattr(Fair, "fair_after", 150)
-    subject = make_subject("exit_race")
+    subject = make_subject("exit_race", params={"generations": 1}, watch="none")
     for seed in range(4):
         flat = await run_schedule(subject, seed, "portfolio")
         with monkeypatch.context() as forwarding:

@@ -33,8 +33,9 @@ def test_marks_that_are_expected_are_reached() -> None:
     """Every mark that a built-in workload expects is passed within a few schedules."""
     for name in ("exit_race", "knob_flip"):
         assert load_workload(name).expect_marks
-        counts = [trio.run(run_schedule, make_subject(name), seed, "random").counts for seed in range(4)]
-        assert sum(count[ev.WORKLOAD_MARK] for count in counts) > 0
+        subject = make_subject(name, watch="none")
+        counts = (trio.run(run_schedule, subject, seed, "random").counts for seed in range(4))
+        assert any(count[ev.WORKLOAD_MARK] > 0 for count in counts)
 
 
 BAD = {
