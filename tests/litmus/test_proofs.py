@@ -27,8 +27,11 @@ LONG = 40
 LONG_FOR_ANOTHER_SETTING = 15
 """The same where a litmus test of the series is proved with other parameters, or on another kernel, by default."""
 
-BEGINNING = 3
+BEGINNING = 2
 """How many schedules of a long proof are run by default."""
+
+FIRST_WALKS = 3
+"""How many random walks go with them: with fewer, all may be alike."""
 
 GET, TAKE = "get_page_meets_migration", "taking_off_meets_migration"
 VISIT, RETURN = "visit_meets_migration", "return_meets_migration"
@@ -154,10 +157,10 @@ def test_a_long_proof_begins(schedules: int, meeting: Meeting) -> None:
     """The first schedules of each long proof are different and not all there are; in them and in random walks, which
     are not all alike either, watchers find nothing."""
     search, walk = Noted(), Walk(1)
-    first, walks = meeting.explored(search, BEGINNING).tally, meeting.explored(walk, BEGINNING).tally
+    first, walks = meeting.explored(search, BEGINNING).tally, meeting.explored(walk, FIRST_WALKS).tally
     assert (first.verdict, list(first.found), first.schedules) == ("inconclusive", [], BEGINNING)
     assert len(search.traces) == BEGINNING < schedules
-    assert (list(walks.found), walks.schedules) == ([], BEGINNING)
+    assert (list(walks.found), walks.schedules) == ([], FIRST_WALKS)
     assert len(walk.traces) > 1
 
 
