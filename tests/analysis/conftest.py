@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
+from ksmactors.analysis import store
+from ksmactors.analysis.reading import LogReader
 from ksmactors.events.check import validate_all
 from ksmactors.events.logs import open_log
 
@@ -39,6 +43,44 @@ def write_log(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         return path
 
     return write
+
+
+Kept: TypeAlias = dict[object, store.Logs]
+
+
+class _Shared(store.Logs):
+    """Logs that stay open when a command closes them."""
+
+    def __exit__(self, *_: object) -> None:
+        """Leave them to the next command that asks the same logs."""
+
+
+@pytest.fixture
+def kept_logs(_kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """Load the same logs once for all commands of a module: opening a database takes longer than most answers."""
+
+    def load(paths: Iterable[str], *, reader: Any = LogReader, **options: Any) -> store.Logs:
+        paths = tuple(paths)
+        if reader is not LogReader or not all(map(os.path.isfile, paths)):
+            return store_logs(paths, reader=reader, **options)
+        options.pop("progress", None)
+        written = [Path(path).stat().st_mtime_ns for path in paths]
+        key = (paths, *written, *sorted((name, str(value)) for name, value in options.items()))
+        if key not in _kept:
+            _kept[key] = _Shared(paths, **options)
+        return _kept[key]
+
+    store_logs = store.Logs
+    monkeypatch.setattr(store, "Logs", load)
+    return _kept
+
+
+@pytest.fixture(scope="module")
+def _kept() -> Iterator[Kept]:
+    kept: Kept = {}
+    with ExitStack() as closing:
+        closing.callback(lambda: [logs.close() for logs in kept.values()])
+        yield kept
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ PIECES = (
 def events(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """The lines of a log of detail."""
     path = tmp_path_factory.mktemp("forms") / "log"
-    assert main(["run", "vm_fleet", "-q", "--detail", "--log", str(path)]) == 0
+    words = ["--param", "guests=2", "--param", "pages=2", "--param", "rounds=2"]
+    assert main(["run", "vm_fleet", *words, "-q", "--detail", "--log", str(path)]) == 0
     return path.read_bytes().splitlines(keepends=True)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,23 @@ def line(**fields: Any) -> bytes:
 
 def read(path: str) -> tuple[int, list[str]]:
     """How many events there are, and what is said of the rest."""
-    with Logs([path]) as logs:
+    (each,) = read_each(path)
+    return each
+
+
+def read_each(*paths: str) -> list[tuple[int, list[str]]]:
+    """The same for several logs, in one database."""
+    with Logs(paths) as logs:
         assert logs.rows("SELECT count(*) FROM events") == [(logs.events,)]
-        return logs.events, [str(loss).removeprefix(path) for loss in logs.losses]
+        said = {path: [str(loss).removeprefix(path) for loss in logs.losses if loss.file == path] for path in paths}
+        return [(file.events, said[file.path]) for file in logs.files]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
 def test_packed_logs_are_read(spoil: Write, sound: bytes, pack: Callable[[bytes], bytes]) -> None:
     """A log packed with gzip or zstd is told by its first bytes; several packed one after the other are one log."""
-    assert read(spoil(pack(sound), "any.name")) == (5, [])
-    assert read(spoil(pack(sound) + pack(sound))) == (10, [])
+    paths = spoil(pack(sound), "any.name"), spoil(pack(sound) + pack(sound))
+    assert read_each(*paths) == [(5, []), (10, [])]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
@@ -78,8 +85,8 @@ def test_a_packed_log_that_is_cut_off(
 def test_a_bomb_is_not_unpacked(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a packed log comes to is limited; what was read until then is kept."""
     monkeypatch.setattr(opening, "UNPACKED_FREE", len(sound) + 1000)
-    for pack in (gzip.compress, zstandard.compress):
-        events, said = read(spoil(pack(sound + (b" " * 999 + b"\n") * 10_000)))
+    bomb = sound + (b" " * 999 + b"\n") * 10_000
+    for events, said in read_each(spoil(gzip.compress(bomb), "gzip"), spoil(zstandard.compress(bomb), "zstd")):
         assert events == 5
         assert said[-1] == ": cannot be read further, the rest is lost: it decompresses to more than 200 times its size"
 
@@ -112,21 +119,34 @@ def test_what_is_no_file(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith(f"ksmactors: {path}: cannot be read: ")
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
+BAD = [
         line(steps=2**63), line(steps=1e300), line(steps="1"), line(pfn=[1]), line(verdict={"a": 1}),
         line().replace(b'"cpu":0', b'"cpu":' + b"9" * 5000), line().replace(b'"cpu":0', b'"cpu":NaN'),
         b"[" * 100_000 + b"\n", b'{"a":' * 100_000 + b"\n", line()[:-2] + b',"x":"\xff"}\n',
         line().replace(b'"r"', b'"\\ud800"'),
-    ],
-)  # fmt: skip
-def test_values_that_no_event_has(spoil: Write, sound: bytes, bad: bytes) -> None:
+]  # fmt: skip
+"""Lines that no event is: numbers that no column holds, other types, no JSON."""
+
+
+@pytest.fixture(scope="module")
+def spoilt(sound: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Logs, list[str]]]:
+    """A log with each line of BAD between sound ones, all in one database; and their paths."""
+    directory = tmp_path_factory.mktemp("bad")
+    paths = [directory / str(number) for number in range(len(BAD))]
+    for path, bad in zip(paths, BAD, strict=True):
+        path.write_bytes(sound + bad + sound)
+    with Logs(map(str, paths)) as logs:
+        yield logs, [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("number", range(len(BAD)))
+def test_values_that_no_event_has(spoilt: tuple[Logs, list[str]], number: int) -> None:
     """A value that is out of range or of another type, or no JSON at all, loses its line and no other."""
-    events, said = read(spoil(sound + bad + sound))
-    assert events == 10
-    assert len(said) == 1
-    assert said[0].startswith(", line 6: not ")
+    logs, paths = spoilt
+    path = paths[number]
+    assert logs.rows("SELECT count(*) FROM events WHERE file = ?", path) == [(10,)]
+    (said,) = [str(loss).removeprefix(path) for loss in logs.losses if loss.file == path]
+    assert said.startswith(", line 6: not ")
 
 
 def test_odd_values_that_an_event_may_have(spoil: Write) -> None:
@@ -140,6 +160,7 @@ def test_odd_values_that_an_event_may_have(spoil: Write) -> None:
     assert rows == [(1, 7, 1, None), (2, 1, 2**64 - 1, None), (3, 1, 1, "a\0b\x1b[31m\u202e"), (4, 1, 1, None)]
 
 
+@pytest.mark.usefixtures("kept_logs")
 def test_sums_that_no_64_bits_hold(spoil: Write, capsys: pytest.CaptureFixture[str]) -> None:
     """Steps that add up to more than 64 bits are told all the same."""
     path = spoil(b"".join(line(steps=2**63 - 1, seed=seed) for seed in range(4)))
@@ -149,6 +170,7 @@ def test_sums_that_no_64_bits_hold(spoil: Write, capsys: pytest.CaptureFixture[s
     assert main(["analyze", path]) == 0
 
 
+@pytest.mark.usefixtures("kept_logs")
 def test_nothing_reaches_the_terminal_raw(spoil: Write, capsys: pytest.CaptureFixture[str]) -> None:
     """Escape sequences in a log, in names of columns and in errors of SQL are shown, not performed."""
     evil = "\x1b]0;x\x07\x9b31m\u202e"
@@ -170,6 +192,13 @@ def test_nothing_reaches_the_terminal_raw(spoil: Write, capsys: pytest.CaptureFi
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(captured.out + captured.err.replace(evil, ""))
 
 
+@pytest.fixture(scope="module")
+def locked(write_log: Write) -> Iterator[Logs]:
+    """Loaded logs, on which a query after the other is tried."""
+    with Logs([write_log(SCHEDULE)]) as logs:
+        yield logs
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -178,13 +207,14 @@ def test_nothing_reaches_the_terminal_raw(spoil: Write, capsys: pytest.CaptureFi
         "LOAD httpfs", "SELECT * FROM glob('/*')", "EXPORT DATABASE '{}.d'", "IMPORT DATABASE '{}.d'",
     ],
 )  # fmt: skip
-def test_a_query_reaches_nothing_else(spoil: Write, sound: bytes, query: str, tmp_path: Path) -> None:
+def test_a_query_reaches_nothing_else(spoil: Write, sound: bytes, query: str, tmp_path: Path, locked: Logs) -> None:
     """Once the logs are loaded no query reads or writes a file, loads an extension or unlocks that."""
     before = set(tmp_path.iterdir())
     path = spoil(sound)
-    with Logs([path]) as logs, pytest.raises(SqlError):
-        logs.sql(query.format(path))
+    with pytest.raises(SqlError):
+        locked.sql(query.format(path))
     assert set(tmp_path.iterdir()) - before == {Path(path)}
+    assert locked.rows("SELECT count(*) FROM events") == [(5,)]
 
 
 def test_a_query_may_be_allowed_more(spoil: Write, sound: bytes) -> None:
@@ -194,6 +224,7 @@ def test_a_query_may_be_allowed_more(spoil: Write, sound: bytes) -> None:
         assert logs.rows(f"SELECT count(*) FROM read_text('{path}')") == [(1,)]
 
 
+@pytest.mark.usefixtures("kept_logs")
 def test_an_answer_comes_in_blocks(spoil: Write, sound: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows are never all in memory; JSON is one object all the same."""
     path = spoil(sound)
@@ -260,6 +291,7 @@ def test_ctrl_c_while_a_log_is_read(sound: bytes, number: int, tmp_path: Path) -
     assert list(tmp_path.glob("ksmactors-*")) == []
 
 
+@pytest.mark.usefixtures("kept_logs")
 def test_events_without_their_fields(
     spoil: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +308,10 @@ def test_events_without_their_fields(
 def test_lines_without_an_event(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """After very many lines that say nothing, empty ones or others, the rest is not read, and that is said."""
     monkeypatch.setattr(reading, "EMPTY_MAX", 100)
-    assert read(spoil(sound + b"\n" * 100 + sound)) == (10, [])
-    for junk in (b"\n", b" \r\n", b"x\n"):
-        events, losses = read(spoil(sound + junk * 101 + sound))
+    logs = [sound + b"\n" * 100 + sound, *(sound + junk * 101 + sound for junk in (b"\n", b" \r\n", b"x\n"))]
+    whole, *others = read_each(*(spoil(log, str(number)) for number, log in enumerate(logs)))
+    assert whole == (10, [])
+    assert len(others) == 3
+    for events, losses in others:
         assert events == 5
         assert losses[-1] == ": cannot be read further, the rest is lost: more than 100 lines without an event"

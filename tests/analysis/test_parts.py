@@ -17,6 +17,8 @@ from ksmactors.analysis.views import VIEWS
 from ksmactors.cli import main
 from ksmactors.events import catalogue as ev
 
+pytestmark = pytest.mark.usefixtures("kept_logs")
+
 Capsys = pytest.CaptureFixture[str]
 Write = Callable[..., str]
 
@@ -28,7 +30,7 @@ SCHEDULE = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def log(write_log: Write) -> str:
     """Two equal schedules: a wait for a lock, a race, a page that goes."""
     return write_log(SCHEDULE, SCHEDULE)
@@ -63,9 +65,11 @@ def test_an_actor_alone(log: str, capsys: Capsys) -> None:
 def test_a_stored_log_as_lines_for_people(log: str, tmp_path: Path, capsys: Capsys) -> None:
     """The lines are those that `run` prints, with a line before each schedule."""
     stored = str(tmp_path / "log")
-    assert main(["run", "fork_storm", "--seed", "3"]) == 0
+    words = ["run", "fork_storm", "--seed", "3", "--param", "pages=2", "--param", "depth=1"]
+    assert main(words) == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if re.match(r" +\d+ ", line)]
-    assert main(["run", "fork_storm", "--seed", "3", "-q", "--log", stored]) == 0
+    assert printed
+    assert main([*words, "-q", "--log", stored]) == 0
     assert main(["analyze", "--text", stored]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
 

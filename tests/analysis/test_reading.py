@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
-from ksmactors.analysis.reading import SAID, LogFile
+from ksmactors.analysis.reading import SAID, LogFile, LogReader
 from ksmactors.analysis.store import COLUMNS, Logs, SqlError
 from ksmactors.events import catalogue as ev
 from ksmactors.events.logs import ALWAYS
@@ -25,10 +26,14 @@ def sound(write_log: Write) -> bytes:
 
 def read(*paths: str) -> tuple[list[tuple[Any, ...]], list[str], list[LogFile]]:
     """(line, mm) of each event, what is said to be lost, what is said of each file."""
-    with Logs(paths) as logs:
-        rows = logs.rows("SELECT line, mm FROM events ORDER BY file, line")
-        assert len(rows) == logs.events
-        return rows, [str(loss) for loss in logs.losses], logs.files
+    rows: list[tuple[Any, ...]] = []
+    results = []
+    for path in paths:
+        reader = LogReader(path)
+        rows += [(event["line"], event.get("mm")) for event in map(orjson.loads, reader.events())]
+        results.append(reader.result())
+    assert len(rows) == sum(file.events for file, _ in results)
+    return rows, [str(loss) for _, losses in results for loss in losses], [file for file, _ in results]
 
 
 def numbered(*lines: int) -> Sequence[tuple[int, str]]:
@@ -140,10 +145,13 @@ def test_several_logs_are_one_table(spoil: Write, sound: bytes) -> None:
         assert logs.rows("SELECT file, count(*) FROM events GROUP BY file ORDER BY file") == [(one, 5), (two, 5)]
 
 
-@pytest.mark.parametrize("name", ["log[1].ndjson", "log*.ndjson", "it's.ndjson", "log.gz", "läg.csv"])
-def test_a_log_may_have_any_name(spoil: Write, sound: bytes, name: str) -> None:
+def test_a_log_may_have_any_name(spoil: Write, sound: bytes) -> None:
     """A file's name is neither a pattern nor SQL, and its ending says nothing."""
-    assert read(spoil(sound, name))[0] == numbered(1, 2, 3, 4, 5)
+    names = ["log[1].ndjson", "log*.ndjson", "it's.ndjson", "log.gz", "läg.csv"]
+    paths = [spoil(sound, name) for name in names]
+    with Logs(paths) as logs:
+        rows = logs.rows("SELECT file, line, mm FROM events ORDER BY ALL")
+    assert rows == sorted((path, *row) for path in paths for row in numbered(1, 2, 3, 4, 5))
 
 
 def test_standard_input_can_be_read(sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +230,7 @@ GOOD = (
 )
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+LINES = [
         GOOD.replace(b'"pfn":5', b'"pfn":6,"pfn":7'), GOOD.replace(b'"pfn":5', b'"pfn" :6,"pfn":7'),
         GOOD.replace(b'"pfn":5', b'"pfn"\t:"x","pfn":7'), GOOD.replace(b'"pfn":5', b'"pfn":18446744073709551615'),
         GOOD.replace(b'"pfn":5', b'"pfn":99999999999999999999'),
@@ -232,16 +238,30 @@ GOOD = (
         GOOD.replace(b'"pfn":5', b'"pfn":5.0'), GOOD.replace(b'"pfn":5', b'"line":7,"pfn":5'),
         GOOD.replace(b'"pfn":5', b'"other":{"pfn":9},"pfn":5'), b"  " + GOOD, GOOD[:-1] + b"  \n", GOOD[:-1] + b" \r\n",
         GOOD.replace(b'"run":"r"', rb'"run":"\" :,\\"'),
-    ],
-)  # fmt: skip
-def test_a_line_is_read_alike_whatever_came_before(spoil: Callable[..., str], line: bytes) -> None:
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone_and_after(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Logs, Path]]:
+    """Each of LINES as a log of its own, and after two others, all in one database."""
+    directory = tmp_path_factory.mktemp("lines")
+    for number, line in enumerate(LINES):
+        (directory / f"alone{number}").write_bytes(line)
+        (directory / f"after{number}").write_bytes(GOOD + GOOD + line)
+    with Logs(sorted(map(str, directory.iterdir()))) as logs:
+        yield logs, directory
+
+
+@pytest.mark.parametrize("number", range(len(LINES)), ids=lambda number: f"line{number}")
+def test_a_line_is_read_alike_whatever_came_before(alone_and_after: tuple[Logs, Path], number: int) -> None:
     """A line with the keys and types of one that was proper is not looked at as closely, and means the same."""
-    with Logs([spoil(line)]) as alone, Logs([spoil(GOOD + GOOD + line, "after")]) as after:
-        rows = "SELECT * EXCLUDE (file, line) FROM events"
-        assert after.rows(f"{rows} OFFSET 2") == alone.rows(rows)
-        assert [loss.reason for loss in after.losses] == [
-            loss.reason.partition("line 1 is ")[2] or loss.reason for loss in alone.losses
-        ]
+    logs, directory = alone_and_after
+    alone, after = (str(directory / f"{word}{number}") for word in ("alone", "after"))
+    rows = "SELECT * EXCLUDE (file, line) FROM events WHERE file = ? ORDER BY events.line"
+    assert logs.rows(f"{rows} OFFSET 2", after) == logs.rows(rows, alone)
+    said = {path: [loss.reason for loss in logs.losses if loss.file == path] for path in (alone, after)}
+    assert said[after] == [reason.partition("line 1 is ")[2] or reason for reason in said[alone]]
+    assert len(logs.rows(rows, alone)) + len(said[alone]) == 1
 
 
 def test_the_version_that_wrote_a_log_is_said(write_log: Write, spoil: Write) -> None:
