@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ def first_found(subject: Subject, strategy: str = "random", *, prepared: bool = 
     return trio.run(search)
 
 
+@cache
 def big_finding() -> tuple[Subject, Outcome]:
     """A finding of a big workload with hundreds of departures, whose actors are stuck several times at one point."""
     case = CASES["R7"]
@@ -208,9 +209,9 @@ def test_all_departures_of_a_big_finding_lead_to_it_again() -> None:
 
 @pytest.mark.slow
 def test_a_big_finding_comes_down_to_a_story() -> None:
-    """Hundreds of departures in a big workload come down to what can be read, with the same signature, in 40 tries."""
+    """Hundreds of departures in a big workload come down to what can be read, with the same signature, in 20 tries."""
     _, found = big_finding()
-    small = shrunk(found, budget=40)
+    small = shrunk(found, budget=20)
     assert small.of > 200
     assert len(small.departures) <= READABLE_DEPARTURES
     assert signature_of(small.outcome) == signature_of(found)
