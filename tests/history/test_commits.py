@@ -6,7 +6,6 @@ import importlib
 import re
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
@@ -15,18 +14,17 @@ import trio
 from ksmactors.campaign.corpus import show, signature_of
 from ksmactors.conformance.emulator import Setting
 from ksmactors.conformance.emulator import perform as perform_scenario
-from ksmactors.conformance.language import read_scenario
 from ksmactors.errors import Finding, UsageError
 from ksmactors.history import COMMITS, cases
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES, cases_of
 from ksmactors.kernels import KERNELS, VARIANTS, kernel_class
 from ksmactors.ksm.kernel import Ksm
+from tests.helpers.busy import BUSY
 from tests.helpers.directed import Stage, perform
 
 SEEDS = [slug for slug, commit in COMMITS.items() if commit.case.startswith("S")]
 SUBSETS = [subset for size in range(len(SEEDS) + 1) for subset in combinations(SEEDS, size)]
-BUSY = Path(__file__).parent.parent / "conformance" / "scenarios" / "55_man0_migrate_collision.txt"
 
 
 def overridden(layer: type[Ksm]) -> set[str]:
@@ -148,7 +146,7 @@ class TestComposition:
             assert f"--without {builders[-1]}" in message
             assert "\n" not in message
             return
-        performance = await perform_scenario(read_scenario(BUSY), Setting(kernel, without=(slug,)))
+        performance = await perform_scenario(BUSY, Setting(kernel, without=(slug,)))
         assert performance.failure is None or isinstance(performance.failure, Finding)
 
     def test_what_is_taken_off_no_longer_builds_on_it(self) -> None:

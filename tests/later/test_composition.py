@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ksmactors.conformance.emulator import Setting, perform
-from ksmactors.conformance.language import parse
 from ksmactors.errors import UsageError
 from ksmactors.kernels import KERNELS, VARIANTS, kernel_class
 from ksmactors.later import LATER, SERIES
-
-SCENARIOS = Path(__file__).parent.parent / "conformance" / "scenarios"
-BUSY = parse(
-    (SCENARIOS / "55_man0_migrate_collision.txt").read_text().replace("tracescan 3 frames trees", "scan 3") + "trees\n"
-)
-"""A scenario with merging, breaking, migrations and collisions, which looks at the trees now and then, and not after
-every page. `test_recordings` has it on each kernel as it was recorded."""
+from tests.helpers.busy import BUSY
 
 
 @pytest.mark.parametrize(
