@@ -58,6 +58,13 @@ def running_functions(waited: object = None) -> list[str]:
     return names(frame for frame in callers(sys._getframe(1)) if _tells(frame, waited))[::-1]
 
 
+def asking_function() -> str:
+    """Return the name of the function that called the one that asks, as `running_functions` has it."""
+    told = (frame for frame in callers(sys._getframe(1)) if _tells(frame, None))
+    next(told)
+    return next(told).f_code.co_name
+
+
 def all_parked_frames(coroutine: object) -> Iterator[FrameType]:
     """Yield the frames of a coroutine that waits, outermost first, the conductor's own included."""
     while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:

@@ -29,7 +29,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from typing_extensions import override
 
 from ksmactors import trio
-from ksmactors.call_stack import running_functions
+from ksmactors.call_stack import asking_function
 from ksmactors.errors import Finding
 from ksmactors.events.catalogue import Field
 from ksmactors.events.declared import PluginEvent
@@ -99,7 +99,7 @@ class Table(Claims):
             Finding: it does not hold.
         """
         if not holds:
-            raise Finding("model", kind, running_functions()[-2], message)
+            raise Finding("model", kind, asking_function(), message)
 
     async def concurrent(self, parts: Mapping[str, Coroutine[Any, Any, None]]) -> None:
         """Run actors concurrently, by name, until all have ended.

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
-from ksmactors.call_stack import is_kernels, running_functions
-from ksmactors.errors import KsmActorsError, UsageError, WorkloadCrashed
+from ksmactors.call_stack import asking_function, is_kernels
+from ksmactors.errors import Finding, KsmActorsError, UsageError, WorkloadCrashed
 from ksmactors.events.declared import PluginEvent
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
@@ -138,7 +138,7 @@ class Claims:
         """
         kind_of(text)
         if not is_true(condition):
-            raise broken(self._claimed_by, text, running_functions()[-2], detail)
+            raise broken(self._claimed_by, text, asking_function(), detail)
 
     def sometimes(self, condition: bool, text: str) -> None:
         """Expect that a condition holds at this line in some schedule. If it holds, the mark `text` is passed. A
@@ -186,7 +186,7 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         raise
     except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
         error = only_leaf(raised)
-        place = author_place(error)
+        place = "" if isinstance(error, Finding) else author_place(error)
         if isinstance(error, UsageError) and place:
             raise type(error)(f"{error} ({place})") from error
         if isinstance(error, (KsmActorsError, *passing)):

@@ -126,7 +126,7 @@ async def run_schedule(
 
 def _tape(seed: int, deciding: Strategy) -> Tape:
     """The tape of a strategy that knows what is drawn, else one that draws at random."""
-    return deciding.tape(seed) if isinstance(deciding, Search | Replay) else Tape(seed)
+    return deciding.tape(seed) if isinstance(deciding, (Search, Replay)) else Tape(seed)
 
 
 def _as_exception(error: BaseException) -> Exception:

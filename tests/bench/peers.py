@@ -24,6 +24,7 @@ from typing import Any, Final
 import trio
 
 from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.garbage import collect_seldom
 from ksmactors.interleave.task_pool import open_task_pool
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.run_schedule import run_schedule
@@ -245,7 +246,9 @@ def _measured(explore: Explore, campaigns: int) -> dict[str, Any]:
 
 
 def _campaign_rate(strategy: str, model: str, seconds: float = SECONDS) -> float:
-    """Schedules a second of CPU time of the campaign that `stress` runs: findings, digest, distinct ones and all."""
+    """Schedules a second of CPU time of the campaign that `stress` runs: findings, digest, distinct ones and all, and
+    garbage collected as the command does."""
+    collect_seldom()
     subject, seeds, taken = make_subject(f"classic.{model}"), 0, 0.0
     while taken < seconds:
         campaign = Campaign(Plan([subject], range(seeds, seeds + 2_000), strategy))
