@@ -16,8 +16,8 @@ SCENARIOS = {
     "softoffline": 8, "guest": 6,
 }  # fmt: skip
 """The sets of recordings, and how many scenarios each kernel has in it; v6.1 has 54 of `races`, v6.18 alone has
-`one_node`, and v6.1 and v6.12 alone have those of `ON_GUESTS`, but for one: smart_scan came after v6.1. v6.1 looks up no stable node where
-`softoffline_race_search` holds ksmd."""
+`one_node`, and v6.1 and v6.12 alone have those of `ON_GUESTS`, but for one: smart_scan came after v6.1, which looks up
+no stable node where `softoffline_race_search` holds ksmd."""
 
 ON_GUESTS = ("hwpoison", "softoffline", "guest")
 
