@@ -8,7 +8,7 @@ what was put on by name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -85,15 +85,7 @@ def check_overrides(name: str, layer: type[Ksm]) -> None:
     Raises:
         UsageError: the message names the function, and the nearest one that exists.
     """
-    ours: list[type[Ksm]] = [Ksm, *(variant.layer for variant in VARIANTS.values() if variant.origin == OWN)]
-    known: dict[str, type[Ksm]] = {}
-    bases: set[type] = set()
-    for cls in ours:
-        for base in cls.__mro__:
-            if base not in bases:
-                bases.add(base)
-                for function in vars(base):
-                    known.setdefault(function, cls)
+    bases, known = _built_in_functions()
     for cls in layer.__mro__:
         if cls in bases:
             continue
@@ -105,20 +97,36 @@ def check_overrides(name: str, layer: type[Ksm]) -> None:
                 _check_seam(where, function, known[function])
                 _check_async(name, cls, function, known[function])
                 continue
-            seams = sorted(
-                one for one, of in known.items() if not one.startswith("__") and mark_of(of, one) in OVERRIDABLE
-            )
-            near = get_close_matches(function, seams, n=1, cutoff=0.0)[0]
             if getattr(value, "__override__", False) or not function.startswith("_"):
                 raise UsageError(
-                    f"{where} overrides nothing: no kernel has a function of that name (did you mean {near}?); "
+                    f"{where} overrides nothing: no kernel has a function of that name "
+                    f"(did you mean {_nearest_seam(function, known)}?); "
                     "a helper of the variant begins with an underscore and has no @override"
                 )
             if get_close_matches(function.lstrip("_"), [one.lstrip("_") for one in known], n=1, cutoff=NEARLY):
                 raise UsageError(
-                    f"{where} is called by no kernel, but {near} is nearly the same: spell it so if it is an override, "
-                    "or give the helper another name"
+                    f"{where} is called by no kernel, but {_nearest_seam(function, known)} is nearly the same: "
+                    "spell it so if it is an override, or give the helper another name"
                 )
+
+
+def _built_in_functions() -> tuple[set[type], dict[str, type[Ksm]]]:
+    """The classes that built-in kernels are made of, and their functions, each with the first layer that has it."""
+    bases: set[type] = set()
+    known: dict[str, type[Ksm]] = {}
+    layers: list[type[Ksm]] = [Ksm, *(variant.layer for variant in VARIANTS.values() if variant.origin == OWN)]
+    for layer in layers:
+        for base in layer.__mro__:
+            if base not in bases:
+                bases.add(base)
+                known |= {one: layer for one in vars(base) if not one.startswith("__") and one not in known}
+    return bases, known
+
+
+def _nearest_seam(function: str, known: Mapping[str, type[Ksm]]) -> str:
+    """The function that may be overridden whose name is most like this one."""
+    seams = sorted(one for one, of in known.items() if mark_of(of, one) in OVERRIDABLE)
+    return get_close_matches(function, seams, n=1, cutoff=0.0)[0]
 
 
 def _check_seam(where: str, function: str, of: type[Ksm]) -> None:

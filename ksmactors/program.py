@@ -186,7 +186,7 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         raise
     except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
         error = only_leaf(raised)
-        place = "" if isinstance(error, Finding) else author_place(error)
+        place = "" if isinstance(error, Finding) else author_place(error)  # a finding says itself where
         if isinstance(error, UsageError) and place:
             raise type(error)(f"{error} ({place})") from error
         if isinstance(error, (KsmActorsError, *passing)):

@@ -129,7 +129,7 @@ class Conductor(Turns):
         finally:
             self._runner = None
             for actor in self.actors:
-                try:  # noqa: SIM105  # `suppress` takes longer than all of it
+                try:  # noqa: SIM105  # `suppress` takes longer than closing
                     actor.coroutine.close()
                 except (Exception, ScheduleOver):  # the verdict is fixed; cleaning up cannot change it
                     pass

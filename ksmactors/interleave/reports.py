@@ -16,8 +16,6 @@ def wait_cycle(me: Actor) -> list[Actor]:
 
     Checked whenever an actor blocks, because daemons that go on would hide a deadlock of the others.
     """
-    if not holders_of(me.waiting_on):
-        return []
     seen = {me.number}
     paths = [[me]]
     while paths:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cached_property
 from typing import Final
 
 from ksmactors.events import catalogue as ev
@@ -81,20 +80,12 @@ class Sysfs(SharedState):
     @seam
     def sysfs_show(self, knob: str) -> str:
         """What reading a file gives, without the newline. KeyError: there is no such file. No lock is taken."""
-        return str(self._shown[knob]())
-
-    @cached_property
-    def _shown(self) -> dict[str, Callable[[], int | str]]:
-        return self.sysfs_values()
-
-    @cached_property
-    def _writable(self) -> dict[str, bool]:
-        return self.sysfs_files()
+        return str(self.sysfs_values()[knob]())
 
     @seam
     async def sysfs_store(self, knob: str, text: str) -> int:
         """Write a file: 0, or -ENOENT (no such file), -EACCES (read-only), -EINVAL, -ERANGE, -EBUSY, -ENOMEM."""
-        writable = self._writable.get(knob)
+        writable = self.sysfs_files().get(knob)
         if writable is None:
             result = -ENOENT
         elif not writable:

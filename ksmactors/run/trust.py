@@ -159,10 +159,7 @@ def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object
 
 def sources_of_strategy(text: str) -> tuple[Source, ...]:
     """Return the files of the strategies in a text that are named by their path, in order of path."""
-    named = _code_in(text)
-    if not named:
-        return ()
-    code = {path.absolute() for path in named}
+    code = {path.absolute() for path in _code_in(text)}
     return tuple(Source(str(path), plugins.source_hash(path)) for path in sorted(code))
 
 

@@ -63,7 +63,7 @@ class Strategy(ABC):
     """Set by the conductor, after `begin`."""
 
     def __init__(self, **values: Any) -> None:
-        given = checked(type(self), f"strategy {self.name}", values) if values else {}
+        given = checked(type(self), f"strategy {self.name}", values)
         for name, parameter in parameters_of(type(self)).items():
             setattr(self, name, given.get(name, parameter.default))
 

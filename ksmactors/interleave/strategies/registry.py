@@ -110,7 +110,7 @@ def parse(text: str) -> Strategy:
     cls = STRATEGIES.get(name)
     if cls is None:
         raise UsageError(_unknown(name))
-    strategy = cls(**values_of(text, rest)) if rest else cls()
+    strategy = cls(**values_of(text, rest))
     if isinstance(strategy, Wrapper):
         strategy.wrap(parse(strategy.of))
     return strategy
