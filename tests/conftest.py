@@ -30,7 +30,7 @@ would compile them again."""
 
 IN_MEMORY: Final = Path("/dev/shm")
 ROOM_MIN: Final = 4 << 30
-"""Bytes that must be free there: tests write some hundred MB, and pytest keeps the files of three sessions."""
+"""Bytes that must be free there. A run of all tests leaves about 100 MB, and pytest keeps those of three."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
