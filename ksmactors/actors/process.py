@@ -21,7 +21,7 @@ from ksmactors.actors.unmerge import Sweep
 from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.mm.address_space import AddressSpace
-from ksmactors.mm.const import ERESTARTSYS, MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
+from ksmactors.mm.const import EHWPOISON, ERESTARTSYS, MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.content import Content
 
 Body = Callable[..., Awaitable[None]]
@@ -346,6 +346,8 @@ class Process:
             raise SegmentationFault(f"{self.name}: nothing is mapped at {address:#x}")
         if error == -EIO:
             raise BusError(f"{self.name}: {address:#x} cannot be read from swap")
+        if error == -EHWPOISON:
+            raise BusError(f"{self.name}: what was at {address:#x} is lost")
         if error == -ENOMEM:
             raise OutOfMemory(f"{self.name}: no frame for {address:#x}")
 

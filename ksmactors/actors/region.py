@@ -19,7 +19,8 @@ class SegmentationFault(EmulatedFault):
 
 
 class BusError(EmulatedFault):
-    """An access to a page that the swap device could not read back (SIGBUS). What was in it is lost."""
+    """An access to a page that the swap device could not read back, or whose memory has failed (SIGBUS). What was in it
+    is lost."""
 
 
 class OutOfMemory(EmulatedFault):

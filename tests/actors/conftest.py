@@ -23,7 +23,10 @@ Play = Callable[[Host], Awaitable[None]]
 def perform() -> Iterator[Callable[..., Host]]:
     """Run one schedule in which `play(host)` is the workload; returns the host when it is over."""
 
-    def run(play: Play, *, seed: int = 1, strategy: Strategy | None = None, nodes: int = 2, **params: Any) -> Host:
+    def run(
+        play: Play, *, seed: int = 1, strategy: Strategy | None = None, nodes: int = 2, kernel: str = "series",
+        **params: Any,
+    ) -> Host:  # fmt: skip
         class Played(Workload):
             name = "played"
 
@@ -33,7 +36,7 @@ def perform() -> Iterator[Callable[..., Host]]:
         who = strategy or RoundRobin()
         who.begin(strategy_rng(seed))
         conductor = Conductor(who, Tape(seed), max_steps=500_000)
-        host = Host(Machine(conductor, Trace(conductor), nodes=nodes))
+        host = Host(Machine(conductor, Trace(conductor), nodes=nodes, kernel=kernel))
         trio.run(conductor.run, "main", lambda: host.main(Played(**{"balance_us": 0, **params})))
         return host
 

@@ -86,6 +86,23 @@ class TestReclaim:
 
         perform(play)
 
+    def test_a_page_that_swapoff_could_not_read_is_a_bus_error(self, perform: Perform) -> None:
+        """Since v5.19 its entry says so, and an access does not begin again for ever."""
+
+        async def play(host: Host) -> None:
+            process, region = await filled(host, "A")
+            await host.reclaim(1000)
+            assert process.fail_swap_read(region, 0)
+            assert await host.swapoff() == 0
+            for access in (process.read(region, 0), process.write(region, 0, 5)):
+                with pytest.raises(BusError, match="A: what was at 0x10000 is lost"):
+                    await access
+            await process.read(region, 1)
+            await process.dontneed(region, 0, 1)
+            await process.write(region, 0, 5)
+
+        perform(play, kernel="v6.12")
+
     def test_madv_pageout_is_unknown_to_3_9(self, perform: Perform) -> None:
         """-EINVAL, and nothing happens."""
 
