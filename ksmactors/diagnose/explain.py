@@ -83,36 +83,44 @@ class _Accesses(Observer):
 async def explain(outcome: Outcome, subject: Subject) -> Outcome:
     """The outcome of a schedule that found something, its defect explained. To be awaited in trio, outside of any other
     schedule. The outcome as it was if the schedule does not come out the same a second time."""
-    defect, finding = outcome.defect, outcome.error
-    if defect is None or not isinstance(finding, Finding):
+    defect = outcome.defect
+    if defect is None or not isinstance(outcome.error, Finding):
         return outcome
+    explained, broken = defect, True
+    if outcome.steps < subject.max_steps:  # what is found when the steps have run out is about no step in particular
+        seen = await _seen_again(outcome, defect, subject)
+        if seen is None:
+            return outcome
+        explained = seen
+        broken = bool(seen.met) or seen.broke is None or seen.broke.held_until is not None
+    alike = looks_like(explained.signature, explained.fingerprint, subject.kernel, broken=broken)
+    return replace(outcome, defect=replace(explained, looks_like=tuple(case.name for case in alike)))
+
+
+async def _seen_again(outcome: Outcome, defect: Defect, subject: Subject) -> Defect | None:
+    """The defect with what watching its schedule once more has shown; None: it does not come out the same."""
+    finding = outcome.error
+    assert isinstance(finding, Finding), "others are not explained"
     accesses, culprit = _Accesses(), Culprit(finding)
     again = await run_schedule(
         subject, outcome.seed, outcome.strategy, deciding=Replay(decode(outcome.schedule)), observing=accesses,
         on_machine=culprit.watch,
     )  # fmt: skip
     if not isinstance(again.error, Finding) or again.digest != outcome.digest:
-        return outcome
+        return None
     about, known = again.error.about, _known(accesses, again.error)
     site = culprit.site(again.error)
     met = known or (_meeting(accesses, defect.actors[0], about) if site else ())
     if met and not known and not _is_recent(met, defect.actors[0], culprit, site):
         met = ()
     finder = next(actor for actor in accesses.actors if actor.name == defect.actors[0])
-    explained = replace(
+    return replace(
         defect,
         functions=_functions(defect, known, (*accesses.done, *met)),
         met=tuple(access.as_step(_callers(access, culprit, site)) for access in met),
         concerns=tuple(_described(one) for one in about),
         broke=_break(culprit, finder, site),
     )
-    alike = looks_like(
-        explained.signature,
-        explained.fingerprint,
-        subject.kernel,
-        broken=bool(met) or explained.broke is None or explained.broke.held_until is not None,
-    )
-    return replace(outcome, defect=replace(explained, looks_like=tuple(case.name for case in alike)))
 
 
 def _is_recent(met: Sequence[_Access], turn: str, culprit: Culprit, site: Functions) -> bool:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import trio
 
+from ksmactors.diagnose import explain as explain_module
 from ksmactors.history.case import Case
 from ksmactors.history.cases import CASES, looks_like
 from ksmactors.history.culprits import CULPRITS
+from ksmactors.run.run_schedule import run_schedule
+from ksmactors.run.subject import make_subject
+from ksmactors.watch import progress
+from tests.helpers import broken
 from tests.helpers.explained import explained, explained_by_name
 
 
@@ -60,6 +66,19 @@ def test_nobody_met_anybody() -> None:
 
     assert defect is not None
     assert defect.met == ()
+
+
+def test_what_is_found_when_the_steps_have_run_out_is_not_watched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A livelock is about no step in particular, and its schedule is long."""
+    monkeypatch.setattr(progress, "STEPS_MIN", 1_000)
+    spinning = (f"{broken.__name__}:SpinsForEver",)
+    subject = make_subject("litmus.scan_meets_migration", with_=spinning, max_steps=3_000)
+    outcome = trio.run(run_schedule, subject, 1, "random")
+    assert outcome.defect is not None
+    assert outcome.defect.kind == "livelock"
+
+    monkeypatch.delattr(explain_module, "run_schedule")
+    assert trio.run(explain_module.explain, outcome, subject) == outcome
 
 
 def test_what_cannot_be_here_is_not_what_it_looks_like() -> None:
