@@ -49,7 +49,7 @@ class _Access(NamedTuple):
     held: tuple[object, ...]
 
     def as_step(self, callers: tuple[str, ...]) -> Step:
-        held = tuple(name_of(lock) for lock in self.held if lock is not self.op[1])
+        held = _locks_around(self.op, self.held)
         return Step(self.actor.name, self.step, self.function, describe_operation(self.op), held, callers)
 
 
@@ -168,15 +168,21 @@ def _step(stretch: Stretch) -> Step:
     """A stretch of the replay as a reader of the finding knows it."""
     function, *callers = names(stretch.functions) or ("",)
     op = stretch.op
-    held = tuple(name_of(lock) for lock in stretch.held if op is None or lock is not op[1])
     return Step(
         stretch.actor.name,
         stretch.step,
         function,
         describe_operation(op) if op is not None else "goes on",
-        held,
+        _locks_around(op, stretch.held),
         tuple(callers),
     )
+
+
+def _locks_around(op: Operation | None, held: Sequence[object]) -> tuple[str, ...]:
+    """The names of the locks that were held, without the one that the operation itself took or gave back. A page is its
+    own lock; an operation on the lock names no field of it."""
+    its_own = op[1] if op is not None and op[2] == "" else None
+    return tuple(name_of(lock) for lock in held if lock is not its_own)
 
 
 def _functions(defect: Defect, known: Sequence[_Access], done: Sequence[_Access]) -> tuple[str, ...]:

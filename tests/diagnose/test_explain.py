@@ -32,6 +32,24 @@ def test_the_two_steps_that_met() -> None:
     assert sum(lock.startswith("page lock of pfn") for lock in then.held) == 2
 
 
+def test_the_lock_of_the_page_that_is_accessed_is_held_too() -> None:
+    """A page is its own lock: it is left out only where the operation takes that lock or gives it back."""
+    defect = explained_by_name("S5e")
+
+    assert defect is not None
+    stored, looked = defect.met
+    assert stored.operation == "writes mapping/2"
+    assert stored.held == ("page lock of pfn 2", "page lock of pfn 1000000")
+    assert looked.held == ("ksm_thread_mutex", "page lock of pfn 2")
+
+    defect = explained_by_name("H4")
+    assert defect is not None
+    assert defect.broke is not None
+    steps = (*defect.met, defect.broke.by, defect.broke.looked)
+    [held] = [step.held for step in steps if step is not None and step.operation == "takes page_lock/2"]
+    assert held == ("ksm_thread_mutex", "mmap_sem of A")
+
+
 @pytest.mark.parametrize(
     ("case", "first", "then"),
     [
