@@ -43,6 +43,8 @@ class Race:
         counts: the same, as counts.
         unknown: why the kernel may not know the winner; empty if it always does.
         winner: who the winner is.
+        by_reference: whether the actor that took the last reference is recorded as the winner. That may be the loser,
+            who is then not shown as the winner over itself.
     """
 
     over: str
@@ -51,6 +53,12 @@ class Race:
     counts: Cost
     unknown: str = ""
     winner: str = "the actor that got there first"
+    by_reference: bool = False
+
+    def known_winner(self, values: Sequence[Any]) -> str:
+        """The winner in a record with these values, or `unknown`."""
+        winner, loser = values[:2]
+        return "unknown" if self.by_reference and winner == loser else winner
 
     def derived(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The fields `object`, `cost` and those of `Cost` of a record with these values. Without a page it is over
@@ -88,11 +96,13 @@ RACES: Final = {
     ),
     "page_pinned": Race(
         "pfn {kpfn}", "lost merge", "until the next scan", LOST_MERGE,
-        unknown="no reference was taken since the frame was given out",
+        unknown="the loser took the last reference, or none was taken since the frame was given out",
+        by_reference=True,
     ),
     "migration_busy": Race(
         "pfn {kpfn}", "retry", "of the migration, which gives up after ten passes", RETRY,
         unknown="as for race.page_pinned",
+        by_reference=True,
     ),
     "migration_locked": Race(
         "pfn {kpfn}", "retry", "of the migration; in its later passes it waits instead", RETRY,

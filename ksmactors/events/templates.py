@@ -53,9 +53,11 @@ _values: Final = _Values()
 
 
 def add_derived(code: int, values: list[Any]) -> None:
-    """Add the fields of an event that are in no record to those that are."""
+    """Add the fields of an event that are in no record to those that are, and say `unknown` for a winner that is not
+    known."""
     race = _RACES[code]
     if race is not None:
+        values[0] = race.known_winner(values)
         values += race.derived(values)
     elif code == RUN_START:
         values.append(_version())

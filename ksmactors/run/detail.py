@@ -30,8 +30,10 @@ from ksmactors.run.lock_times import LockTimes
 from ksmactors.seams import PASSED_OVER
 from ksmactors.watch.probe import frame_at
 
-_BY_REFERENCE: Final = (ev.RACE_PAGE_PINNED, ev.RACE_MIGRATION_BUSY)
-"""Races whose winner the kernel takes for the actor that took the last reference, which may be the loser."""
+_BY_REFERENCE: Final = tuple(
+    code for code, event in enumerate(ev.CATALOGUE) if event.race is not None and event.race.by_reference
+)
+"""Races whose recorded winner is the actor that took the last reference, which may be the loser."""
 
 _BY_CHANGE: Final = (
     *_BY_REFERENCE, ev.RACE_CHECKSUM_CHANGED, ev.RACE_CONTENT_CHANGED, ev.RACE_UNSTABLE_MOVED,
