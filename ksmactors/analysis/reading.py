@@ -267,7 +267,8 @@ class _Shapes:
             return event
         if "version" in event and type(event["version"]) is str and event.get("event") == "run.start":
             self._versions[event["version"]] = None
-        shape = (event.get("event"), *event, *map(type, event.values()))
+        name = event.get("event")  # a list or an object, perhaps, which a dict takes for no key
+        shape = (name if type(name) is str else None, *event, *map(type, event.values()))
         numbers = self._known.get(shape)
         if numbers is not None and _is_unambiguous(line, len(event)) and max(numbers(event)) < _INT_END:
             return line

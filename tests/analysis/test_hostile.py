@@ -315,3 +315,11 @@ def test_lines_without_an_event(spoil: Write, sound: bytes, monkeypatch: pytest.
     for events, losses in others:
         assert events == 5
         assert losses[-1] == ": cannot be read further, the rest is lost: more than 100 lines without an event"
+
+
+@pytest.mark.parametrize("name", [{"a": 1}, ["run.end"], 7, None, True])
+def test_the_name_of_an_event_is_no_text(spoil: Write, sound: bytes, name: object) -> None:
+    """The line is lost like any other, wherever it is."""
+    events, said = read(spoil(line(event=name) + sound + line(event=name)))
+    assert events == 5
+    assert [one.partition("it has no valid 'event'")[1] for one in said] == ["it has no valid 'event'"] * 2
