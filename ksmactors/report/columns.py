@@ -112,9 +112,10 @@ class Columns:
         kind = self._kind(event)
         run.kinds.append(kind)
         run.actors.append(self._actor(event))
-        run.steps.append(event["step"] - run.last_step)
-        run.times.append(event["now"] - run.last_time)
-        run.last_step, run.last_time = event["step"], event["now"]
+        run.steps.append(_on(run.last_step, event["step"]))
+        run.times.append(_on(run.last_time, event["now"]))
+        run.last_step += run.steps[-1]
+        run.last_time += run.times[-1]
         run.values.extend(self._value(event[key]) for key in self._fields[kind])
         self._held += 1
 
@@ -183,6 +184,11 @@ class Columns:
             "left_out": run.left_out, "found": _shown(run.found), "races": dict(sorted(run.races.items())),
             "kind": run.kinds, "actor": run.actors, "step": run.steps, "time": run.times, "values": run.values,
         }  # fmt: skip
+
+
+def _on(last: int, value: int) -> int:
+    """How far a number is from the last one, as far as JavaScript keeps it: a log from a stranger may have any."""
+    return max(-_INT_EXACT, min(value - last, _INT_EXACT))
 
 
 def _summary_of_plugin(name: str) -> str:

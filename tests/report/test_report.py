@@ -137,6 +137,16 @@ def test_mixed_schedules_are_told_apart() -> None:
     assert [(run["seed"], run["step"]) for run in runs] == [("1", [1, 1]), ("2", [5, 4])]
 
 
+def test_times_may_be_far_apart() -> None:
+    """A log that no emulator wrote may go from the last nanosecond to the first: the page has what JavaScript keeps."""
+    wild = Columns()
+    wild.take(line(step, mm="A") | {"now": step} for step in (0, (1 << 63) - 1, -(1 << 63), 5))
+    (run,) = wild.as_json()["runs"]
+
+    assert run["time"] == run["step"] == [0, 1 << 53, -(1 << 53), 5]
+    assert make_page("t", wild.as_json())
+
+
 def test_a_schedule_with_a_finding_is_kept() -> None:
     """When not all events fit, the earliest schedules without a finding are left out and counted."""
     small = Columns(events_max=6)
