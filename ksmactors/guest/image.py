@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,8 +29,22 @@ RELEASE_MAX: Final = 128
 UNPACKED_MAX: Final = 4096 * MIB
 """Bytes that a package may unpack to."""
 
+BLOCK: Final = 4096
+"""Bytes of a disk that a member takes at least."""
+
+DEPTH_MAX: Final = 64
+"""Directories above a member: making them takes a function call each."""
+
+NAMES_MAX: Final = 64 << 10
+"""Bytes of a header that has a long name: tarfile reads it whole."""
+
 WANTED: Final = re.compile(r"(?:\./)?(?:boot/vmlinuz-[^/]+|(?:usr/)?lib/modules/.+)")
 """What is unpacked of a package."""
+
+_NAMES: Final = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+"""What announces the name of the next member, or more about it."""
 
 _MODES: Final[dict[str, Literal["r|", "r|gz", "r|xz", "r|bz2"]]] = {
     "": "r|", "gz": "r|gz", "xz": "r|xz", "bz2": "r|bz2",
@@ -56,19 +71,32 @@ def find(path: Path) -> KernelImage:
     Raises:
         UsageError: it is neither, or cannot be read.
     """
-    if path.is_dir():
-        raise UsageError(f"--guest {path}: is a directory; name the kernel's image (vmlinuz) or package (.deb)")
-    try:
-        with path.open("rb") as file:
-            head = file.read(IMAGE_HEADER)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        more = "; a copy that you may read will do" if isinstance(error, PermissionError) else ""
-        raise UsageError(f"--guest {path}: cannot be read ({reason}){more}") from None
+    head = _head(path)
     if head.startswith(AR_MAGIC):
         return _unpacked(path)
     image, release = path.resolve(), _release(path, head)
     return KernelImage(image, release, _modules_of(image, release))
+
+
+def _head(path: Path) -> bytes:
+    """Return the start of what the user named, which must be a regular file: opening a pipe would wait for its writer.
+
+    Raises:
+        UsageError: it is something else, or cannot be read.
+    """
+    try:
+        mode, head = path.stat().st_mode, b""
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                head = file.read(IMAGE_HEADER)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        more = "; a copy that you may read will do" if isinstance(error, PermissionError) else ""
+        raise UsageError(f"--guest {path}: cannot be read ({reason}){more}") from None
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise UsageError(f"--guest {path}: is {what}; name the kernel's image (vmlinuz) or package (.deb)")
+    return head
 
 
 def _release(path: Path, head: bytes) -> str:
@@ -144,7 +172,7 @@ def _linked(image: Path, link: Path) -> Path:
 def _image_in(root: Path) -> Path | None:
     """Return the image of an unpacked package."""
     images = [*(root / "boot").glob("vmlinuz-*"), *(path for one in MODULES for path in root.glob(f"{one}/*/vmlinuz"))]
-    return min(images, default=None)
+    return min((image for image in images if image.is_file()), default=None)
 
 
 def _image_beside(package: Path) -> Path:
@@ -195,11 +223,15 @@ def _unpack(package: Path, directory: Path) -> None:
     try:
         with package.open("rb") as file, _data(file) as archive:
             for member in archive:
+                size += max(member.size, BLOCK)  # also of what is only skipped, which takes as long
+                if size > UNPACKED_MAX:
+                    raise UsageError(f"--guest {package}: unpacks to more than {UNPACKED_MAX // MIB} MiB")
                 if WANTED.fullmatch(member.name) and (member.isreg() or member.isdir()):
-                    size += member.size
-                    if size > UNPACKED_MAX:
-                        raise UsageError(f"--guest {package}: unpacks to more than {UNPACKED_MAX // MIB} MiB")
+                    if member.name.count("/") > DEPTH_MAX:
+                        raise tarfile.ReadError(f"a file in it is more than {DEPTH_MAX} directories deep")
                     archive.extract(member, directory, filter="data")
+    except UsageError:
+        raise
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise UsageError(f"--guest {package}: is no Debian package, or a damaged one ({error})") from None
     except OSError as error:
@@ -228,16 +260,31 @@ def _opened(file: IO[bytes], name: str, size: int) -> Iterator[tarfile.TarFile]:
     if compression == "zst":
         import zstandard
 
-        with (
-            zstandard.ZstdDecompressor().stream_reader(section) as plain,
-            tarfile.open(fileobj=plain, mode="r|") as archive,
-        ):
-            yield archive
+        try:
+            with (
+                zstandard.ZstdDecompressor().stream_reader(section) as plain,
+                tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive,
+            ):
+                yield archive
+        except zstandard.ZstdError as error:
+            raise tarfile.ReadError(str(error)) from None
     elif (mode := _MODES.get(compression)) is not None:
-        with tarfile.open(fileobj=section, mode=mode) as archive:
+        with tarfile.open(fileobj=section, mode=mode, tarinfo=_Member) as archive:
             yield archive
     else:
         raise tarfile.ReadError(f"{name} is compressed in an unknown way")
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive from a stranger: what tarfile reads before the member is small."""
+
+    @override
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _NAMES and member.size > NAMES_MAX:
+            raise tarfile.ReadError(f"a header of {member.size} bytes")
+        return member
 
 
 class _Section(io.RawIOBase):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from ksmactors.errors import UsageError
+from ksmactors.guest import image
 from ksmactors.guest.image import find
 from tests.helpers import kernel_packages as made
 
@@ -112,6 +115,69 @@ def test_what_is_no_kernel_is_refused_in_one_line(tmp_path: Path, cache: Path) -
     with pytest.raises(UsageError, match="cannot be read \\(No such file"):
         find(tmp_path / "absent")
     assert list((cache / "ksmactors" / "guests").glob(".unpacking-*")) == []
+
+
+def _header(name: str, kind: bytes, size: int = 0) -> bytes:
+    """A member's header in a tar archive."""
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("archive", "reason"),
+    [
+        (_header(f"boot/vmlinuz-{RELEASE}", tarfile.DIRTYPE), "has no kernel"),
+        (_header(f"boot/vmlinuz-{RELEASE}", tarfile.FIFOTYPE), "has no kernel"),
+        (_header("x", tarfile.XHDTYPE, 3 << 30) + bytes(1 << 20), r"damaged one \(a header of 3221225472 bytes\)"),
+        (_header("x", tarfile.GNUTYPE_LONGNAME, 3 << 30) + bytes(1 << 20), "a header of 3221225472 bytes"),
+        (_header("usr/x", tarfile.REGTYPE, 1 << 42) + bytes(1 << 20), "linux.deb: unpacks to more than 4096 MiB"),
+    ],
+)
+def test_an_archive_that_is_made_to_harm(tmp_path: Path, cache: Path, archive: bytes, reason: str) -> None:
+    """Neither memory nor time is spent on it, and nothing is left."""
+    file = tmp_path / "linux.deb"
+    for compression in ("xz", "zst", ""):
+        file.write_bytes(made.package_of(archive, compression))
+        with pytest.raises(UsageError, match=reason) as refused:
+            find(file)
+        assert str(refused.value).count("--guest") == 1
+    assert list((cache / "ksmactors" / "guests").glob(".unpacking-*")) == []
+
+
+def test_directories_without_end(tmp_path: Path, cache: Path) -> None:
+    """tarfile makes the directories of a file by calls within calls."""
+    file = tmp_path / "linux.deb"
+    file.write_bytes(made.package({"./lib/modules/" + "a/" * 2000 + "b": b""}))
+    with pytest.raises(UsageError, match="a file in it is more than 64 directories deep"):
+        find(file)
+
+
+def test_many_empty_files_take_room_too(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million of them would be a small package."""
+    monkeypatch.setattr(image, "UNPACKED_MAX", 1 << 20)
+    file = tmp_path / "linux.deb"
+    file.write_bytes(made.package({f"./lib/modules/{number}": b"" for number in range(300)}))
+    with pytest.raises(UsageError, match="unpacks to more than 1 MiB"):
+        find(file)
+
+
+def test_a_package_of_zstd_that_is_damaged(tmp_path: Path, cache: Path) -> None:
+    """Its library raises an error of its own."""
+    whole = made.package({"./usr/x": bytes(range(256)) * 100}, "zst")
+    file = tmp_path / "linux.deb"
+    at = whole.index(b"\x28\xb5\x2f\xfd")
+    for damaged in (whole[:at] + b"\x28\xb5\x2f\xfd\xff\xff" + whole[at + 6 :], whole[:at] + b"x" * 300):
+        file.write_bytes(damaged)
+        with pytest.raises(UsageError, match="is no Debian package, or a damaged one"):
+            find(file)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Its writer may never come."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is not a regular file; name the kernel's image"):
+        find(tmp_path / "pipe")
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

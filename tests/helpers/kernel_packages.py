@@ -35,10 +35,15 @@ def package(files: dict[str, bytes], compression: str = "xz") -> bytes:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+    return package_of(plain.getvalue(), compression)
+
+
+def package_of(archive: bytes, compression: str = "xz") -> bytes:
+    """A Debian package with this tar archive, as it is."""
     compress: dict[str, Callable[[bytes], bytes]] = {
         "xz": lzma.compress, "zst": zstandard.ZstdCompressor().compress, "": bytes,
     }  # fmt: skip
-    data = compress[compression](plain.getvalue())
+    data = compress[compression](archive)
     name = f"data.tar.{compression}" if compression else "data.tar"
     return (
         b"!<arch>\n"
