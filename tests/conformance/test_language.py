@@ -113,6 +113,20 @@ def test_a_wrong_line_is_refused_with_its_place_and_a_remedy(line: str, message:
     assert caught.value.exit_status == USAGE
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}", "check {} r 0 1", "check A {} 0 1", "step {}", "fork A {}-", "hold {} at x", "hold ksmd at {}",
+        "proc B {}", "scan 1 {}", "reclaim {}", "set run 1 {}", "bg {}",
+    ],
+)  # fmt: skip
+def test_a_long_word_is_not_repeated(line: str) -> None:
+    """The message stays one that can be read."""
+    with pytest.raises(ScenarioError) as caught:
+        parse(START + line.format("x" * 1_000_000), origin="x.txt")
+    assert len(str(caught.value)) < 2000
+
+
 def test_a_scenario_without_operations_is_refused() -> None:
     """An empty file is a mistake, not a scenario that agrees with everything."""
     with pytest.raises(ScenarioError, match="no operation in it"):
