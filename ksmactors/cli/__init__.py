@@ -147,6 +147,9 @@ def _status_of(args: Sequence[str] | None) -> int:
         report_error(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
+        if isinstance(error, OSError) and error.filename is not None and error.errno in _NO_PATH:
+            report_error(f"{os.fsdecode(error.filename)}: cannot be looked at ({error.strerror})")
+            return USAGE
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
             return _no_output(error)
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
@@ -154,6 +157,10 @@ def _status_of(args: Sequence[str] | None) -> int:
         return _our_bug()
     return status if isinstance(status, int) else 0
 
+
+_NO_PATH: Final = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
+"""What pathlib raises, before Python 3.14, where it is asked whether there is a file of a name that none can have, or
+in a directory that the user may not search."""
 
 _NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 

@@ -107,6 +107,22 @@ def test_bad_input_is_one_clear_line(args: list[str], said: str, capsys: pytest.
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        "analyze NAME", "conform NAME", "conform . --against NAME", "reproduce NAME", "shrink - --scenario NAME",
+        "report NAME --html x", "run NAME.py:X", "run classic.lost --with NAME.py:X", "campaign NAME", "replay NAME",
+        "estimate NAME", "conform . --guest NAME", "run scenario -p file=NAME",
+    ],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have(args: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """pathlib raises where it is asked whether there is a file of such a name, or of one that the user may not see."""
+    assert main(args.replace("NAME", "x" * 300).split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ksmactors: ")
+    assert err.count("\n") == 1
+
+
 def test_watchers_may_be_listed_with_spaces() -> None:
     """White space around the names in a list of watchers does not matter."""
     assert watchers_of("naming, rmap ") == watchers_of("naming,rmap") == ("naming", "rmap")
