@@ -8,7 +8,7 @@ was not written by ksmactors itself passes through `escaped`; nothing else in th
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and newline, DEL and C1, which holds an eight-bit CSI and OSC
@@ -35,6 +35,16 @@ def escaped_lines(text: str) -> str:
 def escaped_json(text: str) -> str:
     r"""Return the same JSON with each such character in its texts as `\u001b`. Raw, none can be outside of them."""
     return _UNSAFE.sub(_as_json, text)
+
+
+def encodable(content: Any) -> Any:
+    r"""Return content for JSON in which each text is UTF-8. A lone surrogate, as in a file name of other bytes, becomes
+    `\udcff`, written out."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "backslashreplace").decode()
+    if isinstance(content, dict):
+        return {encodable(key): encodable(value) for key, value in content.items()}
+    return [encodable(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def inert(text: str) -> str:

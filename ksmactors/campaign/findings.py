@@ -15,9 +15,10 @@ import orjson
 
 from ksmactors.campaign.summary import Found
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
+from ksmactors.escaping import encodable
 from ksmactors.files import MIB, make_private, read_bounded, write_atomically, write_new
 from ksmactors.interleave.schedule_string import PREFIX, header_of, looks_like_schedule
-from ksmactors.run.header import checked_header
+from ksmactors.run.header import TEXT_MAX, checked_header, is_text
 from ksmactors.run.outcome import Outcome, campaign_hash
 from ksmactors.run.packages import named_in, packages_of
 from ksmactors.run.tests import is_test, pytest_command
@@ -163,7 +164,7 @@ def _json(content: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(content, option=option)
     except TypeError:
-        return f"{json.dumps(content, indent=2)}\n".encode()
+        return f"{json.dumps(encodable(content), indent=2)}\n".encode()
 
 
 def read(source: str) -> dict[str, Any]:
@@ -211,8 +212,9 @@ def _finding(source: str, text: str) -> dict[str, Any]:
         raise ScheduleFormatError(f"{source}: is in format {other}, this version reads {FORMAT}")
     if not isinstance(content.get("schedule"), str) or not looks_like_schedule(content["schedule"]):
         raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")
-    if not isinstance(content.get("signature", ""), str):
-        raise ScheduleFormatError(f"{source}: its signature is no text; was it written by `ksmactors stress`?")
+    if not is_text(content.get("signature", "")):
+        what = f"its signature is no text of at most {TEXT_MAX} characters"
+        raise ScheduleFormatError(f"{source}: {what}; was it written by `ksmactors stress`?")
     if content.get("expected", EXPECTED[0]) not in EXPECTED:
         raise ScheduleFormatError(f"{source}: its expected must be {' or '.join(EXPECTED)}")
     found: dict[str, Any] = content

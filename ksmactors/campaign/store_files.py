@@ -211,7 +211,7 @@ def _create(path: Path, directory: Path) -> None:
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[CampaignStore]:
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     try:
         db = sqlite3.connect(address, uri=True, isolation_level=None, timeout=10)
     except sqlite3.Error as error:

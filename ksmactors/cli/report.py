@@ -13,7 +13,7 @@ from ksmactors import kernels, plugins, watch
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WatcherFailed
-from ksmactors.escaping import escaped
+from ksmactors.escaping import encodable, escaped
 from ksmactors.history import COMMITS
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.strategies import registry
@@ -48,7 +48,7 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Summary, seco
         "seconds": round(seconds, 3),
         **more,
     }
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    return orjson.dumps(encodable(content), option=orjson.OPT_INDENT_2).decode()
 
 
 def _removed(subject: Subject) -> list[Removed]:

@@ -15,7 +15,9 @@ import trio
 from ksmactors.campaign.explore import Budget, exploring, make_search
 from ksmactors.campaign.findings import default_directory, kept, prepare, read, save
 from ksmactors.campaign.state_file import perform, state_file
+from ksmactors.cli import main
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.escaping import encodable
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
@@ -47,7 +49,7 @@ def test_no_name_leads_elsewhere(name: str, outcome: Outcome, tmp_path: Path) ->
     assert [path] == list(out.iterdir())
     assert path.name.isascii()
     assert path.name.isprintable()
-    assert json.loads(path.read_text())["watcher"] == name
+    assert read(str(path))["watcher"] == encodable(name)
 
 
 def test_a_full_disk_leaves_no_empty_finding(outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,3 +169,21 @@ def test_a_state_names_no_code_that_runs(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"is of another exploration: its {key} is"):
             perform(again, resume=True)
     assert not (tmp_path / "has_run").exists()
+
+
+def test_a_directory_whose_name_is_not_utf_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is found there can be replayed, and the campaign goes on."""
+    out = tmp_path / "\udcff%?"
+    words = ["stress", "classic.lost", "--jobs", "1", "--out", str(out), "--json"]
+    assert main([*words, "--seeds", "2"]) == 1
+    assert main([*words, "--seeds", "4", "--resume"]) == 1
+    (file,) = out.glob("*.json")
+    assert main(["replay", str(file), "-q"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_signature_is_short(tmp_path: Path) -> None:
+    """To lay out a page around megabytes takes minutes."""
+    (tmp_path / "x.json").write_text(json.dumps({"schedule": "ksm2:AAAA", "signature": "x" * 5000}))
+    with pytest.raises(ScheduleFormatError, match="its signature is no text of at most 4096 characters"):
+        read(str(tmp_path / "x.json"))
