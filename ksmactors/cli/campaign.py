@@ -15,7 +15,7 @@ from ksmactors.cli.report import print_defects, print_unreached, report_crash
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, UsageError
-from ksmactors.escaping import escaped
+from ksmactors.escaping import encodable, escaped
 
 if TYPE_CHECKING:
     from ksmactors.campaign.overview import Overview
@@ -98,14 +98,14 @@ def show(
         if export is not None or html is not None:
             files = [*_tables(store, export, force=force), *_page(store, directory, html, force=force)]
             if as_json:
-                echo_json(orjson.dumps({"files": files}).decode())
+                echo_json(orjson.dumps(encodable({"files": files})).decode())
             elif not quiet:
                 for file in files:
                     echo(file)
             return FOUND if any(True for _ in store.findings()) else 0
         view = overview_of(store, directory)
     if as_json:
-        echo_json(orjson.dumps(view.as_json(), option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(encodable(view.as_json()), option=orjson.OPT_INDENT_2).decode())
     elif quiet:
         print_defects(view.tally, stream=sys.stdout, color=color)
     else:

@@ -27,7 +27,7 @@ from ksmactors.compare.measures import GROUPS
 from ksmactors.compare.running import CampaignSide, PairedRun, sides_of, unseen_functions
 from ksmactors.compare.words import exit_order, number, sentences
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, INTERRUPTED
-from ksmactors.escaping import escaped
+from ksmactors.escaping import encodable, escaped
 from ksmactors.run.options import SubjectOptions
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _json(run: PairedRun, found: PairedCampaigns, said: Sequence[tuple[str, str]
         "sides": {"without": without.tally.as_json(), "with": idea.tally.as_json()},
         "cpu_seconds": {"without": rounded(found.cpu[0]), "with": rounded(found.cpu[1])} if found.cpu else None,
     }
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    return orjson.dumps(encodable(content), option=orjson.OPT_INDENT_2).decode()
 
 
 def _print(

@@ -32,6 +32,7 @@ from ksmactors.conformance.live import Live
 from ksmactors.conformance.recording import scenario_files
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
+from ksmactors.escaping import encodable
 from ksmactors.events.terminal import color_allowed
 from ksmactors.guest.image import find
 from ksmactors.guest.machine import Guest
@@ -182,7 +183,7 @@ def conform(
         except* KeyboardInterrupt:
             interrupted = True
     if as_json:
-        echo_json(orjson.dumps(_report(outcomes), option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(encodable(_report(outcomes)), option=orjson.OPT_INDENT_2).decode())
     elif not quiet and (against is not None or real is not None or planned > 1 or random_ is not None):
         echo(_summary(outcomes), err=True)
     if interrupted:

@@ -17,6 +17,7 @@ from ksmactors.conformance.contents import wrong_checks
 from ksmactors.conformance.emulator import Around, Setting, perform
 from ksmactors.conformance.language import Scenario
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, Finding, KsmActorsError
+from ksmactors.escaping import encodable
 from ksmactors.watch import BUILT_IN
 
 STRATEGY: Final = "portfolio"
@@ -69,7 +70,7 @@ def perform_around(
         interrupted = True
     if as_json:
         report = {"scenarios": [_report(outcome, watched) for outcome in outcomes]}
-        echo_json(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(encodable(report), option=orjson.OPT_INDENT_2).decode())
     status = INTERRUPTED if interrupted else _status(outcomes)
     checks = [check for outcome in outcomes for check in _checks(outcome, watched)]
     return ci.finish(checks, perf_counter() - started, status)

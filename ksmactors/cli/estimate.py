@@ -15,6 +15,7 @@ from ksmactors import interruption
 from ksmactors.cli.options import Seconds, output_options
 from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
+from ksmactors.escaping import encodable
 from ksmactors.estimate.placement import POLICIES
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
         from ksmactors.estimate.advice import advise
 
         printed = answer.as_json() | {"advice": advise(answer).as_json()}
-        echo_json(orjson.dumps(printed, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(encodable(printed), option=orjson.OPT_INDENT_2).decode())
         return
     from ksmactors.estimate.show import show
 

@@ -20,7 +20,7 @@ from ksmactors.cli.report import print_found, report_crash
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.diagnose.regressions import Regression, Result, exit_status, finding_files, replay_regression
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
-from ksmactors.escaping import escaped
+from ksmactors.escaping import encodable, escaped
 from ksmactors.events.terminal import color_allowed
 from ksmactors.interleave.schedule_string import looks_like_schedule
 from ksmactors.run.outcome import Verdict
@@ -127,7 +127,7 @@ def expect(source: str, expected: str, *, as_json: bool, quiet: bool) -> int:
                 failed += 1
     if as_json:
         content = {"expected": expected, "files": [str(file) for file in files]}
-        echo_json(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(encodable(content), option=orjson.OPT_INDENT_2).decode())
     elif not quiet:
         for file in files:
             echo(escaped(f"{file}: expected {expected}"))
@@ -204,7 +204,7 @@ def _report(done: Sequence[Regression], seconds: float) -> str:
         "regressions": [_as_json(one) for one in done],
         "results": {result.value.replace(" ", "_"): counts[result] for result in Result},
     }
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    return orjson.dumps(encodable(content), option=orjson.OPT_INDENT_2).decode()
 
 
 def _as_json(one: Regression) -> dict[str, Any]:

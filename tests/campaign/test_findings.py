@@ -179,6 +179,9 @@ def test_a_directory_whose_name_is_not_utf_8(tmp_path: Path, capsys: pytest.Capt
     assert main([*words, "--seeds", "4", "--resume"]) == 1
     (file,) = out.glob("*.json")
     assert main(["replay", str(file), "-q"]) == 1
+    assert main(["replay", str(out), "--json"]) == 0
+    assert main(["campaign", str(out), "--json"]) == 1
+    assert main(["compare", *words[1:], "--seeds", "2", "--without", "trivial-tidyups"]) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 
