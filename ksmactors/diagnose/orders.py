@@ -98,7 +98,7 @@ class Events(Observer):
 
 def doing_of(op: Operation) -> str:
     """What an event does, in words: an operation, or the end of a wait for something that has no name."""
-    if not label_of(op) and op[0] in (ACQUIRE, YIELD):
+    if op[0] in (ACQUIRE, YIELD) and not label_of(op):  # the cheap question first: this is asked at every choice
         return "goes on"
     return describe_operation(op)
 
