@@ -27,6 +27,9 @@ sys.dont_write_bytecode = False
 """Commands of tests are many interpreters, and each process of pytest-xdist imports all tests. Without bytecode each
 would compile them again."""
 
+gc.set_threshold(*THRESHOLDS)
+"""From here on, since importing the tests makes many objects of which none is garbage. The process that hands tests out
+to others keeps all their reports."""
 
 IN_MEMORY: Final = Path("/dev/shm")
 ROOM_MIN: Final = 4 << 30
@@ -60,7 +63,6 @@ def pytest_collection_finish() -> None:
     """Leave what was collected, which lives to the end, out of garbage collection: each pass would go through it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*THRESHOLDS)
 
 
 @pytest.fixture(autouse=True, scope="session")
