@@ -20,6 +20,7 @@ from traceback import walk_tb
 from types import CoroutineType, FrameType, TracebackType
 from typing import Final
 
+from ksmactors.places import OURS, is_authors, is_library
 from ksmactors.seams import PASSED_OVER
 
 ROOT: Final = "_supervised"
@@ -88,6 +89,27 @@ def traceback_from(error: BaseException, wanted: Callable[[str], bool]) -> Trace
     while traceback is not None and not wanted(traceback.tb_frame.f_code.co_filename):
         traceback = traceback.tb_next
     return traceback or error.__traceback__
+
+
+def authors_traceback(error: BaseException, *, of_call: bool = False) -> TracebackType | None:
+    """Return the traceback of an exception from the author's function on that ksmactors called last; the last line of
+    all if there is none, or if that line is a call of an author's function that failed."""
+    found, after_ours, at = None, True, error.__traceback__
+    while at is not None:
+        file = at.tb_frame.f_code.co_filename
+        if after_ours and is_authors(file):
+            found = at
+        after_ours = file.startswith(OURS) or (after_ours and is_library(file))
+        at = at.tb_next
+    return last_traceback(error) if found is None or of_call else found
+
+
+def last_traceback(error: BaseException) -> TracebackType | None:
+    """Return the innermost entry of the traceback of an exception."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return at
 
 
 def names(frames: Iterable[FrameType]) -> list[str]:

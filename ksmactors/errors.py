@@ -107,17 +107,23 @@ class EmulatorBug(KsmActorsError):
     """This should not happen: the emulator contradicts itself. Please report it with the replay command."""
 
 
+class StrategyFailed(KsmActorsError):
+    """The code of a plug-in's strategy raised (the cause is its exception), or made no valid choice."""
+
+
 class WatcherFailed(KsmActorsError):
     """A watcher raised what is no finding: its own fault, and no verdict about the schedule. The cause is what it
-    raised; `watcher` is its name."""
+    raised; `watcher` is its name; `place` is the line of a plug-in's, empty for one of ksmactors."""
 
-    def __init__(self, watcher: str, raised: str) -> None:
-        self.watcher, self.raised = watcher, raised
-        super().__init__(f"the watcher {watcher} failed: {raised}; leave it out with --watch, and please report it")
+    def __init__(self, watcher: str, raised: str, place: str = "") -> None:
+        self.watcher, self.raised, self.place = watcher, raised, place
+        where = f" ({place}); correct it, or leave it out" if place else "; leave it out"
+        report = "" if place else ", and please report it"
+        super().__init__(f"the watcher {watcher} failed: {raised}{where} with --watch{report}")
 
     @override
-    def __reduce__(self) -> tuple[type[WatcherFailed], tuple[str, str]]:
-        return type(self), (self.watcher, self.raised)
+    def __reduce__(self) -> tuple[type[WatcherFailed], tuple[str, str, str]]:
+        return type(self), (self.watcher, self.raised, self.place)
 
 
 class Finding(KsmActorsError):

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from inspect import iscoroutinefunction, unwrap
+from inspect import getattr_static, unwrap
 from types import CodeType
 from typing import Final
 
@@ -23,6 +23,7 @@ from ksmactors.history import COMMITS, Commit
 from ksmactors.history.mutants import MUTANTS
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.later import LATER, MODES, PROPOSED, REPAIRS, SERIES
+from ksmactors.overrides import is_function, wrong_override
 from ksmactors.seams import OVERRIDABLE, mark_of
 
 
@@ -79,8 +80,8 @@ NEARLY: Final = 0.95
 def check_overrides(name: str, layer: type[Ksm]) -> None:
     """Refuse a variant whose overrides would never be called, or that overrides what is no seam (`seams`).
 
-    Helpers of the variant begin with an underscore. Constants and classes in its body may have any name. An override
-    is async if and only if the kernel's function is.
+    Helpers of the variant begin with an underscore. Constants and classes in its body may have any name but those of
+    the kernel's functions. An override is a function that can be called as the kernel's is, and async if that is.
 
     Raises:
         UsageError: the message names the function, and the nearest one that exists.
@@ -90,12 +91,13 @@ def check_overrides(name: str, layer: type[Ksm]) -> None:
         if cls in bases:
             continue
         for function, value in vars(cls).items():
-            if function.startswith("__") or not _is_function(value):
+            if function.startswith("__") or not (is_function(value) or _names_function(known.get(function), function)):
                 continue
             where = f"variant {name}: {cls.__qualname__}.{function}"
             if function in known:
                 _check_seam(where, function, known[function])
-                _check_async(name, cls, function, known[function])
+                if wrong := wrong_override(cls, known[function], function):
+                    raise UsageError(f"{where} {wrong}")
                 continue
             if getattr(value, "__override__", False) or not function.startswith("_"):
                 raise UsageError(
@@ -123,6 +125,11 @@ def _built_in_functions() -> tuple[set[type], dict[str, type[Ksm]]]:
     return bases, known
 
 
+def _names_function(of: type[Ksm] | None, name: str) -> bool:
+    """Whether a name that a class may have is that of a function there, which a value of that name would hide."""
+    return of is not None and is_function(getattr_static(of, name))
+
+
 def _nearest_seam(function: str, known: Mapping[str, type[Ksm]]) -> str:
     """The function that may be overridden whose name is most like this one."""
     seams = sorted(one for one, of in known.items() if mark_of(of, one) in OVERRIDABLE)
@@ -136,20 +143,6 @@ def _check_seam(where: str, function: str, of: type[Ksm]) -> None:
         raise UsageError(
             f"{where}: {function} is {what}, and may not be overridden; override the kernel function that calls it "
             "(`ksmactors docs kernel-map` says where it is)"
-        )
-
-
-def _is_function(value: object) -> bool:
-    """Whether a value in a class body is called, or computed, when asked for: only that can override something."""
-    return isinstance(value, (property, staticmethod, classmethod)) or (callable(value) and not isinstance(value, type))
-
-
-def _check_async(name: str, cls: type, function: str, of: type[Ksm]) -> None:
-    own, kernels = (iscoroutinefunction(getattr(one, function)) for one in (cls, of))
-    if own != kernels:
-        raise UsageError(
-            f"variant {name}: the kernel's {function} is {'' if kernels else 'not '}async, and so must be that of "
-            f"{cls.__qualname__}"
         )
 
 
@@ -342,7 +335,7 @@ def _own_functions(layer: type[Ksm], below: Sequence[type[Ksm]]) -> dict[str, ob
         for cls in reversed(layer.__mro__)
         if not any(issubclass(one, cls) for one in known)
         for name, value in vars(cls).items()
-        if not name.startswith("__") and _is_function(value)
+        if not name.startswith("__") and is_function(value)
     }
 
 

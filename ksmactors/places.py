@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import traceback
 from functools import cache
@@ -32,10 +33,32 @@ def is_authors(file: str) -> bool:
     return not file.startswith(OURS) and not is_library(file)
 
 
+def is_authors_class(cls: type) -> bool:
+    """Whether a class is defined in a file of an author's."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return file is not None and is_authors(file)
+
+
 def innermost(error: BaseException) -> FrameType:
     """The function that raised; if Python or a run loop did, the one that called it."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return next((one for one in reversed(frames) if not is_library(one.f_code.co_filename)), frames[-1])
+
+
+def author_frames(error: BaseException, *, besides: str = "") -> list[FrameType]:
+    """The functions of the author's that raised, innermost first, up to the one that ksmactors called; none if an
+    exception was raised in ksmactors, but in a file whose name begins with `besides`."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
+    while besides and frames and frames[0].f_code.co_filename.startswith(besides):
+        del frames[0]
+    ours = (index for index, frame in enumerate(frames) if frame.f_code.co_filename.startswith(OURS))
+    return [one for one in frames[: next(ours, len(frames))] if is_authors(one.f_code.co_filename)]
+
+
+def caller_of_author(error: BaseException) -> str:
+    """The file of ksmactors that called the author's function that raised, or that raised itself; empty if none did."""
+    files = (frame.f_code.co_filename for frame, _ in list(traceback.walk_tb(error.__traceback__))[::-1])
+    return next((file for file in files if file.startswith(OURS)), "")
 
 
 def author_place(error: BaseException) -> str:

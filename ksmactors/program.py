@@ -19,11 +19,12 @@ from ksmactors.call_stack import asking_function, is_kernels
 from ksmactors.errors import Finding, KsmActorsError, UsageError, WorkloadCrashed
 from ksmactors.events.declared import PluginEvent
 from ksmactors.events.trace import Trace
+from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
 from ksmactors.machine import Machine
 from ksmactors.marks import broken, is_true, kind_of, mark_of, written_in
 from ksmactors.parameters import Parameter, checked, parameters_of
-from ksmactors.places import OURS, author_place, innermost
+from ksmactors.places import OURS, author_frames, author_place, caller_of_author, innermost, is_authors
 
 SETTLING_SCANS: Final = 3
 """Full scans that ksmd makes alone before the watchers look. The first sees the contents, the second finds what has not
@@ -34,6 +35,14 @@ T = TypeVar("T")
 _PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
 _EMULATOR: Final = tuple(f"{OURS}{part}{os.sep}" for part in _PARTS)
 """Where an exception is raised that is no fault of the program."""
+
+_EVENTS: Final = f"{OURS}events{os.sep}"
+"""Code that refuses wrong events of an author's, and calls listeners."""
+
+_STRATEGIES: Final = tuple(f"{OURS}interleave{os.sep}{part}" for part in ("strategies", "turns.py"))
+
+CALLS_PLUGINS: Final = (*(part for part in _EMULATOR if "interleave" not in part), *_STRATEGIES, _EVENTS)
+"""Code that calls functions of variants, watchers and strategies, but none of the program's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +202,19 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
             if error is raised:
                 raise
             raise error from error.__cause__
-        frame = innermost(error)
-        if frame.f_code.co_filename.startswith(_EMULATOR):
+        if (crash := crash_of_variant(error)) is not None:
+            raise crash from error
+        if _is_not_programs(error):
             raise
-        place = place or _place(error)
-        if is_kernels(frame):
-            raise WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})") from error
-        raise program.crashed(error, place) from error
+        raise program.crashed(error, place or _place(error)) from error
+
+
+def _is_not_programs(error: BaseException) -> bool:
+    """Whether an exception comes from the emulator, or from the code of a plug-in that the emulator called."""
+    file = innermost(error).f_code.co_filename
+    if file.startswith(_EVENTS):
+        return failed_call(error) is not None
+    return file.startswith(_EMULATOR) or (is_authors(file) and caller_of_author(error).startswith(CALLS_PLUGINS))
 
 
 def only_leaf(error: BaseException) -> BaseException:
@@ -210,11 +225,16 @@ def only_leaf(error: BaseException) -> BaseException:
 
 
 def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
-    """The error to report for an exception that a function of a user's variant raised; None if none of them did."""
-    frame = innermost(error)
-    if not is_kernels(frame) or frame.f_code.co_filename.startswith(OURS):
+    """The error to report for an exception that a function of a user's variant raised, or one that it called outside
+    of the emulator; or whose cause is a call of such a function with other arguments than it takes."""
+    call = failed_call(error)
+    if call is not None and hasattr(getattr(call, "__self__", None), "kernel_name"):
+        place = defined_at(call)
+    elif any(map(is_kernels, author_frames(error, besides=_EVENTS))):
+        place = author_place(error)
+    else:
         return None
-    return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({author_place(error)})")
+    return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})")
 
 
 def _place(error: BaseException) -> str:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, Final, Protocol, TypeAlias
 
 import orjson
 from typing_extensions import override
 
+from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE, WORKLOAD_MARK
 from ksmactors.events.declared import DECLARED, PluginEvent, checked
 
@@ -83,7 +85,15 @@ class Trace:
             self.flush()
 
     def listen(self, code: int, listener: Callable[..., None]) -> None:
-        """Call `listener` with an event's fields each time it is recorded, immediately."""
+        """Call `listener` with an event's fields each time it is recorded, immediately.
+
+        Raises:
+            ValueError: there is no such event, or the listener is no function.
+        """
+        if not (isinstance(code, int) and 0 <= code < len(self._listeners)):
+            raise ValueError(_unknown(code))
+        if not callable(listener):
+            raise ValueError(f"listen({CATALOGUE[code].name}): {listener!r} is not a function")
         self._listeners[code] = *self._listeners[code], listener
 
     def listen_declared(self, listener: Callable[..., None]) -> None:
@@ -117,6 +127,15 @@ class Trace:
         """Return a hash over every record so far."""
         self.flush()
         return self._hash.digest()
+
+
+def _unknown(code: object) -> str:
+    """What to say of a code that no event has: who gives a name gets the constant of the nearest one."""
+    names = {event.name: number for number, event in enumerate(CATALOGUE)}
+    constants = {value: name for name, value in vars(catalogue).items() if name.isupper() and type(value) is int}
+    near = get_close_matches(str(code), names, n=1, cutoff=0.5)
+    guess = f"did you mean events.{constants[names[near[0]]]}?" if near else "see `ksmactors list events`"
+    return f"listen: there is no event {code!r}; the events are constants of `ksmactors.watcher.events` ({guess})"
 
 
 class DetailedTrace(Trace):

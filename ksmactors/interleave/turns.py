@@ -25,6 +25,7 @@ from ksmactors.interleave.no_switch import NO_SWITCH
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.observer_hub import ObserverHub
 from ksmactors.interleave.strategies.base import UNREACHED, Strategy
+from ksmactors.interleave.strategies.faults import wrong_answer, wrong_choice
 from ksmactors.interleave.tape import Tape
 from ksmactors.interleave.virtual_time import STEP_NS, VirtualTime
 
@@ -305,10 +306,15 @@ class Turns(VirtualTime, ABC):
             chosen = self._decider.choose(self.ready, current)
         except KsmActorsError as error:  # a replay that diverges, a search that has seen enough
             raise self._failed(error) from None
-        if not self._mask >> chosen.number & 1:
-            raise self._failed(
-                EmulatorBug(f"the strategy {self.strategy.name} chose {chosen.name}, which is not ready")
-            )
+        except Exception as error:
+            self._end(error)
+            raise
+        try:
+            is_ready = self._mask >> chosen.number & 1
+        except (AttributeError, TypeError):
+            is_ready = False
+        if not is_ready:
+            raise self._failed(wrong_choice(self._decider, self.ready, chosen))
         if chosen is not (self.ready[0] if current is None else current):
             me = self.turn
             passed = me.passed + self._goal - self._left - self._since
@@ -339,9 +345,12 @@ class Turns(VirtualTime, ABC):
         asked = UNREACHED
         if len(self.ready) > 1:
             asked = 1 if self.opening else self._decider.horizon(self.ready, self.turn)
-            if asked <= 1:
-                self._goal, self._left, self._armed = step + 1, 1, 1
-                return
+            try:
+                if asked <= 1:
+                    self._goal, self._left, self._armed = step + 1, 1, 1
+                    return
+            except TypeError:
+                raise self._failed(wrong_answer(self._decider, "horizon", asked, "a number of points")) from None
             asked = min(asked, self._decides_until + 1 - step)
         points = max(1, min(asked, self.limit - step, self._due - step))
         self._goal, self._left, self._armed = step + points, points, points

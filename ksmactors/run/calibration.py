@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from ksmactors.interleave.profile import Profile
 from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.faults import strategy_asked
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.strategies.round_robin import RoundRobin
 from ksmactors.run.subject import Subject
@@ -48,7 +49,8 @@ class Calibration:
         deciding = parse(text)
         if deciding.wants_profile:
             deciding.profile = await self.profile(subject)
-        wanted, warmed = list(deciding.warmup_seeds(seed)), []
+        with strategy_asked():
+            wanted, warmed = list(deciding.warmup_seeds(seed)), []
         if wanted:
             known, prepared, before = self._warmed_up.get((subject.name, text), (subject, deciding, []))
             if known is subject and before == wanted[: len(before)]:

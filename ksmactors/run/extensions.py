@@ -10,6 +10,8 @@ from ksmactors import plugins
 from ksmactors.errors import UsageError, unknown
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies import registry
+from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.overrides import wrong_override, wrong_overrides
 
 _Register = Callable[[plugins.Plugin], None]
 
@@ -94,6 +96,9 @@ def _watcher(plugin: plugins.Plugin) -> None:
     missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
     if missing:
         raise UsageError(f"watcher {plugin.name}: {plugin.value.__qualname__} has no {' and no '.join(missing)}")
+    _check_methods("watcher", plugin, Watcher)
+    if wrong := wrong_override(plugin.value, Watcher, "__init__"):
+        raise UsageError(f"watcher {plugin.name}: {plugin.value.__qualname__}.__init__ {wrong}")
     _check_name("watcher", plugin)
     WATCHERS[plugin.name] = plugin.value
 
@@ -106,8 +111,15 @@ def _variant(plugin: plugins.Plugin) -> None:
 
 def _strategy(plugin: plugins.Plugin) -> None:
     registry.check(plugin.value)
+    _check_methods("strategy", plugin, Strategy)
     _check_name("strategy", plugin)
     registry.register(plugin.value, plugin.name)
+
+
+def _check_methods(what: str, plugin: plugins.Plugin, base: type) -> None:
+    """Refuse a class with a method that cannot be called as that of the base class which it overrides."""
+    for method, wrong in wrong_overrides(plugin.value, base):
+        raise UsageError(f"{what} {plugin.name}: {plugin.value.__qualname__}.{method} {wrong}")
 
 
 def _check_name(what: str, plugin: plugins.Plugin) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import plugins, watch
-from ksmactors.call_stack import frames_of
+from ksmactors.call_stack import authors_traceback, frames_of
 from ksmactors.errors import (
     CutShort,
     Finding,
@@ -24,6 +24,7 @@ from ksmactors.errors import (
     NotDeterministic,
     ReplayDiverged,
     StepLimit,
+    StrategyFailed,
     UsageError,
     WatcherFailed,
     WorkloadCrashed,
@@ -33,19 +34,22 @@ from ksmactors.events.declared import event_of
 from ksmactors.events.logs import Log
 from ksmactors.events.terminal import PersonForm
 from ksmactors.events.trace import DetailedTrace, Record, Trace
+from ksmactors.failed_call import failed_call
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule_string import encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
+from ksmactors.interleave.strategies.faults import strategy_asked
 from ksmactors.interleave.strategies.registry import renamed
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.interleave.task_pool import TaskPool
 from ksmactors.machine import Machine
 from ksmactors.places import author_line
-from ksmactors.program import ProgramParts, crash_of_variant
+from ksmactors.program import ProgramParts
+from ksmactors.run.blame import attributed
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
 from ksmactors.run.detail import DetailObserver
@@ -104,9 +108,9 @@ async def run_schedule(
     """
     if deciding is None:
         deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
-    one = _ScheduleParts(
-        subject, seed, strategy, deciding, tape or _tape(seed, deciding), detail=detail, logged=log is not None
-    )
+    tape = tape or _tape(seed, deciding)
+    with strategy_asked():
+        one = _ScheduleParts(subject, seed, strategy, deciding, tape, detail=detail, logged=log is not None)
     if isinstance(deciding, Replay):
         one.conductor.end_by(deciding.steps_max)
     if observing is not None:
@@ -120,25 +124,13 @@ async def run_schedule(
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
     except BaseException as error:  # reported with its schedule, also sys.exit
-        return one.ended(watch.classified(one.machine, _as_exception(error)), keep, known)
+        return one.ended(attributed(one.machine, error), keep, known)
     return one.ended(one.shortfall(), keep, known)
 
 
 def _tape(seed: int, deciding: Strategy) -> Tape:
     """The tape of a strategy that knows what is drawn, else one that draws at random."""
     return deciding.tape(seed) if isinstance(deciding, (Search, Replay)) else Tape(seed)
-
-
-def _as_exception(error: BaseException) -> Exception:
-    """Return what an actor raised as an exception that ends only its schedule."""
-    if isinstance(error, KsmActorsError):
-        return error
-    crash = crash_of_variant(error)
-    if crash is None and isinstance(error, Exception):
-        return error
-    crash = crash or WorkloadCrashed(f"an actor raised {type(error).__name__}: {error}")
-    crash.__cause__ = error
-    return crash
 
 
 class _ScheduleParts:
@@ -226,7 +218,7 @@ class _ScheduleParts:
             counts=tuple(trace.counts),
             digest=digest,
             shape=_shape(turns),
-            metrics=self.deciding.concluded(),
+            metrics=self._metrics(),
             schedule=self._schedule(digest) if new or keep else "",
             marks=self.trace.marks,
             lock_edges=watch.lock_edges(self.machine),
@@ -234,6 +226,10 @@ class _ScheduleParts:
             sources=tuple(dict.fromkeys((*self.subject.sources, *sources_of_strategy(self.strategy)))),
             error=error,
         )
+
+    def _metrics(self) -> Mapping[str, int]:
+        with strategy_asked():
+            return self.deciding.concluded()
 
     def _schedule(self, digest: bytes) -> str:
         strategy = renamed(self.strategy, plugins.absolute)
@@ -312,6 +308,7 @@ _VERDICTS: Final = (
     (StepLimit, Verdict.INCONCLUSIVE),
     (ReplayDiverged, Verdict.DIVERGED),
     (WorkloadCrashed, Verdict.CRASHED),
+    (StrategyFailed, Verdict.CRASHED),
     (ForeignAwait, Verdict.CRASHED),
 )
 
@@ -336,7 +333,10 @@ def _where(error: Exception) -> str:
 
 def _raised(error: Exception) -> BaseException:
     """Return what was raised first, of a crash its cause."""
-    return error.__cause__ if isinstance(error, (WorkloadCrashed, WatcherFailed)) and error.__cause__ else error
+    return error.__cause__ if isinstance(error, _HAVE_CAUSES) and error.__cause__ else error
+
+
+_HAVE_CAUSES: Final = (WorkloadCrashed, WatcherFailed, StrategyFailed)
 
 
 _MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interleave.__file__).parent))
@@ -344,10 +344,16 @@ _MACHINERY: Final = (str(Path(trio.__file__).parent), str(Path(ksmactors.interle
 
 
 def _traceback(error: Exception, verdict: Verdict) -> str:
-    """Return the traceback of an exception of the workload or of ksmactors; "" for a finding."""
-    if verdict is Verdict.BROKEN or error.__cause__ is not None:
-        return "".join(format_exception(error.__cause__ or error))
-    return ""
+    """Return the traceback of an exception of the workload, a plug-in or ksmactors; "" for a finding.
+
+    That of an author's code begins where ksmactors calls it.
+    """
+    if verdict is not Verdict.BROKEN and error.__cause__ is None:
+        return ""
+    cause = error.__cause__ or error
+    is_ours = verdict is Verdict.BROKEN and not (isinstance(error, WatcherFailed) and error.place)
+    traceback = cause.__traceback__ if is_ours else authors_traceback(cause, of_call=failed_call(cause) is not None)
+    return "".join(format_exception(type(cause), cause, traceback))
 
 
 def _shape(turns: list[tuple[int, int]]) -> bytes:

@@ -12,6 +12,7 @@ from typing import Final
 
 from ksmactors.errors import Finding, StepLimit, WatcherFailed, WorkloadCrashed
 from ksmactors.machine import Machine
+from ksmactors.places import author_place, is_authors_class
 from ksmactors.watch.base import Watcher, culprit
 from ksmactors.watch.convergence import Convergence
 from ksmactors.watch.counters import CounterInvariants
@@ -42,7 +43,7 @@ from ksmactors.watch.warning import Warnings
 from ksmactors.watch.wasted_work import WastedWork
 from ksmactors.watch.writable import Writable
 
-__all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "judged", "lock_edges"]
+__all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "classified", "failure_of", "lock_edges"]
 
 WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
@@ -100,9 +101,14 @@ def classified(machine: Machine | None, error: Exception) -> Exception:
         except Exception as raised:  # a finding, or a bug of the watcher
             error = raised
     failing = None if isinstance(error, Finding) else culprit(error)
-    if failing is None:
-        return error
+    return error if failing is None else failure_of(type(failing), error)
+
+
+def failure_of(watcher: type[Watcher], error: BaseException, place: str = "") -> WatcherFailed:
+    """Return the error to report for what the code of a watcher raised; `place` is that of the author, if known."""
     cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ is not None else error
-    failed = WatcherFailed(failing.name, f"{type(cause).__name__}: {cause}")
+    if not place and is_authors_class(watcher):
+        place = author_place(cause)
+    failed = WatcherFailed(watcher.name, f"{type(cause).__name__}: {cause}", place)
     failed.__cause__ = cause
     return failed

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 import trio
 
-from ksmactors.errors import EmulatorBug, Finding
+from ksmactors.errors import Finding, StrategyFailed
 from ksmactors.interleave.actor import ACQUIRE, NOTHING, READ, WRITE, YIELD, Actor, races
 from ksmactors.interleave.conductor import STEP_NS, Conductor
 from ksmactors.interleave.locks import Mutex, WaitQueue
@@ -165,7 +165,9 @@ class TestTurns:
             conductor.spawn("a", steps(conductor, [], "a", 2))
             conductor.spawn("b", steps(conductor, [], "b", 2))
 
-        with pytest.raises(EmulatorBug, match="the strategy asked chose main, which is not ready"):
+        with pytest.raises(
+            StrategyFailed, match=r"strategy asked: choose returned main, and not one of the ready actors \(a, b\)"
+        ):
             perform(play, strategy=Wrong(parse("random")))
 
 

@@ -99,4 +99,5 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         Clumsy.at = ""
     shown = capsys.readouterr()
     assert status == 3
-    assert "the watcher clumsy failed: KeyError: 'quiescence'; leave it out" in shown.out + shown.err
+    assert "the watcher clumsy failed: KeyError: 'quiescence' (test_failing_watcher.py:" in shown.out + shown.err
+    assert "in _fail); correct it, or leave it out with --watch" in shown.out + shown.err

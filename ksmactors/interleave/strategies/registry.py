@@ -19,6 +19,7 @@ from ksmactors.interleave.strategies.burst import Burst
 from ksmactors.interleave.strategies.default_order import DefaultOrder
 from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.determinism import Determinism
+from ksmactors.interleave.strategies.faults import strategy_asked
 from ksmactors.interleave.strategies.guided import Guided
 from ksmactors.interleave.strategies.metrics import Metrics
 from ksmactors.interleave.strategies.pct import Pct
@@ -110,7 +111,9 @@ def parse(text: str) -> Strategy:
     cls = STRATEGIES.get(name)
     if cls is None:
         raise UsageError(_unknown(name))
-    strategy = cls(**values_of(text, rest))
+    values = values_of(text, rest)
+    with strategy_asked():
+        strategy = cls(**values)
     if isinstance(strategy, Wrapper):
         strategy.wrap(parse(strategy.of))
     return strategy

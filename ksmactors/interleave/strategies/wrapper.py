@@ -16,6 +16,7 @@ from typing_extensions import override
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
+from ksmactors.interleave.strategies.faults import wrong_choice
 from ksmactors.parameters import Str
 
 
@@ -56,7 +57,12 @@ class Wrapper(Delegating):
     @override
     def choose(self, ready: Sequence[Actor], current: Actor | None) -> Actor:
         chosen = self.inner.choose(ready, current)
-        self.chose(ready, current, chosen)
+        try:
+            self.chose(ready, current, chosen)
+        except Exception:
+            if chosen not in ready:
+                raise wrong_choice(self, ready, chosen) from None
+            raise
         return chosen
 
     @override
