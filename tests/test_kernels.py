@@ -15,7 +15,7 @@ from ksmactors.kernels import KERNELS, VARIANTS, kernel_class
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem
 from ksmactors.mm.frame import Frame
-from ksmactors.overrides import is_function
+from ksmactors.overrides import is_function, wrong_override
 from ksmactors.seams import OVERRIDABLE, mark_of
 
 
@@ -344,6 +344,18 @@ def test_built_in_layers_override_seams_alone() -> None:
         if not name.startswith("__") and is_function(value)
         if any(name in vars(one) for one in below) and mark_of(Ksm, name) not in OVERRIDABLE
     ]
+    assert wrong == []
+
+
+def test_built_in_layers_can_be_called_as_the_kernel() -> None:
+    """Those are not checked at each start, so here: every override has the shape of the function of the kernel."""
+    layers = [*(one.layer for one in kernels.VARIANTS.values()), *(one.layer for one in COMMITS.values())]
+    seen, wrong = 0, []
+    for cls in {cls for layer in layers for cls in layer.__mro__} - {*Ksm.__mro__}:
+        for name in vars(cls).keys() & {*dir(Ksm)} - {*dir(object)}:
+            seen += 1
+            wrong += [f"{cls.__qualname__}.{name} {why}"] if (why := wrong_override(cls, Ksm, name)) else []
+    assert seen > 200
     assert wrong == []
 
 

@@ -6,6 +6,7 @@ Both are functions of the subject and the seed, so the schedule is one, too. A c
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
@@ -27,8 +28,13 @@ RunSchedule: TypeAlias = Callable[..., Awaitable[object]]
 
 @contextmanager
 def _output_discarded() -> Iterator[None]:
-    """Discard what a workload prints in a warm-up schedule."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
+    """Discard what a workload prints in a warm-up schedule. Warnings are left for the schedules that follow."""
+    with (
+        warnings.catch_warnings(action="ignore"),
+        open(os.devnull, "w", encoding="utf-8") as nowhere,  # noqa: PTH123
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
         yield
 
 

@@ -56,6 +56,7 @@ from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
 from ksmactors.run.trust import sources_of_strategy
+from ksmactors.run.unawaited import unawaited
 
 STORY: Final = 30
 """Events shown before a finding: about what fits a screen."""
@@ -116,16 +117,28 @@ async def run_schedule(
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
+    with unawaited(one.is_over) as forgotten:
+        error = await _error_of(one, log, index, task_pool)
+    if error is None:
+        return one.ended(forgotten.crash() or one.shortfall(), keep, known)
+    forgotten.warn()
+    return one.ended(attributed(one.machine, error), keep, known)
+
+
+async def _error_of(
+    one: _ScheduleParts, log: Log | None, index: int, task_pool: TaskPool | None
+) -> BaseException | None:
+    """Run a schedule; returns what ended it, if that is reported with the schedule."""
     try:
         with one.logged_to(log, index):
-            await one.conductor.run("host", one.main, task_pool, own_tasks=subject.workload.own_tasks)
+            await one.conductor.run("host", one.main, task_pool, own_tasks=one.subject.workload.own_tasks)
     except (UsageError, CutShort, NotDeterministic):
         raise
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
     except BaseException as error:  # reported with its schedule, also sys.exit
-        return one.ended(attributed(one.machine, error), keep, known)
-    return one.ended(one.shortfall(), keep, known)
+        return error
+    return None
 
 
 def _tape(seed: int, deciding: Strategy) -> Tape:
@@ -179,6 +192,10 @@ class _ScheduleParts:
         if self.on_machine is not None:
             self.on_machine(machine)
         return machine
+
+    def is_over(self) -> bool:
+        """Whether the schedule has ended, and its actors are being closed."""
+        return self.conductor.over
 
     def shortfall(self) -> ReplayDiverged | None:
         """Return the error of a replay that ended before its recording, or None."""

@@ -56,6 +56,15 @@ def test_awaiting_real_trio(run: Run) -> None:
     result.stdout.fnmatch_lines(["  host awaits sleep in test_one", "*from ksmactors.model import trio*"])
 
 
+def test_a_forgotten_await(run: Run) -> None:
+    """A marked test that does not await an operation fails, and names the line."""
+    test = "import pytest\n\n@pytest.mark.interleave\nasync def test_one(host):\n    host.sleep(1)\n"
+    result = run(test)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*.py:5: 'Host.sleep' was never awaited*"])
+
+
 STANDING_IN = """
 import pytest
 
