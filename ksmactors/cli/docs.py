@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
 from textwrap import fill
@@ -14,9 +13,10 @@ import click
 import orjson
 from typing_extensions import override
 
+from ksmactors.cli.lookup import Document, Entry, entries_of, no_topic
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, page
-from ksmactors.errors import UsageError, unknown
+from ksmactors.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -30,27 +30,6 @@ READING_ORDER: Final = (
 
 WIDTH_MAX: Final = 110
 """Columns. Longer lines of prose are hard to follow with the eye."""
-
-_CODE: Final = re.compile(r"`([^`]+)`")
-_FENCED: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document: the topic's name, its title in one line, and the Markdown source."""
-
-    topic: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of a table: the document and the section that it stands in, and its cells but the first, by column."""
-
-    topic: str
-    section: str
-    columns: dict[str, str]
 
 
 @cache
@@ -75,7 +54,8 @@ def docs(topic: str | None, plain: bool, as_json: bool, quiet: bool, color: str)
 
     Without a TOPIC, the topics are listed. On a terminal a document is rendered and shown in a pager (PAGER, or less).
     A WORD shows what the tables of the documents say of it: a label (ST3d, O3, H1), a function of the kernel
-    (write_protect_page), or a term (keyhole).
+    (write_protect_page), a lock (mmap_sem), or a term (keyhole). A function is shown with its steps, and with what a
+    variant may override in it.
     """
     known = documents()
     if topic is None:
@@ -84,7 +64,7 @@ def docs(topic: str | None, plain: bool, as_json: bool, quiet: bool, color: str)
     if topic not in known:
         entries = entries_of(topic, known)
         if not entries:
-            raise UsageError(unknown("topic", topic, known))
+            raise UsageError(no_topic(topic, known))
         _print_entries(topic, entries, as_json=as_json)
         return 0
     document = known[topic]
@@ -129,31 +109,6 @@ def _markdown() -> type[Markdown]:
         elements = {**Markdown.elements, "table_open": WholeTable}  # noqa: RUF012  # as in the class it extends
 
     return WholeMarkdown
-
-
-def entries_of(word: str, known: dict[str, Document]) -> list[Entry]:
-    """Return the rows of tables that are about a word: its first cell is the word, or names it as code."""
-    entries = []
-    for document in known.values():
-        section, header, before = document.title, [""], ""
-        for line in _FENCED.sub("", document.text).splitlines():
-            if line.startswith("#"):
-                section = line.lstrip("# ")
-            elif line.startswith("|---"):
-                header = _cells(before)
-            elif line.startswith("| ") and header:
-                first, *cells = _cells(line)
-                if word and (word == first or word in _CODE.findall(first)):
-                    entries.append(Entry(document.topic, section, dict(zip(header[1:], cells, strict=False))))
-            if not line.startswith("|"):
-                header = []
-            before = line
-    return entries
-
-
-def _cells(row: str) -> list[str]:
-    """The cells of a row of a Markdown table."""
-    return [cell.strip() for cell in row.strip("|").split("|")]
 
 
 def _print_entries(word: str, entries: list[Entry], *, as_json: bool) -> None:

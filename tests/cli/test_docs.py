@@ -90,6 +90,65 @@ def test_a_term_shows_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     assert entries_of("what differs", documents()) == entries_of("---", documents()) == []
 
 
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("COW", "A write to a shared, read-only page"),
+        ("cow", "A write to a shared, read-only page"),
+        ("st3d", "An entry's page has equal content"),
+        ("S4a'", "the switch from 0 to 1"),
+        ("get_ksm_page", "get_ksm_page (protocol: The keyhole: get_ksm_page)\n  GK1: Read `kpfn`."),
+        ("stable_tree_search", "(protocol: Searching: stable_tree_search)\n  ST1: The page is a KSM page"),
+        ("mmap_sem", "  L3: ksmd holds at most one mmap_sem.\n"),
+        ("ksm_thread_mutex", "  order: memory hotplug lock, `ksm_thread_mutex`, mmap_sem, page lock"),
+        ("lock", "  L5: No actor sleeps under a spinlock.\n"),
+        ("merge_across_nodes", "merge_across_nodes (protocol: sections that name it)\n"),
+    ],
+)
+def test_a_word_in_any_form(word: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any case, each name of a first cell and other names are found; a function has its steps, a lock its rules."""
+    assert main(["docs", word]) == 0
+    assert shown in capsys.readouterr().out
+
+
+def test_a_knob_is_not_what_its_writer_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row about something else that has the word in its first cell is none about the word."""
+    assert main(["docs", "merge_across_nodes"]) == 0
+    assert "nmerges everything" not in capsys.readouterr().out
+
+
+def test_a_near_miss_is_hinted_at(capsys: pytest.CaptureFixture[str]) -> None:
+    """A word that is nearly one of the tables, or of the code, is suggested; and words are said to be accepted."""
+    for word, near in (("get_ksm_pag", "get_ksm_page"), ("has_other_reference", "has_other_references")):
+        assert main(["docs", word]) == 2
+        error = capsys.readouterr().err
+        assert f"(did you mean {near}" in error
+        assert "a word of their tables will do, too" in error
+
+
+def test_a_function_shows_what_a_variant_may_override(capsys: pytest.CaptureFixture[str]) -> None:
+    """Seams and parts that it calls, those of its parts included, are listed with their arguments and places."""
+    assert main(["docs", "write_protect_page", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    (inside,) = [one["columns"] for one in entries if one["section"].startswith("what a variant may override in")]
+    about = inside["async def has_other_references(self, page: Frame, swapped: bool) -> bool"]
+    assert about.startswith("Whether a page has references beside those of ")
+    assert "(part, ksm/merging.py:" in about
+    assert any(signature.startswith("async def write_protect_entry(") for signature in inside)
+    assert not any("hlist_" in signature for signature in inside)
+
+
+@pytest.mark.parametrize(
+    ("word", "may"), [("has_other_references", "may"), ("page_check_address", "may"), ("hlist_add_head", "may not")]
+)
+def test_a_part_is_found_by_its_name(word: str, may: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any seam, part or primitive says whether a variant may override it, and who calls it."""
+    assert main(["docs", word]) == 0
+    out = capsys.readouterr().out
+    assert f"{word} (code: a variant {may} override it)\n" in out
+    assert "  called by: " in out
+
+
 @pytest.mark.slow
 def test_a_terminal_gets_a_rendered_page_in_a_pager(tmp_path: Path) -> None:
     """On a terminal, what PAGER names reads the rendered document: coloured, unless NO_COLOR is set."""
