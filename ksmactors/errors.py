@@ -175,9 +175,30 @@ def _rebuild_finding(watcher: str, kind: str, where: str, message: str, other: i
     return Finding(watcher, kind, where, message, other=other, other_step=other_step)
 
 
+LISTED_MAX: Final = 300
+"""Characters of names that a message lists: a few lines of a terminal."""
+
+_LISTS: Final = {
+    "workload": "workloads", "strategy": "strategies", "variant": "variants", "commit or variant": "variants",
+    "variant or commit": "variants", "watcher": "watchers", "event": "events", "commit": "commits", "case": "cases",
+}  # fmt: skip
+"""What `ksmactors list` calls the kinds of names."""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The one line about a name that does not exist: what is near, and what there is."""
+    """The one line about a name that does not exist: what is near in any case, and what there is or where it stands."""
     names = list(known)
-    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    by_case = {one.casefold(): one for one in reversed(names)}
+    near = [by_case[one] for one in get_close_matches(name.casefold(), by_case, n=2, cutoff=0.5)]
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"no {what} {name!r}{guess}; there are: {', '.join(names) or 'none'}"
+    listed = ", ".join(names) or "none"
+    if len(listed) > LISTED_MAX and what in _LISTS:
+        return f"no {what} {name!r}{guess}; see `ksmactors list {_LISTS[what]}`"
+    return f"no {what} {name!r}{guess}; there are: {listed}"
+
+
+def spelled(name: str, known: Iterable[str]) -> str:
+    """Return the one name that is this one in another case, if it is none itself; else the name as it is."""
+    names = list(known)
+    alike = [one for one in names if one.casefold() == name.casefold()]
+    return alike[0] if name not in names and len(alike) == 1 else name

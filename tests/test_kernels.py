@@ -48,7 +48,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             lambda: kernel_class(without=["nothing-like-it"]),
-            "no commit or variant 'nothing-like-it'; there are: trivial-tidyups, reorganize-check-stable-tree, ",
+            "no commit or variant 'nothing-like-it'; see `ksmactors list variants`",
         ),
         (
             lambda: kernel_class(kernel="v3.9", without=["kpfn-aba"]),

@@ -19,7 +19,7 @@ from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, ci_options
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, notice
-from ksmactors.errors import FOUND, INTERRUPTED, UsageError, unknown
+from ksmactors.errors import FOUND, INTERRUPTED, UsageError, spelled, unknown
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
 from ksmactors.interleave.strategies.registry import parse
@@ -108,7 +108,8 @@ def _checks(cases: Sequence[Case], rows: Sequence[Row]) -> Iterator[Check]:
 
 
 def _cases(names: Sequence[str]) -> list[Case]:
-    wanted = [ALIASES.get(name, name) for name in names]
+    spellings = [spelled(name, [*CASES, *ALIASES]) for name in names]
+    wanted = [ALIASES.get(name, name) for name in spellings]
     for name in wanted:
         if name not in CASES:
             raise UsageError(unknown("case", name, CASES))

@@ -12,7 +12,7 @@ import click
 from ksmactors.cli.listed import WHAT, Row, events_at, row_at, rows_of
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, notice
-from ksmactors.errors import UsageError, unknown
+from ksmactors.errors import UsageError, spelled, unknown
 from ksmactors.escaping import escaped
 from ksmactors.plugins import is_placed
 
@@ -71,10 +71,12 @@ def _print_placed(what: str, spec: str, *, as_json: bool, color: str) -> int:
 
 
 def _chosen(rows: list[Row], what: str, name: str) -> Row:
-    for row in rows:
-        if name == row["name"] or name in row.get("aliases", ()):
-            return row
-    raise UsageError(unknown(_ONE_OF[what], name, [row["name"] for row in rows]))
+    found = {row["case"]: row for row in rows if "case" in row}  # no two commits have one label
+    found |= {other: row for row in rows for other in (*row.get("aliases", ()), row["name"])}
+    row = found.get(spelled(name, found))
+    if row is None:
+        raise UsageError(unknown(_ONE_OF[what], name, found))
+    return row
 
 
 # -- all of a kind ------------------------------------------------------------------------------------------------

@@ -139,3 +139,9 @@ def test_former_names_of_cases_and_variants_lead_to_what_they_are_called_now() -
         assert current in VARIANTS
         assert make_subject("fork_storm", with_=[former]).with_ == (current,)
         assert kernel_class(with_=[former]) is kernel_class(with_=[current])
+
+
+def test_a_case_in_another_case(capsys: Capsys) -> None:
+    """`h1` is H1."""
+    assert main(["corpus", "h1", "--json"]) == 0
+    assert '"H1"' in capsys.readouterr().out

@@ -95,7 +95,7 @@ def test_commits_for_a_person(capsys: Capsys) -> None:
         ),
         (
             ["--without", "ksm-page-migration", "--without", "nothing-like-it"],
-            "no commit or variant 'nothing-like-it'; there are: trivial-tidyups, ",
+            "no commit or variant 'nothing-like-it'; see `ksmactors list variants`",
         ),
         (
             ["--with", "foll-migration"],
@@ -198,3 +198,28 @@ def test_events_need_no_emulator() -> None:
     *_, loaded = (line.split() for line in done.stderr.splitlines())
     assert "ksmactors.cli" in loaded
     assert [name for name in heavy if name in loaded] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "shown"),
+    [("cases", "h1", "H1: "), ("commits", "S5", "ksm-page-migration: "), ("commits", "s5", "ksm-")],
+)
+def test_a_name_in_another_case_or_a_label(what: str, name: str, shown: str, capsys: Capsys) -> None:
+    """What is listed is found in any case, and a commit by the label that its line shows."""
+    assert main(["list", what, name]) == 0
+    assert capsys.readouterr().out.startswith(shown)
+
+
+def test_no_two_commits_have_one_label() -> None:
+    """A label names one commit."""
+    labels = [commit.case for commit in COMMITS.values()]
+    assert len({*labels}) == len(labels) > 5
+
+
+def test_a_long_list_is_not_part_of_a_message(capsys: Capsys) -> None:
+    """A message about a name that is none has near names in any case, and where the others are; not all of them."""
+    assert main(["list", "variants", "CHAIN"]) == 2
+    error = capsys.readouterr().err
+    assert "(did you mean chains" in error
+    assert error.endswith("; see `ksmactors list variants`\n")
+    assert len(error) < 200

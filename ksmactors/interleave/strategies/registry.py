@@ -9,10 +9,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from typing import Final
 
-from ksmactors.errors import UsageError
+from ksmactors.errors import UsageError, unknown
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.burst import Burst
@@ -141,9 +140,7 @@ def _unknown(name: str) -> str:
         return "strategy replay follows a recorded schedule: use `ksmactors replay FILE`"
     if name in SEARCHES:
         return f"strategy {name} goes through all schedules: use `ksmactors explore --algorithm {name}`"
-    near = get_close_matches(name, STRATEGIES, n=1, cutoff=0.5)
-    guess = f" (did you mean {near[0]}?)" if near else ""
-    return f"no strategy {name!r}{guess}; there are: {', '.join(STRATEGIES)}"
+    return unknown("strategy", name, STRATEGIES)
 
 
 def values_of(text: str, rest: str) -> dict[str, str]:
