@@ -15,7 +15,8 @@ from ksmactors.watch.base import Watcher
 def attributed(machine: Machine | None, error: BaseException) -> Exception:
     """Return the error to report for a schedule that an exception of an actor's ended.
 
-    That is the exception itself if it is ours; else it names the code that raised, or that could not be called, and its place.
+    That is the exception itself if it is ours. Else it names the code that raised, or could not be called, and its
+    place.
     """
     if isinstance(error, KsmActorsError) and not isinstance(error, WorkloadCrashed):
         return watch.classified(machine, error)
