@@ -16,6 +16,9 @@ GROUPED: Final = frozenset({"actors", "schedules"})
 PARTS: Final = ("events", *VIEWS)
 """The files that are written, each with `.parquet` behind it."""
 
+FILES: Final = tuple(f"{part}.{end}" for part in PARTS for end in ("parquet", "unfinished"))
+"""Their names, and those that they have until they are whole."""
+
 
 def write_parquet(logs: Logs, directory: Path, *, force: bool = False) -> list[Path]:
     """Write every view to a file of its own in `directory`, which is made if need be; returns the files.

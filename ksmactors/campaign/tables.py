@@ -35,6 +35,9 @@ TABLES: Final = {
 }  # fmt: skip
 """The tables, with their columns and types."""
 
+FILES: Final = tuple(f"{name}.{end}" for name in TABLES for end in ("parquet", "unfinished"))
+"""The files that `write_tables` writes, those included that are renamed when they are whole."""
+
 VALUE_MAX: Final = 128 << 20
 """Bytes of a row."""
 

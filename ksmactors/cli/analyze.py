@@ -173,6 +173,7 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     from ksmactors.analysis.foreign import reader_for
 
     reader = reader_for(question.mapped)
+    _refuse_overwriting(question, paths)
     read_plugin_events()
     interruption.work_begins()
     if question.compare or question.html is not None:
@@ -191,6 +192,16 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
         return status
 
 
+def _refuse_overwriting(asked: Asked, paths: Sequence[str]) -> None:
+    if asked.html is None and asked.parquet is None:
+        return  # most questions write nothing, and need not wait for these modules
+    from ksmactors.analysis.parquet import FILES
+    from ksmactors.cli.outputs import refuse_overwriting
+
+    tables = [("--parquet", asked.parquet / name) for name in FILES] if asked.parquet is not None else []
+    refuse_overwriting([("--html", asked.html), *tables], [(path, "a log that is analyzed") for path in paths])
+
+
 def _answer_with_sources(
     asked: Asked, paths: Sequence[str], reader: Callable[[str], EventSource], *, as_json: bool, quiet: bool, color: str
 ) -> int:
@@ -205,6 +216,7 @@ def _answer_with_sources(
         paths, replay=partial(examine, max_schedules=0) if asked.compare else None, trust=asked.trust, tell=notice,
         reader=reader,
     )  # fmt: skip
+    sources.refuse_overwriting([("--html", asked.html)])
     if not asked.compare:
         assert asked.html is not None
         return write_page(sources, asked.html, force=asked.force, quiet=quiet)

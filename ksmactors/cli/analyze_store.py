@@ -23,8 +23,9 @@ def analyze_store(
     color: str,
 ) -> int:  # fmt: skip
     """Answer a query, write tables, or show the campaign. Returns the exit status."""
-    from ksmactors.cli.campaign import show
+    from ksmactors.cli.campaign import refuse_overwriting_stores, show
 
+    refuse_overwriting_stores([str(path)], [], ("--parquet", parquet))
     interruption.work_begins()
     if sql is None:
         return show(path, export=parquet, force=force, as_json=as_json, quiet=quiet, color=color)

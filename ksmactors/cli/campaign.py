@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ import orjson
 
 from ksmactors import interruption, plugins
 from ksmactors.cli.options import output_options
+from ksmactors.cli.outputs import Output, refuse_overwriting
 from ksmactors.cli.report import print_defects, print_unreached, report_crash
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
@@ -64,6 +66,7 @@ def campaign(
         raise UsageError("--out says where `campaign merge` writes; give `merge` and the stores first")
     if force and export is None and html is None:
         raise UsageError("--force says that --export or --html may replace files: give one of them, too")
+    refuse_overwriting_stores(paths[1:] if merging else paths, [("--html", html)], ("--export", export), out)
     if html is not None:
         refuse_existing(html, "--html", force=force)
     interruption.work_begins()
@@ -74,6 +77,30 @@ def campaign(
     else:
         raise UsageError(f"campaign shows one store, not {len(paths)}; `campaign merge` puts several together")
     return show(directory, export=export, html=html, force=force, as_json=as_json, quiet=quiet, color=color)
+
+
+def refuse_overwriting_stores(
+    stores: Iterable[str], files: Iterable[Output], tables: tuple[str, Path | None], out: Path | None = None
+) -> None:
+    """Refuse to replace a store that is read, or one file by two options.
+
+    Args:
+        stores: their directories.
+        files: options that name a file.
+        tables: the option that names a directory for Parquet files, and the directory.
+        out: where a new store is made.
+
+    Raises:
+        UsageError: two of them are the same file.
+    """
+    from ksmactors.campaign.store_files import FILE
+    from ksmactors.campaign.tables import FILES
+
+    option, directory = tables
+    outputs = [*files, *((option, directory / name) for name in FILES if directory is not None)]
+    if out is not None and not (out / FILE).exists():  # else `merge_stores` refuses it
+        outputs.append(("--out", out / FILE))
+    refuse_overwriting(outputs, [(Path(store) / FILE, "a store that is read") for store in stores])
 
 
 def show(

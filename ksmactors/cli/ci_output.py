@@ -17,6 +17,7 @@ from ksmactors.ci.checks import Check, Status
 from ksmactors.ci.github import annotation_lines, summarize
 from ksmactors.ci.runner import is_github
 from ksmactors.ci.user_places import Workspace
+from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import described
 from ksmactors.cli.screen import command_to_runner, notice
 from ksmactors.diagnose.interleaving import Interleaving
@@ -48,15 +49,16 @@ class CiOutput:
     sarif: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.junit is not None and self.junit == self.sarif:
-            raise UsageError(f"--junit and --sarif both want {self.junit}: give each a file of its own")
-        for option, path in self._files():
+        refuse_overwriting(self.files, ())
+        for option, path in self.files:
             try:
                 check_writable(path)
             except (OSError, ValueError) as error:  # ValueError: a NUL in the name
                 raise UsageError(_unwritable(option, path, error)) from None
 
-    def _files(self) -> list[tuple[str, Path]]:
+    @property
+    def files(self) -> list[tuple[str, Path]]:
+        """The options that are given, and the file of each."""
         files = (("--junit", self.junit), ("--sarif", self.sarif))
         return [(option, path) for option, path in files if path is not None]
 
@@ -74,7 +76,7 @@ class CiOutput:
         """
         if is_github(os.environ):
             self._to_github(checks)
-        for option, path in self._files():
+        for option, path in self.files:
             try:
                 write_atomically(path, self._content(option, checks, seconds, status))
             except OSError as error:

@@ -19,6 +19,7 @@ from ksmactors.campaign.stress import parse_seeds
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores
 from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.options import Duration, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.report import print_defects, report_crash, warn_of_removed
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
@@ -91,6 +92,7 @@ def compare(
     names = list(dict.fromkeys(workloads))
     asked = parse_seeds(seeds)
     without, idea = sides_of(names, options)
+    refuse_overwriting([("--html", html), *written_by(strategy)], files_of(idea.subjects, strategy))
     deadline = None if seconds is None else monotonic() + seconds
     run = PairedRun(
         (without, idea), asked, strategy, prepare(out or default_directory()), every_step, jobs or available_cores(),

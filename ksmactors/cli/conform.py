@@ -21,8 +21,17 @@ from ksmactors.campaign.findings import default_directory, prepare, state_direct
 from ksmactors.cli.ci_output import CiOutput, ci_options
 from ksmactors.cli.conform_around import perform_around
 from ksmactors.cli.conform_checks import checks_of_comparisons
-from ksmactors.cli.conform_sides import DEFAULT_NODES, Job, hunt_for, like_machine, planned_jobs, setting_for
+from ksmactors.cli.conform_sides import (
+    DEFAULT_NODES,
+    Job,
+    hunt_for,
+    like_machine,
+    planned_jobs,
+    read_by,
+    setting_for,
+)
 from ksmactors.cli.options import output_options
+from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.screen import LINE_SECONDS, echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
 from ksmactors.conformance.emulator import Setting
@@ -155,6 +164,7 @@ def conform(
         need("variants", name)
     asked = Setting(kernel or "", nodes or 0, without, with_)
     _refuse_what_does_not_go_together(scenarios, against, is_live, guest, random_, holds, around, seed, out, asked)
+    refuse_overwriting(ci.files, read_by(scenarios, against, guest, with_))
     if around is not None:
         read = [read_scenario(file) for file in scenario_files(scenarios)]
         seeds = range(seed or 0, (seed or 0) + around)

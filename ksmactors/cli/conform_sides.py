@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from ksmactors.cli.outputs import Input
 from ksmactors.cli.screen import echo
 from ksmactors.conformance.compare import MEMORY_WATCHERS, Side, is_memory_error
 from ksmactors.conformance.emulator import Setting, perform
@@ -17,12 +18,13 @@ from ksmactors.conformance.generate import generate
 from ksmactors.conformance.generate_holds import generate_with_holds
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.conformance.live import Live, has_swap
-from ksmactors.conformance.recording import Recording, read_recording, recording_for
+from ksmactors.conformance.recording import Recording, read_recording, recording_for, scenario_files
 from ksmactors.conformance.shrink import TRIES_MAX
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
 from ksmactors.guest.machine import Guest
 from ksmactors.kernels import KERNELS, kernel_class
+from ksmactors.plugins import file_of
 from ksmactors.watch import WATCHERS
 
 DEFAULT_KERNEL: Final = "series"
@@ -115,6 +117,21 @@ def planned_jobs(files: Sequence[Path], against: Path | None, asked: Setting, re
         missing = against is not None and recording is None
         not_run = f"has no recording {against / scenario.name}.out" if against is not None and missing else ""
         yield Job(scenario, setting, expected, performed, not_run)
+
+
+def read_by(
+    scenarios: Sequence[Path], against: Path | None, guest: Path | None, variants: Sequence[str]
+) -> Iterator[Input]:
+    """Yield the files that a comparison reads."""
+    for file in scenario_files(scenarios):
+        yield file, "a scenario that is performed"
+        recording = None if against is None else recording_for(file, against)
+        if recording is not None:
+            yield recording, "a recording that is compared"
+    if guest is not None:
+        yield guest, "the kernel of the guest"
+    for path in filter(None, map(file_of, variants)):
+        yield path, "the code of a variant"
 
 
 def like_machine(live: RealKernel, asked: Setting, against: Path | None) -> Setting:

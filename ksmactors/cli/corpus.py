@@ -18,6 +18,7 @@ from ksmactors.campaign.corpus import Row, StrategyResult, measure
 from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, ci_options
 from ksmactors.cli.options import output_options
+from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, spelled, unknown
 from ksmactors.history.case import Case
@@ -72,6 +73,9 @@ def corpus(
     for strategy in strategies:
         need_strategy(strategy)
         parse(strategy)
+    refuse_overwriting(
+        [*ci.files, *(one for strategy in strategies for one in written_by(strategy))], files_of((), *strategies)
+    )
     rows: list[Row] = []
 
     def keep(row: Row) -> None:

@@ -10,10 +10,11 @@ import click
 
 from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, Exploration, explored, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
-from ksmactors.campaign.state_file import perform
+from ksmactors.campaign.state_file import perform, state_file
 from ksmactors.campaign.verdicts import Inconclusive
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import Duration, out_option, output_options, subject_options
+from ksmactors.cli.outputs import files_of, refuse_overwriting
 from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
     json_object,
@@ -85,6 +86,7 @@ def explore(
     subject = load_subject(workload, explored(options))
     budget = Budget(max_schedules, seconds, stop_at_first)
     exploration = exploring(subject, search, budget, prepare(out or default_directory()))
+    refuse_overwriting([*ci.files, ("--out", state_file(exploration))], files_of([subject]))
     if not quiet:
         warn_of_removed(subject)
         warn_of_rivals([subject], search.name)

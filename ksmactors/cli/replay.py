@@ -20,6 +20,7 @@ from ksmactors.ci.checks import Status
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.explanation import Explanation
 from ksmactors.cli.options import log_options, output_options, trust_option
+from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.replay_folder import expect, is_folder, refuse_for_folder, refuse_with_set_expected, replay_folder
 from ksmactors.cli.report import print_found, warn_of_removed, warn_of_rivals
 from ksmactors.cli.screen import notice
@@ -90,12 +91,15 @@ def replay(
     walking = Walk.of(source, walk, log=log, detail=detail, as_json=as_json, explain=explain)
     if walking is not None and (ci.junit or ci.sarif):
         raise UsageError("--junit and --sarif are about whole replays: leave them out, or what stops on the way")
+    refuse_overwriting([("--log", log), *ci.files], [(source, "the finding that is replayed")])
     try:
         then = recorded(source, trust=trust, tell=notice)
     except NotTrusted as error:
         again = "" if looks_like_schedule(source) else f": ksmactors replay --trust {quote(source)}"
         raise NotTrusted(f"{error}{again}") from None
     refuse_two_on_stdout(as_json, log)
+    named = files_of([then.subject], then.strategy, log_config=log_config)
+    refuse_overwriting([("--log", log), *ci.files, *written_by(then.strategy)], named)
     if not quiet:
         warn_of_removed(then.subject)
         warn_of_rivals([then.subject], then.strategy)

@@ -16,6 +16,7 @@ from ksmactors.campaign.findings import replay_command, set_expected
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, details_of, log_of
+from ksmactors.cli.outputs import files_of, refuse_overwriting
 from ksmactors.cli.report import print_found, report_crash
 from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.diagnose.regressions import Regression, Result, exit_status, finding_files, replay_regression
@@ -48,6 +49,7 @@ def replay_folder(directory: Path, *, trust: bool, ci: CiOutput, as_json: bool, 
         UsageError: the folder cannot be read, or has no finding.
     """
     files = _findings_in(directory)
+    refuse_overwriting(ci.files, [(file, "a finding that is replayed") for file in files])
     done: list[Regression] = []
     shown = None if as_json else color
 
@@ -69,6 +71,8 @@ def replay_folder(directory: Path, *, trust: bool, ci: CiOutput, as_json: bool, 
         echo(_summary(done))
     if interrupted:
         notice(f"interrupted after {len(done)} of {len(files)} findings")
+    run = [one.then for one in done if one.then is not None]
+    refuse_overwriting(ci.files, (file for then in run for file in files_of([then.subject], then.strategy)))
     left = [Check("replay", file.name, Status.INCONCLUSIVE, "interrupted") for file in files[len(done) :]]
     status = INTERRUPTED if interrupted else exit_status(done)
     return ci.finish([*map(_check, done), *left], seconds, status)

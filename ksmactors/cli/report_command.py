@@ -51,10 +51,12 @@ def report_command(
     """
     if html is None and perfetto is None:
         raise UsageError("report: say what to write: --html FILE or --perfetto FILE")
-    if html is not None and html == perfetto:
-        raise UsageError("report: --html and --perfetto name the same file")
+    from ksmactors.cli.outputs import refuse_overwriting
     from ksmactors.cli.report_sources import Sources, refuse_existing
 
+    refuse_overwriting(
+        [("--html", html), ("--perfetto", perfetto)], [(source, "a finding or log that is read") for source in sources]
+    )
     if perfetto is not None:
         refuse_existing(perfetto, "--perfetto", force=force)
     interruption.work_begins()
@@ -65,6 +67,7 @@ def report_command(
         refuse_existing(html, "--html", force=force)
         read_plugin_events()
         read = Sources(sources, replay=partial(examine, max_schedules=max_schedules), trust=trust, tell=notice)
+        read.refuse_overwriting([("--html", html), ("--perfetto", perfetto)])
         status = write_page(read, html, force=force, quiet=quiet)
     if perfetto is not None:
         status = _write_trace(sources, perfetto, trust=trust, force=force, quiet=quiet) or status
@@ -102,6 +105,7 @@ def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool
 
     read_plugin_events()
     read = Sources(sources, replay=events_in_detail, trust=trust, tell=notice)
+    read.refuse_overwriting([("--perfetto", path)])
     written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
     if not quiet:
         notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")

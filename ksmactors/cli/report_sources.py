@@ -14,6 +14,7 @@ import orjson
 from ksmactors import interruption
 from ksmactors.analysis.opening import STDIN
 from ksmactors.analysis.reading import EventSource, LogFile, LogReader, Loss
+from ksmactors.cli.outputs import Output, files_of, refuse_overwriting
 from ksmactors.diagnose.replaying import Recorded, recorded
 from ksmactors.errors import FOUND, USAGE, UsageError
 from ksmactors.escaping import escaped
@@ -84,11 +85,13 @@ class Sources(Generic[R]):
         self._loaded: dict[str, Logs] = {}
         self.names = _names(self._sources)
         self.replays: dict[str, R] = {}
+        self._run: list[Recorded] = []
         self.found = self.unread = False
         self.notes: list[str] = []
         for source in self._sources:
             if replay is not None and is_finding(source):
-                self.replays[source] = self._replayed(recorded(source, trust=trust, tell=tell), replay)
+                self._run.append(recorded(source, trust=trust, tell=tell))
+                self.replays[source] = self._replayed(self._run[-1], replay)
 
     def _replayed(self, then: Recorded, replay: Callable[[Recorded], Awaitable[R]]) -> R:
         async def task() -> R:
@@ -100,6 +103,14 @@ class Sources(Generic[R]):
             self.found = True
         self.found = self.found or done.outcome.verdict is Verdict.FINDING
         return done
+
+    def refuse_overwriting(self, outputs: Sequence[Output]) -> None:
+        """Refuse to replace a file that a finding names.
+
+        Raises:
+            UsageError: an output is such a file.
+        """
+        refuse_overwriting(outputs, (file for one in self._run for file in files_of([one.subject], one.strategy)))
 
     @property
     def status(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,10 +11,10 @@ import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import trust_option
+from ksmactors.cli.outputs import Output, files_of, refuse_overwriting
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import echo, notice
 from ksmactors.conformance.emulator import Setting
-from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
 from ksmactors.files import MIB, read_start
 from ksmactors.reproduce import subject as subjects
@@ -63,12 +64,13 @@ def reproduce(
     """
     for name in repair:
         need("variants", name)
-    if program is not None and program == report:
-        raise UsageError("reproduce: --c and --report name the same file")
+    outputs: list[Output] = [("--c", program), ("--report", report)]
+    is_case = subjects.of_case(source) is not None
+    refuse_overwriting(outputs, [] if is_case else [(source, "what the program is made of")])
     for path, option in ((program, "--c"), (report, "--report")):
         if path is not None:
             refuse_existing(path, option, force=force)
-    subject = _subject(source, trust)
+    subject = _subject(source, trust, outputs)
     if subject.note:
         notice(subject.note)
     repair = repair or subject.repair
@@ -94,7 +96,7 @@ def reproduce(
     return 0
 
 
-def _subject(source: str, trust: bool) -> subjects.ReproducedDefect:
+def _subject(source: str, trust: bool, outputs: Sequence[Output]) -> subjects.ReproducedDefect:
     """Find what is named."""
     found = subjects.of_case(source)
     if found is not None:
@@ -104,14 +106,15 @@ def _subject(source: str, trust: bool) -> subjects.ReproducedDefect:
         raise subjects.no_such(source)
     if not read_start(path, MIB, "file").lstrip().startswith(b"{"):
         return subjects.of_scenario(path)
-    return _finding(source, trust)
+    return _finding(source, trust, outputs)
 
 
-def _finding(source: str, trust: bool) -> subjects.ReproducedDefect:
+def _finding(source: str, trust: bool, outputs: Sequence[Output]) -> subjects.ReproducedDefect:
     """Replay a finding and tell its schedule as a scenario."""
     from ksmactors.diagnose.replaying import recorded
     from ksmactors.reproduce.schedule import of_finding
 
     then = recorded(source, trust=trust, tell=notice)
+    refuse_overwriting(outputs, files_of([then.subject], then.strategy))
     found: subjects.ReproducedDefect = interruption.run(partial(of_finding, then, escaped(source)))
     return found

@@ -17,6 +17,7 @@ from ksmactors.cli.options import (
     strategy_option,
     subject_options,
 )
+from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.report import warn_of_removed, warn_of_rivals
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
 from ksmactors.run.header import SEED_LIMIT
@@ -59,6 +60,9 @@ def run(
     """
     subject = load_subject(workload, options)
     refuse_two_on_stdout(as_json, log)
+    refuse_overwriting(
+        [("--log", log), *ci.files, *written_by(strategy)], files_of([subject], strategy, log_config=log_config)
+    )
     if not quiet:
         warn_of_removed(subject)
         warn_of_rivals([subject], strategy)

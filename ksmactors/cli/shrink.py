@@ -15,6 +15,7 @@ from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.summary import Summary
 from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
+from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.diagnose import shrink as shrinking
@@ -71,6 +72,7 @@ def shrink(
     1, since something is found; with 4, and writes nothing, if the finding does not appear again. Ctrl-C and SIGTERM
     end it with the smallest so far.
     """
+    refuse_overwriting([("--scenario", scenario)], [(source, "the finding that is shrunk")])
     if scenario is not None and scenario.exists():
         raise UsageError(f"--scenario {scenario}: there is a file of that name; name one that does not exist")
     directory = prepare(out or default_directory())

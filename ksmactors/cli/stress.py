@@ -21,6 +21,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.placing import refuse_without_store, store_of
 from ksmactors.campaign.shards import Shard, keep_shard, parse_shard, shard_of, whole_again
 from ksmactors.campaign.store import CampaignStore
+from ksmactors.campaign.store_files import FILE as STORE
 from ksmactors.campaign.stress import Plan, parse_seeds
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
 from ksmactors.campaign.worker_processes import WorkerProcesses
@@ -33,6 +34,7 @@ from ksmactors.cli.options import (
     strategy_option,
     subject_options,
 )
+from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
     json_object,
@@ -138,6 +140,10 @@ def stress(
     ]
     if log is None and (detail or log_config is not None):
         raise UsageError(f"{'--detail' if detail else '--log-config'} is about the log: give --log FILE too")
+    refuse_overwriting(
+        [("--log", log), *ci.files, ("--out", None if out is None else out / STORE), *written_by(strategy)],
+        files_of(subjects, strategy, log_config=log_config),
+    )
     if resume and log is not None and log != "-" and _has_content(log):
         why = "exists, and --resume logs only the schedules that it runs itself"
         raise UsageError(f"log {log}: {why}; give another file, and both to `ksmactors analyze`")
