@@ -18,6 +18,7 @@ from ksmactors.conformance.emulator import Setting
 from ksmactors.escaping import escaped
 from ksmactors.files import MIB, read_start
 from ksmactors.reproduce import subject as subjects
+from ksmactors.reproduce.applicable import refuse_unfit
 from ksmactors.reproduce.chance import predict_race
 from ksmactors.reproduce.mail import Mail, write_mail
 from ksmactors.reproduce.prediction import predict
@@ -74,6 +75,7 @@ def reproduce(
     if subject.note:
         notice(subject.note)
     repair = repair or subject.repair
+    interruption.run(partial(refuse_unfit, subject, kernel, repair))
     setting = Setting(kernel, needed_nodes(subject.scenario), with_=subject.added)
     repaired = f"Linux {kernel} with a repair ({', '.join(repair)})" if repair else ""
     purpose = Purpose(subject.title, f"Linux {kernel}", repaired)

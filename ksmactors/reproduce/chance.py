@@ -100,6 +100,24 @@ async def predict_race(scenario: Scenario, broken: Setting, repair: Sequence[str
     return RacePrediction(Prediction(tuple(seen), all_answered, crash, why), tuple(races), len(others))
 
 
+async def held_race_shows(scenario: Scenario, broken: Setting, repair: Sequence[str]) -> bool:
+    """Return whether a program could see which kernel has the repair after the held race. To be awaited in trio.
+
+    This is what `predict_race` asks first; it goes on to random schedules.
+    """
+    held = await perform(scenario, broken)
+    if held.failure is not None:
+        return True
+    _check(scenario, held)
+    try:
+        repaired = await perform(scenario, replace(broken, with_=(*broken.with_, *repair)))
+    except ScenarioError:  # with other locks an operation of the scenario may wait for a held task
+        return True
+    whole = Unheld(scenario, tuple(range(len(list(scenario.operations)))))
+    one, other = (_seen(scenario, whole, transcript)[0] for transcript in (held, repaired))
+    return any(other.get(key, value) != value for key, value in one.items())
+
+
 async def _others(scenario: Scenario, races: Sequence[HeldRace], broken: Setting, repair: Sequence[str]) -> list[Seen]:
     """Return what is seen in the runs that the held race is compared with."""
     if not repair:

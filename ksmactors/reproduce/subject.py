@@ -43,6 +43,11 @@ class ReproducedDefect:
         return f"the scenario {escaped(self.scenario.name)}" if self.case is None else self.case.title
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is a case with its own scenario, not a finding of that case."""
+        return self.case is not None and self.scenario.name == self.case.name
+
+    @property
     def added(self) -> tuple[str, ...]:
         """The variants that the case adds to the emulated kernel: what a real one does by chance."""
         return () if self.case is None else self.case.with_
