@@ -88,8 +88,14 @@ def reproduce(
     if program is not None:
         write_output(program, "--c", lambda file: file.write(text.encode()), force=force)
     if report is not None:
-        mail = write_mail(Mail(subject, kernel, repair, prediction, text))
-        write_output(report, "--report", lambda file: file.write(mail.encode()), force=force)
+        mail = Mail(subject, kernel, repair, prediction, text)
+        content = write_mail(mail).encode()
+        write_output(report, "--report", lambda file: file.write(content), force=force)
+        if not (mail.is_defect or quiet):
+            notice(
+                f"{escaped(str(report))}: reports no defect, since none is known in {subject.scenario.origin}; "
+                "--repair NAME says what a kernel without it does"
+            )
     if program is None and report is None:
         echo(text, nl=False)
     elif program is not None and not quiet:

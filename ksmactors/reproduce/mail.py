@@ -37,6 +37,12 @@ class Mail:
     prediction: Prediction
     program: str
 
+    @property
+    def is_defect(self) -> bool:
+        """Whether a defect is known: a case, a finding, a crash, or what a repair changes."""
+        subject = self.subject
+        return bool(self.repair) or subject.case is not None or subject.is_finding or self.prediction.crash >= 0
+
 
 def write_mail(mail: Mail) -> str:
     """Return the text; prose is wrapped at 75 columns, the program is not."""
@@ -46,7 +52,8 @@ def write_mail(mail: Mail) -> str:
 
 def _paragraphs(mail: Mail) -> Iterator[list[str]]:
     subject = mail.subject
-    yield [f"Subject: [BUG] mm/ksm: {subject.title}"]
+    kind = "[BUG] mm/ksm:" if mail.is_defect else "mm/ksm: what a kernel does in"
+    yield [f"Subject: {kind} {subject.title}"]
     story = " ".join(line.text.lstrip("# ") for line in subject.scenario.lines if isinstance(line, Comment))
     if story:
         yield _prose(story)
@@ -65,9 +72,11 @@ def _kernels(mail: Mail) -> Iterator[list[str]]:
     if case is not None and case.confirmed:
         kernels = ", ".join(name.removeprefix("v") for name in case.confirmed)
         yield _prose(f"Kernels: seen on stock kernels of Linux {kernels}.")
-    yield _prose(
-        f"It was found with ksmactors, an emulator of KSM, in its model of Linux {mail.kernel.removeprefix('v')}."
-    )
+    model = f"ksmactors, an emulator of KSM, in its model of Linux {mail.kernel.removeprefix('v')}"
+    if mail.is_defect:
+        yield _prose(f"It was found with {model}.")
+    else:
+        yield _prose(f"No defect is known in these steps. The values in the program are those of {model}.")
 
 
 def _source(mail: Mail) -> Iterator[list[str]]:

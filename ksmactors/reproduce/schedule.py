@@ -52,7 +52,7 @@ async def of_finding(then: Recorded, origin: str) -> ReproducedDefect:
 
     def defect_of(body: Sequence[str]) -> ReproducedDefect:
         text = "\n".join([head, *body, *looks])
-        return ReproducedDefect(parse(text, name="finding", origin=origin), case, taken_out)
+        return ReproducedDefect(parse(text, name="finding", origin=origin), case, taken_out, is_finding=True)
 
     calls, found = parse("\n".join(lines), name="finding", origin=origin), defect_of(lines)
     setting = Setting(subject.kernel, subject.nodes, subject.without, subject.with_, watchers=subject.watchers)

@@ -34,6 +34,8 @@ class ReproducedDefect:
     """The variants without which a finding was made."""
     measured: str = ""
     """How often its program met a race, and where."""
+    is_finding: bool = False
+    """Whether a watcher has reported it."""
     note: str = ""
     """What the user is told about the choice of the scenario."""
 

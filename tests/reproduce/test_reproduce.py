@@ -179,6 +179,17 @@ def test_what_cannot_be_reproduced_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert "one.txt:8: a C program cannot do 'fill A r 0 1', which fails" in fails
 
 
+def test_a_mail_about_no_known_defect_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scenario without a repair: its mail reports no bug, and the command says what would make it a report."""
+    file = tmp_path / "mail.txt"
+    assert main(["reproduce", written(tmp_path, PROCESS + "counters\n"), "--report", str(file)]) == 0
+    text = file.read_text()
+    assert text.startswith("Subject: mm/ksm: what a kernel does in the scenario one\n")
+    assert "[BUG]" not in text
+    assert "No defect is known" in text
+    assert "--repair NAME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", sorted(NOT_IN_C))
 def test_operations_that_no_program_has_are_refused(name: str) -> None:
     """By name and line, with the reason."""
