@@ -43,11 +43,8 @@ class Life:
     events: list[Line]
 
 
-def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Life]:
-    """Return the histories of the pages that were in frame `pfn`, in order of their first event.
-
-    Uses the first schedule in which the frame occurs, or the first one with the index `schedule`. A merged page
-    continues as the KSM page; a copy made by a write is another page.
+def first_with(logs: Logs, pfn: int, schedule: int | None) -> tuple[str, str, int, int]:
+    """Return the first schedule in which a frame occurs: file, run, seed, index.
 
     Raises:
         UsageError: no event names the frame.
@@ -59,6 +56,19 @@ def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Lif
             f"page {pfn}: no event{among} names this frame; do_anonymous_page events name those that exist"
         )
     file, run, seed, index = where[0]
+    return file, run, seed, index
+
+
+def page_lives(logs: Logs, pfn: int, *, schedule: int | None = None) -> list[Life]:
+    """Return the histories of the pages that were in frame `pfn`, in order of their first event.
+
+    Uses the first schedule in which the frame occurs, or the first one with the index `schedule`. A merged page
+    continues as the KSM page; a copy made by a write is another page.
+
+    Raises:
+        UsageError: no event names the frame.
+    """
+    file, run, seed, index = first_with(logs, pfn, schedule)
     seen = _SeenPages()
     for row in logs.rows(_HEARD, file, run, seed, index):
         seen.see(*row)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
 
+from ksmactors.analysis.pages import first_with
 from ksmactors.analysis.store import Logs
+from ksmactors.errors import UsageError, unknown
 from ksmactors.escaping import escaped
+from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.terminal import PersonForm
 
 
@@ -35,7 +40,7 @@ class Filter:
             values += [*self.actors] * len(_WHO)
         if self.events:
             parts.append("(" + " OR ".join(["event GLOB ?"] * len(self.events)) + ")")
-            values += [event.replace("[", "[[]").replace("?", "[?]") for event in self.events]
+            values += map(_pattern, self.events)
         if self.pfn is not None:
             parts.append("? IN (pfn, kpfn, old_pfn, other_kpfn)")
             values.append(self.pfn)
@@ -44,8 +49,40 @@ class Filter:
             values.append(self.schedule)
         return " AND ".join(parts), values
 
+    def check(self, logs: Logs) -> list[str]:
+        """Refuse what no event of the logs has; return a line for each event that exists and is not in them.
 
-_WHO = ("actor", "winner", "loser", "holder")
+        Raises:
+            UsageError: an actor, event, frame or schedule does not exist; the message says what there is.
+        """
+        heard = [f"SELECT {key} AS name FROM events" for key in _WHO]
+        actors = [name for (name,) in logs.rows(f"SELECT DISTINCT name FROM ({' UNION '.join(heard)}) ORDER BY name")]
+        for actor in self.actors:
+            if actor not in actors:
+                raise UsageError(unknown("actor", actor, filter(None, actors)))
+        absent = [event for event in self.events if not logs.rows(_ANY_EVENT, _pattern(event))]
+        for event in absent:
+            if not any(fnmatchcase(one.name, _pattern(event)) for one in CATALOGUE):
+                there = [name for (name,) in logs.rows("SELECT DISTINCT event FROM events ORDER BY event")]
+                raise UsageError(unknown("event", event, there))
+        if self.schedule is not None and not logs.rows(
+            "SELECT 1 FROM events WHERE schedule = ? LIMIT 1", self.schedule
+        ):
+            ((first, last),) = logs.rows("SELECT min(schedule), max(schedule) FROM events")
+            raise UsageError(f"no schedule {self.schedule}; there are: {first} to {last}")
+        if self.pfn is not None:
+            first_with(logs, self.pfn, self.schedule)
+        return [f"--event {event}: there is none in what was given" for event in absent]
+
+
+def _pattern(event: str) -> str:
+    """Return the name of an event as a pattern in which only `*` stands for something else."""
+    return event.replace("[", "[[]").replace("?", "[?]")
+
+
+_ANY_EVENT: Final = "SELECT 1 FROM events WHERE event GLOB ? LIMIT 1"
+
+_WHO: Final = ("actor", "winner", "loser", "holder")
 
 
 def readable(logs: Logs, wanted: Filter, *, color: bool = False) -> Iterator[str]:

@@ -322,6 +322,8 @@ def _tell_lives(logs: Logs, page: int, schedule: int | None, console: Console, *
 def _tell_text(logs: Logs, wanted: Filter, console: Console, *, as_json: bool) -> None:
     from ksmactors.analysis.text import readable
 
+    for line in wanted.check(logs):
+        notice(line)
     if as_json:
         condition, values = wanted.where()
         _print_array("events", logs.lines(condition, *values))

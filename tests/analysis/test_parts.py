@@ -92,8 +92,33 @@ def test_filters_of_lines(log: str, capsys: Capsys, options: list[str], events: 
 
 def test_a_name_of_an_event_is_no_other_pattern(log: str, capsys: Capsys) -> None:
     """Only `*` stands for something else."""
-    assert main(["analyze", "--text", log, "--event", "free_pag?", "--event", "free_pag[e]"]) == 0
-    assert capsys.readouterr().out == ""
+    for name in ("free_pag?", "free_pag[e]"):
+        assert main(["analyze", "--text", log, "--event", name]) == 2
+        assert f"no event {name!r} (did you mean free_page?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--event", "nosuch"], "no event 'nosuch'; there are: "), (["--event", "free_page", "--event", "rac.*"], "rac.*"),
+     (["--actor", "ksmo"], "no actor 'ksmo' (did you mean ksmd?); there are: "), (["--page", "99999"], "page 99999: "),
+     (["--schedule", "77"], "no schedule 77; there are: 0 to ")],
+)  # fmt: skip
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_filter_that_fits_nothing_is_refused(
+    log: str, capsys: Capsys, options: list[str], said: str, form: list[str]
+) -> None:
+    """It says what there is, instead of printing nothing."""
+    assert main(["analyze", "--text", log, *options, *form]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_an_event_that_is_not_in_the_log_is_named(log: str, capsys: Capsys) -> None:
+    """There is such an event; that it did not happen is an answer, and is said."""
+    assert main(["analyze", "--text", log, "--event", "race.stale*"]) == 0
+    assert capsys.readouterr() == ("", "ksmactors: --event race.stale*: there is none in what was given\n")
 
 
 @pytest.mark.parametrize(
