@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from typing_extensions import override
 
 from ksmactors import interruption
+from ksmactors.escaping import quoted
 
 FOUND: Final = 1
 USAGE: Final = 2
@@ -193,8 +194,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
     listed = ", ".join(names) or "none"
     if len(listed) > LISTED_MAX and what in _LISTS:
-        return f"no {what} {name!r}{guess}; see `ksmactors list {_LISTS[what]}`"
-    return f"no {what} {name!r}{guess}; there are: {listed}"
+        return f"no {what} {quoted(name)}{guess}; see `ksmactors list {_LISTS[what]}`"
+    return f"no {what} {quoted(name)}{guess}; there are: {listed}"
 
 
 def spelled(name: str, known: Iterable[str]) -> str:

@@ -3,12 +3,19 @@
 A finding, a log or a scenario may come from another person. An escape sequence in it could move the cursor, change the
 window's title, or, with bidirectional controls, show another text than is there. So everything that is printed and
 was not written by ksmactors itself passes through `escaped`; nothing else in the project decides what is printable.
+Nothing else decides how a message cuts what it quotes, either: see `quoted` and `shortened`.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
+
+SHOWN_MAX: Final = 80
+"""Characters of a text of another person that a message quotes."""
+
+LINE_WORD_MAX: Final = 1000
+"""Characters of a word in a line about an error. The longest that is meant to be read whole is a path."""
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and newline, DEL and C1, which holds an eight-bit CSI and OSC
@@ -18,6 +25,10 @@ _UNSAFE: Final = re.compile(
 )
 
 _COMMAND: Final = re.compile(r"^(\s*)::", re.MULTILINE)
+
+_WORD: Final = re.compile(r"\S+")
+
+_SCHEDULE: Final = re.compile("['\"(]?ksm[0-9]+:")
 
 _BREAKS: Final = re.compile("[\t\n]")
 
@@ -45,6 +56,21 @@ def encodable(content: Any) -> Any:
     if isinstance(content, dict):
         return {encodable(key): encodable(value) for key, value in content.items()}
     return [encodable(value) for value in content] if isinstance(content, (list, tuple)) else content
+
+
+def shortened(text: str, most: int = SHOWN_MAX) -> str:
+    """Return the text, or its beginning with dots behind it: every message that quotes other people cuts it here."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def quoted(value: object, most: int = SHOWN_MAX) -> str:
+    """Return `repr(value)`; of a long text that of its beginning."""
+    return f"{value[:most]!r}..." if isinstance(value, str) and len(value) > most else shortened(repr(value), 2 * most)
+
+
+def shortened_words(text: str, most: int = SHOWN_MAX) -> str:
+    """Return the text with each word cut that is longer. A schedule string stays whole: it is there to be copied."""
+    return _WORD.sub(lambda match: match[0] if _SCHEDULE.match(match[0]) else shortened(match[0], most), text)
 
 
 def inert(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from typing_extensions import override
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.events import catalogue as ev
 
 if TYPE_CHECKING:  # the command line shows the kinds, and should not load the rest for that
@@ -81,7 +82,7 @@ def parse_injection(text: str) -> dict[str, Rate]:
         if kind not in KINDS:
             near = get_close_matches(kind, KINDS, n=2, cutoff=0.5)
             guess = f" (did you mean {' or '.join(near)}?)" if near else ""
-            raise UsageError(f"no kind of fault {kind!r}{guess}; {_known()}")
+            raise UsageError(f"no kind of fault {quoted(kind)}{guess}; {_known()}")
         rate = Rate(int(match["times"]), int(match["of"])) if match["of"] else KINDS[kind].rate
         if not 0 < rate.times <= rate.of:
             raise UsageError(f"--inject {part}: a rate A/B is a ratio of whole numbers with 0 < A <= B")

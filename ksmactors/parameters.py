@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
 from typing_extensions import override
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class Parameter(ABC, Generic[T]):
         """Check a value that was given, as text or as itself; ValueError if it cannot be one."""
         value = self.parse(given) if isinstance(given, str) else given
         if not self.accepts(value):
-            raise ValueError(f"{value!r} is not allowed")
+            raise ValueError(f"{quoted(value)} is not allowed")
         return value  # type: ignore[return-value]  # `accepts` has looked at its type
 
     def describe(self) -> dict[str, Any]:
@@ -195,9 +196,9 @@ def checked(cls: type, title: str, given: dict[str, Any]) -> dict[str, Any]:
             near = get_close_matches(name, known, n=1, cutoff=0.5)
             guess = f" (did you mean {near[0]}?)" if near else ""
             there_are = ", ".join(f"{p.name} ({p.type_name}, {p.default!s})" for p in known.values()) or "none"
-            raise UsageError(f"{title} has no parameter {name!r}{guess}; its parameters are: {there_are}")
+            raise UsageError(f"{title} has no parameter {quoted(name)}{guess}; its parameters are: {there_are}")
         try:
             values[name] = known[name].value_of(value)
         except ValueError:
-            raise UsageError(f"{title}: {name} must be {known[name].allowed}, not {value!r}") from None
+            raise UsageError(f"{title}: {name} must be {known[name].allowed}, not {quoted(value)}") from None
     return values

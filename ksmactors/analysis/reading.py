@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from ksmactors.analysis.forms import Forms
 from ksmactors.analysis.opening import Lines, Unreadable, opened
-from ksmactors.escaping import escaped
+from ksmactors.escaping import escaped, quoted
 from ksmactors.events.catalogue import CATALOGUE, Field
 
 SAID: Final = 10
@@ -304,7 +304,7 @@ def parsed(line: bytes) -> dict[str, Any] | str:
 
 def lacking(line: bytes, key: str) -> str:
     """What is wrong with a line that lacks a key, or has one of another type."""
-    return f"not an event, {len(line)} bytes are lost: it has no valid {key!r}: {_beginning(line)}"
+    return f"not an event, {len(line)} bytes are lost: it has no valid {quoted(key)}: {_beginning(line)}"
 
 
 def _is_unambiguous(line: bytes, keys: int) -> bool:

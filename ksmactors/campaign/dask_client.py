@@ -30,6 +30,7 @@ from ksmactors.campaign.executors import WorkerLost
 from ksmactors.campaign.shipping import SentTask, Shipment, not_sent, shipment_of
 from ksmactors.campaign.workers import BlockAnswer, BlockTask, SharedWork
 from ksmactors.errors import INCONCLUSIVE, KsmActorsError, UsageError
+from ksmactors.escaping import quoted
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -63,7 +64,9 @@ def cluster_at(address: str, jobs: int) -> Iterator[DaskCluster]:
         UsageError: Dask is not installed, or no scheduler answers there.
     """
     if address != LOCAL and not _ADDRESS.fullmatch(address):
-        raise UsageError(f"--dask must be local or the address of a scheduler, as tcp://host:8786, not {address!r}")
+        raise UsageError(
+            f"--dask must be local or the address of a scheduler, as tcp://host:8786, not {quoted(address)}"
+        )
     try:
         from distributed import Client
     except ImportError:

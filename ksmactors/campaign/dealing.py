@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ksmactors.campaign.blocks import SCHEDULES_MAX, Arm, Block
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.interleave.strategies.portfolio import SHARES, Portfolio
 from ksmactors.interleave.strategies.registry import dealt, parse
 from ksmactors.run.extensions import need_strategy
@@ -277,7 +278,7 @@ def deal_of(budget: str, workloads: int, strategy: str, seeds: range) -> Adaptiv
         UsageError: there is no such budget, or it does not go with the strategy.
     """
     if budget not in BUDGETS:
-        raise UsageError(f"no budget {budget!r}; there are: {', '.join(BUDGETS)}")
+        raise UsageError(f"no budget {quoted(budget)}; there are: {', '.join(BUDGETS)}")
     return AdaptiveDeal(workloads, strategies_of(strategy), seeds.start) if budget == ADAPTIVE else None
 
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.verdicts import Bounded, Exhausted, Inconclusive
 from ksmactors.errors import CutShort, UsageError
+from ksmactors.escaping import quoted
 from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
@@ -74,7 +75,7 @@ def make_search(algorithm: str | None, preemptions: int | None) -> Search:
     """
     name = algorithm or (dpor.Dpor.name if preemptions is None else bounded.BoundedSearch.name)
     if name not in SEARCHES:
-        raise UsageError(f"no algorithm {name!r}; there are: {', '.join(SEARCHES)}")
+        raise UsageError(f"no algorithm {quoted(name)}; there are: {', '.join(SEARCHES)}")
     if preemptions is None:
         return SEARCHES[name]()
     if name != bounded.BoundedSearch.name:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ksmactors.campaign.findings import replay_command, without_schedule
 from ksmactors.campaign.summary import Found, counted
+from ksmactors.escaping import quoted
 from ksmactors.run.outcome import EXPLAINED, Break, Defect, Outcome, Step, Verdict
 
 
@@ -41,7 +42,7 @@ def found_of(kept: Mapping[str, Any]) -> Found:
         _text(getattr(defect, name))
     for several in (defect.actors, defect.functions, defect.story):
         if not isinstance(several, tuple):
-            raise ValueError(f"{several!r} is no list")
+            raise ValueError(f"{quoted(several)} is no list")
     if len(defect.actors) != len(defect.functions):
         raise ValueError("a finding whose actors are not in functions")
     counted(defect.step)
@@ -88,12 +89,12 @@ def _step(kept: Mapping[str, Any]) -> Step:
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise ValueError(f"{value!r} is no list")
+        raise ValueError(f"{quoted(value)} is no list")
     return tuple(_text(one) for one in value)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{quoted(value)} is no text")
     value.encode()
     return value

@@ -15,7 +15,7 @@ import orjson
 
 from ksmactors.campaign.summary import Found
 from ksmactors.errors import EmulatorBug, ScheduleFormatError, UsageError
-from ksmactors.escaping import encodable
+from ksmactors.escaping import encodable, quoted, shortened
 from ksmactors.files import MIB, make_private, read_bounded, write_atomically, write_new
 from ksmactors.interleave.schedule_string import PREFIX, header_of, looks_like_schedule
 from ksmactors.run.header import TEXT_MAX, checked_header, is_text
@@ -179,7 +179,7 @@ def read(source: str) -> dict[str, Any]:
     if not looks_like_schedule(schedule):
         raise ScheduleFormatError(
             f"{source}: is neither a finding file nor a schedule string (a schedule string starts with {PREFIX}, "
-            f"this starts with {schedule[:12]!r})"
+            f"this starts with {quoted(schedule, 12)})"
         )
     return {"schedule": schedule}
 
@@ -208,7 +208,7 @@ def _finding(source: str, text: str) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise ScheduleFormatError(f"{source}: is no finding file: {error}") from None
     if content.get("format", FORMAT) != FORMAT:
-        other = str(content["format"])[:20]
+        other = shortened(str(content["format"]), 20)
         raise ScheduleFormatError(f"{source}: is in format {other}, this version reads {FORMAT}")
     if not isinstance(content.get("schedule"), str) or not looks_like_schedule(content["schedule"]):
         raise ScheduleFormatError(f"{source}: holds no schedule; was it written by `ksmactors stress`?")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ksmactors.campaign.dealing import EQUAL, strategies_of
 from ksmactors.errors import UsageError
+from ksmactors.escaping import shortened
 from ksmactors.run.extensions import need_strategy
 from ksmactors.run.packages import named_in, packages_of
 from ksmactors.run.subject import Subject
@@ -104,5 +105,4 @@ def _difference(key: str, then: Any, now: Any) -> tuple[str, str]:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return shortened(str(value), _SHOWN)

@@ -12,6 +12,7 @@ import orjson
 
 from ksmactors.campaign.blocks import DIGEST, SHAPE, VERDICTS, Block
 from ksmactors.campaign.summary import counted
+from ksmactors.escaping import quoted
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.watch.lock_graph import Edge
 
@@ -150,7 +151,7 @@ def moment_of(value: object) -> float:
         ValueError: it is none.
     """
     if not isinstance(value, int | float) or not 0 <= value < MOMENT_MAX:
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{quoted(value)} is no time")
     return float(value)
 
 
@@ -192,5 +193,5 @@ def _edge(values: Any, count: int) -> tuple[int, Edge]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{quoted(value)} is no text")
     return value

@@ -18,6 +18,7 @@ from ksmactors.campaign.blocks import block_ends
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.summary import counted
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 
 SHARDS: Final = "shards"
 """Where the table `about` of a store says which shards it has."""
@@ -62,7 +63,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d{1,19})/(\d{1,19})", text, re.ASCII)
     if match is None:
-        raise UsageError(f"--shard must be I/N (shard I of N, from 1/N to N/N), not {text!r}")
+        raise UsageError(f"--shard must be I/N (shard I of N, from 1/N to N/N), not {quoted(text)}")
     number, count = int(match[1]), int(match[2])
     if not 1 <= number <= count:
         raise UsageError(f"--shard {text}: shards are numbered from 1, so they are 1/{count} to {count}/{count}")

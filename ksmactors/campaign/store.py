@@ -20,6 +20,7 @@ from ksmactors.campaign.finding_records import found_of, record_of
 from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, moment_of, parsed, row_of
 from ksmactors.campaign.summary import Found, counted
 from ksmactors.errors import ScheduleFormatError, UsageError
+from ksmactors.escaping import shortened
 from ksmactors.run.outcome import Outcome
 
 OPERATIONS_MAX: Final = 200
@@ -281,4 +282,4 @@ class CampaignStore:
 
     def damaged(self, why: str) -> ScheduleFormatError:
         """The error that says that the store cannot be read, and why."""
-        return ScheduleFormatError(f"{self.path}: is no store of a campaign, or is damaged: {why[:200]}")
+        return ScheduleFormatError(f"{self.path}: is no store of a campaign, or is damaged: {shortened(why, 200)}")

@@ -21,6 +21,7 @@ from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.diagnose.explain import explain
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.events.logs import Log
 from ksmactors.interleave.schedule_string import Schedule
 from ksmactors.interleave.search.registry import SEARCHES
@@ -239,7 +240,7 @@ def parse_seeds(text: str) -> range:
     """`N` is 0..N-1, `A:B` is A..B-1."""
     match = re.fullmatch(r"(?:(\d{1,99}):)?(\d{1,99})", text, re.ASCII)
     if match is None:
-        raise UsageError(f"--seeds must be N or A:B (seeds 0 to N-1, or A to B-1), not {text!r}")
+        raise UsageError(f"--seeds must be N or A:B (seeds 0 to N-1, or A to B-1), not {quoted(text)}")
     seeds = range(int(match[1] or 0), int(match[2]))
     if seeds.stop > SEED_LIMIT:
         raise UsageError(f"--seeds {text}: a seed must be below 2**63")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ksmactors.campaign.verdicts import Bounded, Convicted, Exhausted, Inconclusive, Judgement, Sampled
 from ksmactors.errors import INTERNAL
+from ksmactors.escaping import quoted
 from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.run.outcome import Defect, Outcome, Verdict, campaign_hash
@@ -25,7 +26,7 @@ RACES: Final = tuple(event.code for event in CATALOGUE if event.name.startswith(
 def counted(value: object) -> int:
     """A count that was read from a file; ValueError if it cannot be one."""
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{quoted(value)} is no count")
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from ksmactors.ci.checks import Check, Status, counted
 from ksmactors.ci.runner import annotation
 from ksmactors.ci.user_places import Workspace
-from ksmactors.escaping import escaped
+from ksmactors.escaping import escaped, shortened
 from ksmactors.files import append
 
 ANNOTATIONS_MAX: Final = 10
@@ -99,5 +99,4 @@ def markdown(text: str) -> str:
     """Return a text as Markdown that shows it and nothing else, on one line: punctuation cannot begin any markup, and
     control characters are visible."""
     line = escaped(text)
-    short = line if len(line) <= CELL_MAX else f"{line[:CELL_MAX]}..."
-    return _PUNCTUATION.sub(lambda match: f"&#{ord(match[0])};", short)
+    return _PUNCTUATION.sub(lambda match: f"&#{ord(match[0])};", shortened(line, CELL_MAX))

@@ -14,7 +14,7 @@ from typing import Final
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from ksmactors.ci.checks import Check, Status
-from ksmactors.escaping import escaped_lines
+from ksmactors.escaping import escaped_lines, shortened
 
 TEXT_MAX: Final = 100_000
 """Characters of a message or of details. Longer ones are cut, since some readers refuse large text nodes."""
@@ -66,4 +66,4 @@ def _case(check: Check) -> TestCase:
 def text(value: str) -> str:
     """Return a text of a length and of characters that every reader of XML takes."""
     shown = _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped_lines(value))
-    return shown if len(shown) <= TEXT_MAX else f"{shown[:TEXT_MAX]}..."
+    return shortened(shown, TEXT_MAX)

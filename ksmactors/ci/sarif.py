@@ -20,7 +20,7 @@ import orjson
 from ksmactors.ci.checks import Check, Status
 from ksmactors.ci.user_places import UserPlace, Workspace
 from ksmactors.diagnose.interleaving import Interleaving, TurnRow
-from ksmactors.escaping import escaped, escaped_lines
+from ksmactors.escaping import escaped, escaped_lines, shortened
 from ksmactors.run.outcome import Defect, Step
 from ksmactors.watch import WATCHERS
 
@@ -139,8 +139,7 @@ def _result(check: Check, rule: int, workspace: Workspace, seen: Interleaving | 
 
 def _message(text: str) -> dict[str, str]:
     """A message. Braces and brackets are escaped, since SARIF knows placeholders and links in it."""
-    short = text if len(text) <= MESSAGE_MAX else f"{text[:MESSAGE_MAX]}..."
-    plain = re.sub(r"[\\\[\]]", r"\\\g<0>", escaped_lines(short))
+    plain = re.sub(r"[\\\[\]]", r"\\\g<0>", escaped_lines(shortened(text, MESSAGE_MAX)))
     return {"text": plain.replace("{", "{{").replace("}", "}}") or "-"}
 
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 from ksmactors import interruption
 from ksmactors.cli.screen import echo, notice, report_error
 from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError, unknown
+from ksmactors.escaping import shortened
 
 COMMANDS: Final = {
     "run": "Run one schedule of a workload and show its log.",
@@ -152,6 +153,9 @@ def _status_of(args: Sequence[str] | None) -> int:
             return USAGE
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
             return _no_output(error)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # of is_file() and others
+            report_error(f"{shortened(str(error.filename))}: {os.strerror(errno.ENAMETOOLONG)}")
+            return USAGE
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
             return INTERRUPTED
         return _our_bug()

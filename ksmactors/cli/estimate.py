@@ -15,7 +15,7 @@ from ksmactors import interruption
 from ksmactors.cli.options import Seconds, output_options
 from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
-from ksmactors.escaping import encodable
+from ksmactors.escaping import LINE_WORD_MAX, encodable, shortened_words
 from ksmactors.estimate.placement import POLICIES
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def estimate(
         except Interruption:
             gathering.problems.append("interrupted; what was read until then is counted")
     for problem in (*gathering.warnings, *gathering.problems):
-        notice(problem)
+        notice(shortened_words(problem, LINE_WORD_MAX))
     if gathering.page_index.pages:
         question = EstimateSettings(
             kernel, gathering.spread.nodes, gathering.spread.policy, top, pages_to_scan, sleep_millisecs, knobs

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 from typing_extensions import override
 
+from ksmactors.escaping import quoted
 from ksmactors.injection import help_lines
 from ksmactors.run.header import NODES_MAX, STEPS_LIMIT
 from ksmactors.run.options import DEFAULTS, GivenOptions, SubjectOptions, split_params
@@ -41,7 +42,7 @@ class Seconds(click.FloatRange):
         except ValueError:
             seconds = nan
         if isnan(seconds):
-            self.fail(f"{value!r} is not a time; {self.forms}", param, ctx)
+            self.fail(f"{quoted(value)} is not a time; {self.forms}", param, ctx)
         return super().convert(seconds, param, ctx)
 
 

@@ -16,7 +16,7 @@ import click
 from typing_extensions import override
 
 from ksmactors.ci.runner import annotation, is_github
-from ksmactors.escaping import escaped, escaped_json, escaped_lines, inert, inert_json
+from ksmactors.escaping import LINE_WORD_MAX, escaped, escaped_json, escaped_lines, inert, inert_json, shortened_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,9 @@ def warn(line: str) -> None:
 
 
 def report_error(line: str) -> None:
-    """Say why a command ends without having worked; in a step of GitHub Actions also as an annotation."""
+    """Say why a command ends without having worked; in a step of GitHub Actions also as an annotation. No word of it is
+    longer than a path may be: a file of another person does not fill the screen."""
+    line = shortened_words(line, LINE_WORD_MAX)
     notice(line)
     if is_github(os.environ):
         command_to_runner(annotation("error", line, title="ksmactors"))

@@ -21,6 +21,7 @@ from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.standing import moment_lines, trees_of
 from ksmactors.diagnose.stepping import Answer, Back, Quit, Walker, walk
 from ksmactors.errors import FOUND, UsageError
+from ksmactors.escaping import quoted
 from ksmactors.events.declared import all_events
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.run.outcome import Verdict
@@ -161,7 +162,7 @@ class StepPrompt:
             one for one in COMMANDS if one.names[0].startswith(words[0])
         ]
         if len(meant) != 1:
-            say([f"no command {words[0]!r}; `help` lists them"])
+            say([f"no command {quoted(words[0], 40)}; `help` lists them"])
             return None
         try:
             return self._does[meant[0].names[0]](walker, words[1:])
@@ -306,10 +307,10 @@ def _number(words: list[str]) -> int:
         return 1
     text = words[0]
     if len(words) > 1 or not (text.isascii() and text.isdigit()) or len(text) > NUMBER_DIGITS or not int(text):
-        raise UsageError(f"{' '.join(words)[:40]!r} is no number from 1 on, of at most {NUMBER_DIGITS} digits")
+        raise UsageError(f"{quoted(' '.join(words), 40)} is no number from 1 on, of at most {NUMBER_DIGITS} digits")
     return int(text)
 
 
 def _none(words: list[str]) -> None:
     if words:
-        raise UsageError(f"nothing may follow this command, not {' '.join(words)[:40]!r}")
+        raise UsageError(f"nothing may follow this command, not {quoted(' '.join(words), 40)}")

@@ -12,6 +12,7 @@ from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.recording import compared, differences
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
+from ksmactors.escaping import quoted
 
 VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not comparable", "not run")
 """The verdicts on a scenario. `stopped`: all lines were equal up to a memory error, at which the emulator stops; the
@@ -108,7 +109,7 @@ async def compare(
     if again.verdict != "same":
         return _repeated(comparison, again)
     odd = next((line for line in comparison.diff if line.startswith(("-=", "+="))), "; ".join(comparison.wrong))
-    return replace(again, note=f"was run twice: it differed once, beginning with {odd!r}, and then did not")
+    return replace(again, note=f"was run twice: it differed once, beginning with {quoted(odd)}, and then did not")
 
 
 def _repeated(comparison: ScenarioComparison, again: ScenarioComparison) -> ScenarioComparison:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ksmactors.conformance.language import Operation, Scenario
+from ksmactors.escaping import quoted
 
 GONE: Final = -1
 """In place of a token: the page is not mapped any more."""
@@ -132,7 +133,9 @@ def wrong_checks(scenario: Scenario, lines: Sequence[str]) -> list[str]:
         expected = contents.answer(operation) if operation.name in CHECKS else None
         may_be_killed = failed and answers[index] in ENDED
         if expected is not None and expected != answers[index] and not may_be_killed:
-            wrong.append(f"line {operation.line}: {operation.text}: {answers[index]!r}, must be {expected!r}")
+            wrong.append(
+                f"line {operation.line}: {operation.text}: {quoted(answers[index])}, must be {quoted(expected)}"
+            )
         failed = failed or operation.done.name == "hwpoison"
         contents.apply(operation, "ok" if operation.name == "bg" else answers[index])
     return wrong

@@ -11,6 +11,7 @@ from ksmactors.conformance.ksmd_stepper import MAX_STEPS, RunUntilBlocked
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
+from ksmactors.escaping import quoted
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.durations import NS_PER_MS
@@ -95,7 +96,7 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
     except Exception as raised:
         lines = driver.lines if driver is not None else []
         error = classified(driver.machine if driver is not None else None, raised)
-        error.add_note(f"in scenario {scenario.origin}, after {lines[-1]!r}" if lines else scenario.origin)
+        error.add_note(f"in scenario {scenario.origin}, after {quoted(lines[-1])}" if lines else scenario.origin)
         raise error from error.__cause__
     assert driver is not None, "the schedule has ended"
     return Transcript(scenario, tuple(driver.lines), missing=driver.missing)

@@ -31,6 +31,7 @@ from typing import Final, NoReturn
 
 from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, TOKEN_END
 from ksmactors.errors import ScenarioError, UsageError
+from ksmactors.escaping import quoted, shortened, shortened_words
 from ksmactors.files import MIB, read_text
 
 SCENARIO_MAX: Final = 16 * MIB
@@ -42,9 +43,6 @@ DIGITS_MAX: Final = 40
 """Digits of a number that are parsed: Python refuses to convert thousands."""
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-WORD_SHOWN: Final = 60
-"""Characters of a wrong word that a message quotes."""
 
 SIZE: Final = re.compile(r"[0-9]{1,18}[KMG]?")
 
@@ -132,7 +130,7 @@ def parse(text: str, *, name: str = "scenario", origin: str = "scenario") -> Sce
             try:
                 lines.append(_operation(bare, number, known))
             except _Refused as refused:
-                raise ScenarioError(f"{origin}:{number}: {refused}") from None
+                raise ScenarioError(f"{origin}:{number}: {shortened_words(str(refused))}") from None
     scenario = Scenario(name, origin, tuple(lines))
     if not any(scenario.operations):
         raise ScenarioError(f"{origin}: no operation in it; a scenario has one a line, such as 'proc A'")
@@ -157,25 +155,16 @@ class _Known:
 
     def regions_of(self, process: str) -> dict[str, int]:
         if process not in self.processes:
-            there_are = _there_are(self.processes, f"start it with: proc {_bare(process)}")
-            _refuse(f"no process {_shown(process)} here; {there_are}")
+            there_are = _there_are(self.processes, f"start it with: proc {shortened(process)}")
+            _refuse(f"no process {quoted(process)} here; {there_are}")
         return self.processes[process]
 
     def pages_of(self, process: str, region: str) -> int:
         regions = self.regions_of(process)
         if region not in regions:
-            todo = f"map it with: map {process} {_bare(region)} PAGES"
-            _refuse(f"process {process} has no region {_shown(region)}; {_there_are(regions, todo)}")
+            todo = f"map it with: map {process} {shortened(region)} PAGES"
+            _refuse(f"process {process} has no region {quoted(region)}; {_there_are(regions, todo)}")
         return regions[region]
-
-
-def _shown(word: str) -> str:
-    """Return a word in quotes, as a message has it: in a file from a stranger a word may have a million characters."""
-    return repr(_bare(word))
-
-
-def _bare(word: str) -> str:
-    return word if len(word) <= WORD_SHOWN else f"{word[:WORD_SHOWN]}..."
 
 
 def _there_are(names: dict[str, object] | dict[str, dict[str, int]] | dict[str, int], otherwise: str) -> str:
@@ -187,7 +176,7 @@ def _operation(text: str, line: int, known: _Known) -> Operation:
     form = FORMS.get(name)
     if form is None:
         near = get_close_matches(name, FORMS, n=3, cutoff=0.5)
-        _refuse(f"unknown operation {_shown(name)}; {'near it' if near else 'there are'}: {', '.join(near or FORMS)}")
+        _refuse(f"unknown operation {quoted(name)}; {'near it' if near else 'there are'}: {', '.join(near or FORMS)}")
     if name == "bg":
         return _in_background(text, line, words, known)
     values, flags = _match(name, form, words)
@@ -215,9 +204,9 @@ def _match(name: str, form: str, words: list[str]) -> tuple[dict[str, str], tupl
             elif word in want.split("|"):
                 flags.append(word)
             else:
-                _refuse(f"{_shown(word)} is not {want.replace('|', ' or ')}; {_usage(name)}")
+                _refuse(f"{quoted(word)} is not {want.replace('|', ' or ')}; {_usage(name)}")
     if rest:
-        _refuse(f"{_shown(rest[0])} is one argument too many, or not what is expected there; {_usage(name)}")
+        _refuse(f"{quoted(rest[0])} is one argument too many, or not what is expected there; {_usage(name)}")
     return values, tuple(flags)
 
 
@@ -246,7 +235,7 @@ def _task(task: str, name: str, known: _Known) -> str:
     """Return a task that is named: one of the kernel's, or a process; only a living one can come to a place."""
     there_are = [*dict.fromkeys(KERNEL_TASKS.values()), *(known.processes if name == "hold" else sorted(known.ever))]
     if task not in there_are:
-        _refuse(f"no task {_shown(task)} here; there are {', '.join(there_are)}")
+        _refuse(f"no task {quoted(task)} here; there are {', '.join(there_are)}")
     _must_be_one(task, known.ever)
     return task
 
@@ -262,7 +251,7 @@ def _place(values: dict[str, str]) -> str:
     for key, what in (("PLACE", "place"), ("FUNC", "function")):
         if key in values and not is_place(values[key]):
             some = ", ".join(near(values[key]))
-            _refuse(f"no {what} {_shown(values[key])}; near it: {some} (all: ksmactors/conformance/places.txt)")
+            _refuse(f"no {what} {quoted(values[key])}; near it: {some} (all: ksmactors/conformance/places.txt)")
     caller = values.get("FUNC")
     if caller is not None and not place_named(caller).functions:
         _refuse(f"{caller} is a step, not a function that can call another one; write: in FUNCTION")
@@ -291,7 +280,7 @@ def _typed(name: str, line: int, text: str, values: dict[str, str], flags: tuple
     else:
         number = next((_number(values[key], key, LIMITS[key]) for key in LIMITS if key in values), 0)
     if "BYTES" in values and not SIZE.fullmatch(values["BYTES"]):
-        _refuse(f"{_shown(values['BYTES'])} is not a size; write bytes, or a number followed by K, M or G")
+        _refuse(f"{quoted(values['BYTES'])} is not a size; write bytes, or a number followed by K, M or G")
     return Operation(
         name, line, text, process, region, first, end,
         token=_number(values["TOKEN"], "TOKEN", TOKEN_END) if "TOKEN" in values else 0,
@@ -322,10 +311,9 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
 
 def _number(word: str, parameter: str, limit: int = 1 << 63) -> int:
     if not (word.isascii() and word.isdigit()):
-        _refuse(f"{parameter} must be a decimal number, not {_shown(word)}")
+        _refuse(f"{parameter} must be a decimal number, not {quoted(word)}")
     if len(word) > DIGITS_MAX or int(word) >= limit:
-        shown = word if len(word) <= DIGITS_MAX else f"{word[:DIGITS_MAX]}..."
-        _refuse(f"{parameter} {shown} is too large; at most {limit - 1}")
+        _refuse(f"{parameter} {shortened(word, DIGITS_MAX)} is too large; at most {limit - 1}")
     return int(word)
 
 
@@ -363,6 +351,6 @@ def _apply(operation: Operation, known: _Known) -> None:
 
 def _must_be_free(new: str, taken: dict[str, dict[str, int]] | dict[str, int], what: str) -> None:
     if not NAME.fullmatch(new):
-        _refuse(f"{_shown(new)} is not a name for a {what}; use letters, digits and _, not a digit first")
+        _refuse(f"{quoted(new)} is not a name for a {what}; use letters, digits and _, not a digit first")
     if new in taken:
         _refuse(f"there is a {what} named {new} already; use another name")

@@ -27,6 +27,7 @@ from ksmactors.conformance.live_world import Killed, World
 from ksmactors.conformance.page_map import PageName, group_of, partition
 from ksmactors.conformance.transcript import Batch, Transcript, status_word
 from ksmactors.errors import EmulatorBug, UsageError
+from ksmactors.escaping import quoted
 
 INTERLEAVED: Final = frozenset({"hold", "bg", "release", "disarm", "signal", "settle"})
 """The operations of interleavings: no task of a live kernel can be held."""
@@ -102,7 +103,9 @@ class Live:
         """Major and minor number of the running kernel."""
         found = re.match(r"(\d+)\.(\d+)", self.release)
         if found is None:
-            raise UsageError(f"--live: the running kernel's release is {self.release!r}; choose a kernel with --kernel")
+            raise UsageError(
+                f"--live: the running kernel's release is {quoted(self.release)}; choose a kernel with --kernel"
+            )
         return int(found[1]), int(found[2])
 
     @contextmanager

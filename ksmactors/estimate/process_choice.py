@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.estimate.procfs import ProcessGone, ProcessMemory
 from ksmactors.estimate.units import page_count
 
@@ -42,7 +43,7 @@ def choose(*, every: bool, comms: Sequence[str], proc: Path = Path("/proc")) -> 
     if not every and not comms:
         return ChosenProcesses((), ())
     if empty := [comm for comm in comms if not comm]:
-        raise UsageError(f"--comm {empty[0]!r}: a name is needed, such as qemu")
+        raise UsageError(f"--comm {quoted(empty[0])}: a name is needed, such as qemu")
     wanted = tuple(os.fsencode(comm)[:COMM_MAX] for comm in comms)
     named = [(pid, name) for pid, name in _processes(proc) if every or name.startswith(wanted)]
     for comm, start in zip(comms, wanted, strict=True):

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.mm.const import PAGE_SIZE
 
 PRESENT: Final = 1 << 63
@@ -164,7 +165,7 @@ class ProcessMemory:
         for number, line in enumerate(text.splitlines(), 1):
             match = _MAPS.fullmatch(line)
             if match is None:
-                raise UsageError(f"{self.name}: {self._proc}/{self.pid}/maps:{number}: not understood: {line!r}")
+                raise UsageError(f"{self.name}: {self._proc}/{self.pid}/maps:{number}: not understood: {quoted(line)}")
             start, end, access, _, name = match.groups()
             mergeable = access[3] == "p" and name not in SPECIAL and not _DEVICE.match(name)
             mappings.append(Mapping(int(start, 16), int(end, 16), name, mergeable))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.events.catalogue import CATALOGUE, Event, Field
 
 DECLARED: Final = 1 << 16
@@ -65,7 +66,7 @@ class PluginEvent:
             object.__setattr__(self, attribute, value)
         wrong = next(self._wrong(), None)
         if wrong is not None:
-            raise UsageError(f"event {name!r}: {wrong}")
+            raise UsageError(f"event {quoted(name)}: {wrong}")
 
     @property
     def recorded(self) -> tuple[Field, ...]:
@@ -78,15 +79,15 @@ class PluginEvent:
         elif self.name.partition(".")[0] in OURS:
             yield f"names that begin with {self.name.partition('.')[0]}. are those of ksmactors; begin with your own"
         if self.level not in LEVELS:
-            yield f"its level is one of {', '.join(LEVELS)}, not {self.level!r}"
+            yield f"its level is one of {', '.join(LEVELS)}, not {quoted(self.level)}"
         seen: set[str] = set()
         for field in self.fields:
             if not isinstance(field, Field):
-                yield f"its fields are Field(name, type, unit, help), not {field!r}"
+                yield f"its fields are Field(name, type, unit, help), not {quoted(field)}"
             elif not _FIELD.fullmatch(field.name) or field.name in KEYS or field.name in seen:
-                yield f"no field of its own can be called {field.name!r}"
+                yield f"no field of its own can be called {quoted(field.name)}"
             elif field.type not in TYPES:
-                yield f"field {field.name} is of a type {field.type!r}; there are: {', '.join(TYPES)}"
+                yield f"field {field.name} is of a type {quoted(field.type)}; there are: {', '.join(TYPES)}"
             elif _TYPES_OF_OURS.get(field.name, field.type) != field.type:
                 ours = _TYPES_OF_OURS[field.name]
                 yield f"field {field.name} is {ours} in the events of ksmactors, and one column of a table; rename it"
@@ -157,14 +158,16 @@ def checked(event: PluginEvent, fields: tuple[Any, ...]) -> tuple[Any, ...]:
         raise ValueError(f"event {event.name} is not declared: list it in the attribute `events` of your class")
     if len(fields) != len(event.fields):
         names = ", ".join(field.name for field in event.fields)
-        raise ValueError(f"event {event.name} has {len(event.fields)} fields ({names}), not {len(fields)}: {fields!r}")
+        raise ValueError(
+            f"event {event.name} has {len(event.fields)} fields ({names}), not {len(fields)}: {quoted(fields)}"
+        )
     for field, value in zip(event.fields, fields, strict=True):
         if type(value) not in TYPES[field.type]:
-            raise ValueError(f"event {event.name}: field {field.name} is {field.type}, not {value!r}")
+            raise ValueError(f"event {event.name}: field {field.name} is {field.type}, not {quoted(value)}")
         if type(value) is int and not -_INT_END <= value < _INT_END:
             raise ValueError(f"event {event.name}: field {field.name} is beyond 64 bits: {value}")
         if type(value) is str and not _is_utf8(value):
-            raise ValueError(f"event {event.name}: field {field.name} is no text of UTF-8: {value!r}")
+            raise ValueError(f"event {event.name}: field {field.name} is no text of UTF-8: {quoted(value)}")
     return fields
 
 

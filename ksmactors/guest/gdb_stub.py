@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, NamedTuple
 
+from ksmactors.escaping import quoted
+
 ANSWER_SECONDS: Final = 60
 CONNECT_SECONDS: Final = 10
 
@@ -168,11 +170,11 @@ class Stub:
         try:
             return bytes.fromhex(answer)
         except ValueError:
-            raise StubError(f"qemu's gdb stub answers {answer!r} to {text!r}") from None
+            raise StubError(f"qemu's gdb stub answers {quoted(answer)} to {quoted(text)}") from None
 
     def _acknowledged(self, text: str) -> None:
         if (answer := self.ask(text)) != "OK":
-            raise StubError(f"qemu's gdb stub answers {answer!r} to {text!r}")
+            raise StubError(f"qemu's gdb stub answers {quoted(answer)} to {quoted(text)}")
 
     def _send(self, text: str) -> None:
         data = text.encode()

@@ -18,6 +18,7 @@ from typing import IO, Any, Final, Literal, NamedTuple
 from typing_extensions import override
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.files import MIB, make_private
 
 AR_MAGIC: Final = b"!<arch>\n"
@@ -112,7 +113,7 @@ def _release(path: Path, head: bytes) -> str:
         text = file.read(RELEASE_MAX)
     release = text.split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", release):
-        raise UsageError(f"--guest {path}: its header names no kernel release, but {release!r}")
+        raise UsageError(f"--guest {path}: its header names no kernel release, but {quoted(release)}")
     return release
 
 

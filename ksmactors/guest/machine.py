@@ -21,6 +21,7 @@ from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.places import place_named
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.files import make_private, write_atomically
 from ksmactors.guest import boot
 from ksmactors.guest.console import crash, last_words, stopped_by_kvm
@@ -164,7 +165,11 @@ class Guest:
         if how and lines:
             return Transcript(scenario, lines, crash=f"kernel crashed: {how}", console=str(file))
         what = f"said nothing for {SILENT_SECONDS} seconds" if gone.silent else how or "has ended"
-        point = f"was not finished: the guest {what} after {lines[-1]!r}" if lines else f"{NOT_BEGUN}: the guest {what}"
+        point = (
+            f"was not finished: the guest {what} after {quoted(lines[-1])}"
+            if lines
+            else f"{NOT_BEGUN}: the guest {what}"
+        )
         return Transcript(scenario, lines, missing=f"{point} (its console: {file})")
 
     def _answer(self, question: dict[str, Any]) -> dict[str, Any]:

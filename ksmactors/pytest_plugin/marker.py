@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from ksmactors.errors import UsageError, unknown
+from ksmactors.escaping import quoted
 from ksmactors.run.options import GivenOptions
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def asked_of(item: pytest.Function) -> InterleaveOptions:
 
 def _check_mark(mark: pytest.Mark) -> None:
     if mark.args:
-        raise UsageError(f"@pytest.mark.{MARKER} takes keywords only, as seeds=200, not {mark.args[0]!r}")
+        raise UsageError(f"@pytest.mark.{MARKER} takes keywords only, as seeds=200, not {quoted(mark.args[0])}")
     for name, value in mark.kwargs.items():
         if name not in _OPTIONS:
             raise UsageError(unknown(f"option of @pytest.mark.{MARKER}", name, _OPTIONS))
@@ -91,9 +92,8 @@ def _check_mark(mark: pytest.Mark) -> None:
         )
         if wrong:
             kind = "a text" if name in _TEXTS else "a whole number" if name in _NUMBERS else "a text or a list of texts"
-            raise UsageError(
-                f"@pytest.mark.{MARKER}: {name} must be {'a mapping' if name == 'params' else kind}, not {value!r}"
-            )
+            kind = "a mapping" if name == "params" else kind
+            raise UsageError(f"@pytest.mark.{MARKER}: {name} must be {kind}, not {quoted(value)}")
 
 
 def _is_texts(value: object) -> bool:
@@ -104,7 +104,7 @@ def _seeds(value: object) -> range:
     if isinstance(value, range) and value.step == 1:
         value = f"{value.start}:{value.stop}"
     if type(value) is not int and not isinstance(value, str):
-        raise UsageError(f"@pytest.mark.{MARKER}: seeds must be a number or 'A:B', not {value!r}")
+        raise UsageError(f"@pytest.mark.{MARKER}: seeds must be a number or 'A:B', not {quoted(value)}")
     return _parsed(str(value), "seeds")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ksmactors.escaping import escaped
+from ksmactors.escaping import escaped, shortened
 from ksmactors.events.catalogue import CATALOGUE, DETAIL
 from ksmactors.events.declared import PLUGIN_EVENTS
 
@@ -198,4 +198,4 @@ def _summary_of_plugin(name: str) -> str:
 
 def _shown(text: str) -> str:
     """A text of at most `TEXT_MAX` characters, with control characters shown."""
-    return escaped(text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}...")
+    return escaped(shortened(text, TEXT_MAX))

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.reproduce.names import Names
 from ksmactors.reproduce.prediction import Prediction, Quantity, fewer_frames
 
@@ -208,7 +209,7 @@ class ProgramSteps:
 
     def _must_succeed(self) -> None:
         if not self.prediction.answered[self._index]:
-            self._refuse(f"a C program cannot do {self._operation.text!r}, which fails")
+            self._refuse(f"a C program cannot do {quoted(self._operation.text)}, which fails")
 
     # -- operations -------------------------------------------------------------------------------------------------
 

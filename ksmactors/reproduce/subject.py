@@ -9,7 +9,7 @@ from typing import Final
 
 from ksmactors.conformance.language import Scenario, read_scenario
 from ksmactors.errors import UsageError
-from ksmactors.escaping import escaped
+from ksmactors.escaping import escaped, quoted
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
 from ksmactors.reproduce.measured import MEASURED
@@ -106,7 +106,7 @@ def no_such(name: str) -> UsageError:
     near = get_close_matches(name, [*CASES, *ALIASES], n=3, cutoff=0.6)
     also = f"cases near it: {', '.join(near)}; " if near else ""
     return UsageError(
-        f"no case, scenario file or finding file {escaped(name)!r}; {also}cases with a program: "
+        f"no case, scenario file or finding file {quoted(name)}; {also}cases with a program: "
         f"{', '.join(cases_with_scenario())}"
     )
 

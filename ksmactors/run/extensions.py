@@ -8,6 +8,7 @@ from typing import Any
 
 from ksmactors import plugins
 from ksmactors.errors import UsageError, unknown
+from ksmactors.escaping import quoted
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.strategies import registry
 from ksmactors.interleave.strategies.base import Strategy
@@ -92,7 +93,9 @@ def _watcher(plugin: plugins.Plugin) -> None:
     from ksmactors.watch.base import Watcher
 
     if not (isinstance(plugin.value, type) and issubclass(plugin.value, Watcher)):
-        raise UsageError(f"watcher {plugin.name}: {plugin.value!r} is not a subclass of ksmactors.watcher.Watcher")
+        raise UsageError(
+            f"watcher {plugin.name}: {quoted(plugin.value)} is not a subclass of ksmactors.watcher.Watcher"
+        )
     missing = [what for what in ("name", "summary") if not isinstance(getattr(plugin.value, what, None), str)]
     if missing:
         raise UsageError(f"watcher {plugin.name}: {plugin.value.__qualname__} has no {' and no '.join(missing)}")
@@ -126,8 +129,8 @@ def _check_name(what: str, plugin: plugins.Plugin) -> None:
     """Refuse a class whose name differs from the registered one: findings and schedules would have the wrong name."""
     if not plugins.is_placed(plugin.name) and plugin.value.name != plugin.name:
         raise UsageError(
-            f"{what} {plugin.name}: its class {plugin.value.__qualname__} has the name {plugin.value.name!r}; the two "
-            "must be the same"
+            f"{what} {plugin.name}: its class {plugin.value.__qualname__} has the name "
+            f"{quoted(plugin.value.name)}; the two must be the same"
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, Unpack
 
 from ksmactors.errors import UsageError
+from ksmactors.escaping import quoted
 from ksmactors.run.header import NODES_MAX, STEPS_LIMIT, is_text
 
 
@@ -88,7 +89,7 @@ def check_texts(texts: Iterable[str]) -> None:
     """
     for text in texts:
         if not is_text(text):
-            raise UsageError(f"{text[:80]!r}: a name, path or value must be UTF-8 without NUL, and not too long")
+            raise UsageError(f"{quoted(text)}: a name, path or value must be UTF-8 without NUL, and not too long")
 
 
 DEFAULTS: Final = SubjectOptions()
