@@ -221,6 +221,27 @@ def _finding(source: str, text: str) -> dict[str, Any]:
     return found
 
 
+CLAIMS: Final = ("digest", "verdict", "step", "message", "seed")
+"""What a finding file says of its schedule, apart from its signature, that a replay can confirm. Names of code are
+not among them: they may have changed since."""
+
+
+def wrong_claims(content: dict[str, Any], outcome: Outcome) -> list[str]:
+    """Return what a finding file says otherwise than its replay, each as `step 5 (it is 412)`.
+
+    Args:
+        content: what `read` returned; a file that says nothing is never wrong.
+        outcome: the replay, which came to the same as the schedule string says.
+    """
+    digest = campaign_hash(outcome.digest).hexdigest()
+    now = {**outcome.finding(), "verdict": outcome.verdict.value, "digest": digest}
+    return [
+        f"{key} {quoted(content[key])} (it is {quoted(now[key])})"
+        for key in CLAIMS
+        if key in content and key in now and content[key] != now[key]
+    ]
+
+
 def expected_of(content: dict[str, Any]) -> str:
     """What a finding file says of its replay: one of EXPECTED."""
     expected: str = content.get("expected", EXPECTED[0])

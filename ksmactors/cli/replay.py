@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ksmactors import interruption
-from ksmactors.campaign.findings import EXPECTED, replay_command
+from ksmactors.campaign.findings import EXPECTED, read, replay_command, wrong_claims
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
 from ksmactors.ci.checks import Status
@@ -130,19 +130,28 @@ def replay(
     if outcome is None:
         return ci.finish(checks_of("replay", campaign.tally, [then.subject], "interrupted"), seconds, status)
     after()
-    if outcome.verdict is not Verdict.DIVERGED and not (quiet and then.agrees(outcome)):
-        notice(then.compare(outcome))
+    wrong = _wrong_in(source, outcome) if then.agrees(outcome) else []
+    same, told = then.agrees(outcome) and not wrong, then.compare(outcome)
+    if wrong:
+        told = f"the same schedule, event by event, but {source} says otherwise: {', '.join(wrong)}"
+    if outcome.verdict is not Verdict.DIVERGED and not (quiet and same):
+        notice(told)
     for one in second:
         notice(then.compare_by_names(one))
         if one.verdict is Verdict.FINDING and not quiet:
             print_found(Found(one, replay=replay_command(one.schedule)), stream=sys.stderr, color=color)
     if explanation is not None and not as_json:
         explanation.show(outcome)
-    status = status or (0 if then.agrees(outcome) else FOUND)
+    status = status or (0 if same else FOUND)
     checks = checks_of("replay", campaign.tally, [then.subject])
     if status == FOUND and campaign.tally.exit_status == 0:
-        checks = [replace(checks[0], status=Status.FAILED, message=then.compare(outcome))]
+        checks = [replace(checks[0], status=Status.FAILED, message=told)]
     return ci.finish(checks, seconds, status)
+
+
+def _wrong_in(source: str, outcome: Outcome) -> list[str]:
+    """What a finding file says otherwise than its replay. Standard input has been read, and cannot be again."""
+    return [] if source == "-" else wrong_claims(read(source), outcome)
 
 
 def by_names_as_json(outcome: Outcome) -> dict[str, Any]:
