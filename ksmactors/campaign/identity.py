@@ -105,4 +105,13 @@ def _difference(key: str, then: Any, now: Any) -> tuple[str, str]:
 
 
 def _shown(value: Any) -> str:
-    return shortened(str(value), _SHOWN)
+    return shortened(as_options(value), _SHOWN)
+
+
+def as_options(value: object) -> str:
+    """Return a value of a record as a user writes it: a mapping as `KEY=VALUE`, a list with commas."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={one}" for key, one in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value)

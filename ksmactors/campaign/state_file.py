@@ -12,8 +12,10 @@ from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.finding_records import found_of, record_of
 from ksmactors.campaign.findings import slug
+from ksmactors.campaign.identity import as_options
 from ksmactors.campaign.summary import Summary, counted
 from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
+from ksmactors.escaping import shortened
 from ksmactors.files import MIB, read_bounded, write_atomically
 
 FORMAT: Final = 1
@@ -133,6 +135,7 @@ def _refuse_another(exploration: Exploration, state: Mapping[str, Any], path: Pa
     for key in sorted({*now, *then}):
         if now.get(key) != then.get(key):
             raise UsageError(
-                f"--resume: {path} is of another exploration: its {key} is {then.get(key)}, not {now.get(key)}; "
+                f"--resume: {path} is of another exploration: its {key} is "
+                f"{shortened(as_options(then.get(key)))}, not {shortened(as_options(now.get(key)))}; "
                 "ask for the same, or give another --out"
             )

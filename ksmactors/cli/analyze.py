@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ksmactors import interruption
-from ksmactors.cli.options import output_options, trust_option
+from ksmactors.cli.options import WholeNumber, output_options, trust_option
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
@@ -120,11 +120,11 @@ class Asked:
     "--actor", "actors", metavar="NAME", multiple=True,
     help="Only what this actor did, won, lost or held. Repeatable.",
 )  # fmt: skip
-@click.option("--page", type=click.IntRange(0, 2**63 - 1), metavar="PFN", help="Follow a page through its life.")
+@click.option("--page", type=WholeNumber(0, 2**63 - 1), metavar="PFN", help="Follow a page through its life.")
 @click.option("--text", is_flag=True, help="The events as lines for people. --actor, --event, --page say which.")
 @click.option("--event", "events", metavar="NAME", multiple=True, help="With --text: events; `race.*` for all races.")
 @click.option(
-    "--schedule", type=click.IntRange(0, 2**63 - 1), metavar="N",
+    "--schedule", type=WholeNumber(0, 2**63 - 1), metavar="N",
     help="With --page or --text: the schedule to look at.",
 )  # fmt: skip
 @click.option(

@@ -18,7 +18,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import parse_seeds
 from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores
 from ksmactors.campaign.worker_processes import WorkerProcesses
-from ksmactors.cli.options import Duration, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.report import print_defects, report_crash, warn_of_removed
 from ksmactors.cli.report_sources import refuse_existing, write_output
@@ -47,7 +47,7 @@ DEFAULT_SEEDS: Final = "100"
 @click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
 @click.option("--seeds", default=DEFAULT_SEEDS, show_default=True, metavar="N|A:B", help="Seeds 0..N-1, or A..B-1.")
 @click.option(
-    "--jobs", type=click.IntRange(1, JOBS_MAX), metavar="N",
+    "--jobs", type=WholeNumber(1, JOBS_MAX), metavar="N",
     help="Processes that run schedules; none of the results depends on it [default: the cores there are].",
 )  # fmt: skip
 @click.option(

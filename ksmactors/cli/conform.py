@@ -30,7 +30,7 @@ from ksmactors.cli.conform_sides import (
     read_by,
     setting_for,
 )
-from ksmactors.cli.options import output_options
+from ksmactors.cli.options import WholeNumber, output_options
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.screen import LINE_SECONDS, echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
@@ -90,7 +90,7 @@ class _Outcomes:
     "console is kept.",
 )  # fmt: skip
 @click.option(
-    "--random", "random_", type=click.IntRange(1), metavar="N",
+    "--random", "random_", type=WholeNumber(1), metavar="N",
     help="Compare on N random scenarios: with --live, or else the emulator with itself, its trees searched by their "
     "index and entry by entry. Every page must hold what was written last. Memory fails in them (hwpoison, "
     "softoffline), but never with --live. What differs is shrunk and kept in --out.",
@@ -101,13 +101,13 @@ class _Outcomes:
     "not repeat itself, a scenario is not comparable.",
 )  # fmt: skip
 @click.option(
-    "--around", type=click.IntRange(1), metavar="N",
+    "--around", type=WholeNumber(1), metavar="N",
     help="Perform each scenario N times with the holds that it has and everything else drawn at random, with all "
     "watchers on: the schedules of the seeds from --seed on. What watchers report ends with status 1.",
 )  # fmt: skip
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=WholeNumber(0),
     metavar="S",
     help="Where the choices of --random and --around come from [default: 0].",
 )
@@ -120,7 +120,7 @@ class _Outcomes:
     help="The kernel that is emulated [default: the recording's or, with --live, the running one; else series].",
 )  # fmt: skip
 @click.option(
-    "--nodes", type=click.IntRange(1, 64), metavar="N",
+    "--nodes", type=WholeNumber(1, 64), metavar="N",
     help="NUMA nodes [default: the recording's or this machine's; else 2].",
 )  # fmt: skip
 @click.option(

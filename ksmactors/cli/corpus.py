@@ -17,7 +17,7 @@ from ksmactors import interruption
 from ksmactors.campaign.corpus import Row, StrategyResult, measure
 from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, ci_options
-from ksmactors.cli.options import output_options
+from ksmactors.cli.options import WholeNumber, output_options
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, INTERRUPTED, UsageError, spelled, unknown
@@ -33,7 +33,7 @@ STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
 @click.argument("names", nargs=-1, metavar="[CASE]...")
 @click.option(
     "--campaigns",
-    type=click.IntRange(0),
+    type=WholeNumber(0),
     default=0,
     show_default=True,
     metavar="N",
@@ -41,7 +41,7 @@ STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
 )
 @click.option(
     "--budget",
-    type=click.IntRange(1, 1_000_000),
+    type=WholeNumber(1, 1_000_000),
     default=5_000,
     show_default=True,
     metavar="N",

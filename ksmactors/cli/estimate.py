@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from ksmactors import interruption
-from ksmactors.cli.options import Seconds, output_options
+from ksmactors.cli.options import Seconds, WholeNumber, output_options
 from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.escaping import LINE_WORD_MAX, encodable, shortened_words
@@ -33,18 +33,16 @@ EPILOG: Final = "\b\n--spread, for pages whose node is unknown:\n" + "\n".join(
 
 @click.command(epilog=EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1)
-@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="PID", help="A process. Repeatable.")
+@click.option("--pid", "pids", type=WholeNumber(1), multiple=True, metavar="PID", help="A process. Repeatable.")
 @click.option("--all", "every", is_flag=True, help="Every process that can be read, but this one.")
 @click.option("--comm", "comms", multiple=True, metavar="NAME", help="Processes by name, such as qemu. Repeatable.")
 @click.option("--core", is_flag=True, help="Every FILE must be an ELF core [default: seen from its first bytes].")
-@click.option(
-    "--nodes", type=click.IntRange(1, 64), metavar="N", help="NUMA nodes [default: 2; the machine's for --pid]."
-)
+@click.option("--nodes", type=WholeNumber(1, 64), metavar="N", help="NUMA nodes [default: 2; the machine's for --pid].")
 @click.option(
     "--spread", type=click.Choice(tuple(POLICIES)),
     help="On which node a page is [default: interleave; actual for --pid].",
 )  # fmt: skip
-@click.option("--top", type=click.IntRange(0), default=10, show_default=True, metavar="K", help="Contents to show.")
+@click.option("--top", type=WholeNumber(0), default=10, show_default=True, metavar="K", help="Contents to show.")
 @click.option(
     "--kernel",
     default="series",
@@ -53,17 +51,17 @@ EPILOG: Final = "\b\n--spread, for pages whose node is unknown:\n" + "\n".join(
     help="The kernel whose KSM it is; see `list kernels`.",
 )
 @click.option(
-    "--max-page-sharing", type=click.IntRange(2), metavar="N",
+    "--max-page-sharing", type=WholeNumber(2), metavar="N",
     help="Mappings that a KSM page may have, where the kernel has that knob [default: 256].",
 )  # fmt: skip
 @click.option("--use-zero-pages", is_flag=True, help="Zeros go to the zero page, where the kernel has that knob.")
 @click.option(
-    "--pages-to-scan", type=click.IntRange(1, 2**32 - 1), default=100, show_default=True, metavar="N",
+    "--pages-to-scan", type=WholeNumber(1, 2**32 - 1), default=100, show_default=True, metavar="N",
     help="The knob, to turn full scans into time.",
 )  # fmt: skip
 @click.option(
     "--sleep-millisecs",
-    type=click.IntRange(0, 2**32 - 1),
+    type=WholeNumber(0, 2**32 - 1),
     default=20,
     show_default=True,
     metavar="MS",

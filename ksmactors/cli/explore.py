@@ -13,7 +13,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform, state_file
 from ksmactors.campaign.verdicts import Inconclusive
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
-from ksmactors.cli.options import Duration, out_option, output_options, subject_options
+from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, subject_options
 from ksmactors.cli.outputs import files_of, refuse_overwriting
 from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
@@ -39,10 +39,10 @@ from ksmactors.run.subject import load_subject
     help="dpor: one schedule for each order of dependent operations, a proof if it ends. bounded: those with the "
     "fewest preemptions first.  [default: dpor; bounded with --preemptions]",
 )
-@click.option("--preemptions", type=click.IntRange(0), metavar="C", help="No schedule with more preemptions than that.")
+@click.option("--preemptions", type=WholeNumber(0), metavar="C", help="No schedule with more preemptions than that.")
 @click.option(
     "--max-schedules",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=MAX_SCHEDULES,
     show_default=True,
     metavar="N",

@@ -21,6 +21,26 @@ _SUBJECT_NAMES: Final = tuple(GivenOptions.__annotations__)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within bounds; what is none is refused in words that say which there are."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number.
+
+        Raises:
+            click.BadParameter: it is none, or outside the bounds.
+        """
+        upto = "" if self.max is None else f" to {self.max}"
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+        if number is None or number < (self.min or 0) or (self.max is not None and number > self.max):
+            self.fail(f"{quoted(value)} is not a whole number from {self.min or 0}{upto}", param, ctx)
+        return number
+
+
 class Seconds(click.FloatRange):
     """A time in seconds: a range of numbers, among which NaN is none.
 
@@ -80,7 +100,7 @@ _SUBJECT: Final = (
         help="A parameter of the workload; `list workloads` says which there are. Repeatable.",
     ),
     click.option(
-        "--nodes", type=click.IntRange(1, NODES_MAX), default=DEFAULTS.nodes, show_default=True, metavar="N",
+        "--nodes", type=WholeNumber(1, NODES_MAX), default=DEFAULTS.nodes, show_default=True, metavar="N",
         help="NUMA nodes.",
     ),
     click.option(
@@ -101,7 +121,7 @@ _SUBJECT: Final = (
         "NAME may also be path/to/file.py:Class or package.module:Class.",
     ),
     click.option(
-        "--max-steps", type=click.IntRange(1, STEPS_LIMIT - 1), default=DEFAULTS.max_steps, metavar="N",
+        "--max-steps", type=WholeNumber(1, STEPS_LIMIT - 1), default=DEFAULTS.max_steps, metavar="N",
         help="Give a schedule up after so many steps.",
     ),
     click.option("--inject", default=DEFAULTS.inject, metavar="KIND[=A/B],...|all", help=_INJECT),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ksmactors import interruption
-from ksmactors.cli.options import trust_option
+from ksmactors.cli.options import WholeNumber, trust_option
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import notice
 from ksmactors.errors import UsageError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
 @click.option("--perfetto", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace for ui.perfetto.dev.")
 @click.option(
-    "--max-schedules", type=click.IntRange(0), default=300, show_default=True, metavar="N",
+    "--max-schedules", type=WholeNumber(0), default=300, show_default=True, metavar="N",
     help="With --html: the most schedules that are tried to shrink a finding; 0 shows it as recorded only.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an output file that exists.")

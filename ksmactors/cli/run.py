@@ -11,6 +11,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
+    WholeNumber,
     log_options,
     out_option,
     output_options,
@@ -28,7 +29,7 @@ from ksmactors.run.subject import load_subject
 @click.command()
 @click.argument("workload")
 @click.option(
-    "--seed", type=click.IntRange(0, SEED_LIMIT - 1), default=0, show_default=True, metavar="S",
+    "--seed", type=WholeNumber(0, SEED_LIMIT - 1), default=0, show_default=True, metavar="S",
     help="The seed that all choices come from.",
 )  # fmt: skip
 @strategy_option("portfolio")

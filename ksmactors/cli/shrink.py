@@ -14,7 +14,7 @@ import click
 from ksmactors import interruption
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.summary import Summary
-from ksmactors.cli.options import Seconds, out_option, output_options, trust_option
+from ksmactors.cli.options import Seconds, WholeNumber, out_option, output_options, trust_option
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
@@ -31,7 +31,7 @@ from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 @click.command()
 @click.argument("source", metavar="FILE|SCHEDULE")
 @click.option(
-    "--max-schedules", type=click.IntRange(1), default=shrinking.MAX_SCHEDULES, show_default=True, metavar="N",
+    "--max-schedules", type=WholeNumber(1), default=shrinking.MAX_SCHEDULES, show_default=True, metavar="N",
     help="The most schedules that are tried.",
 )  # fmt: skip
 @click.option(

@@ -28,6 +28,7 @@ from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
     Duration,
+    WholeNumber,
     campaign_out_option,
     log_options,
     output_options,
@@ -72,7 +73,7 @@ DEFAULT_SEEDS: Final = "550"
 @click.option("--stop-at-first", is_flag=True, help="End the campaign at the first finding.")
 @click.option(
     "--jobs",
-    type=click.IntRange(1, JOBS_MAX),
+    type=WholeNumber(1, JOBS_MAX),
     metavar="N",
     help="Processes that run schedules; none of the results depends on it [default: the cores there are].",
 )

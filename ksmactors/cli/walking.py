@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from ksmactors.cli.exploring import ContinuationRun, checked
+from ksmactors.cli.options import WholeNumber
 from ksmactors.cli.places import goal_named
 from ksmactors.cli.stepper import EXPLORED_MAX, StepPrompt
 from ksmactors.diagnose.replaying import Recorded
@@ -30,7 +31,7 @@ _OPTIONS: Final = (
         "event (see `list events`), and show where things stand. Exits with 0 there; with 4 if it never comes.",
     ),
     click.option(
-        "--explore", type=click.IntRange(1, EXPLORED_MAX), metavar="N",
+        "--explore", type=WholeNumber(1, EXPLORED_MAX), metavar="N",
         help="Follow the recording up to --until, draw N continuations from there, and say how many of them fail. "
         "Without --until: from the start, and after each departure from the default order. Exits with 1 if any fails.",
     ),

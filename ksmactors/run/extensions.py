@@ -113,10 +113,19 @@ def _variant(plugin: plugins.Plugin) -> None:
 
 
 def _strategy(plugin: plugins.Plugin) -> None:
-    registry.check(plugin.value)
-    _check_methods("strategy", plugin, Strategy)
-    _check_name("strategy", plugin)
-    registry.register(plugin.value, plugin.name)
+    try:
+        registry.check(plugin.value)
+        _check_methods("strategy", plugin, Strategy)
+        _check_name("strategy", plugin)
+        registry.register(plugin.value, plugin.name)
+    except UsageError as error:
+        raise UsageError(_as_named(str(error), plugin)) from None
+
+
+def _as_named(message: str, plugin: plugins.Plugin) -> str:
+    """Return a message with a class as the user has named it: the module of a file has a name of its own."""
+    module, name = (getattr(plugin.value, key, "") for key in ("__module__", "__qualname__"))
+    return message.replace(f"{module}.{name}", plugin.name) if plugins.is_placed(plugin.name) else message
 
 
 def _check_methods(what: str, plugin: plugins.Plugin, base: type) -> None:

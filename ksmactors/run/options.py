@@ -97,11 +97,13 @@ DEFAULTS: Final = SubjectOptions()
 
 
 def split_params(texts: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a mapping; UsageError if one is no such thing."""
-    given = {}
+    """`KEY=VALUE` texts as a mapping; UsageError if one is no such thing, or a key is given twice."""
+    given: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageError(f"-p {text}: write KEY=VALUE")
+        if key in given:
+            raise UsageError(f"-p {key}: is given twice, as {quoted(given[key])} and {quoted(value)}; give it once")
         given[key] = value
     return given

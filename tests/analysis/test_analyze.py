@@ -230,7 +230,7 @@ def test_nothing_to_analyze_is_a_usage_error(
         (("--page", "10", "--schedule", "9"), "page 10: no event in schedule 9 names this frame"),
         (("--page", "10", "--sql", "SELECT 1"), "--sql and --page exclude each other"),
         (("--schedule", "1"), "--schedule needs --page"),
-        (("--page", "ten"), "'ten' is not a valid integer"),
+        (("--page", "ten"), "'ten' is not a whole number from 0"),
     ],
 )
 def test_wrong_options_are_usage_errors(

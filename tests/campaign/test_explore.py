@@ -255,7 +255,7 @@ def _interrupted(out: Path) -> Path:
     ("options", "message"),
     [
         ({"kernel": "v6.1"}, "its kernel is series, not v6.1"),
-        ({"params": {"setters": 3}}, r"its params is {}, not {'setters': '3'}"),
+        ({"params": {"setters": 3}}, "its params is none, not setters=3"),
         ({"algorithm": "bounded"}, "its algorithm is dpor, not bounded"),
     ],
 )
