@@ -54,15 +54,15 @@ class Tasks:
         self.running: dict[str, Task] = {}
         self.log: list[str] = []
         """Holds refused since `taken_log` was last called."""
-        self.refused = False
-        """Whether a hold was refused at its place."""
+        self._refused_holds: list[str] = []
+        """Holds that were refused at their places."""
         self.awaited: Callable[[Actor], bool] = every_actor
         """Which runnable actors `settle` waits for."""
         self._reported: dict[str, str] = {}
         holding.refuse = self._refused
 
     def _refused(self, hold: Hold, reason: str) -> None:
-        self.refused = True
+        self._refused_holds.append(f"{hold.task} {hold.where}")
         self.log.append(f"# log {hold.task}: not held {hold.where}: {reason}")
 
     @property
@@ -103,9 +103,10 @@ class Tasks:
         self.running[name] = task
 
     @property
-    def all_met(self) -> bool:
-        """Whether every hold has been reached."""
-        return not self.refused and not any(self.holding.pending.values())
+    def unmet(self) -> list[str]:
+        """The holds that no task has met, those first that were refused."""
+        pending = [f"{hold.task} {hold.where}" for holds in self.holding.pending.values() for hold in holds]
+        return [*self._refused_holds, *pending]
 
     def release(self, name: str) -> bool:
         """Release a task; False if it is not held."""

@@ -11,7 +11,7 @@ from ksmactors.conformance.ksmd_stepper import Stepper
 from ksmactors.conformance.language import Operation
 from ksmactors.conformance.memory import MemoryOperations
 from ksmactors.conformance.places import place_named
-from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, ScenarioEnded
+from ksmactors.conformance.transcript import WHOLE_SCAN, Batch, ScenarioEnded, unmet_line
 
 
 class Interleaved(MemoryOperations):
@@ -91,8 +91,8 @@ class Interleaved(MemoryOperations):
 
     @override
     def finish(self) -> None:
-        if not self.tasks.all_met:
-            self.lines.append("# a hold was not met")
+        if unmet := self.tasks.unmet:
+            self.lines.append(unmet_line(unmet))
 
     async def _do_disarm(self, operation: Operation) -> list[str]:
         self.tasks.holding.disarm(operation.task)

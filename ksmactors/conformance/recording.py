@@ -13,6 +13,7 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Final
 
+from ksmactors.conformance.transcript import UNMET
 from ksmactors.errors import UsageError
 from ksmactors.files import MIB, read_text
 
@@ -72,7 +73,8 @@ def compared(
     if not shown[0] or (live and not shown[1]):
         leave_out += (STRUCTURE,)
     first, second = (
-        [line.rstrip() for line in lines if not line.startswith(leave_out)] for lines in (expected, performed)
+        [UNMET if line.startswith(UNMET) else line.rstrip() for line in lines if not line.startswith(leave_out)]
+        for lines in (expected, performed)
     )
     return first, second
 

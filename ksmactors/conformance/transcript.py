@@ -27,6 +27,16 @@ REST: Final = {"pages_to_scan": "0", "sleep_millisecs": "3600000"}
 """The knobs used for stepping, with their values between two steps."""
 
 
+UNMET: Final = "# a hold was not met"
+"""How the last line of a transcript begins if a task never came to a hold. Its end, which names the holds, is not
+compared: older recordings do not have it."""
+
+
+def unmet_line(holds: Sequence[str]) -> str:
+    """Return the line about holds that no task has met, each as `TASK at PLACE`."""
+    return f"{UNMET}: {', '.join(holds)}"
+
+
 class Batch(NamedTuple):
     """What one batch did: pages scanned, full scans ended; `idle` if ksmd could not be woken."""
 

@@ -74,7 +74,7 @@ class Holds:
     pending: list[TaskHold] = field(default_factory=list)
     held: list[TaskHold] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
-    refused: bool = False
+    refused: list[TaskHold] = field(default_factory=list)
     _set: set[int] = field(default_factory=set)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Holds:
                 "held": {hold.task: hold.where for hold in self.held if not hold.released},
                 "leaving": [hold.task for hold in self.held if hold.released],
                 "log": log,
-                "met": not self.pending and not self.refused,
+                "unmet": [f"{hold.task} {hold.where}" for hold in (*self.refused, *self.pending)],
             }
         return {}
 
@@ -180,7 +180,7 @@ class Holds:
         for hold in self._first():
             if hold.pid == pid and hold.place == registers.rip and self._counts(hold, registers):
                 if reason := self._forbids(registers, task):
-                    self.refused = True
+                    self.refused.append(hold)
                     self.pending.remove(hold)
                     self.log.append(f"# log {hold.task}: not held {hold.where}: {reason}")
                     break

@@ -14,7 +14,7 @@ from ksmactors.conformance.forms import KERNEL_TASKS
 from ksmactors.conformance.kernel_memory import KernelMemory
 from ksmactors.conformance.language import Operation, Scenario
 from ksmactors.conformance.live_ksm import WAKING
-from ksmactors.conformance.transcript import REST, WHOLE_SCAN, ScenarioEnded, bare_word
+from ksmactors.conformance.transcript import REST, WHOLE_SCAN, ScenarioEnded, bare_word, unmet_line
 from ksmactors.guest.background import OTHERS, Background, BackgroundTask, BackgroundThread
 from ksmactors.guest.kernel_places import KernelPlaces
 from ksmactors.guest.own_machine import OWN_OPERATIONS, OwnMachine, OwnPerformer, write
@@ -38,12 +38,12 @@ class InterleavedPerformer(OwnPerformer):
         self.tasks = Background(self._held, self._begins, self._mutex_owner, workers=workers)
         self.kernel: KernelPlaces | None = None
         self._log: list[str] = []
-        self._met = True
+        self._unmet: list[str] = []
 
     def _held(self) -> tuple[dict[str, str], list[str]]:
         answer = self.ask(ask="held")
         self._log += answer["log"]
-        self._met = answer["met"]
+        self._unmet = answer["unmet"]
         return answer["held"], answer["leaving"]
 
     def _begins(self, name: str, pid: int) -> None:
@@ -76,8 +76,8 @@ class InterleavedPerformer(OwnPerformer):
     @override
     def finish(self) -> None:
         self._held()
-        if not self._met:
-            self.write("# a hold was not met")
+        if self._unmet:
+            self.write(unmet_line(self._unmet))
 
     def _pid(self, task: str) -> int:
         """Return the task that a name stands for; 0 for one that will be started."""

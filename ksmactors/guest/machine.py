@@ -183,7 +183,7 @@ class Guest:
         if question["ask"] == "instruction":
             return {"offset": self._instruction(**{name: value for name, value in question.items() if name != "ask"})}
         if self._holds is None:  # no task was ever held in this guest
-            return {"held": {}, "leaving": [], "log": [], "met": True, "released": False}
+            return {"held": {}, "leaving": [], "log": [], "unmet": [], "released": False}
         return self._holds.answer(question)
 
     def _instruction(self, code: str, rule: str, member: int, nth: int) -> int | None:

@@ -132,7 +132,7 @@ def test_a_task_is_not_held_where_it_must_not_sleep(
     holds.event()
     answer = holds.answer({"ask": "held"})
     assert answer["log"] == [f"# log ksmd: not held at f: {reason}"]
-    assert (answer["held"], answer["met"]) == ({}, False)
+    assert (answer["held"], answer["unmet"]) == ({}, ["ksmd at f"])
     assert stub.words[RIP] == PLACE + 4
 
 
@@ -176,7 +176,7 @@ def test_holds_of_a_task_are_met_one_after_the_other(stub: MadeStub, holds: Hold
     holds.event()
     assert held(holds) == {"ksmd": "at f"}
     holds.answer({"ask": "disarm", "task": "ksmd"})
-    assert holds.answer({"ask": "held"})["met"]
+    assert not holds.answer({"ask": "held"})["unmet"]
     stub.wakes_up()
     holds.answer({"ask": "end"})
     assert stub.breakpoints == set()
