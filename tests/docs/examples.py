@@ -106,12 +106,20 @@ def made_by(page: str, commands: tuple[str, ...]) -> Path | None:
     return directory
 
 
+def images() -> dict[str, bytes]:
+    """The images of the example of `estimate`, by name."""
+    made = {}
+    for name, own in (("guest-a.img", 20), ("guest-b.img", 30)):
+        pages = [*range(1, 13), *range(own, own + IMAGE_PAGES - 12)]
+        made[name] = b"".join(bytes([token]) * 4096 for token in pages)
+    return made
+
+
 def _set_up(page: str, directory: Path) -> None:
     for match in FILE.finditer(PAGES[page].read_text()):
         (directory / match["name"]).write_text(match["text"])
-    for name, own in (("guest-a.img", 20), ("guest-b.img", 30)):
-        pages = [*range(1, 13), *range(own, own + IMAGE_PAGES - 12)]
-        (directory / name).write_bytes(b"".join(bytes([token]) * 4096 for token in pages))
+    for name, content in images().items():
+        (directory / name).write_bytes(content)
     for name in ("tests", "README.md"):
         (directory / name).symlink_to(ROOT / name)
     (directory / "bin").mkdir()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.docs.examples import PAGES, ROOT
+from tests.docs.examples import PAGES, ROOT, images
 
 README = ROOT / "README.md"
 
@@ -31,6 +35,16 @@ def test_the_readme_names_only_what_there_is() -> None:
 
     named = set(re.findall(r"`ksmactors (\w+)", README.read_text()))
     assert named == set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "estimate.md"])
+def test_the_images_of_the_example_can_be_made(page: str, tmp_path: Path) -> None:
+    """The line in the page makes those that the example is run with."""
+    (line,) = [line for line in PAGES[page].read_text().splitlines() if line.startswith("python3 -c")]
+    _, option, program = shlex.split(line)
+    subprocess.run([sys.executable, option, program], cwd=tmp_path, check=True)
+    for name, content in images().items():
+        assert (tmp_path / name).read_bytes() == content
 
 
 def test_the_readme_is_short() -> None:
