@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from ksmactors.interleave.profile import Profile
 from ksmactors.interleave.strategies.base import Strategy
-from ksmactors.interleave.strategies.faults import strategy_asked
+from ksmactors.interleave.strategies.faults import named
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.strategies.round_robin import RoundRobin
 from ksmactors.run.subject import Subject
@@ -55,8 +55,10 @@ class Calibration:
         deciding = parse(text)
         if deciding.wants_profile:
             deciding.profile = await self.profile(subject)
-        with strategy_asked():
+        try:
             wanted, warmed = list(deciding.warmup_seeds(seed)), []
+        except Exception as error:
+            raise named(error) from error.__cause__
         if wanted:
             known, prepared, before = self._warmed_up.get((subject.name, text), (subject, deciding, []))
             if known is subject and before == wanted[: len(before)]:

@@ -41,7 +41,7 @@ from ksmactors.interleave.observer import Observer
 from ksmactors.interleave.schedule_string import encode, recorded
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.strategies.base import Strategy
-from ksmactors.interleave.strategies.faults import strategy_asked
+from ksmactors.interleave.strategies.faults import named
 from ksmactors.interleave.strategies.registry import renamed
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.tape import Tape, strategy_rng
@@ -56,7 +56,7 @@ from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
 from ksmactors.run.trust import sources_of_strategy
-from ksmactors.run.unawaited import unawaited
+from ksmactors.run.unawaited import Unawaited
 
 STORY: Final = 30
 """Events shown before a finding: about what fits a screen."""
@@ -110,19 +110,21 @@ async def run_schedule(
     if deciding is None:
         deciding = await Calibration(run_schedule).strategy(subject, seed, strategy)
     tape = tape or _tape(seed, deciding)
-    with strategy_asked():
+    try:
         one = _ScheduleParts(subject, seed, strategy, deciding, tape, detail=detail, logged=log is not None)
+    except Exception as error:
+        raise named(error) from error.__cause__
     if isinstance(deciding, Replay):
         one.conductor.end_by(deciding.steps_max)
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
-    with unawaited(one.is_over) as forgotten:
-        error = await _error_of(one, log, index, task_pool)
-    if error is None:
+    with Unawaited(one.conductor) as forgotten:
+        ended_by = await _error_of(one, log, index, task_pool)
+    if ended_by is None:
         return one.ended(forgotten.crash() or one.shortfall(), keep, known)
     forgotten.warn()
-    return one.ended(attributed(one.machine, error), keep, known)
+    return one.ended(attributed(one.machine, ended_by), keep, known)
 
 
 async def _error_of(
@@ -193,10 +195,6 @@ class _ScheduleParts:
             self.on_machine(machine)
         return machine
 
-    def is_over(self) -> bool:
-        """Whether the schedule has ended, and its actors are being closed."""
-        return self.conductor.over
-
     def shortfall(self) -> ReplayDiverged | None:
         """Return the error of a replay that ended before its recording, or None."""
         if isinstance(self.deciding, Replay) and self.deciding.left:
@@ -245,8 +243,10 @@ class _ScheduleParts:
         )
 
     def _metrics(self) -> Mapping[str, int]:
-        with strategy_asked():
+        try:
             return self.deciding.concluded()
+        except Exception as error:
+            raise named(error) from error.__cause__
 
     def _schedule(self, digest: bytes) -> str:
         strategy = renamed(self.strategy, plugins.absolute)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from inspect import getattr_static
 from types import FunctionType
 
@@ -34,22 +33,13 @@ def wrong_answer(strategy: Strategy, method: str, answer: object, wanted: str) -
     return StrategyFailed(f"strategy {strategy.name}: {message} ({defined_at(function)})")
 
 
-@contextmanager
-def strategy_asked() -> Iterator[None]:
-    """Name the strategy of a plug-in that raises outside of a schedule, before or after it.
+def named(error: Exception) -> Exception:
+    """Return the error to report for what was raised where a strategy is asked outside of a schedule, before or after
+    it: one that names the strategy of a plug-in whose code raised, or the error itself.
 
-    Raises:
-        StrategyFailed: one did.
+    For an `except` clause, which costs nothing where nothing is raised: this is on the way of each schedule.
     """
-    try:
-        yield
-    except KsmActorsError:
-        raise
-    except Exception as error:
-        failed = fault_of_strategy(error)
-        if failed is None:
-            raise
-        raise failed from error
+    return error if isinstance(error, KsmActorsError) else fault_of_strategy(error) or error
 
 
 def fault_of_strategy(error: BaseException) -> StrategyFailed | None:

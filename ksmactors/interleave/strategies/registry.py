@@ -18,7 +18,7 @@ from ksmactors.interleave.strategies.burst import Burst
 from ksmactors.interleave.strategies.default_order import DefaultOrder
 from ksmactors.interleave.strategies.delay import Delay
 from ksmactors.interleave.strategies.determinism import Determinism
-from ksmactors.interleave.strategies.faults import strategy_asked
+from ksmactors.interleave.strategies.faults import named
 from ksmactors.interleave.strategies.guided import Guided
 from ksmactors.interleave.strategies.metrics import Metrics
 from ksmactors.interleave.strategies.pct import Pct
@@ -111,8 +111,10 @@ def parse(text: str) -> Strategy:
     if cls is None:
         raise UsageError(_unknown(name))
     values = values_of(text, rest)
-    with strategy_asked():
+    try:
         strategy = cls(**values)
+    except Exception as error:
+        raise named(error) from error.__cause__
     if isinstance(strategy, Wrapper):
         strategy.wrap(parse(strategy.of))
     return strategy
