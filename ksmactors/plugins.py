@@ -322,7 +322,8 @@ def log_processors(log_config: str | None) -> list[Any]:
 def _from_file(path: Path, title: str) -> ModuleType:
     supplied = _supplied.get(str(path))
     if supplied is None and not path.is_file():
-        raise UsageError(f"{title}: there is no file {path}")
+        what = f"{path} is a directory, not a file" if path.is_dir() else f"there is no file {path}"
+        raise UsageError(f"{title}: {what}")
     place = _place_of(path)
     known = f"ksmactors-file:{place}"
     if known in sys.modules:

@@ -228,6 +228,8 @@ class TestByPath:
         """A file that is not there is named."""
         with pytest.raises(UsageError, match=r"there is no file .*gone\.py"):
             load_workload(f"{tmp_path / 'gone.py'}:Twins")
+        with pytest.raises(UsageError, match=f"{tmp_path} is a directory, not a file"):
+            load_workload(f"{tmp_path}:Twins")
 
     def test_no_such_class(self, write: Callable[[str], Path]) -> None:
         """A class that is not there: the message lists those that are."""

@@ -106,10 +106,10 @@ def reproduce(
 
 def _subject(source: str, trust: bool, outputs: Sequence[Output]) -> subjects.ReproducedDefect:
     """Find what is named."""
-    found = subjects.of_case(source)
+    path = Path(source)
+    found = subjects.of_case(source if path.exists() else subjects.spelled_case(source))
     if found is not None:
         return found
-    path = Path(source)
     if not path.exists():
         raise subjects.no_such(source)
     if not read_start(path, MIB, "file").lstrip().startswith(b"{"):

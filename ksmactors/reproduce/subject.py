@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ksmactors.conformance.language import Scenario, read_scenario
-from ksmactors.errors import UsageError
+from ksmactors.errors import UsageError, spelled
 from ksmactors.escaping import escaped, quoted
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
@@ -90,6 +90,11 @@ def of_case(name: str) -> ReproducedDefect | None:
             f"{', '.join(cases_with_scenario())} (the emulator shows it: ksmactors corpus {current})"
         )
     return ReproducedDefect(read_scenario(file), case, measured=MEASURED.get(current, ""), note=note)
+
+
+def spelled_case(name: str) -> str:
+    """Return the name of a case that is written in another case of letters, or the name as it is."""
+    return spelled(name, [*CASES, *ALIASES])
 
 
 def of_scenario(path: Path) -> ReproducedDefect:

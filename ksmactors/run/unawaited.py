@@ -7,9 +7,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import CoroutineType, TracebackType
-from typing import Any, Final
-
-from typing_extensions import Self
+from typing import Any, Final, Self
 
 from ksmactors.errors import WorkloadCrashed
 from ksmactors.interleave.conductor import Conductor

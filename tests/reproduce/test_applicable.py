@@ -57,3 +57,18 @@ def test_a_repair_that_brings_what_the_kernel_lacks_is_refused(
     scenario.write_text("proc A\nmap A r 1\nfill A r 0 7\nfree A r\n")
     assert main(["reproduce", str(scenario), "--kernel", "v3.9", "--repair", "no-ksm-given-up"]) == 2
     assert "v3.9 has no lazy-free, which the repair is for; nor does any other kernel" in capsys.readouterr().err
+
+
+def test_a_case_is_found_in_any_case_of_letters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless there is a file of that name."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "x8"]) == 0
+    found = capsys.readouterr().out
+    assert main(["reproduce", "X8"]) == 0
+    assert capsys.readouterr().out == found
+
+    (tmp_path / "x8").write_text("proc A\nnonsense\n")
+    assert main(["reproduce", "x8"]) == 2
+    assert "x8:2: unknown operation 'nonsense'" in capsys.readouterr().err
