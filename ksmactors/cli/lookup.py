@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from ksmactors.escaping import quoted
+
 _CODE: Final = re.compile(r"`([^`]+)`")
 _FENCED: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _ALSO: Final = re.compile(r"Also called ([^.]+)\.")
@@ -57,7 +59,7 @@ class _TableRow:
 def entries_of(word: str, known: dict[str, Document]) -> list[Entry]:
     """Return what is said of a word, in whatever case it is written.
 
-    That are the rows whose first cell names it; the steps of a function, if a section is headed with it; the rows of
+    These are the rows whose first cell names it; the steps of a function, if a section is headed with it; the rows of
     the lock order, for a lock; and what a variant may override there, for a function of the emulated kernel. Without
     any of these: the sections that name it as code.
     """
@@ -86,8 +88,8 @@ def no_topic(word: str, known: dict[str, Document]) -> str:
     near = [names[one] for one in get_close_matches(word.casefold(), names, n=2, cutoff=0.6)]
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
     return (
-        f"no topic {word!r}{guess}; a word of their tables will do, too: a label (ST3d), a function, a lock, a term; "
-        f"there are: {', '.join(known)}"
+        f"no topic {quoted(word)}{guess}; a word of their tables will do, too: a label (ST3d), a function, a lock, "
+        f"a term; there are: {', '.join(known)}"
     )
 
 
