@@ -19,8 +19,10 @@ def main() -> int:
     """Run the command line of this process and return its exit status."""
     interruption.before_work()
     _replace_closed_streams()
-    from ksmactors.cli import main as run_command
     from ksmactors.garbage import collect_seldom
+
+    collect_seldom()  # what is imported now is no garbage either
+    from ksmactors.cli import main as run_command
 
     collect_seldom()
     status = run_command()

@@ -11,6 +11,6 @@ THRESHOLDS: Final = (50_000, 20, 20)
 
 
 def collect_seldom() -> None:
-    """Look for garbage seldom, and never again among what has been imported by now."""
+    """Look for garbage seldom, and never again among what there is by now."""
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

@@ -12,7 +12,6 @@ from ksmactors.injection import Injector, Rate
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.reports import name_of
-from ksmactors.kernels import kernel_class
 from ksmactors.mm.hardware import DEFAULT_FRAMES_PER_NODE, Hardware
 
 
@@ -67,6 +66,8 @@ class Machine:
         self.conductor = conductor
         self.trace = trace
         self.nodes = nodes
+        from ksmactors.kernels import kernel_class  # workloads can be listed without all kernels and variants
+
         cls = kernel_class(kernel=kernel, without=without, with_=with_)
         self.kernel = cls(Hardware(conductor, trace, nodes, frames_per_node))
         self.kernel.swap.synchronous = synchronous_swap

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from textwrap import dedent
 from typing import Final
 
@@ -84,21 +84,23 @@ def written_in(cls: type) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _texts_in(owner: type) -> Iterator[str]:
+@lru_cache(maxsize=1024)
+def _texts_in(owner: type) -> tuple[str, ...]:
     try:
         lines, _ = inspect.findsource(inspect.getmodule(owner) or owner)
         if not any("sometimes" in line for line in lines):  # to find a class in its file takes much longer
-            return
+            return ()
         tree = ast.parse(dedent(inspect.getsource(owner)))
     except (OSError, TypeError, SyntaxError, ValueError):  # made by a program, or its file is gone
-        return
+        return ()
     calls = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sometimes"
     ]
-    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        named = [keyword.value for keyword in call.keywords if keyword.arg == "text"]
-        for text in (*call.args[1:2], *named):
-            if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                yield text.value
+    texts = [
+        text
+        for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset))
+        for text in (*call.args[1:2], *(keyword.value for keyword in call.keywords if keyword.arg == "text"))
+    ]
+    return tuple(text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))

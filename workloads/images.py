@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ksmactors.images import pages_of_image
 from ksmactors.workload import PAGE_SIZE, UsageError
 
 DIVERGED: Final = b"\xff\xff\xff\xff"
@@ -64,6 +63,8 @@ def diverged(page: bytes, generation: int, rank: int) -> bytes:
 
 def _distinct_pages(path: Path, wanted: int) -> list[bytes]:
     """Return so many distinct pages, or all that there are. Reads no more of the file than it takes, by and by."""
+    from ksmactors.images import pages_of_image  # reads core files, with libraries that take time to load
+
     limit = min(wanted, MOST_READ // PAGE_SIZE)
     while True:
         pages = pages_of_image(path, limit)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from typing_extensions import override
 
 from ksmactors.actors.devices import Pin
-from ksmactors.conformance.language import Operation, read_scenario
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.workload import FilePath, Host, Int, Process, Region, Workload
+
+if TYPE_CHECKING:
+    from ksmactors.conformance.language import Operation
 
 DEFAULT: Final = Path(__file__).parent / "data" / "two_nodes.txt"
 
@@ -49,6 +51,8 @@ class Scenario(Workload):
 
     @override
     def prepare(self) -> None:
+        from ksmactors.conformance.language import read_scenario
+
         path = self.file if self.file is not None else DEFAULT
         self._operations = [one.done for one in read_scenario(path).operations if one.name not in HOLDING]
         self._nodes, self._knobs = 1, list[str]()

@@ -11,9 +11,10 @@ import click
 
 from ksmactors.cli.listed import WHAT, Row, events_at, row_at, rows_of
 from ksmactors.cli.options import output_options
-from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.cli.screen import echo, echo_json, echo_styled, notice
 from ksmactors.errors import UsageError, spelled, unknown
 from ksmactors.escaping import escaped
+from ksmactors.events.terminal import color_allowed
 from ksmactors.plugins import is_placed
 
 COLUMNS: Final = 100
@@ -84,21 +85,19 @@ def _chosen(rows: list[Row], what: str, name: str) -> Row:
 
 def _print(rows: list[Row], what: str, color: str) -> None:
     """Print one line a row, and below it one for each of its parameters or fields."""
-    from rich.text import Text
-
-    out = console(sys.stdout, color)
+    colored = color_allowed(sys.stdout, color)
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         note = "".join(f" [{word}]" for word in (row.get("level"), row.get("kind"), *_kernels(row)) if word)
-        line = Text.assemble(
-            (f"{escaped(row['name']):<{width}}", "bold"),
-            escaped(f"  {row['summary']}{note}  "),
-            (escaped(row["origin"]), "dim"),
+        echo_styled(
+            (f"{row['name']:<{width}}", {"bold": True}),
+            (f"  {row['summary']}{note}  ", {}),
+            (row["origin"], {"dim": True}),
+            color=colored,
         )
-        out.print(line, soft_wrap=True)
         details = [_detail(detail, what) for detail in (*row.get("parameters", ()), *row.get("fields", ()))]
         for detail in details if what != "commits" else _about_commit(row):
-            out.print(Text(f"    {escaped(detail)}"), soft_wrap=True)
+            echo(f"    {escaped(detail)}")
 
 
 def _kernels(row: Row) -> list[str]:

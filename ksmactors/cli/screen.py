@@ -19,7 +19,7 @@ from ksmactors.ci.runner import annotation, is_github
 from ksmactors.escaping import LINE_WORD_MAX, escaped, escaped_json, escaped_lines, inert, inert_json, shortened_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
@@ -34,7 +34,15 @@ def echo(text: str, *, err: bool = False, file: TextIO | None = None, nl: bool =
 
 def echo_colored(line: str, fg: str | None, *, color: bool) -> None:
     """Print a line on standard output, in a colour if there is one and `color` allows it."""
-    click.echo(click.style(_safe(escaped(line)), fg=fg), color=color)
+    echo_styled((line, {"fg": fg}), color=color)
+
+
+def echo_styled(*parts: tuple[str, Mapping[str, Any]], color: bool) -> None:
+    """Print parts of one line on standard output, each as `click.style` shows it if `color` allows that."""
+    texts = [_safe(escaped(text)) for text, _ in parts]
+    if color:
+        texts = [click.style(text, **style) if style else text for text, (_, style) in zip(texts, parts, strict=True)]
+    click.echo("".join(texts), color=color)
 
 
 def _safe(text: str) -> str:

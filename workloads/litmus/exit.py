@@ -6,12 +6,13 @@ from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import PAGE_SIZE
-from ksmactors.watch.rmap import ReverseMapping
 from workloads.litmus.nodes import ByNode
 
 
 def look_for_lost_mappings(scene: Scene) -> None:
     """Ask the watcher of reverse mapping now. There was no fork, so no mapping may be lost even for a while."""
+    from ksmactors.watch.rmap import ReverseMapping  # listing workloads takes no watcher
+
     for watcher in scene.machine.watchers:
         if isinstance(watcher, ReverseMapping):
             watcher.at_quiescence()
