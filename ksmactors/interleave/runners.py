@@ -172,7 +172,6 @@ class DirectRunner(ActorRunner):
     @trio.lowlevel.disable_ki_protection
     async def run(self, first: Actor) -> None:
         conductor, pool = self._conductor, self._task_pool
-        deadline = trio.current_effective_deadline()
         try:
             while True:
                 actor = conductor.turn
@@ -181,11 +180,12 @@ class DirectRunner(ActorRunner):
                 if conductor.over:
                     return
                 pool.hand_overs += 1
-                if pool.hand_overs % HAND_OVERS_PER_TRIP and (deadline == inf or deadline > trio.current_time()):
+                is_due = pool.deadline != inf and pool.deadline <= trio.current_time()
+                if pool.hand_overs % HAND_OVERS_PER_TRIP and not is_due:
                     await trio.lowlevel.checkpoint_if_cancelled()
                 else:
                     await trio.lowlevel.checkpoint()
-                    deadline = trio.current_effective_deadline()
+                    pool.deadline = trio.current_effective_deadline()
         except trio.Cancelled:
             conductor._cancel()
             raise

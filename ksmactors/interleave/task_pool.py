@@ -24,6 +24,8 @@ class TaskPool:
         self._idle: list[trio.lowlevel.Task] = []
         self.hand_overs = 0
         """Hand-overs that `runners.DirectRunner` did without a task of the pool."""
+        self.deadline = trio.current_effective_deadline()
+        """The deadline for what uses the pool, as it was after the last trip of a `DirectRunner` through trio."""
 
     def submit(self, part: Part) -> None:
         """Have a task run a coroutine as soon as the caller lets trio go on."""

@@ -55,8 +55,10 @@ from ksmactors.run.ceilings import must_say
 from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
-from ksmactors.run.trust import sources_of_strategy
+from ksmactors.run.trust import Source, sources_of_strategy
 from ksmactors.run.unawaited import Unawaited
+
+_UNLOGGED: Final = nullcontext()
 
 STORY: Final = 30
 """Events shown before a finding: about what fits a screen."""
@@ -169,7 +171,7 @@ class _ScheduleParts:
     def logged_to(self, log: Log | None, index: int) -> AbstractContextManager[None]:
         """Have every event written to `log` too, and what the workload gives to `logging`."""
         if log is None or not isinstance(self.trace, DetailedTrace):
-            return nullcontext()
+            return _UNLOGGED
         from ksmactors.events.bridge import taking_records
 
         name, actors = self.subject.workload.name, self.conductor.actors
@@ -238,7 +240,7 @@ class _ScheduleParts:
             marks=self.trace.marks,
             lock_edges=watch.lock_edges(self.machine),
             defect=None if error is None else self._defect(error, verdict, new),
-            sources=tuple(dict.fromkeys((*self.subject.sources, *sources_of_strategy(self.strategy)))),
+            sources=_with(self.subject.sources, sources_of_strategy(self.strategy)),
             error=error,
         )
 
@@ -289,6 +291,10 @@ class _ScheduleParts:
         form, actors = PersonForm(), self.conductor.actors
         shown = [record for record in self.trace.recent() if is_shown(record)][-STORY:]
         return tuple(form.line(*rendered(record, actors)) for record in shown)
+
+
+def _with(sources: tuple[Source, ...], more: tuple[Source, ...]) -> tuple[Source, ...]:
+    return tuple(dict.fromkeys(sources + more)) if more else sources
 
 
 @cache  # each schedule asks for it

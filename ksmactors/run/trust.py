@@ -159,7 +159,10 @@ def sources_of(specs: Iterable[str], workload: type, params: Mapping[str, object
 
 def sources_of_strategy(text: str) -> tuple[Source, ...]:
     """Return the files of the strategies in a text that are named by their path, in order of path."""
-    code = {path.absolute() for path in _code_in(text)}
+    found = _code_in(text)
+    if not found:
+        return ()
+    code = {path.absolute() for path in found}
     return tuple(Source(str(path), plugins.source_hash(path)) for path in sorted(code))
 
 

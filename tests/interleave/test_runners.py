@@ -17,6 +17,7 @@ from ksmactors.interleave.locks import Mutex, WaitQueue
 from ksmactors.interleave.runners import HAND_OVERS_PER_TRIP
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
+from ksmactors.interleave.task_pool import open_task_pool
 from tests.interleave.conftest import Play
 
 Run = Callable[[Play], Awaitable[Conductor]]
@@ -111,6 +112,30 @@ def test_a_deadline_ends_a_schedule(run: Run) -> None:
 
     assert trio.run(main, clock=clock) <= 2
     assert closed == ["main"]  # the other had not begun
+
+
+def test_a_deadline_that_is_set_after_the_pool_was_opened() -> None:
+    """It ends a schedule at the next trip through trio, which makes the pool take note of it."""
+    clock = trio.testing.MockClock()
+    closed: list[str] = []
+
+    async def main() -> int:
+        async def play(conductor: Conductor) -> None:
+            conductor.spawn("other", relax(conductor, closed, "other"))
+            clock.jump(2)
+            await relax(conductor, closed, "main")
+
+        chooser = parse("round_robin")
+        chooser.begin(strategy_rng(0))
+        conductor = Conductor(chooser, Tape(0))
+        async with open_task_pool() as pool:
+            with trio.move_on_after(1) as scope:
+                await conductor.run("main", lambda: play(conductor), pool, own_tasks=False)
+            assert scope.cancelled_caught
+        return conductor.step
+
+    assert trio.run(main, clock=clock) <= HAND_OVERS_PER_TRIP
+    assert closed == ["main", "other"]
 
 
 def test_a_schedule_that_ends_in_time_is_not_cancelled(run: Run) -> None:

@@ -110,7 +110,7 @@ def parse(text: str) -> Strategy:
     cls = STRATEGIES.get(name)
     if cls is None:
         raise UsageError(_unknown(name))
-    values = values_of(text, rest)
+    values = values_of(text, rest) if rest else {}
     try:
         strategy = cls(**values)
     except Exception as error:
