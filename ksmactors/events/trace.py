@@ -29,7 +29,7 @@ CHUNK: Final = 4096
 """Records hashed and passed to the sinks at once: large enough for a negligible cost of the call, small enough to
 keep."""
 
-KEPT_CHUNKS: Final = 4
+KEPT_CHUNKS: Final = 2
 """Chunks kept after they were passed on, for the story of a finding."""
 
 

@@ -80,15 +80,18 @@ class ContentTree(RbTree[E], Generic[E]):
         """What a walk to this content would end at."""
         if self.root is None:
             return NOWHERE
-        index = self._by_content
-        position = index.bisect_key_left(content.order)
-        if position < len(index):
-            above = index[position]
-            if above.indexed is content:
-                return InsertPosition(above, None, False)
-            if above.rb_left is None:
-                return InsertPosition(None, above, True)
-        return InsertPosition(None, index[position - 1] if position else None, False)
+        # No positions are asked for: sortedcontainers would count them again after each insertion.
+        above = next(self._by_content.irange_key(content.order), None)
+        if above is None:
+            return InsertPosition(None, self._by_content[-1], False)
+        if above.indexed is content:
+            return InsertPosition(above, None, False)
+        below = above.rb_left
+        if below is None:
+            return InsertPosition(None, above, True)
+        while below.rb_right is not None:
+            below = below.rb_right
+        return InsertPosition(None, below, False)
 
     def link(self, node: E, place: InsertPosition, content: Content, epoch: int) -> None:
         """Insert an entry where a search ended."""
