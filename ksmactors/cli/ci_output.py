@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,11 +20,13 @@ from ksmactors.ci.user_places import Workspace
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import described
 from ksmactors.cli.screen import command_to_runner, notice
-from ksmactors.diagnose.interleaving import Interleaving
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.files import check_writable, write_atomically
 from ksmactors.plugins import from_here
 from ksmactors.run.subject import Subject
+
+if TYPE_CHECKING:
+    from ksmactors.diagnose.interleaving import Interleaving
 
 _JUNIT: Final = click.option(
     "--junit", type=click.Path(path_type=Path), metavar="FILE",
