@@ -159,11 +159,13 @@ class Logs:
         self._load_all(paths)
 
     def _load_all(self, paths: Sequence[str]) -> None:
-        """Load the logs in one transaction, without a checkpoint and on one thread: else DuckDB writes much twice.
+        """Load the logs in one transaction, on one thread, and without a checkpoint, now or when it is closed:
+        else DuckDB writes much twice.
 
         The other core reads and checks the next lines meanwhile.
         """
         self.sql("SET checkpoint_threshold = '1TB'")
+        self.sql("PRAGMA disable_checkpoint_on_shutdown")
         self.sql("SET threads = 1")
         self.sql("BEGIN")
         for path in paths:
