@@ -263,7 +263,7 @@ def test_ctrl_c_during_a_query(spoil: Write, sound: bytes, number: int, tmp_path
     ) as process:  # fmt: skip
         while not list(tmp_path.glob("ksmactors-*/events.duckdb*")):
             time.sleep(0.01)
-        time.sleep(0.3)
+        time.sleep(0.15)
         process.send_signal(number)
         assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 130
