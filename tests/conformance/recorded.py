@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
+
+from ksmactors.conformance.language import Scenario, read_scenario
 
 HERE: Final = Path(__file__).parent
 
@@ -31,6 +34,12 @@ def scenario_file(kind: str, kernel: str, name: str) -> Path:
     """The scenario of a recording; those of kernels that search before they look at the checksum are a set apart."""
     folder = "scenarios-stable-first" if (kind, kernel) == ("races", "v6.1") else "scenarios"
     return folder_of(kind) / folder / f"{name}.txt"
+
+
+@cache
+def scenario_of(file: Path) -> Scenario:
+    """What a file has, which several kernels perform. It cannot be changed."""
+    return read_scenario(file)
 
 
 def recording_file(kind: str, kernel: str, name: str) -> Path:

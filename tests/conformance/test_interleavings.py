@@ -6,9 +6,9 @@ import pytest
 
 from ksmactors.conformance.compare import Side, compare
 from ksmactors.conformance.emulator import Setting, Transcript, perform
-from ksmactors.conformance.language import Scenario, read_scenario
+from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.recording import read_recording
-from tests.conformance.recorded import LUCK, recording_file, recordings, scenario_file
+from tests.conformance.recorded import LUCK, recording_file, recordings, scenario_file, scenario_of
 
 KERNELS = ("v6.1", "v6.12", "v6.18", "v7.3")
 SCENARIOS = {
@@ -52,7 +52,7 @@ async def test_a_kernel_does_what_it_did(kind: str, kernel: str, name: str) -> N
     async def performed(scenario: Scenario) -> Transcript:
         return await perform(scenario, Setting(kernel, recording.nodes))
 
-    scenario = read_scenario(scenario_file(kind, kernel, name))
+    scenario = scenario_of(scenario_file(kind, kernel, name))
     comparison = await compare(scenario, Side("recorded", recorded), Side("emulated", performed))
     if (kernel, name) in LUCK:
         assert comparison.failure is None

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ksmactors.conformance.emulator import Setting, perform
-from ksmactors.conformance.language import read_scenario
 from ksmactors.conformance.recording import read_recording
 from ksmactors.ksm.core import KsmCore
+from tests.conformance.recorded import scenario_of
 
 HERE = Path(__file__).parent
 SCENARIOS = sorted(path.stem for path in (HERE / "scenarios").glob("*.txt"))
@@ -65,7 +65,7 @@ async def test_a_kernel_does_what_it_did(kernel: str, road: str, name: str, monk
     recording = read_recording(HERE / "results" / kernel / f"{name}.out")
     assert recording.kernel_name == kernel
     performance = await perform(
-        read_scenario(HERE / "scenarios" / f"{name}.txt"), Setting(recording.kernel_name, recording.nodes)
+        scenario_of(HERE / "scenarios" / f"{name}.txt"), Setting(recording.kernel_name, recording.nodes)
     )
     assert performance.failure is None
     assert not performance.missing
