@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,22 +29,32 @@ class Same(Ksm):
 SCENARIO = "proc A\nmap A r 4\nfill A r 0 1\nmergeable A r\n"
 
 
-@pytest.fixture(autouse=True)
-def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a finding, a log, a scenario with its recording, the store of a campaign, and a workload."""
+    directory = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.setenv("XDG_STATE_HOME", str(directory / "state"))
+        without = ["--without", "merge-across-nodes-migration"]
+        assert main(["run", "numa_pingpong", "--seed", "1", *without, "--log", "s.jsonl", "--out", "found", "-q"]) == 1
+        (found,) = Path("found").iterdir()
+        found.rename("found/f.json")
+        Path("w.py").write_text(CODE)
+        Path("s.txt").write_text(SCENARIO)
+        Path("s.out").write_text("")
+        assert main(["stress", "litmus.scan_meets_exit", "--seeds", "2", "--jobs", "1", "--out", "store", "-q"]) == 0
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _files(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of that directory for each test, with a finding that has two more names."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    without = ["--without", "merge-across-nodes-migration"]
-    assert main(["run", "numa_pingpong", "--seed", "1", *without, "--log", "s.jsonl", "--out", "found", "-q"]) == 1
-    (found,) = Path("found").iterdir()
-    found.rename("found/f.json")
     Path("link.json").symlink_to("found/f.json")
     Path("hard.json").hardlink_to("found/f.json")
-    Path("w.py").write_text(CODE)
-    Path("s.txt").write_text(SCENARIO)
-    Path("s.out").write_text("")
-    assert main(["stress", "litmus.scan_meets_exit", "--seeds", "2", "--jobs", "1", "--out", "store", "-q"]) == 0
-    capsys.readouterr()
 
 
 def contents() -> dict[str, bytes]:
