@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,22 @@ from ksmactors.cli import main
 Capsys = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> Path:
-    """A finding file."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    without = ["--without", "merge-across-nodes-migration"]
-    assert main(["run", "numa_pingpong", "--seed", "1", *without, "--out", str(tmp_path / "found"), "-q"]) == 1
-    capsys.readouterr()
-    (file,) = (tmp_path / "found").iterdir()
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finding file, made once."""
+    out = tmp_path_factory.mktemp("found")
+    line = ["run", "litmus.search_meets_migration", "--seed", "18", "--without", "ksm-page-migration", "-q"]
+    assert main([*line, "--out", str(out)]) == 1
+    (file,) = out.iterdir()
     return file
+
+
+@pytest.fixture
+def finding(found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finding file in a folder of its own, which a test may alter."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "found").mkdir()
+    return Path(shutil.copy(found, tmp_path / "found"))
 
 
 @pytest.mark.parametrize(
