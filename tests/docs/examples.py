@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -90,20 +89,33 @@ def prepare(example: Example, directory: Path) -> None:
         _set_up(example.page, directory)
 
 
-@cache
+def performed(example: Example, directory: Path) -> list[str]:
+    """Prepare a directory, and perform the commands of an example there. Returns what each of them prints."""
+    prepare(example, directory)
+    printed = [output_of(command, directory) for command in example.commands]
+    LEFT[example.page, (*needed(example), *example.commands)] = directory
+    return printed
+
+
+LEFT: Final[dict[tuple[str, tuple[str, ...]], Path]] = {}
+"""What commands of a page have left: those of an example, or those that several examples need."""
+
+
 def made_by(page: str, commands: tuple[str, ...]) -> Path | None:
     """The directory in which some commands of a page have run, which several of its examples need; None without any."""
     if not commands:
         return None
-    directory = Path(tempfile.mkdtemp(prefix="ksmactors-example-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    before = made_by(page, commands[:-1])
-    if before is None:
-        _set_up(page, directory)
-    else:
-        shutil.copytree(before, directory, symlinks=True, dirs_exist_ok=True)
-    output_of(commands[-1], directory)
-    return directory
+    if (page, commands) not in LEFT:
+        directory = Path(tempfile.mkdtemp(prefix="ksmactors-example-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        before = made_by(page, commands[:-1])
+        if before is None:
+            _set_up(page, directory)
+        else:
+            shutil.copytree(before, directory, symlinks=True, dirs_exist_ok=True)
+        output_of(commands[-1], directory)
+        LEFT[page, commands] = directory
+    return LEFT[page, commands]
 
 
 def images() -> dict[str, bytes]:

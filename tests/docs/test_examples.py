@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.docs.examples import COMMANDS, PAGES, Example, examples, output_of, prepare, same_but_for_time
+from tests.docs.examples import COMMANDS, PAGES, Example, examples, performed, same_but_for_time
 
 UPDATE = bool(os.environ.get("UPDATE_README"))
 
-LONG = {("compare.md", 0), ("compare.md", 1), ("log.md", 2)}
-"""Examples that take some seconds of CPU time each, and show what other tests show: page and number."""
+LONG = {("compare.md", 0), ("compare.md", 1), ("findings.md", 2), ("log.md", 2)}
+"""Examples that take some seconds of CPU time each, and show what other tests show: page and number. What stands below
+the commands of `findings` is compared by `test_replay_explain`."""
 
 
 def marked() -> Iterator[Any]:
@@ -30,8 +31,8 @@ def test_an_example_prints_what_the_page_shows(tmp_path: Path, example: Example)
     """Every `$ command` prints what stands below it (UPDATE_README=1 with -n 0 renews the page)."""
     assert example.commands
     assert all(command.removeprefix("COLUMNS=80 ").split(" ")[0] in COMMANDS for command in example.commands)
-    prepare(example, tmp_path)
-    now = "".join(f"$ {command}\n{output_of(command, tmp_path)}" for command in example.commands)
+    printed = performed(example, tmp_path)
+    now = "".join(f"$ {command}\n{text}" for command, text in zip(example.commands, printed, strict=True))
     if UPDATE:
         page = PAGES[example.page]
         page.write_text(page.read_text().replace(f"```console\n{example.text}```", f"```console\n{now}```"))
