@@ -38,17 +38,19 @@ async def test_lost(tmp_path):
 
 
 class Run:
-    """Runs pytest in a project of its own."""
+    """Runs pytest in a project of its own, beside all installed plug-ins (`beside`) or with ours alone: to set up the
+    others takes longer than most of these projects."""
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
+    def __init__(self, pytester: pytest.Pytester, *, beside: bool = False) -> None:
         self.pytester = pytester
-        pytester.makeini("[pytest]\naddopts = -p no:randomly -p no:timeout\n")
+        self._options = "-p no:randomly -p no:timeout" if beside else "-p ksmactors.pytest_plugin"
+        pytester.makeini(f"[pytest]\naddopts = {self._options}\n")
 
     def __call__(self, test: str = "", *arguments: str, ini: str = "") -> pytest.RunResult:
         if test:
             self.pytester.makepyfile(test_it=test)
         if ini:
-            self.pytester.makeini(f"[pytest]\naddopts = -p no:randomly -p no:timeout\n{ini}\n")
+            self.pytester.makeini(f"[pytest]\naddopts = {self._options}\n{ini}\n")
         return self.pytester.runpytest(*arguments)
 
 

@@ -39,27 +39,27 @@ class TestBoth:
         ("pytestmark = pytest.mark.trio", "", ""),
     ],
 )
-def test_beside_pytest_trio(run: Run, head: str, mark: str, ini: str) -> None:
+def test_beside_pytest_trio(run_beside: Run, head: str, mark: str, ini: str) -> None:
     """Tests of pytest-trio stay its own, and marked ones are not, in its mode and with its marker on the module."""
-    result = run(BESIDE.format(head=head, mark=mark), ini=f"filterwarnings = error\n{ini}")
+    result = run_beside(BESIDE.format(head=head, mark=mark), ini=f"filterwarnings = error\n{ini}")
 
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*3 schedules,*"])
 
 
-def test_awaiting_real_trio(run: Run) -> None:
+def test_awaiting_real_trio(run_beside: Run) -> None:
     """A marked test that awaits trio itself fails with the line that does."""
     test = "import pytest, trio\n\n@pytest.mark.interleave\nasync def test_one():\n    await trio.sleep(0)\n"
-    result = run(test)
+    result = run_beside(test)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["  host awaits sleep in test_one", "*from ksmactors.model import trio*"])
 
 
-def test_a_forgotten_await(run: Run) -> None:
+def test_a_forgotten_await(run_beside: Run) -> None:
     """A marked test that does not await an operation fails, and names the line."""
     test = "import pytest\n\n@pytest.mark.interleave\nasync def test_one(host):\n    host.sleep(1)\n"
-    result = run(test)
+    result = run_beside(test)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*.py:5: 'Host.sleep' was never awaited*"])
@@ -96,10 +96,10 @@ async def test_own(table):
 """
 
 
-def test_fixtures_that_take_the_host(run: Run) -> None:
+def test_fixtures_that_take_the_host(run_beside: Run) -> None:
     """They may use it in functions that the test calls, not while no schedule runs; a fixture of that name of the
     project's own goes first."""
-    result = run(STANDING_IN)
+    result = run_beside(STANDING_IN)
 
     result.assert_outcomes(passed=2, failed=1, errors=1)
     assert sum("`host` is only there while a schedule runs" in line for line in result.outlines) >= 2
@@ -130,13 +130,13 @@ async def test_sum(tmp_path_factory, adding):
 
 
 @pytest.mark.parametrize("ini", ["", "trio_mode = true"])
-def test_with_hypothesis(run: Run, ini: str) -> None:
+def test_with_hypothesis(run_beside: Run, ini: str) -> None:
     """Each example runs under all schedules; the smallest one that fails is shown with its interleaving."""
-    result = run(GIVEN, ini=ini)
+    result = run_beside(GIVEN, ini=ini)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*adding=2*", "*test/AssertionError@test_sum", "replay: *"])
-    again = run("", *replay_of(result), ini=ini)
+    again = run_beside("", *replay_of(result), ini=ini)
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*adding=2*", "this is the recorded schedule"])
-    run(GIVEN.replace("st.integers(1, 4)", "st.just(1)")).assert_outcomes(passed=1)
+    run_beside(GIVEN.replace("st.integers(1, 4)", "st.just(1)")).assert_outcomes(passed=1)

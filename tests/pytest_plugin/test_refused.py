@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.pytest_plugin.project import Run
@@ -30,16 +32,24 @@ WRONG = (
 )
 
 
-@pytest.mark.parametrize(("options", "message"), WRONG)
-def test_a_wrong_option(run: Run, options: str, message: str) -> None:
-    """It is an error of collection with one line, and other modules are collected."""
-    test = f"import pytest\n\n@pytest.mark.interleave({options})\nasync def test_one(host): ...\n"
+def test_wrong_options(run: Run) -> None:
+    """Each is an error of collection with one line, and other modules are collected."""
+    for number, (options, _) in enumerate(WRONG):
+        test = f"import pytest\n\n@pytest.mark.interleave({options})\nasync def test_one(host): ...\n"
+        run.pytester.makepyfile(**{f"test_wrong_{number}": test})
     run.pytester.makepyfile(test_other="def test_other(): ...")
-    result = run(test, "--continue-on-collection-errors")
+    result = run("", "--continue-on-collection-errors")
 
-    result.assert_outcomes(passed=1, errors=1)
-    found = [line for line in result.outlines if message in line]
-    assert found, result.stdout.str()
+    result.assert_outcomes(passed=1, errors=len(WRONG))
+    text = result.stdout.str()
+    said = dict(
+        re.findall(r"^_+ ERROR collecting test_wrong_(\d+)\.py _+\n(.*?)(?=^[_=]{3})", text, re.DOTALL | re.MULTILINE)
+    )
+    assert [
+        (options, said.get(str(number)))
+        for number, (options, message) in enumerate(WRONG)
+        if not any(message in line for line in said.get(str(number), "").splitlines())
+    ] == []
     assert not any("Traceback" in line or "INTERNALERROR" in line for line in result.outlines + result.errlines)
 
 
