@@ -156,15 +156,15 @@ def test_a_terminal_gets_a_rendered_page_in_a_pager(tmp_path: Path) -> None:
     pager.write_text("#!/bin/sh\necho paged\nexec cat\n")
     pager.chmod(0o755)
 
-    status, said = on_terminal("docs", "findings", cwd=tmp_path, PAGER=str(pager), COLUMNS="80")
+    status, said = on_terminal("docs", "estimate", cwd=tmp_path, PAGER=str(pager), COLUMNS="80")
     assert status == 0
     assert said.startswith("paged\n")
     assert "\x1b" not in said
-    assert "# What ksmactors" not in said
+    assert "# Estimate" not in said
     assert max(map(len, said.splitlines())) <= 80
-    assert "What ksmactors found in real kernels" in said
+    assert "which setting to choose for real memory" in said
 
-    status, said = on_terminal("docs", "findings", "--color", "always", cwd=tmp_path, PAGER=str(pager))
+    status, said = on_terminal("docs", "estimate", "--color", "always", cwd=tmp_path, PAGER=str(pager))
     assert status == 0
     assert "\x1b[" in said
 
@@ -173,15 +173,15 @@ def test_a_terminal_gets_a_rendered_page_in_a_pager(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pager", ["no-such-pager", "'never closed"])
 def test_without_a_pager_the_page_is_printed(pager: str, tmp_path: Path) -> None:
     """A PAGER that is not there, or cannot be read, does not keep the document back."""
-    status, said = on_terminal("docs", "findings", cwd=tmp_path, PAGER=pager)
+    status, said = on_terminal("docs", "estimate", cwd=tmp_path, PAGER=pager)
     assert status == 0
-    assert "What ksmactors found in real kernels" in said
+    assert "which setting to choose for real memory" in said
     assert "Traceback" not in said
 
 
 @pytest.mark.slow
 def test_plain_on_a_terminal_is_the_source(tmp_path: Path) -> None:
     """--plain holds for a terminal too: the source, and no pager."""
-    status, said = on_terminal("docs", "findings", "--plain", cwd=tmp_path, PAGER="false")
+    status, said = on_terminal("docs", "estimate", "--plain", cwd=tmp_path, PAGER="false")
     assert status == 0
-    assert said == (PACKAGE / "docs" / "findings.md").read_text()
+    assert said == (PACKAGE / "docs" / "estimate.md").read_text()

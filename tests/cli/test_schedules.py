@@ -212,11 +212,10 @@ BUSY = ("fork_storm", "pinned_pages", "swap_pressure", "-p", "pages=2")
 
 def test_the_digest_depends_on_nothing_but_the_input(capsys: Capsys) -> None:
     """Another process with another PYTHONHASHSEED, directory and log comes to the same digest."""
-    here = asked(capsys, "stress", *BUSY, "--seeds", "3", "--jobs", "1")
+    line = ["stress", *BUSY, "--seeds", "3", "--jobs", "1"]
+    here = asked(capsys, *line)
     environment = os.environ | {"PYTHONHASHSEED": "4321", "PYTHONPATH": str(PROGRAMS.parents[2])}
-    there = _other_process(
-        "stress", *BUSY, "--seeds", "3", "--jobs", "1", "--json", "--log", os.devnull, env=environment, cwd="/"
-    )
+    there = _other_process(*line, "--json", "--log", os.devnull, env=environment, cwd="/")
     assert json.loads(there.stdout)["digest"] == here["digest"]
 
 

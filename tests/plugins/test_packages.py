@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -137,16 +136,22 @@ def test_installed_here_and_not_there(tmp_path: Path) -> None:
     assert "alpha_runs" in shown.stdout
 
 
+@pytest.fixture(scope="module")
+def finding(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What a finding file says."""
+    place = tmp_path_factory.mktemp("lost")
+    ksmactors("stress", "classic.lost", "--strategy", "random", "--seeds", "9", "--out", "out", cwd=place, status=1)
+    (file,) = (place / "out").glob("*.json")
+    content: dict[str, object] = json.loads(file.read_text())
+    return content
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plugins", [[], {"workload twins": 7}, {"x" * 5000: "y" * 200_000}, "text"])
-def test_packages_of_a_hostile_file(tmp_path: Path, plugins: object) -> None:
+def test_packages_of_a_hostile_file(finding: dict[str, object], tmp_path: Path, plugins: object) -> None:
     """What a finding says about packages may be anything."""
-    ksmactors("stress", "classic.lost", "--strategy", "random", "--seeds", "9", "--out", "out", cwd=tmp_path, status=1)
-    (file,) = (tmp_path / "out").glob("*.json")
-    content = json.loads(file.read_text()) | {"plugins": plugins}
     changed = tmp_path / "changed.json"
-    changed.write_text(json.dumps(content))
-    shutil.rmtree(tmp_path / "out")
+    changed.write_text(json.dumps(finding | {"plugins": plugins}))
 
     done = ksmactors("replay", str(changed), cwd=tmp_path, status=2)
 

@@ -15,7 +15,7 @@ import trio
 from ksmactors.errors import ScenarioError, UsageError
 from ksmactors.events import catalogue as ev
 from ksmactors.events.catalogue import CATALOGUE
-from ksmactors.plugins import load_workload
+from ksmactors.plugins import load_workload, names
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
@@ -92,20 +92,23 @@ SCRIPT = """
 import sys, trio
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
-for name in sys.argv[1:]:
-    print(trio.run(run_schedule, make_subject(name), 0, "random").digest.hex())
+for name, seed, strategy in zip(*[iter(sys.argv[1:])] * 3):
+    print(trio.run(run_schedule, make_subject(name), int(seed), strategy).digest.hex())
 """
 
 
 @pytest.mark.slow
 def test_digests_do_not_depend_on_the_hash_seed() -> None:
-    """Another process with another PYTHONHASHSEED gives the same digests."""
+    """Another process with another PYTHONHASHSEED gives the same digests, also of the classic models."""
+    models = [name for name in names("workloads") if name.startswith("classic.")]
+    schedules = [*((name, 0, "random") for name in BUILT_IN), *((name, 7, "pos") for name in models)]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *BUILT_IN],
+        [sys.executable, "-c", SCRIPT, *(str(part) for schedule in schedules for part in schedule)],
         env={**os.environ, "PYTHONHASHSEED": "4711"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
 
-    assert done.stdout.split() == [known(name, 0, "random").digest.hex() for name in BUILT_IN]
+    assert len(models) == 9
+    assert done.stdout.split() == [known(*schedule).digest.hex() for schedule in schedules]
 
 
 def test_the_image_does_not_matter(run: Run, tmp_path: Path) -> None:
