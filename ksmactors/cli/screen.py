@@ -126,7 +126,9 @@ def _safe_console() -> type[Console]:
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             safe = inert if is_github(os.environ) else str
             for segment in super().render(renderable, options):
-                yield segment if segment.control else Segment(safe(escaped_lines(segment.text)), segment.style)
+                text = segment.text if segment.control else safe(escaped_lines(segment.text))
+                # rich renders what is in what: most segments come through here several times
+                yield segment if text is segment.text else Segment(text, segment.style)
 
         @override
         def show_cursor(self, show: bool = True) -> bool:
