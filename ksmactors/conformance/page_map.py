@@ -128,8 +128,8 @@ class PageMap:
     def __init__(self, kernel: Ksm) -> None:
         self.kernel = kernel
         self._all: list[ScenarioProcess] = []
-        self._seen: list[tuple[PageName, PageState]] = []
-        """The pages that `frames` was asked for last; `_groups` are their lines. Most steps of ksmd change none."""
+        self._made_of: list[object] = []
+        """What `frames` was made of last; `_groups` are its lines. Most steps of ksmd change none."""
         self._groups: list[str] = []
 
     def add(self, process: ScenarioProcess) -> None:
@@ -177,10 +177,21 @@ class PageMap:
 
     def frames(self) -> list[str]:
         """Return the groups of pages that share a frame: the lines of the operation `frames`."""
-        seen = list(self.pages())
-        if seen != self._seen:
-            self._seen, self._groups = seen, partition(seen)
+        made_of = self._raw()
+        if made_of != self._made_of:
+            self._made_of, self._groups = made_of, partition(self.pages())
         return self._groups
+
+    def _raw(self) -> list[object]:
+        """Return all that names and states of pages depend on: objects, which are compared much faster than those."""
+        raw: list[object] = [list(node.poisoned) for node in self.kernel.nodes]
+        for process in self.living:
+            mm = process.mm
+            raw += process.label, len(process.named), list(mm.swap_ptes), list(mm.hwpoison_ptes)
+            for vma in mm.vmas.values():
+                ptes = list(map(mm.ptes.get, range(vma.start, vma.end, PAGE_SIZE)))
+                raw += vma.start, vma.end, ptes, [pte.frame.mapping for pte in ptes if pte is not None]
+        return raw
 
     def sharers(self, process: ScenarioProcess, address: int) -> str:
         """The group of the page at `address`, as in `frames`, on one line."""
