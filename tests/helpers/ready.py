@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,9 @@ HERE: Final = Path(__file__).parent
 
 LENGTH: Final = 8
 """Bytes of a number."""
+
+SECONDS_MAX: Final = 100
+"""In which a command must end."""
 
 NOT_OURS: Final = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
@@ -116,6 +120,37 @@ class ReadyProcess:
         return self.returncode
 
 
+def run_ready(*words: str, files: Sequence[int], cwd: Path, environment: dict[str, str]) -> Callable[[], int]:
+    """Start `ksmactors WORDS...` in a fork, without a client in between.
+
+    Args:
+        words: the command line.
+        files: its standard streams.
+        cwd: its directory.
+        environment: all its variables.
+
+    Returns:
+        A function that waits until it has ended, and returns its status.
+    """
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    pid, reaper = _fork(list(words), variables, list(files), directory=cwd)
+    if pid == 0:
+        reaper.close()
+        stdin, stdout, stderr = files
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ksmactors", *words],
+            stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=environment,
+        )  # fmt: skip
+        return lambda: process.wait(SECONDS_MAX)
+
+    def status() -> int:
+        with reaper:
+            reaper.settimeout(SECONDS_MAX)
+            return os.waitstatus_to_exitcode(_number_from(reaper))
+
+    return status
+
+
 def start_ready(*words: str, environment: dict[str, str]) -> ReadyProcess:
     """Start `ksmactors WORDS...` in a fork that leads a session."""
     streams = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  # they are the process's
@@ -128,10 +163,11 @@ def start_ready(*words: str, environment: dict[str, str]) -> ReadyProcess:
 
 
 def _fork(
-    words: list[str] | None, environment: dict[bytes, bytes], files: list[int], *, leads_session: bool = False
-) -> tuple[int, socket.socket]:
+    words: list[str] | None, environment: dict[bytes, bytes], files: list[int], *, leads_session: bool = False,
+    directory: Path | None = None,
+) -> tuple[int, socket.socket]:  # fmt: skip
     """Have this process's server fork. Returns the fork's process, or 0, and the socket that says how it ends."""
-    request = marshal.dumps((words, os.fsencode(Path.cwd()), environment, [], leads_session))
+    request = marshal.dumps((words, os.fsencode(directory or Path.cwd()), environment, [], leads_session))
     reaper = socket.socket(socket.AF_UNIX)
     reaper.connect(_server(os.getpid()))
     socket.send_fds(reaper, [len(request).to_bytes(LENGTH, "big")], files)

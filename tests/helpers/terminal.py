@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 from pathlib import Path
 
 import ksmactors
-from tests.helpers.ready import ksmactors_line
+from tests.helpers.ready import run_ready
 
 
 def on_terminal(*args: str, cwd: Path, typed: str = "", **environment: str) -> tuple[int, str]:
@@ -24,20 +23,17 @@ def on_terminal(*args: str, cwd: Path, typed: str = "", **environment: str) -> t
         "PYTHONPATH": str(Path(ksmactors.__file__).parents[1]),
         **environment,
     }
-    with subprocess.Popen(
-        ksmactors_line(*args), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=variables
-    ) as process:
-        os.close(theirs)
-        os.write(ours, typed.encode())
-        got = bytearray()
-        while True:
-            try:
-                part = os.read(ours, 1 << 16)
-            except OSError:  # EIO: nobody has the other end open
-                break
-            if not part:
-                break
-            got += part
-        status = process.wait(timeout=60)
+    status = run_ready(*args, files=[theirs] * 3, cwd=cwd, environment=variables)
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    got = bytearray()
+    while True:
+        try:
+            part = os.read(ours, 1 << 16)
+        except OSError:  # EIO: nobody has the other end open
+            break
+        if not part:
+            break
+        got += part
     os.close(ours)
-    return status, got.decode().replace("\r\n", "\n")
+    return status(), got.decode().replace("\r\n", "\n")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryFile
 
-from tests.helpers.ready import ksmactors_line
+from tests.helpers.ready import run_ready
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,10 +39,13 @@ def install(site: Path, package: str, source: str, *, version: str = "1.2", **en
 def ksmactors(*line: str, site: Path | None = None, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a command with the packages of a folder installed; its exit status is checked."""
     path = [str(ROOT), *([str(site)] if site is not None else [])]
-    done = subprocess.run(
-        ksmactors_line(*line),
-        cwd=cwd, capture_output=True, text=True, timeout=100, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "XDG_STATE_HOME": str(cwd / "state"), "NO_COLOR": "1"},
-    )  # fmt: skip
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path), "XDG_STATE_HOME": str(cwd / "state"), "NO_COLOR": "1",
+    }  # fmt: skip
+    with Path(os.devnull).open("rb") as nothing, TemporaryFile() as stdout, TemporaryFile() as stderr:
+        files = [stream.fileno() for stream in (nothing, stdout, stderr)]
+        returned = run_ready(*line, files=files, cwd=cwd, environment=environment)()
+        texts = [os.pread(fd, os.fstat(fd).st_size, 0).decode() for fd in files[1:]]
+    done = subprocess.CompletedProcess(line, returned, *texts)
     assert done.returncode == status, f"{line}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
