@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 import anyio
@@ -30,7 +31,7 @@ from ksmactors.conformance.language import Scenario
 from ksmactors.estimate.files import FileReader
 from ksmactors.run import calibration
 from ksmactors.run.subject import make_subject
-from tests.helpers.ready import ksmactors_line
+from tests.helpers.ready import run_ready
 from tests.helpers.status_folders import make_folders, named
 
 PROGRAMS: Final = Path(__file__).parents[1] / "helpers" / "statuses.py"
@@ -359,14 +360,14 @@ def test_nobody_reads(name: str, files: dict[str, str], tmp_path: Path) -> None:
     """A command whose standard output nobody reads ends with 141, without a word of that."""
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "wb") as stdout:
-        done = subprocess.run(
-            ksmactors_line(*NOBODY_READS[name](files)),
-            stdout=stdout, stderr=subprocess.PIPE, text=True, env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
-            check=False,
-        )  # fmt: skip
-    assert "Broken" not in done.stderr
-    assert done.returncode == CLOSED
+    with Path(os.devnull).open("rb") as nothing, os.fdopen(writer, "wb") as stdout, TemporaryFile() as stderr:
+        status = run_ready(
+            *NOBODY_READS[name](files), files=[stream.fileno() for stream in (nothing, stdout, stderr)],
+            cwd=tmp_path, environment=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+        )()  # fmt: skip
+        said = os.pread(stderr.fileno(), os.fstat(stderr.fileno()).st_size, 0)
+    assert b"Broken" not in said
+    assert status == CLOSED
 
 
 @pytest.mark.parametrize(("redirection", "status"), [(">&-", 2), ("<&-", 0), ("2>&-", 0), (">/dev/full", 2)])
