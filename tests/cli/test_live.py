@@ -321,24 +321,9 @@ def on_terminal(*args: str, cwd: Path, width: int = 80) -> Iterator[tuple[subpro
             os.close(ours)
 
 
-SLOW = """
-import time
-from ksmactors.model import Model, Table
+SLEEPING = Path(__file__).parents[1] / "helpers" / "sleeping.py"
 
-class Slow(Model):
-    "takes its time, and little CPU time"
-    async def run(self, table: Table) -> None:
-        time.sleep(0.01)
-        total = table.variable("total", 0)
-        async def work() -> None:
-            await total.write(await total.read() + 1)
-        await table.concurrent({f"worker/{number}": work() for number in range(9)})
-
-class Other(Slow):
-    "is another one"
-"""
-
-LONG = ("slow.py:Slow", "slow.py:Other", "--seeds", "1000000000")
+LONG = (f"{SLEEPING}:Slow", f"{SLEEPING}:Other", "--seeds", "1000000000")
 
 
 def read_text(ours: int) -> str:
@@ -366,12 +351,11 @@ def read_until(ours: int, pattern: str, got: str = "") -> str:
     ("line", "number"),
     [(["stress", *LONG, "--color", "always"], signal.SIGINT),
      (["stress", *LONG, "--jobs", "1", "--color", "never"], signal.SIGTERM),
-     (["explore", "slow.py:Slow"], signal.SIGTERM)],
+     (["explore", f"{SLEEPING}:Slow"], signal.SIGTERM)],
 )  # fmt: skip
 def test_an_interruption_leaves_the_terminal_in_order(line: list[str], number: signal.Signals, tmp_path: Path) -> None:
     """After a signal the table is gone, no mode is left switched, and no row was ever too long, resizes included.
     --color holds for the table."""
-    (tmp_path / "slow.py").write_text(SLOW)
     with on_terminal(*line, "--out", str(tmp_path / "out"), cwd=tmp_path) as (process, ours):
         got = read_until(ours, "a second")
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
