@@ -18,7 +18,7 @@ from ksmactors.garbage import THRESHOLDS
 from ksmactors.interleave.strategies.registry import STRATEGIES
 from ksmactors.kernels import VARIANTS
 from ksmactors.watch import WATCHERS
-from tests.helpers.ready import ready_fork_server
+from tests.helpers.ready import ready_fork_server, share_server
 
 HERE: Final = Path(__file__).parent
 
@@ -37,8 +37,10 @@ ROOM_MIN: Final = 4 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the files of tests in memory where there is room: each store is synced and then deleted, which a disk takes
-    milliseconds for. Programs must be allowed to run from there."""
+    """Start what commands of all tests are forked from, and have the files of tests in memory where there is room: each
+    store is synced and then deleted, which a disk takes milliseconds for. Programs must be allowed to run there."""
+    if getattr(config.option, "numprocesses", None):  # the parent of processes of pytest-xdist
+        share_server()
     if not IN_MEMORY.is_dir() or config.getoption("basetemp") is not None:
         return
     there = os.statvfs(IN_MEMORY)

@@ -1,8 +1,8 @@
 """How a test starts `ksmactors` in a process of its own, without half a second of imports each time.
 
-The process is a fork of one that has imported everything (`ready_server`), which each process of tests starts when it
-is first needed. Tests of the start itself, of an installed package, or of what a process does to others of its session
-start a new interpreter.
+The process is a fork of one that has imported everything (`ready_server`). A process of tests starts it when it is
+first needed; those of pytest-xdist share the one that their parent has started. Tests of the start itself, of an
+installed package, or of what a process does to others of its session start a new interpreter.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO, Final
 
 from typing_extensions import override
@@ -36,6 +37,11 @@ SECONDS_MAX: Final = 100
 """In which a command must end."""
 
 NOT_OURS: Final = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+
+SHARED: Final = "KSMACTORS_TESTS_DOOR"
+"""The variable that tells processes of pytest-xdist the socket of their parent's server."""
+
+_DOOR: Final = os.environ.pop(SHARED, None)
 
 ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
 """That of the server: as it is before a test changes anything, since a fork obeys no other variables of Python."""
@@ -179,9 +185,28 @@ def _number_from(reaper: socket.socket) -> int:
     return int.from_bytes(reaper.recv(LENGTH, socket.MSG_WAITALL), "big")
 
 
+def share_server() -> None:
+    """Start a server for this process and those that it starts from now on. It is not waited for."""
+    os.environ[SHARED], _ = _started()
+
+
 @cache
 def _server(_pid: int) -> str:
-    """The socket of this process's server."""
+    """The socket of this process's server, or of the one that it shares."""
+    if _DOOR is not None:
+        until = monotonic() + SECONDS_MAX
+        while not Path(_DOOR).exists():  # it may be importing still
+            assert monotonic() < until, "the parent's server does not open"
+            sleep(0.05)
+        return _DOOR
+    door, ready = _started()
+    assert ready.read(5) == b"ready"
+    return door
+
+
+def _started() -> tuple[str, IO[bytes]]:
+    """Start a server that ends with this process. Returns its socket, and the stream on which it says that it is
+    ready."""
     directory = tempfile.mkdtemp(prefix="ksmactors-ready-")
     door = f"{directory}/door"
     process = subprocess.Popen(
@@ -193,5 +218,4 @@ def _server(_pid: int) -> str:
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     atexit.register(process.wait, 60)
     atexit.register(process.stdin.close)
-    assert process.stdout.read(5) == b"ready"
-    return door
+    return door, process.stdout

@@ -215,8 +215,9 @@ def main() -> None:
     door = socket.socket(socket.AF_UNIX)
     import_all()
     gc.freeze()
-    door.bind(sys.argv[1])
+    door.bind(f"{sys.argv[1]}.new")
     door.listen(16)
+    Path(f"{sys.argv[1]}.new").rename(sys.argv[1])  # who sees it can connect
     os.write(1, b"ready")
     perform(Server(door).serve())
 
