@@ -5,7 +5,8 @@ trio's run loop. If the actors use nothing that trio keeps for each task, the ta
 them (`DirectRunner`): that saves the trip, which costs more than most operations do.
 
 Either way a cancelled schedule ends at the next hand-over, Ctrl-C is raised in the running actor, and an actor can
-await nothing but the conductor. The choices are the same, too.
+await nothing but the conductor. The choices are the same, too. `DirectRunner` sees a deadline that was set after the
+task pool was opened at its next trip, which is at most HAND_OVERS_PER_TRIP away.
 """
 
 from __future__ import annotations
