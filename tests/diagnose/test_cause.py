@@ -72,8 +72,8 @@ def test_a_share_below_one_says_so() -> None:
 @pytest.mark.nightly
 def test_what_had_not_happened_yet_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """S5e: ksmd must look at the node before its page moves on, which in the finding happens after that look, and it
-    must take its reference when those of the page are not frozen any more. The example of `docs findings` that shrinks
-    this finding prints the same two orders."""
+    must take its reference when those of the page are not frozen any more. `test_what_shrink_writes` finds the same two
+    orders."""
     monkeypatch.setattr(COUNT, 15)
     cause = cause_of("S5e")
     assert cause is not None
