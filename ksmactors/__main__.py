@@ -19,7 +19,7 @@ def main() -> int:
     """Run the command line of this process and return its exit status."""
     interruption.before_work()
     _replace_closed_streams()
-    from ksmactors.garbage import collect_seldom
+    from ksmactors.garbage import collect_no_more, collect_seldom
 
     collect_seldom()  # what is imported now is no garbage either
     from ksmactors.cli import main as run_command
@@ -29,6 +29,7 @@ def main() -> int:
     interruption.over()
     if status == interruption.STATUS:
         _leave_at_once()
+    collect_no_more()
     return status
 
 
