@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ksmactors.errors import StepLimit
 from ksmactors.events import catalogue as ev
-from ksmactors.events.trace import Trace
 from ksmactors.injection import Injector, Rate
 from ksmactors.interleave.actor import Actor
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.reports import name_of
 from ksmactors.mm.hardware import DEFAULT_FRAMES_PER_NODE, Hardware
+
+if TYPE_CHECKING:
+    from ksmactors.events.trace import Trace
+    from ksmactors.interleave.conductor import Conductor
 
 
 class AttachedWatcher(Protocol):

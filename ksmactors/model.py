@@ -24,27 +24,38 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from typing_extensions import override
 
-from ksmactors import trio
 from ksmactors.call_stack import asking_function
 from ksmactors.errors import Finding
 from ksmactors.events.catalogue import Field
 from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import Claims, Program, ProgramParts, guarded
+
+if TYPE_CHECKING:
+    from ksmactors import trio  # see __getattr__
+    from ksmactors.interleave.conductor import Conductor
 
 __all__ = [
     "Bool", "Field", "FilePath", "Int", "Model", "Mutex", "PluginEvent", "Str", "Table", "Variable", "trio",
 ]  # fmt: skip
 
 T = TypeVar("T")
+
+
+def __getattr__(name: str) -> Any:
+    """Import `trio` when it is asked for: trio itself takes half of the time in which all workloads can be listed."""
+    if name != "trio":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ksmactors import trio
+
+    return trio
 
 
 class Variable(Generic[T]):

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -195,7 +194,7 @@ def source_of(path: Path) -> tuple[str, bytes] | None:
         source = read_bounded(path, SOURCE_MAX, "file")
     except UsageError:
         return None
-    return (place, source) if _hashes.get(place) == sha256(source).hexdigest() else None
+    return (place, source) if _hashes.get(place) == _sha256(source) else None
 
 
 def supply(path: str, place: str, source: bytes) -> None:
@@ -218,6 +217,12 @@ def module_of(group: str, name: str) -> str:
 def _place_of(path: Path) -> str:
     supplied = _supplied.get(str(path))
     return str(path.resolve()) if supplied is None else supplied[0]
+
+
+def _sha256(source: bytes) -> str:
+    from hashlib import sha256  # which loads OpenSSL; names that are registered need no hash
+
+    return sha256(source).hexdigest()
 
 
 _hashes: Final[dict[str, str]] = {}
@@ -340,7 +345,7 @@ def _from_file(path: Path, title: str) -> ModuleType:
     except PluginError:
         del sys.modules[known]
         raise
-    _hashes[place] = sha256(source).hexdigest()
+    _hashes[place] = _sha256(source)
     return module
 
 

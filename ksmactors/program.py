@@ -11,20 +11,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
 from ksmactors.call_stack import asking_function, is_kernels
 from ksmactors.errors import Finding, KsmActorsError, UsageError, WorkloadCrashed
 from ksmactors.events.declared import PluginEvent
-from ksmactors.events.trace import Trace
 from ksmactors.failed_call import defined_at, failed_call
-from ksmactors.interleave.conductor import CONTROL_FLOW, Conductor
-from ksmactors.machine import Machine
 from ksmactors.marks import broken, is_true, kind_of, mark_of, written_in
 from ksmactors.parameters import Parameter, checked, parameters_of
 from ksmactors.places import OURS, author_frames, author_place, caller_of_author, innermost, is_authors
+
+if TYPE_CHECKING:
+    from ksmactors.events.trace import Trace
+    from ksmactors.interleave.conductor import Conductor
+    from ksmactors.machine import Machine
 
 SETTLING_SCANS: Final = 3
 """Full scans that ksmd makes alone before the watchers look. The first sees the contents, the second finds what has not
@@ -191,9 +193,11 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
     """
     try:
         return await code
-    except CONTROL_FLOW:
-        raise
     except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
+        from ksmactors.interleave.conductor import CONTROL_FLOW  # what only lists programs does without trio
+
+        if isinstance(raised, CONTROL_FLOW):
+            raise
         error = only_leaf(raised)
         place = "" if isinstance(error, Finding) else author_place(error)  # a finding says itself where
         if isinstance(error, UsageError) and place:

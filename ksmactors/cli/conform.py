@@ -42,7 +42,7 @@ from ksmactors.conformance.recording import scenario_files
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.escaping import encodable
-from ksmactors.events.terminal import color_allowed
+from ksmactors.events.colors import color_allowed
 from ksmactors.guest.image import find
 from ksmactors.guest.machine import Guest
 from ksmactors.run.extensions import need

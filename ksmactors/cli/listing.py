@@ -14,7 +14,7 @@ from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_json, echo_styled, notice
 from ksmactors.errors import UsageError, spelled, unknown
 from ksmactors.escaping import escaped
-from ksmactors.events.terminal import color_allowed
+from ksmactors.events.colors import color_allowed
 from ksmactors.plugins import is_placed
 
 COLUMNS: Final = 100

@@ -23,7 +23,7 @@ from ksmactors.cli.screen import echo, echo_colored, echo_json, notice
 from ksmactors.diagnose.regressions import Regression, Result, exit_status, finding_files, replay_regression
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.escaping import encodable, escaped
-from ksmactors.events.terminal import color_allowed
+from ksmactors.events.colors import color_allowed
 from ksmactors.interleave.schedule_string import looks_like_schedule
 from ksmactors.run.outcome import Verdict
 

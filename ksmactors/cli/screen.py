@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ksmactors.ci.runner import annotation, is_github
 from ksmactors.escaping import LINE_WORD_MAX, escaped, escaped_json, escaped_lines, inert, inert_json, shortened_words
+from ksmactors.events.colors import color_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,8 +87,6 @@ def report_error(line: str) -> None:
 
 def page(rendered: str, color: str) -> None:
     """Show text that a `console` has rendered, in the user's pager: PAGER, or less; without one it is printed."""
-    from ksmactors.events.terminal import color_allowed
-
     allowed = color_allowed(sys.stdout, color)
     text = rendered.rstrip("\n")
     try:
@@ -98,8 +97,6 @@ def page(rendered: str, color: str) -> None:
 
 def console(stream: TextIO, color: str, *, width: int | None = None) -> Console:
     """A rich console on a stream, coloured as `--color` and the environment say; `width` in columns if it is fixed."""
-    from ksmactors.events.terminal import color_allowed
-
     colored = color_allowed(stream, color)
     made: Console = _safe_console()(
         file=stream,

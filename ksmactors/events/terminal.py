@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Final, TextIO
+from typing import Any, BinaryIO, Final
 
 from ksmactors.escaping import escaped
 from ksmactors.events.bridge import Processor
 from ksmactors.events.catalogue import CATALOGUE, RACE_COUNTS
+from ksmactors.events.colors import color_allowed
 from ksmactors.events.logs import ALWAYS, LogWriter
 
 _UNITS: Final = {field.name: field.unit for event in CATALOGUE for field in event.fields}
@@ -26,17 +26,6 @@ _PALETTE: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
 _DIM: Final = 2
 _STYLES: Final = {"warning": (1, 33), "error": (1, 31)}
 _RACE: Final = (1, 33)
-
-
-def color_allowed(stream: TextIO, color: str = "auto") -> bool:
-    """Whether to colour what goes to `stream`; `color` is auto, always or never, and wins when it is not auto."""
-    if color != "auto":
-        return color == "always"
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 class PersonForm:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import trio
 from typing_extensions import override
 
 from ksmactors.call_stack import all_parked_frames, names, parked_frames
+
+if TYPE_CHECKING:
+    import trio
 
 READ: Final = 0
 WRITE: Final = 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import WaitQueue
+
+if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
 
 
 class JoinQueue(WaitQueue):

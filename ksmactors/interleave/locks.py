@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, RELEASE, Actor
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer_hub import unobserved
+
+if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
 
 
 def contended(conductor: Conductor, lock: object, owner: Actor | None) -> None:

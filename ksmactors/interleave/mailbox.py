@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import WaitQueue
+
+if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
 
 T = TypeVar("T")
 

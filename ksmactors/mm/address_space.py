@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from sortedcontainers import SortedDict
 from typing_extensions import override
 
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem, SpinLock
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
     from ksmactors.mm.anon_vma import AnonVma
     from ksmactors.mm.secondary import SecondaryMmu
     from ksmactors.mm.swap_device import SwapSlot

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import RwSem
 from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
     from ksmactors.mm.address_space import Vma
 
 

@@ -13,13 +13,13 @@ from typing_extensions import override
 from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import contended
 from ksmactors.interleave.observed import ObservedField
 from ksmactors.mm.content import Content
 from ksmactors.mm.reports import lifetime
 
 if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
     from ksmactors.mm.anon_vma import AnonVma
     from ksmactors.mm.node import Node
     from ksmactors.mm.swap_device import SwapSlot

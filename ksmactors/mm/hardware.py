@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ksmactors.events.trace import Trace
-from ksmactors.interleave.conductor import Conductor
+if TYPE_CHECKING:
+    from ksmactors.events.trace import Trace
+    from ksmactors.interleave.conductor import Conductor
 
 DEFAULT_FRAMES_PER_NODE: Final = 1_000_000
 """Frames come into being when they are used, so a large node costs nothing. A round number shows in each frame

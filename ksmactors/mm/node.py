@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ksmactors.interleave.actor import RELEASE, YIELD, Actor
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 
 if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
     from ksmactors.mm.swap_device import SwapSlot
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from typing_extensions import override
 
 from ksmactors.interleave.actor import READ
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import SpinLock
 from ksmactors.mm.frame import Frame
+
+if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
 
 
 class Spte(NamedTuple):

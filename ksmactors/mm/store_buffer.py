@@ -14,13 +14,15 @@ before is not done early. Dependencies are kept: an address that was loaded is l
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, Actor
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.observer import Observer
+
+if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
 
 T = TypeVar("T")
 

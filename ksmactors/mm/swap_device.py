@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from ksmactors.interleave.actor import RELEASE, YIELD
-from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import SpinLock, WaitQueue
 from ksmactors.interleave.observed import ObservedField
 from ksmactors.mm.content import Content
 
 if TYPE_CHECKING:
+    from ksmactors.interleave.conductor import Conductor
     from ksmactors.mm.frame import Frame
 
 DEFAULT_SWAP_PAGES: Final = 1 << 20

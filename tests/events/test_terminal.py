@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ksmactors.events import catalogue as ev
+from ksmactors.events.colors import color_allowed
 from ksmactors.events.logs import LogWriter
-from ksmactors.events.terminal import PersonForm, color_allowed, milliseconds, terminal_log, value_text
+from ksmactors.events.terminal import PersonForm, milliseconds, terminal_log, value_text
 
 
 class _Actor:
