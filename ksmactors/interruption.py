@@ -54,12 +54,11 @@ def work_begins() -> None:
 
 def run(function: Callable[..., Any]) -> Any:
     """Run an async function in trio, with interruptions as KeyboardInterrupt; what follows may finish undisturbed."""
-    import anyio
-    import trio  # noqa: F401  # imported before an interruption raises anything
+    import trio  # before an interruption raises anything
 
     work_begins()
     try:
-        return anyio.run(function, backend="trio")
+        return trio.run(function)
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is None:
             raise KeyboardInterrupt from None

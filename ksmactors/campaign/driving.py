@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -28,12 +28,14 @@ from ksmactors.campaign.dealing import AdaptiveDeal
 from ksmactors.campaign.merging import needed, shape_of, take_block
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
-from ksmactors.campaign.worker_pool import WorkerPool
-from ksmactors.campaign.workers import BlockAnswer
 from ksmactors.errors import ScheduleFormatError
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
 from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.outcome import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from ksmactors.campaign.worker_pool import WorkerPool
+    from ksmactors.campaign.workers import BlockAnswer
 
 GRACE_SECONDS: Final = 60
 """Seconds after the deadline in which workers may finish the schedules under way: one may wait in C code for ever."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -51,9 +52,12 @@ def source_hash() -> str:
     """Return a hash over the source of ksmactors and the built-in workloads: it may change without the version."""
     hashed = hashlib.blake2b(digest_size=16)
     for package in ("ksmactors", "workloads"):
-        root = Path(next(iter(import_module(package).__path__)))
-        for file in sorted(root.rglob("*.py")):
-            hashed.update(f"{package}/{file.relative_to(root)}\0".encode() + file.read_bytes())
+        root = next(iter(import_module(package).__path__))
+        for folder, folders, files in os.walk(root):
+            folders.sort()
+            for name in sorted(name for name in files if name.endswith(".py")):
+                file = f"{folder}{os.sep}{name}"
+                hashed.update(f"{package}{file.removeprefix(root)}\0".encode() + Path(file).read_bytes())
     return hashed.hexdigest()
 
 

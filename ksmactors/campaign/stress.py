@@ -19,7 +19,6 @@ from ksmactors.campaign.dealing import Deal, InTurn
 from ksmactors.campaign.findings import kept, replay_command, without_schedule
 from ksmactors.campaign.lock_cycles import cycles_closed_by
 from ksmactors.campaign.summary import Found, Summary
-from ksmactors.diagnose.explain import explain
 from ksmactors.errors import UsageError
 from ksmactors.escaping import quoted
 from ksmactors.events.logs import Log
@@ -216,6 +215,8 @@ class Campaign:
 
     async def _explained(self, outcome: Outcome) -> Outcome:
         """What was found with who met whom over what; as it was if that is interrupted."""
+        from ksmactors.diagnose.explain import explain  # which most campaigns go without
+
         explained = outcome
         try:
             explained = await explain(outcome, self.plan.subject_of(outcome.seed))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -39,16 +38,8 @@ WINDOW: Final = 8
 WORKER_DIED: Final = "worker_died"
 """The kind of finding that a schedule is which ends its process."""
 
-JOBS_MAX: Final = 1024
-"""Processes of a campaign."""
-
 Take = Callable[[], Awaitable[Piece | None]]
 Known = Callable[[], tuple[frozenset[str], bool]]
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return min(len(os.sched_getaffinity(0)), JOBS_MAX)
 
 
 def workers_of(

@@ -23,7 +23,7 @@ from time import monotonic
 from traceback import format_exc
 from typing import Any, Final
 
-import anyio
+import trio
 
 from ksmactors.campaign.blocks import Arm, micros_of
 from ksmactors.campaign.dealing import AsGiven
@@ -171,7 +171,7 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
         with parts.printing(), _log_of(task) as log:
             campaign = _campaign(task, subjects, calibration, log)
             campaign.on_outcome = parts.note
-            anyio.run(campaign.run, backend="trio")
+            trio.run(campaign.run)
             parts.answer.interrupted = campaign.interrupted_at is not None
         parts.answer.log_problem = log.problem if log is not None else ""
     except KsmActorsError as error:

@@ -14,9 +14,9 @@ import click
 import orjson
 
 from ksmactors import interruption, plugins
+from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import parse_seeds
-from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores
 from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, strategy_option, subject_options
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by

@@ -15,6 +15,7 @@ import click
 
 from ksmactors import interruption, plugins
 from ksmactors.campaign.blocks import size_of
+from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.dealing import BUDGETS, EQUAL, AdaptiveDeal, deal_of
 from ksmactors.campaign.driving import Drive
 from ksmactors.campaign.findings import default_directory, prepare
@@ -23,8 +24,6 @@ from ksmactors.campaign.shards import Shard, keep_shard, parse_shard, shard_of, 
 from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.store_files import FILE as STORE
 from ksmactors.campaign.stress import Plan, parse_seeds
-from ksmactors.campaign.worker_pool import JOBS_MAX, available_cores, workers_of
-from ksmactors.campaign.worker_processes import WorkerProcesses
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
 from ksmactors.cli.options import (
     Duration,
@@ -155,9 +154,12 @@ def stress(
         raise UsageError(f"--shard with --budget {budget}: that budget learns from all seeds; leave one of the two out")
     if dask is None and asked is not None and len(asked) == 1:
         jobs = jobs or 1  # another process costs more than it gains
+    cores = jobs or available_cores()
     with ExitStack() as stack:
         processes = None
-        if dask is None and (jobs or available_cores()) > 1:  # before any file is opened
+        if dask is None and cores > 1:  # before any file is opened
+            from ksmactors.campaign.worker_processes import WorkerProcesses
+
             processes = stack.enter_context(closing(WorkerProcesses()))
         writer = stack.enter_context(open_log(log, processors)) if log else None
         if resume and out is not None:
@@ -174,10 +176,14 @@ def stress(
         store.ask(plan.seeds)
         deadline = None if seconds is None else monotonic() + seconds
         cluster = None if dask is None else stack.enter_context(cluster_for(plan, dask, jobs))
-        workers = workers_of(
-            plan, jobs or available_cores(), stop_at_first=stop_at_first, deadline=deadline, log=log,
-            log_config=log_config, executor=cluster, processes=processes,
-        )  # fmt: skip
+        workers = None
+        if cluster is not None or cores > 1:
+            from ksmactors.campaign.worker_pool import workers_of
+
+            workers = workers_of(
+                plan, cores, stop_at_first=stop_at_first, deadline=deadline, log=log, log_config=log_config,
+                executor=cluster, processes=processes,
+            )  # fmt: skip
         if workers is not None:
             stack.callback(workers.close)
             if cluster is not None:
