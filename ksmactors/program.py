@@ -10,6 +10,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -193,11 +194,9 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
     """
     try:
         return await code
+    except _control_flow():
+        raise
     except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
-        from ksmactors.interleave.conductor import CONTROL_FLOW  # what only lists programs does without trio
-
-        if isinstance(raised, CONTROL_FLOW):
-            raise
         error = only_leaf(raised)
         place = "" if isinstance(error, Finding) else author_place(error)  # a finding says itself where
         if isinstance(error, UsageError) and place:
@@ -211,6 +210,14 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         if _is_not_programs(error):
             raise
         raise program.crashed(error, place or _place(error)) from error
+
+
+@cache
+def _control_flow() -> tuple[type[BaseException], ...]:
+    """What passes through an author's code without being a failure of it. It takes trio, which lists do without."""
+    from ksmactors.interleave.conductor import CONTROL_FLOW
+
+    return CONTROL_FLOW
 
 
 def _is_not_programs(error: BaseException) -> bool:
