@@ -215,10 +215,10 @@ class Campaign:
 
     async def _explained(self, outcome: Outcome) -> Outcome:
         """What was found with who met whom over what; as it was if that is interrupted."""
-        from ksmactors.diagnose.explain import explain  # which most campaigns go without
-
         explained = outcome
         try:
+            from ksmactors.diagnose.explain import explain  # which most campaigns go without
+
             explained = await explain(outcome, self.plan.subject_of(outcome.seed))
         except* KeyboardInterrupt:
             self._interrupted = True
