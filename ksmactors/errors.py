@@ -131,8 +131,8 @@ class Finding(KsmActorsError):
     """A watcher reports: something happened that the protocol must never let happen.
 
     `watcher` is the watcher, `kind` the defect in a few words joined by underscores, `where` the kernel
-    function in which it shows. These three make the signature, which is the same for the same defect
-    however it was reached; `message` tells this instance. `other` is the number of the second actor
+    function in which it shows. These three make the `signature`, `watcher/kind@where`, which is the same for the same
+    defect however it was reached; `message` tells this instance. `other` is the number of the second actor
     involved and `other_step` its step, or -1. `about` are the objects concerned (a node, a page, ...), as far as
     the watcher can say; they live in the machine, and do not outlive it. `met` are the two accesses that met, earlier
     first, if the watcher knows them: each the number of its actor, its step, its function, the operation (kind, object,
@@ -155,15 +155,11 @@ class Finding(KsmActorsError):
         names: tuple[tuple[str | int, ...], ...] = (),
     ) -> None:
         self.watcher, self.kind, self.where, self.message = watcher, kind, where, message
+        self.signature = f"{watcher}/{kind}@{where}"
         self.other, self.other_step = other, other_step
         self.about, self.names = about, names
         self.met: tuple[tuple[int, int, str, tuple[int, object, object], tuple[object, ...]], ...] = ()
         super().__init__(f"{watcher}: {message}")
-
-    @property
-    def signature(self) -> str:
-        """Equal for equal defects: `watcher/kind@function`."""
-        return f"{self.watcher}/{self.kind}@{self.where}"
 
     @override
     def __reduce__(self) -> tuple[object, ...]:

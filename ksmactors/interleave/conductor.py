@@ -183,7 +183,7 @@ class Conductor(Turns):
                 self.places = {
                     a.number: next((name for name in reversed(names) if not PASSED_OVER[name]), names[-1])
                     for a in self.actors
-                    if a is not self.turn and (names := a.functions())
+                    if a is not self.turn and a.op is not DONE and (names := a.functions())  # DONE: it has ended
                 }
             if self._runner is not None:
                 self._runner.let_go()
