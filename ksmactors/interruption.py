@@ -39,6 +39,8 @@ def before_work() -> None:
 
 def work_begins() -> None:
     """From now on an interruption raises KeyboardInterrupt; `restore` undoes this. Only in the main thread."""
+    import orjson  # noqa: F401  # its initialization imports json, and crashes the process if that raises
+
     if threading.current_thread() is not threading.main_thread():
         return
     heeded = signal.getsignal(signal.SIGINT)
@@ -64,8 +66,13 @@ def run(function: Callable[..., Any]) -> Any:
             raise KeyboardInterrupt from None
         raise
     finally:
-        if _saved and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _finish_first)
+        work_ends()
+
+
+def work_ends() -> None:
+    """From now on an interruption lets the command finish its summary; the next one raises KeyboardInterrupt."""
+    if _saved and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _finish_first)
 
 
 def restore() -> None:

@@ -128,6 +128,7 @@ def estimate(
             gathering.read()
         except Interruption:
             gathering.problems.append("interrupted; what was read until then is counted")
+    interruption.work_ends()
     for problem in (*gathering.warnings, *gathering.problems):
         notice(shortened_words(problem, LINE_WORD_MAX))
     if gathering.page_index.pages:

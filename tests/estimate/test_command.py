@@ -244,6 +244,33 @@ def test_interrupted(tmp_path: Path) -> None:
     assert "of them zeros; 1 different contents" in out
 
 
+STRIKE = """
+import os, signal, sys
+from ksmactors.__main__ import main
+
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Strike())
+sys.exit(main())
+"""
+"""A command line in which SIGINT comes amid an import."""
+
+
+@pytest.mark.parametrize(
+    ("module", "status"),
+    [("json", INTERRUPTED), ("ksmactors.estimate.reader", INTERRUPTED), ("ksmactors.estimate.advice", 0)],
+)
+def test_interrupted_by_imports(image: Path, module: str, status: int) -> None:
+    """An interruption amid an import ends the process with its status, and loses nothing once all is read."""
+    line = [sys.executable, "-c", STRIKE.format(module=module), "estimate", "--json", str(image)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert (orjson.loads(done.stdout)["pages"] == 8) if status == 0 else not done.stdout
+
+
 @pytest.mark.slow
 def test_progress_on_a_terminal(image: Path) -> None:
     """On a terminal, and there only, standard error shows how far the reading is."""
