@@ -193,6 +193,11 @@ class LogWriter:
         if stream is not None and stream is not sys.stdout.buffer:
             with suppress(OSError):  # its buffer cannot be written either
                 stream.close()
+        elif stream is not None:
+            # Python's remaining buffer must not fail again at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
         if error.errno != errno.EPIPE:
             self._status, self.problem = USAGE, str(error.strerror)
             if self.is_part:
@@ -200,10 +205,6 @@ class LogWriter:
             sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
         elif stream is sys.stdout.buffer:
             self._status = CLOSED_PIPE
-            # Python's remaining buffer for the closed pipe must not fail again at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
 
     def close(self) -> None:
         """Write the remaining lines, and close the file unless it is standard output."""

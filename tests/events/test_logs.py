@@ -213,6 +213,20 @@ def test_a_full_disk_is_said_once_and_ends_only_the_log(
     assert capsys.readouterr().err == ("ksmactors: log big.log: No space left on device; the rest of the log is lost\n")
 
 
+@pytest.mark.parametrize(
+    ("redirection", "why"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("log", ["", "--log -"])
+def test_standard_output_that_cannot_be_written(redirection: str, why: str, log: str, tmp_path: Path) -> None:
+    """A log on standard output ends with one line, and a finding still decides about the exit status."""
+    run = f"run litmus.search_meets_migration --without ksm-page-migration --seed 18 {log}"
+    command = f"'{sys.executable}' -m ksmactors {run} --out '{tmp_path}' {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    said = [line for line in done.stderr.splitlines() if line.startswith("ksmactors: ")]
+    assert said == [f"ksmactors: log standard output: {why}; the rest of the log is lost"]
+    assert done.returncode == 1
+
+
 def test_a_reader_that_is_gone_is_no_error(schedule: Scheduler, capsys: pytest.CaptureFixture[str]) -> None:
     """A closed pipe ends the log without a word."""
 
