@@ -38,7 +38,7 @@ from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, guarded
+from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, called, guarded
 
 __all__ = ["FULL_SCAN", "Bool", "Field", "FilePath", "Int", "Litmus", "PluginEvent", "Proc", "Scene", "Str"]
 
@@ -310,7 +310,7 @@ class Litmus(Program):
         scene.machine.injector.stop()
         await scene.set("merge_across_nodes", self.merge_across_nodes)
         await scene.set("run", 1)
-        await scene.tolerant(self.run(scene))
+        await scene.tolerant(called(self, self.run, scene))
         for watcher in scene.machine.watchers:
             watcher.at_rest()
         await scene.end_ksmd()

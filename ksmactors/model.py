@@ -36,7 +36,7 @@ from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import Claims, Program, ProgramParts, guarded
+from ksmactors.program import Claims, Program, ProgramParts, called, guarded
 
 if TYPE_CHECKING:
     from ksmactors import trio  # see __getattr__
@@ -132,4 +132,4 @@ class Model(Program):
 
     @override
     async def perform(self, setting: ProgramParts) -> None:
-        await guarded(self, self.run(Table(setting, self)))
+        await guarded(self, called(self, self.run, Table(setting, self)))

@@ -9,6 +9,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.events.declared import events_of
+from ksmactors.overrides import wrong_override
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,27 @@ def wrong_with(value: object, group: str) -> str:
         return f"is not a subclass of {kind.says}"
     if group != "workloads":
         return ""
+    takes = next((list(inspect.signature(vars(base)["run"]).parameters)[1] for base in _declaring(value)), "host")
     if inspect.isabstract(value):
-        return "has no method run(host)"
+        return f"has no method run({takes})"
     if not inspect.iscoroutinefunction(getattr(value, "run", value.perform)):  # type: ignore[attr-defined]
-        return "has a run that is no coroutine (write: async def run(self, host))"
-    return _wrong_attribute(value)
+        return f"has a run that is no coroutine (write: async def run(self, {takes}))"
+    return _wrong_method(value) or _wrong_attribute(value)
+
+
+def _wrong_method(workload: type) -> str:
+    """What is wrong with how a workload's methods are called."""
+    for name, base in (*(("run", base) for base in _declaring(workload)), ("prepare", KINDS["workloads"].base)):
+        wrong = wrong_override(workload, base, name)
+        if wrong:
+            return f"has a {name} that {wrong}"
+    return ""
+
+
+def _declaring(workload: type) -> list[type]:
+    """The class that says how the `run` of a workload is called; none if it has no `run`."""
+    declare = [base for base in workload.__mro__ if getattr(vars(base).get("run"), "__isabstractmethod__", False)]
+    return declare[-1:]
 
 
 def _wrong_attribute(workload: type) -> str:

@@ -291,7 +291,7 @@ def function_at(spec: str, title: str) -> Callable[..., Any]:
         raise UsageError(f"{title}: write package.module:function, or path/to/file.py:function")
     path = file_of(spec)
     module = _from_package(place, title) if path is None else _from_file(path, title)
-    value = getattr(module, name, None)
+    value = _attribute(module, name, title)
     if not callable(value):
         raise UsageError(f"{title}: {place} has no function {name!r}")
     found: Callable[..., Any] = value
@@ -357,7 +357,9 @@ def _guarded(loading: Callable[[], Any], title: str) -> Any:
     """Load something that is not ours: whatever it raises becomes one line, with the place where it was raised."""
     try:
         return loading()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too, and all that is no Exception
         raise PluginError(f"{title} cannot be loaded: {type(error).__name__}: {error}{_place(error)}") from error
 
 
@@ -367,20 +369,30 @@ def _place(error: BaseException) -> str:
     return f" ({place})" if place else ""
 
 
+def _attribute(module: ModuleType, name: str, title: str) -> Any:
+    """What a module calls by a name; None if nothing. A module may compute that."""
+    return _guarded(lambda: getattr(module, name, None), title)
+
+
 def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:
-    value = getattr(module, name, None)
+    value = _attribute(module, name, title)
     if value is None:
         raise UsageError(f"{title}: no class {name!r}; {_classes_in(module, group)}")
     wrong = wrong_with(value, group)
     if wrong:
-        raise NotOfKind(f"{title}: {name} {wrong}; {_classes_in(module, group)}")
+        is_only_one = isinstance(value, type) and issubclass(value, KINDS[group].base) and not _usable(module, group)
+        raise NotOfKind(f"{title}: {name} {wrong}{'' if is_only_one else f'; {_classes_in(module, group)}'}")
     found: type = value
     return found
 
 
 def _classes_in(module: ModuleType, group: str) -> str:
-    kind = KINDS[group]
-    classes = [name for name, value in vars(module).items() if value is not kind.base and not wrong_with(value, group)]
+    classes = _usable(module, group)
     if classes:
-        return f"its {group} are: {', '.join(sorted(classes))}"
-    return f"it has no subclass of {' or '.join(part.rpartition('.')[2] for part in kind.says.split(' or '))}"
+        return f"its {group} are: {', '.join(classes)}"
+    return f"it has no subclass of {' or '.join(part.rpartition('.')[2] for part in KINDS[group].says.split(' or '))}"
+
+
+def _usable(module: ModuleType, group: str) -> list[str]:
+    base = KINDS[group].base
+    return sorted(name for name, value in vars(module).items() if value is not base and not wrong_with(value, group))

@@ -11,7 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
+from inspect import isawaitable
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from typing_extensions import override
@@ -210,6 +212,31 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         if _is_not_programs(error):
             raise
         raise program.crashed(error, place or _place(error)) from error
+
+
+def called(program: Program, function: Callable[..., Awaitable[T]], *args: object) -> Awaitable[T]:
+    """Call an author's async function; return what is to be awaited.
+
+    Args:
+        program: what the function belongs to.
+        function, args: what is called, and with what.
+
+    Raises:
+        WorkloadCrashed: it cannot be called with these arguments, or is not async; or what `Program.crashed` says.
+    """
+    try:
+        code = function(*args)
+    except KsmActorsError:  # a finding, say, of a function that is not async
+        raise
+    except (Exception, SystemExit) as error:
+        call = failed_call(error)
+        place = author_place(error) or (_place(error) if call is None else defined_at(call))
+        raise program.crashed(error, place) from error
+    if not isawaitable(code):
+        name = getattr(function, "__qualname__", repr(function))
+        place = defined_at(function) if isinstance(function, (FunctionType, MethodType)) else name
+        raise program.crashed(TypeError(f"{name} is not async; write async def"), place)
+    return code
 
 
 @cache

@@ -26,7 +26,7 @@ be random is drawn from `host.draw`: then the same seed gives the same run, on a
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from typing_extensions import override
@@ -46,7 +46,7 @@ from ksmactors.machine import Machine
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
-from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, guarded
+from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, called, guarded
 
 __all__ = [
     "PAGE_SIZE", "Bool", "BusError", "Content", "EmulatedFault", "Field", "FilePath", "Host", "Int", "OutOfMemory",
@@ -197,7 +197,7 @@ class Host(Claims):
             self._crew.start_reclaim(workload.reclaim_us)
         await self._boot(workload)
         try:
-            await self._guard(workload.run(self))
+            await self._guard(workload.run, self)
         except EmulatedFault as fault:
             if not self.machine.injector.active:
                 raise WorkloadCrashed(
@@ -253,6 +253,6 @@ class Host(Claims):
                 return
         await WaitQueue(conductor, "ksmd to end a scan").wait()
 
-    async def _guard(self, code: Awaitable[None]) -> None:
-        """Await a workload's code; turn what it raises of its own into WorkloadCrashed."""
-        await guarded(self._workload, code, EmulatedFault)
+    async def _guard(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Call and await a workload's code; turn what it raises of its own into WorkloadCrashed."""
+        await guarded(self._workload, called(self._workload, function, *args), EmulatedFault)

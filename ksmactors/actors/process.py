@@ -25,7 +25,8 @@ from ksmactors.mm.const import EHWPOISON, ERESTARTSYS, MADV_DONTNEED, MADV_FREE,
 from ksmactors.mm.content import Content
 
 Body = Callable[..., Awaitable[None]]
-Guard = Callable[[Awaitable[None]], Awaitable[None]]
+Guard = Callable[..., Awaitable[None]]
+"""Calls a body with what follows it, and awaits that."""
 
 
 class Thread:
@@ -88,7 +89,7 @@ class Process:
 
     async def _live(self, thread: Thread, body: Body, args: tuple[Any, ...]) -> None:
         try:
-            await self._guard(body(self, *args))
+            await self._guard(body, self, *args)
         except EmulatedFault:
             if thread.actor.number not in self._left_behind:
                 await self.exit()  # the signal was not handled

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from ksmactors import plugins
-from ksmactors.errors import UsageError, unknown
+from ksmactors.call_stack import last_traceback
+from ksmactors.errors import KsmActorsError, PluginError, UsageError, unknown
+from ksmactors.escaping import quoted
 from ksmactors.events.declared import declare
 from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
 from ksmactors.interleave.conductor import DEFAULT_MAX_STEPS
 from ksmactors.kernels import VARIANTS, current_names, kernel_class
 from ksmactors.parameters import parameters_of
+from ksmactors.places import author_place
 from ksmactors.program import Program
 from ksmactors.run.extensions import names as names_of
 from ksmactors.run.extensions import need
@@ -82,11 +85,11 @@ def load_subject(name: str | type[Program], options: SubjectOptions) -> Subject:
     if isinstance(name, type):
         if not issubclass(name, Program):
             raise UsageError(f"workload {name.__qualname__}: it is not a subclass of ksmactors.workload.Workload")
-        workload, name = name(**options.params), f"{name.__module__}:{name.__qualname__}"
+        workload, name = _made(name, options.params), f"{name.__module__}:{name.__qualname__}"
     else:
         check_texts([name])
         name = plugins.absolute(name)
-        workload = plugins.load_workload(name)(**options.params)
+        workload = _made(plugins.load_workload(name), options.params)
     declare(type(workload), f"workload {workload.name}")
     without, with_ = _variants(options)
     kernel_class(kernel=options.kernel, without=without, with_=with_)
@@ -98,6 +101,29 @@ def load_subject(name: str | type[Program], options: SubjectOptions) -> Subject:
         name, workload, tuple(texts.items()), options.kernel, options.nodes, without, with_, watchers,
         options.max_steps or DEFAULT_MAX_STEPS, faults, sources,
     )  # fmt: skip
+
+
+def _made(workload: type[Program], values: Mapping[str, object]) -> Program:
+    """Make a workload, which runs an author's `prepare`.
+
+    Raises:
+        UsageError: a parameter is wrong, or the author's code says that something will not do.
+        PluginError: the author's code raised something of its own.
+    """
+    try:
+        made = workload(**values)
+    except (KeyboardInterrupt, KsmActorsError):
+        raise
+    except BaseException as error:
+        title, place = f"workload {workload.__name__}", author_place(error)
+        refused = last_traceback(error) is error.__traceback__  # the call itself failed
+        if not place and not refused:
+            raise
+        more = f" ({place})" if place else ""
+        raise PluginError(f"{title} cannot be made: {type(error).__name__}: {error}{more}") from error
+    if not isinstance(made, workload):
+        raise PluginError(f"workload {workload.__name__} cannot be made: its __new__ returned {quoted(made)}")
+    return made
 
 
 def _variants(options: SubjectOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,0 +1,153 @@
+"""Mistakes in workloads: refused where the class is loaded or made, and else named as the author's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ksmactors.cli import main
+
+SOURCE = """
+from ksmactors.litmus import Litmus
+from ksmactors.model import Model
+from ksmactors.workload import Workload
+
+class Base(Workload):
+    async def run(self, host):
+        host.process("A").spawn(self.live, host)
+
+    async def live(self, process, host):
+        await process.map(1)
+
+class NoHost(Base):
+    async def run(self):
+        pass
+
+class NoScene(Litmus):
+    async def run(self):
+        pass
+
+class MoreTables(Model):
+    async def run(self, table, another):
+        pass
+
+class NoRun(Litmus):
+    pass
+
+class Late(Base):
+    async def prepare(self):
+        pass
+
+class NoFile(Base):
+    def prepare(self):
+        open("/nowhere")
+
+class Exits(Base):
+    def __init__(self, **values):
+        raise SystemExit(0)
+
+class NoValues(Base):
+    def __init__(self):
+        pass
+
+class Another(Base):
+    def __new__(cls, **values):
+        return 3
+
+class LivesAlone(Base):
+    async def live(self):
+        pass
+
+class LivesAtOnce(Base):
+    def live(self, process, host):
+        pass
+
+class RaisesAtOnce(Base):
+    def live(self, process, host):
+        raise LookupError("gone")
+"""
+
+
+def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, cls: str, *words: str) -> tuple[int, str]:
+    """Run one schedule of a class of a file; returns the exit status, and standard error."""
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    status = main(["run", f"{file}:{cls}", "--quiet", "--out", str(tmp_path), *words])
+    error = capsys.readouterr().err
+    assert "defect of ksmactors" not in error
+    return status, error
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        ("NoHost", "NoHost has a run that cannot be called as the overridden one is (too many positional arguments)"),
+        ("NoHost", ": async def run(self, host: Host) -> None"),
+        ("NoScene", "(too many positional arguments): async def run(self, scene: Scene) -> None"),
+        ("MoreTables", "(missing a required argument: 'another'): async def run(self, table: Table) -> None"),
+        ("NoRun", "NoRun has no method run(scene)"),
+        ("Late", "Late has a prepare that must not be async: def prepare(self) -> None"),
+    ],
+)
+def test_a_workload_of_another_shape_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cls: str, message: str
+) -> None:
+    """A workload is loaded if ksmactors can call its methods: the message shows the method it should have."""
+    status, error = told(tmp_path, capsys, SOURCE, cls)
+    assert status == 2
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (
+            "NoFile",
+            "NoFile cannot be made: FileNotFoundError: [Errno 2] No such file or directory: '/nowhere' (mine.py:",
+        ),
+        ("Exits", "Exits cannot be made: SystemExit: 0 (mine.py:"),
+        ("NoValues", "NoValues cannot be made: TypeError: NoValues.__init__() got an unexpected keyword argument"),
+        ("Another", "Another cannot be made: its __new__ returned 3"),
+    ],
+)
+def test_a_workload_that_cannot_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cls: str, message: str
+) -> None:
+    """An exception of an author's `prepare` or constructor is a usage error of one line, with the author's line."""
+    status, error = told(tmp_path, capsys, SOURCE, cls, "-p", "balance_us=0")
+    assert (status, error.count("\n")) == (2, 1)
+    assert error.startswith(f"ksmactors: workload {message}")
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        ("LivesAlone", "LivesAlone.live() takes 1 positional argument but 3 were given (mine.py:"),
+        ("LivesAtOnce", "LivesAtOnce.live is not async; write async def (mine.py:"),
+        ("RaisesAtOnce", "raised LookupError: gone (mine.py:"),
+    ],
+)
+def test_a_thread_of_another_shape_is_the_workloads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cls: str, message: str
+) -> None:
+    """A function for `spawn` that takes other arguments, or is not async, is a crash of the workload at its line."""
+    status, error = told(tmp_path, capsys, SOURCE, cls)
+    assert status == 3
+    assert f"workload {cls} raised " in error
+    assert message in error
+    assert "in live)" in error
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise GeneratorExit", "cannot be loaded: GeneratorExit:  (mine.py:1)"),
+        ("def __getattr__(name): raise LookupError(name)", "cannot be loaded: LookupError: Mine (mine.py:1 in "),
+    ],
+)
+def test_a_module_that_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, message: str) -> None:
+    """Whatever a module raises, when it is run or when it is asked for the class, becomes one line."""
+    status, error = told(tmp_path, capsys, source, "Mine")
+    assert (status, error.count("\n")) == (2, 1)
+    assert message in error
