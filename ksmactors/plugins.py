@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
+from ksmactors.garbage import collect_at_the_end
 from ksmactors.places import author_place
 from ksmactors.plugin_kinds import KINDS, wrong_with
 
@@ -272,6 +273,8 @@ def _title(group: str, entry: EntryPoint) -> str:
 
 
 def _loaded(group: str, entry: EntryPoint) -> Plugin:
+    if not _origin(entry).startswith("ksmactors "):
+        collect_at_the_end()
     value = _guarded(entry.load, _title(group, entry))
     if group == "workloads" and (wrong := wrong_with(value, group)):
         raise PluginError(f"{_title(group, entry)} cannot be used: {entry.value} {wrong}")
@@ -291,7 +294,7 @@ def function_at(spec: str, title: str) -> Callable[..., Any]:
         raise UsageError(f"{title}: write package.module:function, or path/to/file.py:function")
     path = file_of(spec)
     module = _from_package(place, title) if path is None else _from_file(path, title)
-    value = _attribute(module, name, title)
+    value = _guarded(lambda: getattr(module, name, None), title)  # a module may compute it
     if not callable(value):
         raise UsageError(f"{title}: {place} has no function {name!r}")
     found: Callable[..., Any] = value
@@ -337,6 +340,7 @@ def _from_file(path: Path, title: str) -> ModuleType:
     if module_spec is None:
         raise UsageError(f"{title}: {path} is no Python file (its name must end in .py)")
     source = read_bounded(path, SOURCE_MAX, f"{title}:") if supplied is None else supplied[1]
+    collect_at_the_end()
     module = module_from_spec(module_spec)
     sys.modules[known] = module  # dataclasses and pickle look their module up here
     try:
@@ -350,6 +354,7 @@ def _from_file(path: Path, title: str) -> ModuleType:
 
 
 def _from_package(module: str, title: str) -> ModuleType:
+    collect_at_the_end()
     return _guarded(lambda: import_module(module), title)  # type: ignore[no-any-return]
 
 
@@ -369,13 +374,8 @@ def _place(error: BaseException) -> str:
     return f" ({place})" if place else ""
 
 
-def _attribute(module: ModuleType, name: str, title: str) -> Any:
-    """What a module calls by a name; None if nothing. A module may compute that."""
-    return _guarded(lambda: getattr(module, name, None), title)
-
-
 def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:
-    value = _attribute(module, name, title)
+    value = _guarded(lambda: getattr(module, name, None), title)  # a module may compute it
     if value is None:
         raise UsageError(f"{title}: no class {name!r}; {_classes_in(module, group)}")
     wrong = wrong_with(value, group)

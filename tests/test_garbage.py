@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+COPIED = """
+file = open("copy", "w")
+
+def copy(logger, method, event):
+    print(event["event"], file=file)
+    return event
+
+def processors():
+    return [copy]
+"""
 
 
 def printed(code: str) -> str:
@@ -19,6 +31,15 @@ def test_the_command_line_collects_seldom() -> None:
         printed("import gc; before = gc.get_threshold(); import ksmactors; print(gc.get_threshold() == before)")
         == "True\n"
     )
+
+
+def test_files_that_a_plugin_has_left_open_are_written(tmp_path: Path) -> None:
+    """What code of others has written is not lost if only the collector closes the file."""
+    (tmp_path / "copied.py").write_text(COPIED)
+    line = [sys.executable, "-m", "ksmactors", "run", "litmus.scan_meets_exit", "--quiet"]
+    subprocess.run([*line, "--log", "log", "--log-config", "copied.py:processors"], cwd=tmp_path, check=True)
+    events = (tmp_path / "copy").read_text().splitlines()
+    assert len(events) == len((tmp_path / "log").read_text().splitlines()) > 0
 
 
 def test_nothing_is_looked_for_at_the_end() -> None:
