@@ -116,7 +116,8 @@ class Scene(Claims):
         for index, token in enumerate(tokens):
             await self.write(proc, index, token)
         if mergeable:
-            assert await self.kernel.madvise(mm, proc.start, pages * PAGE_SIZE, MADV_MERGEABLE) == 0
+            error = await self.kernel.madvise(mm, proc.start, pages * PAGE_SIZE, MADV_MERGEABLE)
+            assert not error
         return proc
 
     async def fork(self, parent: Proc, name: str) -> Proc:

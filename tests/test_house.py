@@ -176,6 +176,18 @@ def test_nothing_hangs_on_addresses_or_salt() -> None:
     assert calls == []
 
 
+def test_nothing_is_done_in_an_assertion() -> None:
+    """`python -O` drops assertions, and must not drop steps with them: the schedules would be others."""
+    does = (ast.Await, ast.NamedExpr, ast.Yield, ast.YieldFrom)
+    doing = [
+        f"{path}:{node.lineno}"
+        for path in (*modules(), *Path(workloads.__path__[0]).rglob("*.py"))
+        for node in nodes_of(path)
+        if isinstance(node, ast.Assert) and any(isinstance(part, does) for part in ast.walk(node))
+    ]
+    assert doing == []
+
+
 def test_call_stacks_are_walked_in_one_place() -> None:
     """No module goes from a frame to its caller, or along a coroutine that waits, but `call_stack`."""
     walkers = {

@@ -49,7 +49,8 @@ def item_of(scene: Scene, proc: Proc) -> RmapItem:
 async def isolated(scene: Scene, proc: Proc) -> Frame:
     """A process's page, off the LRU as migrations want it."""
     page = scene.frame(proc, 0)
-    assert await scene.kernel.isolate_lru_page(page)
+    is_isolated = await scene.kernel.isolate_lru_page(page)
+    assert is_isolated
     return page
 
 
@@ -98,7 +99,8 @@ class GetPageMeetsMigration(Litmus):
         node = node_of(scene, a)
         if self.swap_cache:
             page = await unmap_to_swap_cache(scene, a, 0)
-            assert await scene.kernel.isolate_lru_page(page)
+            is_isolated = await scene.kernel.isolate_lru_page(page)
+            assert is_isolated
         else:
             page = await isolated(scene, a)
         await scene.concurrent(
@@ -129,7 +131,8 @@ class TakingOffMeetsMigration(Litmus):
         item = item_of(scene, a)
         if self.swap_cache:
             page = await unmap_to_swap_cache(scene, a, 0)
-            assert await scene.kernel.isolate_lru_page(page)
+            is_isolated = await scene.kernel.isolate_lru_page(page)
+            assert is_isolated
         else:
             page = await isolated(scene, a)
         await scene.concurrent(

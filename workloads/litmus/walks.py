@@ -43,7 +43,8 @@ class InsertionMeetsReuse(Litmus):
         kpage, item = scene.frame(e, 0), item_of(scene, e)
         await kernel.ksm_thread_mutex.lock()
         await kpage.get()
-        assert await kernel.try_to_merge_with_ksm_page(item, kpage, None) == 0
+        error = await kernel.try_to_merge_with_ksm_page(item, kpage, None)
+        assert not error
         await kernel.ksm_thread_mutex.unlock()
         came = await scene.concurrent({"ksmd": self._insert(scene, item, kpage), "thread/G": self._reuse(scene, page)})
         if scene.frame(e, 0).mapping is KSM_WITHOUT_NODE:  # no memory for a node, nor to undo the merge: H7, not this
