@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -148,13 +149,10 @@ def _status_of(args: Sequence[str] | None) -> int:
         report_error(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
-        if isinstance(error, OSError) and error.filename is not None and error.errno in _NO_PATH:
-            report_error(f"{os.fsdecode(error.filename)}: cannot be looked at ({error.strerror})")
-            return USAGE
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
             return _no_output(error)
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # of is_file() and others
-            report_error(f"{shortened(str(error.filename))}: {os.strerror(errno.ENAMETOOLONG)}")
+        if isinstance(error, OSError) and (refused := _refused(error)):
+            report_error(refused)
             return USAGE
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
             return INTERRUPTED
@@ -166,7 +164,28 @@ _NO_PATH: Final = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
 """What pathlib raises, before Python 3.14, where it is asked whether there is a file of a name that none can have, or
 in a directory that the user may not search."""
 
+_WAS_REMOVED: Final = "the working directory was removed; change to one that exists"
+
 _NO_OUTPUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+
+
+def _refused(error: OSError) -> str:
+    """What the system has refused, for reasons that are not ours; empty if it may be a defect of ours."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{error.strerror}: raise the limit (ulimit -n) or give fewer --jobs"
+    if error.filename is None:
+        return _WAS_REMOVED if error.errno == errno.ENOENT and _has_no_directory() else ""
+    if error.errno == errno.ENAMETOOLONG:  # of is_file() and others
+        return f"{shortened(os.fsdecode(error.filename))}: {error.strerror}"
+    return f"{os.fsdecode(error.filename)}: cannot be looked at ({error.strerror})" if error.errno in _NO_PATH else ""
+
+
+def _has_no_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _no_output(error: OSError) -> int:

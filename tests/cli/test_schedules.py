@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -255,6 +256,33 @@ def test_a_full_disk_is_told_in_a_line() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert done.stderr == "ksmactors: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words", ["run none.py:None", "stress vm_fleet --out none", "report none --html page", "new workload mine"]
+)
+def test_a_working_directory_that_was_removed(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    """Where a path begins in a directory that is gone, one line says so."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == "ksmactors: the working directory was removed; change to one that exists\n"
+
+
+def test_too_few_files(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    """A limit of the system is no defect of ours: one line says how to raise it."""
+    monkeypatch.setattr("socket.socketpair", _refuse)
+    assert main(["run", "litmus.scan_meets_exit", "--quiet"]) == 2
+    assert capsys.readouterr().err == (
+        "ksmactors: Too many open files: raise the limit (ulimit -n) or give fewer --jobs\n"
+    )
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def test_ctrl_c_says_what_has_become_of_a_run(tmp_path: Path) -> None:
