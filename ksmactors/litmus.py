@@ -38,7 +38,7 @@ from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.mm.frame import Frame
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, called, guarded
+from ksmactors.program import SETTLING_SCANS, Claims, Program, ProgramParts, called, checked_actors, guarded
 
 __all__ = ["FULL_SCAN", "Bool", "Field", "FilePath", "Int", "Litmus", "PluginEvent", "Proc", "Scene", "Str"]
 
@@ -85,7 +85,7 @@ class Scene(Claims):
         injector = self.machine.injector
         injector.start()
         try:
-            return await run_concurrently(self.conductor, actors, self.tolerant)
+            return await run_concurrently(self.conductor, checked_actors(actors), self.tolerant)
         finally:
             injector.stop()
 

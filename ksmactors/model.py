@@ -36,7 +36,7 @@ from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import Mutex
 from ksmactors.parameters import Bool, FilePath, Int, Str
-from ksmactors.program import Claims, Program, ProgramParts, called, guarded
+from ksmactors.program import Claims, Program, ProgramParts, called, checked_actors, guarded
 
 if TYPE_CHECKING:
     from ksmactors import trio  # see __getattr__
@@ -117,7 +117,7 @@ class Table(Claims):
 
         All reach their first operation before any of them does it, and no other actor takes part.
         """
-        await run_concurrently(self._conductor, parts, partial(guarded, self._program))
+        await run_concurrently(self._conductor, checked_actors(parts), partial(guarded, self._program))
 
     meet = concurrent
     """Alias for existing workloads."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import isawaitable
@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from ksmactors.call_stack import asking_function, is_kernels
 from ksmactors.errors import Finding, KsmActorsError, UsageError, WorkloadCrashed
+from ksmactors.escaping import quoted
 from ksmactors.events.declared import PluginEvent
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.marks import broken, is_true, kind_of, mark_of, written_in
@@ -237,6 +238,20 @@ def called(program: Program, function: Callable[..., Awaitable[T]], *args: objec
         place = defined_at(function) if isinstance(function, (FunctionType, MethodType)) else name
         raise program.crashed(TypeError(f"{name} is not async; write async def"), place)
     return code
+
+
+def checked_actors(actors: Mapping[str, Coroutine[Any, Any, T]]) -> Mapping[str, Coroutine[Any, Any, T]]:
+    """Return what an author has given to be run concurrently.
+
+    Raises:
+        TypeError: it is no mapping, or one of its values is no coroutine.
+    """
+    if not isinstance(actors, Mapping):
+        raise TypeError(f"concurrent takes actors by name, as {{'name': function()}}, not {quoted(actors)}")
+    for name, actor in actors.items():
+        if not isinstance(actor, Coroutine):
+            raise TypeError(f"actor {name} is {quoted(actor)}, and no coroutine; is its function async?")
+    return actors
 
 
 @cache

@@ -66,6 +66,17 @@ class LivesAtOnce(Base):
 class RaisesAtOnce(Base):
     def live(self, process, host):
         raise LookupError("gone")
+
+class ActsAtOnce(Model):
+    async def run(self, table):
+        await table.concurrent({"one": self.act()})
+
+    def act(self):
+        return 3
+
+class ActsUnnamed(Litmus):
+    async def run(self, scene):
+        await scene.concurrent([1])
 """
 
 
@@ -137,6 +148,22 @@ def test_a_thread_of_another_shape_is_the_workloads(
     assert f"workload {cls} raised " in error
     assert message in error
     assert "in live)" in error
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        ("ActsAtOnce", "actor one is 3, and no coroutine; is its function async? (mine.py:"),
+        ("ActsUnnamed", "concurrent takes actors by name, as {'name': function()}, not [1] (mine.py:"),
+    ],
+)
+def test_actors_of_another_shape_are_the_workloads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cls: str, message: str
+) -> None:
+    """What is no coroutine cannot be run concurrently: the workload has crashed at its own line."""
+    status, error = told(tmp_path, capsys, SOURCE, cls)
+    assert status == 3
+    assert f"workload {cls} raised TypeError: {message}" in error
 
 
 @pytest.mark.parametrize(
