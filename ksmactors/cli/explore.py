@@ -27,6 +27,7 @@ from ksmactors.cli.report import (
 )
 from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.errors import INTERRUPTED
+from ksmactors.escaping import escaped
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import load_subject
 
@@ -90,11 +91,11 @@ def explore(
     if not quiet:
         warn_of_removed(subject)
         warn_of_rivals([subject], search.name)
-        echo(
+        line = (
             f"explore {workload}: {search.name}, kernel {options.kernel}, at most {max_schedules:,} schedules; "
-            f"findings go to {exploration.plan.out}",
-            err=True,
+            f"findings go to {exploration.plan.out}"
         )
+        echo(escaped(line), err=True)
     started = perf_counter()
     deadline = None if seconds is None else monotonic() + seconds
     watched = Watched(exploration, None, left=exploration.progress, deadline=deadline)

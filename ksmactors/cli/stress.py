@@ -48,6 +48,7 @@ from ksmactors.cli.report import (
 from ksmactors.cli.screen import echo, echo_json, notice, warn
 from ksmactors.cli.single import refuse_two_on_stdout
 from ksmactors.errors import INTERRUPTED, UsageError
+from ksmactors.escaping import escaped
 from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
 from ksmactors.run.options import SubjectOptions
@@ -276,11 +277,11 @@ def _announce(plan: Plan, store: CampaignStore, shard: Shard | None) -> None:
     """Print the settings of the campaign, so that a log alone is enough to repeat it."""
     of = "" if shard is None else f" ({shard})"
     names = " ".join(plugins.from_here(subject.name) for subject in plan.subjects)
-    echo(
+    line = (
         f"stress {names}: seeds {plan.seeds.start}:{plan.seeds.stop}{of}, strategy {plan.strategy}, "
-        f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}, the campaign to {store.path}",
-        err=True,
+        f"kernel {plan.subjects[0].kernel}; findings go to {plan.out}, the campaign to {store.path}"
     )
+    echo(escaped(line), err=True)
 
 
 def _print_shares(deal: AdaptiveDeal, subjects: Sequence[Subject], stream: TextIO) -> None:

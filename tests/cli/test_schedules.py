@@ -272,6 +272,14 @@ def test_a_working_directory_that_was_removed(
     assert capsys.readouterr().err == "ksmactors: the working directory was removed; change to one that exists\n"
 
 
+@pytest.mark.parametrize("words", ["stress litmus.scan_meets_exit --jobs 1 --seeds 1", "explore classic.lost"])
+def test_a_directory_of_two_lines(words: str, tmp_path: Path, capsys: Capsys) -> None:
+    """A line feed in --out does not break the line that says where findings go."""
+    main([*words.split(), "--out", str(tmp_path / "a\nb")])
+    said = next(line for line in capsys.readouterr().err.splitlines() if "findings go to" in line)
+    assert str(tmp_path / r"a\nb") in said
+
+
 def test_too_few_files(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
     """A limit of the system is no defect of ours: one line says how to raise it."""
     monkeypatch.setattr("socket.socketpair", _refuse)
