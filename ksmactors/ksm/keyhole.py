@@ -172,6 +172,7 @@ class Keyhole(SharedState):
     @seam
     async def remove_trailing_rmap_items(self, link: MmSlot | RmapItem) -> None:
         """Free all items from a link cell to the end of the list."""
+        link.must_be_alive()
         while link.rmap_list is not None:
             item = link.rmap_list
             link.rmap_list = item.rmap_list

@@ -119,6 +119,7 @@ class Scanning(SharedState):
 
         ksm_thread_mutex, mmap_sem for read; may block on a KSM page's lock. None: no memory.
         """
+        link.must_be_alive()
         while link.rmap_list is not None:
             item = link.rmap_list
             item.must_be_alive()

@@ -44,6 +44,10 @@ class MmSlot:
         self.prev: MmSlot = self
         self.alive = True
 
+    @override
+    def __repr__(self) -> str:
+        return f"<MmSlot {self.mm.name if self.mm is not None else 'head'}>"
+
     def label(self, field: object) -> str:
         """How strategies call the list of address spaces, which its head stands for."""
         return "mm_list"

@@ -46,6 +46,10 @@ class Vma:
         self.anon_vma: AnonVma | None = None
         self.chain: list[AnonVma] = []
 
+    @override
+    def __repr__(self) -> str:
+        return f"<Vma {self.mm.name}:{self.start:#x}-{self.end:#x}>"
+
     def index_of(self, address: int) -> int:
         """linear_page_index."""
         return self.pgoff + (address - self.start) // PAGE_SIZE

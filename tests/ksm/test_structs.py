@@ -8,9 +8,10 @@ from ksmactors.errors import Finding
 from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.strategies.round_robin import RoundRobin
 from ksmactors.interleave.tape import Tape
-from ksmactors.ksm.structs import MmSlot, RmapItem, StableNode
+from ksmactors.ksm.structs import FREED, MmSlot, RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
+from ksmactors.watch.probe import _NAMES
 from tests.helpers.directed import Stage, perform
 
 CONDUCTOR = Conductor(RoundRobin(), Tape(0))
@@ -109,3 +110,27 @@ def test_freed_structures() -> None:
             assert found.value.kind == f"use_after_free_{kind}"
 
     perform(play)
+
+
+@pytest.mark.parametrize("kind", _NAMES, ids=lambda kind: kind.__name__)
+def test_findings_call_an_object_the_same_in_every_replay(kind: type) -> None:
+    """What a finding can be about has a name or a text: no address of memory, which differs from run to run."""
+    assert hasattr(kind, "name") or kind.__repr__ is not object.__repr__
+
+
+@pytest.mark.parametrize("walk", ["get_next_rmap_item", "remove_trailing_rmap_items"])
+def test_a_link_of_a_freed_item(walk: str) -> None:
+    """The cursor stands behind an rmap_item that has been freed: found where the link is used."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1)
+        item = RmapItem(1, a.mm, a.start)
+        item.flag = FREED
+        if walk == "get_next_rmap_item":
+            await s.kernel.get_next_rmap_item(a.mm, item, a.start)
+        else:
+            await s.kernel.remove_trailing_rmap_items(item)
+
+    with pytest.raises(Finding) as found:
+        perform(play)
+    assert found.value.signature == f"lifetime/use_after_free_rmap_item@{walk}"
