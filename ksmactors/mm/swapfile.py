@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import READ, WRITE, YIELD
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -12,6 +11,7 @@ from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.const import EINVAL, ENOMEM, PAGE_SIZE
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reports import lifetime
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import part, seam
 
@@ -34,7 +34,7 @@ class Swapfile(MmCore):
         """An entry names the slot no more; the last one frees it, unless the cache needs it. How many are left."""
         await self.conductor.point(WRITE, slot, "count")
         if slot.count <= 0:
-            raise EmulatorBug(f"{slot} is freed once too often")
+            raise lifetime("swap_slot", f"{slot} loses a user, and has none", slot)
         slot.count -= 1
         self.swap.give_back_unused(slot)
         return slot.count

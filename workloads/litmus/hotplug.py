@@ -22,3 +22,26 @@ class ScanMeetsHotplug(Litmus):
         for proc in leaving:
             await scene.exit(proc)
         await scene.concurrent({"hotplug": scene.kernel.offline_pages(memory), "ksmd": scene.scan()})
+
+
+class ScanMeetsHotplugs(Litmus):
+    """Two frames of a node go offline, one after the other, while ksmd scans; the KSM pages there have just been freed.
+
+    merge_across_nodes is 1, so the stable nodes are in the tree of another node than their pages.
+    """
+
+    name = "litmus.scan_meets_hotplugs"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await scene.process("A", 7)
+        leaving = [await scene.process(name, 5, 6, nid=1) for name in ("B", "C")]
+        await scene.scan(2)
+        pfns = [scene.frame(leaving[0], index).pfn for index in range(2)]
+        for proc in leaving:
+            await scene.exit(proc)
+        await scene.concurrent({"hotplug": self._take_away(scene, pfns), "ksmd": scene.scan()})
+
+    async def _take_away(self, scene: Scene, pfns: list[int]) -> None:
+        for pfn in pfns:
+            await scene.kernel.offline_pages(range(pfn, pfn + 1))

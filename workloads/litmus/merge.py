@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
-from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.const import MADV_DONTNEED, PAGE_SIZE
+
+GIVEN_UP = 4
+"""Pages of each process: the moment at which a page can be lost is short."""
 
 
 class MergeMeetsFork(Litmus):
@@ -60,3 +63,28 @@ class MergeMeetsRemap(Litmus):
     async def _map_anew(self, scene: Scene, proc: Proc) -> None:
         await scene.kernel.munmap(proc.mm, proc.start, PAGE_SIZE)
         await scene.kernel.mmap(proc.mm, 1, 0, proc.start)
+
+
+class MergeMeetsDontneed(Litmus):
+    """A process gives up its pages and writes others there, while ksmd merges the old ones.
+
+    MADV_DONTNEED holds mmap_sem for read only, as ksmd does: an entry may change once it has been write-protected.
+    """
+
+    name = "litmus.merge_meets_dontneed"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        tokens = range(7, 7 + GIVEN_UP)
+        a = await scene.process("A", *tokens)
+        await scene.process("B", *tokens)
+        await scene.scan()
+        await scene.batch(GIVEN_UP)
+        await scene.concurrent({"ksmd": scene.batch(GIVEN_UP), "thread/A": self._give_up(scene, a)})
+        for index in range(GIVEN_UP):
+            await scene.read(a, index)
+
+    async def _give_up(self, scene: Scene, proc: Proc) -> None:
+        for index in range(GIVEN_UP):
+            await scene.kernel.madvise(proc.mm, proc.at(index), PAGE_SIZE, MADV_DONTNEED)
+            await scene.store(proc, index, 1)

@@ -136,3 +136,16 @@ class MremapMeetsMigration(Litmus):
         page = scene.frame(a, 0)
         mremap = scene.kernel.mremap(a.mm, a.start, PAGE_SIZE)
         await scene.concurrent({"thread/A": mremap, "migrationd/1": scene.kernel.migrate_frame(page, 1)})
+
+
+class MunmapMeetsMigration(Litmus):
+    """A process unmaps its only page while compaction moves it."""
+
+    name = "litmus.munmap_meets_migration"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        page = scene.frame(a, 0)
+        munmap = scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)
+        await scene.concurrent({"thread/A": munmap, "migrationd/0": scene.kernel.migrate_frame(page, 1)})

@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.parameters import Int
+from workloads.litmus.nodes import ByNode
 
 
 async def into_swap_cache(scene: Scene, proc: Proc) -> None:
@@ -106,3 +107,16 @@ class SpoiltPageMeetsFault(Litmus):
         assert page.swap is not None, "B's entry names it"
         page.swap.uptodate = False
         page.content = scene.kernel.contents.zero
+
+
+class UnmergeMeetsUnstableMigration(ByNode):
+    """Everything is unmerged in the middle of a scan, while a page that has gone into the unstable tree moves away."""
+
+    name = "litmus.unmerge_meets_unstable_migration"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7, 8)
+        await scene.scan()
+        await scene.batch(1)
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "migrationd/1": scene.move(a, 0, 1)})
