@@ -44,10 +44,11 @@ class FieldHistory:
 
     `happens_before` has its last write, and the reads since, by actor. `lockset` has the only actor that has accessed
     it so far (`owner`); once there were two, the locks that all have held since (`common`) and whether it was written
-    since; and the actor number, function and step of the last access.
+    since; the actor number, function and step of the last access; and the access after which there was no common lock,
+    with READ or WRITE (`emptied`).
     """
 
-    __slots__ = ("common", "field", "last", "obj", "owner", "reads", "rules", "write", "written")
+    __slots__ = ("common", "emptied", "field", "last", "obj", "owner", "reads", "rules", "write", "written")
 
     def __init__(self, obj: object, field: object) -> None:
         self.obj, self.field = obj, field
@@ -63,6 +64,7 @@ class FieldHistory:
         self.common = NO_LOCKS
         self.written = False
         self.last: tuple[int, str, int] = (NOBODY, "", -1)
+        self.emptied: tuple[int, Access] | None = None
 
 
 class LocksHeld:

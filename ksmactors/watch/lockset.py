@@ -12,7 +12,7 @@ from ksmactors.ksm.structs import KSM_RUN_OFFLINE, MmSlot, StableNode
 from ksmactors.later.chain_nodes import Chain
 from ksmactors.machine import Machine
 from ksmactors.mm.frame import Frame
-from ksmactors.watch.accesses import NOBODY, SHARED, Detector, FieldHistory
+from ksmactors.watch.accesses import NOBODY, SHARED, Access, Detector, FieldHistory
 from ksmactors.watch.happens_before import named
 
 PAGE_LOCK: Final = "the lock of the node's page"
@@ -69,6 +69,8 @@ class Lockset(Detector):
                 held = self._with_stand_ins(actor, self.history.held(actor, kind), field.obj)
                 field.common = held if owner != SHARED else held & field.common
                 field.owner = SHARED
+                if not field.common and field.emptied is None:
+                    field.emptied = kind, (number, 0, actor.place, actor.step, actor.locks)
             field.written |= kind == WRITE
             if field.written and not field.common:
                 raise self._unprotected(actor, field)
@@ -98,7 +100,10 @@ class Lockset(Detector):
             field.forget_locks()
 
     def _unprotected(self, actor: Actor, field: FieldHistory) -> Exception:
+        """Name the access without the common lock, which may have been a read, before this write."""
         number, place, step = field.last
+        if field.emptied is not None and field.emptied[1][3] != actor.step:
+            return self._unprotected_since(actor, field, *field.emptied)
         before = f"step {step}, by {self.machine.conductor.actors[number].name} in {place}" if place else "the first"
         finding = self.finding(
             "no_common_lock",
@@ -108,4 +113,22 @@ class Lockset(Detector):
             other=number,
         )
         finding.other_step = step
+        return finding
+
+    def _unprotected_since(self, actor: Actor, field: FieldHistory, kind: int, access: Access) -> Exception:
+        number, _, place, step, locks = access
+        what = named(field.obj, field.field)
+        name = self.machine.conductor.actors[number].name
+        finding = self.finding(
+            "no_common_lock",
+            f"{name} touches {what} in {place} at step {step}, and holds none of the locks that all accesses have had "
+            f"in common before; {actor.name} writes it in {actor.place} at step {actor.step}",
+            where="+".join(sorted({actor.place, place})),
+            other=number,
+        )
+        finding.other_step = step
+        finding.met = (
+            (number, step, place, (kind, field.obj, field.field), locks),
+            (actor.number, actor.step, actor.place, (WRITE, field.obj, field.field), actor.locks),
+        )
         return finding

@@ -211,3 +211,22 @@ def test_the_right_kernel(play: Play, kernel: str) -> None:
     """No field is without a lock where none is forgotten, also for those whose lock is another one after a migration,
     and for trees that are checked without the mutex while memory goes offline."""
     watched(play, kernel=kernel)
+
+
+def test_the_reader_without_the_lock_is_named() -> None:
+    """A read without the common lock is reported at the next write: the finding has both, the read first."""
+
+    async def play(s: Stage) -> None:
+        what, a, b = Shared(), *(Mutex(s.conductor, name) for name in "ab")
+        await in_turn(
+            s, touch(s, what, WRITE, a), touch(s, what, READ, a), touch(s, what, READ, b), touch(s, what, WRITE, a)
+        )
+
+    finding = reported(play)
+
+    assert "actor2 touches page of the notebook" in finding.message
+    assert "actor3 writes it" in finding.message
+    assert [(number, op[0]) for number, _, _, op, _ in finding.met] == [
+        (finding.other, READ),
+        (finding.other + 1, WRITE),
+    ]
