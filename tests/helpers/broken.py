@@ -235,6 +235,14 @@ class IgnoresNodes(Ksm):
         return 0
 
 
+class SearchesTheFirstTree(Ksm):
+    async def stable_tree_search(self, page: Frame) -> Frame | None:
+        place = await self.stable_tree_walk(self.root_stable_tree[0], page)
+        if not isinstance(place.entry, StableNode) or page.is_ksm:
+            return await super().stable_tree_search(page)
+        return await self.get_ksm_page(place.entry, lock=False)
+
+
 class BreaksNothing(Ksm):
     async def break_ksm(self, vma: Vma, address: int) -> int:
         return 0

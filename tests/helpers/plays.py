@@ -102,6 +102,22 @@ async def twins_on_two_nodes(s: Stage) -> None:
     await s.scan(3)
 
 
+async def twins_on_node_1(s: Stage) -> None:
+    """With merge_across_nodes=0, equal pages on node 1."""
+    await s.set("merge_across_nodes", 0)
+    for name in ("A", "B"):
+        await s.process(name, 1, nid=1)
+    await s.scan(3)
+
+
+async def a_third_on_another_node(s: Stage) -> None:
+    """With merge_across_nodes=0, two equal pages on one node, and one on another."""
+    await s.set("merge_across_nodes", 0)
+    for name, nid in (("A", 0), ("B", 0), ("C", 1)):
+        await s.process(name, 1, nid=nid)
+    await s.scan(3)
+
+
 async def unmerged(s: Stage) -> None:
     """Two pages are merged, and unmerged by run=2."""
     await s.set("run", 1)

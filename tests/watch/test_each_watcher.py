@@ -27,7 +27,7 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
     "migration": (
         broken.UnlinksUnlocked, plays.passed_over_during_a_migration, "stranded_entry@remove_migration_ptes",
     ),
-    "locality": (broken.IgnoresNodes, plays.twins_on_two_nodes, "merged_across_nodes@replace_page"),
+    "locality": (broken.SearchesTheFirstTree, plays.a_third_on_another_node, "merged_across_nodes@replace_page"),
     "unmerge": (broken.BreaksNothing, plays.unmerged, "ksm_page_left@run_store"),
     "knob": (broken.RemovesNoNodes, plays.switched_while_a_child_maps, "node_in_tree@merge_across_nodes_store"),
     "pruning": (
