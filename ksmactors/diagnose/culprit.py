@@ -178,14 +178,21 @@ class Culprit(Observer):
         self._asked_at = conductor.step
 
     def _paid(self, debts: Sequence[Broken], actor: Actor) -> int:
-        """Which of the debts of an actor it has paid: the one that was made nearest to where it is now: the most
-        functions that it is in still, the fewest that it has returned from; of several the latest."""
+        """Which of the debts of an actor it has paid: the one that was made nearest to where it is now.
+
+        That is the one with the most functions that the actor is in still, and the fewest that it has returned from. Of
+        those that were made in calls of the same function, which have returned, it is the latest: what an earlier call
+        has left behind is not what the caller pays for now.
+        """
         here = {*self._at.get(actor.number, ()), *self._functions()}
         near = []
         for place, one in enumerate(debts):
-            frames = {*one.stretch.functions, *one.entered}
-            near.append((len(frames & here), -len(frames - here), place))
-        return max(near)[2]
+            frames = dict.fromkeys((*one.entered, *one.stretch.functions))
+            left = [frame for frame in frames if frame not in here]
+            called = left[-1].f_code if left else None
+            near.append((len(frames) - len(left), -len(left), place, called))
+        still_in, _, _, function = max(near, key=lambda one: one[:3])
+        return max(place for number, _, place, called in near if number == still_in and called is function)
 
     def _at_fault(self, owner: int, actor: Actor, op: Operation | None) -> Broken:
         """What has broken it now: this; unless it was mended in passing only, by an operation that is half done."""
@@ -253,7 +260,8 @@ class Culprit(Observer):
     @property
     def broken(self) -> Broken | None:
         """What broke it for good; None: it held until the finding, or there is no question."""
-        sign = 1 if self._wrong > 0 else -1
+        too_few = self._probe is not None and self._probe.too_few
+        sign = 1 if self._wrong > 0 and not too_few else -1
         breaking = [one for number, debts in self._broken.items() for one in debts if self._owed[number] * sign > 0]
         return max(breaking, key=lambda one: one.held_until, default=None)
 

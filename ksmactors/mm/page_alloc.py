@@ -9,7 +9,7 @@ from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
-from ksmactors.mm.reports import kernel_function
+from ksmactors.mm.reports import WRONG_MAPCOUNT, kernel_function
 from ksmactors.seams import part, seam
 
 
@@ -38,16 +38,27 @@ class PageAlloc(MmCore):
     @part
     def frame_freed(self, frame: Frame) -> None:
         if frame.mapcount:
-            plural = "" if frame.mapcount == 1 else "s"
-            raise self.freed_in_use(frame, "mapped", f"with {frame.mapcount} mapping{plural}")
+            raise self._freed_while_mapped(frame)
         if frame.swap is not None:
             raise self.freed_in_use(frame, "in_swap_cache", "in the swap cache")
+        if frame.owner is not None:  # bad_page: PG_locked is one of PAGE_FLAGS_CHECK_AT_FREE
+            raise self.freed_in_use(frame, "locked", f"while {frame.owner.name} holds its lock")
         if frame.is_ksm:
             self.ksm_epoch += 1
         self.emit(ev.FREE_PAGE, frame.pfn, frame.nid)
 
+    def _freed_while_mapped(self, frame: Frame) -> Finding:
+        """Say whether there are mappings, or the map count is wrong."""
+        ptes = (pte for mm in self.address_spaces for pte in mm.ptes.values())
+        entries = sum(pte.frame is frame and not pte.migration for pte in ptes)
+        message = f"with {frame.mapcount} mapping{'' if frame.mapcount == 1 else 's'}"
+        if entries == frame.mapcount:
+            return self.freed_in_use(frame, "mapped", message)
+        message += f", but {entries or 'no'} entr{'y maps' if entries == 1 else 'ies map'} it"
+        return self.freed_in_use(frame, "mapped", message, names=(WRONG_MAPCOUNT,))
+
     @staticmethod
-    def freed_in_use(frame: Frame, use: str, message: str) -> Finding:
+    def freed_in_use(frame: Frame, use: str, message: str, *, names: tuple[tuple[str, str], ...] = ()) -> Finding:
         """The finding for a frame whose last reference went too early."""
         message = f"pfn {frame.pfn} is freed {message}"
-        return Finding("references", f"freed_while_{use}", kernel_function(), message, about=(frame,))
+        return Finding("references", f"freed_while_{use}", kernel_function(), message, about=(frame,), names=names)

@@ -11,6 +11,9 @@ from ksmactors.errors import Finding
 STORES: Final = frozenset({"set_pte", "set_swap_pte", "set_hwpoison_pte", "ptep_set_wrprotect"})
 """Functions that only store a value: a finding names their caller."""
 
+WRONG_MAPCOUNT: Final = ("count", "mapcount")
+"""In the names of a finding about a frame: not its references are wrong, but its map count."""
+
 
 def kernel_function() -> str:
     """The kernel function that the actor that has the turn is in: the innermost one with a kernel's own name.

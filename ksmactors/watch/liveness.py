@@ -10,7 +10,7 @@ from ksmactors.errors import Finding
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import KSM_RUN_MERGE
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Probe
+from ksmactors.watch.probe import Probe, address_space, number_of
 
 
 def asleep_with_work(kernel: Ksm) -> bool:
@@ -36,7 +36,9 @@ class Liveness(Watcher):
     `run`, which would wake ksmd. Earlier, a registration may have linked its slot and not woken ksmd yet. A ksmd
     between two batches sleeps with a timeout, and is not checked; nor is one that waits for an offlining.
 
-    Finding. Nothing is merged any more, and exited address spaces are kept, until `run` is written again: X1.
+    Finding. `asleep_with_work`: nothing is merged any more, and exited address spaces are kept, until `run` is written
+    again: X1. `registered_without_slot`: an address space is marked as registered, and ksmd's list does not have it; so
+    no advice will put it there, and neither ksmd nor run=2 will ever visit it.
     """
 
     name: ClassVar[str] = "liveness"
@@ -44,8 +46,16 @@ class Liveness(Watcher):
 
     @override
     def probe(self, finding: Finding) -> Probe | None:
-        """Whether ksmd sleeps with work: for good, since the step that did not wake it."""
+        """Whether ksmd sleeps with work: for good, since the step that did not wake it; or whether the address space is
+        on no list."""
+        mm = number_of(finding, "mm")
+        if finding.kind == "registered_without_slot" and mm is not None:
+            return Probe(lambda: self._is_unlisted(mm))
         return Probe(lambda: asleep_with_work(self.kernel))
+
+    def _is_unlisted(self, number: int) -> bool:
+        mm = address_space(self.kernel, number)
+        return mm is not None and mm.registered and mm.users > 0 and number not in self.kernel.mm_slots_hash
 
     @override
     def at_rest(self) -> None:
@@ -56,3 +66,11 @@ class Liveness(Watcher):
                 f"ksmd sleeps on ksm_thread_wait although run is 1 and there is something to scan: {names}",
                 where="ksm_scan_thread",
             )
+        for mm in self.kernel.address_spaces:
+            if self._is_unlisted(mm.number):
+                raise self.finding(
+                    "registered_without_slot",
+                    f"{mm.name} is registered, and has no mm_slot: ksmd will never scan it",
+                    where="ksm_scan_thread",
+                    about=(mm,),
+                )

@@ -18,6 +18,7 @@ from ksmactors.later.chain_nodes import DupNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame, KsmMapping
+from ksmactors.mm.reports import WRONG_MAPCOUNT
 from ksmactors.mm.swap_device import SwapSlot
 
 Name: TypeAlias = tuple[str | int, ...]
@@ -32,10 +33,13 @@ class Probe(NamedTuple):
             value stands.
         adds_up: whether the amount is a sum of shares of actors: references taken and not dropped, a counter changed
             without what it counts. Else it is one fact, which any actor may break or repair.
+        too_few: of a sum, whether only shares below 0 are to blame: where a reference is missing, those that other
+            actors hold for a while may hide it.
     """
 
     wrong: Callable[[], int | None]
     adds_up: bool = False
+    too_few: bool = False
 
 
 def name_of(obj: object) -> Name | None:
@@ -135,7 +139,7 @@ class Behind:
 # -- promises of several watchers and of the operations themselves -------------------------------------------------
 
 
-def references(kernel: Ksm, pfn: int) -> Probe:
+def references(kernel: Ksm, pfn: int, *, too_few: bool = False) -> Probe:
     """A frame has a reference for each mapping, for the swap cache and for its place in a pagevec. References beyond
     these were taken by an actor, which must drop them."""
 
@@ -148,18 +152,18 @@ def references(kernel: Ksm, pfn: int) -> Probe:
         waiting = sum(page is frame for page in kernel.batched_pages())
         return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting - frame.kept
 
-    return Probe(wrong, adds_up=True)
+    return Probe(wrong, adds_up=True, too_few=too_few)
 
 
 def map_count(kernel: Ksm, pfn: int) -> Probe:
-    """The map count of a frame is the number of the entries that name it."""
+    """The map count of a frame is the number of the entries that map it; migration entries do not."""
 
     def wrong() -> int:
         frame = frame_at(kernel, pfn)
         if frame is None:
             return 0
-        entries = sum(pte.frame is frame for mm in kernel.address_spaces for pte in mm.ptes.values())
-        return frame.mapcount - entries
+        ptes = (pte for mm in kernel.address_spaces for pte in mm.ptes.values())
+        return frame.mapcount - sum(pte.frame is frame and not pte.migration for pte in ptes)
 
     return Probe(wrong, adds_up=True)
 
@@ -259,7 +263,7 @@ def of_operation(kernel: Ksm, finding: Finding, seen: dict[Name, object]) -> Pro
     if finding.kind == "null_dereference" and pfn is not None:
         return Probe(lambda: getattr(frame_at(kernel, pfn), "stable_node", None) is None)
     if finding.watcher == "references" and pfn is not None:
-        return references(kernel, pfn)
+        return map_count(kernel, pfn) if WRONG_MAPCOUNT in finding.names else references(kernel, pfn, too_few=True)
     if finding.kind == "stranded_migration_entry" and pfn is not None:
         return stranded(kernel, pfn)
     names = names_of(finding)

@@ -183,10 +183,20 @@ class Refinement(Watcher):
             return Probe(lambda: self._is_exposed(*place))
         return None
 
-    def _is_exposed(self, number: int, address: int) -> bool:
+    def _is_exposed(self, number: int, address: int) -> bool | None:
+        """Whether the entry at a place is writable though another one names its frame.
+
+        Migration entries count: a page comes back with the permission that they have. None while some entries may name
+        the old frame, and some the new one already: both are locked.
+        """
         mm = address_space(self.kernel, number)
         pte = mm.ptes.get(address) if mm is not None else None
-        return pte is not None and pte.write and len(self._sharers.get(pte.frame.pfn, ())) > 1
+        if pte is None or not pte.write:
+            return False
+        entries = (one for other in self.kernel.address_spaces for one in other.ptes.values())
+        if sum(one.frame is pte.frame for one in entries) > 1:
+            return True
+        return None if pte.frame.owner is not None else False
 
     @override
     def at_quiescence(self) -> None:

@@ -17,7 +17,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.run.outcome import Break, Defect, Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject, make_subject
-from tests.helpers import broken
+from tests.helpers import broken, weakened
 from tests.helpers.explained import explained_by_name
 
 SCHEDULES = 20
@@ -106,6 +106,31 @@ def test_watchers_name_the_function_that_is_wrong(cls: type[Ksm], watch: str, fu
     assert outcome.defect is not None
     assert outcome.defect.watcher == watch
     assert function in re.findall(r"\w+", " ".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("cls", "workload", "signature", "by"),
+    [
+        (weakened.ForgetsTheMapCount, "exit_race", "references/freed_while_mapped@merge_two", "replace_page_at"),
+        (
+            weakened.MapsWithoutAReference,
+            "exit_race",
+            "references/freed_while_locked@zap_page_range",
+            "merge_with_found",
+        ),
+        (weakened.LeavesTheParentWritable, "fork_storm", "refinement/shared_write@user_write", "copy_one_pte"),
+        (weakened.KeepsPrunedReferences, "scenario", "references/wrong_count@none", "get_ksm_page"),
+        (weakened.KeepsVisitedReferences, "hot_remove", "references/wrong_count@none", "try_grab_page"),
+        (weakened.StaysRegistered, "fork_storm", "liveness/registered_without_slot@ksm_scan_thread", "leave_mm"),
+    ],
+)
+def test_what_others_hold_for_a_while_hides_nothing(cls: type[Ksm], workload: str, signature: str, by: str) -> None:
+    """The wrong step is named, not a right one that came after: of a count, of a migration, of a list."""
+    defect = defect_of(found_with(subject_with(cls, workload)))
+
+    assert defect.signature == signature
+    assert defect.broke.by is not None
+    assert defect.broke.by.function == by
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,50 @@ def test_freeing_a_mapped_page() -> None:
     assert "1 mapping" in found.value.message
 
 
+def test_freeing_a_page_whose_map_count_is_wrong() -> None:
+    """The map count says that no entry maps a frame, and one does: found when the frame is freed."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1)
+        s.kernel.page_remove_rmap(s.frame(a, 0))
+        await s.frame(a, 0).put()
+
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=("references",))
+    assert found.value.signature == "references/freed_while_mapped@none"
+    assert "is mapped by A at 0x10000" in found.value.message
+
+
+def test_freeing_a_locked_page() -> None:
+    """The last reference of a frame goes while an actor holds its lock, as the kernel's free_pages_check asks."""
+
+    async def play(s: Stage) -> None:
+        frame = await s.kernel.alloc_page(0)
+        assert frame is not None
+        await frame.lock()
+        await frame.put()
+
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=())
+    assert found.value.signature == "references/freed_while_locked@none"
+
+
+def test_a_reference_that_a_pagevec_has_is_no_mappings() -> None:
+    """A mapping has no reference of its own, which the one of a pagevec does not hide."""
+
+    async def play(s: Stage) -> None:
+        a = await s.process("A", 1)
+        s.kernel.lru_cache_add(s.frame(a, 0))
+        await s.frame(a, 0).put()
+        await s.kernel.ksm_thread_mutex.lock()
+        await s.kernel.ksm_thread_mutex.unlock()
+
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=("references",))
+    assert found.value.signature == "references/too_few_references@mutex_unlock"
+    assert "1 places in pagevecs" in found.value.message
+
+
 @pytest.mark.parametrize("machine", [{"nodes": 0}, {"frames_per_node": 0}])
 def test_impossible_machines(machine: dict[str, int]) -> None:
     """A machine without nodes or without frames is refused."""
