@@ -246,12 +246,16 @@ class RwSem:
 
 
 class WaitQueue:
-    """wait_queue_head_t. The caller tests its condition; there is no scheduling point between the test and the wait."""
+    """wait_queue_head_t. The caller tests its condition; there is no scheduling point between the test and the wait.
 
-    __slots__ = ("conductor", "idle", "name", "waiters")
+    `waker` is the actor that will wake the waiters, where that is known: then a wait cycle through the queue is found.
+    """
+
+    __slots__ = ("conductor", "idle", "name", "waiters", "waker")
 
     def __init__(self, conductor: Conductor, name: str, *, idle: bool = False) -> None:
         self.conductor, self.name, self.idle = conductor, name, idle
+        self.waker: Actor | None = None
         self.waiters: deque[Actor] = deque()
 
     def label(self, field: object) -> str:

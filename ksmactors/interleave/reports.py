@@ -30,8 +30,9 @@ def wait_cycle(me: Actor) -> list[Actor]:
 
 
 def holders_of(waited: object) -> list[Actor]:
-    """Return the actors that must release `waited` before a waiter can run: the owner of a lock, or all its readers."""
-    owner = getattr(waited, "owner", None)
+    """Return the actors that must go on before a waiter can run: the owner of a lock, or all its readers; or the actor
+    that will wake the waiters of a queue, if that is known."""
+    owner = getattr(waited, "owner", None) or getattr(waited, "waker", None)
     return [owner] if isinstance(owner, Actor) else list(getattr(waited, "readers", ()))
 
 
@@ -96,4 +97,5 @@ def name_of(waited: object) -> str:
 
 def _held_by(waited: object) -> str:
     names = ", ".join(holder.name for holder in holders_of(waited))
-    return f" held by {names}" if names else ""
+    how = "held by" if getattr(waited, "waker", None) is None else "which is up to"
+    return f" {how} {names}" if names else ""

@@ -55,6 +55,7 @@ class KsmHotplug(SharedState):
     async def _store_offline_bit(self, bit: int) -> None:
         await self.ksm_thread_mutex.lock()
         await self.write_ksm_run(self.ksm_run & ~KSM_RUN_OFFLINE | bit)
+        self.ksm_offlining.waker = self.conductor.turn if bit else None
         await self.ksm_thread_mutex.unlock()
 
     @seam

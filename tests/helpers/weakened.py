@@ -54,6 +54,14 @@ class WaitsOnce(Ksm):
             await self.ksm_thread_mutex.lock()
 
 
+class WaitsWithTheMutex(Ksm):
+    """wait_while_offlining keeps the mutex while it waits."""
+
+    async def wait_while_offlining(self) -> None:
+        while self.ksm_run & KSM_RUN_OFFLINE:
+            await self.ksm_offlining.wait()
+
+
 class ChecksTheNodesTree(Ksm):
     """The check at MEM_OFFLINE walks the tree of the memory's node, in which its pages need not be."""
 

@@ -70,6 +70,16 @@ def test_a_tree_of_another_node_is_checked() -> None:
     assert outcome.defect.signature == "offline/node_of_absent_frame@ksm_check_stable_tree"
 
 
+def test_a_wait_with_the_mutex_is_a_wait_cycle() -> None:
+    """Offlining needs the mutex that ksmd keeps while it waits for the end of offlining: found although daemons go
+    on, in the first schedules in which they meet."""
+    outcome = first_found(subject_with(weakened.WaitsWithTheMutex, "hot_remove"), 5)
+    assert outcome is not None
+    assert outcome.defect is not None
+    assert outcome.defect.signature == "deadlock/deadlock@_store_offline_bit+wait_while_offlining"
+    assert "ksmd waits for the end of offlining which is up to hotplug" in outcome.defect.message
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_unbroken_kernel_is_acquitted(name: str) -> None:
     """With the protection there is nothing to find."""
