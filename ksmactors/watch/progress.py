@@ -9,7 +9,10 @@ from typing_extensions import override
 from ksmactors.errors import StepLimit
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.locks import Mutex, RwSem, SpinLock, WaitQueue
+from ksmactors.interleave.reports import holders_of, idle, name_of
 from ksmactors.machine import Machine
+from ksmactors.mm.frame import Frame
 from ksmactors.watch.base import Watcher, kernel_function_of
 
 FUTILE: Final = frozenset(
@@ -26,6 +29,10 @@ memory."""
 
 STEPS_MIN: Final = 100_000
 """Fewer steps than this prove nothing: fork copies a large process without an event."""
+
+
+KERNEL_WAITS: Final = (Mutex, RwSem, SpinLock, WaitQueue, Frame)
+"""What an actor waits for in the kernel: a lock, or a wake-up."""
 
 
 PAGE_STEPS: Final = 1_000
@@ -54,7 +61,8 @@ class Progress(Watcher):
 
     Finding. `livelock`: the last actor loops in the function, and no operation of any actor ends it: GK4 without its
     test of the swap cache, a retry whose condition never changes. `starvation`: the function is the one in which the
-    starved actor waits for its turn. Not found here: pages that are merged and broken again in every scan (S6m);
+    starved actor waits for its turn. `hung_task`: actors wait for each other, or for a wake-up, while others go on that
+    do not end it; khungtaskd reports such. Not found here: pages that are merged and broken again in every scan (S6m);
     `convergence` reports it.
     """
 
@@ -64,6 +72,9 @@ class Progress(Watcher):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._step = self._scanned = self._idle_scans = 0
+        self._passed_at_half: dict[int, int] = {}
+        """By number of each actor, how many points it had passed at the first progress in the second half of all
+        steps."""
         for code in range(len(ev.CATALOGUE)):
             if code not in FUTILE:
                 machine.trace.listen(code, self._moved)
@@ -72,6 +83,9 @@ class Progress(Watcher):
     def _moved(self, *fields: object) -> None:
         self._step, self._scanned = self.kernel.conductor.step, self.kernel.pages_scanned
         self._idle_scans = 0
+        conductor = self.kernel.conductor
+        if not self._passed_at_half and self._step > max(conductor.max_steps // STEPS_SHARE, STEPS_MIN):
+            self._passed_at_half = {actor.number: actor.passed for actor in conductor.actors}
 
     def _scan_ended(self, seqnr: int, rmap_items: int) -> None:
         self._idle_scans += 1
@@ -90,6 +104,15 @@ class Progress(Watcher):
                 where=kernel_function_of(limit),
             )
         turns = conductor.tape.turns[-many:]
+        hung = self._hung()
+        if hung:
+            waits = "; ".join(f"{actor.name} waits for {name_of(actor.waiting_on)}" for actor in hung)
+            raise self.finding(
+                "hung_task",
+                f"since half of all steps, while others go on: {waits}",
+                where="+".join(sorted({conductor.places[actor.number] for actor in hung})),
+                other=hung[0].number,
+            )
         for actor in conductor.ready if len(turns) == many and conductor.strategy.fair else ():
             if self._starved(actor, turns):
                 raise self.finding(
@@ -98,6 +121,23 @@ class Progress(Watcher):
                     where=conductor.places.get(actor.number, "none"),
                     other=actor.number,
                 )
+
+    def _hung(self) -> list[Actor]:
+        """Return the actors that have not moved since half of all steps, and wait for no other than such. None, if one
+        that could have moved has not: it might have woken them."""
+        conductor = self.kernel.conductor
+        left = [actor for actor in conductor.actors if actor.number in conductor.places and not idle(actor)]
+        still = [
+            actor
+            for actor in left
+            if actor is not conductor.turn and self._passed_at_half.get(actor.number) == actor.passed
+        ]
+        hung = [actor for actor in still if isinstance(actor.waiting_on, KERNEL_WAITS)]
+        if len(hung) < len(still):
+            return []
+        while free := [one for one in hung if any(holder not in hung for holder in holders_of(one.waiting_on))]:
+            hung = [one for one in hung if one not in free]
+        return hung
 
     @staticmethod
     def _starved(actor: Actor, turns: list[tuple[int, int]]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.locks import Mutex, WaitQueue
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.watch import progress
 from tests.helpers import broken, plays
@@ -89,3 +90,48 @@ def test_a_few_steps_prove_nothing() -> None:
     """With a budget of fewer steps than a livelock must last, a spinning kernel is inconclusive."""
     with pytest.raises(StepLimit):
         perform(plays.twins, layer=broken.SpinsForEver, watchers=("progress",), max_steps=ENOUGH)
+
+
+def test_hung_tasks_beside_a_daemon() -> None:
+    """Actors wait for a wake-up that does not come, and one goes on for ever: a finding, and not inconclusive."""
+
+    async def play(s: Stage) -> None:
+        queue = WaitQueue(s.conductor, "a wake-up")
+
+        async def wait() -> None:
+            await queue.wait()
+
+        async def go_on() -> None:
+            proc = await s.process("A", 1)
+            while True:
+                await s.kernel.madvise(proc.mm, proc.start, 4096, 12)
+
+        s.conductor.spawn("waiter", wait())
+        s.conductor.spawn("daemon", go_on(), daemon=True)
+        await queue.wait()
+
+    with pytest.raises(Finding) as found:
+        perform(play, watchers=("progress",), max_steps=MAX_STEPS)
+    assert found.value.kind == "hung_task"
+    assert "waiter waits for a wake-up" in found.value.message
+    assert "daemon" not in found.value.message
+
+
+def test_a_wait_for_one_that_goes_on_is_no_hung_task() -> None:
+    """An actor that waits for a lock whose holder is busy does not hang."""
+
+    async def play(s: Stage) -> None:
+        lock = Mutex(s.conductor, "a lock")
+
+        async def hold() -> None:
+            await lock.lock()
+            proc = await s.process("A", 1)
+            while True:
+                await s.kernel.madvise(proc.mm, proc.start, 4096, 12)
+
+        s.conductor.spawn("holder", hold())
+        await s.conductor.sleep(50_000)
+        await lock.lock()
+
+    with pytest.raises(StepLimit):
+        perform(play, watchers=("progress",), max_steps=MAX_STEPS)
