@@ -85,7 +85,8 @@ def no_end(steps: int, *, spinner: Actor | None = None) -> StepLimit:
 
 
 def _innermost(functions: Sequence[str]) -> str:
-    return functions[-1] if functions else "?"
+    """The innermost function that is not private to its class, if there is one."""
+    return next((name for name in reversed(functions) if name[0] != "_"), functions[-1] if functions else "?")
 
 
 def name_of(waited: object) -> str:

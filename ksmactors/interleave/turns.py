@@ -64,7 +64,7 @@ class Turns(VirtualTime, ABC):
         self.places: dict[int, str] = {}
         """After a failure: the function in which each unfinished actor was parked, by actor number."""
         self.stuck: list[Actor] = []
-        """After a deadlock: the actors of the wait cycle."""
+        """The actors that can never go on: after a deadlock those of the wait cycle, or what a watcher says."""
         self.contention: Callable[[object, Actor, Actor | None], None] | None = None
         """Called when an actor finds a lock taken: (lock, waiter, holder)."""
         self.opening: deque[Actor] = deque()

@@ -278,8 +278,8 @@ class _ScheduleParts:
         )
 
     def _actors(self, error: Exception) -> list[Actor]:
-        """Return the actors involved: the running one, and the other one that a finding names, or all of a wait
-        cycle."""
+        """Return the actors involved: the running one, and the other one that a finding names, or all that can never
+        go on."""
         conductor = self.conductor
         if isinstance(error, Finding) and conductor.stuck:
             return conductor.stuck

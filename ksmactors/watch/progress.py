@@ -72,6 +72,7 @@ class Progress(Watcher):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self._step = self._scanned = self._idle_scans = 0
+        self._half = max(machine.conductor.max_steps // STEPS_SHARE, STEPS_MIN)
         self._passed_at_half: dict[int, int] = {}
         """By number of each actor, how many points it had passed at the first progress in the second half of all
         steps."""
@@ -83,9 +84,8 @@ class Progress(Watcher):
     def _moved(self, *fields: object) -> None:
         self._step, self._scanned = self.kernel.conductor.step, self.kernel.pages_scanned
         self._idle_scans = 0
-        conductor = self.kernel.conductor
-        if not self._passed_at_half and self._step > max(conductor.max_steps // STEPS_SHARE, STEPS_MIN):
-            self._passed_at_half = {actor.number: actor.passed for actor in conductor.actors}
+        if self._step > self._half and not self._passed_at_half:
+            self._passed_at_half = {actor.number: actor.passed for actor in self.kernel.conductor.actors}
 
     def _scan_ended(self, seqnr: int, rmap_items: int) -> None:
         self._idle_scans += 1
@@ -105,13 +105,14 @@ class Progress(Watcher):
             )
         turns = conductor.tape.turns[-many:]
         hung = self._hung()
+        conductor.places[conductor.turn.number] = kernel_function_of(limit)
         if hung:
+            conductor.stuck = hung
             waits = "; ".join(f"{actor.name} waits for {name_of(actor.waiting_on)}" for actor in hung)
             raise self.finding(
                 "hung_task",
                 f"since half of all steps, while others go on: {waits}",
                 where="+".join(sorted({conductor.places[actor.number] for actor in hung})),
-                other=hung[0].number,
             )
         for actor in conductor.ready if len(turns) == many and conductor.strategy.fair else ():
             if self._starved(actor, turns):

@@ -76,7 +76,7 @@ def test_a_wait_with_the_mutex_is_a_wait_cycle() -> None:
     outcome = first_found(subject_with(weakened.WaitsWithTheMutex, "hot_remove"), 5)
     assert outcome is not None
     assert outcome.defect is not None
-    assert outcome.defect.signature == "deadlock/deadlock@_store_offline_bit+wait_while_offlining"
+    assert outcome.defect.signature == "deadlock/deadlock@ksm_memory_callback+wait_while_offlining"
     assert "ksmd waits for the end of offlining which is up to hotplug" in outcome.defect.message
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.interleave.actor import Actor
+from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.locks import Mutex, WaitQueue
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.watch import progress
@@ -55,11 +56,21 @@ async def busy(s: Stage) -> None:
 
 
 def test_starvation() -> None:
-    """An actor that was ready at every choice of half a schedule and never chosen is starved, and named."""
+    """An actor that was ready at every choice of half a schedule and never chosen is starved, and named; the one that
+    has the turn is in a function of its own."""
+    conductors: list[Conductor] = []
+
+    async def play(s: Stage) -> None:
+        conductors.append(s.conductor)
+        await busy(s)
+
     with pytest.raises(Finding) as found:
-        perform(busy, strategy=Unfair(), watchers=("progress",), max_steps=MAX_STEPS)
-    assert found.value.signature.startswith("progress/starvation@")
+        perform(play, strategy=Unfair(), watchers=("progress",), max_steps=MAX_STEPS)
+    assert found.value.signature == "progress/starvation@once"
     assert found.value.message.startswith("victim ")
+    (conductor,) = conductors
+    assert conductor.turn.name.startswith("writer/")
+    assert conductor.places[conductor.turn.number] == "user_write"
 
 
 def test_too_long() -> None:
@@ -93,9 +104,12 @@ def test_a_few_steps_prove_nothing() -> None:
 
 
 def test_hung_tasks_beside_a_daemon() -> None:
-    """Actors wait for a wake-up that does not come, and one goes on for ever: a finding, and not inconclusive."""
+    """Actors wait for a wake-up that does not come, and one goes on for ever: a finding about those that wait, and not
+    inconclusive."""
+    conductors: list[Conductor] = []
 
     async def play(s: Stage) -> None:
+        conductors.append(s.conductor)
         queue = WaitQueue(s.conductor, "a wake-up")
 
         async def wait() -> None:
@@ -115,6 +129,7 @@ def test_hung_tasks_beside_a_daemon() -> None:
     assert found.value.kind == "hung_task"
     assert "waiter waits for a wake-up" in found.value.message
     assert "daemon" not in found.value.message
+    assert [actor.name for actor in conductors[0].stuck] == ["test", "waiter"]
 
 
 def test_a_wait_for_one_that_goes_on_is_no_hung_task() -> None:
