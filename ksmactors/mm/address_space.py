@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sortedcontainers import SortedDict
@@ -151,3 +151,8 @@ class AddressSpace:
         """Raise the finding if the struct has been freed."""
         if not self.alive:
             raise lifetime("mm", f"mm {self.name} is used after it was freed", self)
+
+
+def entries_mapping(frame: Frame, spaces: Iterable[AddressSpace]) -> int:
+    """How many entries of page tables map a frame; migration entries do not."""
+    return sum(pte.frame is frame and not pte.migration for mm in spaces for pte in mm.ptes.values())

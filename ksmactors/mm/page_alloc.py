@@ -7,6 +7,7 @@ from typing_extensions import override
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import WRITE
+from ksmactors.mm.address_space import entries_mapping
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import WRONG_MAPCOUNT, kernel_function
@@ -49,8 +50,7 @@ class PageAlloc(MmCore):
 
     def _freed_while_mapped(self, frame: Frame) -> Finding:
         """Say whether there are mappings, or the map count is wrong."""
-        ptes = (pte for mm in self.address_spaces for pte in mm.ptes.values())
-        entries = sum(pte.frame is frame and not pte.migration for pte in ptes)
+        entries = entries_mapping(frame, self.address_spaces)
         message = f"with {frame.mapcount} mapping{'' if frame.mapcount == 1 else 's'}"
         if entries == frame.mapcount:
             return self.freed_in_use(frame, "mapped", message)

@@ -12,6 +12,7 @@ from typing import ClassVar, Final, TypeAlias
 
 from typing_extensions import override
 
+from ksmactors.errors import Finding
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, Actor, Operation
 from ksmactors.interleave.observer import Observer
 from ksmactors.machine import Machine
@@ -99,6 +100,27 @@ class Detector(Watcher):
 
     def taken(self, actor: Actor, lock: object, tried: bool) -> None:
         """An actor has taken a lock (not in `actor.locks` yet): `tried` if it would not have waited."""
+
+    def met(
+        self, what: str, message: str, field: FieldHistory, before: int, other: Access, kind: int, actor: Actor
+    ) -> Finding:
+        """Make a finding about two accesses to a field.
+
+        Args:
+            what, message: kind and message of the finding.
+            field: what was accessed.
+            before, other: the earlier access: READ or WRITE, and who made it where.
+            kind, actor: the later one, which `actor` is about to make.
+        """
+        number, _, place, step, locks = other
+        where = "+".join(sorted({actor.place, place}))
+        finding = self.finding(what, message, where=where, other=number)
+        finding.other_step = step
+        finding.met = (
+            (number, step, place, (before, field.obj, field.field), locks),
+            (actor.number, actor.step, actor.place, (kind, field.obj, field.field), actor.locks),
+        )
+        return finding
 
 
 class AccessHistory(Observer):

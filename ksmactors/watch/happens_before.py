@@ -96,22 +96,13 @@ class HappensBefore(Detector):
 
     def _race(self, actor: Actor, kind: int, field: FieldHistory, other: Access, before: int) -> Exception:
         number, _, place, step, locks = other
-        what = field.obj, field.field
         name = self.machine.conductor.actors[number].name
-        finding = self.finding(
-            "data_race",
-            f"{actor.name} {_VERBS[kind]} {named(*what)} in {actor.place} at step {actor.step}{_with(actor.locks)}, "
-            f"and nothing orders that after step {step}, where {name} {_VERBS[before]} it in {place}"
-            f"{_with(locks)}",
-            where="+".join(sorted({actor.place, place})),
-            other=number,
+        message = (
+            f"{actor.name} {_VERBS[kind]} {named(field.obj, field.field)} in {actor.place} at step {actor.step}"
+            f"{_with(actor.locks)}, and nothing orders that after step {step}, where {name} {_VERBS[before]} it in "
+            f"{place}{_with(locks)}"
         )
-        finding.other_step = step
-        finding.met = (
-            (number, step, place, (before, *what), locks),
-            (actor.number, actor.step, actor.place, (kind, *what), actor.locks),
-        )
-        return finding
+        return self.met("data_race", message, field, before, other, kind, actor)
 
 
 _VERBS = ("reads", "writes")

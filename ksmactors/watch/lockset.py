@@ -116,19 +116,11 @@ class Lockset(Detector):
         return finding
 
     def _unprotected_since(self, actor: Actor, field: FieldHistory, kind: int, access: Access) -> Exception:
-        number, _, place, step, locks = access
+        number, _, place, step, _ = access
         what = named(field.obj, field.field)
         name = self.machine.conductor.actors[number].name
-        finding = self.finding(
-            "no_common_lock",
+        message = (
             f"{name} touches {what} in {place} at step {step}, and holds none of the locks that all accesses have had "
-            f"in common before; {actor.name} writes it in {actor.place} at step {actor.step}",
-            where="+".join(sorted({actor.place, place})),
-            other=number,
+            f"in common before; {actor.name} writes it in {actor.place} at step {actor.step}"
         )
-        finding.other_step = step
-        finding.met = (
-            (number, step, place, (kind, field.obj, field.field), locks),
-            (actor.number, actor.step, actor.place, (WRITE, field.obj, field.field), actor.locks),
-        )
-        return finding
+        return self.met("no_common_lock", message, field, kind, access, WRITE, actor)

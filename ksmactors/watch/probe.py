@@ -15,7 +15,7 @@ from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.rbtree import RbTree
 from ksmactors.ksm.structs import FREED, KSM_RUN_UNMERGE, STABLE_FLAG, UNSTABLE_FLAG, MmSlot, RmapItem, StableNode
 from ksmactors.later.chain_nodes import DupNode
-from ksmactors.mm.address_space import AddressSpace, Vma
+from ksmactors.mm.address_space import AddressSpace, Vma, entries_mapping
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame, KsmMapping
 from ksmactors.mm.reports import WRONG_MAPCOUNT
@@ -162,8 +162,7 @@ def map_count(kernel: Ksm, pfn: int) -> Probe:
         frame = frame_at(kernel, pfn)
         if frame is None:
             return 0
-        ptes = (pte for mm in kernel.address_spaces for pte in mm.ptes.values())
-        return frame.mapcount - sum(pte.frame is frame and not pte.migration for pte in ptes)
+        return frame.mapcount - entries_mapping(frame, kernel.address_spaces)
 
     return Probe(wrong, adds_up=True)
 

@@ -30,10 +30,8 @@ memory."""
 STEPS_MIN: Final = 100_000
 """Fewer steps than this prove nothing: fork copies a large process without an event."""
 
-
 KERNEL_WAITS: Final = (Mutex, RwSem, SpinLock, WaitQueue, Frame)
 """What an actor waits for in the kernel: a lock, or a wake-up."""
-
 
 PAGE_STEPS: Final = 1_000
 """More steps than ksmd takes for a page that needs a long search."""
