@@ -112,7 +112,7 @@ class CallRecorder(ReplayByName):
                 self._declare(conductor.turn, kind, obj, field)
             return plain(kind, obj, field)
 
-        vars(conductor)["point"] = point
+        conductor.point = point
 
     def _declare(self, actor: Actor, kind: int, obj: object, field: object) -> None:
         """An actor that has the turn is about to do something: what it declared before is done."""

@@ -48,6 +48,8 @@ def current_conductor() -> Conductor | None:
 class Conductor(Turns):
     """One schedule, run on trio."""
 
+    __slots__ = ("_cancelled", "_foreground", "_handing", "_runner")
+
     def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
         super().__init__(strategy, tape, max_steps=max_steps)
         self._foreground = 0

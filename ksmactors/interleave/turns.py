@@ -49,6 +49,13 @@ class Turns(VirtualTime, ABC):
         max_steps: points after which the schedule is given up (StepLimit).
     """
 
+    __slots__ = (
+        "__dict__", "_armed", "_decider", "_decides_until", "_mask", "_since", "actors", "contention", "failure",
+        "limit", "max_steps", "observers", "opening", "over", "places", "ready", "strategy", "stuck", "tape", "turn",
+    )  # fmt: skip
+    """The dictionary has `point` and `touch` while there are observers, and else nothing: CPython from 3.12 on looks a
+    method up at each call if an object has slots and something in its dictionary."""
+
     def __init__(self, strategy: Strategy, tape: Tape, *, max_steps: int = DEFAULT_MAX_STEPS) -> None:
         super().__init__()
         self.strategy = strategy
@@ -125,9 +132,9 @@ class Turns(VirtualTime, ABC):
 
     def _dismiss_audience(self) -> None:
         """Remove the observers: the schedule is over, and the rest is cleaning up."""
-        self.observers = None
-        vars(self).pop("point", None)
-        vars(self).pop("touch", None)
+        if self.observers is not None:
+            self.observers = None
+            del self.point, self.touch
 
     # -- points -------------------------------------------------------------------------------------------
 

@@ -53,7 +53,8 @@ def documents() -> list[Path]:
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The texts of a module that can be shown: all strings but docstrings and comments in the form of strings."""
+    """The texts of a module that can be shown: all strings but docstrings, comments in the form of strings, and names
+    of attributes in slots."""
     source = path.read_text("utf-8")
     if not WORDS.search(BETWEEN.sub(" ", source)):
         return
@@ -62,6 +63,10 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):  # a statement before what is in it
         if isinstance(node, ast.Expr):
             passed_over.add(id(node.value))
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(at, ast.Name) and at.id == "__slots__" for at in node.targets
+        ):
+            passed_over.update(map(id, ast.walk(node.value)))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
             yield node.lineno, node.value
 

@@ -341,3 +341,18 @@ def test_an_observer_may_convict(perform: Perform) -> None:
     with pytest.raises(Finding, match="one too many"):
         perform(play)
     assert judge.count == 2
+
+
+def test_a_conductor_has_a_dictionary_only_while_it_is_observed(perform: Perform) -> None:
+    """CPython from 3.12 on calls methods slowly if an object has slots and something in its dictionary."""
+    seen: list[list[str]] = []
+
+    async def play(conductor: Conductor) -> None:
+        seen.append(sorted(vars(conductor)))
+        conductor.observe(Watcher())
+        await conductor.point(WRITE, seen)
+        seen.append(sorted(vars(conductor)))
+
+    over = perform(play)
+    assert seen == [[], ["point", "touch"]]
+    assert vars(over) == {}
