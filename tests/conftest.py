@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,10 @@ would compile them again."""
 gc.set_threshold(*THRESHOLDS)
 """From here on, since importing the tests makes many objects of which none is garbage. The process that hands tests out
 to others keeps all their reports."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell without job control has it ignored in what it runs in the background, and so would all that we start."""
 
 IN_MEMORY: Final = Path("/dev/shm")
 ROOM_MIN: Final = 4 << 30
