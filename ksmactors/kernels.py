@@ -9,12 +9,11 @@ what was put on by name.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from inspect import getattr_static, unwrap
 from types import CodeType
-from typing import Final
+from typing import Final, NamedTuple
 
 from typing_extensions import override
 
@@ -27,8 +26,7 @@ from ksmactors.overrides import is_function, wrong_override
 from ksmactors.seams import OVERRIDABLE, mark_of
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """A layer by its name."""
 
     name: str
@@ -286,8 +284,7 @@ def _builds_on(one: str, other: str) -> bool:
     return other in VARIANTS and VARIANTS[other].layer in VARIANTS[one].layer.__mro__
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """A layer of the kernel that another one, put on top, takes a function from: `variant` does not call on to it."""
 
     variant: str

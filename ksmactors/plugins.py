@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
@@ -38,8 +37,7 @@ class NotOfKind(UsageError):
     """What is named by its place is there, and is a class of another kind, or no class."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(NamedTuple):
     """Something registered: its name, its class, the package and version it comes from, and `package.module:Class`."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from textwrap import wrap
 from typing import Any, Final, TextIO
 
@@ -40,7 +39,7 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Summary, seco
         "kernel": first.kernel,
         "without": list(first.without),
         "with": list(first.with_),
-        "also_removes": [asdict(one) for one in _removed(first)],
+        "also_removes": [one._asdict() for one in _removed(first)],
         "nodes": first.nodes,
         "strategy": strategy,
         **tally.as_json(),

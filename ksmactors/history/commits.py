@@ -7,8 +7,7 @@ within two days.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmactors.history.allocate_roots import BeforeAllocateRoots
 from ksmactors.history.cleanup_swapcache import BeforeCleanupSwapcache
@@ -30,8 +29,7 @@ COMMITTED: Final = "2013-02-23"
 POSTED: Final = "2013-02-21"
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """A commit of the series or one that followed it.
 
     Attributes:
