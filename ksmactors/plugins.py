@@ -258,7 +258,8 @@ def _origin(entry: EntryPoint) -> str:
 @cache
 def _name_and_version(package: Distribution) -> str:
     """Parse the metadata of a package; that takes longer than all else here, so once for each."""
-    return f"{package.name} {package.version}"
+    metadata = package.metadata  # `name` and `version` parse it anew
+    return f"{metadata['Name']} {metadata['Version']}"
 
 
 def forget_registered() -> None:
@@ -271,10 +272,11 @@ def _title(group: str, entry: EntryPoint) -> str:
 
 
 def _loaded(group: str, entry: EntryPoint) -> Plugin:
-    if not _origin(entry).startswith("ksmactors "):
+    foreign = not _origin(entry).startswith("ksmactors ")
+    if foreign:
         collect_at_the_end()
     value = _guarded(entry.load, _title(group, entry))
-    if group == "workloads" and (wrong := wrong_with(value, group)):
+    if foreign and group == "workloads" and (wrong := wrong_with(value, group)):  # a test checks ours
         raise PluginError(f"{_title(group, entry)} cannot be used: {entry.value} {wrong}")
     return Plugin(entry.name, value, _origin(entry), entry.value)
 
