@@ -46,12 +46,13 @@ class Plugin(NamedTuple):
     place: str = ""
 
 
-def available(group: str, *, foreign: bool = False) -> tuple[list[Plugin], list[str]]:
+def available(group: str, *, foreign: bool = False, dotted: bool = True) -> tuple[list[Plugin], list[str]]:
     """All plug-ins of a group that can be loaded, by name; and one line for each that cannot.
 
     Args:
         group: workloads, variants, strategies or watchers.
         foreign: whether to leave out what this package has registered.
+        dotted: whether to load what it has registered with a dot in the name: litmus tests and models, over a hundred.
     """
     plugins: list[Plugin] = []
     problems: list[str] = []
@@ -64,7 +65,7 @@ def available(group: str, *, foreign: bool = False) -> tuple[list[Plugin], list[
             )
             continue
         seen[entry.name] = _origin(entry)
-        if foreign and seen[entry.name].startswith("ksmactors "):
+        if seen[entry.name].startswith("ksmactors ") and (foreign or ("." in entry.name and not dotted)):
             continue
         try:
             plugins.append(_loaded(group, entry))
