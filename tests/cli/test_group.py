@@ -40,6 +40,7 @@ UNUSED = {
     "stress --seeds 1 -q": (
         "structlog", "rich", "ksmactors.litmus", "ksmactors.model", "workloads.litmus", "ksmactors.ci.github",
         "ksmactors.ci.user_places", "ksmactors.history.cases", "ksmactors.estimate.files",
+        "ksmactors.later.profit", "ksmactors.history.foll_migration", "ksmactors.history.mutants.keyhole",
     ),
 }  # fmt: skip
 """What a command does not use, and would take a percent of its time or more to load."""
