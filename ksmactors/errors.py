@@ -8,7 +8,6 @@ own: 1 something was found, 2 the user's input, 3 our bug or a crashed workload,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import ClassVar, Final
 
 from typing_extensions import override
@@ -184,6 +183,8 @@ _LISTS: Final = {
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The one line about a name that does not exist: what is near in any case, and what there is or where it stands."""
+    from difflib import get_close_matches  # an error may load it; every command loads this module
+
     names = list(known)
     by_case = {one.casefold(): one for one in reversed(names)}
     near = [by_case[one] for one in get_close_matches(name.casefold(), by_case, n=2, cutoff=0.5)]

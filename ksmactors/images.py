@@ -10,7 +10,7 @@ from typing import Final
 
 from ksmactors.errors import UsageError
 from ksmactors.estimate.elf import MAGIC, is_core, page_extents, read_core
-from ksmactors.estimate.files import opened
+from ksmactors.estimate.opening import opened
 from ksmactors.files import read_start
 from ksmactors.mm.const import PAGE_SIZE
 

@@ -9,12 +9,11 @@ what was put on by name.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from inspect import getattr_static, unwrap
 from types import CodeType
-from typing import Final
+from typing import Final, NamedTuple
 
 from typing_extensions import override
 
@@ -27,14 +26,22 @@ from ksmactors.overrides import is_function, wrong_override
 from ksmactors.seams import OVERRIDABLE, mark_of
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A layer by its name."""
+class Variant(NamedTuple):
+    """A layer by its name. `layers` has it under that name, and imports it when it is asked for."""
 
     name: str
-    summary: str
-    layer: type[Ksm]
+    layers: Mapping[str, type[Ksm]]
     origin: str
+
+    @property
+    def layer(self) -> type[Ksm]:
+        """The layer."""
+        return self.layers[self.name]
+
+    @property
+    def summary(self) -> str:
+        """What it is like with the layer, in a line: the first one of its docstring."""
+        return (self.layer.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 
 OWN: Final = "ksmactors"
@@ -67,10 +74,8 @@ def register(name: str, layer: object, *, origin: str) -> None:
         raise UsageError(
             f"variant {name}: the name is taken by {'a commit' if name in COMMITS else VARIANTS[name].origin}"
         )
-    if origin != OWN:
-        check_overrides(name, layer)
-    summary = (layer.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    VARIANTS[name] = Variant(name, summary, layer, origin)
+    check_overrides(name, layer)
+    VARIANTS[name] = Variant(name, {name: layer}, origin)
 
 
 NEARLY: Final = 0.95
@@ -146,8 +151,8 @@ def _check_seam(where: str, function: str, of: type[Ksm]) -> None:
         )
 
 
-for _name, _layer in (SERIES | LATER | REPAIRS | PROPOSED | MODES | MUTANTS).items():
-    register(_name, _layer, origin=OWN)
+for _layers in (SERIES, LATER, REPAIRS, PROPOSED, MODES, MUTANTS):
+    VARIANTS.update((name, Variant(name, _layers, OWN)) for name in _layers)
 
 _REPAIRS: Final = ("restart-on-stale", "head-cleared", "mmap-sem-first", "find-mergeable-vma", "no-warning")
 """What upstream repaired of the series, but for `pinned-checked`, which is part of `anon-exclusive`; the rest of
@@ -200,7 +205,7 @@ def kind_of(name: str) -> str:
         return "mutant"
     if name in SERIES or name in REPAIRS or name in _REPAIRS_AMONG_LATER:
         return "repair"
-    return "feature" if name in LATER | PROPOSED | MODES else "plug-in"
+    return "feature" if name in LATER or name in PROPOSED or name in MODES else "plug-in"
 
 
 def kernel_class(*, kernel: str = "series", without: Iterable[str] = (), with_: Iterable[str] = ()) -> type[Ksm]:
@@ -286,8 +291,7 @@ def _builds_on(one: str, other: str) -> bool:
     return other in VARIANTS and VARIANTS[other].layer in VARIANTS[one].layer.__mro__
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """A layer of the kernel that another one, put on top, takes a function from: `variant` does not call on to it."""
 
     variant: str

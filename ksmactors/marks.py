@@ -8,10 +8,10 @@ mark; a campaign says which marks were never reached. Those that stand in the so
 from __future__ import annotations
 
 import ast
-import inspect
+import linecache
 import re
+import sys
 from functools import lru_cache
-from textwrap import dedent
 from typing import Final
 
 from ksmactors.errors import Finding
@@ -21,6 +21,9 @@ KIND_MAX: Final = 60
 
 SEPARATOR: Final = "/"
 """Stands between the name of a watcher and its mark."""
+
+_DEFINES: Final = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+"""What a class can be written in, or is."""
 
 
 def broken(watcher: str, text: str, where: str, detail: str = "") -> Finding:
@@ -86,16 +89,16 @@ def written_in(cls: type) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _texts_in(owner: type) -> tuple[str, ...]:
+    lines = _lines_around(owner)
+    if not any("sometimes" in line for line in lines):  # to parse a file takes much longer
+        return ()
     try:
-        lines, _ = inspect.findsource(inspect.getmodule(owner) or owner)
-        if not any("sometimes" in line for line in lines):  # to find a class in its file takes much longer
-            return ()
-        tree = ast.parse(dedent(inspect.getsource(owner)))
-    except (OSError, TypeError, SyntaxError, ValueError):  # made by a program, or its file is gone
+        definition = _definition_of(owner, ast.parse("".join(lines)))
+    except (LookupError, SyntaxError, ValueError):  # made by a program, or its file has changed
         return ()
     calls = [
         node
-        for node in ast.walk(tree)
+        for node in ast.walk(definition)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sometimes"
     ]
     texts = [
@@ -104,3 +107,30 @@ def _texts_in(owner: type) -> tuple[str, ...]:
         for text in (*call.args[1:2], *(keyword.value for keyword in call.keywords if keyword.arg == "text"))
     ]
     return tuple(text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))
+
+
+def _lines_around(owner: type) -> list[str]:
+    """The lines of the file that a class is in; none if there is no file. `inspect` has them too, and asks for every
+    class anew which of all modules it is in."""
+    module = sys.modules.get(owner.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return []
+    linecache.checkcache(file)
+    return linecache.getlines(file, vars(module))
+
+
+def _definition_of(owner: type, tree: ast.AST) -> ast.AST:
+    """Find a class in its file.
+
+    Raises:
+        LookupError: it is not there.
+    """
+    for name in owner.__qualname__.split("."):
+        inside = (node for node in ast.walk(tree) if node is not tree and getattr(node, "name", None) == name)
+        if name != "<locals>":
+            found = next((node for node in inside if isinstance(node, _DEFINES)), None)
+            if found is None:
+                raise LookupError(owner.__qualname__)
+            tree = found
+    return tree

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmactors.errors import UsageError
 from ksmactors.events.declared import events_of
 from ksmactors.overrides import wrong_override
 
 
-@dataclass(frozen=True, slots=True)
-class ExtensionKind:
+class ExtensionKind(NamedTuple):
     """What a group holds: what one is called, where its base class is, and what the base class is called in messages.
 
     The base class is imported when something is compared with it: the names of plug-ins can be had without trio.

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
@@ -38,8 +37,7 @@ class NotOfKind(UsageError):
     """What is named by its place is there, and is a class of another kind, or no class."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(NamedTuple):
     """Something registered: its name, its class, the package and version it comes from, and `package.module:Class`."""
 
     name: str
@@ -48,12 +46,13 @@ class Plugin:
     place: str = ""
 
 
-def available(group: str, *, foreign: bool = False) -> tuple[list[Plugin], list[str]]:
+def available(group: str, *, foreign: bool = False, dotted: bool = True) -> tuple[list[Plugin], list[str]]:
     """All plug-ins of a group that can be loaded, by name; and one line for each that cannot.
 
     Args:
         group: workloads, variants, strategies or watchers.
         foreign: whether to leave out what this package has registered.
+        dotted: whether to load what it has registered with a dot in the name: litmus tests and models, over a hundred.
     """
     plugins: list[Plugin] = []
     problems: list[str] = []
@@ -66,7 +65,7 @@ def available(group: str, *, foreign: bool = False) -> tuple[list[Plugin], list[
             )
             continue
         seen[entry.name] = _origin(entry)
-        if foreign and seen[entry.name].startswith("ksmactors "):
+        if seen[entry.name].startswith("ksmactors ") and (foreign or ("." in entry.name and not dotted)):
             continue
         try:
             plugins.append(_loaded(group, entry))
@@ -260,7 +259,8 @@ def _origin(entry: EntryPoint) -> str:
 @cache
 def _name_and_version(package: Distribution) -> str:
     """Parse the metadata of a package; that takes longer than all else here, so once for each."""
-    return f"{package.name} {package.version}"
+    metadata = package.metadata  # `name` and `version` parse it anew
+    return f"{metadata['Name']} {metadata['Version']}"
 
 
 def forget_registered() -> None:
@@ -273,10 +273,11 @@ def _title(group: str, entry: EntryPoint) -> str:
 
 
 def _loaded(group: str, entry: EntryPoint) -> Plugin:
-    if not _origin(entry).startswith("ksmactors "):
+    foreign = not _origin(entry).startswith("ksmactors ")
+    if foreign:
         collect_at_the_end()
     value = _guarded(entry.load, _title(group, entry))
-    if group == "workloads" and (wrong := wrong_with(value, group)):
+    if foreign and group == "workloads" and (wrong := wrong_with(value, group)):  # a test checks ours
         raise PluginError(f"{_title(group, entry)} cannot be used: {entry.value} {wrong}")
     return Plugin(entry.name, value, _origin(entry), entry.value)
 

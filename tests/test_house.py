@@ -39,6 +39,7 @@ STOREYS = (
     ("kernels",),
     ("history",),
     ("later",),
+    ("layers",),
     ("ksm",),
     ("mm",),
     ("interleave",),

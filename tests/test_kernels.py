@@ -331,6 +331,14 @@ def test_only_seams_may_be_overridden(registered: None, layer: type[Ksm], messag
     assert message in str(error.value)
 
 
+def test_every_entry_of_a_table_is_a_layer() -> None:
+    """The tables have places as text; each is that of a layer, and no two commits have the same."""
+    entries = [*kernels.VARIANTS.values(), *COMMITS.values()]
+    assert len(entries) > 150
+    assert [one for one in entries if not issubclass(one.layer, Ksm)] == []
+    assert len({commit.place for commit in COMMITS.values()}) == len(COMMITS)
+
+
 def test_built_in_layers_override_seams_alone() -> None:
     """What holds for plug-ins holds for the layers of the named kernels, commits undone and mutants."""
     below = [one for one in Ksm.__mro__ if one is not object]

@@ -10,6 +10,7 @@ import pytest
 
 from ksmactors import plugins
 from ksmactors.errors import PluginError, UsageError
+from ksmactors.plugin_kinds import wrong_with
 from ksmactors.plugins import available, load, load_workload, names
 
 BUILT_IN = {"exit_race", "fork_storm", "knob_flip", "numa_pingpong", "scenario", "vm_fleet"}
@@ -82,6 +83,12 @@ class TestRegistered:
         for plugin in ours:
             assert plugin.name == plugin.value.name
             assert plugin.value.summary
+
+    def test_all_that_we_register_can_be_used(self) -> None:
+        """What a workload of another package is checked for when it is loaded holds for each of ours."""
+        ours = [plugin for plugin in available("workloads")[0] if plugin.origin.startswith("ksmactors ")]
+        assert len(ours) >= 100
+        assert {plugin.name: wrong_with(plugin.value, "workloads") for plugin in ours} == {p.name: "" for p in ours}
 
     def test_an_installed_plugin_is_found(self, install: Install) -> None:
         """A plug-in of another package is listed with its origin, and loads by its name."""

@@ -63,7 +63,7 @@ def test_what_a_variant_removes_unasked(monkeypatch: pytest.MonkeyPatch, layer: 
 
 def test_it_is_said_and_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the run one line says so, and the JSON object has it."""
-    monkeypatch.setitem(VARIANTS, "mine", kernels.Variant("mine", "careless", Careless, "here 1.0"))
+    monkeypatch.setitem(VARIANTS, "mine", kernels.Variant("mine", {"mine": Careless}, "here 1.0"))
     assert main(["run", "classic.lost", "--with", "mine"]) == 0
     assert "so this also removes kpfn-aba there\n" in capsys.readouterr().err
     assert main(["run", "classic.lost", "--with", "mine", "--json"]) == 0

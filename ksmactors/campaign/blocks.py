@@ -49,8 +49,7 @@ _APART_MAX: Final = 100
 """Blocks that become one because a strategy learns from one to the next. Beyond that the lessons are repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """What the schedules of consecutive seeds came to.
 
     Attributes:

@@ -73,8 +73,7 @@ class InTurn:
         return Arm(seed % self.workloads, self._text)
 
 
-@dataclass(frozen=True, slots=True)
-class AsGiven:
+class AsGiven(NamedTuple):
     """Seeds from `first` on, with what each is run with."""
 
     first: int
@@ -282,8 +281,7 @@ def deal_of(budget: str, workloads: int, strategy: str, seeds: range) -> Adaptiv
     return AdaptiveDeal(workloads, strategies_of(strategy), seeds.start) if budget == ADAPTIVE else None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDeal:
+class StoredDeal(NamedTuple):
     """What the schedules of a store were run with, from its identity and its blocks: names and texts, nothing loaded.
 
     Attributes:

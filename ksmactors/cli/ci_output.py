@@ -14,9 +14,7 @@ import click
 from ksmactors import interruption
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
-from ksmactors.ci.github import annotation_lines, summarize
 from ksmactors.ci.runner import is_github
-from ksmactors.ci.user_places import Workspace
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import described
 from ksmactors.cli.screen import command_to_runner, notice
@@ -93,6 +91,7 @@ class CiOutput:
             return junit(self.command, checks, seconds)
         from ksmactors.ci.flows import interleavings
         from ksmactors.ci.sarif import sarif
+        from ksmactors.ci.user_places import Workspace
 
         flows: dict[str, Interleaving] = {}
         if status != INTERRUPTED and any(check.found is not None for check in checks):
@@ -103,6 +102,9 @@ class CiOutput:
         return sarif(checks, Workspace.here(), status=status, flows=flows)
 
     def _to_github(self, checks: Sequence[Check]) -> None:
+        from ksmactors.ci.github import annotation_lines, summarize
+        from ksmactors.ci.user_places import Workspace
+
         workspace = Workspace.here()
         for line in annotation_lines(checks, workspace):
             command_to_runner(line)

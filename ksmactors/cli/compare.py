@@ -18,11 +18,12 @@ from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import parse_seeds
 from ksmactors.campaign.worker_processes import WorkerProcesses
-from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, strategy_option, subject_options
+from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, strategy_option
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.report import print_defects, report_crash, warn_of_removed
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
+from ksmactors.cli.subject_options import subject_options
 from ksmactors.compare.comparing import Figure, PairedCampaigns, compared, rounded
 from ksmactors.compare.measures import GROUPS
 from ksmactors.compare.running import CampaignSide, PairedRun, sides_of, unseen_functions

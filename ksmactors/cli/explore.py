@@ -13,7 +13,7 @@ from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform, state_file
 from ksmactors.campaign.verdicts import Inconclusive
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
-from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, subject_options
+from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options
 from ksmactors.cli.outputs import files_of, refuse_overwriting
 from ksmactors.cli.progress import Watched, progress
 from ksmactors.cli.report import (
@@ -26,6 +26,7 @@ from ksmactors.cli.report import (
     warn_of_rivals,
 )
 from ksmactors.cli.screen import echo, echo_json, notice
+from ksmactors.cli.subject_options import subject_options
 from ksmactors.errors import INTERRUPTED
 from ksmactors.escaping import escaped
 from ksmactors.run.options import SubjectOptions

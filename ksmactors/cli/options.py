@@ -1,9 +1,8 @@
-"""Options that mean the same in every command that has them."""
+"""Options that mean the same in every command that has them, but for those of `subject_options`, which need more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from math import isnan, nan
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,11 +11,6 @@ import click
 from typing_extensions import override
 
 from ksmactors.escaping import quoted
-from ksmactors.injection import help_lines
-from ksmactors.run.header import NODES_MAX, STEPS_LIMIT
-from ksmactors.run.options import DEFAULTS, GivenOptions, SubjectOptions, split_params
-
-_SUBJECT_NAMES: Final = tuple(GivenOptions.__annotations__)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,44 +83,6 @@ class Duration(Seconds):
         return super().convert(value if isnan(number) else number * _UNITS[unit], param, ctx)
 
 
-_INJECT: Final = (
-    "Faults to inject, each in A of B cases, as trylock=1/8 (default: the ratio shown). The kinds: "
-    f"{'; '.join(help_lines())}."
-)
-
-_SUBJECT: Final = (
-    click.option(
-        "-p", "--param", "params", multiple=True, metavar="KEY=VALUE",
-        help="A parameter of the workload; `list workloads` says which there are. Repeatable.",
-    ),
-    click.option(
-        "--nodes", type=WholeNumber(1, NODES_MAX), default=DEFAULTS.nodes, show_default=True, metavar="N",
-        help="NUMA nodes.",
-    ),
-    click.option(
-        "--kernel", default=DEFAULTS.kernel, show_default=True, metavar="NAME",
-        help="The kernel that is emulated; see `list kernels`.",
-    ),
-    click.option(
-        "--without", multiple=True, metavar="NAME",
-        help="Leave out a commit or a variant of the kernel; see `list commits` and `list variants`. Repeatable.",
-    ),
-    click.option(
-        "--with", "with_", multiple=True, metavar="NAME",
-        help="Add a variant: a name of `list variants`, path/to/file.py:Class, or package.module:Class. Repeatable.",
-    ),
-    click.option(
-        "--watch", default=DEFAULTS.watch, show_default=True, metavar="NAME,...|all|none",
-        help="Watchers; all: those that come with ksmactors, and all,NAME: one of a plug-in beside them. A "
-        "NAME may also be path/to/file.py:Class or package.module:Class.",
-    ),
-    click.option(
-        "--max-steps", type=WholeNumber(1, STEPS_LIMIT - 1), default=DEFAULTS.max_steps, metavar="N",
-        help="Give a schedule up after so many steps.",
-    ),
-    click.option("--inject", default=DEFAULTS.inject, metavar="KIND[=A/B],...|all", help=_INJECT),
-)  # fmt: skip
-
 _OUTPUT: Final = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
@@ -137,20 +93,9 @@ _OUTPUT: Final = (
 )  # fmt: skip
 
 
-def subject_options(command: Callable[..., int]) -> Callable[..., int]:
-    """How a workload is run. The command gets these options as one object, `options`."""
-
-    @wraps(command)
-    def with_options(**given: Any) -> int:
-        asked = {name: given.pop(name) for name in _SUBJECT_NAMES}
-        return command(options=SubjectOptions.of(**asked | {"params": split_params(asked["params"])}), **given)
-
-    return _apply(with_options, _SUBJECT)
-
-
 def output_options(command: Command) -> Command:
     """In which form the answer comes."""
-    return _apply(command, _OUTPUT)
+    return apply_options(command, _OUTPUT)
 
 
 _LOG: Final = (
@@ -169,7 +114,7 @@ _LOG: Final = (
 
 def log_options(command: Command) -> Command:
     """Where every event goes as JSON lines, through what, and whether events of detail are among them."""
-    return _apply(command, _LOG)
+    return apply_options(command, _LOG)
 
 
 def trust_option(command: Command) -> Command:
@@ -207,7 +152,8 @@ def strategy_option(default: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def _apply(command: Command, options: tuple[Callable[[Any], Any], ...]) -> Command:
+def apply_options(command: Command, options: tuple[Callable[[Any], Any], ...]) -> Command:
+    """Give a command several options, in this order in its help."""
     for option in reversed(options):
         command = option(command)
     return command

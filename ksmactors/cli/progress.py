@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from textwrap import wrap
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ksmactors import plugins
 from ksmactors.campaign.dealing import Interleavings, Share
@@ -59,8 +59,7 @@ class WorkloadRow:
         return share.once / share.schedules if share.schedules else 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What is shown: plain data, since another thread shows it.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -145,7 +144,7 @@ def replay(
     status = status or (0 if same else FOUND)
     checks = checks_of("replay", campaign.tally, [then.subject])
     if status == FOUND and campaign.tally.exit_status == 0:
-        checks = [replace(checks[0], status=Status.FAILED, message=told)]
+        checks = [checks[0]._replace(status=Status.FAILED, message=told)]
     return ci.finish(checks, seconds, status)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from textwrap import wrap
 from typing import Any, Final, TextIO
 
@@ -15,7 +14,6 @@ from ksmactors.cli.screen import console, echo, notice
 from ksmactors.errors import WatcherFailed
 from ksmactors.escaping import encodable, escaped
 from ksmactors.history import COMMITS
-from ksmactors.history.cases import CASES
 from ksmactors.interleave.strategies import registry
 from ksmactors.kernels import Removed, removed_layers
 from ksmactors.run.outcome import Defect, Verdict
@@ -40,7 +38,7 @@ def json_object(subjects: Sequence[Subject], strategy: str, tally: Summary, seco
         "kernel": first.kernel,
         "without": list(first.without),
         "with": list(first.with_),
-        "also_removes": [asdict(one) for one in _removed(first)],
+        "also_removes": [one._asdict() for one in _removed(first)],
         "nodes": first.nodes,
         "strategy": strategy,
         **tally.as_json(),
@@ -167,6 +165,10 @@ def _explained(defect: Defect) -> Iterator[str]:
     if defect.concerns:
         yield f"about: {'; '.join(defect.concerns)}"
     named = defect.looks_like[:ALIKE]
+    if not named:
+        return
+    from ksmactors.history.cases import CASES  # which are many objects, and few campaigns find something
+
     for name in named:
         yield f"looks like {name}: {CASES[name].title}"
     if len(defect.looks_like) > ALIKE:

@@ -10,17 +10,11 @@ import click
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.cli.ci_output import CiOutput, checks_of, ci_options
-from ksmactors.cli.options import (
-    WholeNumber,
-    log_options,
-    out_option,
-    output_options,
-    strategy_option,
-    subject_options,
-)
+from ksmactors.cli.options import WholeNumber, log_options, out_option, output_options, strategy_option
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.report import warn_of_removed, warn_of_rivals
 from ksmactors.cli.single import open_run_log, perform, refuse_two_on_stdout
+from ksmactors.cli.subject_options import subject_options
 from ksmactors.run.header import SEED_LIMIT
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import load_subject

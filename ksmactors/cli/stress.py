@@ -32,7 +32,6 @@ from ksmactors.cli.options import (
     log_options,
     output_options,
     strategy_option,
-    subject_options,
 )
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.progress import Watched, progress
@@ -47,6 +46,7 @@ from ksmactors.cli.report import (
 )
 from ksmactors.cli.screen import echo, echo_json, notice, warn
 from ksmactors.cli.single import refuse_two_on_stdout
+from ksmactors.cli.subject_options import subject_options
 from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.escaping import escaped
 from ksmactors.events.logs import open_log
@@ -226,7 +226,7 @@ def stress(
 
 def _built_in() -> list[str]:
     """The workloads of the emulated machine that come with ksmactors, in order of name."""
-    found, problems = plugins.available("workloads")
+    found, problems = plugins.available("workloads", dotted=False)
     for problem in problems:
         warn(problem)
     return [p.name for p in found if p.origin.startswith("ksmactors ") and issubclass(p.value, Workload)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +60,7 @@ class Hunt:
     async def keep(self, comparison: ScenarioComparison) -> Kept:
         """Shrink a scenario while it keeps the same finding, and write it to files."""
         stem, found = self._stem(comparison.scenario), comparison.found
-        scenario = replace(comparison.scenario, name=stem)
+        scenario = comparison.scenario._replace(name=stem)
         file = self._write(stem, ".txt", texts(scenario))  # before shrinking: nothing found is lost
 
         async def holds(candidate: Scenario) -> bool:

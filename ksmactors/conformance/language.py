@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, TOKEN_END
 from ksmactors.errors import ScenarioError, UsageError
@@ -47,8 +47,7 @@ NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SIZE: Final = re.compile(r"[0-9]{1,18}[KMG]?")
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One line of a scenario. Fields that its form does not have are empty.
 
     `first` and `end` delimit pages [first, end) of the region; an operation on one page has end = first + 1, one on a
@@ -80,16 +79,14 @@ class Operation:
         return self.inner or self
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(NamedTuple):
     """A comment that starts in column 1: it is copied to the results."""
 
     line: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(NamedTuple):
     """A parsed scenario: its name (the file's stem), its origin, and its lines in order."""
 
     name: str

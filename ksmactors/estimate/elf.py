@@ -16,8 +16,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmactors.errors import UsageError
 from ksmactors.mm.const import PAGE_SIZE
@@ -41,8 +40,7 @@ SEGMENTS_MAX: Final = 1 << 20
 TYPES: Final = {0: "ET_NONE", 1: "ET_REL", 2: "ET_EXEC", 3: "ET_DYN"}
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A PT_LOAD program header: `filesz` of `memsz` bytes at `address` are in the file, from `offset` on."""
 
     offset: int
@@ -51,8 +49,7 @@ class Segment:
     memsz: int
 
 
-@dataclass(frozen=True, slots=True)
-class PageExtent:
+class PageExtent(NamedTuple):
     """Whole pages of a core that follow each other: where they are in the file, their address, and how many."""
 
     offset: int
@@ -60,8 +57,7 @@ class PageExtent:
     pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class MappedFile:
+class MappedFile(NamedTuple):
     """An entry of NT_FILE: [start, end) mapped this file from `offset` on, bytes."""
 
     start: int
@@ -70,8 +66,7 @@ class MappedFile:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Core:
+class Core(NamedTuple):
     """What a core's headers say. Segments by offset in the file; mapped files by address; `kind`: what file it is."""
 
     segments: tuple[Segment, ...]
@@ -99,8 +94,7 @@ def page_extents(core: Core) -> Iterator[PageExtent]:
         yield PageExtent(offset, segment.address + skipped, pages)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(NamedTuple):
     """How numbers lie in this file."""
 
     order: str

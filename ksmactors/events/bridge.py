@@ -10,8 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from typing_extensions import override
 
@@ -23,8 +22,7 @@ Processor = Callable[[Any, str, Any], Any]
 """A processor of structlog: takes a logger, the name of a method and an event, returns what the next one gets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """The schedule that a thread runs: its trace, its actors by number, and what its lines are bound to."""
 
     trace: DetailedTrace

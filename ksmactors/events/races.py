@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What one race costs the loser, as counts. `COUNTS` says what each is."""
 
     retries: int = 0
@@ -32,8 +30,7 @@ LOST_MERGE: Final = Cost(lost_merges=1)
 EXILE: Final = Cost(pages_exiled=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Race:
+class Race(NamedTuple):
     """What is to be said of a kind of race beside its fields.
 
     Attributes:
@@ -64,7 +61,7 @@ class Race:
         """The fields `object`, `cost` and those of `Cost` of a record with these values. Without a page it is over
         an address space."""
         over = self.over if values[5] >= 0 else "mm {winner}"
-        return over.format(winner=values[0], kpfn=values[5]), self.cost, *astuple(self.counts)
+        return over.format(winner=values[0], kpfn=values[5]), self.cost, *self.counts
 
 
 RACES: Final = {

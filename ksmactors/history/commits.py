@@ -7,31 +7,16 @@ within two days.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from ksmactors.history.allocate_roots import BeforeAllocateRoots
-from ksmactors.history.cleanup_swapcache import BeforeCleanupSwapcache
-from ksmactors.history.enable_ksm_page_migration import BeforeEnableKsmPageMigration
-from ksmactors.history.foll_migration import BeforeFollMigration
-from ksmactors.history.get_ksm_page_locked import BeforeGetKsmPageLocked
-from ksmactors.history.hotremove_lockdep import BeforeHotremoveLockdep
-from ksmactors.history.ksm_page_migration import BeforeKsmPageMigration
-from ksmactors.history.merge_across_nodes_migration import BeforeMergeAcrossNodesMigration
-from ksmactors.history.remove_old_stable_nodes import BeforeRemoveOldStableNodes
-from ksmactors.history.reorganize_check_stable_tree import BeforeReorganizeCheck
-from ksmactors.history.shrink_rmap_item import BeforeShrinkRmapItem
-from ksmactors.history.swapoff_copy import BeforeSwapoffCopy
-from ksmactors.history.trivial_tidyups import BeforeTrivialTidyups
-from ksmactors.history.unstable_nid import BeforeUnstableNid
 from ksmactors.ksm.kernel import Ksm
+from ksmactors.layers import layer_at
 
 COMMITTED: Final = "2013-02-23"
 POSTED: Final = "2013-02-21"
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """A commit of the series or one that followed it.
 
     Attributes:
@@ -39,7 +24,7 @@ class Commit:
         case: how `ksmactors docs protocol` numbers it: S1 to S6, R1 to R7, D8.
         subject: its subject line.
         date: when it was made, or, if not `committed`, posted.
-        layer: what the code did before it, as a layer.
+        place: where the layer is that does what the code did before it, as `layers.layer_at` takes it.
         repairs: variants that mend what the commit left open, and make no sense without it: they go with it.
         built_on: variants that build on the commit, or have put something else in its place: it cannot be undone where
             they are.
@@ -48,11 +33,16 @@ class Commit:
     slug: str
     case: str
     subject: str
-    layer: type[Ksm]
+    place: str
     date: str = COMMITTED
     committed: bool = True
     repairs: tuple[str, ...] = ()
     built_on: tuple[str, ...] = ()
+
+    @property
+    def layer(self) -> type[Ksm]:
+        """What the code did before it; imported when it is asked for."""
+        return layer_at(__package__, self.place)
 
     @property
     def summary(self) -> str:
@@ -61,37 +51,52 @@ class Commit:
 
 
 _ALL: Final = (
-    Commit("trivial-tidyups", "S1", "ksm: trivial tidyups", BeforeTrivialTidyups),
-    Commit("reorganize-check-stable-tree", "S2", "ksm: reorganize ksm_check_stable_tree", BeforeReorganizeCheck),
-    Commit("get-ksm-page-locked", "S3", "ksm: get_ksm_page locked", BeforeGetKsmPageLocked),
+    Commit("trivial-tidyups", "S1", "ksm: trivial tidyups", "trivial_tidyups:BeforeTrivialTidyups"),
+    Commit(
+        "reorganize-check-stable-tree",
+        "S2",
+        "ksm: reorganize ksm_check_stable_tree",
+        "reorganize_check_stable_tree:BeforeReorganizeCheck",
+    ),
+    Commit("get-ksm-page-locked", "S3", "ksm: get_ksm_page locked", "get_ksm_page_locked:BeforeGetKsmPageLocked"),
     Commit(
         "remove-old-stable-nodes",
         "S4",
         "ksm: remove old stable nodes more thoroughly",
-        BeforeRemoveOldStableNodes,
+        "remove_old_stable_nodes:BeforeRemoveOldStableNodes",
         repairs=("run-under-pte-lock",),  # counts on the next fault to copy
     ),
     Commit(
         "ksm-page-migration",
         "S5",
         "ksm: make KSM page migration possible",
-        BeforeKsmPageMigration,
+        "ksm_page_migration:BeforeKsmPageMigration",
         repairs=("kpfn-aba",),  # counts on a second look at a node that has moved
     ),
     Commit(
         "merge-across-nodes-migration",
         "S6",
         "ksm: make !merge_across_nodes migration safe",
-        BeforeMergeAcrossNodesMigration,
+        "merge_across_nodes_migration:BeforeMergeAcrossNodesMigration",
         built_on=("trylock-search", "chains", "chains-any-dup", "checksum-first"),
     ),
-    Commit("enable-ksm-page-migration", "R4", "ksm: enable KSM page migration", BeforeEnableKsmPageMigration),
-    Commit("stop-hotremove-lockdep-warning", "R5", "ksm: stop hotremove lockdep warning", BeforeHotremoveLockdep),
+    Commit(
+        "enable-ksm-page-migration",
+        "R4",
+        "ksm: enable KSM page migration",
+        "enable_ksm_page_migration:BeforeEnableKsmPageMigration",
+    ),
+    Commit(
+        "stop-hotremove-lockdep-warning",
+        "R5",
+        "ksm: stop hotremove lockdep warning",
+        "hotremove_lockdep:BeforeHotremoveLockdep",
+    ),
     Commit(
         "treat-unstable-nid",
         "R3",
         "ksm: treat unstable nid like in stable tree",
-        BeforeUnstableNid,
+        "unstable_nid:BeforeUnstableNid",
         POSTED,
         committed=False,
     ),
@@ -99,7 +104,7 @@ _ALL: Final = (
         "shrink-rmap-item",
         "R6",
         "ksm: shrink 32-bit rmap_item back to 32 bytes",
-        BeforeShrinkRmapItem,
+        "shrink_rmap_item:BeforeShrinkRmapItem",
         POSTED,
         committed=False,
         built_on=("smart-scan", "overlay"),  # have items of their own
@@ -108,7 +113,7 @@ _ALL: Final = (
         "foll-migration",
         "R1",
         "mm,ksm: FOLL_MIGRATION do migration_entry_wait",
-        BeforeFollMigration,
+        "foll_migration:BeforeFollMigration",
         POSTED,
         committed=False,
         built_on=("unshare-fault",),
@@ -117,7 +122,7 @@ _ALL: Final = (
         "swapoff-might-need-to-copy",
         "R2",
         "mm,ksm: swapoff might need to copy",
-        BeforeSwapoffCopy,
+        "swapoff_copy:BeforeSwapoffCopy",
         POSTED,
         committed=False,
     ),
@@ -125,7 +130,7 @@ _ALL: Final = (
         "cleanup-swapcache",
         "D8",
         'mm: cleanup "swapcache" in do_swap_page',
-        BeforeCleanupSwapcache,
+        "cleanup_swapcache:BeforeCleanupSwapcache",
         POSTED,
         committed=False,
     ),
@@ -133,7 +138,7 @@ _ALL: Final = (
         "allocate-roots",
         "R7",
         "ksm: allocate roots when needed",
-        BeforeAllocateRoots,
+        "allocate_roots:BeforeAllocateRoots",
         POSTED,
         committed=False,
     ),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ksmactors.errors import ScheduleFormatError
@@ -30,8 +29,7 @@ NAMES_MAX: Final = 1000
 _DIGEST: Final = re.compile(r"(?:[0-9a-f]{2}){1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The workload and its parameters as text, the machine, the kernel, the watchers, the choices' seed and strategy,
     and the digest of the events in hexadecimal."""
 

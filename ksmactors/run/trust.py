@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ksmactors import plugins
 from ksmactors.errors import ScheduleFormatError, UsageError
@@ -49,8 +48,7 @@ class NotTrusted(UsageError):
     """A finding names code that is not installed, and is not trusted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A file that a schedule was recorded with: its absolute path, and the SHA-256 over its start in hexadecimal."""
 
     file: str
@@ -123,8 +121,7 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
     for line in compare_packages(_named_in(header), around.packages):
         tell(line)
     moves = {spec: _settled(spec, around) for _, spec in _foreign_in(header)}
-    here = replace(
-        header,
+    here = header._replace(
         workload=moves.get(header.workload, header.workload),
         with_=tuple(moves.get(name, name) for name in header.with_),
         watch=tuple(moves.get(name, name) for name in header.watch),
@@ -138,7 +135,7 @@ def settle(header: Header, around: Surroundings, *, trust: bool, tell: Tell) -> 
         if named is not None and found is not None and around.changed(named, found):
             tell(_changed(found))
     _check_strategy(here.strategy)
-    return replace(here, params=_settled_params(here, around, tell))
+    return here._replace(params=_settled_params(here, around, tell))
 
 
 def needs_trust(schedule: str) -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from itertools import repeat, starmap
 from pathlib import Path
@@ -197,7 +197,7 @@ def _block(first: int) -> tuple[Block, list[Outcome]]:
 def _fill(store: CampaignStore, block: Block, outcomes: list[Outcome]) -> None:
     for first in range(0, STORED, SCHEDULES_MAX):
         shapes = b"".join((first + place).to_bytes(8, "little") for place in range(SCHEDULES_MAX))  # all distinct
-        store.write(replace(block, seeds=range(first, first + SCHEDULES_MAX), shapes=shapes), outcomes)
+        store.write(block._replace(seeds=range(first, first + SCHEDULES_MAX), shapes=shapes), outcomes)
 
 
 def large_store() -> dict[str, Any]:

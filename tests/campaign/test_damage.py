@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import zlib
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -70,7 +69,7 @@ def test_a_small_row_cannot_become_a_large_one() -> None:
         block_of(bad._replace(checksum=checksum(*bad[:-1])))
     with pytest.raises(ValueError, match="too many values"):
         parsed("[" + "{}," * 2_000_000 + "1]")
-    dense = replace(block(), marks={("x" * 5_000_000, "y"): [(0, 1)]})
+    dense = block()._replace(marks={("x" * 5_000_000, "y"): [(0, 1)]})
     assert block_of(row_of(dense)).marks == dense.marks
 
 

@@ -101,7 +101,7 @@ def test_a_plug_in_that_cannot_be_loaded(
 ) -> None:
     """It takes no other one down: a campaign of all workloads runs, and says so."""
     one = Plugin("classic.lost", Lost, "ksmactors 1")
-    monkeypatch.setattr("ksmactors.plugins.available", lambda _: ([one], ["x is bad"]))
+    monkeypatch.setattr("ksmactors.plugins.available", lambda _, **__: ([one], ["x is bad"]))
     monkeypatch.setattr("ksmactors.cli.stress.Workload", object)
     assert main(["stress", "--seeds", "1", "-q", "--jobs", "1"]) in (0, 1)
     assert capsys.readouterr().err.startswith("ksmactors: x is bad\n::warning title=ksmactors::x is bad\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -29,6 +31,33 @@ def test_what_runs_no_schedule_imports_nothing_heavy(words: str) -> None:
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == "[]\n"
     assert "ksmactors" in done.stdout or "vm_fleet" in done.stdout
+
+
+UNUSED = {
+    "--help": ("difflib", "importlib.metadata", "ksmactors.plugins"),
+    "list workloads": ("ksmactors.run", "ksmactors.history", "ksmactors.later"),
+    "docs ST3d": ("ksmactors.run", "ksmactors.injection", "ksmactors.events.catalogue"),
+    "stress --seeds 1 -q": (
+        "structlog", "rich", "ksmactors.litmus", "ksmactors.model", "workloads.litmus", "ksmactors.ci.github",
+        "ksmactors.ci.user_places", "ksmactors.history.cases", "ksmactors.estimate.files",
+        "ksmactors.later.profit", "ksmactors.history.foll_migration", "ksmactors.history.mutants.keyhole",
+    ),
+}  # fmt: skip
+"""What a command does not use, and would take a percent of its time or more to load."""
+
+
+@pytest.mark.parametrize("words", UNUSED)
+def test_a_command_loads_what_it_uses(words: str, tmp_path: Path) -> None:
+    """No command waits for modules of other commands, or of options that were not given."""
+    code = (
+        "import sys; from ksmactors.cli import main; status = main(sys.argv[1:]); "
+        f"print([m for m in {UNUSED[words]!r} if m in sys.modules], file=sys.stderr); sys.exit(status)"
+    )
+    line = [sys.executable, "-c", code, *words.split()]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    environment |= {"XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert done.stderr == "[]\n"
 
 
 def test_version_names_what_decides_about_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:

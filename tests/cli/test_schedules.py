@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from ksmactors.cli import main
+from ksmactors.plugins import available
 from ksmactors.watch import WATCHERS
 from ksmactors.watch.base import Watcher
+from ksmactors.workload import Workload
 from tests.helpers.ready import ksmactors_line
 
 PROGRAMS = Path(__file__).parents[1] / "campaign" / "programs.py"
@@ -123,8 +125,10 @@ def test_stress_ends_with_a_table(capsys: Capsys) -> None:
 
 
 def test_stress_without_names_takes_the_built_in_workloads(capsys: Capsys) -> None:
-    """The default of `stress` is every workload that comes with ksmactors."""
+    """The default of `stress` is every workload of the emulated machine that comes with ksmactors."""
     content = asked(capsys, "stress", "--seeds", "1")
+    ours = [plugin for plugin in available("workloads")[0] if plugin.origin.startswith("ksmactors ")]
+    assert content["workloads"] == [plugin.name for plugin in ours if issubclass(plugin.value, Workload)]
     assert content["workloads"] == [
         "exit_race",
         "fork_storm",

@@ -95,7 +95,7 @@ class TestWhatThereIs:
 
     def test_a_number_is_no_prefix_of_another(self) -> None:
         """Cases belong to the commit of their number, not to one whose number is the beginning of it."""
-        commit = replace(COMMITS["trivial-tidyups"], slug="none", case="S")
+        commit = COMMITS["trivial-tidyups"]._replace(slug="none", case="S")
 
         assert cases_of(commit) == []
         assert {case.name[:2] for case in cases_of(COMMITS["ksm-page-migration"])} == {"S5"}

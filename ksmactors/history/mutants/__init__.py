@@ -7,28 +7,85 @@ from __future__ import annotations
 
 from typing import Final
 
-from ksmactors.history.mutants.barriers import BARRIERS
-from ksmactors.history.mutants.before import BEFORE
-from ksmactors.history.mutants.beyond import BEYOND
-from ksmactors.history.mutants.follow_up import FOLLOW_UP
-from ksmactors.history.mutants.guests import GUESTS
-from ksmactors.history.mutants.keyhole import KEYHOLE
-from ksmactors.history.mutants.later import LATER
-from ksmactors.history.mutants.nodes import NODES
-from ksmactors.history.mutants.stable_check import STABLE_CHECK
-from ksmactors.history.mutants.unmerge import UNMERGE
-from ksmactors.ksm.kernel import Ksm
+from ksmactors.layers import Layers
 
-MUTANTS: Final[dict[str, type[Ksm]]] = {
-    **STABLE_CHECK,
-    **KEYHOLE,
-    **UNMERGE,
-    **NODES,
-    **BARRIERS,
-    **FOLLOW_UP,
-    **BEFORE,
-    **LATER,
-    **BEYOND,
-    **GUESTS,
-}
+MUTANTS: Final = Layers(
+    __name__,
+    {
+        "s2a-step-after-free": "stable_check:StepAfterFree",
+        "s2b-no-pruning-at-offline": "stable_check:NoPruningAtOffline",
+        "s2d-check-by-keyhole": "stable_check:CheckByKeyhole",
+        "s3a-no-recheck-after-lock": "keyhole:NoRecheckAfterLock",
+        "s3b-removal-unlocked": "keyhole:RemovalUnlocked",
+        "s3c-locked-descent": "keyhole:LockedDescent",
+        "s5-no-recheck": "keyhole:NoRecheckAfterReference",
+        "s5-recheck-once": "keyhole:RecheckOnce",
+        "s5a-no-kpfn-recheck": "keyhole:NoKpfnRecheck",
+        "s5b-mapping-before-kpfn": "keyhole:MappingBeforeKpfn",
+        "s5c-frozen-is-stale": "keyhole:FrozenIsStale",
+        "s5d-old-mapping-kept": "keyhole:OldMappingKept",
+        "s5e-no-lock-cycle": "keyhole:NoLockCycle",
+        "s5f-swap-cache-before-kpfn": "keyhole:SwapCacheBeforeKpfn",
+        "s5g-append-unlocked": "keyhole:AppendUnlocked",
+        "s5h-locked-is-gone": "keyhole:LockedIsGone",
+        "s4a-no-removal": "unmerge:NoRemoval",
+        "s4b-behind-cursor": "unmerge:BehindCursor",
+        "s4c-no-copy-while-unmerging": "unmerge:NoCopyWhileUnmerging",
+        "s4d-copy-unread": "unmerge:CopyUnread",
+        "s4e-remove-mapped": "unmerge:RemoveMapped",
+        "s4f-mapping-kept": "unmerge:MappingKept",
+        "s4g-no-next-tree": "unmerge:NoNextTree",
+        "s6a-root-by-kpfn": "nodes:RootByKpfn",
+        "s6b-misplaced-is-found": "nodes:MisplacedIsFound",
+        "s6c-no-pruning": "nodes:NoPruning",
+        "s6d-list-left": "nodes:ListLeft",
+        "s6e-list-unchecked": "nodes:ListUnchecked",
+        "s6f-no-second-search": "nodes:NoSecondSearch",
+        "s6g-never-settled": "nodes:NeverSettled",
+        "s6h-exile-without-erase": "nodes:ExileWithoutErase",
+        "s6i-never-back": "nodes:NeverBack",
+        "s6j-old-nid": "nodes:OldNid",
+        "s6k-link-before-unlist": "nodes:LinkBeforeUnlist",
+        "s6l-replaced-is-nowhere": "nodes:ReplacedIsNowhere",
+        "s6m-misplaced-stays": "nodes:MisplacedStays",
+        "s6n-merged-unvisited": "nodes:MergedUnvisited",
+        "s5b-no-write-barrier": "barriers:NoWriteBarrier",
+        "s5b-no-read-barrier": "barriers:NoReadBarrier",
+        "r5-nobody-waits": "follow_up:NobodyWaits",
+        "r6-anon-vma-before-removal": "follow_up:AnonVmaBeforeRemoval",
+        "r7-root-left-behind": "follow_up:UnstableRootLeftBehind",
+        "f1-equal-page-kept": "before:EqualPageKept",
+        "f2-moved-as-merged": "before:MovedAsMerged",
+        "f3-only-writable": "before:OnlyWritable",
+        "f4-roots-compared": "before:RootsCompared",
+        "f5-empty-list-scanned": "before:EmptyListScanned",
+        "g4-clean-is-dropped": "later:CleanIsDropped",
+        "g11-root-first": "later:RootFirst",
+        "n2-collapsed-chain-kept": "later:CollapsedChainKept",
+        "n3-vma-unlocked": "later:VmaUnlocked",
+        "n8-vma-before-exit": "later:VmaBeforeExit",
+        "n9-named-before-chain": "later:NamedBeforeChain",
+        "h5-node-reused": "later:NodeReused",
+        "x1a-never-woken": "beyond:NeverWoken",
+        "x1b-always-woken": "beyond:AlwaysWoken",
+        "x2a-skips-never-run-out": "beyond:SkipsNeverRunOut",
+        "x2b-every-second-scan": "beyond:EverySecondScan",
+        "x3a-checksum-not-kept": "beyond:ChecksumNotKept",
+        "x3b-first-sight-suffices": "beyond:FirstSightSuffices",
+        "x4a-place-remembered": "beyond:PlaceRemembered",
+        "x4b-read-once": "beyond:ReadOnce",
+        "x5a-lock-not-handed-over": "beyond:LockNotHandedOver",
+        "x5b-flag-ignored": "beyond:FlagIgnored",
+        "x6a-references-ignored": "beyond:ReferencesIgnored",
+        "x6b-references-asked-twice": "beyond:ReferencesAskedTwice",
+        "x7a-clean-after-writeback": "beyond:CleanAfterWriteback",
+        "x7b-read-at-once": "beyond:ReadAtOnce",
+        "x9a-searched-once": "beyond:SearchedOnce",
+        "x9b-entries-remembered": "beyond:EntriesRemembered",
+        "x10a-protection-not-announced": "guests:ProtectionNotAnnounced",
+        "x10b-fault-looks-once": "guests:FaultLooksOnce",
+        "x10c-replacement-not-announced": "guests:ReplacementNotAnnounced",
+        "x10d-announced-twice": "guests:AnnouncedTwice",
+    },
+)
 """By name: the number of the case in lower case, and what is missing."""

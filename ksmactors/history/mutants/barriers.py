@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
@@ -23,9 +21,3 @@ class NoReadBarrier(Ksm):
     @override
     def smp_rmb(self) -> None:
         pass
-
-
-BARRIERS: Final[dict[str, type[Ksm]]] = {
-    "s5b-no-write-barrier": NoWriteBarrier,
-    "s5b-no-read-barrier": NoReadBarrier,
-}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.errors import Finding
@@ -56,13 +54,3 @@ class EmptyListScanned(Ksm):
     @override
     def no_mm_left(self, first: MmSlot) -> bool:
         return False
-
-
-BEFORE: Final[dict[str, type[Ksm]]] = {
-    "f1-equal-page-kept": EqualPageKept,
-    "f2-moved-as-merged": MovedAsMerged,
-    "f3-only-writable": OnlyWritable,
-    "f4-roots-compared": RootsCompared,
-    "f5-empty-list-scanned": EmptyListScanned,
-}
-"""By name."""

@@ -3,8 +3,6 @@ devices."""
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
@@ -227,24 +225,3 @@ class ReadAtOnce(Ksm):
     @override
     def swap_read_moment(self) -> int:
         return SWAP_IO_MOMENTS - 1
-
-
-BEYOND: Final[dict[str, type[Ksm]]] = {
-    "x1a-never-woken": NeverWoken,
-    "x1b-always-woken": AlwaysWoken,
-    "x2a-skips-never-run-out": SkipsNeverRunOut,
-    "x2b-every-second-scan": EverySecondScan,
-    "x3a-checksum-not-kept": ChecksumNotKept,
-    "x3b-first-sight-suffices": FirstSightSuffices,
-    "x4a-place-remembered": PlaceRemembered,
-    "x4b-read-once": ReadOnce,
-    "x5a-lock-not-handed-over": LockNotHandedOver,
-    "x5b-flag-ignored": FlagIgnored,
-    "x6a-references-ignored": ReferencesIgnored,
-    "x6b-references-asked-twice": ReferencesAskedTwice,
-    "x7a-clean-after-writeback": CleanAfterWriteback,
-    "x7b-read-at-once": ReadAtOnce,
-    "x9a-searched-once": SearchedOnce,
-    "x9b-entries-remembered": EntriesRemembered,
-}
-"""By name."""

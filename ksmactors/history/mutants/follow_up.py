@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
@@ -38,11 +36,3 @@ class UnstableRootLeftBehind(Ksm):
         if first and allocated:
             self.root_unstable_tree[0].reset()
         return allocated
-
-
-FOLLOW_UP: Final[dict[str, type[Ksm]]] = {
-    "r5-nobody-waits": NobodyWaits,
-    "r6-anon-vma-before-removal": AnonVmaBeforeRemoval,
-    "r7-root-left-behind": UnstableRootLeftBehind,
-}
-"""By name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
@@ -51,12 +49,3 @@ class AnnouncedTwice(Ksm):
     async def mmu_notifier_invalidate_range_end(self, mm: AddressSpace, start: int, end: int) -> None:
         await super().mmu_notifier_invalidate_range_end(mm, start, end)
         await super().mmu_notifier_invalidate_range_end(mm, start, end)
-
-
-GUESTS: Final[dict[str, type[Ksm]]] = {
-    "x10a-protection-not-announced": ProtectionNotAnnounced,
-    "x10b-fault-looks-once": FaultLooksOnce,
-    "x10c-replacement-not-announced": ReplacementNotAnnounced,
-    "x10d-announced-twice": AnnouncedTwice,
-}
-"""By name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.events import catalogue as ev
@@ -150,21 +148,3 @@ class LockedIsGone(Ksm):
         if self.pfn_to_page(kpfn).owner is not None:
             return Visit(entry, None)
         return await super().visit_stable_entry(root, entry, prune)
-
-
-KEYHOLE: Final[dict[str, type[Ksm]]] = {
-    "s3a-no-recheck-after-lock": NoRecheckAfterLock,
-    "s3b-removal-unlocked": RemovalUnlocked,
-    "s3c-locked-descent": LockedDescent,
-    "s5-no-recheck": NoRecheckAfterReference,
-    "s5-recheck-once": RecheckOnce,
-    "s5a-no-kpfn-recheck": NoKpfnRecheck,
-    "s5b-mapping-before-kpfn": MappingBeforeKpfn,
-    "s5c-frozen-is-stale": FrozenIsStale,
-    "s5d-old-mapping-kept": OldMappingKept,
-    "s5e-no-lock-cycle": NoLockCycle,
-    "s5f-swap-cache-before-kpfn": SwapCacheBeforeKpfn,
-    "s5g-append-unlocked": AppendUnlocked,
-    "s5h-locked-is-gone": LockedIsGone,
-}
-"""By name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.index import ContentTree
@@ -18,6 +16,11 @@ from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
+
+__all__ = [
+    "CleanIsDropped", "CollapsedChainKept", "NamedBeforeChain", "NodeReused", "RootFirst", "VmaBeforeExit",
+    "VmaUnlocked",
+]  # fmt: skip
 
 
 class CleanIsDropped(Ksm):
@@ -130,15 +133,3 @@ class NamedBeforeChain(Chains):
         await self.stable_node_chain_add_dup(dup_of(node), chain)
         self.emit_inserted(node)
         return node
-
-
-LATER: Final[dict[str, type[Ksm]]] = {
-    "g4-clean-is-dropped": CleanIsDropped,
-    "g11-root-first": RootFirst,
-    "n2-collapsed-chain-kept": CollapsedChainKept,
-    "n3-vma-unlocked": VmaUnlocked,
-    "n8-vma-before-exit": VmaBeforeExit,
-    "n9-named-before-chain": NamedBeforeChain,
-    "h5-node-reused": NodeReused,
-}
-"""By name."""

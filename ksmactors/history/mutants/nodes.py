@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.index import ContentTree, InsertPosition
@@ -139,21 +137,3 @@ class MergedUnvisited(Ksm):
         if page.is_ksm and item.flag == STABLE_FLAG:
             return
         await super().cmp_and_merge_page(page, item)
-
-
-NODES: Final[dict[str, type[Ksm]]] = {
-    "s6a-root-by-kpfn": RootByKpfn,
-    "s6b-misplaced-is-found": MisplacedIsFound,
-    "s6c-no-pruning": NoPruning,
-    "s6d-list-left": ListLeft,
-    "s6e-list-unchecked": ListUnchecked,
-    "s6f-no-second-search": NoSecondSearch,
-    "s6g-never-settled": NeverSettled,
-    "s6h-exile-without-erase": ExileWithoutErase,
-    "s6i-never-back": NeverBack,
-    "s6j-old-nid": OldNid,
-    "s6k-link-before-unlist": LinkBeforeUnlist,
-    "s6l-replaced-is-nowhere": ReplacedIsNowhere,
-    "s6m-misplaced-stays": MisplacedStays,
-    "s6n-merged-unvisited": MergedUnvisited,
-}

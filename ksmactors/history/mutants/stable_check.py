@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
@@ -48,11 +46,3 @@ class CheckByKeyhole(Ksm):
         if page is not None:
             await page.put()
         return page is None
-
-
-STABLE_CHECK: Final[dict[str, type[Ksm]]] = {
-    "s2a-step-after-free": StepAfterFree,
-    "s2b-no-pruning-at-offline": NoPruningAtOffline,
-    "s2d-check-by-keyhole": CheckByKeyhole,
-}
-"""By name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
@@ -69,14 +67,3 @@ class NoNextTree(Ksm):
             if failed:
                 return failed
         return await self.remove_migrate_nodes()
-
-
-UNMERGE: Final[dict[str, type[Ksm]]] = {
-    "s4a-no-removal": NoRemoval,
-    "s4b-behind-cursor": BehindCursor,
-    "s4c-no-copy-while-unmerging": NoCopyWhileUnmerging,
-    "s4d-copy-unread": CopyUnread,
-    "s4e-remove-mapped": RemoveMapped,
-    "s4f-mapping-kept": MappingKept,
-    "s4g-no-next-tree": NoNextTree,
-}

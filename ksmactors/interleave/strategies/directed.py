@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from typing_extensions import override
 
@@ -32,8 +31,7 @@ Place = Callable[[Operation, Sequence[str]], bool]
 """Whether an actor with this next operation, and these functions on its stack, is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A place in the code: the next operation has this kind, on this field of this object, inside this function. A
     class stands for all its objects. Fields that are None or empty match anything."""
 
@@ -52,8 +50,7 @@ class Checkpoint:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptStep:
+class ScriptStep(NamedTuple):
     """One step of a script. `place` None: to the end if `to` is END, else until it is blocked."""
 
     actor: str
