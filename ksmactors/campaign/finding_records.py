@@ -69,6 +69,7 @@ def _explained(defect: Defect, kept: Mapping[str, Any]) -> Defect:
         met=tuple(_step(one) for one in kept["met"]),
         concerns=_texts(kept["concerns"]),
         looks_like=_texts(kept["looks_like"]),
+        symptom_of=_texts(kept.get("symptom_of", [])),
         broke=Break(
             held_until=None if held_until is None else counted(held_until),
             by=None if broke["by"] is None else _step(broke["by"]),

@@ -171,6 +171,8 @@ def _explained(defect: Defect) -> Iterator[str]:
         yield f"looks like {name}: {CASES[name].title}"
     if len(defect.looks_like) > ALIKE:
         yield f"or like {', '.join(defect.looks_like[ALIKE:])}: see `ksmactors corpus`"
+    for name in defect.symptom_of[:ALIKE]:
+        yield f"has the symptom of {name}, maybe by another cause: {CASES[name].title}"
     exact = [name for name in named if CASES[name].signature == defect.signature]
     if len(exact) == 1:
         yield f"{exact[0]}: {CASES[exact[0]].story}"

@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from typing_extensions import override
 
+from ksmactors.diagnose.alike import alike
 from ksmactors.diagnose.culprit import Culprit, Functions, Stretch, names
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
-from ksmactors.history.cases import looks_like
 from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
 from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.observer import Observer
@@ -93,8 +93,8 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
             return outcome
         explained = seen
         broken = bool(seen.met) or seen.broke is None or seen.broke.held_until is not None
-    alike = looks_like(explained.signature, explained.fingerprint, subject.kernel, broken=broken)
-    return replace(outcome, defect=replace(explained, looks_like=tuple(case.name for case in alike)))
+    named = alike(explained, subject, broken=broken)
+    return replace(outcome, defect=replace(explained, **named._asdict()))
 
 
 async def _seen_again(outcome: Outcome, defect: Defect, subject: Subject) -> Defect | None:

@@ -146,7 +146,7 @@ class Break:
         return f"found by {self.finder} in {chain(self.found_in, outermost=self.held_until is None)}{before}"
 
 
-EXPLAINED: Final = ("met", "concerns", "looks_like", "broke")
+EXPLAINED: Final = ("met", "concerns", "looks_like", "symptom_of", "broke")
 """The fields of a defect that `explain` fills in, in the order of finding files."""
 
 
@@ -165,6 +165,7 @@ class Defect:
         met: the two racing steps, once it is explained; none if they are not known.
         concerns: the objects concerned, once it is explained.
         looks_like: the corpus cases with the same cause, once it is explained.
+        symptom_of: if it looks like none, the corpus cases with the same symptom.
         place: the innermost line of code outside of ksmactors in the running actor, as `/path/to/file.py:12`; empty if
             there is none, or if it was not asked for.
     """
@@ -181,6 +182,7 @@ class Defect:
     met: tuple[Step, ...] = ()
     concerns: tuple[str, ...] = ()
     looks_like: tuple[str, ...] = ()
+    symptom_of: tuple[str, ...] = ()
     broke: Break | None = None
     place: str = ""
 
@@ -200,6 +202,11 @@ class Defect:
     def found(self) -> str:
         """How it was detected, in a line, unless `cause` has it."""
         return self.broke.found if self.broke is not None and self.broke.held_until is not None else ""
+
+    @property
+    def cause_is_known(self) -> bool:
+        """Whether the step that broke the promise is known, or two steps that raced."""
+        return bool(self.met) or (self.broke is not None and self.broke.held_until is not None)
 
     @property
     def fingerprint(self) -> str:

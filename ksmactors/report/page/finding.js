@@ -19,6 +19,7 @@ function drawFinding(run) {
     finding.cause ? h("p", {}, finding.cause) : null, finding.found ? h("p", {}, finding.found) : null,
     finding.story && finding.story.length ? [h("h2", {}, "Turn by turn"), h("ol", {}, finding.story.map((line) => h("li", {}, line)))] : null,
     (finding.cases || []).length ? [h("h2", {}, "It looks like"), finding.cases.map((one) => h("details", {}, h("summary", {}, `${one.name}: ${one.title}`), h("p", {}, one.story)))] : null,
+    (finding.symptoms || []).length ? [h("h2", {}, "It has the symptom of, maybe by another cause"), finding.symptoms.map((one) => h("p", {}, `${one.name}: ${one.title}`))] : null,
     h("h2", {}, "To see it again"), h("p", { class: "quiet" }, `${subject.workload}, seed ${subject.seed}, ${subject.nodes} nodes, ${options.join(" ")}`),
     h("pre", {}, `ksmactors replay '${finding.schedule}'`));
 }
