@@ -76,6 +76,7 @@ def _explained(defect: Defect, kept: Mapping[str, Any]) -> Defect:
             looked=None if broke["looked"] is None else _step(broke["looked"]),
             came_back=None if broke["came_back"] is None else _step(broke["came_back"]),
             finder=_text(broke["finder"]),
+            instead=tuple(_step(one) for one in broke.get("instead", [])),
             **texts,
         ),
     )

@@ -156,6 +156,7 @@ def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
             culprit.entered(broken),
             _step(looked) if looked is not None else None,
             _step(came_back) if came_back is not None else None,
+            instead=tuple(_step(one) for one in broken.instead),
             **found,
         )
     visit = culprit.last_visit if not site else None

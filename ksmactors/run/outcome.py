@@ -88,6 +88,10 @@ class Step:
         return f", holding {' and '.join(self.held)}" if self.held else ""
 
 
+INSTEAD: Final = 3
+"""Steps that are named as those that may have broken a promise instead of the one that is taken for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """The step that broke the promise of a finding, and how the actor that detected it got there.
@@ -104,6 +108,7 @@ class Break:
         finder: the actor that detected it; empty if that was not in a kernel function.
         found_in: the kernel functions that the finder was in, innermost first.
         found_after: those that it had returned from just before, as `after`.
+        instead: other steps of the same actor any one of which may have broken it instead.
     """
 
     held_until: int | None = None
@@ -115,6 +120,7 @@ class Break:
     finder: str = ""
     found_in: tuple[str, ...] = ()
     found_after: tuple[str, ...] = ()
+    instead: tuple[Step, ...] = ()
 
     @override
     def __str__(self) -> str:
@@ -127,8 +133,14 @@ class Break:
         held_until = min(self.held_until, self.by.step - 1)  # it still held at the start of the step itself
         return (
             f"held until step {held_until}; broken for good at {self.by.step}: {self.by.deed}{self.by.holding}"
-            f"{self._beside}{before}"
+            f"{self._or_instead}{self._beside}{before}"
         )
+
+    @property
+    def _or_instead(self) -> str:
+        """The other steps that may have broken it, the latest."""
+        steps = [f"at {step.step} in {chain((step.function, *step.callers))}" for step in self.instead[-INSTEAD:]]
+        return f"; or, which is as likely, {' or '.join(steps)}" if steps else ""
 
     @property
     def _beside(self) -> str:
