@@ -18,6 +18,7 @@ from ksmactors.history import COMMITS
 from ksmactors.history.cases import CASES
 from ksmactors.interleave.strategies import registry
 from ksmactors.kernels import Removed, removed_layers
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Defect, Verdict
 from ksmactors.run.packages import named_in, rivals_of
 from ksmactors.run.subject import Subject
@@ -100,7 +101,8 @@ def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -
     out.print(table)
     print_defects(tally, stream=stream, color=color)
     out.print(
-        f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.judgement}; digest {tally.digest}", soft_wrap=True
+        f"{quantity(schedules, 'schedule')} in {seconds:.1f} s; verdict: {tally.judgement}; digest {tally.digest}",
+        soft_wrap=True,
     )
 
 
@@ -145,7 +147,7 @@ def _folded(line: str, width: int) -> list[str]:
 def described(found: Found) -> list[str]:
     """The lines about a finding: its signature, its message, the step that broke what is broken, and all the rest."""
     defect = found.defect
-    times = f" ({found.count} schedules)" if found.count > 1 else ""
+    times = f" ({quantity(found.count, 'schedule')})" if found.count > 1 else ""
     met = " and ".join(
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )

@@ -15,6 +15,7 @@ from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import notice
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from ksmactors.analysis.compare import Comparison
@@ -94,7 +95,7 @@ def write_page(
     content = maker.make(comparison)
     write_output(path, "--html", lambda file: file.write(content), force=force)
     if not quiet:
-        notice(f"{escaped(str(path))}: {maker.events:,} events; open it in a browser")
+        notice(f"{escaped(str(path))}: {quantity(maker.events, 'event')}; open it in a browser")
     return sources.status
 
 
@@ -108,5 +109,5 @@ def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool
     read.refuse_overwriting([("--perfetto", path)])
     written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
     if not quiet:
-        notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")
+        notice(f"{escaped(str(path))}: {quantity(written, 'event')}; open it at https://ui.perfetto.dev")
     return read.status

@@ -33,6 +33,7 @@ from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, 
 from ksmactors.errors import ScenarioError, UsageError
 from ksmactors.escaping import quoted, shortened, shortened_words
 from ksmactors.files import MIB, read_text
+from ksmactors.quantity import quantity
 
 SCENARIO_MAX: Final = 16 * MIB
 """Bytes of a scenario file."""
@@ -305,7 +306,7 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
     else:
         first, end = 0, pages
     if end > pages:
-        _refuse(f"region {process} {region} has no page {end - 1}; its {pages} pages are 0 to {pages - 1}")
+        _refuse(f"region {process} {region} has no page {end - 1}; it has {quantity(pages, 'page')}, from 0")
     return first, end
 
 

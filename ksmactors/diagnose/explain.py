@@ -25,6 +25,7 @@ from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import ENDED, Break, Defect, Outcome, Step
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -239,5 +240,6 @@ def _described(one: object) -> str:
     if isinstance(one, RmapItem):
         return f"rmap_item {one.number} of {one.mm.name} at {one.address:#x}"
     if isinstance(one, Frame):
-        return f"pfn {one.pfn} on node {one.nid}, {one.refcount} references, {one.mapcount} mappings"
+        counts = f"{quantity(one.refcount, 'reference')}, {quantity(one.mapcount, 'mapping')}"
+        return f"pfn {one.pfn} on node {one.nid}, {counts}"
     return name_of(one)
