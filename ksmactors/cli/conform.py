@@ -158,8 +158,8 @@ def conform(
     Without --against, --live, --guest, --random and --around the results are printed in the form that recordings have.
 
     Interleavings are written with `hold TASK at|after PLACE [NTH] [in FUNC]`, `bg OPERATION`, `release TASK`, `disarm
-    TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; the places are those of
-    conformance/places.txt. A guest has holds; this machine has none.
+    TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; `ksmactors docs
+    scenario` lists the places. A guest has holds; this machine has none.
     """
     for name in with_:
         need("variants", name)

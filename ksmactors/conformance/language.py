@@ -33,7 +33,6 @@ from ksmactors.conformance.forms import FORMS, KERNEL_TASKS, LIMITS, OWN_TASKS, 
 from ksmactors.errors import ScenarioError, UsageError
 from ksmactors.escaping import quoted, shortened, shortened_words
 from ksmactors.files import MIB, read_text
-from ksmactors.quantity import quantity
 
 SCENARIO_MAX: Final = 16 * MIB
 """Bytes of a scenario file."""
@@ -252,7 +251,7 @@ def _place(values: dict[str, str]) -> str:
     for key, what in (("PLACE", "place"), ("FUNC", "function")):
         if key in values and not is_place(values[key]):
             some = ", ".join(near(values[key]))
-            _refuse(f"no {what} {quoted(values[key])}; near it: {some} (all: ksmactors/conformance/places.txt)")
+            _refuse(f"no {what} {quoted(values[key])}; near it: {some} (all: `ksmactors docs scenario`)")
     caller = values.get("FUNC")
     if caller is not None and not place_named(caller).functions:
         _refuse(f"{caller} is a step, not a function that can call another one; write: in FUNCTION")
@@ -306,7 +305,8 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
     else:
         first, end = 0, pages
     if end > pages:
-        _refuse(f"region {process} {region} has no page {end - 1}; it has {quantity(pages, 'page')}, from 0")
+        pages_are = "its only page is 0" if pages == 1 else f"its {pages} pages are 0 to {pages - 1}"
+        _refuse(f"region {process} {region} has no page {end - 1}; {pages_are}")
     return first, end
 
 
