@@ -11,6 +11,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import WholeNumber, trust_option
+from ksmactors.cli.pipes import tell_of_silent_pipes
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import notice
 from ksmactors.errors import UsageError
@@ -61,6 +62,7 @@ def report_command(
     if perfetto is not None:
         refuse_existing(perfetto, "--perfetto", force=force)
     interruption.work_begins()
+    tell_of_silent_pipes()
     status = 0
     if html is not None:
         from ksmactors.report.findings import examine
