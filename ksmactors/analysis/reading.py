@@ -218,7 +218,7 @@ class LogReader:
             if size > SKIPPED_MAX:
                 self._lose(number, size, f"longer than {SKIPPED_MAX >> 30} GiB: {_beginning(beginning)}")
                 raise Unreadable(f"line {number} does not end")
-        self._lose(number, size, f"too long for an event, {quantity(size, 'byte')} lost: {_beginning(beginning)}")
+        self._lose(number, size, f"too long for an event, {_lost(size)}: {_beginning(beginning)}")
 
     def _lose(self, number: int, size: int, reason: str) -> None:
         self._lines_lost += 1
@@ -300,14 +300,18 @@ def parsed(line: bytes) -> dict[str, Any] | str:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if not line.endswith(b"\n"):
-            return f"cut off in the middle: the last event is lost, after {quantity(len(line), 'byte')} of it"
-        return f"not JSON, {quantity(len(line), 'byte')} lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
-    return event if type(event) is dict else f"not an event, {quantity(len(line), 'byte')} lost: {_beginning(line)}"
+            return f"cut off in the middle: the last event is lost after {quantity(len(line), 'byte')}"
+        return f"not JSON, {_lost(len(line))}: {_beginning(line)} ({error.msg.partition(':')[0]})"
+    return event if type(event) is dict else f"not an event, {_lost(len(line))}: {_beginning(line)}"
+
+
+def _lost(size: int) -> str:
+    return f"{quantity(size, 'byte')} {'is' if size == 1 else 'are'} lost"
 
 
 def lacking(line: bytes, key: str) -> str:
     """What is wrong with a line that lacks a key, or has one of another type."""
-    return f"not an event, {quantity(len(line), 'byte')} lost: it has no valid {quoted(key)}: {_beginning(line)}"
+    return f"not an event, {_lost(len(line))}: it has no valid {quoted(key)}: {_beginning(line)}"
 
 
 def _is_unambiguous(line: bytes, keys: int) -> bool:

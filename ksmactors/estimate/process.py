@@ -129,9 +129,9 @@ class ProcessReader:
         except ProcessGone as gone:
             if len(page_index) == first:
                 raise NoMemory(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone
-            self._exited(
-                memory, f"at the first look; {quantity(len(page_index) - first, 'page')} seen by then, taken as settled"
-            )
+            seen = len(page_index) - first
+            verb = "counts" if seen == 1 else "count"
+            self._exited(memory, f"at the first look; the {quantity(seen, 'page')} seen by then {verb} as settled")
             alive = False
         return _Seen(memory, page_index.span(first, first_run), self._left_out, alive)
 

@@ -16,7 +16,7 @@ def size(count: int) -> str:
     while power + 1 < len(UNITS) and rest >= 1024 ** (power + 1):
         power += 1
     if not power:
-        return f"{sign}{quantity(rest, 'byte')}"
+        return f"{sign}{rest} {'byte' if rest == 1 else 'bytes'}"
     tenths = rest * 10 // 1024**power
     return f"{sign}{tenths // 10:,}.{tenths % 10} {UNITS[power]}"
 
