@@ -11,7 +11,6 @@ from ksmactors.mm.address_space import entries_mapping
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import WRONG_MAPCOUNT, kernel_function
-from ksmactors.quantity import quantity
 from ksmactors.seams import part, seam
 
 
@@ -52,7 +51,7 @@ class PageAlloc(MmCore):
     def _freed_while_mapped(self, frame: Frame) -> Finding:
         """Say whether there are mappings, or the map count is wrong."""
         entries = entries_mapping(frame, self.address_spaces)
-        message = f"with {quantity(frame.mapcount, 'mapping')}"
+        message = f"with {frame.mapcount} mapping{'' if frame.mapcount == 1 else 's'}"
         if entries == frame.mapcount:
             return self.freed_in_use(frame, "mapped", message)
         message += f", but {entries or 'no'} entr{'y maps' if entries == 1 else 'ies map'} it"

@@ -10,7 +10,6 @@ from typing_extensions import override
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem
 from ksmactors.later.chain_nodes import Chain
-from ksmactors.quantity import quantity
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.probe import Probe, address_space, number_of, references, swap_count
 
@@ -45,28 +44,27 @@ class Lifetime(Watcher):
                 if frame.refcount != frame.kept and frame is not kernel.zero_page:
                     raise self.finding(
                         "leaked_frame",
-                        f"pfn {frame.pfn} has {quantity(frame.refcount, 'reference')} and "
-                        f"{quantity(frame.mapcount, 'mapping')}, and all processes have exited",
+                        f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
+                        "and all processes have exited",
                         about=(frame,),
                     )
         if kernel.swap.used:
-            message = f"{quantity(len(kernel.swap.used), 'swap slot')} left"
+            message = f"{len(kernel.swap.used)} swap slots are left"
             raise self.finding("leaked_swap_slot", message, about=tuple(kernel.swap.used.values())[:1])
         if kernel.ksm_rmap_items or kernel.mm_slots_hash:
             raise self.finding(
                 "leaked_rmap_item",
-                f"{quantity(kernel.ksm_rmap_items, 'rmap_item')} and "
-                f"{quantity(len(kernel.mm_slots_hash), 'mm_slot')} left",
+                f"{kernel.ksm_rmap_items} rmap_items and {len(kernel.mm_slots_hash)} mm_slots are left",
             )
         for mm in kernel.address_spaces:
             if mm.alive:
-                message = f"mm {mm.name} has {quantity(mm.users, 'user')} and {quantity(mm.count, 'hold')} left"
+                message = f"mm {mm.name} has {mm.users} users and {mm.count} holds left"
                 raise self.finding("leaked_mm", message, about=(mm,))
         for anon_vma in kernel.anon_vmas:
             if anon_vma.alive:
                 raise self.finding(
                     "leaked_anon_vma",
-                    f"anon_vma {anon_vma.number} has {quantity(anon_vma.refcount, 'reference')} left",
+                    f"anon_vma {anon_vma.number} has {anon_vma.refcount} references left",
                     about=(anon_vma,),
                 )
         placed = self._placed_nodes()

@@ -53,7 +53,7 @@ class FailedMemory(Watcher):
         if result == 0 and page.mapcount:
             raise self.finding(
                 "still_mapped",
-                f"the failure of pfn {page.pfn} is handled, but its map count is {page.mapcount}",
+                f"the failure of pfn {page.pfn} is handled, but {page.mapcount} entries map it",
                 about=(page,),
             )
 

@@ -12,7 +12,6 @@ from ksmactors.later.chain_nodes import Chain, DupNode
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
-from ksmactors.quantity import quantity
 from ksmactors.watch.base import UNLOCK, Watcher, frame_at, placed_nodes
 from ksmactors.watch.probe import Probe, number_of
 
@@ -79,7 +78,7 @@ class Naming(Watcher):
                 raise self.finding("bad_hlist", message, where=UNLOCK, about=(node,))
             items, item = items + 1, item.hnext
         if isinstance(node, DupNode) and node.rmap_hlist_len != items:
-            message = f"{node} has {quantity(items, 'rmap_item')}, but rmap_hlist_len {node.rmap_hlist_len}"
+            message = f"{node} has {items} rmap_items, but rmap_hlist_len {node.rmap_hlist_len}"
             raise self.finding("bad_hlist", message, where=UNLOCK, about=(node,))
 
     @override
@@ -121,7 +120,7 @@ class Naming(Watcher):
             if page.mapping is node.mapping and page.refcount > 0:
                 raise self.finding(
                     "freed_while_named",
-                    f"{node} was freed while pfn {page.pfn}, with {quantity(page.mapcount, 'mapping')}, names it",
+                    f"{node} was freed while pfn {page.pfn}, with {page.mapcount} mappings, names it",
                     other=node.moved_by,
                     about=(node, page),
                 )
@@ -144,5 +143,5 @@ class Naming(Watcher):
         for frame in self._frames():
             node = frame.stable_node
             if frame.refcount > 0 and isinstance(node, StableNode) and not node.alive:
-                message = f"pfn {frame.pfn}, with {quantity(frame.refcount, 'reference')}, names {node}, a freed node"
+                message = f"pfn {frame.pfn}, with {frame.refcount} references, names {node}, a freed node"
                 raise self.finding("maps_freed_node", message, where="none", other=node.moved_by, about=(node, frame))

@@ -10,7 +10,6 @@ from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE
 from ksmactors.machine import Machine
-from ksmactors.quantity import quantity
 from ksmactors.watch.base import Watcher, placed_nodes
 from ksmactors.watch.probe import Probe, number_of
 
@@ -71,7 +70,7 @@ class OfflineFrames(Watcher):
         for frame in node.in_use(range(pfn, pfn + pages)):
             raise self.finding(
                 "used_while_absent",
-                f"pfn {frame.pfn} has {quantity(frame.refcount, 'reference')} when its memory comes back",
+                f"pfn {frame.pfn} has {frame.refcount} references when its memory comes back",
                 where="online_pages",
                 about=(frame,),
             )

@@ -13,7 +13,6 @@ from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.reports import WRONG_MAPCOUNT
-from ksmactors.quantity import quantity
 from ksmactors.watch.base import UNLOCK, Watcher
 from ksmactors.watch.probe import Probe, map_count, number_of, references, swap_count
 
@@ -84,9 +83,8 @@ class References(Watcher):
             if 0 <= frame.refcount < frame.mapcount + waiting[frame.pfn] + cached:
                 raise self.finding(
                     "too_few_references",
-                    f"pfn {frame.pfn}: {quantity(frame.refcount, 'reference')}, {quantity(frame.mapcount, 'mapping')}, "
-                    f"{quantity(waiting[frame.pfn], 'place')} in pagevecs"
-                    f"{', and it is in the swap cache' if cached else ''}",
+                    f"pfn {frame.pfn}: {frame.refcount} references, {frame.mapcount} mappings, {waiting[frame.pfn]} "
+                    f"places in pagevecs{', and it is in the swap cache' if cached else ''}",
                     where=UNLOCK,
                     about=(frame,),
                 )
@@ -107,16 +105,15 @@ class References(Watcher):
                     where = "in the swap cache" if cached else "in no cache"
                     raise self.finding(
                         "wrong_count",
-                        f"pfn {frame.pfn} is mapped by {quantity(mapped, 'entry', 'entries')} and {where}, but has "
-                        f"mapcount {frame.mapcount} and {quantity(frame.refcount, 'reference')}",
+                        f"pfn {frame.pfn} is mapped by {mapped} entries and {where}, but has mapcount {frame.mapcount} "
+                        f"and {frame.refcount} references",
                         about=(frame,),
                         names=(WRONG_MAPCOUNT if frame.mapcount != mapped else ("count", "refcount"),),
                     )
         entries = Counter(slot.number for mm in kernel.address_spaces for slot in mm.swap_ptes.values())
         for slot in kernel.swap.used.values():
             if slot.count != entries[slot.number]:
-                named_by = quantity(entries[slot.number], "entry", "entries")
-                message = f"{slot} is named by {named_by}, but its count is {slot.count}"
+                message = f"{slot} is named by {entries[slot.number]} entries, but its count is {slot.count}"
                 raise self.finding("wrong_swap_count", message, about=(slot,))
 
     @override

@@ -11,7 +11,6 @@ from ksmactors.ksm.structs import StableNode
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.anon_vma import AnonVma
 from ksmactors.mm.frame import Frame
-from ksmactors.quantity import quantity
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.probe import Probe, address_space, found_by_walk, frame_at, is_half, number_of, place_of
 
@@ -114,5 +113,5 @@ class ReverseMapping(Watcher):
             return "the page has no stable node (H7)"
         place = "on migrate_nodes" if node.migrating else f"in stable tree {node.nid}"
         known = "H0, K1 or K3" if vma is not None and vma.mergeable else "not mergeable there: H4b, H8, or a fork"
-        items = quantity(len(list(node.hlist())), "item")
-        return f"its stable node, {place}, has {items} for {quantity(page.mapcount, 'mapping')} ({known})"
+        items = len(list(node.hlist()))
+        return f"its stable node, {place}, has {items} items for {page.mapcount} mappings ({known})"

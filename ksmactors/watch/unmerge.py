@@ -9,7 +9,6 @@ from typing_extensions import override
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
 from ksmactors.machine import Machine
-from ksmactors.quantity import quantity
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.probe import Behind, Probe, place_of
 
@@ -68,7 +67,7 @@ class Unmerged(Watcher):
     def _counters(self) -> None:
         kernel = self.kernel
         if kernel.ksm_rmap_items:
-            raise self.finding("items_left", f"run=2 has left {quantity(kernel.ksm_rmap_items, 'rmap_item')}")
+            raise self.finding("items_left", f"{kernel.ksm_rmap_items} rmap_items are left after run=2")
         left = {
             "pages_shared": kernel.ksm_pages_shared,
             "pages_sharing": kernel.ksm_pages_sharing,

@@ -206,7 +206,7 @@ def test_a_reference_that_a_pagevec_has_is_no_mappings() -> None:
     with pytest.raises(Finding) as found:
         perform(play, watchers=("references",))
     assert found.value.signature == "references/too_few_references@mutex_unlock"
-    assert "1 place in pagevecs" in found.value.message
+    assert "1 places in pagevecs" in found.value.message
 
 
 @pytest.mark.parametrize("machine", [{"nodes": 0}, {"frames_per_node": 0}])
