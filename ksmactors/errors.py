@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from ksmactors import interruption
 from ksmactors.escaping import quoted
+from ksmactors.quantity import quantity
 
 FOUND: Final = 1
 USAGE: Final = 2
@@ -76,8 +77,9 @@ class NotDeterministic(KsmActorsError):
     def __init__(self, choice: int, step: int, before: str, now: str) -> None:
         self.choice, self.step, self.before, self.now = choice, step, before, now
         super().__init__(
-            f"the workload is not deterministic: after the same {choice} choices (step {step}) there was first "
-            f"{before}, then {now}; it must draw what is random from the host, and keep nothing between schedules"
+            f"the workload is not deterministic: after the same {quantity(choice, 'choice')} (step {step}) there "
+            f"was first {before}, then {now}; it must draw what is random from the host, and keep nothing between "
+            "schedules"
         )
 
     @override

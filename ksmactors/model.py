@@ -58,6 +58,10 @@ def __getattr__(name: str) -> Any:
     return trio
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 class Variable(Generic[T]):
     """A variable that actors share. `value` is what it holds; looking at that is no operation."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ksmactors.aside import printing_aside
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.files import MIB, read_bounded
 from ksmactors.garbage import collect_at_the_end
@@ -362,7 +363,8 @@ def _from_package(module: str, title: str) -> ModuleType:
 def _guarded(loading: Callable[[], Any], title: str) -> Any:
     """Load something that is not ours: whatever it raises becomes one line, with the place where it was raised."""
     try:
-        return loading()
+        with printing_aside():
+            return loading()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too, and all that is no Exception

@@ -53,7 +53,7 @@ STOREYS = (
     ("errors",),
     ("seams",),
     ("interruption", "garbage"),
-    ("escaping",),
+    ("escaping", "quantity", "aside"),
 )
 """The folders and single modules of ksmactors, top down. A part imports from its own storey or from one below."""
 

@@ -7,10 +7,12 @@ import os
 import re
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import ksmactors
+import ksmactors.trio
 import workloads
 from ksmactors import model, watcher
 from tests.helpers.public_api import MODULES, describe, listing
@@ -89,3 +91,12 @@ def test_examples_use_public_modules_only(path: Path) -> None:
         text = text.partition('"""')[2].partition('"""')[0]
     found = set(IMPORTS.findall(text))
     assert found - set(MODULES) == set()
+
+
+@pytest.mark.parametrize("module", [ksmactors, model, ksmactors.trio], ids=lambda module: module.__name__)
+def test_what_is_loaded_when_it_is_asked_for_is_listed(module: ModuleType) -> None:
+    """`dir` has every public name, once, also those that a module's `__getattr__` imports."""
+    listed = dir(module)
+
+    assert set(module.__all__) <= set(listed)
+    assert len(listed) == len(set(listed))

@@ -23,6 +23,7 @@ from ksmactors.interleave.locks import WaitQueue
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EHWPOISON, ERESTARTSYS, MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.content import Content
+from ksmactors.quantity import quantity
 
 Body = Callable[..., Awaitable[None]]
 Guard = Callable[..., Awaitable[None]]
@@ -102,11 +103,11 @@ class Process:
         """mmap: private anonymous memory above all other, its pages preferably from `node` (default: the process's)."""
         nid = self.node if node is None else node
         if pages < 1 or not 0 <= nid < self.kthreads.machine.nodes:
-            raise ValueError(f"{self.name}: cannot map {pages} pages on node {nid}")
+            raise ValueError(f"{self.name}: cannot map {quantity(pages, 'page')} on node {nid}")
         with self._call():
             start = await self._kernel.mmap(self.mm, pages, nid)
         if start < 0:
-            raise OutOfMemory(f"{self.name}: mmap of {pages} pages: errno {-start}")
+            raise OutOfMemory(f"{self.name}: mmap of {quantity(pages, 'page')}: errno {-start}")
         return Region(start, pages)
 
     async def write(self, region: Region, index: int, content: Content | int | bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.quantity import quantity
 
 
 class EmulatedFault(Exception):
@@ -41,12 +42,12 @@ class Region:
     def address(self, index: int) -> int:
         """The address of page `index`, from 0; ValueError if there is no such page."""
         if not 0 <= index < self.pages:
-            raise ValueError(f"a region of {self.pages} pages has no page {index}")
+            raise ValueError(f"a region of {quantity(self.pages, 'page')} has no page {index}")
         return self.start + index * PAGE_SIZE
 
     def span(self, first: int, end: int | None) -> tuple[int, int]:
         """Start and length in bytes of the pages `first` to `end` - 1 (default: to the last)."""
         end = self.pages if end is None else end
         if not 0 <= first < end <= self.pages:
-            raise ValueError(f"a region of {self.pages} pages has no pages {first} to {end - 1}")
+            raise ValueError(f"a region of {quantity(self.pages, 'page')} has no pages {first} to {end - 1}")
         return self.start + first * PAGE_SIZE, (end - first) * PAGE_SIZE

@@ -9,11 +9,13 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import select
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any, BinaryIO, Final
 
 from ksmactors.errors import UsageError
@@ -34,6 +36,17 @@ _ZSTD_PIECE: Final = 1 << 17
 
 _WINDOW_MAX: Final = 1 << 27
 """Bytes of memory that a zstd stream may need: the limit of `zstd --long`."""
+
+SILENT_SECONDS: Final = 2
+"""How long nothing is said of a named pipe into which nothing is written."""
+
+
+def _say_nothing(path: str) -> None:
+    pass
+
+
+tell_of_wait: Final[ContextVar[Callable[[str], object]]] = ContextVar("tell_of_wait", default=_say_nothing)
+"""What is called with the path of such a pipe."""
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -157,7 +170,25 @@ def _open(path: str) -> BinaryIO:
     mode = os.stat(path).st_mode  # noqa: PTH116  # a path may hold bytes that are no text
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode)):
         raise Unreadable("is neither a file nor a pipe")
+    if stat.S_ISFIFO(mode):
+        return _open_pipe(path)
     return open(path, "rb")  # noqa: PTH123  # the caller closes it
+
+
+def _open_pipe(path: str) -> BinaryIO:
+    """Open a named pipe once something has been written into it, and tell of a long wait."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        written = select.poll()
+        written.register(fd, select.POLLIN)
+        if not written.poll(SILENT_SECONDS * 1_000):
+            tell_of_wait.get()(path)
+            written.poll()
+        os.set_blocking(fd, True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return open(fd, "rb")  # noqa: PTH123  # the caller closes it
 
 
 def _unpacked(stream: io.BufferedReader | BinaryIO) -> Lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,9 @@ PARTS: Final = ("events", *VIEWS)
 
 FILES: Final = tuple(f"{part}.{end}" for part in PARTS for end in ("parquet", "unfinished"))
 """Their names, and those that they have until they are whole."""
+
+_ERRNO: Final = re.compile(r'"errno":"(\d{1,4})"')
+"""How DuckDB gives the number of an error of the system."""
 
 
 def write_parquet(logs: Logs, directory: Path, *, force: bool = False) -> list[Path]:
@@ -38,11 +42,21 @@ def write_parquet(logs: Logs, directory: Path, *, force: bool = False) -> list[P
             quoted = str(unfinished).replace("'", "''")
             # 64 bits without a sign: HUGEINT, as the views have it, would become a floating-point number
             order = "ORDER BY ALL" if part in GROUPED else ""
-            logs.sql(
-                f"COPY (SELECT * REPLACE (seed::UBIGINT AS seed) FROM {part} {order}) "
-                f"TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
-            )
+            try:
+                logs.sql(
+                    f"COPY (SELECT * REPLACE (seed::UBIGINT AS seed) FROM {part} {order}) "
+                    f"TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
+                )
+            except UsageError as error:
+                why = _refused(str(error)) or str(error)
+                raise UsageError(f"--parquet {directory}: {file.name} cannot be written: {why}") from None
             unfinished.replace(file)
     except OSError as error:
         raise UsageError(f"--parquet {directory}: {error.strerror or error}") from None
     return files
+
+
+def _refused(words: str) -> str:
+    """Return why the system has refused to write, as it says so itself; nothing if DuckDB does not say what it was."""
+    number = _ERRNO.search(words)
+    return os.strerror(int(number[1])) if number is not None else ""

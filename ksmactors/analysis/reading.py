@@ -21,6 +21,7 @@ from ksmactors.analysis.forms import Forms
 from ksmactors.analysis.opening import Lines, Unreadable, opened
 from ksmactors.escaping import escaped, quoted
 from ksmactors.events.catalogue import CATALOGUE, Field
+from ksmactors.quantity import quantity
 
 SAID: Final = 10
 """Lost lines of one file that are described singly; the rest is counted."""
@@ -217,7 +218,7 @@ class LogReader:
             if size > SKIPPED_MAX:
                 self._lose(number, size, f"longer than {SKIPPED_MAX >> 30} GiB: {_beginning(beginning)}")
                 raise Unreadable(f"line {number} does not end")
-        self._lose(number, size, f"too long for an event, {size} bytes are lost: {_beginning(beginning)}")
+        self._lose(number, size, f"too long for an event, {_lost(size)}: {_beginning(beginning)}")
 
     def _lose(self, number: int, size: int, reason: str) -> None:
         self._lines_lost += 1
@@ -236,7 +237,9 @@ class LogReader:
             yield from (Loss(self.path, 0, 0, remark) for remark in self._sieve.remarks())
             yield from self._losses
             if more > 0:
-                yield Loss(self.path, 0, 0, f"{more} more lines are lost, {self._bytes_lost} bytes in all")
+                yield Loss(
+                    self.path, 0, 0, f"{quantity(more, 'more line')} lost, {quantity(self._bytes_lost, 'byte')} in all"
+                )
             if self._stopped:
                 yield Loss(self.path, 0, 0, f"cannot be read further, the rest is lost: {self._stopped}")
         elif self._stopped:
@@ -297,14 +300,18 @@ def parsed(line: bytes) -> dict[str, Any] | str:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if not line.endswith(b"\n"):
-            return f"cut off in the middle: the last event is lost, {len(line)} bytes of it remain"
-        return f"not JSON, {len(line)} bytes are lost: {_beginning(line)} ({error.msg.partition(':')[0]})"
-    return event if type(event) is dict else f"not an event, {len(line)} bytes are lost: {_beginning(line)}"
+            return f"cut off in the middle: the last event is lost after {quantity(len(line), 'byte')}"
+        return f"not JSON, {_lost(len(line))}: {_beginning(line)} ({error.msg.partition(':')[0]})"
+    return event if type(event) is dict else f"not an event, {_lost(len(line))}: {_beginning(line)}"
+
+
+def _lost(size: int) -> str:
+    return f"{quantity(size, 'byte')} {'is' if size == 1 else 'are'} lost"
 
 
 def lacking(line: bytes, key: str) -> str:
     """What is wrong with a line that lacks a key, or has one of another type."""
-    return f"not an event, {len(line)} bytes are lost: it has no valid {quoted(key)}: {_beginning(line)}"
+    return f"not an event, {_lost(len(line))}: it has no valid {quoted(key)}: {_beginning(line)}"
 
 
 def _is_unambiguous(line: bytes, keys: int) -> bool:

@@ -11,6 +11,7 @@ from ksmactors.analysis.reading import LogFile, Loss
 from ksmactors.analysis.store import Logs
 from ksmactors.errors import UsageError, unknown
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,7 +163,7 @@ def _findings(findings: Sequence[ask.LoggedFinding], console: Console) -> None:
     if not findings:
         console.print("Findings: none\n", markup=False)
     for found in findings:
-        times = "1 schedule" if found.schedules == 1 else f"{found.schedules} schedules"
+        times = quantity(found.schedules, "schedule")
         where = f"{escaped(found.file)}:{found.line}, seed {found.seed}, schedule {found.schedule}, step {found.step}"
         said = f"Finding {escaped(found.signature)} in {times}, first at {where}"
         console.print(said, style="bold red", markup=False, soft_wrap=True)
@@ -205,7 +206,9 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
     how = "each with the one of its seed" if comparison.paired else "all of one log with all of the other"
     if (one, other) == (1, 1):
         how = "too few to call a difference significant"
-    console.print(f"{one:,} against {other:,} schedules, {how}\n", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{one:,} against {quantity(other, 'schedule')}, {how}\n", markup=False, highlight=False, soft_wrap=True
+    )
     _table(
         console, "Counts a schedule", ("what", "<", ">", "p", "*"),
         [

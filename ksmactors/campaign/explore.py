@@ -26,6 +26,7 @@ from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
+from ksmactors.quantity import quantity
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -214,13 +215,14 @@ class Exploration(Campaign):
             return "interrupted"
         if self.budget.stop_at_first and self.tally.found:
             return "stopped at the first finding"
-        return f"the budget ended after {self.runs:,} schedules"
+        return f"the budget ended after {quantity(self.runs, 'schedule')}"
 
     def progress(self) -> str:
         """How far it is, in a few words."""
         bound = getattr(self.search, "bound", None)
-        within = "" if bound is None else f" with {bound} preemptions"
-        return f"{self.tally.schedules:,} schedules{within}, at least {self.search.branches_left:,} more to run"
+        within = "" if bound is None else f" with {quantity(bound, 'preemption')}"
+        run = quantity(self.tally.schedules, "schedule")
+        return f"{run}{within}, at least {self.search.branches_left:,} more to run"
 
     def as_json(self) -> dict[str, Any]:
         """What the JSON object of an exploration has beside that of any campaign."""

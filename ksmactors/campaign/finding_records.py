@@ -69,12 +69,14 @@ def _explained(defect: Defect, kept: Mapping[str, Any]) -> Defect:
         met=tuple(_step(one) for one in kept["met"]),
         concerns=_texts(kept["concerns"]),
         looks_like=_texts(kept["looks_like"]),
+        symptom_of=_texts(kept.get("symptom_of", [])),
         broke=Break(
             held_until=None if held_until is None else counted(held_until),
             by=None if broke["by"] is None else _step(broke["by"]),
             looked=None if broke["looked"] is None else _step(broke["looked"]),
             came_back=None if broke["came_back"] is None else _step(broke["came_back"]),
             finder=_text(broke["finder"]),
+            instead=tuple(_step(one) for one in broke.get("instead", [])),
             **texts,
         ),
     )

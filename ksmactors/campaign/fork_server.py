@@ -18,15 +18,22 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import spawn
+from time import sleep
 from typing import Final, NoReturn
 
 from ksmactors.campaign import workers
+from ksmactors.campaign.open_files import flush_open_files
 
 _START: Final = "from ksmactors.campaign.fork_server import main; main({fd})"
 """What a server does that is no fork."""
 
 _LENGTH: Final = 8
 """Bytes of the length of what a new interpreter has to know."""
+
+END_SECONDS: Final = 1.0
+"""How long workers may take to write what their files hold, once their parent has gone."""
+
+PAUSE_SECONDS: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ def forked() -> ForkServer:
     """
     if threading.active_count() > 1:
         return started()
+    flush_open_files()
     ours, theirs = socket.socketpair()
     with theirs:
         try:
@@ -141,6 +149,11 @@ def _serve(control: socket.socket) -> NoReturn:
                 if pid == 0:
                     _work(control, connection)
                 children.add(pid)
+    for _ in range(round(END_SECONDS / PAUSE_SECONDS)):  # they end by themselves, and write their files first
+        children -= set(_ended(children))
+        if not children:
+            break
+        sleep(PAUSE_SECONDS)
     for child in children:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -152,7 +165,7 @@ def _work(control: socket.socket, connection: socket.socket) -> NoReturn:
         control.close()
         workers.serve(connection)
     finally:
-        os._exit(1)
+        workers.end_worker()
 
 
 def _received(control: socket.socket) -> socket.socket | None:

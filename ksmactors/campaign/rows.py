@@ -14,6 +14,7 @@ from ksmactors.campaign.blocks import DIGEST, SHAPE, VERDICTS, Block
 from ksmactors.campaign.summary import counted
 from ksmactors.escaping import quoted
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.quantity import quantity
 from ksmactors.watch.lock_graph import Edge
 
 _CODES: Final = {event.name: code for code, event in enumerate(CATALOGUE)}
@@ -114,10 +115,10 @@ def block_of(row: BlockRow) -> Block:
         raise ValueError(f"the block of seed {row.first} was changed")
     first, count = counted(row.first), counted(row.schedules)
     if not 0 < count <= SCHEDULES_LIMIT:
-        raise ValueError(f"a block of {count} schedules")
+        raise ValueError(f"a block of {quantity(count, 'schedule')}")
     for blob, size in ((row.verdicts, 1), (row.digests, DIGEST), (row.shapes, SHAPE)):
         if not isinstance(blob, bytes) or len(blob) != count * size:
-            raise ValueError(f"the block of seed {first} has not what {count} schedules have")
+            raise ValueError(f"the block of seed {first} has not what {quantity(count, 'schedule')} have")
     if max(row.verdicts) >= len(VERDICTS):
         raise ValueError("there is no such verdict")
     sums, rows = parsed(_unpacked(row.sums)), parsed(_unpacked(row.rows))
@@ -166,7 +167,7 @@ def _unpacked(packed: bytes) -> bytes:
 
 def _numbers(values: object, count: int) -> Sequence[int]:
     if not isinstance(values, list) or len(values) != count:
-        raise ValueError(f"not one number for each of {count} schedules")
+        raise ValueError(f"not one number for each of {quantity(count, 'schedule')}")
     if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= 1 << 63:
         raise ValueError("a number of a schedule is no count")
     return values

@@ -19,6 +19,7 @@ from ksmactors.campaign.store import CampaignStore
 from ksmactors.campaign.summary import counted
 from ksmactors.errors import UsageError
 from ksmactors.escaping import quoted
+from ksmactors.quantity import quantity
 
 SHARDS: Final = "shards"
 """Where the table `about` of a store says which shards it has."""
@@ -85,7 +86,7 @@ def shard_of(asked: tuple[int, int], whole: range, strategy: str, workloads: int
     number, count = asked
     size = whole.stop - whole.start
     if count > size:
-        raise UsageError(f"--shard {number}/{count}: there are only {size} seeds; ask for fewer shards")
+        raise UsageError(f"--shard {number}/{count}: there are only {quantity(size, 'seed')}; ask for fewer shards")
     end = block_ends(strategy, workloads)
     seeds = range(_border(number - 1, count, whole, end), _border(number, count, whole, end))
     return Shard(number, count, whole, seeds)

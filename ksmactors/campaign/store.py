@@ -16,6 +16,7 @@ from time import monotonic, time
 from typing import Any, Final
 
 from ksmactors.campaign.blocks import Block
+from ksmactors.campaign.damage import REMEDY, what_is_damaged
 from ksmactors.campaign.finding_records import found_of, record_of
 from ksmactors.campaign.rows import BlockRow, as_json, as_utf8, block_of, checksum, moment_of, parsed, row_of
 from ksmactors.campaign.summary import Found, counted
@@ -278,8 +279,9 @@ class CampaignStore:
         except UsageError as error:
             raise self.damaged(str(error)) from None
         except (sqlite3.Error, zlib.error, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise self.damaged(str(error) or type(error).__name__) from None
+            raise self.damaged(what_is_damaged(error, self.path)) from None
 
     def damaged(self, why: str) -> ScheduleFormatError:
         """The error that says that the store cannot be read, and why."""
-        return ScheduleFormatError(f"{self.path}: is no store of a campaign, or is damaged: {shortened(why, 200)}")
+        what = f"is no store of a campaign, or is damaged: {shortened(why, 200)}"
+        return ScheduleFormatError(f"{self.path}: {what}; {REMEDY}")

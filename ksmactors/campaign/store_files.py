@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ from time import time
 from typing import Any, Final
 from urllib.parse import quote
 
+from ksmactors.campaign.damage import cut_off
 from ksmactors.campaign.identity import refuse_another
 from ksmactors.campaign.rows import as_json
 from ksmactors.campaign.store import CampaignStore
@@ -243,7 +244,7 @@ def _make_or_check(store: CampaignStore, about: Mapping[str, Any], directory: Pa
         raise UsageError(f"--out {directory}: {what}; make room, or give another --out") from None
     if not new:
         if [problem for (problem,) in store.select("PRAGMA quick_check(1)")] != ["ok"]:
-            raise store.damaged("SQLite finds its pages damaged")
+            raise store.damaged(cut_off(store.path) or "its pages are damaged")
         advice = "ask for the same, or give another --out"
         refuse_another(about["identity"], store.about()["identity"], f"--out {directory}", advice)
 
@@ -266,10 +267,26 @@ def _check_tables(store: CampaignStore) -> None:
     """
     ((application,),) = store.select("PRAGMA application_id")
     if application != APPLICATION:
-        raise store.damaged("SQLite's application id is another one")
+        raise store.damaged(cut_off(store.path) or "it is the SQLite file of another program")
     ((version,),) = store.select("PRAGMA user_version")
     if version != FORMAT:
         raise ScheduleFormatError(f"{store.path}: is a store in format {version}, this version reads {FORMAT}")
     tables = [sql for (sql,) in store.select("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")]
     if tables != list(_TABLES):
-        raise store.damaged("its tables are others")
+        raise store.damaged(_other(tables))
+
+
+def _other(tables: Sequence[str]) -> str:
+    """Return how the tables of a file differ from those of a store."""
+    there = {_table(sql) for sql in tables}
+    for sql in _TABLES:
+        if _table(sql) not in there:
+            return f"it has no table {_table(sql)}"
+        if sql not in tables:
+            return f"table {_table(sql)} has other columns"
+    return "its tables are others"
+
+
+def _table(sql: str) -> str:
+    """Return the name of what a statement creates."""
+    return (*sql.split(), "", "", "")[2]

@@ -14,6 +14,7 @@ from ksmactors.errors import INTERNAL
 from ksmactors.escaping import quoted
 from ksmactors.events import catalogue
 from ksmactors.events.catalogue import CATALOGUE
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Defect, Outcome, Verdict, campaign_hash
 from ksmactors.run.subject import Subject
 from ksmactors.watch.lock_graph import LockGraph
@@ -203,7 +204,7 @@ class Summary:
         if self.crash is not None:
             return Inconclusive("a schedule crashed")
         if self.inconclusive:
-            return Inconclusive(f"{self.inconclusive:,} of {self.schedules:,} schedules ran out of steps")
+            return Inconclusive(f"{self.inconclusive:,} of {quantity(self.schedules, 'schedule')} ran out of steps")
         if self.searched is not None:
             return self.searched
         if not self.schedules:

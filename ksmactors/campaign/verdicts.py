@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 from typing_extensions import override
 
 from ksmactors.errors import FOUND, INCONCLUSIVE
+from ksmactors.quantity import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Sampled:
     @override
     def __str__(self) -> str:
         return (
-            f"sampled: {self.schedules:,} schedules, {self.distinct:,} distinct; "
+            f"sampled: {quantity(self.schedules, 'schedule')}, {self.distinct:,} distinct; "
             f"one more would be a new one with a probability of about {self.unseen:.1%}"
         )
 

@@ -124,9 +124,9 @@ class WorkerProcesses:
 
     def close(self) -> None:
         """End all processes, and wait until they have ended."""
-        self._server.close()
         for one in self._sockets:
             one.close()
+        self._server.close()
 
 
 def _made(make: Callable[[], ForkServer]) -> ForkServer:

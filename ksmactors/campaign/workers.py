@@ -6,6 +6,7 @@ to it. What it has run is handed in several times a second, so that an interrupt
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
@@ -21,12 +22,13 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from time import monotonic
 from traceback import format_exc
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import trio
 
 from ksmactors.campaign.blocks import Arm, micros_of
 from ksmactors.campaign.dealing import AsGiven
+from ksmactors.campaign.open_files import flush_open_files
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.errors import EmulatorBug, KsmActorsError, UsageError, WatcherFailed
@@ -325,4 +327,11 @@ def _end_with_parent(connection: socket.socket | int) -> None:
     parent = select.poll()
     parent.register(connection, 0)  # an end that was closed is reported in any case
     parent.poll()
+    end_worker()
+
+
+def end_worker() -> NoReturn:
+    """End this process at once, with what it has printed into files written: nothing of the parent's may run here."""
+    gc.unfreeze()
+    flush_open_files()
     os._exit(1)

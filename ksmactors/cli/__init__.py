@@ -149,6 +149,9 @@ def _status_of(args: Sequence[str] | None) -> int:
         report_error(str(error))
         return error.exit_status
     except Exception as error:  # whatever is left is our defect, and says so
+        if stdout.closed:
+            report_error("standard output was closed by code of a plug-in; that code must leave sys.stdout open")
+            return INTERNAL
         if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
             return _no_output(error)
         if isinstance(error, OSError) and (refused := _refused(error)):

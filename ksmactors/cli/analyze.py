@@ -14,6 +14,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import WholeNumber, output_options, trust_option
+from ksmactors.cli.pipes import tell_of_silent_pipes
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import console as screen
 from ksmactors.cli.screen import echo, notice
@@ -176,6 +177,7 @@ def analyze(paths: Sequence[str], *, as_json: bool, quiet: bool, color: str, **a
     _refuse_overwriting(question, paths)
     read_plugin_events()
     interruption.work_begins()
+    tell_of_silent_pipes()
     if question.compare or question.html is not None:
         return _answer_with_sources(question, paths, reader, as_json=as_json, quiet=quiet, color=color)
     from ksmactors.analysis.questions import COLUMNS_ASKED

@@ -18,6 +18,7 @@ from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import console, echo, echo_json, notice
 from ksmactors.errors import FOUND, UsageError
 from ksmactors.escaping import encodable, escaped
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from ksmactors.campaign.overview import Overview
@@ -187,7 +188,11 @@ def _print(view: Overview, color: str) -> None:
     subjects = view.of["subjects"]
     names = " ".join(plugins.from_here(escaped(str(one["workload"]))) for one in subjects)
     echo(f"{names}: strategy {view.of['strategy']}, budget {view.budget}, kernel {subjects[0].get('kernel')}")
-    left = f"{size_of(view.left):,} of {asked:,} schedules left" if view.left else f"all {asked:,} schedules done"
+    left = (
+        f"{size_of(view.left):,} of {quantity(asked, 'schedule')} left"
+        if view.left
+        else f"all {quantity(asked, 'schedule')} done"
+    )
     echo(f"{left}, in {_hours(view.seconds)}")
     for group in view.shards:
         names = ", ".join(shard.name for shard in group)
@@ -213,9 +218,9 @@ def _print(view: Overview, color: str) -> None:
     if tally.crash is not None:
         report_crash(tally.crash)
     for seconds, seed, workload, steps in view.slowest:
-        echo(f"slow: seed {seed}, {plugins.from_here(workload)}: {seconds:.2f} s, {steps:,} steps")
+        echo(f"slow: seed {seed}, {plugins.from_here(workload)}: {seconds:.2f} s, {quantity(steps, 'step')}")
     print_unreached(view.never_reached, stream=sys.stdout)
-    echo(f"{done:,} schedules; verdict: {tally.judgement}; digest {tally.digest}")
+    echo(f"{quantity(done, 'schedule')}; verdict: {tally.judgement}; digest {tally.digest}")
 
 
 def _hours(seconds: float) -> str:

@@ -21,6 +21,7 @@ from ksmactors.cli.screen import command_to_runner, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.files import check_writable, write_atomically
 from ksmactors.plugins import from_here
+from ksmactors.quantity import quantity
 from ksmactors.run.subject import Subject
 
 if TYPE_CHECKING:
@@ -150,7 +151,9 @@ def checks_of(command: str, tally: Summary, subjects: Sequence[Subject], unfinis
         *((found, Status.INCONCLUSIVE) for found in [tally.given_up] if found is not None),
     ]
     if tally.inconclusive and not unfinished:  # the sums do not say of which workloads
-        unfinished = f"{tally.inconclusive:,} of {tally.schedules:,} schedules of all workloads ran out of steps"
+        unfinished = (
+            f"{tally.inconclusive:,} of {quantity(tally.schedules, 'schedule')} of all workloads ran out of steps"
+        )
     checks = []
     for subject in subjects:
         name = from_here(subject.name)

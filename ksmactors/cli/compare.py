@@ -30,6 +30,7 @@ from ksmactors.compare.running import CampaignSide, PairedRun, sides_of, unseen_
 from ksmactors.compare.words import exit_order, number, sentences
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, INTERRUPTED
 from ksmactors.escaping import encodable, escaped
+from ksmactors.quantity import quantity
 from ksmactors.run.options import SubjectOptions
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _close(run: PairedRun, found: PairedCampaigns, *, quiet: bool) -> int:
     without, idea = (side.outcomes.keys() for side in run.sides)
     if INTERNAL not in statuses and len(without & idea) < len(run.seeds) and not quiet:
         why = "interrupted" if run.interrupted else "the time is over"
-        notice(f"{why}: {found.pairs:,} of {len(run.seeds):,} pairs ran to the end")
+        notice(f"{why}: {found.pairs:,} of {quantity(len(run.seeds), 'pair')} ran to the end")
     return INTERRUPTED if run.interrupted else exit_order(statuses, (INTERNAL, FOUND, INCONCLUSIVE))
 
 

@@ -45,6 +45,7 @@ from ksmactors.escaping import encodable
 from ksmactors.events.colors import color_allowed
 from ksmactors.guest.image import find
 from ksmactors.guest.machine import Guest
+from ksmactors.quantity import quantity
 from ksmactors.run.extensions import need
 
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
@@ -67,7 +68,7 @@ class _Outcomes:
         self.settings.append(setting)
         if not self.quiet and len(self.comparisons) < self.planned and monotonic() - self.told_at >= LINE_SECONDS:
             self.told_at = monotonic()
-            notice(f"{len(self.comparisons)} of {self.planned} scenarios: {_counted(self)}")
+            notice(f"{len(self.comparisons)} of {quantity(self.planned, 'scenario')}: {_counted(self)}")
 
 
 @click.command()
@@ -157,8 +158,8 @@ def conform(
     Without --against, --live, --guest, --random and --around the results are printed in the form that recordings have.
 
     Interleavings are written with `hold TASK at|after PLACE [NTH] [in FUNC]`, `bg OPERATION`, `release TASK`, `disarm
-    TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; the places are those of
-    conformance/places.txt. A guest has holds; this machine has none.
+    TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; `ksmactors docs
+    scenario` lists the places. A guest has holds; this machine has none.
     """
     for name in with_:
         need("variants", name)
@@ -198,7 +199,7 @@ def conform(
         echo(_summary(outcomes), err=True)
     if interrupted:
         done = len(outcomes.comparisons)
-        notice(f"interrupted after {done} of {planned} scenarios")
+        notice(f"interrupted after {done} of {quantity(planned, 'scenario')}")
     status = INTERRUPTED if interrupted else _status(outcomes.comparisons)
     return ci.finish(checks_of_comparisons(outcomes.comparisons), perf_counter() - started, status)
 
@@ -272,7 +273,9 @@ async def _hunt_all(hunt: Hunt, scenarios: int, setting: Setting, outcomes: _Out
         outcomes.comparisons[-1] = kept.comparison
         printer.show(kept.comparison)
         before, now = (sum(1 for _ in one.scenario.operations) for one in (comparison, kept.comparison))
-        shown = f"{now} of {before} operations" if kept.again else "it did not show when it was tried once more"
+        shown = (
+            f"{now} of {quantity(before, 'operation')}" if kept.again else "it did not show when it was tried once more"
+        )
         echo(f"{name}: {kept.file} ({shown}), and what both sides did beside it", err=True)
 
 

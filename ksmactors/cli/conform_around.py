@@ -18,6 +18,7 @@ from ksmactors.conformance.emulator import Around, Setting, perform
 from ksmactors.conformance.language import Scenario
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, Finding, KsmActorsError
 from ksmactors.escaping import encodable
+from ksmactors.quantity import quantity
 from ksmactors.watch import BUILT_IN
 
 STRATEGY: Final = "portfolio"
@@ -90,9 +91,11 @@ def _checks(outcome: _AroundResult, setting: Setting) -> Iterator[Check]:
         again = f"again: {_command(outcome, setting, found.seed)}"
         yield Check("conform", f"{name}: {signature}", Status.FAILED, found.message, again)
     if not outcome.found:
-        why = outcome.skipped or (f"{outcome.unfinished} schedules without an end" if outcome.unfinished else "")
+        why = outcome.skipped or (
+            f"{quantity(outcome.unfinished, 'schedule')} without an end" if outcome.unfinished else ""
+        )
         why = why or ("" if outcome.schedules else "interrupted")
-        message = why or f"no finding in {outcome.schedules} schedules around it"
+        message = why or f"no finding in {quantity(outcome.schedules, 'schedule')} around it"
         yield Check("conform", name, Status.INCONCLUSIVE if why else Status.PASSED, message)
 
 
@@ -121,15 +124,15 @@ def _show(outcome: _AroundResult, setting: Setting, quiet: bool) -> None:
     """What a person reads: each kind of finding with a command that shows it again."""
     name = outcome.scenario.name
     for signature, found in outcome.found.items():
-        echo(f"{name}: {signature} in {found.schedules} of {outcome.schedules} schedules: {found.message}")
+        echo(f"{name}: {signature} in {found.schedules} of {quantity(outcome.schedules, 'schedule')}: {found.message}")
         echo(f"  again: {_command(outcome, setting, found.seed)}")
     if outcome.skipped:
         echo(f"{name}: {outcome.skipped}", err=True)
     elif not quiet:
         unfinished = f", {outcome.unfinished} without an end" if outcome.unfinished else ""
         kinds = len(outcome.found)
-        findings = f"{kinds} kind{'s' * (kinds != 1)} of finding" if kinds else "no finding"
-        echo(f"{name}: {outcome.schedules} schedules around it{unfinished}: {findings}", err=True)
+        findings = f"{quantity(kinds, 'kind')} of finding" if kinds else "no finding"
+        echo(f"{name}: {quantity(outcome.schedules, 'schedule')} around it{unfinished}: {findings}", err=True)
 
 
 def _command(outcome: _AroundResult, setting: Setting, seed: int) -> str:

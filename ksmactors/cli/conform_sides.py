@@ -25,6 +25,7 @@ from ksmactors.errors import UsageError
 from ksmactors.guest.machine import Guest
 from ksmactors.kernels import KERNELS, kernel_class
 from ksmactors.plugins import file_of
+from ksmactors.quantity import quantity
 from ksmactors.watch import WATCHERS
 
 DEFAULT_KERNEL: Final = "series"
@@ -102,7 +103,8 @@ def planned_jobs(files: Sequence[Path], against: Path | None, asked: Setting, re
     """Read all that is needed, so that what is wrong with any of it is said before anything is run."""
     if against is not None and not against.is_dir() and len(files) > 1:
         raise UsageError(
-            f"{against} is one recording, but there are {len(files)} scenarios; name a directory of recordings"
+            f"{against} is one recording, but there are {quantity(len(files), 'scenario')}; "
+            "name a directory of recordings"
         )
     recordings = [None if against is None else recording_for(file, against) for file in files]
     if against is not None and not any(recordings):

@@ -24,6 +24,7 @@ from ksmactors.errors import FOUND, INTERRUPTED, UsageError, spelled, unknown
 from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
 from ksmactors.interleave.strategies.registry import parse
+from ksmactors.quantity import quantity
 from ksmactors.run.extensions import need_strategy
 
 STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
@@ -93,7 +94,7 @@ def corpus(
         for row in rows:
             _tell(row.case)
     if interrupted:
-        notice(f"interrupted after {len(rows)} of {len(cases)} cases")
+        notice(f"interrupted after {len(rows)} of {quantity(len(cases), 'case')}")
     status = INTERRUPTED if interrupted else 0 if all(row.directed for row in rows) else FOUND
     return ci.finish(list(_checks(cases, rows)), perf_counter() - started, status)
 

@@ -17,6 +17,7 @@ from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.escaping import LINE_WORD_MAX, encodable, shortened_words
 from ksmactors.estimate.placement import POLICIES
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -210,6 +211,6 @@ def _progress_bar(interruption: Sequence[int], color: str, *, wanted: bool) -> I
                 for task in tasks.values():
                     bar.update(task, visible=False)
                 tasks[label] = bar.add_task(label, total=total, pages="")
-            bar.update(tasks[label], completed=done, total=total, pages=f"{done:,} pages")
+            bar.update(tasks[label], completed=done, total=total, pages=quantity(done, "page"))
 
         yield advance

@@ -18,6 +18,7 @@ from ksmactors.diagnose.explained import Explained
 from ksmactors.diagnose.interleaving import Change, Gap, Interleaving, RowOperation, TurnRow
 from ksmactors.diagnose.object_states import Fact
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Verdict
 
 COLUMN_MIN: Final = 22
@@ -76,9 +77,9 @@ def _heading(one: Explained, width: int) -> Iterator[Text]:
     table, subject, defect = one.table, one.shown.subject, one.defect
     found = defect.signature if defect is not None else "nothing is found"
     yield from _wrapped(found, width, 2, first=0, style="bold red" if defect is not None else "bold")
-    count = _counted(table.departures, "departure")
-    of = f", shrunk from {one.shrunk_from:,} ({_counted(one.tried, 'schedule')} tried)" if one.shrunk_from else ""
-    size = f"{_counted(table.turns, 'turn')}, {_counted(table.steps, 'step')}"
+    count = quantity(table.departures, "departure")
+    of = f", shrunk from {one.shrunk_from:,} ({quantity(one.tried, 'schedule')} tried)" if one.shrunk_from else ""
+    size = f"{quantity(table.turns, 'turn')}, {quantity(table.steps, 'step')}"
     sentence = f"{plugins.from_here(subject.name)}, seed {one.shown.seed}: {size}, {count} from the default order{of}"
     yield from _wrapped(sentence, width, 2, first=0)
     for note in one.notes:
@@ -136,7 +137,7 @@ class _Layout(ABC):
     def _gap(self, gap: Gap) -> Iterator[Text]:
         by = ", ".join(map(_short, gap.actors[:6])) + (", ..." if len(gap.actors) > 6 else "")
         steps = f"steps {gap.first_step} to {gap.last_step}"
-        sentence = f"... {_counted(gap.turns, 'turn')} by {by}, {steps} ..."
+        sentence = f"... {quantity(gap.turns, 'turn')} by {by}, {steps} ..."
         yield from _wrapped(sentence, self._width, 4, first=0, style="dim")
         yield from self._changes(gap.changes)
 
@@ -207,7 +208,7 @@ def _operation_lines(row: TurnRow, width: int) -> Iterator[Text]:
     """What a turn does: kernel functions, below each its operations; then why the turn passes on."""
     before = None
     if row.left_out:
-        yield from _wrapped(f"({_counted(row.left_out, 'other operation')})", width, 1, first=0, style="dim")
+        yield from _wrapped(f"({quantity(row.left_out, 'other operation')})", width, 1, first=0, style="dim")
     for done in row.operations:
         if done.function and done.function != before:
             yield from _wrapped(f"{_short(done.function)}:", width, 2, first=0)
@@ -234,10 +235,6 @@ def _fact(fact: Fact) -> str:
     before, after = fact.before, fact.after
     said = after or "no more" if before in ("", after) else f"{before} -> {after or 'no more'}"
     return f"{name}{_short(said)}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _short(text: str) -> str:

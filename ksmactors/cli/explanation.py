@@ -10,6 +10,7 @@ from ksmactors import interruption
 from ksmactors.cli.screen import console
 from ksmactors.diagnose.explained import Explained, explained
 from ksmactors.diagnose.replaying import Recorded
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Outcome
 
 
@@ -44,4 +45,6 @@ class Explanation:
 
     def _on_try(self, tried: int, left: int) -> None:
         if not self._quiet and sys.stderr.isatty():
-            console(sys.stderr, self._color).print(f"{tried} schedules tried, {left} departures left", end="\r")
+            console(sys.stderr, self._color).print(
+                f"{quantity(tried, 'schedule')} tried, {quantity(left, 'departure')} left", end="\r"
+            )

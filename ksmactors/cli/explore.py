@@ -29,6 +29,7 @@ from ksmactors.cli.screen import echo, echo_json, notice
 from ksmactors.cli.subject_options import subject_options
 from ksmactors.errors import INTERRUPTED
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import load_subject
 
@@ -93,7 +94,8 @@ def explore(
         warn_of_removed(subject)
         warn_of_rivals([subject], search.name)
         line = (
-            f"explore {workload}: {search.name}, kernel {options.kernel}, at most {max_schedules:,} schedules; "
+            f"explore {workload}: {search.name}, kernel {options.kernel}, at most "
+            f"{quantity(max_schedules, 'schedule')}; "
             f"findings go to {exploration.plan.out}"
         )
         echo(escaped(line), err=True)

@@ -19,6 +19,7 @@ from ksmactors.cli.live import can_paint, live_lines
 from ksmactors.cli.report import COMMAND
 from ksmactors.cli.screen import LINE_SECONDS, console, notice
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.subject import Subject
 from ksmactors.workload import Workload
@@ -153,9 +154,10 @@ class Watched:
     def line(self) -> str:
         """The snapshot in one line."""
         now = self.snapshot
-        of = f" of {now.asked:,}" if now.asked is not None else ""
-        findings = f"{len(now.findings):,} finding{'s' * (len(now.findings) != 1)}"
-        parts = [f"{now.done:,}{of} schedules", f"{rate_text(now.rate)} a second", findings, f"unseen {now.unseen:.1%}"]
+        done, findings = quantity(now.done, "schedule"), quantity(len(now.findings), "finding")
+        if now.asked is not None:
+            done = f"{now.done:,} of {quantity(now.asked, 'schedule')}"
+        parts = [done, f"{rate_text(now.rate)} a second", findings, f"unseen {now.unseen:.1%}"]
         return f"{self.elapsed()}: {', '.join(parts + [now.left] * bool(now.left))}"
 
     def elapsed(self) -> str:
@@ -197,7 +199,7 @@ def table_lines(watched: Watched, width: int, height: int) -> list[RenderableTyp
     lines += _workloads(now, max(1, height - FIXED_LINES))
     chance = f"{now.distinct:,} distinct; unseen {now.unseen:.1%}, the chance that one more is new"
     lines.append(Text(now.left or chance))
-    found = f"{len(now.findings):,} finding{'s' * (len(now.findings) != 1)}" if now.findings else "no finding"
+    found = quantity(len(now.findings), "finding") if now.findings else "no finding"
     lines.append(Text(found, style="bold red" if now.findings else ""))
     for signature, count in now.findings[-FINDINGS_SHOWN:]:
         lines.append(Text(f"  {count:,} x {escaped(signature)}", style="red"))

@@ -25,6 +25,7 @@ from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.escaping import encodable, escaped
 from ksmactors.events.colors import color_allowed
 from ksmactors.interleave.schedule_string import looks_like_schedule
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Verdict
 
 SKIPPED_MAX: Final = 5
@@ -71,7 +72,7 @@ def replay_folder(directory: Path, *, trust: bool, ci: CiOutput, as_json: bool, 
     elif not quiet:
         echo(_summary(done))
     if interrupted:
-        notice(f"interrupted after {len(done)} of {len(files)} findings")
+        notice(f"interrupted after {len(done)} of {quantity(len(files), 'finding')}")
     run = [one.then for one in done if one.then is not None]
     refuse_overwriting(ci.files, (file for then in run for file in files_of([then.subject], then.strategy)))
     left = [Check("replay", file.name, Status.INCONCLUSIVE, "interrupted") for file in files[len(done) :]]

@@ -16,6 +16,7 @@ from ksmactors.escaping import encodable, escaped
 from ksmactors.history import COMMITS
 from ksmactors.interleave.strategies import registry
 from ksmactors.kernels import Removed, removed_layers
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Defect, Verdict
 from ksmactors.run.packages import named_in, rivals_of
 from ksmactors.run.subject import Subject
@@ -98,7 +99,8 @@ def print_table(tally: Summary, seconds: float, *, stream: TextIO, color: str) -
     out.print(table)
     print_defects(tally, stream=stream, color=color)
     out.print(
-        f"{schedules:,} schedules in {seconds:.1f} s; verdict: {tally.judgement}; digest {tally.digest}", soft_wrap=True
+        f"{quantity(schedules, 'schedule')} in {seconds:.1f} s; verdict: {tally.judgement}; digest {tally.digest}",
+        soft_wrap=True,
     )
 
 
@@ -143,7 +145,7 @@ def _folded(line: str, width: int) -> list[str]:
 def described(found: Found) -> list[str]:
     """The lines about a finding: its signature, its message, the step that broke what is broken, and all the rest."""
     defect = found.defect
-    times = f" ({found.count} schedules)" if found.count > 1 else ""
+    times = f" ({quantity(found.count, 'schedule')})" if found.count > 1 else ""
     met = " and ".join(
         f"{actor} in {function}" for actor, function in zip(defect.actors, defect.functions, strict=True)
     )
@@ -173,6 +175,8 @@ def _explained(defect: Defect) -> Iterator[str]:
         yield f"looks like {name}: {CASES[name].title}"
     if len(defect.looks_like) > ALIKE:
         yield f"or like {', '.join(defect.looks_like[ALIKE:])}: see `ksmactors corpus`"
+    for name in defect.symptom_of[:ALIKE]:
+        yield f"has the symptom of {name}, maybe by another cause: {CASES[name].title}"
     exact = [name for name in named if CASES[name].signature == defect.signature]
     if len(exact) == 1:
         yield f"{exact[0]}: {CASES[exact[0]].story}"

@@ -11,10 +11,12 @@ import click
 
 from ksmactors import interruption
 from ksmactors.cli.options import WholeNumber, trust_option
+from ksmactors.cli.pipes import tell_of_silent_pipes
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import notice
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from ksmactors.analysis.compare import Comparison
@@ -60,6 +62,7 @@ def report_command(
     if perfetto is not None:
         refuse_existing(perfetto, "--perfetto", force=force)
     interruption.work_begins()
+    tell_of_silent_pipes()
     status = 0
     if html is not None:
         from ksmactors.report.findings import examine
@@ -94,7 +97,7 @@ def write_page(
     content = maker.make(comparison)
     write_output(path, "--html", lambda file: file.write(content), force=force)
     if not quiet:
-        notice(f"{escaped(str(path))}: {maker.events:,} events; open it in a browser")
+        notice(f"{escaped(str(path))}: {quantity(maker.events, 'event')}; open it in a browser")
     return sources.status
 
 
@@ -108,5 +111,5 @@ def _write_trace(sources: Sequence[str], path: Path, *, trust: bool, force: bool
     read.refuse_overwriting([("--perfetto", path)])
     written = write_output(path, "--perfetto", partial(write_trace, read), force=force)
     if not quiet:
-        notice(f"{escaped(str(path))}: {written:,} events; open it at https://ui.perfetto.dev")
+        notice(f"{escaped(str(path))}: {quantity(written, 'event')}; open it at https://ui.perfetto.dev")
     return read.status

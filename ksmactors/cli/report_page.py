@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ksmactors.cli.report_sources import Sources
 from ksmactors.errors import UsageError
 from ksmactors.escaping import escaped
+from ksmactors.quantity import quantity
 from ksmactors.report.columns import Columns, RunKey
 from ksmactors.report.findings import Examined, Replayed, examined_json, safe
 from ksmactors.report.functions import places
@@ -62,7 +63,7 @@ class PageMaker:
             finding["run"] = self._columns.number_of(key)
         if left_out := self._columns.left_out:
             total = self._columns.events
-            self._sources.note(f"the page would be too large: {left_out:,} of {total:,} events are left out")
+            self._sources.note(f"the page would be too large: {left_out:,} of {quantity(total, 'event')} are left out")
         content = {
             "title": escaped("ksmactors: " + ", ".join(self._sources.names.values())),
             "made_by": f"ksmactors {version('ksmactors')}",

@@ -20,6 +20,7 @@ from ksmactors.errors import FOUND, USAGE, UsageError
 from ksmactors.escaping import escaped
 from ksmactors.files import MIB, read_start, replacing
 from ksmactors.interleave.schedule_string import PREFIX, looks_like_schedule
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.trust import Tell
 
@@ -170,7 +171,7 @@ class Sources(Generic[R]):
             tell(str(loss))
             self.notes.append(str(loss).replace(source, name, 1))
         if file.lines_lost and file.events:
-            self.notes.append(f"{name}: {file.events:,} events, {file.lines_lost:,} lines that are none")
+            self.notes.append(f"{name}: {quantity(file.events, 'event')}, {quantity(file.lines_lost, 'line')} lost")
 
 
 class _ReplayReader:

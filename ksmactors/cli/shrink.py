@@ -26,6 +26,7 @@ from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.files import write_new
 from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
+from ksmactors.quantity import quantity
 
 
 @click.command()
@@ -81,7 +82,7 @@ def shrink(
 
     def on_try(tried: int, left: int) -> None:
         if not quiet and sys.stderr.isatty():
-            out_screen.print(f"{tried} schedules tried, {left} departures left", end="\r")
+            out_screen.print(f"{quantity(tried, 'schedule')} tried, {quantity(left, 'departure')} left", end="\r")
 
     started = perf_counter()
     done: list[shrinking.Shrunk] = []
@@ -169,6 +170,6 @@ def _summary(shrunk: shrinking.Shrunk) -> str:
     left = len(shrunk.departures)
     given = ", ".join(f"{key}={value}" for key, value in shrunk.subject.params)
     return (
-        f"{left} departure{'' if left == 1 else 's'} of {shrunk.of} left, {shrunk.outcome.steps:,} steps"
-        f"{f' with {given}' if given else ''}; {shrunk.tried} schedules tried"
+        f"{quantity(left, 'departure')} of {shrunk.of} left, {quantity(shrunk.outcome.steps, 'step')}"
+        f"{f' with {given}' if given else ''}; {quantity(shrunk.tried, 'schedule')} tried"
     )

@@ -16,6 +16,7 @@ from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.events.logs import LogWriter, open_log
 from ksmactors.events.terminal import terminal_log
 from ksmactors.plugins import log_processors
+from ksmactors.quantity import quantity
 
 
 def refuse_two_on_stdout(as_json: bool, log: str | None) -> None:
@@ -66,8 +67,9 @@ def perform(
         report_crash(tally.crash)
     elif not quiet:
         echo(
-            f"{plan.subjects[0].name}, seed {plan.seeds.start}: {tally.verdict} in {tally.steps:,} steps, "
-            f"{tally.choices:,} choices, {tally.merges:,} merges, {sum(n for n, _ in tally.races.values()):,} races; "
+            f"{plan.subjects[0].name}, seed {plan.seeds.start}: {tally.verdict} in {quantity(tally.steps, 'step')}, "
+            f"{quantity(tally.choices, 'choice')}, {quantity(tally.merges, 'merge')}, "
+            f"{quantity(sum(n for n, _ in tally.races.values()), 'race')}; "
             f"digest {tally.digest}",
             err=True,
         )

@@ -51,6 +51,7 @@ from ksmactors.errors import INTERRUPTED, UsageError
 from ksmactors.escaping import escaped
 from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
+from ksmactors.quantity import quantity
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import Subject, deal_params, load_subject
 from ksmactors.run.trust import files_of_strategy
@@ -292,7 +293,7 @@ def _print_shares(deal: AdaptiveDeal, subjects: Sequence[Subject], stream: TextI
         by = ", ".join(f"{name} {share.schedules:,}" for name, share in of.items())
         unseen = sum(share.once for share in of.values()) / total if total else 1.0
         name = plugins.from_here(subject.name)
-        echo(f"dealt to {name}: {total:,} schedules, unseen {unseen:.1%} ({by})", file=stream)
+        echo(f"dealt to {name}: {quantity(total, 'schedule')}, unseen {unseen:.1%} ({by})", file=stream)
 
 
 def _close(campaign: Drive, out: Path | None, *, quiet: bool) -> int:

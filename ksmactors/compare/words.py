@@ -9,6 +9,7 @@ from ksmactors.analysis.compare import SIGNIFICANT
 from ksmactors.campaign.summary import Summary
 from ksmactors.compare.comparing import Figure, PairedCampaigns
 from ksmactors.compare.resampling import BOOTSTRAPS, CONFIDENCE, EXACT_PAIRS, SWAPS, least_probability
+from ksmactors.quantity import quantity
 
 FEW: Final = 20
 """Pairs below which intervals are said to be too narrow."""
@@ -94,11 +95,11 @@ def number(value: float | None) -> str:
 
 
 def _schedules(tally: Summary) -> str:
-    return "1 schedule" if tally.schedules == 1 else f"{tally.schedules:,} schedules"
+    return quantity(tally.schedules, "schedule")
 
 
 def _pairs(count: int) -> str:
-    return "1 pair" if count == 1 else f"{count:,} pairs"
+    return quantity(count, "pair")
 
 
 def _findings(without: Summary, idea: Summary) -> str:
@@ -138,7 +139,7 @@ def _method(found: PairedCampaigns) -> str:
 
 
 def _count(figures: int) -> str:
-    return "1 figure" if figures == 1 else f"{figures} figures"
+    return quantity(figures, "figure")
 
 
 def exit_order(statuses: Sequence[int], order: Sequence[int]) -> int:

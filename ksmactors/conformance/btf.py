@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ksmactors.errors import KsmActorsError
+from ksmactors.quantity import quantity
 
 MAGIC: Final = 0xEB9F
 STRUCT: Final = 4
@@ -67,7 +68,7 @@ class Btf:
             self._types = data[header + type_off : header + type_off + type_len]
             self._strings = data[header + str_off : header + str_off + str_len]
             if len(self._types) != type_len or len(self._strings) != str_len:
-                raise LayoutError(f"is cut off: it has {len(data)} bytes")
+                raise LayoutError(f"is cut off: it has {quantity(len(data), 'byte')}")
             self._starts = self._index()
             self._structures = self._named()
             self._layouts: dict[int, StructLayout] = {}

@@ -13,6 +13,7 @@ from ksmactors.conformance.recording import compared, differences
 from ksmactors.conformance.transcript import Transcript
 from ksmactors.errors import Finding, StepLimit
 from ksmactors.escaping import quoted
+from ksmactors.quantity import quantity
 
 VERDICTS: Final = ("same", "different", "stopped", "run", "failed", "not comparable", "not run")
 """The verdicts on a scenario. `stopped`: all lines were equal up to a memory error, at which the emulator stops; the
@@ -167,6 +168,6 @@ def _compare_stopped(
     rest = len(expected) - len(performed)
     if rest < 0 or expected[: len(performed)] != performed:
         return replace(comparison, diff=tuple(unified_diff(expected, performed, *names, lineterm="")))
-    ends = "where the kernel crashed" if not rest else f"and the kernel goes on ({rest} lines)"
+    ends = "where the kernel crashed" if not rest else f"and the kernel goes on ({quantity(rest, 'line')})"
     note = f"the emulator stops at a memory error, {ends}: {finding}"
     return replace(comparison, note=note, stopped=True, rest=rest)

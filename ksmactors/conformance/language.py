@@ -248,7 +248,7 @@ def _place(values: dict[str, str]) -> str:
     for key, what in (("PLACE", "place"), ("FUNC", "function")):
         if key in values and not is_place(values[key]):
             some = ", ".join(near(values[key]))
-            _refuse(f"no {what} {quoted(values[key])}; near it: {some} (all: ksmactors/conformance/places.txt)")
+            _refuse(f"no {what} {quoted(values[key])}; near it: {some} (all: `ksmactors docs scenario`)")
     caller = values.get("FUNC")
     if caller is not None and not place_named(caller).functions:
         _refuse(f"{caller} is a step, not a function that can call another one; write: in FUNCTION")
@@ -302,7 +302,8 @@ def _pages(process: str, region: str, values: dict[str, str], known: _Known) -> 
     else:
         first, end = 0, pages
     if end > pages:
-        _refuse(f"region {process} {region} has no page {end - 1}; its {pages} pages are 0 to {pages - 1}")
+        pages_are = "its only page is 0" if pages == 1 else f"its {pages} pages are 0 to {pages - 1}"
+        _refuse(f"region {process} {region} has no page {end - 1}; {pages_are}")
     return first, end
 
 

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 from typing_extensions import override
 
 from ksmactors.call_stack import callers, frames_of
+from ksmactors.diagnose.taken import IN_PASSING, Taken
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor, Operation
 from ksmactors.interleave.conductor import Conductor
@@ -47,10 +48,6 @@ LATEST: Final = 4
 """Functions that an actor has returned from which are named, the latest."""
 
 
-IN_PASSING: Final = 1
-"""Steps for which the promise holds while one thing is in neither of two places: that mends nothing."""
-
-
 class Stretch(NamedTuple):
     """What an actor did between two calls of the conductor; `on` names what of what broke it is on."""
 
@@ -63,13 +60,15 @@ class Stretch(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """The stretch that broke it for good, the last step at which it held, where its actor had been just before, and
-    the functions that it was in at the end of this stretch and not at its beginning."""
+    """The stretch that broke it for good, the last step at which it held, where its actor had been just before, the
+    functions that it was in at the end of this stretch and not at its beginning, and the stretches that may have broken
+    it instead."""
 
     held_until: int
     stretch: Stretch
     passed: tuple[Functions, ...]
     entered: Functions
+    instead: tuple[Stretch, ...] = ()
 
 
 class Culprit(Observer):
@@ -101,6 +100,8 @@ class Culprit(Observer):
         of a sum, for each unit of it."""
         self._mended: dict[int, tuple[int, Broken | None]] = {}
         """When it was mended last, and what had broken it."""
+        self._taken: dict[int, Taken[Broken]] = {}
+        """By number of the actor, the references that it took and put, if it is about these."""
         self.touched_by: deque[Stretch] = deque(maxlen=REACH)
         """The stretches that touch what broke, earliest first."""
         self._passed: dict[int, deque[Functions]] = {}
@@ -167,6 +168,8 @@ class Culprit(Observer):
             before = self._owed.get(owner, 0)
             now = self._owed[owner] = before + wrong - self._wrong
             self._wrong = wrong
+            if probe.of_references:
+                self._match(actor, op, now - before)
             debts = self._broken.setdefault(owner, [])
             if before * now < 0:
                 debts.clear()
@@ -176,6 +179,13 @@ class Culprit(Observer):
                 broken = self._at_fault(owner, actor, op)
                 debts += [broken] * (abs(now) - len(debts) if probe.adds_up else 1)
         self._asked_at = conductor.step
+
+    def _match(self, actor: Actor, op: Operation | None, taken: int) -> None:
+        """References were taken, or put where the number is negative."""
+        references, here = self._taken.setdefault(actor.number, Taken()), self._change(actor, op)
+        note = references.take if taken > 0 else references.put
+        for _ in range(abs(taken)):
+            note(here.stretch.functions, here, here.stretch.step)
 
     def _paid(self, debts: Sequence[Broken], actor: Actor) -> int:
         """Which of the debts of an actor it has paid: the one that was made nearest to where it is now.
@@ -200,6 +210,9 @@ class Culprit(Observer):
         step, before = self._mended.pop(owner, (0, None))
         if before is not None and self._conductor.step - step <= IN_PASSING and before.stretch.actor is actor:
             return before
+        return self._change(actor, op)
+
+    def _change(self, actor: Actor, op: Operation | None) -> Broken:
         stretch = self._stretch(actor, op)
         entered = tuple(frame for frame in self._functions() if frame not in stretch.functions)
         return Broken(self._asked_at, stretch, tuple(self._passed.get(actor.number, ())), entered)
@@ -262,8 +275,17 @@ class Culprit(Observer):
         """What broke it for good; None: it held until the finding, or there is no question."""
         too_few = self._probe is not None and self._probe.too_few
         sign = 1 if self._wrong > 0 and not too_few else -1
-        breaking = [one for number, debts in self._broken.items() for one in debts if self._owed[number] * sign > 0]
+        owing = [number for number, owed in self._owed.items() if owed * sign > 0]
+        if sign < 0 and self._taken:
+            breaking = [one for number in owing for one in self._put_too_often(number)]
+        else:
+            breaking = [one for number in owing for one in self._broken[number]]
         return max(breaking, key=lambda one: one.held_until, default=None)
+
+    def _put_too_often(self, number: int) -> list[Broken]:
+        """The puts of an actor that were one too many."""
+        extra = self._taken[number].extra()
+        return [one._replace(instead=tuple(other.stretch for other in others)) for one, others in extra]
 
     def site(self, error: Finding) -> Functions:
         """The kernel functions that the replay was in when it found the same, innermost first."""

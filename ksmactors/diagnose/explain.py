@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from typing_extensions import override
 
+from ksmactors.diagnose.alike import alike
 from ksmactors.diagnose.culprit import Culprit, Functions, Stretch, names
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
-from ksmactors.history.cases import looks_like
 from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
 from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.observer import Observer
@@ -25,6 +25,7 @@ from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.frame import Frame
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import ENDED, Break, Defect, Outcome, Step
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -93,8 +94,8 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
             return outcome
         explained = seen
         broken = bool(seen.met) or seen.broke is None or seen.broke.held_until is not None
-    alike = looks_like(explained.signature, explained.fingerprint, subject.kernel, broken=broken)
-    return replace(outcome, defect=replace(explained, looks_like=tuple(case.name for case in alike)))
+    named = alike(explained, subject, broken=broken)
+    return replace(outcome, defect=replace(explained, **named._asdict()))
 
 
 async def _seen_again(outcome: Outcome, defect: Defect, subject: Subject) -> Defect | None:
@@ -156,6 +157,7 @@ def _break(culprit: Culprit, finder: Actor, site: Functions) -> Break:
             culprit.entered(broken),
             _step(looked) if looked is not None else None,
             _step(came_back) if came_back is not None else None,
+            instead=tuple(_step(one) for one in broken.instead),
             **found,
         )
     visit = culprit.last_visit if not site else None
@@ -238,5 +240,6 @@ def _described(one: object) -> str:
     if isinstance(one, RmapItem):
         return f"rmap_item {one.number} of {one.mm.name} at {one.address:#x}"
     if isinstance(one, Frame):
-        return f"pfn {one.pfn} on node {one.nid}, {one.refcount} references, {one.mapcount} mappings"
+        counts = f"{quantity(one.refcount, 'reference')}, {quantity(one.mapcount, 'mapping')}"
+        return f"pfn {one.pfn} on node {one.nid}, {counts}"
     return name_of(one)

@@ -11,6 +11,7 @@ from ksmactors.interleave.schedule_string import Schedule, decode, looks_like_sc
 from ksmactors.interleave.strategies.replay import steps_max
 from ksmactors.interleave.strategies.replay_by_name import SLACK, ReplayByName
 from ksmactors.interleave.tape import ScriptedTape
+from ksmactors.quantity import quantity
 from ksmactors.run.ceilings import ceiling
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, Verdict
@@ -76,7 +77,7 @@ class Recorded:
             led = f"leads to the same finding, {signature}"
         else:
             led = f"leads to {signature}{f' instead of {self.signature}' if self.signature else ''}"
-        departures = "1 departure" if count == 1 else f"{count} departures"
+        departures = quantity(count, "departure")
         return f"the recorded steps do not fit this version; following the {departures} by name {led}"
 
     def fits(self, outcome: Outcome) -> bool:

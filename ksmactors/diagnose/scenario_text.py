@@ -26,6 +26,7 @@ from ksmactors.errors import Finding, KsmActorsError
 from ksmactors.interleave.schedule_string import Departure, decode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.tape import ScriptedTape
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -220,7 +221,8 @@ class _ScenarioWriter:
                 task = call.actor.name
                 self.missing.append(
                     f"{task} stops in {call.moments[min(stop.done, len(call.moments) - 1)].what}; "
-                    f"{stop.place} is {abs(index - stop.done)} operations {'later' if index > stop.done else 'earlier'}"
+                    f"{stop.place} is {quantity(abs(index - stop.done), 'operation')} "
+                    f"{'later' if index > stop.done else 'earlier'}"
                 )
             stop.done = index
             return True

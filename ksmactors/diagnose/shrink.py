@@ -28,6 +28,7 @@ from ksmactors.interleave.strategies.replay import Replay, ReplayTape
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.strategies.urw import Urw
 from ksmactors.interleave.tape import ActorTape, draws_of_actors
+from ksmactors.quantity import quantity
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import Subject
@@ -74,7 +75,7 @@ class Shrunk:
     @property
     def left(self) -> str:
         """How far it got, in words."""
-        return f"{len(self.departures):,} of {self.of:,} departure{'' if self.of == 1 else 's'} left"
+        return f"{len(self.departures):,} of {quantity(self.of, 'departure')} left"
 
 
 INTERRUPT: Final = "Ctrl-C"

@@ -25,6 +25,7 @@ from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.delegating import Delegating
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.interleave.tape import ActorTape, DrawsOfActors, Tape, draws_of_actors
+from ksmactors.quantity import quantity
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
@@ -183,7 +184,7 @@ class Trials:
                 self.outcome, self.steps, self._disputed = outcome, outcome.steps, 0
                 self.on_try(self.tried, len(self.departures))
                 if self.enough is not None and len(self.departures) <= self.enough:
-                    raise Stop(f"{self.enough} departures")
+                    raise Stop(f"{quantity(self.enough, 'departure')}")
                 return True
         self.go_back()
         self._disputed += 1

@@ -18,6 +18,7 @@ from ksmactors.estimate.opening import opened
 from ksmactors.estimate.page_index import BATCH_PAGES, MemoryRegion, PageIndex, PageSource, Progress
 from ksmactors.estimate.placement import Spread
 from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.quantity import quantity
 
 
 class FileReader:
@@ -49,9 +50,9 @@ class FileReader:
 
     def _read_raw(self, fd: int, size: int, path: str, number: int) -> PageSource:
         if size < PAGE_SIZE:
-            raise UsageError(f"{path}: {size} bytes, not even one page of {PAGE_SIZE}")
+            raise UsageError(f"{path}: {quantity(size, 'byte')}, not even one page of {PAGE_SIZE}")
         if size % PAGE_SIZE:
-            self.warnings.append(f"{path}: the last {size % PAGE_SIZE} bytes are no whole page and were left out")
+            self.warnings.append(f"{path}: {quantity(size % PAGE_SIZE, 'byte')} at its end, no whole page, left out")
         self._page_index.add_region(MemoryRegion(path, number, "", 0))
         total = size // PAGE_SIZE
         read = end = 0
@@ -63,7 +64,9 @@ class FileReader:
         else:
             end = min(os.fstat(fd).st_size // PAGE_SIZE or total, total)  # a block device has none
         if end < total:
-            self.problems.append(f"{path}: ends after {end} of {total} pages; it was truncated while it was read")
+            self.problems.append(
+                f"{path}: ends after {end} of {quantity(total, 'page')}; it was truncated while it was read"
+            )
         return PageSource(path, "file", read, {"holes": end - read} if end > read else {})
 
     def _read_core(self, fd: int, size: int, path: str, number: int, core: Core) -> PageSource:

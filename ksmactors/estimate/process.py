@@ -33,6 +33,7 @@ from ksmactors.estimate.procfs import (
     ProcessMemory,
 )  # fmt: skip
 from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.quantity import quantity
 
 ZEROS: Final = bytes(PAGE_SIZE)
 NAP_S: Final = 0.1
@@ -128,9 +129,9 @@ class ProcessReader:
         except ProcessGone as gone:
             if len(page_index) == first:
                 raise NoMemory(f"{memory.name}: has no memory: it is a kernel thread, or has just exited") from gone
-            self._exited(
-                memory, f"at the first look; the {len(page_index) - first} pages seen by then count as settled"
-            )
+            seen = len(page_index) - first
+            verb = "counts" if seen == 1 else "count"
+            self._exited(memory, f"at the first look; the {quantity(seen, 'page')} seen by then {verb} as settled")
             alive = False
         return _Seen(memory, page_index.span(first, first_run), self._left_out, alive)
 
@@ -143,7 +144,9 @@ class ProcessReader:
                 page_index.look_again(process.span, part.pages, part.address)
                 again += len(part.entries)
         except ProcessGone:
-            self._exited(process.memory, f"at the second look, after {again} pages; the others count as settled")
+            self._exited(
+                process.memory, f"at the second look, after {quantity(again, 'page')}; the others count as settled"
+            )
             return process.left_out
         except UsageError as error:
             self.problems.append(f"{error}; pages not seen a second time count as settled")

@@ -53,7 +53,8 @@ def choose(*, every: bool, comms: Sequence[str], proc: Path = Path("/proc")) -> 
     readable = [pid for pid, _ in named if _readable(pid, proc)]
     what = "--all" if every else " ".join(f"--comm {comm}" for comm in comms)
     if not readable:
-        raise UsageError(f"{what}: none of these {len(named):,} processes can be read; try as root")
+        none = "the process cannot" if len(named) == 1 else f"none of these {len(named):,} processes can"
+        raise UsageError(f"{what}: {none} be read; try as root")
     passed_over = len(named) - len(readable)
     if not passed_over:
         return ChosenProcesses(tuple(readable), ())

@@ -9,6 +9,7 @@ from ksmactors.estimate.estimate_result import EstimateResult
 from ksmactors.estimate.page_index import Owner, SharedContent
 from ksmactors.estimate.units import duration, page_count, size
 from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +95,7 @@ def _owner(owner: Owner) -> str:
 def _costs(answer: EstimateResult) -> str:
     """The overhead with merge_across_nodes=1, which has the most to merge, and what smart_scan delays."""
     cost, question = answer.overhead(1), answer.question
-    rate = f"{question.pages_to_scan:,} pages each {question.sleep_millisecs:,} ms"
+    rate = f"{quantity(question.pages_to_scan, 'page')} each {question.sleep_millisecs:,} ms"
     lines = (
         f"Overhead: {size(cost.rmap_items_bytes)} of rmap_items, {size(cost.stable_nodes_bytes)} of stable nodes, "
         f"{size(cost.mm_slots_bytes)} of mm_slots. ksmd looks at {page_count(cost.page_visits)} to get there, then "

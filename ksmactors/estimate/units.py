@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ksmactors.quantity import quantity
+
 UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -14,7 +16,7 @@ def size(count: int) -> str:
     while power + 1 < len(UNITS) and rest >= 1024 ** (power + 1):
         power += 1
     if not power:
-        return f"{sign}{rest} bytes"
+        return f"{sign}{rest} {'byte' if rest == 1 else 'bytes'}"
     tenths = rest * 10 // 1024**power
     return f"{sign}{tenths // 10:,}.{tenths % 10} {UNITS[power]}"
 
@@ -31,4 +33,4 @@ def duration(milliseconds: int) -> str:
 
 def page_count(count: int) -> str:
     """So many pages."""
-    return "1 page" if count == 1 else f"{count:,} pages"
+    return quantity(count, "page")

@@ -8,6 +8,7 @@ from ksmactors.errors import EmulatorBug
 from ksmactors.events.catalogue import CATALOGUE
 from ksmactors.events.declared import DECLARED, PLUGIN_EVENTS, TYPES, checked
 from ksmactors.events.trace import Record
+from ksmactors.quantity import quantity
 
 HEAD: Final = 4
 """Number of common fields at the start of a record: code, step, now, actor number."""
@@ -27,7 +28,7 @@ def validate(record: Record) -> None:
     if len(values) != len(event.recorded):
         names = ", ".join(field.name for field in event.recorded)
         raise EmulatorBug(
-            f"event {event.name} has {len(event.recorded)} fields ({names}), not {len(values)}: {values!r}"
+            f"event {event.name} has {quantity(len(event.recorded), 'field')} ({names}), not {len(values)}: {values!r}"
         )
     for field, value in zip(event.recorded, values, strict=True):
         if type(value) not in TYPES[field.type]:

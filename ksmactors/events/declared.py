@@ -14,6 +14,7 @@ from typing import Any, Final
 from ksmactors.errors import UsageError
 from ksmactors.escaping import quoted
 from ksmactors.events.catalogue import CATALOGUE, Event, Field
+from ksmactors.quantity import quantity
 
 DECLARED: Final = 1 << 16
 """The code of all events of plug-ins, in records; it is no index of the catalogue. The event's name follows."""
@@ -159,7 +160,8 @@ def checked(event: PluginEvent, fields: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(fields) != len(event.fields):
         names = ", ".join(field.name for field in event.fields)
         raise ValueError(
-            f"event {event.name} has {len(event.fields)} fields ({names}), not {len(fields)}: {quoted(fields)}"
+            f"event {event.name} has {quantity(len(event.fields), 'field')} ({names}), not {len(fields)}: "
+            f"{quoted(fields)}"
         )
     for field, value in zip(event.fields, fields, strict=True):
         if type(value) not in TYPES[field.type]:

@@ -17,6 +17,7 @@ from ksmactors.interleave.locks import contended
 from ksmactors.interleave.observed import ObservedField
 from ksmactors.mm.content import Content
 from ksmactors.mm.reports import lifetime
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from ksmactors.interleave.conductor import Conductor
@@ -186,7 +187,7 @@ class Frame:
         """The end of a page whose references were frozen for good: back to its node."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount != -1:
-            raise EmulatorBug(f"pfn {self.pfn} is freed with {self.refcount} references, not frozen ones")
+            raise EmulatorBug(f"pfn {self.pfn} is freed with {quantity(self.refcount, 'reference')}, not frozen ones")
         self.refcount = 0
         self.node.free(self)
 

@@ -30,6 +30,7 @@ from ksmactors.pytest_plugin.marker import (
     recorded_test,
     seeds_option,
 )
+from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
     from ksmactors.pytest_plugin.running import TestFailure
@@ -209,16 +210,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("schedules", sep="-")
     if terminalreporter.config.get_verbosity() > 0:
         for name, ran, different in sorted(counts):
-            terminalreporter.write_line(f"{_counted(ran, 'schedule'):>17}, {different:,} distinct: {name}")
+            terminalreporter.write_line(f"{quantity(ran, 'schedule'):>17}, {different:,} distinct: {name}")
     for name, of in reports:
         if NOTE in of:
             terminalreporter.write_line(f"{name} passes: {of[NOTE]}")
-    tests = _counted(len(counts), "test")
-    terminalreporter.write_line(f"{_counted(schedules, 'schedule'):>17}, {distinct:,} distinct, of {tests}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    tests = quantity(len(counts), "test")
+    terminalreporter.write_line(f"{quantity(schedules, 'schedule'):>17}, {distinct:,} distinct, of {tests}")
 
 
 def _reports(stats: dict[str, Iterable[object]]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -27,6 +27,7 @@ from ksmactors.places import is_authors
 from ksmactors.pytest_plugin.fixtures import OfSchedule
 from ksmactors.pytest_plugin.marker import InterleaveOptions
 from ksmactors.pytest_plugin.subjects import OUTCOMES, TestProgram
+from ksmactors.quantity import quantity
 from ksmactors.run.ceilings import ceiling
 from ksmactors.run.header import checked_header
 from ksmactors.run.outcome import Outcome, Verdict
@@ -216,7 +217,7 @@ class TestCampaign:
         left_out = len(story) - HEAD_LINES - TAIL_LINES
         if left_out < 10 or self._item.config.get_verbosity() > 1:
             return story
-        between = f"... {left_out:,} lines are left out; with -vv, pytest shows them ..."
+        between = f"... {quantity(left_out, 'line')} left out; with -vv, pytest shows them ..."
         return [*story[:HEAD_LINES], between, *story[-TAIL_LINES:]]
 
     @property

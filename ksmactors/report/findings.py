@@ -139,6 +139,7 @@ def finding_json(replayed: Replayed) -> dict[str, Any] | None:
                 {"name": name, "title": CASES[name].title, "story": CASES[name].story}
                 for name in defect.looks_like[:CASES_MAX]
             ],
+            "symptoms": [{"name": name, "title": CASES[name].title} for name in defect.symptom_of[:CASES_MAX]],
         }  # fmt: skip
     return safe(content)  # type: ignore[no-any-return]
 

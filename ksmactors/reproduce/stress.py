@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ksmactors.conformance.language import Comment, Scenario
+from ksmactors.quantity import quantity
 from ksmactors.reproduce.chance import RacePrediction
 from ksmactors.reproduce.program import (
     RESTORED,
@@ -108,7 +109,7 @@ def _outcome(prediction: RacePrediction, purpose: Purpose) -> Iterator[str]:
     elif purpose.repaired:
         yield (
             "A round has the defect if all that is seen is as with the defect: see() in scene(). So it is on "
-            f"{purpose.broken} if the race is met, and in none of {prediction.others} schedules of "
+            f"{purpose.broken} if the race is met, and in none of {quantity(prediction.others, 'schedule')} of "
             f"{purpose.repaired}. The last line is `DEFECT: N of M rounds` (exit status 1) or `no defect in M rounds` "
             "(0), which proves nothing."
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ksmactors.interleave.strategies.replay import steps_believed
+from ksmactors.quantity import quantity
 from ksmactors.run.header import Header
 
 STEPS_MAX: Final = 50_000
@@ -40,7 +41,7 @@ def must_say(steps: int, choices: int, nodes: int) -> bool:
 def excess(header: Header) -> Iterator[str]:
     """Yield the excessive demands of a header, each as a predicate of "the finding"."""
     if header.steps > (most := steps_said(header.nodes)):
-        yield f"records {header.steps:,} steps; a replay of more than {most:,} takes long"
+        yield f"records {quantity(header.steps, 'step')}; a replay of more than {most:,} takes long"
     for name, text in header.params.items():
         if _number(text) > PARAMETER_MAX:
             shown = text if len(text) <= 40 else f"{text[:40]}..."

@@ -88,6 +88,10 @@ class Step:
         return f", holding {' and '.join(self.held)}" if self.held else ""
 
 
+INSTEAD: Final = 3
+"""Steps that are named as those that may have broken a promise instead of the one that is taken for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """The step that broke the promise of a finding, and how the actor that detected it got there.
@@ -104,6 +108,7 @@ class Break:
         finder: the actor that detected it; empty if that was not in a kernel function.
         found_in: the kernel functions that the finder was in, innermost first.
         found_after: those that it had returned from just before, as `after`.
+        instead: other steps of the same actor any one of which may have broken it instead.
     """
 
     held_until: int | None = None
@@ -115,6 +120,7 @@ class Break:
     finder: str = ""
     found_in: tuple[str, ...] = ()
     found_after: tuple[str, ...] = ()
+    instead: tuple[Step, ...] = ()
 
     @override
     def __str__(self) -> str:
@@ -127,8 +133,14 @@ class Break:
         held_until = min(self.held_until, self.by.step - 1)  # it still held at the start of the step itself
         return (
             f"held until step {held_until}; broken for good at {self.by.step}: {self.by.deed}{self.by.holding}"
-            f"{self._beside}{before}"
+            f"{self._or_instead}{self._beside}{before}"
         )
+
+    @property
+    def _or_instead(self) -> str:
+        """The other steps that may have broken it, the latest."""
+        steps = [f"at {step.step} in {chain((step.function, *step.callers))}" for step in self.instead[-INSTEAD:]]
+        return f"; or, which is as likely, {' or '.join(steps)}" if steps else ""
 
     @property
     def _beside(self) -> str:
@@ -146,7 +158,7 @@ class Break:
         return f"found by {self.finder} in {chain(self.found_in, outermost=self.held_until is None)}{before}"
 
 
-EXPLAINED: Final = ("met", "concerns", "looks_like", "broke")
+EXPLAINED: Final = ("met", "concerns", "looks_like", "symptom_of", "broke")
 """The fields of a defect that `explain` fills in, in the order of finding files."""
 
 
@@ -165,6 +177,7 @@ class Defect:
         met: the two racing steps, once it is explained; none if they are not known.
         concerns: the objects concerned, once it is explained.
         looks_like: the corpus cases with the same cause, once it is explained.
+        symptom_of: if it looks like none, the corpus cases with the same symptom.
         place: the innermost line of code outside of ksmactors in the running actor, as `/path/to/file.py:12`; empty if
             there is none, or if it was not asked for.
     """
@@ -181,6 +194,7 @@ class Defect:
     met: tuple[Step, ...] = ()
     concerns: tuple[str, ...] = ()
     looks_like: tuple[str, ...] = ()
+    symptom_of: tuple[str, ...] = ()
     broke: Break | None = None
     place: str = ""
 
@@ -200,6 +214,11 @@ class Defect:
     def found(self) -> str:
         """How it was detected, in a line, unless `cause` has it."""
         return self.broke.found if self.broke is not None and self.broke.held_until is not None else ""
+
+    @property
+    def cause_is_known(self) -> bool:
+        """Whether the step that broke the promise is known, or two steps that raced."""
+        return bool(self.met) or (self.broke is not None and self.broke.held_until is not None)
 
     @property
     def fingerprint(self) -> str:

@@ -23,6 +23,7 @@ from ksmactors.interleave.strategies.registry import STRATEGIES, nested, renamed
 from ksmactors.interleave.strategies.replay import Replay
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.parameters import FilePath, checked, parameters_of
+from ksmactors.quantity import quantity
 from ksmactors.run.ceilings import excess
 from ksmactors.run.extensions import check_strategy, need_strategy
 from ksmactors.run.header import Header, checked_header, is_text
@@ -252,7 +253,7 @@ def _settled_params(header: Header, around: Surroundings, tell: Tell) -> dict[st
             raise UsageError(f"-p {name}={found}, named by the finding: is not a regular file")
         if size > FILE_MAX:
             raise UsageError(f"-p {name}={found}, named by the finding: is larger than {FILE_MAX // MIB} MiB")
-        tell(f"reads {found} ({size:,} bytes), named by the finding (-p {name})")
+        tell(f"reads {found} ({quantity(size, 'byte')}), named by the finding (-p {name})")
         if around.changed(named, found):
             tell(_changed(found))
         params[name] = str(found)

@@ -35,11 +35,14 @@ class Probe(NamedTuple):
             without what it counts. Else it is one fact, which any actor may break or repair.
         too_few: of a sum, whether only shares below 0 are to blame: where a reference is missing, those that other
             actors hold for a while may hide it.
+        of_references: of a sum, whether its units are references, each of which is put by the function that took it or
+            by a caller.
     """
 
     wrong: Callable[[], int | None]
     adds_up: bool = False
     too_few: bool = False
+    of_references: bool = False
 
 
 def name_of(obj: object) -> Name | None:
@@ -152,7 +155,7 @@ def references(kernel: Ksm, pfn: int, *, too_few: bool = False) -> Probe:
         waiting = sum(page is frame for page in kernel.batched_pages())
         return frame.refcount - frame.mapcount - (frame.swap is not None) - waiting - frame.kept
 
-    return Probe(wrong, adds_up=True, too_few=too_few)
+    return Probe(wrong, adds_up=True, too_few=too_few, of_references=True)
 
 
 def map_count(kernel: Ksm, pfn: int) -> Probe:

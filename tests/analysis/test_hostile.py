@@ -101,7 +101,7 @@ def test_a_long_line_is_lost_and_the_rest_is_read(spoil: Write, sound: bytes) ->
     """A line of several megabytes is counted, and never in memory as a whole."""
     events, said = read(spoil(sound + b"x" * 5_000_000 + b"\n" + sound))
     assert events == 10
-    assert said == [f", line 6: too long for an event, 5000001 bytes are lost: {'x' * 40 + '...'!r}"]
+    assert said == [f", line 6: too long for an event, 5,000,001 bytes are lost: {'x' * 40 + '...'!r}"]
 
 
 def test_a_line_without_end(spoil: Write, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

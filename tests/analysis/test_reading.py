@@ -54,7 +54,7 @@ def test_a_line_cut_off_in_the_middle_is_said_and_the_rest_is_read(spoil: Write,
     path = spoil(sound[: -len(last)] + last[:33])
     rows, lost, files = read(path)
     assert rows == numbered(1, 2, 3, 4)
-    assert lost == [f"{path}, line 5: cut off in the middle: the last event is lost, 33 bytes of it remain"]
+    assert lost == [f"{path}, line 5: cut off in the middle: the last event is lost after 33 bytes"]
     assert files == [LogFile(path, read=True, events=4, lines_lost=1, bytes_lost=33)]
 
 
@@ -109,7 +109,7 @@ def test_many_bad_lines_are_summed_up(spoil: Write, sound: bytes) -> None:
     path = spoil(b"x\n" * (SAID + 7) + sound)
     _, lost, files = read(path)
     assert len(lost) == SAID + 1
-    assert lost[-1] == f"{path}: 7 more lines are lost, {2 * (SAID + 7)} bytes in all"
+    assert lost[-1] == f"{path}: 7 more lines lost, {2 * (SAID + 7)} bytes in all"
     assert files[0].lines_lost == SAID + 7
 
 
@@ -159,7 +159,7 @@ def test_standard_input_can_be_read(sound: bytes, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(sound + b"{")))
     rows, lost, _ = read("-")
     assert rows == numbered(1, 2, 3, 4, 5)
-    assert lost == ["-, line 6: cut off in the middle: the last event is lost, 1 bytes of it remain"]
+    assert lost == ["-, line 6: cut off in the middle: the last event is lost after 1 byte"]
 
 
 def test_a_pipe_can_be_read(sound: bytes) -> None:

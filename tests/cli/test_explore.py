@@ -77,7 +77,7 @@ def test_resume(capsys: Capsys, tmp_path: Path) -> None:
     args = ("explore", "classic.reorder_3", "--out", str(tmp_path))
     assert main([*args, "--max-schedules", "1"]) == 4
     captured = capsys.readouterr()
-    assert "inconclusive: the budget ended after 1 schedules" in captured.out
+    assert "inconclusive: the budget ended after 1 schedule" in captured.out
     assert (
         captured.err.splitlines(keepends=True)[-1]
         == f"ksmactors: not at its end; go on with --resume --out {tmp_path}\n"

@@ -253,7 +253,7 @@ def test_around_finds_what_the_holds_lead_to(capsys: pytest.CaptureFixture[str])
     command = out.splitlines()[1].removeprefix("  again: ksmactors ")
     assert err == "r90_live_node_freed: 4 schedules around it: 1 kind of finding\n"
     assert main(command.split()) == 1
-    assert "naming/freed_while_named@free_stable_node in 1 of 1 schedules" in capsys.readouterr().out
+    assert "naming/freed_while_named@free_stable_node in 1 of 1 schedule" in capsys.readouterr().out
     assert (
         main(["conform", str(RACES / "r01_search_second_look_migrated.txt"), "--kernel", "v6.12", "--around", "5"]) == 0
     )

@@ -138,13 +138,14 @@ def test_nothing_to_explain() -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.watcher], ids=lambda case: case.name)
 def test_every_case_is_explained(case: Case) -> None:
-    """Each finding of the corpus names the case that it is, by the fingerprint in the table of culprits, and what it
-    explains goes into the JSON object."""
+    """Each finding of the corpus names the case that it is before all others, by the fingerprint in the table of
+    culprits, and what it explains goes into the JSON object."""
     defect = explained_by_name(case.name)
 
     assert defect is not None
     assert CULPRITS[case.name] == (defect.fingerprint if defect.broke is not None else "")
-    assert case.name in defect.looks_like
+    assert defect.looks_like[0] == case.name
+    assert defect.symptom_of == ()
     assert defect.explanation()["looks_like"] == defect.looks_like
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ksmactors.conformance.forms import FORMS, OWN_TASKS
 from ksmactors.conformance.language import parse
+from ksmactors.conformance.places import places
 from tests.docs.examples import FILE, PAGES
 
 TEXT = PAGES["scenario.md"].read_text()
@@ -24,6 +25,12 @@ def test_what_a_process_can_do_in_the_background() -> None:
     """The list of operations that a process can do in the background is that of the parser."""
     listed = TEXT.partition("can do these in the background:")[2].partition(".\n")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == OWN_TASKS
+
+
+def test_all_places_are_listed() -> None:
+    """The list of places is that of the table, in its order."""
+    listed = TEXT.partition("These are all places:")[2].partition("\n\n")[0]
+    assert re.findall(r"`([^`]+)`", listed) == list(places())
 
 
 @pytest.mark.parametrize("match", list(FILE.finditer(TEXT)), ids=lambda match: str(match["name"]))

@@ -70,7 +70,7 @@ def test_a_tail_that_is_no_page(image: Path) -> None:
     answer = read(image)
 
     assert answer.pages == 8
-    assert (f"{image}: the last 3 bytes are no whole page and were left out",) == answer.problems
+    assert (f"{image}: 3 bytes at its end, no whole page, left out",) == answer.problems
 
 
 def test_what_cannot_be_read(image: Path, tmp_path: Path) -> None:

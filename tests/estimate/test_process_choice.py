@@ -52,7 +52,7 @@ def test_by_name(proc: Path) -> None:
         (("nothing",), "--comm nothing: no process has a name that begins so"),
         (("sh", "nothing"), "--comm nothing: no process"),
         (("",), "--comm '': a name is needed"),
-        (("qemu-nbd",), "--comm qemu-nbd: none of these 1 processes can be read; try as root"),
+        (("qemu-nbd",), "--comm qemu-nbd: the process cannot be read; try as root"),
         (("qemu-self",), "--comm qemu-self: no process"),
     ],
 )

@@ -118,6 +118,18 @@ class KeepsVisitedReferences(Ksm):
         return None if tree_page is page else tree_page
 
 
+class PutsVisitedPagesTwice(Ksm):
+    """A search of the unstable tree that ends at the page in hand puts the reference of its caller, too."""
+
+    async def visit_unstable_entry(self, entry: RmapItem, page: Frame, nid: int) -> Frame | None:
+        tree_page = await self.get_mergeable_page(entry)
+        if tree_page is page:
+            await page.put()
+            await page.put()
+            return None
+        return tree_page
+
+
 class StaysRegistered(Ksm):
     """ksmd drops a slot, and the address space stays marked as registered."""
 

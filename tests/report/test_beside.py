@@ -51,7 +51,7 @@ def test_a_comparison_opens_with_both_runs(opened: Opened, compared: Path) -> No
     assert drawn(tab)["rows"] == 2 * len({actor for run in data["runs"] for actor in run["actor"]}) + 1
     assert f"The same for {PLACE} events, then they part" in tab.inner_text("#beside-said")
     assert tab.locator("#beside-said button").count() == 2
-    assert "1 against 1 schedules, too few" in tab.inner_text("#beside-counts")
+    assert "1 against 1 schedule, too few" in tab.inner_text("#beside-counts")
     assert all(tab.locator(f"#{side} .row.here").count() == 1 for side in ("beside-one", "beside-two"))
 
 

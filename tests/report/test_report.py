@@ -123,7 +123,7 @@ def test_foreign_lines_and_a_cut_are_said_in_the_page(tmp_path: Path, capsys: Ca
     notes = "\n".join(data_of(out)["notes"])
 
     assert "line 2" in notes
-    assert "2 events, 2 lines that are none" in notes
+    assert "2 events, 2 lines lost" in notes
     assert str(tmp_path) not in notes
     assert "line 2" in capsys.readouterr().err
 

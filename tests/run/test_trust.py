@@ -243,7 +243,7 @@ def test_a_finding_moves_with_its_files(
     alone.parent.mkdir()
     shutil.copy(finding, alone)
     assert main(["replay", "--trust", str(alone), "-q"]) == 1
-    assert f"reads {data} (1 bytes), named by the finding (-p file)" in capsys.readouterr().err
+    assert f"reads {data} (1 byte), named by the finding (-p file)" in capsys.readouterr().err
 
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -252,7 +252,7 @@ def test_a_finding_moves_with_its_files(
     forget_code()
     assert main(["replay", "--trust", str(moved / "found" / finding.name)]) == 1
     err = capsys.readouterr().err
-    assert f"reads {moved / 'work' / 'data.bin'} (1 bytes)" in err
+    assert f"reads {moved / 'work' / 'data.bin'} (1 byte)" in err
     assert "the same finding, event by event" in err
     assert (moved / "work" / "has_run").exists()
 

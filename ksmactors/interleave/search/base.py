@@ -18,6 +18,7 @@ from ksmactors.interleave.schedule_string import ACTORS_MAX, numbers
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.tape import Tape
 from ksmactors.parameters import Int, parameters_of
+from ksmactors.quantity import quantity
 
 DRAWS_MAX: Final = 16
 """A draw among more values than this is random, as in any schedule, and not enumerated: its values would be too
@@ -249,7 +250,7 @@ class Search(Strategy):
             now = _describe_ready([actor.number for actor in ready], signs, self)
             raise NotDeterministic(self._place, self.stage.step, _describe_node(node, self), now)
         if (node.asleep | node.done).bit_length() > len(self.stage.actors):  # an altered path
-            now = f"{len(self.stage.actors)} actors"
+            now = quantity(len(self.stage.actors), "actor")
             raise NotDeterministic(self._place, self.stage.step, "a sleep set of actors that do not exist", now)
         return node
 

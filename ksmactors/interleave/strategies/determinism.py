@@ -17,6 +17,7 @@ from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.strategies.base import Strategy
 from ksmactors.interleave.strategies.wrapper import Wrapper
+from ksmactors.quantity import quantity
 
 THE_END: Final = "the end"
 
@@ -63,7 +64,9 @@ class Determinism(Wrapper):
 
     @override
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
-        self._compare(f"{current.name} of " + ", ".join(actor.name for actor in ready) + f", {points} times")
+        self._compare(
+            f"{current.name} of " + ", ".join(actor.name for actor in ready) + f", {quantity(points, 'time')}"
+        )
 
     def _compare(self, choice: str) -> None:
         taken = self._runs[-1]

@@ -17,6 +17,7 @@ from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.labels import describe_operation
 from ksmactors.interleave.strategies.wrapper import Wrapper
 from ksmactors.parameters import FilePath
+from ksmactors.quantity import quantity
 
 
 class ChoiceRecorder(Wrapper):
@@ -47,4 +48,4 @@ class ChoiceRecorder(Wrapper):
 
     @override
     def kept(self, ready: Sequence[Actor], current: Actor, points: int) -> None:
-        self.lines.append(f"step {self.stage.step}: {current.name} has continued for {points} choices")
+        self.lines.append(f"step {self.stage.step}: {current.name} has continued for {quantity(points, 'choice')}")

@@ -127,7 +127,7 @@ function goTo(run, i) {
 }
 
 function sayDifference(run, other) {
-  const { i, j, common, none, loose } = beside.difference, count = (n) => `${n.toLocaleString("en")} event${n === 1 ? "" : "s"}`;
+  const { i, j, common, none, loose } = beside.difference, count = (n) => quantity(n, "event");
   const side = (which, one, at) => h("p", {}, h("b", {}, `${which}: `),
     at < one.count ? h("button", { type: "button", title: "to this moment of the timeline", onclick: () => goTo(one, at) }, `step ${one.step[at]}`) : "has ended",
     at < one.count ? ` ${described(one, at)}` : "");
@@ -155,7 +155,7 @@ function countBeside(run, other) {
   if (made) {
     const rows = [...made.counts].sort((a, b) => (a.p ?? 2) - (b.p ?? 2) || (a.what < b.what ? -1 : 1));
     replace("beside-counts", h("h2", {}, "Counts a schedule"),
-      h("p", { class: "quiet" }, `${made.schedules[0]} against ${made.schedules[1]} schedules, ${made.schedules[0] + made.schedules[1] === 2 ? "too few to call a difference significant" : made.paired ? "each with the one of its seed (sign test)" : "all of one side with all of the other (Mann-Whitney)"}; corrected for the number of counters (Holm)`),
+      h("p", { class: "quiet" }, `${made.schedules[0]} against ${quantity(made.schedules[1], "schedule")}, ${made.schedules[0] + made.schedules[1] === 2 ? "too few to call a difference significant" : made.paired ? "each with the one of its seed (sign test)" : "all of one side with all of the other (Mann-Whitney)"}; corrected for the number of counters (Holm)`),
       table(["what", "first", "second", "p", "significant"], rows.map((one) => [one.what, one.one, one.other, one.p === null ? "-" : one.p >= 0.0001 ? one.p.toFixed(4) : "< 0.0001", one.differs ? "yes" : ""]), "every count is the same"));
     return;
   }

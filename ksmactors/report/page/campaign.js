@@ -117,7 +117,7 @@ function drawRaces() {
 }
 
 function verdict() {
-  const done = `${DATA.schedules.toLocaleString("en")} schedules in ${duration(DATA.seconds)}; ${DATA.left ? `${DATA.left.toLocaleString("en")} left` : "none left"}`;
+  const done = `${quantity(DATA.schedules, "schedule")} in ${duration(DATA.seconds)}; ${DATA.left ? `${DATA.left.toLocaleString("en")} left` : "none left"}`;
   return h("div", { class: DATA.findings.length || DATA.crash ? "verdict bad" : "verdict" },
     h("p", { class: "signature" }, DATA.verdict),
     h("p", {}, done, `; ${DATA.distinct.toLocaleString("en")} distinct interleavings, unseen ${percent(DATA.unseen)}`),

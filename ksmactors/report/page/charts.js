@@ -1,5 +1,10 @@
 /* What all views share: elements made without markup, colours that colour-blind readers can tell apart, bars. */
 
+/* A number with its noun: "1 schedule", "1,000 schedules". */
+function quantity(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /* Okabe and Ito. Nodes, then what else is told apart by colour; shapes and hatching tell the same. */
 const NODE_COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00"];
 const COLOUR = { turn: "#0072b2", hold: "#e69f00", shared: "#f0c75e", race: "#cc79a7", fault: "#d55e00", finding: "#d55e00", info: "#7f8c99", move: "#009e73", lock: "#e69f00", wake: "#56b4e9", mail: "#009e73", way: "#cc79a7" };

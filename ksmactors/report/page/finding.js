@@ -10,8 +10,8 @@ function drawFinding(run) {
   replace("finding",
     verdictBlock(finding),
     finding.problem ? h("p", { class: "quiet" }, finding.problem) : null,
-    h("h2", {}, isShrunk ? `The shrunk interleaving: ${finding.departures.length} of ${finding.of} departures from the default order` : "The interleaving as recorded"),
-    isShrunk ? h("p", { class: "quiet" }, `${finding.tried} schedules tried${finding.stopped_by ? `, stopped by ${finding.stopped_by}` : ""}; ${finding.steps.toLocaleString("en")} steps left`) : null,
+    h("h2", {}, isShrunk ? `The shrunk interleaving: ${finding.departures.length} of ${quantity(finding.of, "departure")} from the default order` : "The interleaving as recorded"),
+    isShrunk ? h("p", { class: "quiet" }, `${quantity(finding.tried, "schedule")} tried${finding.stopped_by ? `, stopped by ${finding.stopped_by}` : ""}; ${quantity(finding.steps, "step")} left`) : null,
     isShrunk && finding.departures.length ? h("ol", {}, finding.departures.map((one) => h("li", {}, departureText(one)))) : null,
     sequence(run, finding),
     (finding.orders || []).length ? [h("h2", {}, "What made the difference"), h("ol", {}, finding.orders.map((order) => h("li", {}, order.sentence, order.share ? ` (${order.share})` : "")))] : null,
@@ -19,6 +19,7 @@ function drawFinding(run) {
     finding.cause ? h("p", {}, finding.cause) : null, finding.found ? h("p", {}, finding.found) : null,
     finding.story && finding.story.length ? [h("h2", {}, "Turn by turn"), h("ol", {}, finding.story.map((line) => h("li", {}, line)))] : null,
     (finding.cases || []).length ? [h("h2", {}, "It looks like"), finding.cases.map((one) => h("details", {}, h("summary", {}, `${one.name}: ${one.title}`), h("p", {}, one.story)))] : null,
+    (finding.symptoms || []).length ? [h("h2", {}, "It has the symptom of, maybe by another cause"), finding.symptoms.map((one) => h("p", {}, `${one.name}: ${one.title}`))] : null,
     h("h2", {}, "To see it again"), h("p", { class: "quiet" }, `${subject.workload}, seed ${subject.seed}, ${subject.nodes} nodes, ${options.join(" ")}`),
     h("pre", {}, `ksmactors replay '${finding.schedule}'`));
 }

@@ -22,7 +22,7 @@ function verdictOf(run) {
   const finding = findingOf(run);
   if (finding) return verdictBlock(finding);
   const found = [...run.named("finding.found")];
-  if (!found.length && !run.raw.found) return h("div", { class: "verdict" }, h("p", { class: "signature" }, "no finding"), h("p", {}, `${run.count.toLocaleString("en")} events of ${run.raw.name}, seed ${run.raw.seed}`));
+  if (!found.length && !run.raw.found) return h("div", { class: "verdict" }, h("p", { class: "signature" }, "no finding"), h("p", {}, `${quantity(run.count, "event")} of ${run.raw.name}, seed ${run.raw.seed}`));
   return h("div", { class: "verdict bad" },
     h("p", { class: "signature" }, run.raw.found),
     found.map((i) => h("p", {}, `step ${run.step[i]}, ${run.actorName(i)}: ${run.get(i, "message")}`)),

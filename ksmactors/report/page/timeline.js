@@ -91,7 +91,7 @@ function refresh(run) {
       { id: "cursor", type: "custom", silent: true, z: 10, renderItem: drawCursor, data: cursor, encode: { x: 1, y: 0 }, clip: true },
     ],
   });
-  replace("matches", filter.active || lanes.length < run.lanes.length ? `${run.matches.toLocaleString("en")} of ${run.count.toLocaleString("en")} events` : `${run.count.toLocaleString("en")} events`);
+  replace("matches", filter.active || lanes.length < run.lanes.length ? `${run.matches.toLocaleString("en")} of ${quantity(run.count, "event")}` : quantity(run.count, "event"));
   document.getElementById("chart-timeline").dataset.drawn = JSON.stringify({ bars: bars.length, marks: marks.length, arrows: shown.length, low: view.low, high: view.high });
 }
 
