@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from typing_extensions import override
@@ -72,6 +73,15 @@ class AnonExclusive(PinCounted):
     def page_anon_exclusive(self, page: Frame) -> bool:
         self.conductor.touch(YIELD, page, "anon_exclusive")
         return page.pfn in self._anon_exclusive and not page.is_ksm
+
+    def has_exclusive_mark(self, page: Frame) -> bool:
+        """For observers: whether a page has the mark, which means nothing while it is a KSM page."""
+        return page.pfn in self._anon_exclusive
+
+    @property
+    def exclusive_places(self) -> AbstractSet[Place]:
+        """For observers: where swap and migration entries have the mark."""
+        return self._exclusive_entries.places
 
     @seam
     def set_page_anon_exclusive(self, page: Frame) -> None:

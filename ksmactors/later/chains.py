@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ksmactors.interleave.durations import NS_PER_MS
 from ksmactors.ksm.index import ContentTree
-from ksmactors.ksm.structs import StableNode
+from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.ksm.trees import Visit
 from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.mm.const import EBUSY
@@ -39,6 +39,8 @@ class Chains(ChainNodes):
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
         self._chosen: DupNode | None = None
+        self._may_exceed = False
+        """Whether the item in hand may go on a node that has no room."""
 
     # -- looking at an entry ----------------------------------------------------------------------------------------
 
@@ -181,6 +183,23 @@ class Chains(ChainNodes):
             await page.put()
             return None
         return result
+
+    # -- appending --------------------------------------------------------------------------------------------------
+
+    @override
+    async def merge_with_found(self, item: RmapItem, page: Frame, kpage: Frame, node: StableNode | None) -> None:
+        """A page that is a KSM page already, since its process was forked, may exceed the limit
+        (max_page_sharing_bypass)."""
+        self._may_exceed = node is not None
+        await super().merge_with_found(item, page, kpage, node)
+        self._may_exceed = False
+
+    @override
+    async def stable_tree_append(self, item: RmapItem, node: StableNode | None) -> None:
+        await super().stable_tree_append(item, node)
+        if not self._may_exceed and node is not None and dup_of(node).rmap_hlist_len > self.ksm_max_page_sharing:
+            length = dup_of(node).rmap_hlist_len
+            self.warn("stable_tree_append", f"WARN_ON: {node} has {length} items: over max_page_sharing", node)
 
     # -- stable_tree_insert -----------------------------------------------------------------------------------------
 

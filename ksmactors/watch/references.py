@@ -19,7 +19,8 @@ from ksmactors.watch.probe import Probe, map_count, number_of, references, swap_
 
 class References(Watcher):
     """A frame always has at least a reference for each mapping. Without transient references it has exactly these, one
-    for the swap cache and one for a place in a pagevec. A swap slot is counted by the entries that name it.
+    for the swap cache and one for a place in a pagevec. A swap slot is counted by the entries that name it. The entries
+    of the zero page do not count.
 
     Promise. The last reference frees a frame. Each page table entry has one, the swap cache has one, each isolation,
     pin or look-up has one, a place in a pagevec is one. The map count is the number of entries: a merge write-protects
@@ -48,6 +49,7 @@ class References(Watcher):
         super().__init__(machine)
         self._touched: dict[int, Frame] = {}
         """The frames that have got or lost a mapping since the mutex was last released, by number."""
+        self._of_zero_page = self.kernel.zero_page.refcount
         self._entries: Counter[int] = Counter()
         """By frame number, how many entries map it."""
         self.kernel.pte_listeners.append(self._pte_changed)
@@ -97,10 +99,10 @@ class References(Watcher):
         ptes = Counter(pte.frame.pfn for mm in kernel.address_spaces for pte in mm.ptes.values())
         for node in kernel.nodes:
             for frame in node.frames:
-                if frame is kernel.zero_page:
-                    continue
                 mapped, cached = ptes[frame.pfn], frame.swap is not None
                 references = mapped + cached + waiting[frame.pfn] + frame.kept
+                if frame is kernel.zero_page:  # its entries do not count
+                    mapped, references = 0, self._of_zero_page
                 if frame.mapcount != mapped or frame.refcount != references:
                     where = "in the swap cache" if cached else "in no cache"
                     raise self.finding(

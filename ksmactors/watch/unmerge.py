@@ -8,17 +8,18 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import KSM_RUN_OFFLINE, KSM_RUN_UNMERGE, StableNode
+from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.machine import Machine
 from ksmactors.watch.base import Watcher
-from ksmactors.watch.probe import Behind, Probe, place_of
+from ksmactors.watch.probe import Behind, Probe, address_space, place_of, unmerging_has_passed
 
 
 class Unmerged(Watcher):
     """When a write of 2 to `run` has succeeded, nothing is merged where ksmd may merge, and no KSM structure is left.
 
-    Promise. No entry in a mergeable vma maps a KSM page. There are no rmap_items; pages_shared, _sharing and _unshared
-    are 0, and so is full_scans. No stable node is left, except those whose page is mapped in a place that unmerging
-    does not visit.
+    Promise. No entry in a mergeable vma maps a KSM page or, since v6.6, the zero page in the place of one. There are no
+    rmap_items; pages_shared, _sharing and _unshared are 0, and so is full_scans. No stable node is left, except those
+    whose page is mapped in a place that unmerging does not visit.
 
     Why it holds. The mutex is held throughout. The list of address spaces is walked from its head; a process that
     registers meanwhile is appended at its end (S4b), one that exits is moved to just behind the cursor. break_ksm waits
@@ -37,8 +38,8 @@ class Unmerged(Watcher):
 
     Finding. `ksm_page_left`: a page that no rmap_item will ever lead to; the knob is EBUSY for as long as it is mapped:
     S4b, S4c, R1, R2; on v3.9 and later, H4: the fault or fork read `run` just before 2 was stored, and mapped the page
-    after unmerging had passed. `node_left`: S4a, S6d. `items_left`, `wrong_counter`: the walk has missed an address
-    space.
+    after unmerging had passed. `zero_page_left`: memory that run=2 was to give back stays shared. `node_left`: S4a,
+    S6d. `items_left`, `wrong_counter`: the walk has missed an address space.
     """
 
     name: ClassVar[str] = "unmerge"
@@ -46,6 +47,7 @@ class Unmerged(Watcher):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
+        self._zero_pages = self.kernel if isinstance(self.kernel, ZeroCounted) else None
         self._judged = False
         self._refused: set[StableNode] = set()
         self.kernel.ksm_thread_mutex.before_unlock.append(self._at_unlock)
@@ -83,12 +85,14 @@ class Unmerged(Watcher):
             if not mm.users:
                 continue
             for address, pte in mm.ptes.items():
-                vma = mm.vma_at(address) if pte.frame.is_ksm else None
+                zero = self._zero_pages is not None and self._zero_pages.is_ksm_zero_pte(pte)
+                vma = mm.vma_at(address) if zero or pte.frame.is_ksm else None
                 if vma is not None and vma.mergeable:
+                    what = "the zero page, which ksmd has put there," if zero else f"the KSM page pfn {pte.frame.pfn}"
                     raise self.finding(
-                        "ksm_page_left",
-                        f"{mm.name} maps the KSM page pfn {pte.frame.pfn} at {address:#x} after run=2",
-                        about=(pte.frame, mm),
+                        "zero_page_left" if zero else "ksm_page_left",
+                        f"{mm.name} maps {what} at {address:#x} after run=2",
+                        about=(mm,) if zero else (pte.frame, mm),
                         names=(("place", mm.number, address),),
                     )
 
@@ -98,8 +102,16 @@ class Unmerged(Watcher):
         place = place_of(finding)
         if place is None:
             return None
+        if finding.kind == "zero_page_left":
+            return Probe(lambda: self._zero_page_left(*place))
         behind = Behind(self.kernel, *place)
         return Probe(lambda: behind.is_left(mergeable=True))
+
+    def _zero_page_left(self, number: int, address: int) -> bool:
+        kernel, mm = self._zero_pages, address_space(self.kernel, number)
+        if kernel is None or mm is None or not kernel.is_ksm_zero_pte(mm.ptes.get(address)):
+            return False
+        return unmerging_has_passed(kernel, mm)
 
     def _nodes(self) -> None:
         kernel = self.kernel

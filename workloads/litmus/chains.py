@@ -8,9 +8,9 @@ from ksmactors.litmus import Litmus, Scene
 from workloads.litmus.nodes import ByNode
 
 
-async def limit_sharing(scene: Scene) -> None:
-    """A KSM page has two mappings at most, a look at a chain always prunes it, and no page is left out of a scan."""
-    for knob, value in ("max_page_sharing", 2), ("stable_node_chains_prune_millisecs", 0), ("smart_scan", 0):
+async def limit_sharing(scene: Scene, most: int = 2) -> None:
+    """Limit the mappings of a KSM page, have every look at a chain prune it, and leave no page out of a scan."""
+    for knob, value in ("max_page_sharing", most), ("stable_node_chains_prune_millisecs", 0), ("smart_scan", 0):
         await scene.set(knob, value)
 
 
@@ -49,3 +49,52 @@ class ChainMeetsReclaim(Litmus):
         await scene.scan()
         await scene.batch(3)
         await scene.concurrent({"ksmd": scene.batch(1), "kswapd/0": scene.to_swap_cache(d, 0)})
+
+
+class ChainMeetsMigration(ByNode):
+    """Two processes come to a chain of two equal KSM pages that both have room, while one of these moves away."""
+
+    name = "litmus.chain_meets_migration"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await limit_sharing(scene, 4)
+        procs = [await scene.process(name, 7) for name in "ABCDEF"]
+        await scene.scan(4)
+        await scene.exit(procs[1])
+        await scene.scan()
+        for name in "GH":
+            await scene.process(name, 7)
+        await scene.scan()
+        await scene.concurrent({"ksmd": scene.scan(), "migrationd/1": scene.move(procs[5], 0, 1)})
+
+
+class ChainMeetsHotplug(Litmus):
+    """A node goes offline while ksmd scans; two equal KSM pages that were there have just been freed."""
+
+    name = "litmus.chain_meets_hotplug"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await limit_sharing(scene)
+        leaving = [await scene.process(name, 7, nid=1) for name in "ABCD"]
+        await scene.scan(3)
+        memory = scene.kernel.memory_block(scene.frame(leaving[0], 0).pfn)
+        for proc in leaving:
+            await scene.exit(proc)
+        await scene.concurrent({"hotplug": scene.kernel.offline_pages(memory), "ksmd": scene.scan()})
+
+
+class ChainMeetsUnmerge(ByNode):
+    """Everything is unmerged, and both knobs of sharing are written, while two equal KSM pages are on a chain."""
+
+    name = "litmus.chain_meets_unmerge"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await limit_sharing(scene)
+        for name in "ABCD":
+            await scene.process(name, 7)
+        await scene.scan(3)
+        await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "admin": scene.set("max_page_sharing", 3)})
+        await scene.set("merge_across_nodes", 1)

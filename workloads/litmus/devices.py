@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
+from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
 
 STORES = (8, 9)
@@ -66,3 +67,41 @@ class WritebackMeetsMerge(Litmus):
         await scene.swap_out()
         for proc in (a, b):
             await scene.read(proc, 0)
+
+
+class ForkMeetsPin(Litmus):
+    """A process forks while a device pins one of its pages, stores to it, and is done with it."""
+
+    name = "litmus.fork_meets_pin"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        came = await scene.concurrent({"thread/A": scene.fork(a, "B"), "dma": use_for_io(scene, a)})
+        for proc in (a, came["thread/A"]):
+            if proc is not None:
+                await scene.store(proc, 0, 9)
+
+
+class ReclaimOfFreedMeetsDma(Litmus):
+    """Reclaim drops a page that a process has given up, while a device stores to it."""
+
+    name = "litmus.reclaim_of_freed_meets_dma"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7)
+        await scene.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_FREE)
+        await scene.concurrent({"kswapd/0": scene.to_swap_cache(a, 0), "dma": use_for_io(scene, a)})
+        await scene.read(a, 0)
+
+
+async def use_for_io(scene: Scene, a: Proc) -> None:
+    """A device pins a page, stores to it, and is done with it."""
+    pin = await scene.kernel.start_io(a.mm, a.start, True, dma=True)
+    if isinstance(pin, IoPin):
+        await scene.kernel.device_write(pin, scene.kernel.contents.token(8))
+        await scene.kernel.end_io(pin)

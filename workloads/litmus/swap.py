@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
-from ksmactors.mm.const import PAGE_SIZE
+from ksmactors.mm.const import MADV_FREE, MADV_PAGEOUT, PAGE_SIZE
 from workloads.litmus.exit import look_for_lost_mappings
 
 
@@ -103,3 +103,56 @@ class MremapMeetsReclaim(Litmus):
         came = await scene.concurrent({"thread/A": mremap, "kswapd/0": scene.to_swap_cache(b, 0)})
         await scene.read(Proc(a.mm, came["thread/A"]), 0)
         look_for_lost_mappings(scene)
+
+
+class ReclaimOfFreedMeetsWrite(Litmus):
+    """Reclaim drops a page that a process has given up, while the process writes to it."""
+
+    name = "litmus.reclaim_of_freed_meets_write"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7)
+        await scene.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_FREE)
+        await scene.concurrent({"kswapd/0": scene.to_swap_cache(a, 0), "thread/A": scene.store(a, 0, 8)})
+        await scene.swap_out()
+        await scene.read(a, 0)
+
+
+class ReclaimOfFreedMeetsRead(Litmus):
+    """A process gives up a page that its child needs, and that has been in swap, while memory is short."""
+
+    name = "litmus.reclaim_of_freed_meets_read"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        a = await scene.process("A", 7, mergeable=False)
+        b = await scene.fork(a, "B")
+        await scene.to_swap_cache(a, 0)
+        for proc in (a, b):
+            await scene.read(proc, 0)
+        giving_up = scene.kernel.madvise(a.mm, a.start, PAGE_SIZE, MADV_FREE)
+        await scene.concurrent({"thread/A": giving_up, "thread/B": scene.read(b, 0)})
+        await scene.swap_out()
+        await scene.read(b, 0)
+
+
+class PageoutMeetsMerge(Litmus):
+    """A process has its pages reclaimed, by MADV_PAGEOUT, while ksmd merges one of them."""
+
+    name = "litmus.pageout_meets_merge"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        await scene.process("B", 7)
+        a = await scene.process("A", 7, 8)
+        await scene.scan()
+        pageout = scene.kernel.madvise(a.mm, a.start, 2 * PAGE_SIZE, MADV_PAGEOUT)
+        await scene.concurrent({"ksmd": scene.scan(), "thread/A": pageout})
+        for index in range(2):
+            await scene.read(a, index)

@@ -19,3 +19,19 @@ class ZeroPageMeetsMunmap(Litmus):
         a = await scene.process("A", 0, 9)
         await scene.scan()
         await scene.concurrent({"ksmd": scene.batch(1), "thread/A": scene.kernel.munmap(a.mm, a.start, PAGE_SIZE)})
+
+
+class ZeroPageMeetsFork(Litmus):
+    """ksmd merges pages of zeros with the zero page while the process forks; then everything is unmerged."""
+
+    name = "litmus.zero_page_meets_fork"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await scene.set("use_zero_pages", 1)
+        a = await scene.process("A", 0, 0, 0)
+        await scene.scan()
+        await scene.batch(1)
+        await scene.concurrent({"ksmd": scene.batch(1), "thread/A": scene.fork(a, "B")})
+        await scene.store(a, 0, 7)
+        await scene.set("run", 2)

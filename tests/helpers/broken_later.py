@@ -1,0 +1,137 @@
+"""Later kernels that break one promise each: see `tests/watch/test_later_promises.py`."""
+
+from __future__ import annotations
+
+from ksmactors.ksm.structs import RmapItem, StableNode
+from ksmactors.later.anon_exclusive import AnonExclusive
+from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode
+from ksmactors.later.chains import Chains
+from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
+from ksmactors.later.lazy_free import LazyFree
+from ksmactors.later.pageout import Pageout
+from ksmactors.later.per_mm import PerMm
+from ksmactors.later.zero_counted import ZeroCounted
+from ksmactors.later.zero_pages import ZeroPages
+from ksmactors.mm.address_space import AddressSpace, Pte, Vma
+from ksmactors.mm.const import MADV_FREE
+from ksmactors.mm.frame import Frame
+
+
+class KeepsExclusiveMark(AnonExclusive):
+    """Neither fork nor ksmd takes the mark off a page."""
+
+    def clear_page_anon_exclusive(self, page: Frame) -> None:
+        """The mark stays."""
+
+
+class CountsNoItemOff(PerMm):
+    """ksm_rmap_items of a process never falls."""
+
+    def free_rmap_item(self, item: RmapItem) -> None:
+        super().free_rmap_item(item)
+        self.mm_rmap_items[item.mm.number] += 1
+
+
+class CountsNoMappingOff(PerMm):
+    """ksm_merging_pages of a process never falls."""
+
+    def item_left_node(self, item: RmapItem) -> None:
+        super().item_left_node(item)
+        self.mm_merging_pages[item.mm.number] += 1
+
+
+class LeavesZeroPages(ZeroCounted):
+    """Unmerging leaves the zero page where ksmd has put it."""
+
+    def placed_by_ksm(self, pte: Pte) -> bool:
+        return pte.frame.is_ksm
+
+
+class CountsZeroPage(ZeroPages):
+    """The zero page gets a reference for each of its entries."""
+
+    async def map_kpage(self, mm: AddressSpace, kpage: Frame) -> Pte:
+        if kpage is self.zero_page:
+            await kpage.get()
+        return await super().map_kpage(mm, kpage)
+
+
+class SharesOneMore(ChainNodes):
+    """A KSM page may have one item more than max_page_sharing."""
+
+    def is_page_sharing_candidate(self, node: DupNode, offset: int = 0) -> bool:
+        return super().is_page_sharing_candidate(node, offset - 1)
+
+
+class ForgetsMisplacedDup(Chains):
+    """A dup that has left its node is taken off its chain, and put nowhere."""
+
+    async def stable_node_to_migrate_nodes(self, node: StableNode) -> None:
+        """The node stays where it is."""
+
+
+class ChecksFirstDup(ChainNodes):
+    """MEM_OFFLINE looks at the first dup of a chain only."""
+
+    async def check_stable_entry(self, node: StableNode, pfns: range) -> bool:
+        if isinstance(node, Chain) and node.dups[1:]:
+            return False
+        return await super().check_stable_entry(node, pfns)
+
+
+class KeepsMutex(ChainNodes):
+    """max_page_sharing returns an error with ksm_thread_mutex held."""
+
+    async def max_page_sharing_store(self, text: str) -> int:
+        result = await super().max_page_sharing_store(text)
+        if result:
+            await self.ksm_thread_mutex.lock()
+        return result
+
+
+class AnnouncesNothing(AnonExclusive):
+    """No change of an entry is announced to guests."""
+
+    async def mmu_notifier_invalidate_range_start(self, mm: AddressSpace, start: int, end: int) -> None:
+        """No announcement."""
+
+    async def mmu_notifier_invalidate_range_end(self, mm: AddressSpace, start: int, end: int) -> None:
+        """No announcement."""
+
+
+class DropsDirty(LazyFree):
+    """Reclaim does not look whether a page that was given up has been written since."""
+
+    async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
+        pte = vma.mm.ptes.get(address)
+        if reclaim and page.swap is None and pte is not None:
+            vma.mm.ptes[address] = pte._replace(dirty=False)
+        return await super().try_to_unmap_one(page, vma, address, reclaim)
+
+
+class GivesUpSharedPage(LazyFree):
+    """MADV_FREE cleans a page whatever maps it."""
+
+    async def madvise(self, mm: AddressSpace, start: int, length: int, advice: int) -> int:
+        pte = mm.ptes.get(start)
+        if advice == MADV_FREE and pte is not None and await self.trylock_page(pte.frame):
+            await self.try_to_free_swap(pte.frame)
+            pte.frame.dirty = False
+            await pte.frame.unlock()
+        return await super().madvise(mm, start, length, advice)
+
+
+class CopiesPinnedTwice(ForkCopiesPinned):
+    """The copy of a pinned page gets a reference too many."""
+
+    async def copy_present_page(self, mm: AddressSpace, address: int, new: Frame, page: Frame) -> None:
+        await super().copy_present_page(mm, address, new, page)
+        await new.get()
+
+
+class KeepsIsolated(Pageout):
+    """Reclaim gives a page back to the LRU without putting it."""
+
+    async def putback_inactive_page(self, page: Frame) -> None:
+        await page.get()
+        await super().putback_inactive_page(page)
