@@ -260,8 +260,7 @@ def _origin(entry: EntryPoint) -> str:
 @cache
 def _name_and_version(package: Distribution) -> str:
     """Parse the metadata of a package; that takes longer than all else here, so once for each."""
-    metadata = package.metadata  # `name` and `version` parse it anew
-    return f"{metadata['Name']} {metadata['Version']}"
+    return "{Name} {Version}".format_map(package.metadata)  # its `name` and `version` parse it each time
 
 
 def forget_registered() -> None:

@@ -167,7 +167,7 @@ def _explained(defect: Defect) -> Iterator[str]:
     if defect.concerns:
         yield f"about: {'; '.join(defect.concerns)}"
     named = defect.looks_like[:ALIKE]
-    if not named:
+    if not named and not defect.symptom_of:
         return
     from ksmactors.history.cases import CASES  # which are many objects, and few campaigns find something
 

@@ -32,7 +32,6 @@ from ksmactors.interleave.virtual_time import STEP_NS, VirtualTime
 DEFAULT_MAX_STEPS: Final = 5_000_000
 """Far above any built-in workload; a schedule that reaches it is a livelock or needs a larger limit."""
 
-
 _NUMBER: Final = attrgetter("number")
 
 
@@ -80,7 +79,6 @@ class Turns(VirtualTime, ABC):
         self._since = 0
         self._armed = 1
         self.observers: ObserverHub | None = None
-        """The observers, or None without any."""
 
     # -- queries --------------------------------------------------------------------------------------
 

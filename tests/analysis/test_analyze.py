@@ -191,7 +191,7 @@ def test_a_damaged_log_is_analyzed_and_its_losses_are_said(analyze: Callable[...
     damaged = spoil(Path(path).read_bytes()[:-20])
     done = analyze(damaged, "--json")
     assert done.status == 0
-    assert done.err.startswith(f"ksmactors: {damaged}, line 13: cut off in the middle: the last event is lost, ")
+    assert done.err.startswith(f"ksmactors: {damaged}, line 13: cut off in the middle: the last event is lost ")
     answer = orjson.loads(done.out)
     assert (answer["events"], answer["findings"]) == (12, [])
     assert answer["logs"][0]["lines_lost"] == 1

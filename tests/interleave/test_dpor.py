@@ -242,7 +242,7 @@ def test_a_program_that_remembers_is_told() -> None:
         await run_concurrently(conductor, {"a": work(), "b": work()})
         return conductor.draw("again", 2)
 
-    with pytest.raises(NotDeterministic, match=r"not deterministic: after the same 1 choices .*write x.*write y"):
+    with pytest.raises(NotDeterministic, match=r"not deterministic: after the same 1 choice .*write x.*write y"):
         searched(play, Dpor())
 
 

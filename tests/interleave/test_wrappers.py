@@ -66,7 +66,7 @@ class TestRecording:
         turns_without_yields(perform, recording, 0, actors="ab", steps=3)
 
         assert recording.lines[-2] == "step 4: a reads a, not b reads b"
-        assert recording.lines[-1].endswith("has continued for 1 choices")
+        assert recording.lines[-1].endswith("has continued for 1 choice")
 
     def test_file(self, tmp_path: Path) -> None:
         """What is written down is added to a file, one schedule after the other."""
