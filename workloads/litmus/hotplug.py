@@ -18,7 +18,7 @@ class ScanMeetsHotplug(Litmus):
             await scene.process(name, 7)
         leaving = [await scene.process(name, 7, 8, 9, nid=1) for name in ("C", "D")]
         await scene.scan(2)
-        memory = scene.kernel.memory_block(scene.frame(leaving[0], 1).pfn)  # with one tree, the first is on node 0
+        memory = scene.kernel.memory_block(scene.frame(leaving[0], 0).pfn)
         for proc in leaving:
             await scene.exit(proc)
         await scene.concurrent({"hotplug": scene.kernel.offline_pages(memory), "ksmd": scene.scan()})
