@@ -15,6 +15,7 @@ from ksmactors.ksm.sysfs import UINT_MAX
 from ksmactors.later.kstrtox import kstrtoint, unsigned
 from ksmactors.mm.const import EBUSY, EINVAL
 from ksmactors.mm.hardware import Hardware
+from ksmactors.mm.reports import misuse
 from ksmactors.seams import seam
 
 
@@ -124,11 +125,20 @@ class ChainNodes(Ksm):
         """Put a node that is in no tree to the front of a chain."""
         await self.conductor.point(WRITE, chain, "hlist")
         chain.must_be_alive()
+        if node.migrating:
+            raise misuse("union_misuse", f"{node} goes on {chain} while it is on migrate_nodes", node)
         node.nid = chain.nid
         node.chain = chain
         chain.dups.insert(0, node)
         self.stable_node_dups += 1
         self.emit(ev.STABLE_NODE_CHAIN_ADD_DUP, node.number, node.kpfn, chain.number)
+
+    @override
+    async def stable_node_to_migrate_nodes(self, node: StableNode) -> None:
+        """The links of a chain's list lie where those of migrate_nodes are, too."""
+        if dup_of(node).chain is not None:
+            raise misuse("union_misuse", f"{node} goes on migrate_nodes while it is on a chain", node)
+        await super().stable_node_to_migrate_nodes(node)
 
     @seam
     async def alloc_stable_node_chain(self, root: ContentTree[StableNode], node: DupNode) -> Chain | None:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from typing_extensions import override
 
-from ksmactors.errors import EmulatorBug
 from ksmactors.interleave import reports
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE, YIELD, Actor
 from ksmactors.interleave.locks import contended
 from ksmactors.interleave.observed import ObservedField
 from ksmactors.mm.content import Content
-from ksmactors.mm.reports import lifetime
+from ksmactors.mm.reports import lifetime, misuse
 from ksmactors.quantity import quantity
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ class Frame:
         """page_unfreeze_refs."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount != -1:
-            raise EmulatorBug(f"unfreeze of pfn {self.pfn}, which is not frozen")
+            raise misuse("unfreeze_of_unfrozen", f"unfreeze of pfn {self.pfn}, which is not frozen", self)
         self.refcount = count
 
     async def in_swap_cache(self) -> bool:
@@ -187,7 +186,8 @@ class Frame:
         """The end of a page whose references were frozen for good: back to its node."""
         await self.conductor.point(WRITE, self, "refcount")
         if self.refcount != -1:
-            raise EmulatorBug(f"pfn {self.pfn} is freed with {quantity(self.refcount, 'reference')}, not frozen ones")
+            count = quantity(self.refcount, "reference")
+            raise misuse("freed_unfrozen", f"pfn {self.pfn} is freed with {count}, not frozen ones", self)
         self.refcount = 0
         self.node.free(self)
 

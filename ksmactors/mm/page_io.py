@@ -6,11 +6,11 @@ from typing import Final
 
 from typing_extensions import override
 
-from ksmactors.errors import EmulatorBug
 from ksmactors.events import catalogue as ev
 from ksmactors.interleave.actor import ACQUIRE, READ, RELEASE, WRITE
 from ksmactors.mm.core import MmCore
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reports import misuse
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.seams import seam
 
@@ -74,7 +74,7 @@ class PageIo(MmCore):
             await self.conductor.sleep(SWAP_IO_NS - early)
             page = slot.page
             if page is None:
-                raise EmulatorBug(f"{slot} is written, and has no page")
+                raise misuse("written_without_page", f"{slot} is written, and has no page", slot)
             await self._write_slot(slot, page)
             if early:
                 await self.conductor.sleep(early)

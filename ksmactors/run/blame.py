@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ksmactors import watch
 from ksmactors.errors import KsmActorsError, WatcherFailed, WorkloadCrashed
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.interleave.strategies.faults import fault_of_strategy
 from ksmactors.machine import Machine
-from ksmactors.places import author_frames, author_place, caller_of_author, is_authors_class
+from ksmactors.places import OURS, author_frames, author_place, caller_of_author, innermost, is_authors_class
 from ksmactors.program import CALLS_PLUGINS, crash_of_variant
 from ksmactors.watch.base import Watcher
+
+_KERNEL: Final = tuple(f"{OURS}{part}/" for part in ("mm", "ksm", "later"))
+"""The files of the emulated kernel."""
 
 
 def attributed(machine: Machine | None, error: BaseException) -> Exception:
@@ -18,23 +23,48 @@ def attributed(machine: Machine | None, error: BaseException) -> Exception:
     That is the exception itself if it is ours. Else it names the code that raised, or could not be called, and its
     place.
     """
+    named = _named(machine, error)
+    if isinstance(named, WatcherFailed) and not named.place and (variants := _variants(machine)):
+        crash = WorkloadCrashed(f"with the variant {variants}, the watcher {named.watcher} failed: {named.raised}")
+        crash.__cause__ = named.__cause__
+        return crash
+    return named
+
+
+def _named(machine: Machine | None, error: BaseException) -> Exception:
+    """Return the exception itself if it is ours, or one that says whose it is."""
     if isinstance(error, KsmActorsError) and not isinstance(error, WorkloadCrashed):
         return watch.classified(machine, error)
     raised = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ is not None else error
     failed = fault_of_strategy(raised) or _fault_of_listener(machine, raised)
-    return failed or watch.classified(machine, _as_exception(error))
+    return failed or watch.classified(machine, _as_exception(machine, error))
 
 
-def _as_exception(error: BaseException) -> Exception:
+def _as_exception(machine: Machine | None, error: BaseException) -> Exception:
     """Return what an actor raised as an exception that ends only its schedule."""
     if isinstance(error, KsmActorsError):
         return error
-    crash = crash_of_variant(error)
+    crash = crash_of_variant(error) or _crash_under_variant(machine, error)
     if crash is None and isinstance(error, Exception):
         return error
     crash = crash or WorkloadCrashed(f"an actor raised {type(error).__name__}: {error}")
     crash.__cause__ = error
     return crash
+
+
+def _crash_under_variant(machine: Machine | None, error: BaseException) -> WorkloadCrashed | None:
+    """Return the error to report if the emulator's kernel raised, and a user's variant is in it: that has left a state
+    which does not occur without it."""
+    raised, variants = innermost(error).f_code, _variants(machine)
+    if not variants or not raised.co_filename.startswith(_KERNEL):
+        return None
+    said = f"{type(error).__name__}: {error}"
+    return WorkloadCrashed(f"with the variant {variants}, {raised.co_name} raised {said}")
+
+
+def _variants(machine: Machine | None) -> str:
+    """Return the names of the user's variants in the kernel; "" if there are none."""
+    return ", ".join(cls.__name__ for cls in type(machine.kernel).__mro__ if is_authors_class(cls)) if machine else ""
 
 
 def _fault_of_listener(machine: Machine | None, error: BaseException) -> WatcherFailed | None:

@@ -184,7 +184,7 @@ def swap_count(kernel: Ksm, number: int) -> Probe:
 def placed(node: StableNode, kernel: Ksm) -> bool:
     """Whether a stable node is where its fields say: in the tree of its nid, on a chain, or on migrate_nodes."""
     if isinstance(node, DupNode) and node.chain is not None:
-        return node.rb_tree is None
+        return node.rb_tree is None and not node.migrating
     return node.migrating != kernel.root_stable_tree[node.nid].has(node)
 
 
@@ -291,6 +291,8 @@ def _is_sound(obj: object, kernel: Ksm) -> bool:
     """Whether an entry of a tree is where its fields say."""
     if isinstance(obj, StableNode):
         return obj.alive and placed(obj, kernel)
+    if isinstance(obj, Frame):
+        return obj.refcount != 0 or obj.mapping is None  # a free frame has none
     if isinstance(obj, RmapItem) and obj.flag == UNSTABLE_FLAG and item_is_sound(obj):
         tree = kernel.root_unstable_tree[obj.nid]
         return obj.seqnr != kernel.ksm_scan.seqnr & 0xFF or tree.has(obj)

@@ -122,19 +122,21 @@ class Progress(Watcher):
                 )
 
     def _hung(self) -> list[Actor]:
-        """Return the actors that have not moved since half of all steps, and wait for no other than such. None, if one
-        that could have moved has not: it might have woken them."""
+        """Return the actors that have not moved since half of all steps, and wait for no other than such, daemons that
+        nobody has given work since included. None, if one that could have moved has not: it might have woken them."""
         conductor = self.kernel.conductor
-        left = [actor for actor in conductor.actors if actor.number in conductor.places and not idle(actor)]
-        still = [
+        left = [actor for actor in conductor.actors if actor.number in conductor.places]
+        unmoved = [
             actor
             for actor in left
             if actor is not conductor.turn and self._passed_at_half.get(actor.number) == actor.passed
         ]
+        still = [actor for actor in unmoved if not idle(actor)]
         hung = [actor for actor in still if isinstance(actor.waiting_on, KERNEL_WAITS)]
         if len(hung) < len(still):
             return []
-        while free := [one for one in hung if any(holder not in hung for holder in holders_of(one.waiting_on))]:
+        stopped = [actor for actor in unmoved if idle(actor)]
+        while free := [one for one in hung if not all(on in hung + stopped for on in holders_of(one.waiting_on))]:
             hung = [one for one in hung if one not in free]
         return hung
 

@@ -146,7 +146,9 @@ class TreeInvariants(Watcher):
 
     def _content(self, root: ContentTree[StableNode], node: StableNode) -> bytes | None:
         """Return what the content of a node's page is ordered by, or None if the page is gone."""
-        if node.nid != root.nid or node.migrating:
+        if node.nid != root.nid:
             raise self._unsound("wrong_tree", f"{node} (nid {node.nid}) is linked in {root.name}", root)
+        if node.migrating:
+            raise self._unsound("wrong_tree", f"{node} is linked in {root.name}, and on migrate_nodes, too", root)
         page = frame_at(self.kernel, node.kpfn)
         return page.content.order if page is not None and page.mapping is node.mapping else None

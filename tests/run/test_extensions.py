@@ -15,7 +15,7 @@ from ksmactors.interleave.strategies import registry
 from ksmactors.interleave.strategies.pos import Pos
 from ksmactors.interleave.strategies.random_walk import RandomWalk
 from ksmactors.ksm.kernel import Ksm
-from ksmactors.mm.address_space import Vma
+from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.run import extensions
 from ksmactors.run.outcome import Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -47,6 +47,22 @@ class Stumbles(Ksm):
 
     async def break_ksm(self, vma: Vma, address: int) -> int:
         raise NameError("oops")
+
+
+class LosesVmas(Ksm):
+    """Leaves a state with which the kernel itself raises."""
+
+    async def fork(self, mm: AddressSpace, name: str) -> AddressSpace | int:
+        mm.vmas = None  # type: ignore[assignment]
+        return await super().fork(mm, name)
+
+
+class LeavesNothingInAnEntry(Ksm):
+    """Leaves a state with which a watcher raises."""
+
+    async def fork(self, mm: AddressSpace, name: str) -> AddressSpace | int:
+        mm.ptes[0] = None  # type: ignore[assignment]
+        return await super().fork(mm, name)
 
 
 class Installed:
@@ -148,6 +164,24 @@ def test_a_variant_that_raises_is_blamed(installed: Installed) -> None:
     assert outcome.defect is not None
     assert outcome.defect.message.startswith("a variant raised NameError: oops (test_extensions.py:")
     assert outcome.defect.message.endswith("in break_ksm)")
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        (LosesVmas, "with the variant LosesVmas, dup_mmap raised AttributeError: "),
+        (LeavesNothingInAnEntry, "with the variant LeavesNothingInAnEntry, the watcher "),
+    ],
+)
+def test_a_state_that_only_a_variant_leaves_is_its_fault(installed: Installed, variant: type, message: str) -> None:
+    """What the kernel or a watcher then raises is no fault of the emulator's."""
+    installed.add("variants", "spoils", variant)
+
+    outcome = trio.run(run_schedule, make_subject("litmus.merge_meets_fork", with_=("spoils",)), 1, "random")
+
+    assert outcome.verdict is Verdict.CRASHED
+    assert outcome.defect is not None
+    assert outcome.defect.message.startswith(message)
 
 
 def test_all_are_those_of_ksmactors(monkeypatch: pytest.MonkeyPatch) -> None:
