@@ -123,7 +123,7 @@ class Progress(Watcher):
 
     def _hung(self) -> list[Actor]:
         """Return the actors that have not moved since half of all steps, and wait for no other than such, daemons that
-        nobody has given work since included. None, if one that could have moved has not: it might have woken them."""
+        have got no work since included. None, if one that could have moved has not: it might have woken them."""
         conductor = self.kernel.conductor
         left = [actor for actor in conductor.actors if actor.number in conductor.places]
         unmoved = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.later.anon_exclusive import AnonExclusive
 from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode
@@ -10,11 +11,16 @@ from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.lazy_free import LazyFree
 from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm
+from ksmactors.later.skip_swap_cache import SkipSwapCache
+from ksmactors.later.trylock_search import TrylockSearch
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
 from ksmactors.mm.const import MADV_FREE
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.memory_hotplug import MEM_CANCEL_OFFLINE
+from ksmactors.mm.swap_device import SwapSlot
+from ksmactors.mm.vmscan import FREED
 
 
 class KeepsExclusiveMark(AnonExclusive):
@@ -135,3 +141,69 @@ class KeepsIsolated(Pageout):
     async def putback_inactive_page(self, page: Frame) -> None:
         await page.get()
         await super().putback_inactive_page(page)
+
+
+class FreesUnfrozen(LazyFree):
+    """Reclaim drops the references of a page that it frees, and does not freeze them."""
+
+    async def shrink_locked_page(self, page: Frame) -> str:
+        outcome = await super().shrink_locked_page(page)
+        if outcome == FREED:
+            page.refcount = 0
+        return outcome
+
+
+class KeepsOnMigrateNodes(Chains):
+    """A moved node that joins a chain stays on migrate_nodes."""
+
+    async def stable_node_from_migrate_nodes(self, node: StableNode) -> None:
+        """It stays."""
+
+
+class KeepsOnChain(Chains):
+    """A dup that has left its node goes to migrate_nodes, and stays on its chain."""
+
+    async def replace_dup(self, dup: DupNode, page: Frame, page_node: StableNode | None) -> Frame | None:
+        await self.stable_node_to_migrate_nodes(dup)
+        return None
+
+
+class LooksOnce(TrylockSearch):
+    """The page that a search has found is not locked, and not looked at again."""
+
+    async def second_look(self, node: StableNode) -> Frame | None:
+        page = self.pfn_to_page(node.kpfn)
+        await page.get()
+        return page
+
+
+class CopiesWhatWasPinned(ForkCopiesPinned):
+    """fork does not look again what is pinned when it has the memory for the copy."""
+
+    async def copy_one_pte(self, mm: AddressSpace, oldmm: AddressSpace, vma: Vma, address: int) -> int:
+        page = self._pinned_page(oldmm, address)
+        if page is None:
+            return await super().copy_one_pte(mm, oldmm, vma, address)
+        await oldmm.page_table_lock.unlock()
+        await mm.page_table_lock.unlock()
+        new = await self.alloc_page(vma.nid)
+        await mm.page_table_lock.lock()
+        await oldmm.page_table_lock.lock()
+        assert new is not None
+        await self.copy_present_page(mm, address, new, page)
+        return 0
+
+
+class CancelsNothing(Ksm):
+    """KSM is not told that memory stays."""
+
+    async def ksm_memory_callback(self, action: str, pfns: range) -> None:
+        if action != MEM_CANCEL_OFFLINE:
+            await super().ksm_memory_callback(action, pfns)
+
+
+class MapsWhatWasGivenUp(SkipSwapCache):
+    """A page that was read past the swap cache is mapped whatever its entry is by then."""
+
+    def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
+        return True

@@ -26,6 +26,11 @@ ROWS = (
     (broken.GivesUpSharedPage, "litmus.reclaim_of_freed_meets_read", "shadow/lost_write@user_read"),
     (broken.CopiesPinnedTwice, "litmus.fork_meets_pin", "references/wrong_count@none"),
     (broken.KeepsIsolated, "litmus.pageout_meets_merge", "references/wrong_count@none"),
+    (broken.FreesUnfrozen, "litmus.reclaim_of_freed_meets_read", "structure/freed_unfrozen@shrink_page_list"),
+    (broken.KeepsOnMigrateNodes, "litmus.chain_meets_exit", "structure/union_misuse@stable_node_chain_add_dup"),
+    (broken.KeepsOnChain, "litmus.chain_meets_migration", "structure/union_misuse@stable_node_to_migrate_nodes"),
+    (broken.CancelsNothing, "litmus.scan_meets_failed_hotplug", "deadlock/deadlock@concurrent+wait_while_offlining"),
+    (broken.MapsWhatWasGivenUp, "litmus.swap_in_meets_swap_in", "lifetime/use_after_free_swap_slot@swap_free"),
 )
 
 
@@ -37,7 +42,25 @@ def test_is_found(variant: type, workload: str, signature: str) -> None:
     assert signature in tally.found
 
 
-NEW = sorted({workload for _, workload, _ in ROWS})
+EXPLORED = (
+    (broken.LooksOnce, "litmus.search_meets_move", 1),
+    (broken.CopiesWhatWasPinned, "litmus.fork_meets_unpin", 2),
+)
+
+
+@pytest.mark.parametrize(("variant", "workload", "preemptions"), EXPLORED, ids=str)
+def test_is_found_by_exploring(variant: type, workload: str, preemptions: int) -> None:
+    summary = ksmactors.explore(
+        workload,
+        preemptions=preemptions,
+        stop_at_first=True,
+        kernel="v6.12",
+        with_=(f"{variant.__module__}:{variant.__qualname__}",),
+    )
+    assert summary.found
+
+
+NEW = sorted({workload for _, workload, _ in (*ROWS, *EXPLORED)})
 
 
 @pytest.mark.parametrize("kernel", ["v6.1", "v6.12", "v7.3"])

@@ -132,6 +132,32 @@ def test_hung_tasks_beside_a_daemon() -> None:
     assert [actor.name for actor in conductors[0].stuck] == ["test", "waiter"]
 
 
+def test_a_wait_for_a_daemon_without_work_hangs() -> None:
+    """An actor hangs that waits for a daemon which gets no work; another daemon goes on for ever."""
+
+    async def play(s: Stage) -> None:
+        queue = WaitQueue(s.conductor, "the end of offlining")
+        work = WaitQueue(s.conductor, "work", idle=True)
+
+        async def take() -> None:
+            queue.waker = s.conductor.turn
+            await work.wait()
+
+        async def go_on() -> None:
+            proc = await s.process("A", 1)
+            while True:
+                await s.kernel.madvise(proc.mm, proc.start, 4096, 12)
+
+        s.conductor.spawn("hotplug", take(), daemon=True)
+        s.conductor.spawn("daemon", go_on(), daemon=True)
+        await s.conductor.sleep(50_000)
+        await queue.wait()
+
+    with pytest.raises(Finding, match="test waits for the end of offlining") as found:
+        perform(play, watchers=("progress",), max_steps=MAX_STEPS)
+    assert found.value.kind == "hung_task"
+
+
 def test_a_wait_for_one_that_goes_on_is_no_hung_task() -> None:
     """An actor that waits for a lock whose holder is busy does not hang."""
 

@@ -7,6 +7,8 @@ from typing_extensions import override
 from ksmactors.litmus import Litmus, Proc, Scene
 from ksmactors.mm.const import MADV_FREE, PAGE_SIZE
 from ksmactors.mm.devices import IoPin
+from ksmactors.mm.frame import Frame
+from workloads.litmus.keyhole import isolated, try_to_move
 
 STORES = (8, 9)
 """What the device stores, one after the other."""
@@ -82,6 +84,29 @@ class ForkMeetsPin(Litmus):
         for proc in (a, came["thread/A"]):
             if proc is not None:
                 await scene.store(proc, 0, 9)
+
+
+class ForkMeetsUnpin(Litmus):
+    """A process forks again and again; meanwhile a device lets its page go, which then moves to another node."""
+
+    name = "litmus.fork_meets_unpin"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7, mergeable=False)
+        page = await isolated(scene, a)
+        pin = await scene.kernel.start_io(a.mm, a.start, False, dma=True)
+        assert isinstance(pin, IoPin)
+        await scene.concurrent({"thread/A": self._fork(scene, a), "dma": self._let_go(scene, page, pin)})
+
+    async def _fork(self, scene: Scene, a: Proc) -> None:
+        for name in "BCDEFG":
+            await scene.kernel.fork(a.mm, name)
+
+    async def _let_go(self, scene: Scene, page: Frame, pin: IoPin) -> None:
+        await scene.kernel.end_io(pin)
+        await try_to_move(scene, page, 1)
+        await scene.kernel.lru_add_drain_all()  # which holds the old page, too
 
 
 class ReclaimOfFreedMeetsDma(Litmus):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Scene
+from ksmactors.mm.devices import IoPin
 
 
 class ScanMeetsHotplug(Litmus):
@@ -22,6 +23,24 @@ class ScanMeetsHotplug(Litmus):
         for proc in leaving:
             await scene.exit(proc)
         await scene.concurrent({"hotplug": scene.kernel.offline_pages(memory), "ksmd": scene.scan()})
+
+
+class ScanMeetsFailedHotplug(Litmus):
+    """A node is to go offline while ksmd scans, but a device has pinned a page there."""
+
+    name = "litmus.scan_meets_failed_hotplug"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await scene.process("A", 7)
+        b = await scene.process("B", 7, nid=1)
+        await scene.scan()
+        pfn = scene.frame(b, 0).pfn
+        pin = await scene.kernel.start_io(b.mm, b.start, True)
+        assert isinstance(pin, IoPin)
+        offline = scene.kernel.offline_pages(range(pfn, pfn + 1))
+        await scene.concurrent({"hotplug": offline, "ksmd": scene.scan()})
+        await scene.kernel.end_io(pin)
 
 
 class ScanMeetsHotplugs(Litmus):

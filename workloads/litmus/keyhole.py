@@ -158,6 +158,32 @@ class VisitMeetsMigration(Litmus):
         await meet_locked_move(scene, a, "ksmd", scene.batch(1))
 
 
+class SearchMeetsMove(Litmus):
+    """ksmd looks for the equal of a page that a write has just parted from a KSM page, while that one moves away.
+
+    Later kernels search at the first visit only if the checksum is the one that they know, as it is here.
+    """
+
+    name = "litmus.search_meets_move"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        c = await scene.process("C", 7)
+        await scene.scan(2)
+        await scene.write(c, 0, 7)
+        item, page = item_of(scene, c), scene.frame(c, 0)
+        await scene.kernel.remove_rmap_item_from_tree(item)
+        await page.get()
+        await meet_locked_move(scene, a, "ksmd", self._search(scene, item, page))
+        await page.put()
+
+    async def _search(self, scene: Scene, item: RmapItem, page: Frame) -> None:
+        await scene.kernel.ksm_thread_mutex.lock()
+        await scene.kernel.cmp_and_merge_page(page, item)
+        await scene.kernel.ksm_thread_mutex.unlock()
+
+
 class ReturnMeetsMigration(ByNode):
     """ksmd comes back to a KSM page while it moves to another node."""
 
