@@ -29,6 +29,10 @@ Rounds = Sequence[float]
 """What each round came to."""
 
 
+Ratios = Mapping[str, Mapping[str, float]]
+"""By peer and model: how many times as many schedules a second ours runs."""
+
+
 class NotMeasured(Exception):
     """A figure cannot be measured here; the message says why."""
 
@@ -173,20 +177,25 @@ class Session:
         return taken
 
     @cached_property
-    def peer_rates(self) -> list[dict[str, dict[str, float]]]:
-        """Schedules a second, round by round: who -> model -> rate.
+    def peer_ratios(self) -> list[Ratios]:
+        """How many times as many schedules a second ours runs as each peer, round by round.
+
+        Each peer is measured right after ours, since a machine may change its clock within minutes. From the second
+        round on, those are left out that cannot become the fastest.
 
         Raises:
             NotMeasured: there is no peer.
         """
-        names = peers.installed()
+        names, taken = peers.installed(), []
         if not names:
             raise NotMeasured(peers.why_none())
         self.tell(f"  peers and ksmactors under {peers.describe_interpreter()}")
-        taken = []
         for number in self.rounds():
             self.tell(f"  round {number + 1}: {', '.join(names)}")
-            taken.append(peers.rates_of(["ksmactors random", *names], self.sizes.peer_seconds))
+            taken.append({name: _against(name, self.sizes.peer_seconds) for name in names})
+            names = (
+                names if number else [*_contenders(_of_kind(taken[0], True)), *_contenders(_of_kind(taken[0], False))]
+            )
         return taken
 
     @cached_property
@@ -221,20 +230,39 @@ def _litmus(session: Session) -> Rounds:
     return _ratios(_per_second(taken["new"], "schedules"), _per_second(taken["old"], "schedules"))
 
 
+def _against(peer: str, seconds: float) -> dict[str, float]:
+    """Ours against one peer, by model; nothing where it fails."""
+    ours, theirs = (peers.rates_of([name], seconds).get(name, {}) for name in ("ksmactors random", peer))
+    return {model: ours[model] / rate for model, rate in theirs.items()}
+
+
+def _of_kind(ratios: Ratios, ordered: bool) -> Ratios:
+    """Those of the peers that explore the order of tasks, or of those that do not."""
+    return {name: of for name, of in ratios.items() if ordered is (name not in peers.ORDERLESS)}
+
+
+def _contenders(ratios: Ratios) -> list[str]:
+    """The peers that come to at least half of the rate of the fastest, for some model."""
+    least = {model: min(of[model] for of in ratios.values() if model in of) for model in _models(ratios)}
+    return [name for name, of in ratios.items() if any(ratio <= 2 * least[model] for model, ratio in of.items())]
+
+
+def _models(ratios: Ratios) -> list[str]:
+    return [model for model in peers.RATED if any(model in of for of in ratios.values())]
+
+
 def _against_fastest(*, ordered: bool, combine: Callable[[list[float]], float]) -> Callable[[Session], Rounds]:
     """Ours against the fastest of the peers that explore the order of tasks, or of those that do not, for each model;
     `combine` makes one figure of them."""
 
     def measure(session: Session) -> Rounds:
         rounds = []
-        for rates in session.peer_rates:
-            others = [
-                of for name, of in rates.items() if name in peers.PEERS and ordered is (name not in peers.ORDERLESS)
-            ]
-            if not others:
+        for ratios in session.peer_ratios:
+            of_kind = _of_kind(ratios, ordered)
+            models = _models(of_kind)
+            if not models:
                 raise NotMeasured(f"no such peer is installed under {peers.describe_interpreter()}")
-            ours = rates["ksmactors random"]
-            rounds.append(combine([ours[m] / max(of[m] for of in others if m in of) for m in peers.RATED]))
+            rounds.append(combine([min(of[model] for of in of_kind.values() if model in of) for model in models]))
         return rounds
 
     return measure

@@ -112,6 +112,27 @@ def test_peers_are_asked_of_their_interpreter() -> None:
     assert set(installed()) <= set(bench.import_module("tests.bench.peers").PEERS)
 
 
+def test_each_peer_is_measured_beside_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of which the clock changes: all run at full speed first, then at a third of it. No ratio changes; and
+    a peer of less than half the rate of the fastest of its kind is measured once."""
+    rates = {"ksmactors random": 6.0, "simloop": 3.0, "simloom": 2.0, "frontrun random": 1.0, "seedloop": 12.0}
+    measured: list[str] = []
+
+    def rates_of(names: Sequence[str], seconds: float) -> dict[str, dict[str, float]]:
+        measured.extend(names)
+        clock = 1 if len(measured) <= 4 else 3
+        return {name: dict.fromkeys(("lost", "twostage"), rates[name] / clock) for name in names}
+
+    monkeypatch.setattr("tests.bench.peers.installed", lambda: list(rates)[1:])
+    monkeypatch.setattr("tests.bench.peers.rates_of", rates_of)
+    session = Session(figures.QUICK)
+    table = {row.name: row for row in figures.TABLE}
+
+    assert table["classic models, the least of them"].measure(session) == [2.0] * 3
+    assert table["classic models, mean"].measure(session) == [0.5] * 3
+    assert [measured.count(name) for name in rates] == [4 + 3 + 3, 3, 3, 1, 3]
+
+
 def test_a_flame_graph_has_each_function_as_wide_as_its_share() -> None:
     """Neighbouring stacks share a box; what is below the smallest share is left out."""
     stacks = {("m:a", "m:b"): 600, ("m:a", "m:<c>"): 399, ("m:d",): 1}
