@@ -78,6 +78,12 @@ class Conductor(Turns):
         """
         del self.strategy, self._decider, self.tape
 
+    def forget_waits(self) -> None:
+        """Let go of what the actors wait for and hold, after a schedule that is not looked at: much of it refers to the
+        conductor, too (see `forget`)."""
+        for actor in self.actors:
+            actor.waiting_on, actor.op, actor.held, actor.locks = None, DONE, [], ()
+
     # -- the life of a schedule ---------------------------------------------------------------------------
 
     def spawn(

@@ -215,6 +215,7 @@ class _ScheduleParts:
         self.conductor.forget()
         if isinstance(error, Finding) and error.signature in known:
             error.__traceback__ = None  # which has all frames, and they the conductor
+            self.conductor.forget_waits()
         return outcome
 
     def _outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
