@@ -94,7 +94,7 @@ class Writable(Watcher):
         entry = _absent_entry(mm, address)
         if entry is None or self._marks is None:
             return None
-        for number, at in self._marks.exclusive_places:
+        for number, at in sorted(self._marks.exclusive_places):
             other = address_space(self.kernel, number)
             if other is not None and (other, at) != (mm, address) and _absent_entry(other, at) is entry:
                 return other, at
