@@ -201,18 +201,21 @@ async def guarded(program: Program, code: Awaitable[T], *passing: type[Exception
         raise
     except BaseException as raised:  # sys.exit, too, is a crash: only ksmactors ends a campaign
         error = only_leaf(raised)
-        place = "" if isinstance(error, Finding) else author_place(error)  # a finding says itself where
-        if isinstance(error, UsageError) and place:
-            raise type(error)(f"{error} ({place})") from error
-        if isinstance(error, (KsmActorsError, *passing)):
-            if error is raised:
+        try:
+            place = "" if isinstance(error, Finding) else author_place(error)  # a finding says itself where
+            if isinstance(error, UsageError) and place:
+                raise type(error)(f"{error} ({place})") from error
+            if isinstance(error, (KsmActorsError, *passing)):
+                if error is raised:
+                    raise
+                raise error from error.__cause__
+            if (crash := crash_of_variant(error)) is not None:
+                raise crash from error
+            if _is_not_programs(error):
                 raise
-            raise error from error.__cause__
-        if (crash := crash_of_variant(error)) is not None:
-            raise crash from error
-        if _is_not_programs(error):
-            raise
-        raise program.crashed(error, place or _place(error)) from error
+            raise program.crashed(error, place or _place(error)) from error
+        finally:
+            del error  # this frame is in its traceback
 
 
 def called(program: Program, function: Callable[..., Awaitable[T]], *args: object) -> Awaitable[T]:

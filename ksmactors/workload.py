@@ -86,7 +86,11 @@ class Workload(Program):
 
     @override
     async def perform(self, setting: ProgramParts) -> None:
-        await Host(setting.machine()).main(self)
+        host = Host(setting.machine())
+        try:
+            await host.main(self)
+        finally:
+            host.processes.clear()  # each of them has a method of the host
 
 
 class Host(Claims):

@@ -100,6 +100,11 @@ class Trace:
         """Call `listener` with the name and the fields of each event of a plug-in, immediately."""
         self._plugin_listeners.append(listener)
 
+    def forget_listeners(self) -> None:
+        """Call no listener any more, after the schedule: most of them refer to the trace."""
+        self._listeners = [()] * len(CATALOGUE)
+        self._plugin_listeners.clear()
+
     def mark(self, name: str) -> None:
         """Record that a mark was passed."""
         self.note_mark(name, passed=True)

@@ -78,11 +78,14 @@ class Conductor(Turns):
         """
         del self.strategy, self._decider, self.tape
 
-    def forget_waits(self) -> None:
-        """Let go of what the actors wait for and hold, after a schedule that is not looked at: much of it refers to the
-        conductor, too (see `forget`)."""
+    def forget_actors(self) -> None:
+        """Let go of the actors, and of what they wait for and hold, after a schedule that is not looked at: much of it
+        refers to the conductor, too (see `forget`)."""
         for actor in self.actors:
             actor.waiting_on, actor.op, actor.held, actor.locks = None, DONE, [], ()
+        for some in (self.actors, self.ready, self.stuck, self.opening, self._timers):
+            some.clear()
+        self.contention = None
 
     # -- the life of a schedule ---------------------------------------------------------------------------
 

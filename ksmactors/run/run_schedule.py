@@ -121,6 +121,7 @@ async def run_schedule(
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
+    one.is_looked_at = on_machine is not None or observing is not None
     with Unawaited(one.conductor) as forgotten:
         ended_by = await _error_of(one, log, index, task_pool)
     if ended_by is None:
@@ -167,6 +168,8 @@ class _ScheduleParts:
             self.conductor.observe(self.detail)
         self.machine: Machine | None = None
         self.on_machine: Callable[[Machine], None] | None = None
+        self.is_looked_at = False
+        """Whether somebody has been given the machine, or its operations, and may ask for them after the schedule."""
 
     def logged_to(self, log: Log | None, index: int) -> AbstractContextManager[None]:
         """Have every event written to `log` too, and what the workload gives to `logging`."""
@@ -215,7 +218,12 @@ class _ScheduleParts:
         self.conductor.forget()
         if isinstance(error, Finding) and error.signature in known:
             error.__traceback__ = None  # which has all frames, and they the conductor
-            self.conductor.forget_waits()
+        elif error is not None or self.is_looked_at:
+            return outcome
+        self.conductor.forget_actors()
+        if self.machine is not None and not self.is_looked_at:
+            watch.detach(self.machine)
+            self.machine.forget()
         return outcome
 
     def _outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:

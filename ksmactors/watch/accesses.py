@@ -157,6 +157,12 @@ class AccessHistory(Observer):
             if getattr(type(detector), name) is not getattr(Detector, name):
                 calls.append(getattr(detector, name))
 
+    def forget(self) -> None:
+        """Let go of the detectors and of what they know, after the schedule: both refer to this history."""
+        for known in (self._detectors, self._accessed, self._touched, self._taken):
+            known.clear()
+        self._fields.clear()
+
     # -- fields -------------------------------------------------------------------------------------------------------
 
     @override

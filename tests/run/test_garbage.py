@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
 
 from ksmactors.campaign.stress import Campaign, Plan
+from ksmactors.machine import Machine
+from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.subject import make_subject
 
 
@@ -31,3 +34,26 @@ def test_known_findings_leave_no_circles(model: str) -> None:
         left.append(gc.collect())
 
     assert left[2] < left[1] + 50
+
+
+@pytest.mark.parametrize("watchers", ["all", "none"])
+def test_machines_leave_little(watchers: str) -> None:
+    """A machine goes with its schedule, but for rings of rmap_items and of stable nodes with their mappings."""
+    left = []
+    for schedules in (3, 9):
+        campaign = Campaign(Plan([make_subject("oom_kill", watch=watchers)], range(schedules), "portfolio"))
+        trio.run(campaign.run)
+        assert not campaign.tally.found
+        left.append(gc.collect())
+
+    assert (left[1] - left[0]) / 6 < 400
+
+
+def test_a_machine_that_is_looked_at_stays() -> None:
+    """Whoever has asked for the machine can look at it after the schedule."""
+    machines: list[Machine] = []
+    trio.run(partial(run_schedule, make_subject("fork_storm"), 0, "random", on_machine=machines.append))
+    kernel = machines[0].kernel
+    assert machines[0].watchers
+    assert all(mm.name for mm in kernel.address_spaces)
+    assert kernel.conductor.actors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -70,18 +72,11 @@ def test_what_cannot_be_asked_for(text: str, message: str) -> None:
         make_subject("fork_storm", inject=text)
 
 
-def test_off_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_it_is_not_there() -> None:
     """Without injection nothing is drawn for it, the schedule does not speak of it, the kernel asks a constant."""
-    kernels = []
-    attach = Machine.__init__
-
-    def spy(machine: Machine, *args: object, **kwargs: object) -> None:
-        attach(machine, *args, **kwargs)  # type: ignore[arg-type]
-        kernels.append(machine.kernel)
-
-    monkeypatch.setattr(Machine, "__init__", spy)
-    outcome = one("fork_storm")
-    assert kernels[0].inject is never
+    machines: list[Machine] = []
+    outcome = trio.run(partial(run_schedule, make_subject("fork_storm"), 0, "random", on_machine=machines.append))
+    assert machines[0].kernel.inject is never
     assert "inject" not in make_subject("fork_storm").header()
     assert outcome.counts[ev.FAULT_INJECT] == 0
 
