@@ -22,11 +22,14 @@ from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.verdicts import Bounded, Exhausted, Inconclusive
 from ksmactors.errors import CutShort, UsageError
 from ksmactors.escaping import quoted
+from ksmactors.interleave.conductor import Conductor
 from ksmactors.interleave.search import bounded, dpor
 from ksmactors.interleave.search.base import Search
 from ksmactors.interleave.search.registry import SEARCHES
 from ksmactors.interleave.task_pool import TaskPool, open_task_pool
+from ksmactors.machine import Machine
 from ksmactors.quantity import quantity
+from ksmactors.run.circles import cut_circles
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.run_schedule import run_schedule
@@ -104,6 +107,8 @@ class Exploration(Campaign):
     clock: Callable[[], float] = perf_counter
     keeping: Callable[[Exploration], None] = lambda _: None
     _out_of_time: bool = False
+    _machine: Machine | None = None
+    """That of the schedule under way."""
 
     @trio.lowlevel.enable_ki_protection
     @override
@@ -185,6 +190,9 @@ class Exploration(Campaign):
         else:
             self.again += 1
         self.over = not search.advance()
+        if isinstance(search.stage, Conductor):
+            cut_circles(search.stage, self._machine)
+        self._machine = None
         return True
 
     async def _run_search(self, task_pool: TaskPool) -> Outcome | None:
@@ -193,11 +201,14 @@ class Exploration(Campaign):
         try:
             return await run_schedule(
                 plan.subjects[0], SEED, plan.strategy, deciding=search, task_pool=task_pool, log=plan.log,
-                observing=search.observer,
+                observing=search.observer, on_machine=self._boot,
                 index=self.tally.schedules, known=self.tally.found,
             )  # fmt: skip
         except CutShort:
             return None
+
+    def _boot(self, machine: Machine) -> None:
+        self._machine = machine
 
     def _judgement(self) -> Exhausted | Bounded | Inconclusive:
         """What the search has come to, findings aside."""

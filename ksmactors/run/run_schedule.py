@@ -52,6 +52,7 @@ from ksmactors.program import ProgramParts
 from ksmactors.run.blame import attributed
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.ceilings import must_say
+from ksmactors.run.circles import cut_circles
 from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
 from ksmactors.run.subject import Subject
@@ -137,7 +138,10 @@ async def _error_of(
     try:
         with one.logged_to(log, index):
             await one.conductor.run("host", one.main, task_pool, own_tasks=one.subject.workload.own_tasks)
-    except (UsageError, CutShort, NotDeterministic):
+    except CutShort:
+        one.conductor.forget()
+        raise
+    except (UsageError, NotDeterministic):
         raise
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
@@ -218,12 +222,10 @@ class _ScheduleParts:
         self.conductor.forget()
         if isinstance(error, Finding) and error.signature in known:
             error.__traceback__ = None  # which has all frames, and they the conductor
-        elif error is not None or self.is_looked_at:
+        elif error is not None:
             return outcome
-        self.conductor.forget_actors()
-        if self.machine is not None and not self.is_looked_at:
-            watch.detach(self.machine)
-            self.machine.forget()
+        if not self.is_looked_at:
+            cut_circles(self.conductor, self.machine)
         return outcome
 
     def _outcome(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:

@@ -13,7 +13,6 @@ from typing import Final
 from ksmactors.errors import Finding, StepLimit, WatcherFailed, WorkloadCrashed
 from ksmactors.machine import Machine
 from ksmactors.places import author_place, is_authors_class
-from ksmactors.watch.accesses import Detector
 from ksmactors.watch.base import Watcher, culprit
 from ksmactors.watch.convergence import Convergence
 from ksmactors.watch.counters import CounterInvariants
@@ -44,7 +43,7 @@ from ksmactors.watch.warning import Warnings
 from ksmactors.watch.wasted_work import WastedWork
 from ksmactors.watch.writable import Writable
 
-__all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "classified", "detach", "failure_of", "lock_edges"]
+__all__ = ["BUILT_IN", "WATCHERS", "Watcher", "attach", "classified", "failure_of", "lock_edges"]
 
 WATCHERS: Final[dict[str, type[Watcher]]] = {
     cls.name: cls
@@ -81,13 +80,6 @@ def attach(machine: Machine, names: Iterable[str]) -> list[Watcher]:
     watchers = [WATCHERS[name](machine) for name in names]
     machine.watchers.extend(watchers)
     return watchers
-
-
-def detach(machine: Machine) -> None:
-    """Let go of what the detectors know of a machine, after a schedule that is not looked at."""
-    for watcher in machine.watchers:
-        if isinstance(watcher, Detector):
-            watcher.history.forget()
 
 
 def lock_edges(machine: Machine | None) -> tuple[Edge, ...]:

@@ -60,6 +60,29 @@ class Remembers(Model):
         await table.concurrent({"a": write(), "b": write()})
 
 
+class ThreeDefects(Model):
+    """an actor looks at what two others write"""
+
+    async def run(self, table: Table) -> None:
+        a, b = table.variable("a", 0), table.variable("b", 0)
+
+        async def write_b() -> None:
+            await b.write(1)
+            await b.write(1)
+
+        async def look() -> None:
+            table.check(await a.read() != 1, "a_is_1", "")
+            table.check(await b.read() != 1, "b_is_1", "")
+            table.check(await a.read() != 2, "a_is_2", "")
+
+        async def write_a() -> None:
+            await a.read()
+            await a.write(2)
+            await a.write(1)
+
+        await table.concurrent({"write_b": write_b(), "look": look(), "write_a": write_a()})
+
+
 class Interrupted(Reorder3):
     """Ctrl-C in the eighth schedule"""
 
@@ -87,6 +110,13 @@ def test_a_finding_and_all_that_there_is() -> None:
     assert tally.first_finding_at is not None
     assert tally.first_finding_at <= 11
     assert tally.schedules <= 200
+
+
+def test_a_known_finding_hides_no_other() -> None:
+    """The operation that a schedule fails in races like any other, also once the finding is known."""
+    tally = ksmactors.explore(ThreeDefects)
+    assert tally.searched == Exhausted()
+    assert sorted(tally.found) == ["model/a_is_1@look", "model/a_is_2@look", "model/b_is_1@look"]
 
 
 @pytest.mark.parametrize("model", [Lost, Abba, Starve, TwoStage])
