@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from typing_extensions import override
 
 from ksmactors.ksm.kernel import Ksm
@@ -9,6 +11,13 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE
 from ksmactors.mm.hardware import Hardware
 from ksmactors.seams import seam
+
+
+class MergeAnyListener(Protocol):
+    """Is called when a process has tried to change its setting, before mmap_sem is released."""
+
+    def __call__(self, mm: AddressSpace, on: bool, failed: int) -> None:
+        """`failed` is what prctl is about to return."""
 
 
 class MergeAny(Ksm):
@@ -20,6 +29,7 @@ class MergeAny(Ksm):
     def __init__(self, hardware: Hardware) -> None:
         super().__init__(hardware)
         self._merging_any: set[int] = set()
+        self.merge_any_listeners: list[MergeAnyListener] = []
 
     @seam
     def merges_any(self, mm: AddressSpace) -> bool:
@@ -37,6 +47,8 @@ class MergeAny(Ksm):
         failed = 0
         if on != self.merges_any(mm):
             failed = await (self.ksm_enable_merge_any(mm) if on else self.ksm_disable_merge_any(mm))
+            for listener in self.merge_any_listeners:
+                listener(mm, on, failed)
         await mm.up_write()
         return failed
 

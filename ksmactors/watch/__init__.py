@@ -34,6 +34,7 @@ from ksmactors.watch.progress import Progress
 from ksmactors.watch.pruning import Pruning
 from ksmactors.watch.references import References
 from ksmactors.watch.refinement import Refinement
+from ksmactors.watch.registration import Registration
 from ksmactors.watch.rmap import ReverseMapping
 from ksmactors.watch.secondary import SecondaryMappings
 from ksmactors.watch.shadow import ShadowMemory
@@ -51,7 +52,7 @@ WATCHERS: Final[dict[str, type[Watcher]]] = {
         ShadowMemory, Lifetime, TreeInvariants, Naming, References, Hlist, CounterInvariants, Writable, MlockKept,
         MigrationEntries, Locality, Unmerged, Knob, Pruning, ReverseMapping, Convergence, Progress, Liveness,
         OfflineFrames, WastedWork, Refinement, LockOrder, HappensBefore, Lockset, Warnings,
-        SecondaryMappings, FailedMemory,
+        SecondaryMappings, FailedMemory, Registration,
     )
 }  # fmt: skip
 """The watchers by name; plug-ins add theirs. If two could report at the same moment, the first one does."""

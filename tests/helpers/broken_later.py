@@ -9,6 +9,8 @@ from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode
 from ksmactors.later.chains import Chains
 from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.lazy_free import LazyFree
+from ksmactors.later.merge_any import MergeAny
+from ksmactors.later.merge_any_kept import MergeAnyExec
 from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm
 from ksmactors.later.skip_swap_cache import SkipSwapCache
@@ -16,7 +18,7 @@ from ksmactors.later.trylock_search import TrylockSearch
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import MADV_FREE
+from ksmactors.mm.const import MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.memory_hotplug import MEM_CANCEL_OFFLINE
 from ksmactors.mm.swap_device import SwapSlot
@@ -207,3 +209,48 @@ class MapsWhatWasGivenUp(SkipSwapCache):
 
     def swap_pte_same(self, mm: AddressSpace, address: int, slot: SwapSlot, page: Frame) -> bool:
         return True
+
+
+class RestoresNoAdvice(MergeAny):
+    """prctl that fails to take the setting back leaves what has lost the advice without it."""
+
+    async def ksm_disable_merge_any(self, mm: AddressSpace) -> int:
+        failed = await self._advise_all(mm, MADV_UNMERGEABLE)
+        if not failed:
+            self._merging_any.discard(mm.number)
+        return failed
+
+
+class KeepsAdvice(MergeAny):
+    """prctl takes the setting back, and the advice stays."""
+
+    async def ksm_disable_merge_any(self, mm: AddressSpace) -> int:
+        self._merging_any.discard(mm.number)
+        return 0
+
+
+class ForgetsSetting(MergeAny):
+    """A child does not inherit the setting."""
+
+    async def ksm_fork(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
+        failed = await super().ksm_fork(mm, oldmm)
+        self._merging_any.discard(mm.number)
+        return failed
+
+
+class EntersNoProgram(MergeAnyExec):
+    """exec keeps the setting, and does not register the new program."""
+
+    async def ksm_execve(self, mm: AddressSpace, oldmm: AddressSpace) -> int:
+        if self.merges_any(oldmm):
+            self._merging_any.add(mm.number)
+        return 0
+
+
+class EntersNobody(Ksm):
+    """madvise makes memory mergeable, and does not register the process."""
+
+    async def ksm_madvise(self, vma: Vma, start: int, end: int, advice: int) -> tuple[int, bool]:
+        if advice == MADV_MERGEABLE:
+            return 0, True
+        return await super().ksm_madvise(vma, start, end, advice)

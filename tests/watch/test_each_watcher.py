@@ -45,7 +45,7 @@ CASES: dict[str, tuple[type[Ksm], Play, str]] = {
 }  # fmt: skip
 """By watcher: a broken kernel, a program, and what is found."""
 
-ELSEWHERE = frozenset({"happens_before", "lockset", "lock_order", "refinement", "mlock"})
+ELSEWHERE = frozenset({"happens_before", "lockset", "lock_order", "refinement", "mlock", "registration"})
 """Watchers of more than one promise, which have tests of their own."""
 
 MAX_STEPS = 3_000
