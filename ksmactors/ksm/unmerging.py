@@ -14,6 +14,7 @@ from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.mm.address_space import AddressSpace, Vma
 from ksmactors.mm.const import EBUSY, ENOMEM, ERESTARTSYS, PAGE_SIZE, VM_FAULT_OOM, VM_FAULT_WRITE
 from ksmactors.mm.frame import KSM_WITHOUT_NODE, Frame, KsmMapping
+from ksmactors.mm.reports import misuse
 from ksmactors.seams import part, seam
 
 
@@ -162,9 +163,11 @@ class Unmerging(SharedState):
 
     async def _remove_tree(self, root: ContentTree[StableNode]) -> int:
         """Remove the nodes of one tree, up to the first that cannot be: 0 or -EBUSY."""
-        while root.root is not None:
-            if await self.remove_stable_node_chain(root.root):
+        while (entry := root.root) is not None:
+            if await self.remove_stable_node_chain(entry):
                 return -EBUSY
+            if root.root is entry:
+                raise misuse("left_in_tree", f"{entry} has been removed, and is still in {root.name}", entry)
         return 0
 
     @part

@@ -18,7 +18,7 @@ from ksmactors.later.trylock_search import TrylockSearch
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE
+from ksmactors.mm.const import EBUSY, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.memory_hotplug import MEM_CANCEL_OFFLINE
 from ksmactors.mm.swap_device import SwapSlot
@@ -254,3 +254,27 @@ class EntersNobody(Ksm):
         if advice == MADV_MERGEABLE:
             return 0, True
         return await super().ksm_madvise(vma, start, end, advice)
+
+
+class LeavesChain(Chains):
+    """A chain whose dups have all been removed stays in its tree."""
+
+    async def remove_stable_node_chain(self, node: StableNode) -> int:
+        if not isinstance(node, Chain):
+            return await super().remove_stable_node_chain(node)
+        for dup in list(node.dups):
+            if await self.remove_stable_node(dup):
+                return -EBUSY
+        return 0
+
+
+class FreesBusyChain(Chains):
+    """A chain is freed, though a page of it is mapped."""
+
+    async def remove_stable_node_chain(self, node: StableNode) -> int:
+        if not isinstance(node, Chain):
+            return await super().remove_stable_node_chain(node)
+        for dup in list(node.dups):
+            await self.remove_stable_node(dup)
+        await self.free_stable_node_chain(self.root_stable_tree[node.nid], node)
+        return 0

@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Scene
 from workloads.litmus.nodes import ByNode
+from workloads.litmus.unmerge import into_swap_cache
 
 
 async def limit_sharing(scene: Scene, most: int = 2) -> None:
@@ -98,3 +99,23 @@ class ChainMeetsUnmerge(ByNode):
         await scene.scan(3)
         await scene.concurrent({"unmerged/sysfs": scene.set("run", 2), "admin": scene.set("max_page_sharing", 3)})
         await scene.set("merge_across_nodes", 1)
+
+
+class ChainMeetsFault(Litmus):
+    """max_page_sharing is written while a process touches one of two equal KSM pages that ksmd has not found mapped."""
+
+    name = "litmus.chain_meets_fault"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        scene.start_swap()
+        await limit_sharing(scene)
+        procs = [await scene.process(name, 7) for name in "ABCD"]
+        await scene.scan(3)
+        for proc in procs:
+            if proc.start in proc.mm.ptes:
+                await into_swap_cache(scene, proc)
+        await scene.scan()  # no mapping of them is left: pages_shared is 0
+        await scene.concurrent({"admin": scene.set("max_page_sharing", 3), "fault/A": scene.read(procs[0], 0)})
+        await scene.set("max_page_sharing", 3)
