@@ -13,6 +13,7 @@ from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
 from ksmactors.mm.devices import IoPin
 from ksmactors.mm.frame import Frame
+from ksmactors.mm.reports import kernel_function
 from ksmactors.mm.swap_device import SwapSlot
 from ksmactors.watch.base import Watcher
 from ksmactors.watch.places import Places
@@ -59,7 +60,8 @@ class ShadowMemory(Watcher):
     munmap and the like; not once a fork has given the page two owners, or where the entry was read-only when the page
     was pinned for reading: the next write then makes a copy, and the device continues with the old page. (That is
     v3.9's behaviour; a process that does direct I/O must not fork.) In kernels with pages exclusive to a process
-    (v5.19), the pin of one is held to all this, read-only or not, and fork copies it.
+    (v5.19), the pin of one is held to all this, read-only or not, and fork copies it. What the process has given up by
+    MADV_FREE it has until reclaim drops it, which must not be while a device is to store there.
 
     Finding. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no known hazard of v3.9
     does this.
@@ -84,6 +86,8 @@ class ShadowMemory(Watcher):
         self._check(mm, address, page)
 
     def zapped(self, mm: AddressSpace, address: int) -> None:
+        if self._pins:
+            self._check_drop(mm, address)
         self._shadow.pop((mm.number, address), None)
         self._pins_are(mm, address, Ownership.GONE)
         self._places.forget(mm, address)
@@ -105,6 +109,19 @@ class ShadowMemory(Watcher):
         for pin in self._pins:
             if pin.mm is mm and pin.address == address:
                 self._pins[pin] = max(self._pins[pin], ownership)
+
+    def _check_drop(self, mm: AddressSpace, address: int) -> None:
+        """Reclaim may drop what a process has given up (MADV_FREE), but not while a device is to store there."""
+        for pin, ownership in self._pins.items():
+            at_place = pin.mm is mm and pin.address == address and pin.write and ownership is Ownership.OWN
+            if at_place and kernel_function() == "try_to_unmap_one":
+                raise self.finding(
+                    "pinned_page_dropped",
+                    f"reclaim drops pfn {pin.page.pfn}, which {mm.name} has given up at {address:#x}, and a device has "
+                    "pinned to store to it: the store is lost",
+                    about=(pin.page,),
+                    names=(_place_of_pin(pin),),
+                )
 
     def _is_there(self, pin: IoPin) -> bool:
         """Whether the process would still find the pinned page."""

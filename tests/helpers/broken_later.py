@@ -278,3 +278,21 @@ class FreesBusyChain(Chains):
             await self.remove_stable_node(dup)
         await self.free_stable_node_chain(self.root_stable_tree[node.nid], node)
         return 0
+
+
+class DropsPinned(LazyFree):
+    """Reclaim does not look who else uses a page that a process has given up."""
+
+    async def try_to_unmap_one(self, page: Frame, vma: Vma, address: int, reclaim: bool) -> bool:
+        if page.swap is not None or not self._is_marked(page):
+            return await super().try_to_unmap_one(page, vma, address, reclaim)
+        mm = vma.mm
+        if await self.page_check_address(page, mm, address) is None:
+            return True
+        await self.set_pte(mm, address, None)
+        self.page_remove_rmap(page)
+        for observer in self.observers:
+            observer.zapped(mm, address)
+        await page.put()
+        await mm.page_table_lock.unlock()
+        return True

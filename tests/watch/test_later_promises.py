@@ -27,6 +27,7 @@ ROWS = (
     (broken.AnnouncesNothing, "litmus.reclaim_of_freed_meets_guest", "lifetime/use_after_free_frame@guest_read"),
     (broken.DropsDirty, "litmus.reclaim_of_freed_meets_write", "shadow/lost_write@user_read"),
     (broken.GivesUpSharedPage, "litmus.reclaim_of_freed_meets_read", "shadow/lost_write@user_read"),
+    (broken.DropsPinned, "litmus.reclaim_of_freed_meets_dma", "shadow/pinned_page_dropped@try_to_unmap_one"),
     (broken.CopiesPinnedTwice, "litmus.fork_meets_pin", "references/wrong_count@none"),
     (broken.KeepsIsolated, "litmus.pageout_meets_merge", "references/wrong_count@none"),
     (broken.FreesUnfrozen, "litmus.reclaim_of_freed_meets_read", "structure/freed_unfrozen@shrink_page_list"),
