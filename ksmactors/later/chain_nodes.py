@@ -171,6 +171,8 @@ class ChainNodes(Ksm):
         self._free_chain(chain)
 
     async def _replace_entry(self, root: ContentTree[StableNode], entry: StableNode, by: StableNode) -> None:
+        if isinstance(by, DupNode) and by.chain is not None:
+            raise misuse("union_misuse", f"{by} is linked into a tree while it is on {by.chain}", by)
         await self.conductor.point(WRITE, root)
         root.replace(entry, by)
         self.ksm_epoch += 1  # the indices know nothing of replacements

@@ -14,6 +14,7 @@ from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.mm.const import EBUSY
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.hardware import Hardware
+from ksmactors.mm.reports import misuse
 from ksmactors.seams import part, seam
 
 
@@ -47,7 +48,10 @@ class Chains(ChainNodes):
     @override
     async def visit_stable_entry(self, root: ContentTree[StableNode], entry: StableNode, prune: bool) -> Visit:
         if isinstance(entry, Chain):
+            was_empty = not entry.dups
             choice = await self.stable_node_dup(root, entry, self._prune_now(entry, prune))
+            if was_empty and entry.alive:
+                raise misuse("left_in_tree", f"a search has met {entry}, and leaves it in {root.name}", entry)
         else:
             choice = Choice(self.choose_plain(dup_of(entry)), entry, await self.get_ksm_page(entry, lock=False))
         self._chosen = choice.dup

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ksmactors.ksm.index import ContentTree
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.later.anon_exclusive import AnonExclusive
-from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode
+from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.later.chains import Chains
 from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.lazy_free import LazyFree
@@ -296,3 +297,20 @@ class DropsPinned(LazyFree):
         await page.put()
         await mm.page_table_lock.unlock()
         return True
+
+
+class ReplacesFirst(ChainNodes):
+    """The only dup of a chain takes the chain's place in the tree before it leaves the chain."""
+
+    async def stable_tree_erase(self, node: StableNode) -> None:
+        dup = dup_of(node)
+        if dup.chain is not None and len(dup.chain.dups) == 1 and dup.kpfn >= 0:
+            await self._replace_entry(self.root_stable_tree[dup.nid], dup.chain, dup)
+        await super().stable_tree_erase(node)
+
+
+class SearchesEmptyChain(Chains):
+    """A chain that a search has emptied stays, and is searched again."""
+
+    async def free_stable_node_chain(self, root: ContentTree[StableNode], chain: Chain) -> None:
+        """It stays."""

@@ -20,6 +20,8 @@ ROWS = (
     (broken.KeepsMutex, "litmus.chain_meets_unmerge", "deadlock/deadlock@concurrent+run_store"),
     (broken.LeavesChain, "litmus.chain_meets_unmerge", "structure/left_in_tree@remove_all_stable_nodes"),
     (broken.LeavesChain, "litmus.chain_meets_fault", "structure/left_in_tree@remove_all_stable_nodes"),
+    (broken.SearchesEmptyChain, "litmus.chain_meets_exits", "structure/left_in_tree@stable_tree_walk"),
+    (broken.ReplacesFirst, "litmus.chain_meets_exits", "structure/union_misuse@stable_tree_erase"),
     (broken.FreesBusyChain, "litmus.chain_meets_fault", "counters/wrong_stable_node_dups@mutex_unlock"),
     (broken.AnnouncesNothing, "litmus.fork_meets_guest", "secondary/stale_mapping@copy_one_pte"),
     (broken.AnnouncesNothing, "litmus.write_meets_guest", "secondary/stale_mapping@wp_page_copy"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from ksmactors.litmus import Litmus, Scene
+from ksmactors.litmus import Litmus, Proc, Scene
 from workloads.litmus.nodes import ByNode
 from workloads.litmus.unmerge import into_swap_cache
 
@@ -119,3 +119,22 @@ class ChainMeetsFault(Litmus):
         await scene.scan()  # no mapping of them is left: pages_shared is 0
         await scene.concurrent({"admin": scene.set("max_page_sharing", 3), "fault/A": scene.read(procs[0], 0)})
         await scene.set("max_page_sharing", 3)
+
+
+class ChainMeetsExits(Litmus):
+    """ksmd searches for another page in a tree with two equal KSM pages while all that use them exit."""
+
+    name = "litmus.chain_meets_exits"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        await limit_sharing(scene)
+        await scene.process("E", 9)
+        procs = [await scene.process(name, 7) for name in "ABCD"]
+        await scene.scan(3)
+        await scene.concurrent({"ksmd": scene.scan(2), "exit": self._exit(scene, procs)})
+
+    async def _exit(self, scene: Scene, procs: list[Proc]) -> None:
+        for proc in procs:
+            await scene.exit(proc)
