@@ -8,6 +8,8 @@ from typing import ClassVar, Final
 from typing_extensions import override
 
 from ksmactors.errors import Finding
+from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
+from ksmactors.later.unshare_on_pin import UnshareOnPin
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.content import Content
@@ -60,8 +62,8 @@ class ShadowMemory(Watcher):
     munmap and the like; not once a fork has given the page two owners, or where the entry was read-only when the page
     was pinned for reading: the next write then makes a copy, and the device continues with the old page. (That is
     v3.9's behaviour; a process that does direct I/O must not fork.) In kernels with pages exclusive to a process
-    (v5.19), the pin of one is held to all this, read-only or not, and fork copies it. What the process has given up by
-    MADV_FREE it has until reclaim drops it, which must not be while a device is to store there.
+    (v5.19), pin_user_pages pins no others. The pin of one is held to all this, read-only or not, and fork must copy it.
+    What the process has given up by MADV_FREE it has until reclaim drops it, but not while a device is to store there.
 
     Finding. Data is lost, or leaks from one process to another: F3, S4d, S5e, N1, N6, G4, G6; no known hazard of v3.9
     does this.
@@ -95,6 +97,7 @@ class ShadowMemory(Watcher):
     def copied(self, mm: AddressSpace, oldmm: AddressSpace, address: int) -> None:
         own, copy = oldmm.ptes.get(address), mm.ptes.get(address)
         if own is None or copy is None or own.frame is copy.frame:
+            self._check_fork(oldmm, address)
             self._pins_are(oldmm, address, Ownership.SHARED)
         self._shadow[mm.number, address] = self._shadow.get((oldmm.number, address), self._zero)
 
@@ -110,18 +113,47 @@ class ShadowMemory(Watcher):
             if pin.mm is mm and pin.address == address:
                 self._pins[pin] = max(self._pins[pin], ownership)
 
+    def _pin_at(self, mm: AddressSpace, address: int) -> IoPin | None:
+        """Return a pin of the page that a process has for itself at an address."""
+        own = (pin for pin, ownership in self._pins.items() if ownership is Ownership.OWN)
+        return next((pin for pin in own if pin.mm is mm and pin.address == address), None)
+
     def _check_drop(self, mm: AddressSpace, address: int) -> None:
         """Reclaim may drop what a process has given up (MADV_FREE), but not while a device is to store there."""
-        for pin, ownership in self._pins.items():
-            at_place = pin.mm is mm and pin.address == address and pin.write and ownership is Ownership.OWN
-            if at_place and kernel_function() == "try_to_unmap_one":
-                raise self.finding(
-                    "pinned_page_dropped",
-                    f"reclaim drops pfn {pin.page.pfn}, which {mm.name} has given up at {address:#x}, and a device has "
-                    "pinned to store to it: the store is lost",
-                    about=(pin.page,),
-                    names=(_place_of_pin(pin),),
-                )
+        pin = self._pin_at(mm, address)
+        if pin is not None and pin.write and kernel_function() == "try_to_unmap_one":
+            raise self.finding(
+                "pinned_page_dropped",
+                f"reclaim drops pfn {pin.page.pfn}, which {mm.name} has given up at {address:#x}, and a device has "
+                "pinned to store to it: the store is lost",
+                about=(pin.page,),
+                names=(_place_of_pin(pin),),
+            )
+
+    def _check_fork(self, mm: AddressSpace, address: int) -> None:
+        """Since v5.9 fork copies a page that is pinned."""
+        pin = self._pin_at(mm, address) if self._pins and isinstance(self.kernel, ForkCopiesPinned) else None
+        if pin is not None and pin.dma:
+            raise self.finding(
+                "pinned_page_shared",
+                f"a child comes to share pfn {pin.page.pfn}, which {mm.name} has at {address:#x} and a device has "
+                "pinned: the next write parts the process from the device",
+                about=(pin.page,),
+                names=(_place_of_pin(pin),),
+            )
+
+    def _check_pin(self, pin: IoPin) -> None:
+        """Since v5.19 a page that is pinned is the process's own, even for reading."""
+        kernel, page = self.kernel, pin.page
+        if isinstance(kernel, UnshareOnPin) and page is not kernel.zero_page and not kernel.has_exclusive_mark(page):
+            raise self.finding(
+                "shared_page_pinned",
+                f"a device has pinned pfn {page.pfn} of {pin.mm.name} at {pin.address:#x}, which may have other users: "
+                "the next write parts the process from the device",
+                where="pin_user_pages",
+                about=(page,),
+                names=(_place_of_pin(pin),),
+            )
 
     def _is_there(self, pin: IoPin) -> bool:
         """Whether the process would still find the pinned page."""
@@ -129,6 +161,8 @@ class ShadowMemory(Watcher):
 
     def pinned(self, pin: IoPin) -> None:
         page = pin.page
+        if pin.dma:
+            self._check_pin(pin)
         slot = page.swap
         shared = page.is_ksm or page.mapcount + (slot.count if slot is not None else 0) > 1
         entry = pin.mm.ptes.get(pin.address)

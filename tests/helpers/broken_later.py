@@ -16,6 +16,7 @@ from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm
 from ksmactors.later.skip_swap_cache import SkipSwapCache
 from ksmactors.later.trylock_search import TrylockSearch
+from ksmactors.later.unshare_on_pin import UnshareOnPin
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
@@ -314,3 +315,17 @@ class SearchesEmptyChain(Chains):
 
     async def free_stable_node_chain(self, root: ContentTree[StableNode], chain: Chain) -> None:
         """It stays."""
+
+
+class UnmapsPinned(AnonExclusive):
+    """A page that a device has pinned is unmapped like any other."""
+
+    def may_be_unmapped(self, page: Frame) -> bool:
+        return True
+
+
+class PinsShared(UnshareOnPin):
+    """A page that others may use, too, is pinned for reading."""
+
+    def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
+        return super().can_follow_pte(pte, write=write, pin=False)

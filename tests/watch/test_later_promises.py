@@ -30,6 +30,8 @@ ROWS = (
     (broken.DropsDirty, "litmus.reclaim_of_freed_meets_write", "shadow/lost_write@user_read"),
     (broken.GivesUpSharedPage, "litmus.reclaim_of_freed_meets_read", "shadow/lost_write@user_read"),
     (broken.DropsPinned, "litmus.reclaim_of_freed_meets_dma", "shadow/pinned_page_dropped@try_to_unmap_one"),
+    (broken.UnmapsPinned, "litmus.fork_meets_pinned_move", "shadow/pinned_page_shared@copy_page_range"),
+    (broken.PinsShared, "litmus.write_meets_pin", "shadow/shared_page_pinned@pin_user_pages"),
     (broken.CopiesPinnedTwice, "litmus.fork_meets_pin", "references/wrong_count@none"),
     (broken.KeepsIsolated, "litmus.pageout_meets_merge", "references/wrong_count@none"),
     (broken.FreesUnfrozen, "litmus.reclaim_of_freed_meets_read", "structure/freed_unfrozen@shrink_page_list"),

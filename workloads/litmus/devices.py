@@ -109,6 +109,47 @@ class ForkMeetsUnpin(Litmus):
         await scene.kernel.lru_add_drain_all()  # which holds the old page, too
 
 
+class ForkMeetsPinnedMove(Litmus):
+    """A process forks while a page moves that a device has pinned; the device stores to it, and the process does."""
+
+    name = "litmus.fork_meets_pinned_move"
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        page = await isolated(scene, a)
+        pin = await scene.kernel.start_io(a.mm, a.start, True, dma=True)
+        assert isinstance(pin, IoPin)
+        await scene.concurrent({"thread/A": self._fork(scene, a), "migrationd/1": try_to_move(scene, page, 1)})
+        await scene.store(a, 0, 9)
+        await scene.kernel.device_write(pin, scene.kernel.contents.token(8))
+        await scene.kernel.end_io(pin)
+        await scene.read(a, 0)
+
+    async def _fork(self, scene: Scene, a: Proc) -> None:
+        for name in "BC":
+            await scene.kernel.fork(a.mm, name)
+
+
+class WriteMeetsPin(Litmus):
+    """A device pins a page to read it that a process shares with its child, while the process writes to it."""
+
+    name = "litmus.write_meets_pin"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        await scene.fork(a, "B")
+        await scene.concurrent({"thread/A": scene.store(a, 0, 8), "dma": self._read(scene, a)})
+
+    async def _read(self, scene: Scene, a: Proc) -> None:
+        pin = await scene.kernel.start_io(a.mm, a.start, False, dma=True)
+        if isinstance(pin, IoPin):
+            await scene.kernel.device_read(pin)
+            await scene.kernel.end_io(pin)
+
+
 class ReclaimOfFreedMeetsDma(Litmus):
     """Reclaim drops a page that a process has given up, while a device stores to it."""
 
