@@ -10,7 +10,9 @@ from typing_extensions import override
 from ksmactors.errors import Finding
 from ksmactors.ksm.structs import STABLE_FLAG, RmapItem
 from ksmactors.later.chain_nodes import Chain
-from ksmactors.watch.base import Watcher
+from ksmactors.mm.frame import Frame
+from ksmactors.mm.node import Node
+from ksmactors.watch.base import Watcher, frame_at
 from ksmactors.watch.probe import Probe, address_space, number_of, references, swap_count
 
 
@@ -18,7 +20,7 @@ class Lifetime(Watcher):
     """No frame, stable node, rmap_item, mm_slot, mm or anon_vma is used after its free; nothing leaks.
 
     The operation that uses a freed object detects that itself. This watcher checks for leaks at the end: when all
-    processes have exited and ksmd has passed, no frame may be in use but the zero page; no rmap_item, slot, mm or
+    processes have exited and ksmd has passed, all frames but the zero page must be free; no rmap_item, slot, mm or
     anon_vma may be left. Stable nodes may: a stale one stays in its tree until a search meets it. But each must be in a
     tree or on a list.
 
@@ -40,14 +42,7 @@ class Lifetime(Watcher):
     def at_exit(self) -> None:
         kernel = self.kernel
         for node in kernel.nodes:
-            for frame in node.frames:
-                if frame.refcount != frame.kept and frame is not kernel.zero_page:
-                    raise self.finding(
-                        "leaked_frame",
-                        f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
-                        "and all processes have exited",
-                        about=(frame,),
-                    )
+            self._check_frames(node)
         if kernel.swap.used:
             message = f"{len(kernel.swap.used)} swap slots are left"
             raise self.finding("leaked_swap_slot", message, about=tuple(kernel.swap.used.values())[:1])
@@ -75,6 +70,24 @@ class Lifetime(Watcher):
                 "migrate_nodes",
             )
 
+    def _check_frames(self, node: Node) -> None:
+        free = {frame.pfn for frame in node.free_list}
+        for frame in node.frames:
+            if frame.refcount != frame.kept and frame is not self.kernel.zero_page:
+                raise self.finding(
+                    "leaked_frame",
+                    f"pfn {frame.pfn} has {frame.refcount} references and {frame.mapcount} mappings, "
+                    "and all processes have exited",
+                    about=(frame,),
+                )
+            if not (frame.refcount or frame.pfn in free or _may_be_free(frame)):
+                message = f"pfn {frame.pfn} has no references, and has not been freed"
+                raise self.finding("frame_not_freed", message, about=(frame,))
+
+    def _is_not_freed(self, pfn: int) -> bool:
+        frame = frame_at(self.kernel, pfn)
+        return frame is not None and not (frame.refcount or _may_be_free(frame) or frame in frame.node.free_list)
+
     def _placed_nodes(self) -> int:
         entries = [entry for root in self.kernel.root_stable_tree for entry in root]
         dups = sum(len(entry.dups) for entry in entries if isinstance(entry, Chain))
@@ -85,6 +98,8 @@ class Lifetime(Watcher):
         """Return how many objects are alive beyond those with a known holder: each actor drops its reference or passes
         it on."""
         kernel, pfn, number = self.kernel, number_of(finding, "pfn"), number_of(finding, "swap")
+        if finding.kind == "frame_not_freed" and pfn is not None:
+            return Probe(lambda: self._is_not_freed(pfn))
         anon_vma, mm = number_of(finding, "anon_vma"), number_of(finding, "mm")
         leaks: dict[str, Callable[[], int | None] | None] = {
             "leaked_frame": references(kernel, pfn).wrong if pfn is not None else None,
@@ -115,3 +130,9 @@ class Lifetime(Watcher):
             return 0
         held = sum(item.flag == STABLE_FLAG and item._owner is one for item in self._items())
         return one.refcount - bool(one.vmas) - held
+
+
+def _may_be_free(frame: Frame) -> bool:
+    """Whether a frame may be free without being on the free list: it is never given out, or not now."""
+    node = frame.node
+    return frame.pfn in node.poisoned or node.holds_back(range(frame.pfn, frame.pfn + 1))

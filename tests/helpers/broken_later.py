@@ -12,6 +12,7 @@ from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.lazy_free import LazyFree
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.merge_any_kept import MergeAnyExec
+from ksmactors.later.mlock_batch import MlockBatch
 from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm
 from ksmactors.later.skip_swap_cache import SkipSwapCache
@@ -329,3 +330,15 @@ class PinsShared(UnshareOnPin):
 
     def can_follow_pte(self, pte: Pte, *, write: bool, pin: bool) -> bool:
         return super().can_follow_pte(pte, write=write, pin=False)
+
+
+class DropsLastReference(MlockBatch):
+    """A batch drops the last reference on a page, and does not free it."""
+
+    async def lru_add_drain_all(self) -> None:
+        for cpu in list(self.mlock_batches):
+            for page in self.mlock_batches.pop(cpu):
+                self._new_to_lru.discard(page.pfn)
+                page.lru = True
+                page.refcount -= 1
+        await super().lru_add_drain_all()
