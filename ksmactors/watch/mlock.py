@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from ksmactors.errors import Finding
 from ksmactors.events import catalogue as ev
+from ksmactors.later.mlock_migrated import MlockMigrated
 from ksmactors.machine import Machine
 from ksmactors.mm.address_space import AddressSpace, Pte
 from ksmactors.mm.frame import Frame
@@ -44,13 +45,14 @@ class MlockKept(Watcher):
     hand-over). fork changes no page of the parent's, and the child's vmas are not locked.
 
     When checked. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended, unless
-    the entry has been changed since, or the vma unlocked, or the flag of the KSM page cleared again. At other times the
-    flag is not promised: mlock leaves a busy page for reclaim to mark, munlock may not find the other vma, and a
-    migration loses the flag before v4.4 (a bug introduced in v3.7), which the next reclaim repairs.
+    the entry has been changed since, or the vma unlocked, or the flag of the KSM page cleared again. At a migration of
+    a page with one mapping: when the entry is restored. At other times the flag is not promised: mlock leaves a busy
+    page for reclaim to mark, munlock may not find the other vma, and a migration loses the flag before v4.4 (a bug
+    introduced in v3.7), which the next reclaim repairs.
 
     Finding. `not_handed_over`: the KSM page can be reclaimed until reclaim reaches its locked mapping. `old_page_kept`:
-    the old page stays in memory for ever, if a process that has not locked it maps it. `copy_not_locked`: the copy can
-    be reclaimed.
+    the old page stays in memory for ever, if a process that has not locked it maps it. `copy_not_locked`,
+    `moved_not_locked`: the copy, or the page where it is now, can be reclaimed.
     """
 
     name: ClassVar[str] = "mlock"
@@ -60,6 +62,7 @@ class MlockKept(Watcher):
         super().__init__(machine)
         self._under_way: dict[tuple[int, int], HandOver] = {}
         """By number of the mm and address."""
+        self._kept_by_migration = isinstance(self.kernel, MlockMigrated)
         self.kernel.pte_listeners.append(self._pte_changed)
         for node in self.kernel.nodes:
             node.mlock_listeners.append(self._marked)
@@ -68,7 +71,13 @@ class MlockKept(Watcher):
     def _pte_changed(self, mm: AddressSpace, address: int, before: Pte | None, pte: Pte | None) -> None:
         if self._under_way:
             self._under_way.pop((mm.number, address), None)
-        if before is None or pte is None or before.migration or pte.migration or not before.frame.mlocked:
+        if before is None or pte is None or pte.migration:
+            return
+        if before.migration:
+            if self._kept_by_migration:
+                self._check_moved(mm, address, pte.frame)
+            return
+        if not before.frame.mlocked:
             return
         vma = mm.vma_at(address)
         if vma is None or not vma.locked or pte.frame in (before.frame, self.kernel.zero_page):
@@ -80,6 +89,17 @@ class MlockKept(Watcher):
                 "copy_not_locked",
                 f"{mm.name} has locked {address:#x}, but its copy, pfn {pte.frame.pfn}, is not Mlocked",
                 about=(before.frame, pte.frame),
+                names=(("place", mm.number, address),),
+            )
+
+    def _check_moved(self, mm: AddressSpace, address: int, page: Frame) -> None:
+        """Of a page with one mapping, no other process can have cleared the flag by a munlock."""
+        vma = mm.vma_at(address)
+        if vma is not None and vma.locked and page.mapcount == 1 and not page.mlocked:
+            raise self.finding(
+                "moved_not_locked",
+                f"{mm.name} has locked {address:#x}, but its page, pfn {page.pfn} since the migration, is not Mlocked",
+                about=(page,),
                 names=(("place", mm.number, address),),
             )
 

@@ -13,6 +13,7 @@ from ksmactors.later.lazy_free import LazyFree
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.merge_any_kept import MergeAnyExec
 from ksmactors.later.mlock_batch import MlockBatch
+from ksmactors.later.mlock_migrated import MlockMigrated
 from ksmactors.later.pageout import Pageout
 from ksmactors.later.per_mm import PerMm
 from ksmactors.later.skip_swap_cache import SkipSwapCache
@@ -342,3 +343,11 @@ class DropsLastReference(MlockBatch):
                 page.lru = True
                 page.refcount -= 1
         await super().lru_add_drain_all()
+
+
+class LosesLockByMoving(MlockMigrated):
+    """A migrated page is not marked as Mlocked."""
+
+    def page_add_migrated_rmap(self, new: Frame, vma: Vma) -> None:
+        super().page_add_migrated_rmap(new, vma)
+        new.node.mark_mlocked(new, False)

@@ -33,6 +33,7 @@ ROWS = (
     (broken.UnmapsPinned, "litmus.fork_meets_pinned_move", "shadow/pinned_page_shared@copy_page_range"),
     (broken.PinsShared, "litmus.write_meets_pin", "shadow/shared_page_pinned@pin_user_pages"),
     (broken.DropsLastReference, "pinned_pages", "lifetime/frame_not_freed@none"),
+    (broken.LosesLockByMoving, "pinned_pages", "mlock/moved_not_locked@remove_migration_pte"),
     (broken.CopiesPinnedTwice, "litmus.fork_meets_pin", "references/wrong_count@none"),
     (broken.KeepsIsolated, "litmus.pageout_meets_merge", "references/wrong_count@none"),
     (broken.FreesUnfrozen, "litmus.reclaim_of_freed_meets_read", "structure/freed_unfrozen@shrink_page_list"),
