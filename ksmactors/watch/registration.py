@@ -32,7 +32,7 @@ class Registration(Watcher):
     after an injected one, nothing is checked there.
 
     Finding. Memory that is to be merged never is: `unregistered`, `advice_lost` after prctl, `setting_lost` after fork.
-    `advice_left`: memory is merged that is not to be.
+    `advice_left`: memory is merged that is not to be. `change_without_lock`: ksmd may look at a mapping meanwhile.
     """
 
     name: ClassVar[str] = "registration"
@@ -55,6 +55,9 @@ class Registration(Watcher):
         """prctl is about to return from an attempt to change the setting."""
         kernel = self.kernel
         assert isinstance(kernel, MergeAny), "it has called"
+        if mm.mmap_sem.owner is None:
+            message = f"prctl changes the advice of all mappings of {mm.name}, and does not hold mmap_sem for write"
+            raise self.finding("change_without_lock", message, where="prctl_set_memory_merge", about=(mm,))
         where = "ksm_enable_merge_any" if on else "ksm_disable_merge_any"
         self._check(mm, where)
         merging = kernel.merges_any(mm)

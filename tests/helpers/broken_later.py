@@ -225,6 +225,18 @@ class RestoresNoAdvice(MergeAny):
         return failed
 
 
+class ChangesUnderReadLock(MergeAny):
+    """prctl holds mmap_sem for read only."""
+
+    async def prctl_set_memory_merge(self, mm: AddressSpace, on: bool) -> int:
+        await mm.down_read()
+        failed = await (self.ksm_enable_merge_any(mm) if on else self.ksm_disable_merge_any(mm))
+        for listener in self.merge_any_listeners:
+            listener(mm, on, failed)
+        await mm.up_read()
+        return failed
+
+
 class KeepsAdvice(MergeAny):
     """prctl takes the setting back, and the advice stays."""
 

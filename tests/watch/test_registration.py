@@ -14,6 +14,7 @@ ROWS = (
     (broken.EntersNobody, "v6.12", MEETING, (), "registration/unregistered@ksm_enter"),
     (broken.EntersNoProgram, "v6.12", "services", ("merge-any-kept",), "registration/unregistered@ksm_enter"),
     (broken.RestoresNoAdvice, "v6.12", MEETING, (), "registration/advice_lost@ksm_disable_merge_any"),
+    (broken.ChangesUnderReadLock, "v6.12", MEETING, (), "registration/change_without_lock@prctl_set_memory_merge"),
     (broken.KeepsAdvice, "v6.12", MEETING, (), "registration/advice_left@ksm_disable_merge_any"),
     (broken.ForgetsSetting, "v6.12", MEETING, (), "registration/setting_lost@ksm_fork"),
 )
