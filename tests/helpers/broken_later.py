@@ -10,6 +10,7 @@ from ksmactors.later.chain_nodes import Chain, ChainNodes, DupNode, dup_of
 from ksmactors.later.chains import Chains
 from ksmactors.later.fork_copies_pinned import ForkCopiesPinned
 from ksmactors.later.lazy_free import LazyFree
+from ksmactors.later.memory_failure import HwpoisonResult
 from ksmactors.later.merge_any import MergeAny
 from ksmactors.later.merge_any_kept import MergeAnyExec
 from ksmactors.later.mlock_batch import MlockBatch
@@ -22,7 +23,7 @@ from ksmactors.later.unshare_on_pin import UnshareOnPin
 from ksmactors.later.zero_counted import ZeroCounted
 from ksmactors.later.zero_pages import ZeroPages
 from ksmactors.mm.address_space import AddressSpace, Pte, Vma
-from ksmactors.mm.const import EBUSY, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE
+from ksmactors.mm.const import EBUSY, EHWPOISON, MADV_FREE, MADV_MERGEABLE, MADV_UNMERGEABLE
 from ksmactors.mm.frame import Frame
 from ksmactors.mm.memory_hotplug import MEM_CANCEL_OFFLINE
 from ksmactors.mm.swap_device import SwapSlot
@@ -363,3 +364,17 @@ class LosesLockByMoving(MlockMigrated):
     def page_add_migrated_rmap(self, new: Frame, vma: Vma) -> None:
         super().page_add_migrated_rmap(new, vma)
         new.node.mark_mlocked(new, False)
+
+
+class KeepsReference(HwpoisonResult):
+    """A failure that is known keeps the caller's reference."""
+
+    async def known_failure(self, page: Frame, *, counted: bool) -> int:
+        return -EHWPOISON
+
+
+class FreesBeforeFlag(HwpoisonResult):
+    """A frame that soft offline has emptied is freed before it is flagged."""
+
+    async def release_migrated(self, page: Frame) -> None:
+        await super(HwpoisonResult, self).release_migrated(page)

@@ -34,6 +34,8 @@ ROWS = (
     (broken.PinsShared, "litmus.write_meets_pin", "shadow/shared_page_pinned@pin_user_pages"),
     (broken.DropsLastReference, "pinned_pages", "lifetime/frame_not_freed@none"),
     (broken.LosesLockByMoving, "pinned_pages", "mlock/moved_not_locked@remove_migration_pte"),
+    (broken.KeepsReference, "litmus.memory_failures_meet", "references/wrong_count@none"),
+    (broken.FreesBeforeFlag, "litmus.merge_meets_soft_offline", "references/wrong_count@none"),
     (broken.CopiesPinnedTwice, "litmus.fork_meets_pin", "references/wrong_count@none"),
     (broken.KeepsIsolated, "litmus.pageout_meets_merge", "references/wrong_count@none"),
     (broken.FreesUnfrozen, "litmus.reclaim_of_freed_meets_read", "structure/freed_unfrozen@shrink_page_list"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from ksmactors.litmus import Litmus, Proc, Scene
+from ksmactors.mm.const import MADV_HWPOISON, PAGE_SIZE
 from workloads.litmus.chains import limit_sharing
 
 
@@ -86,6 +87,41 @@ class SwapInMeetsMemoryFailure(Litmus):
         await scene.concurrent({"fault/A": scene.read(a, 0), "scrubber": scene.memory_failure(page)})
         await scene.read(a, 0)
         await scene.read(child, 0)
+
+
+class MemoryFailuresMeet(Litmus):
+    """Two processes have the memory of the same KSM page fail."""
+
+    name = "litmus.memory_failures_meet"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        a = await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        await scene.concurrent({"thread/A": self._fail(scene, a), "thread/B": self._fail(scene, b)})
+
+    async def _fail(self, scene: Scene, proc: Proc) -> None:
+        await scene.kernel.madvise(proc.mm, proc.start, PAGE_SIZE, MADV_HWPOISON)
+
+
+class MergeMeetsSoftOffline(Litmus):
+    """ksmd comes to a page that is equal to a KSM page, whose memory is taken out of use before it fails."""
+
+    name = "litmus.merge_meets_soft_offline"
+    least_nodes = 1
+
+    @override
+    async def run(self, scene: Scene) -> None:
+        c = await scene.process("C", 1)
+        await scene.process("A", 7)
+        b = await scene.process("B", 7)
+        await scene.scan(2)
+        await scene.write(c, 0, 7)
+        offline = scene.kernel.soft_offline_page(scene.frame(b, 0).pfn)
+        await scene.concurrent({"ksmd": scene.scan(2), "admin": offline})
+        await scene.read(b, 0)
 
 
 class ChainMeetsMemoryFailure(Litmus):
