@@ -46,13 +46,15 @@ class MlockKept(Watcher):
 
     When checked. At a copy: when the entry is exchanged. At a merge: when try_to_merge_with_ksm_page has ended, unless
     the entry has been changed since, or the vma unlocked, or the flag of the KSM page cleared again. At a migration of
-    a page with one mapping: when the entry is restored. At other times the flag is not promised: mlock leaves a busy
+    a page with one mapping: when the entry is restored. At the end: a mapped page with the flag must be mapped by a
+    VM_LOCKED vma, since a munlock, and an exit, clear it. At other times the flag is not promised: mlock leaves a busy
     page for reclaim to mark, munlock may not find the other vma, and a migration loses the flag before v4.4 (a bug
     introduced in v3.7), which the next reclaim repairs.
 
     Finding. `not_handed_over`: the KSM page can be reclaimed until reclaim reaches its locked mapping. `old_page_kept`:
     the old page stays in memory for ever, if a process that has not locked it maps it. `copy_not_locked`,
-    `moved_not_locked`: the copy, or the page where it is now, can be reclaimed.
+    `moved_not_locked`: the copy, or the page where it is now, can be reclaimed. `locked_for_nobody`: a vma has lost
+    VM_LOCKED, by a split or a move, and the page stays in memory for ever.
     """
 
     name: ClassVar[str] = "mlock"
@@ -131,10 +133,30 @@ class MlockKept(Watcher):
         )
 
     @override
+    def at_quiescence(self) -> None:
+        marked = set[int]().union(*(node.mlocked for node in self.kernel.nodes))
+        if not marked:
+            return
+        mapped: dict[int, Frame] = {}
+        for mm in self.kernel.address_spaces:
+            for address, pte in mm.ptes.items():
+                vma = mm.vma_at(address) if pte.frame.pfn in marked else None
+                if vma is not None and vma.locked:
+                    marked.discard(pte.frame.pfn)
+                elif vma is not None:
+                    mapped[pte.frame.pfn] = pte.frame
+        for pfn, page in sorted(mapped.items()):
+            if pfn in marked:
+                message = f"pfn {pfn} is Mlocked, and no mapping of it is locked: it stays in memory"
+                raise self.finding("locked_for_nobody", message, about=(page,))
+
+    @override
     def probe(self, finding: Finding) -> Probe | None:
         """Whether the place maps the new page, which is not Mlocked; or whether the old page is Mlocked although no
         VM_LOCKED vma maps it."""
         place, pfns = place_of(finding), [int(name[1]) for name in names_of(finding) if name[0] == "pfn"]
+        if finding.kind == "locked_for_nobody":
+            return Probe(lambda: self._is_kept(pfns[0]))
         if place is None or len(pfns) != 2:
             return None
         old, new = pfns

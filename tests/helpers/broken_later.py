@@ -378,3 +378,13 @@ class FreesBeforeFlag(HwpoisonResult):
 
     async def release_migrated(self, page: Frame) -> None:
         await super(HwpoisonResult, self).release_migrated(page)
+
+
+class MovesUnlocked(Ksm):
+    """What mremap has moved is not locked any more."""
+
+    async def move_vma(self, mm: AddressSpace, start: int, end: int) -> int:
+        target = await super().move_vma(mm, start, end)
+        if (vma := mm.vma_at(target)) is not None:
+            vma.locked = False
+        return target

@@ -36,6 +36,7 @@ ROWS = (
     (broken.LosesLockByMoving, "pinned_pages", "mlock/moved_not_locked@remove_migration_pte"),
     (broken.KeepsReference, "litmus.memory_failures_meet", "references/wrong_count@none"),
     (broken.FreesBeforeFlag, "litmus.merge_meets_soft_offline", "references/wrong_count@none"),
+    (broken.MovesUnlocked, "litmus.locked_mremap_meets_scan", "mlock/locked_for_nobody@none"),
     (broken.CopiesPinnedTwice, "litmus.fork_meets_pin", "references/wrong_count@none"),
     (broken.KeepsIsolated, "litmus.pageout_meets_merge", "references/wrong_count@none"),
     (broken.FreesUnfrozen, "litmus.reclaim_of_freed_meets_read", "structure/freed_unfrozen@shrink_page_list"),
