@@ -24,6 +24,8 @@ _UNSAFE: Final = re.compile(
     "\ud800-\udfff]"  # lone surrogates: undecodable bytes of file names, which a strict stream cannot write
 )
 
+_BEYOND_ASCII: Final = re.compile("[^\x00-\x7f]")
+
 _COMMAND: Final = re.compile(r"^(\s*)::", re.MULTILINE)
 
 _WORD: Final = re.compile(r"\S+")
@@ -48,6 +50,16 @@ def escaped_json(text: str) -> str:
     return _UNSAFE.sub(_as_json, text)
 
 
+def ascii_json(text: str) -> str:
+    r"""Return the same JSON in ASCII: for a stream whose encoding does not have all characters."""
+    return _BEYOND_ASCII.sub(_as_json, text)
+
+
+def is_utf8(encoding: str | None) -> bool:
+    """Whether an encoding has all characters, each as JSON wants it. A stream without an encoding takes text."""
+    return encoding is None or encoding.lower().replace("-", "") == "utf8"
+
+
 def encodable(content: Any) -> Any:
     r"""Return content for JSON in which each text is UTF-8. A lone surrogate, as in a file name of other bytes, becomes
     `\udcff`, written out."""
@@ -64,8 +76,30 @@ def shortened(text: str, most: int = SHOWN_MAX) -> str:
 
 
 def quoted(value: object, most: int = SHOWN_MAX) -> str:
-    """Return `repr(value)`; of a long text that of its beginning."""
-    return f"{value[:most]!r}..." if isinstance(value, str) and len(value) > most else shortened(repr(value), 2 * most)
+    """Return `repr(value)`; of a long text that of its beginning, and that of `object` if the class's own fails."""
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]!r}..."
+    try:
+        return shortened(repr(value), 2 * most)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return object.__repr__(value)
+
+
+def described(error: BaseException) -> str:
+    """Return `ValueError: what it says`, of an exception that code of other people has raised."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says; if its class cannot say it, that."""
+    try:
+        return "".join((str(error),))  # a plain text, whatever class of text it is
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failed:
+        return f"(its text cannot be had: __str__ raised {type(failed).__name__})"
 
 
 def shortened_words(text: str, most: int = SHOWN_MAX) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ksmactors.aside import printing_aside
 from ksmactors.errors import PluginError, UsageError, unknown
+from ksmactors.escaping import described
 from ksmactors.files import MIB, read_bounded
 from ksmactors.garbage import collect_at_the_end
 from ksmactors.places import author_place
@@ -367,13 +368,9 @@ def _guarded(loading: Callable[[], Any], title: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too, and all that is no Exception
-        raise PluginError(f"{title} cannot be loaded: {type(error).__name__}: {error}{_place(error)}") from error
-
-
-def _place(error: BaseException) -> str:
-    """The line of the foreign code that raised, or called what raised."""
-    place = author_place(error)
-    return f" ({place})" if place else ""
+        place = author_place(error)
+        why = f"{described(error)}{f' ({place})' if place else ''}"
+        raise PluginError(f"{title} cannot be loaded: {why}") from error
 
 
 def _class_of(module: ModuleType, group: str, name: str, title: str) -> type:

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from ksmactors.call_stack import asking_function, is_kernels
 from ksmactors.errors import Finding, KsmActorsError, UsageError, WorkloadCrashed
-from ksmactors.escaping import quoted
+from ksmactors.escaping import described, quoted
 from ksmactors.events.declared import PluginEvent
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.marks import broken, is_true, kind_of, mark_of, written_in
@@ -111,7 +111,7 @@ class Program(ABC):
 
     def crashed(self, error: BaseException, place: str) -> KsmActorsError:
         """Return what ends a schedule in which the author's code raised `error` at `place`."""
-        return WorkloadCrashed(f"workload {self.name} raised {type(error).__name__}: {error} ({place})")
+        return WorkloadCrashed(f"workload {self.name} raised {described(error)} ({place})")
 
     @classmethod
     def marks_expected(cls) -> tuple[str, ...]:
@@ -274,8 +274,9 @@ def _is_not_programs(error: BaseException) -> bool:
 
 
 def only_leaf(error: BaseException) -> BaseException:
-    """Return the only exception in a group, which is what its reader wants to see; a group of several as it is."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    """Return the only exception in a group, which is what its reader wants to see; a group of several, or of one that
+    was never raised, as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1 and error.exceptions[0].__traceback__:
         error = error.exceptions[0]
     return error
 
@@ -290,7 +291,7 @@ def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
         place = author_place(error)
     else:
         return None
-    return WorkloadCrashed(f"a variant raised {type(error).__name__}: {error} ({place})")
+    return WorkloadCrashed(f"a variant raised {described(error)} ({place})")
 
 
 def _place(error: BaseException) -> str:

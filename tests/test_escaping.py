@@ -5,10 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from ksmactors.cli import main
-from ksmactors.escaping import quoted, shortened, shortened_words
+from ksmactors.escaping import ascii_json, described, quoted, shortened, shortened_words
 from ksmactors.interleave.schedule_string import PREFIX
+
+
+class Mute(Exception):
+    """Cannot say what it is."""
+
+    @override
+    def __str__(self) -> str:
+        raise LookupError
+
+    __repr__ = __str__
+
 
 LONG = "a" * 100_000
 
@@ -28,6 +40,18 @@ def test_a_schedule_string_stays_whole() -> None:
     """It is in a message to be copied."""
     for line in (f"again: replay {PREFIX}{LONG}", f"again: replay '{PREFIX}{LONG}'"):
         assert shortened_words(line) == line
+
+
+def test_what_cannot_be_said_is_said() -> None:
+    """An object whose class has no text for it is named all the same."""
+    assert described(Mute()) == "Mute: (its text cannot be had: __str__ raised LookupError)"
+    assert quoted(Mute()).startswith("<tests.test_escaping.Mute object at ")
+    assert described(ValueError("text")) == "ValueError: text"
+
+
+def test_json_in_ascii_is_the_same() -> None:
+    """Characters beyond the first plane are two escapes."""
+    assert ascii_json('"\u2192\U0001f600"') == '"\\u2192\\ud83d\\ude00"'
 
 
 @pytest.mark.parametrize(

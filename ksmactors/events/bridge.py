@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from typing_extensions import override
 
 from ksmactors.errors import KsmActorsError, UsageError
+from ksmactors.escaping import described, quoted
 from ksmactors.events import catalogue as ev
 from ksmactors.events.trace import DetailedTrace
 
@@ -71,9 +72,9 @@ class _Records(logging.Handler):
         try:
             message = record.getMessage()
         except Exception as error:  # the arguments do not fit the text: logging itself would print a traceback
-            message = f"{record.msg!s} ({type(error).__name__}: {error})"
+            message = f"{record.msg if isinstance(record.msg, str) else quoted(record.msg)} ({described(error)})"
         raised = record.exc_info[1] if record.exc_info else None
-        exception = None if raised is None else _text(f"{type(raised).__name__}: {raised}")
+        exception = None if raised is None else _text(described(raised))
         self._running.trace.detail(
             ev.WORKLOAD_LOG, _text(record.name), level_of(record.levelno), _text(message), exception
         )
@@ -130,7 +131,7 @@ def _guarded(processor: Processor, origin: str) -> Processor:
             raise
         except Exception as error:
             name = getattr(processor, "__qualname__", type(processor).__qualname__)
-            raise UsageError(f"{origin}: the processor {name} raised {type(error).__name__}: {error}") from error
+            raise UsageError(f"{origin}: the processor {name} raised {described(error)}") from error
 
     return guarded
 

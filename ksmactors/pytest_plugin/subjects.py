@@ -12,6 +12,7 @@ import pytest
 from typing_extensions import override
 
 from ksmactors.errors import Finding, KsmActorsError, WorkloadCrashed
+from ksmactors.escaping import described, text_of
 from ksmactors.model import Model, Table
 from ksmactors.places import author_function
 from ksmactors.program import Program, ProgramParts
@@ -46,8 +47,8 @@ class TestProgram(Program):
     def crashed(self, error: BaseException, place: str) -> KsmActorsError:
         """An exception of the test is a finding: of a schedule that can be shrunk and explained."""
         if isinstance(error, OUTCOMES):
-            return WorkloadCrashed(f"the test ended with {type(error).__name__}: {error} ({place})")
-        text = str(error).partition("\n")[0]
+            return WorkloadCrashed(f"the test ended with {described(error)} ({place})")
+        text = text_of(error).partition("\n")[0]
         message = f"{type(error).__name__}{f': {text}' if text else ''} ({place})"
         return Finding(WATCHER, type(error).__name__, author_function(error), message)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from ksmactors import watch
 from ksmactors.errors import KsmActorsError, WatcherFailed, WorkloadCrashed
+from ksmactors.escaping import described
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.interleave.strategies.faults import fault_of_strategy
 from ksmactors.machine import Machine
@@ -47,7 +48,7 @@ def _as_exception(machine: Machine | None, error: BaseException) -> Exception:
     crash = crash_of_variant(error) or _crash_under_variant(machine, error)
     if crash is None and isinstance(error, Exception):
         return error
-    crash = crash or WorkloadCrashed(f"an actor raised {type(error).__name__}: {error}")
+    crash = crash or WorkloadCrashed(f"an actor raised {described(error)}")
     crash.__cause__ = error
     return crash
 
@@ -58,7 +59,7 @@ def _crash_under_variant(machine: Machine | None, error: BaseException) -> Workl
     raised, variants = innermost(error).f_code, _variants(machine)
     if not variants or not raised.co_filename.startswith(_KERNEL):
         return None
-    said = f"{type(error).__name__}: {error}"
+    said = described(error)
     return WorkloadCrashed(f"with the variant {variants}, {raised.co_name} raised {said}")
 
 

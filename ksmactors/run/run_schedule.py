@@ -29,6 +29,7 @@ from ksmactors.errors import (
     WatcherFailed,
     WorkloadCrashed,
 )
+from ksmactors.escaping import described
 from ksmactors.events import catalogue as ev
 from ksmactors.events.declared import event_of
 from ksmactors.events.logs import Log
@@ -353,7 +354,7 @@ def _classified(error: Exception, verdict: Verdict) -> tuple[str, str, str]:
         return error.watcher, error.kind, error.message
     if isinstance(error, WatcherFailed):
         return error.watcher, verdict.value, str(error)
-    message = str(error) if isinstance(error, KsmActorsError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, KsmActorsError) else described(error)
     return "run", verdict.value, message
 
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from ksmactors import plugins
 from ksmactors.call_stack import last_traceback
 from ksmactors.errors import KsmActorsError, PluginError, UsageError, unknown
-from ksmactors.escaping import quoted
+from ksmactors.escaping import described, quoted
 from ksmactors.events.declared import declare
 from ksmactors.history import COMMITS
 from ksmactors.injection import Rate, describe_injection, parse_injection
@@ -120,7 +120,7 @@ def _made(workload: type[Program], values: Mapping[str, object]) -> Program:
         if not place and not refused:
             raise
         more = f" ({place})" if place else ""
-        raise PluginError(f"{title} cannot be made: {type(error).__name__}: {error}{more}") from error
+        raise PluginError(f"{title} cannot be made: {described(error)}{more}") from error
     if not isinstance(made, workload):
         raise PluginError(f"workload {workload.__name__} cannot be made: its __new__ returned {quoted(made)}")
     return made

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ksmactors.errors import Finding, StepLimit, WatcherFailed, WorkloadCrashed
+from ksmactors.escaping import described
 from ksmactors.machine import Machine
 from ksmactors.places import author_place, is_authors_class
 from ksmactors.watch.base import Watcher, culprit
@@ -110,6 +111,6 @@ def failure_of(watcher: type[Watcher], error: BaseException, place: str = "") ->
     cause = error.__cause__ if isinstance(error, WorkloadCrashed) and error.__cause__ is not None else error
     if not place and is_authors_class(watcher):
         place = author_place(cause)
-    failed = WatcherFailed(watcher.name, f"{type(cause).__name__}: {cause}", place)
+    failed = WatcherFailed(watcher.name, described(cause), place)
     failed.__cause__ = cause
     return failed

@@ -80,6 +80,15 @@ class ActsUnnamed(Litmus):
 """
 
 
+MUTE = """
+class Mute(BaseException):
+    def __str__(self):
+        raise SystemExit(0)
+    __repr__ = __str__
+"""
+"""An exception that cannot say what it is."""
+
+
 def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, cls: str, *words: str) -> tuple[int, str]:
     """Run one schedule of a class of a file; returns the exit status, and standard error."""
     file = tmp_path / "mine.py"
@@ -170,6 +179,10 @@ def test_actors_of_another_shape_are_the_workloads(
     ("source", "message"),
     [
         ("raise GeneratorExit", "cannot be loaded: GeneratorExit:  (mine.py:1)"),
+        (
+            f"{MUTE}\nraise Mute",
+            "cannot be loaded: Mute: (its text cannot be had: __str__ raised SystemExit) (mine.py:",
+        ),
         ("def __getattr__(name): raise LookupError(name)", "cannot be loaded: LookupError: Mine (mine.py:1 in "),
     ],
 )
@@ -178,3 +191,28 @@ def test_a_module_that_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     status, error = told(tmp_path, capsys, source, "Mine")
     assert (status, error.count("\n")) == (2, 1)
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        ("Mute()", "Mute: (its text cannot be had: __str__ raised SystemExit) (mine.py:"),
+        ("ExceptionGroup('g', [ValueError('never raised')])", "ExceptionGroup: g (1 sub-exception) (mine.py:"),
+        ("MemoryError('none left')", "MemoryError: none left (mine.py:"),
+        ("SystemExit(0)", "SystemExit: 0 (mine.py:"),
+    ],
+)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_whatever_an_actor_raises_is_the_workloads(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], raised: str, message: str, jobs: str
+) -> None:
+    """An exception without a text, a group of what was never raised, and what ends other programs, are crashes."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f"{SOURCE}{MUTE}\nclass Odd(Base):\n    async def live(self, process, host):\n        raise {raised}\n"
+    )
+    line = ["stress", f"{file}:Odd", "--seeds", "3", "--quiet", "--out", str(tmp_path), "--jobs", jobs]
+    assert main(line) == 3
+    error = capfd.readouterr().err
+    assert f"ksmactors: workload Odd raised {message}" in error
+    assert "defect of ksmactors" not in error

@@ -8,6 +8,7 @@ from types import FunctionType
 
 from ksmactors.call_stack import frames_of
 from ksmactors.errors import EmulatorBug, KsmActorsError, StrategyFailed
+from ksmactors.escaping import described
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy
@@ -53,7 +54,7 @@ def fault_of_strategy(error: BaseException) -> StrategyFailed | None:
         place = defined_at(call)
     for owner in owners:
         if isinstance(owner, Strategy) and is_authors_class(type(owner)):
-            failed = StrategyFailed(f"strategy {owner.name} raised {type(error).__name__}: {error} ({place})")
+            failed = StrategyFailed(f"strategy {owner.name} raised {described(error)} ({place})")
             failed.__cause__ = error
             return failed
     return None
