@@ -21,6 +21,7 @@ from multiprocessing import spawn
 from time import sleep
 from typing import Final, NoReturn
 
+from ksmactors.aside import own_fds
 from ksmactors.campaign import workers
 from ksmactors.campaign.open_files import flush_open_files
 
@@ -183,6 +184,6 @@ def _ended(children: set[int]) -> list[int]:
 def _leave_streams_alone() -> None:
     """Read and write nothing that is the parent's: workloads print into what goes to it by the socket."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for fd in range(3):
+    for fd in (*range(3), *own_fds()):
         os.dup2(nowhere, fd)
     os.close(nowhere)

@@ -17,6 +17,7 @@ from typing import Final
 
 import trio
 
+from ksmactors.aside import stdout
 from ksmactors.campaign.blocks import DIGEST, SHAPE, Arm, Piece
 from ksmactors.campaign.dealing import InTurn
 from ksmactors.campaign.executors import SECONDS_BETWEEN, Executor, LocalProcesses, WorkerLost
@@ -87,7 +88,7 @@ def shared_work_of(
     return SharedWork(
         tuple(subject.header() for subject in plan.subjects),
         tuple(subject.sources for subject in plan.subjects),
-        plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and sys.stdout.isatty(),
+        plan.strategy, plan.detail, stop_at_first, deadline, log_config, log == "-" and stdout().isatty(),
         measured=plan.measured, thorough=plan.thorough,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ to it. What it has run is handed in several times a second, so that an interrupt
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
@@ -25,6 +26,7 @@ from traceback import format_exc
 from typing import Any, Final, NoReturn
 
 import trio
+from typing_extensions import override
 
 from ksmactors.campaign.blocks import Arm, micros_of
 from ksmactors.campaign.dealing import AsGiven
@@ -46,6 +48,8 @@ HEAD: Final = struct.Struct(">?Q")
 
 HAND_IN_SECONDS: Final = 0.2
 """Seconds after which a worker hands in what it has."""
+
+_CLOSED: Final = "code of a plug-in has closed a file of ksmactors (os.close); it must close only what it has opened"
 
 HandIn = Callable[["BlockAnswer"], None]
 """Takes a part of an answer."""
@@ -167,6 +171,7 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
         task: the block.
         hand_in: takes parts of the answer as they come; None: there are none.
     """
+    _open_standard_files()
     parts = _Parts(task.log, hand_in)
     try:
         subjects, calibration = prepared(task.shared)
@@ -178,13 +183,33 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
         parts.answer.log_problem = log.problem if log is not None else ""
     except KsmActorsError as error:
         parts.answer.failure = error
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EBADF:
+            parts.answer.failure = UsageError(_CLOSED)
+            return parts.answer
         parts.answer.failure = EmulatorBug(f"a worker failed: {format_exc()}")
     return parts.answer
 
 
-def _stream() -> TextIOWrapper:
-    return TextIOWrapper(BytesIO(), "utf-8", errors="surrogateescape")
+def _open_standard_files() -> None:
+    """Open what code of a plug-in has closed with `os.close`: else the event loop would get the descriptor, and the
+    next schedule close that."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free, this one
+
+
+class _Printed(TextIOWrapper):
+    """Keeps what is printed. Closing it closes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(BytesIO(), "utf-8", errors="surrogateescape")
+
+    @override
+    def close(self) -> None:
+        self.flush()
 
 
 @dataclass(slots=True)
@@ -200,8 +225,8 @@ class _Parts:
     log: Path | None
     hand_in: HandIn | None
     answer: BlockAnswer = field(default_factory=BlockAnswer)
-    out: TextIOWrapper = field(default_factory=_stream)
-    err: TextIOWrapper = field(default_factory=_stream)
+    out: TextIOWrapper = field(default_factory=_Printed)
+    err: TextIOWrapper = field(default_factory=_Printed)
     _at: float = field(default_factory=monotonic)
 
     def note(self, outcome: Outcome, seconds: float) -> None:

@@ -8,18 +8,19 @@ an exit status here, for all commands alike.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 from typing_extensions import override
 
-from ksmactors import interruption
+from ksmactors import aside, interruption
 from ksmactors.cli.screen import echo, notice, report_error
 from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError, unknown
 from ksmactors.escaping import shortened
@@ -92,7 +93,7 @@ class _Commands(click.Group):
         """Run the command; click itself would end with 1, which means "found" here, on a closed pipe."""
         try:
             status = super().invoke(ctx)
-            sys.stdout.flush()
+            aside.stdout().flush()
         except BrokenPipeError:
             return _closed_pipe()
         except KeyboardInterrupt:  # click would print an empty line
@@ -120,16 +121,18 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    aside.begin()
     try:
         return _status_of(args)
     except OSError as error:  # a message that cannot be written
         return _no_output(error)
     finally:
         interruption.restore()
+        if args is not None:  # else the process ends, and what a plug-in prints then is no result either
+            aside.restore()
 
 
 def _status_of(args: Sequence[str] | None) -> int:
-    stdout = sys.stdout
     try:
         status = cli.main(args=None if args is None else list(args), prog_name="ksmactors", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -137,30 +140,42 @@ def _status_of(args: Sequence[str] | None) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _misused(error)
-    except SystemExit as error:  # rich, and click, which exchanges stdout, end with 1 ("found") when no reader is left
-        if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
+    except SystemExit as error:  # rich, and click, which wraps stdout, end with 1 ("found") when no reader is left
+        if isinstance(error.__context__, BrokenPipeError) or not isinstance(sys.stdout, io.IOBase):
             return _closed_pipe()
         raise
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except EmulatorBug:
-        return _our_bug()
+    except EmulatorBug as error:
+        return _our_bug(error)
     except KsmActorsError as error:
         report_error(str(error))
         return error.exit_status
-    except Exception as error:  # whatever is left is our defect, and says so
-        if stdout.closed:
-            report_error("standard output was closed by code of a plug-in; that code must leave sys.stdout open")
-            return INTERNAL
-        if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
-            return _no_output(error)
-        if isinstance(error, OSError) and (refused := _refused(error)):
-            report_error(refused)
-            return USAGE
-        if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
-            return INTERRUPTED
-        return _our_bug()
+    except Exception as error:
+        return _status_of_failure(error)
     return status if isinstance(status, int) else 0
+
+
+def _status_of_failure(error: Exception) -> int:
+    """Say what has ended a command that is no error of ours; whatever is left is our defect."""
+    if _is_closed(aside.stdout()):
+        report_error("standard output was closed by code of a plug-in; that code must leave sys.stdout.buffer open")
+        return INTERNAL
+    if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
+        return _no_output(error)
+    if isinstance(error, OSError) and (refused := _refused(error)):
+        report_error(refused)
+        return USAGE
+    if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
+        return INTERRUPTED
+    return _our_bug(error)
+
+
+def _is_closed(stream: TextIO) -> bool:
+    try:
+        return stream.closed
+    except ValueError:  # its buffer was detached
+        return True
 
 
 _NO_PATH: Final = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
@@ -195,8 +210,8 @@ def _no_output(error: OSError) -> int:
     """Standard output or standard error cannot be written: say so if it can be said."""
     with suppress(OSError):
         notice(f"standard output cannot be written: {error.strerror}")
-    _discard(sys.stdout.fileno)
-    _discard(sys.stderr.fileno)
+    _discard(aside.stdout().fileno)
+    _discard(aside.stderr().fileno)
     return USAGE
 
 
@@ -209,12 +224,10 @@ def _misused(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _our_bug() -> int:
+def _our_bug(error: Exception) -> int:
     from shlex import join
     from traceback import format_exception
 
-    error = sys.exception()
-    assert error is not None
     echo("".join(format_exception(error)), err=True, nl=False)
     again = join(["ksmactors", *sys.argv[1:]])
     report_error(f"this is a defect of ksmactors; please report it, with: {again}")
@@ -223,7 +236,9 @@ def _our_bug() -> int:
 
 def _closed_pipe() -> int:
     """Leave quietly: there is no reader, and the interpreter's own last flush must not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, *aside.own_fds()):
+        os.dup2(nowhere, fd)
     return CLOSED_PIPE
 
 

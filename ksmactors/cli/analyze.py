@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ksmactors import interruption
+from ksmactors.aside import stderr
 from ksmactors.cli.options import WholeNumber, output_options, trust_option
 from ksmactors.cli.pipes import tell_of_silent_pipes
 from ksmactors.cli.plugin_events import read_plugin_events
@@ -236,7 +236,7 @@ def _answer_with_sources(
 @contextmanager
 def _progress_bar(color: str, *, wanted: bool) -> Iterator[Progress | None]:
     """A bar on standard error where that is a terminal, for logs that take more than a moment to read."""
-    if not (wanted and sys.stderr.isatty()):
+    if not (wanted and stderr().isatty()):
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
@@ -244,7 +244,7 @@ def _progress_bar(color: str, *, wanted: bool) -> Iterator[Progress | None]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with ExitStack() as showing:
-        console = screen(sys.stderr, color)
+        console = screen(stderr(), color)
         bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
         tasks: dict[str, TaskID] = {}
 

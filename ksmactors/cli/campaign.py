@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ import click
 import orjson
 
 from ksmactors import interruption, plugins
+from ksmactors.aside import stdout
 from ksmactors.cli.options import output_options
 from ksmactors.cli.outputs import Output, refuse_overwriting
 from ksmactors.cli.report import print_defects, print_unreached, report_crash
@@ -135,7 +135,7 @@ def show(
     if as_json:
         echo_json(orjson.dumps(encodable(view.as_json()), option=orjson.OPT_INDENT_2).decode())
     elif quiet:
-        print_defects(view.tally, stream=sys.stdout, color=color)
+        print_defects(view.tally, stream=stdout(), color=color)
     else:
         _print(view, color)
     return view.tally.exit_status
@@ -182,7 +182,7 @@ def _print(view: Overview, color: str) -> None:
     from ksmactors.campaign.blocks import as_text, size_of
     from ksmactors.campaign.dealing import EQUAL
 
-    out = console(sys.stdout, color)
+    out = console(stdout(), color)
     tally, done = view.tally, view.tally.schedules
     asked = size_of(view.asked)
     subjects = view.of["subjects"]
@@ -210,7 +210,7 @@ def _print(view: Overview, color: str) -> None:
             f"{rate.findings:,}",
         )  # fmt: skip
     out.print(table)
-    print_defects(tally, stream=sys.stdout, color=color)
+    print_defects(tally, stream=stdout(), color=color)
     if tally.races and tally.races_never_met:
         echo(f"kinds of race that never happened: {', '.join(tally.races_never_met)}")
     for signature, after in view.found_after.items():
@@ -219,7 +219,7 @@ def _print(view: Overview, color: str) -> None:
         report_crash(tally.crash)
     for seconds, seed, workload, steps in view.slowest:
         echo(f"slow: seed {seed}, {plugins.from_here(workload)}: {seconds:.2f} s, {quantity(steps, 'step')}")
-    print_unreached(view.never_reached, stream=sys.stdout)
+    print_unreached(view.never_reached, stream=stdout())
     echo(f"{quantity(done, 'schedule')}; verdict: {tally.judgement}; digest {tally.digest}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 import orjson
 
 from ksmactors import interruption, plugins
+from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import parse_seeds
@@ -188,7 +188,7 @@ def _print(
     title: str, found: PairedCampaigns, said: Sequence[tuple[str, str]], sides: Sequence[CampaignSide], color: str
 ) -> None:
     """The comparison on a screen: in words, as a table, and the findings of both sides."""
-    out = console(sys.stdout, color)
+    out = console(stdout(), color)
     width = min(out.width, 100)
     for line in wrap(title, width, break_on_hyphens=False):
         echo(line)
@@ -200,7 +200,7 @@ def _print(
     for name, side in zip(("without the idea", "with the idea"), sides, strict=True):
         if side.tally.found or side.tally.given_up is not None:
             echo(f"{name}:")
-            print_defects(side.tally, stream=sys.stdout, color=color)
+            print_defects(side.tally, stream=stdout(), color=color)
 
 
 def _print_table(found: PairedCampaigns, color: str) -> None:
@@ -215,7 +215,7 @@ def _print_table(found: PairedCampaigns, color: str) -> None:
             table.add_row("", what, style="italic")
         for figure in figures:
             table.add_row(*row_of(figure), style="bold" if figure.differs else "")
-    console(sys.stdout, color).print(table)
+    console(stdout(), color).print(table)
     echo(LEGEND)
     if found.cpu is not None:
         one, other = found.cpu
@@ -248,7 +248,7 @@ def _progress(run: PairedRun, *, quiet: bool, color: str) -> Iterator[None]:
     if quiet:
         yield
         return
-    out = console(sys.stderr, color)
+    out = console(stderr(), color)
 
     def line(side: CampaignSide, found: Found) -> None:
         where = "without" if side is run.sides[0] else "with"
@@ -258,7 +258,7 @@ def _progress(run: PairedRun, *, quiet: bool, color: str) -> Iterator[None]:
         )
 
     run.on_found = line
-    if not sys.stderr.isatty():
+    if not stderr().isatty():
         yield
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -3,7 +3,6 @@ kernels, with the kernel of this machine, or with the emulator itself on another
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ import click
 import orjson
 
 from ksmactors import interruption
+from ksmactors.aside import keep_result_apart, stdout
 from ksmactors.campaign.findings import default_directory, prepare, state_directory
 from ksmactors.cli.ci_output import CiOutput, ci_options
 from ksmactors.cli.conform_around import perform_around
@@ -161,6 +161,7 @@ def conform(
     TASK`, `signal TASK` and `settle`. TASK is a process, or ksmd, migrate, set or reclaim; `ksmactors docs
     scenario` lists the places. A guest has holds; this machine has none.
     """
+    keep_result_apart()
     for name in with_:
         need("variants", name)
     asked = Setting(kernel or "", nodes or 0, without, with_)
@@ -308,7 +309,7 @@ class _Printer:
                 self._echo(line)
 
     def _echo(self, line: str, fg: str | None = None) -> None:
-        echo_colored(line, fg, color=color_allowed(sys.stdout, self.color))
+        echo_colored(line, fg, color=color_allowed(stdout(), self.color))
 
 
 def _report(outcomes: _Outcomes) -> dict[str, Any]:

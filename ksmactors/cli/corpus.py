@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from shlex import join
@@ -14,6 +13,7 @@ import click
 import orjson
 
 from ksmactors import interruption
+from ksmactors.aside import stdout
 from ksmactors.campaign.corpus import Row, StrategyResult, measure
 from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, ci_options
@@ -149,7 +149,7 @@ def _print(rows: Sequence[Row], strategies: Sequence[str], *, as_json: bool, mar
     table = Table(*header)
     for line in lines:
         table.add_row(*line)
-    console(sys.stdout, color).print(table)
+    console(stdout(), color).print(table)
 
 
 def _cells(row: Row, strategies: Sequence[str]) -> list[str]:

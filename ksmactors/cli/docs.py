@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -13,6 +12,7 @@ import click
 import orjson
 from typing_extensions import override
 
+from ksmactors.aside import stdout
 from ksmactors.cli.lookup import Document, Entry, entries_of, no_topic
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import console, echo, echo_json, page
@@ -70,7 +70,7 @@ def docs(topic: str | None, plain: bool, as_json: bool, quiet: bool, color: str)
     document = known[topic]
     if as_json:
         echo_json(orjson.dumps({"topic": topic, "title": document.title, "text": document.text}).decode())
-    elif plain or not sys.stdout.isatty():
+    elif plain or not stdout().isatty():
         echo(document.text, nl=False)
     else:
         page(rendered(document, color), color)
@@ -81,9 +81,9 @@ def rendered(document: Document, color: str = "auto", width: int | None = None) 
     """Return a document as text for a terminal; `width` in columns, by default that of the terminal up to a limit."""
     from rich.theme import Theme
 
-    out = console(sys.stdout, color, width=width)
+    out = console(stdout(), color, width=width)
     if width is None and out.width > WIDTH_MAX:
-        out = console(sys.stdout, color, width=WIDTH_MAX)
+        out = console(stdout(), color, width=WIDTH_MAX)
     no_background = Theme({"markdown.code": "bold cyan"})  # rich's own is black, which few terminals are
     with out.capture() as capture, out.use_theme(no_background):
         out.print(_markdown()(document.text, code_theme="ansi_dark", hyperlinks=False))

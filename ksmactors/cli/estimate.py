@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from ksmactors import interruption
+from ksmactors.aside import stderr, stdout
 from ksmactors.cli.options import Seconds, WholeNumber, output_options
 from ksmactors.cli.screen import console, echo_json, notice
 from ksmactors.errors import INTERRUPTED, USAGE, UsageError
@@ -158,7 +158,7 @@ def _print(answer: Any, *, as_json: bool, quiet: bool, color: str) -> None:
         return
     from ksmactors.estimate.show import show
 
-    show(answer, _console(sys.stdout, color), quiet=quiet)
+    show(answer, _console(stdout(), color), quiet=quiet)
 
 
 def _console(stream: TextIO, color: str) -> Console:
@@ -193,14 +193,14 @@ def _progress_bar(interruption: Sequence[int], color: str, *, wanted: bool) -> I
         if interruption:
             raise Interruption
 
-    if not (wanted and sys.stderr.isatty()):
+    if not (wanted and stderr().isatty()):
         yield silent
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[pages]}"),
-        TimeRemainingColumn(), console=_console(sys.stderr, color), transient=True,
+        TimeRemainingColumn(), console=_console(stderr(), color), transient=True,
     )  # fmt: skip
     with bar:
         tasks: dict[str, Any] = {}

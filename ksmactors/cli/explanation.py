@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
 from ksmactors import interruption
+from ksmactors.aside import stderr, stdout
 from ksmactors.cli.screen import console
 from ksmactors.diagnose.explained import Explained, explained
 from ksmactors.diagnose.replaying import Recorded
@@ -36,7 +36,7 @@ class Explanation:
         from ksmactors.cli.explained import print_explained, terminal_width  # rich is imported when it is wanted
 
         one = self._explained(outcome)
-        print_explained(one, console(sys.stdout, self._color, width=terminal_width()))
+        print_explained(one, console(stdout(), self._color, width=terminal_width()))
 
     def _explained(self, outcome: Outcome) -> Explained:
         if self._made is None:
@@ -44,7 +44,7 @@ class Explanation:
         return self._made
 
     def _on_try(self, tried: int, left: int) -> None:
-        if not self._quiet and sys.stderr.isatty():
-            console(sys.stderr, self._color).print(
+        if not self._quiet and stderr().isatty():
+            console(stderr(), self._color).print(
                 f"{quantity(tried, 'schedule')} tried, {quantity(left, 'departure')} left", end="\r"
             )

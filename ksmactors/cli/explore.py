@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from time import monotonic, perf_counter
 
 import click
 
+from ksmactors.aside import stdout
 from ksmactors.campaign.explore import MAX_SCHEDULES, Budget, Exploration, explored, exploring, make_search
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.state_file import perform, state_file
@@ -110,9 +110,9 @@ def explore(
     if as_json:
         echo_json(json_object([subject], search.name, exploration.tally, seconds, **exploration.as_json()))
     elif quiet:
-        print_defects(exploration.tally, stream=sys.stdout, color=color)
+        print_defects(exploration.tally, stream=stdout(), color=color)
     else:
-        print_table(exploration.tally, seconds, stream=sys.stdout, color=color)
+        print_table(exploration.tally, seconds, stream=stdout(), color=color)
         _tell(exploration)
     status = _close(exploration, resumable=not (problem or quiet))
     return ci.finish(checks_of("explore", exploration.tally, [subject], _unfinished(exploration)), seconds, status)
@@ -133,7 +133,7 @@ def _tell(exploration: Exploration) -> None:
         echo(f"{exploration.again:,} more were cut short or run again: nothing new came of them")
     if tally.found and tally.searched is not None:
         echo(f"findings aside: {tally.searched}")
-    print_never_reached(tally, exploration.plan.subjects, stream=sys.stdout)
+    print_never_reached(tally, exploration.plan.subjects, stream=stdout())
 
 
 def _close(exploration: Exploration, *, resumable: bool) -> int:

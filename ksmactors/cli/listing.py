@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any, Final
 
 import click
 
+from ksmactors.aside import stdout
 from ksmactors.cli.listed import WHAT, Row, events_at, row_at, rows_of
 from ksmactors.cli.options import output_options
 from ksmactors.cli.screen import echo, echo_json, echo_styled, notice
@@ -85,7 +85,7 @@ def _chosen(rows: list[Row], what: str, name: str) -> Row:
 
 def _print(rows: list[Row], what: str, color: str) -> None:
     """Print one line a row, and below it one for each of its parameters or fields."""
-    colored = color_allowed(sys.stdout, color)
+    colored = color_allowed(stdout(), color)
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         note = "".join(f" [{word}]" for word in (row.get("level"), row.get("kind"), *_kernels(row)) if word)

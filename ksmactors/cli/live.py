@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from ksmactors.aside import stderr, stdout
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -40,7 +42,7 @@ class LiveLines:
         self._lock = threading.RLock()
         self._live = Live(
             console=console, auto_refresh=False, transient=True, vertical_overflow="visible",
-            redirect_stdout=sys.stdout.isatty(), redirect_stderr=True, get_renderable=self._render,
+            redirect_stdout=stdout().isatty(), redirect_stderr=True, get_renderable=self._render,
         )  # fmt: skip
 
     def print(self, *texts: RenderableType) -> None:
@@ -175,7 +177,7 @@ def can_paint(console: Console, log: str | None = None) -> bool:
     does not go to a terminal, too."""
     return (
         console.is_terminal
-        and sys.stderr.isatty()
+        and stderr().isatty()
         and not console.is_dumb_terminal
-        and not (log == "-" and sys.stdout.isatty())
+        and not (log == "-" and stdout().isatty())
     )

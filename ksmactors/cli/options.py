@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 from typing_extensions import override
 
+from ksmactors.aside import keep_result_apart
 from ksmactors.escaping import quoted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -83,8 +84,17 @@ class Duration(Seconds):
         return super().convert(value if isnan(number) else number * _UNITS[unit], param, ctx)
 
 
+def _kept_apart(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
+    """Have nothing but the result of a command on standard output where a program reads it."""
+    if value in (True, "-") and not ctx.resilient_parsing:
+        keep_result_apart()
+    return value
+
+
 _OUTPUT: Final = (
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="One JSON object on standard output.", callback=_kept_apart,
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
     click.option(
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
@@ -99,7 +109,9 @@ def output_options(command: Command) -> Command:
 
 
 _LOG: Final = (
-    click.option("--log", metavar="FILE", help="Every event as JSON lines; - is standard output."),
+    click.option(
+        "--log", metavar="FILE", help="Every event as JSON lines; - is standard output.", callback=_kept_apart,
+    ),
     click.option(
         "--log-config", metavar="MODULE:FUNCTION",
         help="A function of yours that returns structlog processors; each event of the log, or of the screen, passes "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ksmactors import plugins
+from ksmactors.aside import stderr
 from ksmactors.campaign.dealing import Interleavings, Share
 from ksmactors.campaign.stress import Campaign
 from ksmactors.campaign.summary import RACES, Found, Summary
@@ -261,7 +261,7 @@ def progress(
     if quiet:
         yield
         return
-    out = console(sys.stderr, color)
+    out = console(stderr(), color)
     campaign.on_taken = watched.take
     if as_json or not can_paint(out, log):
         campaign.on_found = lambda found: out.print("\n".join(found_lines(found)), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from ksmactors import interruption
+from ksmactors.aside import stderr
 from ksmactors.campaign.findings import EXPECTED, read, replay_command, wrong_claims
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
@@ -138,7 +138,7 @@ def replay(
     for one in second:
         notice(then.compare_by_names(one))
         if one.verdict is Verdict.FINDING and not quiet:
-            print_found(Found(one, replay=replay_command(one.schedule)), stream=sys.stderr, color=color)
+            print_found(Found(one, replay=replay_command(one.schedule)), stream=stderr(), color=color)
     if explanation is not None and not as_json:
         explanation.show(outcome)
     status = status or (0 if same else FOUND)

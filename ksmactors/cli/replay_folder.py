@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ksmactors import interruption
+from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.findings import read, replay_command, set_expected, wrong_claims
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
@@ -165,14 +165,14 @@ def _print(one: Regression, color: str) -> None:
     """A line about a regression, and what was found instead."""
     expected = f"expected {one.expected}: " if one.expected else ""
     line = escaped(f"{one.result.value:<{_WIDTH}}  {one.file.name}: {expected}{one.reason}")
-    echo_colored(line, _COLORS.get(one.result, "red"), color=color_allowed(sys.stdout, color))
+    echo_colored(line, _COLORS.get(one.result, "red"), color=color_allowed(stdout(), color))
     for note in one.notes:
         echo(escaped(f"{'':<{_WIDTH}}  {note}"))
     found = _found(one)
     if found is not None and one.result is Result.CRASHED:
         report_crash(found)
     elif found is not None and one.result is Result.UNEXPECTED:
-        print_found(found, stream=sys.stderr, color=color)
+        print_found(found, stream=stderr(), color=color)
 
 
 def _summary(done: Sequence[Regression]) -> str:

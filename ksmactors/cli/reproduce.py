@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from ksmactors import interruption
+from ksmactors.aside import keep_result_apart
 from ksmactors.cli.options import trust_option
 from ksmactors.cli.outputs import Output, files_of, refuse_overwriting
 from ksmactors.cli.report_sources import refuse_existing, write_output
@@ -63,6 +64,7 @@ def reproduce(
 
     A scenario without --repair gives a program that compares with what the emulated kernel does.
     """
+    keep_result_apart()
     for name in repair:
         need("variants", name)
     outputs: list[Output] = [("--c", program), ("--report", report)]

@@ -8,15 +8,25 @@ other way.
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 from typing_extensions import override
 
+from ksmactors.aside import stderr, stdout
 from ksmactors.ci.runner import annotation, is_github
-from ksmactors.escaping import LINE_WORD_MAX, escaped, escaped_json, escaped_lines, inert, inert_json, shortened_words
+from ksmactors.escaping import (
+    LINE_WORD_MAX,
+    ascii_json,
+    escaped,
+    escaped_json,
+    escaped_lines,
+    inert,
+    inert_json,
+    is_utf8,
+    shortened_words,
+)
 from ksmactors.events.colors import color_allowed
 
 if TYPE_CHECKING:
@@ -30,7 +40,7 @@ LINE_SECONDS: Final = 60.0
 
 def echo(text: str, *, err: bool = False, file: TextIO | None = None, nl: bool = True) -> None:
     """Print text, of one line or several, on standard output, standard error or `file`."""
-    click.echo(_safe(text), file=file, err=err, nl=nl)
+    click.echo(_safe(text), file=file or (stderr() if err else stdout()), nl=nl)
 
 
 def echo_colored(line: str, fg: str | None, *, color: bool) -> None:
@@ -43,7 +53,7 @@ def echo_styled(*parts: tuple[str, Mapping[str, Any]], color: bool) -> None:
     texts = [_safe(escaped(text)) for text, _ in parts]
     if color:
         texts = [click.style(text, **style) if style else text for text, (_, style) in zip(texts, parts, strict=True)]
-    click.echo("".join(texts), color=color)
+    click.echo("".join(texts), file=stdout(), color=color)
 
 
 def _safe(text: str) -> str:
@@ -54,7 +64,7 @@ def _safe(text: str) -> str:
 
 def command_to_runner(line: str) -> None:
     """Print a command for the runner of GitHub Actions, on standard error. Its texts are escaped already."""
-    click.echo(line, err=True)
+    click.echo(line, file=stderr())
 
 
 def notice(line: str) -> None:
@@ -62,11 +72,12 @@ def notice(line: str) -> None:
     echo(f"ksmactors: {escaped(line)}", err=True)
 
 
-def echo_json(text: str) -> None:
-    """Print JSON on standard output, without a character that a terminal or pager would perform, and for the runner of
-    GitHub Actions without a command. Its value is the same."""
-    shown = escaped_json(text)
-    click.echo(inert_json(shown) if is_github(os.environ) else shown)
+def echo_json(text: str, *, nl: bool = True) -> None:
+    """Print JSON on standard output, or a piece of it, without a character that a terminal or pager would perform or
+    that the stream cannot encode, and for the runner of GitHub Actions without a command. Its value is the same."""
+    shown, out = escaped_json(text), stdout()
+    shown = inert_json(shown) if is_github(os.environ) else shown
+    click.echo(shown if is_utf8(out.encoding) else ascii_json(shown), file=out, nl=nl)
 
 
 def warn(line: str) -> None:
@@ -87,12 +98,12 @@ def report_error(line: str) -> None:
 
 def page(rendered: str, color: str) -> None:
     """Show text that a `console` has rendered, in the user's pager: PAGER, or less; without one it is printed."""
-    allowed = color_allowed(sys.stdout, color)
+    allowed = color_allowed(stdout(), color)
     text = rendered.rstrip("\n")
     try:
         click.echo_via_pager(text, color=None if allowed and color == "auto" else allowed)
     except ValueError:  # PAGER has a quote that is never closed
-        click.echo(text, color=allowed)
+        click.echo(text, file=stdout(), color=allowed)
 
 
 def console(stream: TextIO, color: str, *, width: int | None = None) -> Console:

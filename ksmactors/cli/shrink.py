@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from ksmactors import interruption
+from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.summary import Summary
 from ksmactors.cli.options import Seconds, WholeNumber, out_option, output_options, trust_option
@@ -78,10 +78,10 @@ def shrink(
         raise UsageError(f"--scenario {scenario}: there is a file of that name; name one that does not exist")
     directory = prepare(out or default_directory())
     then = recorded(source, trust=trust, tell=notice)
-    out_screen = console(sys.stderr, color)
+    out_screen = console(stderr(), color)
 
     def on_try(tried: int, left: int) -> None:
-        if not quiet and sys.stderr.isatty():
+        if not quiet and stderr().isatty():
             out_screen.print(f"{quantity(tried, 'schedule')} tried, {quantity(left, 'departure')} left", end="\r")
 
     started = perf_counter()
@@ -126,7 +126,7 @@ def shrink(
         return status
     for line in cause.lines() if cause is not None else ():
         echo(line)
-    print_found(found, stream=sys.stdout, color=color)
+    print_found(found, stream=stdout(), color=color)
     echo(_summary(shrunk))
     for number, line in enumerate(shrunk.story, 1):
         echo(f"  {number}. {line}")

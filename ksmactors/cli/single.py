@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
 from ksmactors import interruption
+from ksmactors.aside import stderr
 from ksmactors.campaign.stress import Campaign
 from ksmactors.cli.report import json_object, print_defects, report_crash
 from ksmactors.cli.screen import echo, echo_json
@@ -62,7 +62,7 @@ def perform(
             err=True,
         )
         return INTERRUPTED
-    print_defects(tally, stream=sys.stderr, color=color)
+    print_defects(tally, stream=stderr(), color=color)
     if tally.crash is not None:
         report_crash(tally.crash)
     elif not quiet:

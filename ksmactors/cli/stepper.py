@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from ksmactors import interruption
+from ksmactors.aside import stdout
 from ksmactors.campaign.summary import Found
 from ksmactors.cli.exploring import checked, lines_of
 from ksmactors.cli.places import actor_lines, goal_named, lock_lines, object_lines, say, where
@@ -74,7 +75,7 @@ class CommandLines:
     """Commands, one a line: from a terminal with line editing and a prompt, from anything else without."""
 
     def __init__(self) -> None:
-        self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        self.interactive = sys.stdin.isatty() and stdout().isatty()
         if self.interactive:
             import readline  # noqa: F401  # input() uses it
         if isinstance(sys.stdin, io.TextIOWrapper):
@@ -198,7 +199,7 @@ class StepPrompt:
         elif outcome.verdict in (Verdict.CRASHED, Verdict.BROKEN):
             report_crash(Found(outcome))
         elif outcome.defect is not None and outcome.verdict is not Verdict.DIVERGED:
-            print_found(Found(outcome), stream=sys.stdout, color=self._color)
+            print_found(Found(outcome), stream=stdout(), color=self._color)
         self._told = True
         say([f"the end, at step {outcome.steps}: {self._then.compare(outcome)}"])
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from ksmactors.aside import stdout
 from ksmactors.cli.screen import console as screen
-from ksmactors.cli.screen import echo
+from ksmactors.cli.screen import echo_json
 from ksmactors.escaping import escaped_json
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ UNFOLDED: Final = 10_000
 
 def screen_for(color: str) -> Console:
     """Standard output; lines are not folded where it is no terminal."""
-    return screen(sys.stdout, color, width=None if sys.stdout.isatty() else UNFOLDED)
+    return screen(stdout(), color, width=None if stdout().isatty() else UNFOLDED)
 
 
 def print_stream(stream: Stream) -> None:
     """One JSON object, written as the rows come."""
-    echo(f'{{"columns":{json_of(stream.columns)},"rows":[', nl=False)
+    echo_json(f'{{"columns":{json_of(stream.columns)},"rows":[', nl=False)
     separator = ""
     for block in stream.blocks:
         rows = json_of(block)[1:-1]
-        echo(f"{separator}{rows}", nl=False)
+        echo_json(f"{separator}{rows}", nl=False)
         separator = ","
-    echo("]}")
+    echo_json("]}")
 
 
 def show_stream(stream: Stream, console: Console) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from ksmactors import interruption, plugins
+from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.blocks import size_of
 from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.dealing import BUDGETS, EQUAL, AdaptiveDeal, deal_of
@@ -209,7 +209,7 @@ def stress(
             more["shard"] = shard.name
         echo_json(json_object(subjects, strategy, campaign.tally, spent, **more))
     else:
-        stream = sys.stderr if log == "-" else sys.stdout
+        stream = stderr() if log == "-" else stdout()
         if quiet:
             print_defects(campaign.tally, stream=stream, color=color)
         else:

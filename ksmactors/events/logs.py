@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, Final, Protocol, Self
 
 import orjson
 
+from ksmactors.aside import stderr, stdout
 from ksmactors.errors import CLOSED_PIPE, INCONCLUSIVE, USAGE, UsageError
 from ksmactors.escaping import escaped, escaped_json
 from ksmactors.events.bridge import Processor, checked, last, with_level
@@ -149,6 +149,7 @@ class LogWriter:
         self.form, self.level = form, level
         self.lines = _RenderedLines()
         self._stream: BinaryIO | None = stream
+        self._is_standard = stream is getattr(stdout(), "buffer", None)
         self._status = 0
 
     def status(self, otherwise: int) -> int:
@@ -190,27 +191,27 @@ class LogWriter:
 
     def _give_up(self, error: OSError) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None and stream is not sys.stdout.buffer:
+        if stream is not None and not self._is_standard:
             with suppress(OSError):  # its buffer cannot be written either
                 stream.close()
         elif stream is not None:
             # Python's remaining buffer must not fail again at exit.
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
+            os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
         if error.errno != errno.EPIPE:
             self._status, self.problem = USAGE, str(error.strerror)
             if self.is_part:
                 return
-            sys.stderr.write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
-        elif stream is sys.stdout.buffer:
+            stderr().write(f"ksmactors: log {escaped(self.name)}: {error.strerror}; the rest of the log is lost\n")
+        elif self._is_standard:
             self._status = CLOSED_PIPE
 
     def close(self) -> None:
         """Write the remaining lines, and close the file unless it is standard output."""
         self.write()
         stream, self._stream = self._stream, None
-        if stream is not None and stream is not sys.stdout.buffer:
+        if stream is not None and not self._is_standard:
             try:
                 stream.close()
             except OSError as error:
@@ -294,8 +295,8 @@ def open_log(path: str, processors: Sequence[Processor] = (), *, is_part: bool =
     `processors` and `is_part` are as for `LogWriter`.
     """
     if path == "-":
-        form = terminal_json_line if sys.stdout.isatty() else json_line
-        return LogWriter(sys.stdout.buffer, "standard output", form, processors=processors)
+        form = terminal_json_line if stdout().isatty() else json_line
+        return LogWriter(stdout().buffer, "standard output", form, processors=processors)
     try:
         stream = Path(path).open("wb")  # noqa: SIM115  # the LogWriter closes it
     except OSError as error:

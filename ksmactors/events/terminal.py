@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Final
 
+from ksmactors.aside import stdout
 from ksmactors.escaping import escaped
 from ksmactors.events.bridge import Processor
 from ksmactors.events.catalogue import CATALOGUE, RACE_COUNTS
@@ -86,7 +86,7 @@ def terminal_log(
     stream: BinaryIO | None = None, *, color: str = "auto", level: str = "info", processors: Sequence[Processor] = ()
 ) -> LogWriter:
     """A log in the person's form on `stream`, by default standard output."""
-    allowed = color_allowed(sys.stdout, color)
+    allowed = color_allowed(stdout(), color)
     return LogWriter(
-        stream or sys.stdout.buffer, "standard output", PersonForm(color=allowed), level=level, processors=processors
+        stream or stdout().buffer, "standard output", PersonForm(color=allowed), level=level, processors=processors
     )

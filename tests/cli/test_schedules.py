@@ -303,8 +303,8 @@ def test_ctrl_c_says_what_has_become_of_a_run(tmp_path: Path) -> None:
     what = [f"{tmp_path / 'endless.py'}:Endless", "--max-steps", "1000000000", "--strategy", "random", "--json"]
     command = ksmactors_line("run", *what, "--out", str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"it has begun\n"
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"it has begun\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
