@@ -1,6 +1,6 @@
 """`python -m ksmactors` is the same as `ksmactors`.
 
-Nothing but this and `interruption` is imported before interruptions are taken care of.
+Nothing but this, `interruption` and `bytecode` is imported before interruptions are taken care of.
 """
 
 from __future__ import annotations
@@ -11,19 +11,28 @@ from contextlib import suppress
 from typing import Final
 
 from ksmactors import interruption
+from ksmactors.bytecode import damaged_bytecode
 
 _STREAMS: Final = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
+
+_INTERNAL: Final = 3
+"""`errors.INTERNAL`, which may not be there yet."""
 
 
 def main() -> int:
     """Run the command line of this process and return its exit status."""
     interruption.before_work()
     _replace_closed_streams()
-    from ksmactors.garbage import collect_no_more, collect_seldom
+    try:
+        from ksmactors.garbage import collect_no_more, collect_seldom
 
-    collect_seldom()  # what is imported now is no garbage either
-    from ksmactors.cli import main as run_command
-
+        collect_seldom()  # what is imported now is no garbage either
+        from ksmactors.cli import main as run_command
+    except Exception as error:
+        if damaged := damaged_bytecode(error):
+            sys.stderr.write(f"ksmactors: {damaged}\n")
+            return _INTERNAL
+        raise
     collect_seldom()
     status = run_command()
     interruption.over()

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ksmactors.aside import printing_aside
+from ksmactors.bytecode import damaged_bytecode
 from ksmactors.errors import PluginError, UsageError, unknown
 from ksmactors.escaping import described
 from ksmactors.files import MIB, read_bounded
@@ -369,7 +370,7 @@ def _guarded(loading: Callable[[], Any], title: str) -> Any:
         raise
     except BaseException as error:  # SystemExit, too, and all that is no Exception
         place = author_place(error)
-        why = f"{described(error)}{f' ({place})' if place else ''}"
+        why = damaged_bytecode(error) or f"{described(error)}{f' ({place})' if place else ''}"
         raise PluginError(f"{title} cannot be loaded: {why}") from error
 
 

@@ -53,7 +53,7 @@ STOREYS = (
     ("errors",),
     ("seams",),
     ("interruption", "garbage"),
-    ("escaping", "quantity", "aside"),
+    ("escaping", "quantity", "aside", "bytecode"),
 )
 """The folders and single modules of ksmactors, top down. A part imports from its own storey or from one below."""
 

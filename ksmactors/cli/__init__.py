@@ -21,6 +21,7 @@ import click
 from typing_extensions import override
 
 from ksmactors import aside, interruption
+from ksmactors.bytecode import damaged_bytecode
 from ksmactors.cli.screen import echo, notice, report_error
 from ksmactors.errors import CLOSED_PIPE, INTERNAL, INTERRUPTED, USAGE, EmulatorBug, KsmActorsError, unknown
 from ksmactors.escaping import shortened
@@ -98,6 +99,8 @@ class _Commands(click.Group):
             return _closed_pipe()
         except KeyboardInterrupt:  # click would print an empty line
             return INTERRUPTED
+        except EOFError as error:  # click would take it for an interruption
+            return _status_of_failure(error)
         return status
 
 
@@ -166,6 +169,9 @@ def _status_of_failure(error: Exception) -> int:
     if isinstance(error, OSError) and (refused := _refused(error)):
         report_error(refused)
         return USAGE
+    if damaged := damaged_bytecode(error):
+        report_error(damaged)
+        return INTERNAL
     if isinstance(error.__cause__, KeyboardInterrupt):  # Python itself wraps what interrupts it in __set_name__
         return INTERRUPTED
     return _our_bug(error)
