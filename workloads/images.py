@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from ksmactors.quantity import quantity
 from ksmactors.workload import PAGE_SIZE, UsageError
 
 DIVERGED: Final = b"\xff\xff\xff\xff"
@@ -38,10 +39,8 @@ def image_pages(path: Path | None, wanted: int) -> list[bytes]:
     if path is not None:
         pages = _distinct_pages(path, wanted)
         if len(pages) < wanted:
-            raise UsageError(
-                f"image {path} has only {len(pages)} different pages that are not zero, {wanted} are wanted: "
-                "take a larger image, or fewer pages"
-            )
+            there = quantity(len(pages), "different page that is not zero", "different pages that are not zero")
+            raise UsageError(f"image {path} has only {there}, not {wanted}: take a larger image, or fewer pages")
         return sorted(pages)
     for candidate in _own_libraries():
         pages = _distinct_pages(candidate, wanted)

@@ -188,5 +188,5 @@ def test_too_small_an_image(tmp_path: Path) -> None:
     path = tmp_path / "small.img"
     path.write_bytes(page_of(1))
 
-    with pytest.raises(UsageError, match=r"small\.img has only 1 pages, 6 are wanted"):
+    with pytest.raises(UsageError, match=r"small\.img has only 1 page, not 6"):
         one(image=path)

@@ -55,7 +55,7 @@ def test_the_default_image_has_pages() -> None:
 
 def test_too_few_pages(image: Path) -> None:
     """A file with too few different pages is refused, with both numbers."""
-    with pytest.raises(UsageError, match=r"image\.bin has only 4 different pages that are not zero, 5 are wanted"):
+    with pytest.raises(UsageError, match=r"image\.bin has only 4 different pages that are not zero, not 5"):
         image_pages(image, 5)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.images import pages_of_image
+from ksmactors.quantity import quantity
 from ksmactors.workload import Field, FilePath, Host, Int, PluginEvent, Process, Region, UsageError, Workload
 from workloads.examples.write_rates import GuestRates, read_trace
 from workloads.images import DIVERGED, image_pages
@@ -56,7 +57,8 @@ class GuestFleet(Workload):
             return image_pages(None, self.pages)
         found = pages_of_image(path, self.pages)
         if len(found) < self.pages:
-            raise UsageError(f"image {path} has only {len(found)} pages, {self.pages} are wanted: take a larger one")
+            there = quantity(len(found), "page")
+            raise UsageError(f"image {path} has only {there}, not {self.pages}: take a larger one, or fewer pages")
         return found
 
     @override

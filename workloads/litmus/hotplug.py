@@ -9,7 +9,11 @@ from ksmactors.mm.devices import IoPin
 
 
 class ScanMeetsHotplug(Litmus):
-    """A node goes offline whose pages were merged and then freed, while ksmd is about to come past."""
+    """A node goes offline whose pages were merged and then freed, while ksmd is about to come past.
+
+    It needs a tree for each node: with merge_across_nodes at 1 the stable nodes are in the tree of another node, and no
+    order can go wrong. `litmus.scan_meets_hotplugs` is for one tree.
+    """
 
     name = "litmus.scan_meets_hotplug"
 
