@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count, takewhile
 from pathlib import Path
 from shlex import quote
@@ -226,7 +226,7 @@ CLAIMS: Final = ("digest", "verdict", "step", "message", "seed")
 not among them: they may have changed since."""
 
 
-def wrong_claims(content: dict[str, Any], outcome: Outcome) -> list[str]:
+def wrong_claims(content: Mapping[str, Any], outcome: Outcome) -> list[str]:
     """Return what a finding file says otherwise than its replay, each as `step 5 (it is 412)`.
 
     Args:

@@ -39,8 +39,9 @@ from ksmactors.run.subject import Subject
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a campaign is to do. `out` is where finding files go; None writes none. `replayed` is a schedule that
-    is followed instead of drawn, for the one seed that it was recorded with. `keep`: outcomes have their schedule
-    string even if nothing went wrong. `detail`: the log gets events of detail too. `deal` says what a seed is run with;
+    is followed instead of drawn, for the one seed that it was recorded with; then `file_of` returns the finding file of
+    an outcome. `keep`: outcomes have their schedule string even if nothing went wrong. `detail`: the log gets events of
+    detail too. `deal` says what a seed is run with;
     by default the seeds are dealt to the workloads in turn. `measured`: outcomes have figures. `thorough`: searches
     take each step also where no other actor can run.
 
@@ -59,6 +60,7 @@ class Plan:
     deal: Deal | None = None
     measured: bool = False
     thorough: bool = False
+    file_of: Callable[[Outcome], Path | None] = lambda _: None
     _in_turn: InTurn = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -229,7 +231,7 @@ class Campaign:
         already."""
         plan = self.plan
         if plan.replayed is not None:
-            return Found(outcome)
+            return Found(outcome, plan.file_of(outcome))
         if not outcome.schedule:
             return Found(outcome, problem=without_schedule(outcome))
         if plan.out is not None:

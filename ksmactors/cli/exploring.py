@@ -28,7 +28,7 @@ from ksmactors.diagnose.moments import AtMoment, AtTouch, Goal
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.diagnose.standing import as_data, moment_lines
 from ksmactors.diagnose.stepping import Answer, Quit, Walker
-from ksmactors.errors import INCONCLUSIVE, INTERRUPTED, UsageError
+from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.run.extensions import need_strategy
 from ksmactors.run.outcome import Outcome, Verdict
@@ -89,6 +89,8 @@ class ContinuationRun:
     end: Outcome | None = None
     """What came of the whole replay, where the point never comes."""
     hint: str = ""
+    differs: str = ""
+    """What the whole replay came to, if that is not what is on record."""
     interrupted: bool = False
 
     def run(self, *, as_json: bool, quiet: bool) -> int:
@@ -116,6 +118,7 @@ class ContinuationRun:
                 await self._explore(ContinuationPoint(walker.moments, self._called(walker)))
             return
         self.end = walker.outcome
+        self._compare(walker.outcome)
         if walker.reached:
             self._stop(walker)
             if self.count is not None:
@@ -130,6 +133,7 @@ class ContinuationRun:
         if walker.outcome.verdict is Verdict.DIVERGED:
             self.end = walker.outcome
             return
+        self._compare(walker.outcome)
         points = [START, *departures]
         for point in points:
             if (await self._explore(point)).crash is not None:
@@ -143,6 +147,11 @@ class ContinuationRun:
             if moment < walker.moments and all(moment != point.moment for point in points):
                 there = await go_to(self.then, AtMoment(moment), lambda _: Quit())
                 await self._explore(point_at(there))
+
+    def _compare(self, outcome: Outcome) -> None:
+        """Keep what must be said of a replay that came to its end; a diverging one is said anyway."""
+        if outcome.verdict is not Verdict.DIVERGED and not self.then.confirms(outcome):
+            self.differs = self.then.compare(outcome)
 
     async def _explore(self, point: ContinuationPoint) -> Continuations:
         into = Continuations(point.moment, point.name, self.then.signature, self.strategy, self.count or 0)
@@ -185,6 +194,9 @@ class ContinuationRun:
     def _status(self) -> int:
         if self.interrupted:
             return INTERRUPTED
+        return self._status_of_all() or (FOUND if self.differs else 0)
+
+    def _status_of_all(self) -> int:
         if self.end is not None:
             missed = self.data is None and self.end.verdict in (Verdict.OK, Verdict.FINDING)
             return INCONCLUSIVE if missed else self.end.verdict.exit_status
@@ -193,8 +205,8 @@ class ContinuationRun:
     def _print(self, *, quiet: bool) -> None:
         if not quiet:
             say(self.stopped)
-        if missed := self._missed():
-            notice(missed)
+        for line in filter(None, (self._missed(), self.differs)):
+            notice(line)
         if self.interrupted:
             notice("interrupted; this is what was drawn so far" if self.explored else "interrupted")
         if self.explored and self.stopped and not quiet:
@@ -243,12 +255,14 @@ class ContinuationRun:
         if self.end is not None and not self.explored:
             tally.add(self.end)
             if self.end.defect is not None:
-                tally.keep(Found(self.end))
+                tally.keep(Found(self.end, self.then.file_of(self.end)))
         if self.count is not None:
             more["explore"] = [one.as_json() for one in self.explored]
             if self.goal is None:
                 more["all_fail_from"] = self.settled.point if self.settled is not None else None
         if missed := self._missed():
             more["missed"] = missed
+        if self.differs:
+            more["differs"] = self.differs
         strategy = self.strategy if self.explored else self.then.strategy
         return json_object([self.then.subject], strategy, tally, seconds, **more)

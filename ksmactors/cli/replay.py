@@ -12,7 +12,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.aside import stderr
-from ksmactors.campaign.findings import EXPECTED, read, replay_command, wrong_claims
+from ksmactors.campaign.findings import EXPECTED, replay_command
 from ksmactors.campaign.stress import Campaign, Plan
 from ksmactors.campaign.summary import Found
 from ksmactors.ci.checks import Status
@@ -118,7 +118,10 @@ def replay(
     shown = not (as_json or quiet or explain)
     with open_run_log(log, shown=shown, color=color, detail=detail, log_config=log_config) as writer:
         seeds, detail = range(then.seed, then.seed + 1), detail and writer is not None
-        plan = Plan([then.subject], seeds, then.strategy, log=writer, replayed=then.schedule, detail=detail)
+        plan = Plan(
+            [then.subject], seeds, then.strategy, log=writer, replayed=then.schedule, detail=detail,
+            file_of=then.file_of,
+        )  # fmt: skip
         campaign = Campaign(plan)
         started = perf_counter()
         status = perform(campaign, as_json=as_json, quiet=quiet, color=color, more=after)
@@ -129,10 +132,7 @@ def replay(
     if outcome is None:
         return ci.finish(checks_of("replay", campaign.tally, [then.subject], "interrupted"), seconds, status)
     after()
-    wrong = _wrong_in(source, outcome) if then.agrees(outcome) else []
-    same, told = then.agrees(outcome) and not wrong, then.compare(outcome)
-    if wrong:
-        told = f"the same schedule, event by event, but {source} says otherwise: {', '.join(wrong)}"
+    same, told = then.confirms(outcome), then.compare(outcome)
     if outcome.verdict is not Verdict.DIVERGED and not (quiet and same):
         notice(told)
     for one in second:
@@ -146,11 +146,6 @@ def replay(
     if status == FOUND and campaign.tally.exit_status == 0:
         checks = [checks[0]._replace(status=Status.FAILED, message=told)]
     return ci.finish(checks, seconds, status)
-
-
-def _wrong_in(source: str, outcome: Outcome) -> list[str]:
-    """What a finding file says otherwise than its replay. Standard input has been read, and cannot be again."""
-    return [] if source == "-" else wrong_claims(read(source), outcome)
 
 
 def by_names_as_json(outcome: Outcome) -> dict[str, Any]:

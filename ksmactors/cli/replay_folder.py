@@ -13,7 +13,7 @@ import orjson
 
 from ksmactors import interruption
 from ksmactors.aside import stderr, stdout
-from ksmactors.campaign.findings import read, replay_command, set_expected, wrong_claims
+from ksmactors.campaign.findings import replay_command, set_expected
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
 from ksmactors.cli.ci_output import CiOutput, details_of, log_of
@@ -84,7 +84,7 @@ def _checked(one: Regression) -> Regression:
     """Have a file that says something else than its replay come out as unexpected: it was altered by hand."""
     if one.then is None or one.outcome is None or not one.then.agrees(one.outcome):
         return one
-    wrong = wrong_claims(read(str(one.file)), one.outcome)
+    wrong = one.then.wrong_claims(one.outcome)
     if not wrong:
         return one
     result = Result.UNEXPECTED if one.result is Result.AS_EXPECTED else one.result

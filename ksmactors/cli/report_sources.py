@@ -99,7 +99,7 @@ class Sources(Generic[R]):
             return await replay(then)
 
         done: R = interruption.run(task)
-        if not then.agrees(done.outcome):
+        if not then.confirms(done.outcome):
             self.note(then.compare(done.outcome))
             self.found = True
         self.found = self.found or done.outcome.verdict is Verdict.FINDING

@@ -126,7 +126,7 @@ class StepPrompt:
         outcome = interruption.run(partial(walk, self._then, self._goal, self.stop, self.between))
         if outcome is None:
             return 0
-        return outcome.verdict.exit_status or (0 if self._then.agrees(outcome) else FOUND)
+        return outcome.verdict.exit_status or (0 if self._then.confirms(outcome) else FOUND)
 
     def stop(self, walker: Walker) -> Answer:
         """The walk has stopped: show where, and ask what to do until something moves."""

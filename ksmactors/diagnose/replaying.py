@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from ksmactors.campaign.findings import read
+from ksmactors.campaign.findings import read, wrong_claims
 from ksmactors.interleave.schedule_string import Schedule, decode, looks_like_schedule
 from ksmactors.interleave.strategies.replay import steps_max
 from ksmactors.interleave.strategies.replay_by_name import SLACK, ReplayByName
@@ -41,7 +42,8 @@ class Recorded:
     """A recorded schedule: what was run, how, and what came of it then.
 
     `signature` is that of the finding it led to, empty if there is none on record; `digest` in hexadecimal.
-    `difference` says what made the difference, in lines, if that is on record.
+    `difference` says what made the difference, in lines, if that is on record. `file` is the file that it was
+    read from, None for a schedule string and standard input, and `claims` all that was read.
     """
 
     subject: Subject
@@ -51,6 +53,8 @@ class Recorded:
     digest: str
     signature: str
     difference: tuple[str, ...] = ()
+    file: Path | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def compare(self, outcome: Outcome) -> str:
         """In one sentence, whether the replay came to the same."""
@@ -66,6 +70,9 @@ class Recorded:
                 "the replay made the same choices, but its events differ from the recorded ones; "
                 "was it recorded with another version, or with files that have changed since?"
             )
+        if wrong := self.wrong_claims(outcome):
+            who = self.file or "standard input"
+            return f"the same schedule, event by event, but {who} says otherwise: {', '.join(wrong)}"
         return f"the same {'finding' if self.signature else 'schedule'}, event by event"
 
     def compare_by_names(self, outcome: Outcome) -> str:
@@ -87,6 +94,18 @@ class Recorded:
     def agrees(self, outcome: Outcome) -> bool:
         """Whether the replay came to the same, event by event."""
         return outcome.verdict is not Verdict.DIVERGED and outcome.digest.hex() == self.digest
+
+    def confirms(self, outcome: Outcome) -> bool:
+        """Whether the replay came to the same, and to what the finding file says beside its schedule."""
+        return self.agrees(outcome) and not self.wrong_claims(outcome)
+
+    def wrong_claims(self, outcome: Outcome) -> list[str]:
+        """What the finding file says otherwise than a replay that came to the same."""
+        return wrong_claims(self.claims, outcome)
+
+    def file_of(self, outcome: Outcome) -> Path | None:
+        """The finding file of what a replay has found: the one that it was read from, if that has the same finding."""
+        return self.file if self.signature and self.signature == _signature(outcome) else None
 
 
 def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -> Recorded:
@@ -118,6 +137,8 @@ def recorded(source: str, *, trust: bool = False, tell: Tell = lambda _: None) -
         header.digest,
         current_signature(content.get("signature", "")),
         _difference(content.get("made_the_difference")),
+        Path(source) if is_file else None,
+        content,
     )
 
 
