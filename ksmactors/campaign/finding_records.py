@@ -77,6 +77,7 @@ def _explained(defect: Defect, kept: Mapping[str, Any]) -> Defect:
             came_back=None if broke["came_back"] is None else _step(broke["came_back"]),
             finder=_text(broke["finder"]),
             instead=tuple(_step(one) for one in broke.get("instead", [])),
+            waits=_texts(broke.get("waits", [])),
             **texts,
         ),
     )

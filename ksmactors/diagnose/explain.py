@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from ksmactors.diagnose.alike import alike
 from ksmactors.diagnose.culprit import Culprit, Functions, Stretch, names
+from ksmactors.diagnose.hung import HUNG_TASK, explain_hung
 from ksmactors.diagnose.story import COUNTERS
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import DONE, NOTHING, READ, WRITE, Actor, Operation, races
@@ -94,6 +95,8 @@ async def explain(outcome: Outcome, subject: Subject) -> Outcome:
             return outcome
         explained = seen
         broken = bool(seen.met) or seen.broke is None or seen.broke.held_until is not None
+    elif defect.kind == HUNG_TASK:
+        explained = await explain_hung(outcome, defect, subject)
     named = alike(explained, subject, broken=broken)
     return replace(outcome, defect=replace(explained, **named._asdict()))
 

@@ -109,6 +109,7 @@ class Break:
         found_in: the kernel functions that the finder was in, innermost first.
         found_after: those that it had returned from just before, as `after`.
         instead: other steps of the same actor any one of which may have broken it instead.
+        waits: of tasks that hang, what each waits for, since when, and who holds that.
     """
 
     held_until: int | None = None
@@ -121,11 +122,12 @@ class Break:
     found_in: tuple[str, ...] = ()
     found_after: tuple[str, ...] = ()
     instead: tuple[Step, ...] = ()
+    waits: tuple[str, ...] = ()
 
     @override
     def __str__(self) -> str:
         if self.by is None:
-            return ""
+            return "; ".join(self.waits)
         before = f"; just before: {', '.join(self.after)}" if self.after else ""
         before += f"; on the way into {', '.join(self.entered)}" if self.entered else ""
         if self.held_until is None:
@@ -242,6 +244,8 @@ class Defect:
         if self.broke is None:
             return {}
         data = asdict(self)
+        if not self.broke.waits:
+            del data["broke"]["waits"]  # few findings are about waits
         return {**{name: data[name] for name in EXPLAINED}, "cause": self.cause}
 
 
