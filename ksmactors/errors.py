@@ -7,13 +7,13 @@ own: 1 something was found, 2 the user's input, 3 our bug or a crashed workload,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
 from typing_extensions import override
 
 from ksmactors import interruption
-from ksmactors.escaping import quoted
+from ksmactors.escaping import encodable, quoted
 from ksmactors.quantity import quantity
 
 FOUND: Final = 1
@@ -155,12 +155,15 @@ class Finding(KsmActorsError):
         about: tuple[object, ...] = (),
         names: tuple[tuple[str | int, ...], ...] = (),
     ) -> None:
-        self.watcher, self.kind, self.where, self.message = watcher, kind, where, message
-        self.signature = f"{watcher}/{kind}@{where}"
+        texts: Iterator[str] = (
+            encodable(str(one)) for one in (watcher, kind, where, message)
+        )  # a plug-in's may be any
+        self.watcher, self.kind, self.where, self.message = texts
+        self.signature = f"{self.watcher}/{self.kind}@{self.where}"
         self.other, self.other_step = other, other_step
         self.about, self.names = about, names
         self.met: tuple[tuple[int, int, str, tuple[int, object, object], tuple[object, ...]], ...] = ()
-        super().__init__(f"{watcher}: {message}")
+        super().__init__(f"{self.watcher}: {self.message}")
 
     @override
     def __reduce__(self) -> tuple[object, ...]:

@@ -27,12 +27,14 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from typing_extensions import override
 
 from ksmactors.errors import UsageError, WorkloadCrashed
+from ksmactors.escaping import quoted
 from ksmactors.events.catalogue import Field
 from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.machine import Machine
+from ksmactors.marks import named
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import MADV_MERGEABLE, MADV_UNMERGEABLE, PAGE_SIZE
 from ksmactors.mm.content import Content
@@ -110,7 +112,10 @@ class Scene(Claims):
 
     async def process(self, name: str, *tokens: int, nid: int = 0, mergeable: bool = True) -> Proc:
         """A process with one region whose pages hold the tokens; its memory comes from node `nid`."""
-        mm = self.kernel.mm_alloc(name)
+        mm = self.kernel.mm_alloc(named("the name of a process", name))
+        for token in tokens:
+            if not isinstance(token, int):
+                raise ValueError(f"process {name}: the content of a page is a whole number, not {quoted(token)}")
         pages = max(1, len(tokens))
         proc = Proc(mm, await self.kernel.mmap(mm, pages, self._node(nid)))
         for index, token in enumerate(tokens):

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from ksmactors.errors import Finding
+from ksmactors.escaping import encodable, quoted
 
 KIND_MAX: Final = 60
 """Characters of a promise that become the kind of a finding."""
@@ -49,9 +50,9 @@ def kind_of(text: str) -> str:
     Raises:
         ValueError: it has no word.
     """
-    words = re.findall(r"[a-z0-9]+", text.lower())
+    words = re.findall(r"[a-z0-9]+", text.lower()) if isinstance(text, str) else []
     if not words:
-        raise ValueError(f"a promise is a text of some words, not {text!r}")
+        raise ValueError(f"a promise is a text of some words, not {quoted(text)}")
     return "_".join(words)[:KIND_MAX].rstrip("_")
 
 
@@ -61,9 +62,35 @@ def mark_of(text: str) -> str:
     Raises:
         ValueError: it is no text, or empty.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"a mark is a text, not {text!r}")
-    return text
+    return named("a mark", text)
+
+
+def named(what: str, name: str) -> str:
+    """Return a name that an author has given to something.
+
+    Args:
+        what: what has the name, as in "a mark".
+        name: the name.
+
+    Raises:
+        ValueError: it is no text, is empty, or has what UTF-8 does not: events could not be written.
+    """
+    if not isinstance(name, str) or not name.strip() or not (name.isascii() or encodable(name) == name):
+        raise ValueError(f"{what} is a text, not {quoted(name)}")
+    return name
+
+
+def check_draw(label: str, n: int) -> None:
+    """Check what an author asks a number for.
+
+    Raises:
+        ValueError: the label is no text, or there is no number to draw.
+    """
+    named("the label of a draw", label)
+    if not isinstance(n, int):
+        raise ValueError(f"draw({label!r}, {quoted(n)}): give a whole number, 1 or more")
+    if n < 1:
+        raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
 
 
 def is_true(condition: object) -> bool:

@@ -35,6 +35,7 @@ from ksmactors.events.declared import PluginEvent
 from ksmactors.interleave.actor import READ, WRITE
 from ksmactors.interleave.concurrent import run_concurrently
 from ksmactors.interleave.locks import Mutex
+from ksmactors.marks import check_draw
 from ksmactors.parameters import Bool, FilePath, Int, Str
 from ksmactors.program import Claims, Program, ProgramParts, called, checked_actors, guarded
 
@@ -103,8 +104,7 @@ class Table(Claims):
 
     def draw(self, label: str, n: int) -> int:
         """A number in 0..n-1 from the choice tape; `label` says what for."""
-        if n < 1:
-            raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
+        check_draw(label, n)
         return self._conductor.draw(label, n)
 
     def check(self, holds: bool, kind: str, message: str) -> None:

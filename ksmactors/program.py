@@ -23,9 +23,17 @@ from ksmactors.errors import Finding, KsmActorsError, UsageError, WorkloadCrashe
 from ksmactors.escaping import described, quoted
 from ksmactors.events.declared import PluginEvent
 from ksmactors.failed_call import defined_at, failed_call
-from ksmactors.marks import broken, is_true, kind_of, mark_of, written_in
+from ksmactors.marks import broken, is_true, kind_of, mark_of, named, written_in
 from ksmactors.parameters import Parameter, checked, parameters_of
-from ksmactors.places import OURS, author_frames, author_place, caller_of_author, innermost, is_authors
+from ksmactors.places import (
+    OURS,
+    author_frames,
+    author_place,
+    caller_of_author,
+    innermost,
+    is_authors,
+    is_authors_class,
+)
 
 if TYPE_CHECKING:
     from ksmactors.events.trace import Trace
@@ -41,6 +49,9 @@ T = TypeVar("T")
 _PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
 _EMULATOR: Final = tuple(f"{OURS}{part}{os.sep}" for part in _PARTS)
 """Where an exception is raised that is no fault of the program."""
+
+_KERNEL: Final = tuple(f"{OURS}{part}{os.sep}" for part in ("mm", "ksm", "later"))
+"""The files of the emulated kernel."""
 
 _EVENTS: Final = f"{OURS}events{os.sep}"
 """Code that refuses wrong events of an author's, and calls listeners."""
@@ -252,6 +263,7 @@ def checked_actors(actors: Mapping[str, Coroutine[Any, Any, T]]) -> Mapping[str,
     if not isinstance(actors, (dict, Mapping)):  # dict: asked first, and in C
         raise TypeError(f"concurrent takes actors by name, as {{'name': function()}}, not {quoted(actors)}")
     for name, actor in actors.items():
+        named("the name of an actor", name)
         if not isinstance(actor, (CoroutineType, Coroutine)):
             raise TypeError(f"actor {name} is {quoted(actor)}, and no coroutine; is its function async?")
     return actors
@@ -292,6 +304,20 @@ def crash_of_variant(error: BaseException) -> WorkloadCrashed | None:
     else:
         return None
     return WorkloadCrashed(f"a variant raised {described(error)} ({place})")
+
+
+def crash_under_variant(kernel: type | None, error: BaseException) -> WorkloadCrashed | None:
+    """The error to report if the emulator's kernel raised, and a user's variant is in it: that has left a state which
+    does not occur without it."""
+    raised, variants = innermost(error).f_code, variants_in(kernel)
+    if not variants or not raised.co_filename.startswith(_KERNEL):
+        return None
+    return WorkloadCrashed(f"with the variant {variants}, {raised.co_name} raised {described(error)}")
+
+
+def variants_in(kernel: type | None) -> str:
+    """The names of the user's variants in the class of a kernel; "" if there are none."""
+    return ", ".join(cls.__name__ for cls in kernel.__mro__ if is_authors_class(cls)) if kernel is not None else ""
 
 
 def _place(error: BaseException) -> str:

@@ -43,6 +43,7 @@ from ksmactors.files import read_text
 from ksmactors.interleave.durations import NS_PER_US
 from ksmactors.interleave.locks import WaitQueue
 from ksmactors.machine import Machine
+from ksmactors.marks import check_draw, named
 from ksmactors.mm.const import PAGE_SIZE
 from ksmactors.mm.content import Content
 from ksmactors.parameters import Bool, FilePath, Int, Parameter, Str
@@ -119,8 +120,7 @@ class Host(Claims):
 
     def draw(self, label: str, n: int) -> int:
         """A number in 0..n-1 from the choice tape; `label` says what for."""
-        if n < 1:
-            raise ValueError(f"draw({label!r}, {n}): there is no number in 0..{n - 1}")
+        check_draw(label, n)
         return self.machine.conductor.draw(label, n)
 
     async def sleep(self, us: int) -> None:
@@ -132,7 +132,7 @@ class Host(Claims):
 
     def process(self, name: str, *, node: int = 0) -> Process:
         """A new process whose threads run on, and whose pages come from, `node` (modulo the machine's nodes)."""
-        if name in self.processes:
+        if named("the name of a process", name) in self.processes:
             raise ValueError(f"there is a process {name} already")
         mm = self.machine.kernel.mm_alloc(name)
         return Process(self._crew, self._guard, self.processes, mm, node % self.nodes)

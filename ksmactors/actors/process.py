@@ -20,6 +20,7 @@ from ksmactors.actors.region import BusError, EmulatedFault, OutOfMemory, Proces
 from ksmactors.actors.unmerge import Sweep
 from ksmactors.interleave.actor import RELEASE, Actor
 from ksmactors.interleave.locks import WaitQueue
+from ksmactors.marks import named
 from ksmactors.mm.address_space import AddressSpace
 from ksmactors.mm.const import EHWPOISON, ERESTARTSYS, MADV_DONTNEED, MADV_FREE, MADV_MERGEABLE, MADV_PAGEOUT, PAGE_SIZE
 from ksmactors.mm.content import Content
@@ -240,7 +241,7 @@ class Process:
 
     async def fork(self, name: str) -> Process | int:
         """fork: a child with a copy of the address space and no threads yet, or a negative errno."""
-        if name in self._family:
+        if named("the name of a process", name) in self._family:
             raise ValueError(f"there is a process {name} already")
         with self._call():
             mm = await self._kernel.fork(self.mm, name)

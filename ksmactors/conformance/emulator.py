@@ -10,7 +10,7 @@ from ksmactors.conformance.emulator_driver import EmulatorDriver
 from ksmactors.conformance.ksmd_stepper import MAX_STEPS, RunUntilBlocked
 from ksmactors.conformance.language import Scenario
 from ksmactors.conformance.transcript import Transcript
-from ksmactors.errors import Finding, StepLimit
+from ksmactors.errors import Finding, StepLimit, WorkloadCrashed
 from ksmactors.escaping import quoted
 from ksmactors.events.trace import Trace
 from ksmactors.interleave.conductor import Conductor
@@ -20,6 +20,7 @@ from ksmactors.interleave.strategies.holding import Holding
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.interleave.tape import Tape, strategy_rng
 from ksmactors.machine import Machine
+from ksmactors.program import crash_of_variant, crash_under_variant
 from ksmactors.watch import attach, classified
 
 AROUND_MAX_STEPS: Final = 5_000_000
@@ -95,8 +96,12 @@ async def perform(scenario: Scenario, setting: Setting, around: Around | None = 
         return Transcript(scenario, () if driver is None else tuple(driver.lines), failure=failure)
     except Exception as raised:
         lines = driver.lines if driver is not None else []
+        where = f"in scenario {scenario.origin}, after {quoted(lines[-1])}" if lines else f"in {scenario.origin}"
+        kernel = type(driver.machine.kernel) if driver is not None else None
+        if (crash := crash_of_variant(raised) or crash_under_variant(kernel, raised)) is not None:
+            raise WorkloadCrashed(f"{crash}, {where}") from raised
         error = classified(driver.machine if driver is not None else None, raised)
-        error.add_note(f"in scenario {scenario.origin}, after {quoted(lines[-1])}" if lines else scenario.origin)
+        error.add_note(where)
         raise error from error.__cause__
     assert driver is not None, "the schedule has ended"
     return Transcript(scenario, tuple(driver.lines), missing=driver.missing)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ksmactors import watch
 from ksmactors.errors import KsmActorsError, WatcherFailed, WorkloadCrashed
 from ksmactors.escaping import described
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.interleave.strategies.faults import fault_of_strategy
 from ksmactors.machine import Machine
-from ksmactors.places import OURS, author_frames, author_place, caller_of_author, innermost, is_authors_class
-from ksmactors.program import CALLS_PLUGINS, crash_of_variant
+from ksmactors.places import author_frames, author_place, caller_of_author, is_authors_class
+from ksmactors.program import CALLS_PLUGINS, crash_of_variant, crash_under_variant, variants_in
 from ksmactors.watch.base import Watcher
-
-_KERNEL: Final = tuple(f"{OURS}{part}/" for part in ("mm", "ksm", "later"))
-"""The files of the emulated kernel."""
 
 
 def attributed(machine: Machine | None, error: BaseException) -> Exception:
@@ -25,7 +20,7 @@ def attributed(machine: Machine | None, error: BaseException) -> Exception:
     place.
     """
     named = _named(machine, error)
-    if isinstance(named, WatcherFailed) and not named.place and (variants := _variants(machine)):
+    if isinstance(named, WatcherFailed) and not named.place and (variants := variants_in(_kernel(machine))):
         crash = WorkloadCrashed(f"with the variant {variants}, the watcher {named.watcher} failed: {named.raised}")
         crash.__cause__ = named.__cause__
         return crash
@@ -45,7 +40,7 @@ def _as_exception(machine: Machine | None, error: BaseException) -> Exception:
     """Return what an actor raised as an exception that ends only its schedule."""
     if isinstance(error, KsmActorsError):
         return error
-    crash = crash_of_variant(error) or _crash_under_variant(machine, error)
+    crash = crash_of_variant(error) or crash_under_variant(_kernel(machine), error)
     if crash is None and isinstance(error, Exception):
         return error
     crash = crash or WorkloadCrashed(f"an actor raised {described(error)}")
@@ -53,19 +48,8 @@ def _as_exception(machine: Machine | None, error: BaseException) -> Exception:
     return crash
 
 
-def _crash_under_variant(machine: Machine | None, error: BaseException) -> WorkloadCrashed | None:
-    """Return the error to report if the emulator's kernel raised, and a user's variant is in it: that has left a state
-    which does not occur without it."""
-    raised, variants = innermost(error).f_code, _variants(machine)
-    if not variants or not raised.co_filename.startswith(_KERNEL):
-        return None
-    said = described(error)
-    return WorkloadCrashed(f"with the variant {variants}, {raised.co_name} raised {said}")
-
-
-def _variants(machine: Machine | None) -> str:
-    """Return the names of the user's variants in the kernel; "" if there are none."""
-    return ", ".join(cls.__name__ for cls in type(machine.kernel).__mro__ if is_authors_class(cls)) if machine else ""
+def _kernel(machine: Machine | None) -> type | None:
+    return type(machine.kernel) if machine is not None else None
 
 
 def _fault_of_listener(machine: Machine | None, error: BaseException) -> WatcherFailed | None:

@@ -165,6 +165,32 @@ def test_recordings_are_printed_without_what_variants_print(
     assert "loud\n" in err
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise LookupError('gone')", "a variant raised LookupError: gone (bad.py:"),
+        ("return 3", "with the variant Bad, "),
+    ],
+)
+def test_a_variant_that_ends_a_scenario_is_named(
+    body: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`conform` reports what a variant raises, or makes the kernel raise, as the variant's, in one line."""
+    monkeypatch.chdir(tmp_path)
+    Path("bad.py").write_text(
+        "from ksmactors.ksm.kernel import Ksm\n\nclass Bad(Ksm):\n    'bad'\n"
+        f"    async def stable_tree_search(self, page):\n        {body}\n"
+    )
+    scenario = str(SCENARIOS / "01_merge2.txt")
+
+    assert main(["conform", scenario, "--with", "bad.py:Bad"]) == 3
+
+    err = capfd.readouterr().err
+    assert err.startswith(f"ksmactors: {said}")
+    assert f", in scenario {scenario}, after '> " in err
+    assert err.count("\n") == 1
+
+
 def test_a_closed_buffer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

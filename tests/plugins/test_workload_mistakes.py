@@ -216,3 +216,70 @@ def test_whatever_an_actor_raises_is_the_workloads(
     error = capfd.readouterr().err
     assert f"ksmactors: workload Odd raised {message}" in error
     assert "defect of ksmactors" not in error
+
+
+NAMES = """
+from ksmactors.litmus import Litmus
+from ksmactors.model import Model
+from ksmactors.workload import Workload
+
+class Drawn(Workload):
+    async def run(self, host):
+        host.draw(1, 5)
+
+class Undrawable(Workload):
+    async def run(self, host):
+        host.draw("pause", 2.5)
+
+class Unnamed(Workload):
+    async def run(self, host):
+        host.process(7)
+
+class Unwritable(Workload):
+    async def run(self, host):
+        host.process("\\udcff")
+
+class Scened(Litmus):
+    async def run(self, scene):
+        await scene.process("A", "text")
+
+class Acted(Litmus):
+    async def run(self, scene):
+        await scene.concurrent({5: None})
+
+class Tabled(Model):
+    async def run(self, table):
+        table.draw(None, 5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        ("Drawn", "the label of a draw is a text, not 1"),
+        ("Undrawable", "draw('pause', 2.5): give a whole number, 1 or more"),
+        ("Unnamed", "the name of a process is a text, not 7"),
+        ("Unwritable", "the name of a process is a text, not '\\udcff'"),
+        ("Scened", "process A: the content of a page is a whole number, not 'text'"),
+        ("Acted", "the name of an actor is a text, not 5"),
+        ("Tabled", "the label of a draw is a text, not None"),
+    ],
+)
+def test_names_of_another_kind_are_the_workloads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cls: str, message: str
+) -> None:
+    """What a schedule or its events cannot have as a name, label or number is refused where it is given."""
+    status, error = told(tmp_path, capsys, NAMES, cls)
+    assert status == 3
+    assert f"raised ValueError: {message} (mine.py:" in error
+
+
+@pytest.mark.parametrize("text", ["5", "'\\udcff'"])
+def test_texts_of_a_finding_are_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """A kind or message of another type, or that is not UTF-8, is written out."""
+    source = (
+        f"{NAMES}\nclass Found(Model):\n    async def run(self, table):\n        table.check(False, {text}, {text})\n"
+    )
+    status, error = told(tmp_path, capsys, source, "Found")
+    assert status == 1
+    assert f"model/{text[:6].strip(chr(39))}" in error

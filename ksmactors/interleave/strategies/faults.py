@@ -8,7 +8,7 @@ from types import FunctionType
 
 from ksmactors.call_stack import frames_of
 from ksmactors.errors import EmulatorBug, KsmActorsError, StrategyFailed
-from ksmactors.escaping import described
+from ksmactors.escaping import described, quoted
 from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.strategies.base import Strategy
@@ -26,7 +26,7 @@ def wrong_answer(strategy: Strategy, method: str, answer: object, wanted: str) -
     wanted."""
     while (inner := getattr(strategy, "inner", None)) is not None and not is_authors_class(type(strategy)):
         strategy = inner
-    shown = getattr(answer, "name", None) or repr(answer)
+    shown = getattr(answer, "name", None) or quoted(answer)
     message = f"{method} returned {shown}, and not {wanted}"
     function = getattr_static(type(strategy), method)
     if not is_authors_class(type(strategy)) or not isinstance(function, FunctionType):
