@@ -8,7 +8,6 @@ from typing import Final
 from typing_extensions import override
 
 from ksmactors.images import pages_of_image
-from ksmactors.quantity import quantity
 from ksmactors.workload import Field, FilePath, Host, Int, PluginEvent, Process, Region, UsageError, Workload
 from workloads.examples.write_rates import GuestRates, read_trace
 from workloads.images import DIVERGED, image_pages
@@ -57,7 +56,7 @@ class GuestFleet(Workload):
             return image_pages(None, self.pages)
         found = pages_of_image(path, self.pages)
         if len(found) < self.pages:
-            there = quantity(len(found), "page")
+            there = f"{len(found)} page{'' if len(found) == 1 else 's'}"
             raise UsageError(f"image {path} has only {there}, not {self.pages}: take a larger one, or fewer pages")
         return found
 
