@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import BinaryIO, Final, TextIO
 
@@ -30,12 +30,25 @@ class _Streams:
         self.err = sys.stderr
         self.apart = False
         self._errors: list[tuple[io.TextIOWrapper, str]] = []
+        self.lost: list[OSError] = []
         for stream in (self.out, self.err):
             with suppress(TypeError):  # a stream of a class without attributes
-                vars(stream)["close"] = stream.flush
+                vars(stream).update(close=stream.flush, write=self._noting_loss(stream.write))
             if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
                 self._errors.append((stream, stream.errors))
                 stream.reconfigure(errors="backslashreplace")
+
+    def _noting_loss(self, write: Callable[[str], int]) -> Callable[[str], int]:
+        """Return the same function, which keeps the errors that it raises."""
+
+        def noting(text: str, /) -> int:
+            try:
+                return write(text)
+            except OSError as error:
+                self.lost.append(error)
+                raise
+
+        return noting
 
     @property
     def moved(self) -> bool:
@@ -54,6 +67,7 @@ class _Streams:
         for stream in (self.out, self.err):
             with suppress(TypeError):
                 vars(stream).pop("close", None)
+                vars(stream).pop("write", None)
         for wrapper, errors in self._errors:
             with suppress(OSError, ValueError):
                 wrapper.reconfigure(errors=errors)
@@ -111,6 +125,12 @@ def stdout() -> TextIO:
 def stderr() -> TextIO:
     """Return what takes messages, whatever has become of `sys.stderr`."""
     return _kept[-1].err if _kept else sys.stderr
+
+
+def is_lost_output(error: BaseException) -> bool:
+    """Whether an exception says that a standard stream could not be written, by whatever code: it has no reader any
+    more, or a disk is full. A command ends then as if it had written there itself."""
+    return any(error is lost for streams in _kept for lost in streams.lost)
 
 
 def begin() -> None:

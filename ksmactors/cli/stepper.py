@@ -82,7 +82,17 @@ class CommandLines:
             sys.stdin.reconfigure(errors="backslashreplace")
 
     def read(self) -> str | None:
-        """Return the next line without its end; None at the end of input. A line that is too long is cut off."""
+        """Return the next line without its end; None at the end of input. A line that is too long is cut off.
+
+        Raises:
+            UsageError: standard input cannot be read.
+        """
+        try:
+            return self._read()
+        except OSError as error:
+            raise UsageError(f"standard input: cannot be read ({error.strerror})") from None
+
+    def _read(self) -> str | None:
         if self.interactive:
             try:
                 return input(PROMPT)

@@ -15,6 +15,7 @@ import trio
 
 import ksmactors.interleave
 from ksmactors import plugins, watch
+from ksmactors.aside import is_lost_output
 from ksmactors.call_stack import authors_traceback, frames_of
 from ksmactors.errors import (
     CutShort,
@@ -147,6 +148,9 @@ async def _error_of(
     except (KeyboardInterrupt, trio.Cancelled, BaseExceptionGroup):
         raise
     except BaseException as error:  # reported with its schedule, also sys.exit
+        raised = error.__cause__ if isinstance(error, WorkloadCrashed) else error
+        if raised is not None and is_lost_output(raised):
+            raise raised from None
         return error
     return None
 

@@ -218,3 +218,48 @@ def test_json_is_the_same_in_any_encoding(encoding: str, tmp_path: Path) -> None
     assert done.returncode == 3
     assert "\u2192 \U0001f600 \xe9" in orjson.loads(done.stdout)["findings"][0]["message"]
     assert b"defect of ksmactors" not in done.stderr
+
+
+MUCH = """
+from ksmactors.workload import Host, Workload
+
+class Much(Workload):
+    "prints more than a pipe takes"
+    async def run(self, host: Host) -> None:
+        for _ in range(9_000):
+            print("many words")
+
+class Own(Workload):
+    "has a pipe of its own"
+    async def run(self, host: Host) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+"""
+
+
+@pytest.mark.parametrize("command", [("run",), ("stress", "--seeds", "3", "--jobs", "1")], ids=" ".join)
+def test_actors_that_print_for_nobody(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Where actors cannot print, the command ends as if it had printed itself: it is no crash of the workload."""
+    (tmp_path / "much.py").write_text(MUCH)
+    name, *more = command
+    line = ksmactors_line(name, "much.py:Much", *more, "--quiet", "--out", "found")
+    with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(line, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "ksmactors: standard output cannot be written: No space left on device"
+
+
+def test_a_pipe_of_the_workload_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A broken pipe that is not standard output is a crash of the workload."""
+    monkeypatch.chdir(tmp_path)
+    Path("much.py").write_text(MUCH)
+    assert main(["run", "much.py:Own", "--quiet", "--out", "found"]) == 3
+    assert "workload Own raised BrokenPipeError: [Errno 32] Broken pipe (much.py:" in capfd.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from ksmactors.cli import main
 from ksmactors.cli.stepper import COMMANDS, LINE_MAX
@@ -259,3 +262,16 @@ def test_what_a_foreign_file_names_is_escaped(foreign: str, tmp_path: Path) -> N
         assert done.returncode == 1, done.stderr
         assert r"\x1b]0;title\x07" in done.stdout
         assert all(line.isprintable() for line in (done.stdout + done.stderr).split("\n"))
+
+
+def test_standard_input_that_cannot_be_read(finding: str, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    """One line, and no defect of ksmactors."""
+
+    class Unreadable(io.StringIO):
+        @override
+        def readline(self, size: int | None = -1, /) -> str:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(sys, "stdin", Unreadable())
+    assert main(["replay", finding, "--step"]) == 2
+    assert capsys.readouterr().err == "ksmactors: standard input: cannot be read (Bad file descriptor)\n"
