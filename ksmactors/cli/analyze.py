@@ -13,7 +13,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.aside import stderr
-from ksmactors.cli.options import WholeNumber, output_options, trust_option
+from ksmactors.cli.options import NamedPath, WholeNumber, output_options, trust_option
 from ksmactors.cli.pipes import tell_of_silent_pipes
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import console as screen
@@ -132,8 +132,8 @@ class Asked:
     "--compare", is_flag=True,
     help="Two logs or findings: the first event that differs, and counts side by side; with --html as a page.",
 )  # fmt: skip
-@click.option("--parquet", type=click.Path(path_type=Path), metavar="DIR", help="Write each view as a Parquet file.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
+@click.option("--parquet", type=NamedPath(path_type=Path), metavar="DIR", help="Write each view as a Parquet file.")
+@click.option("--html", type=NamedPath(path_type=Path), metavar="FILE", help="Write a page for the browser.")
 @click.option("--force", is_flag=True, help="With --parquet or --html: replace files that exist.")
 @click.option("--sql", metavar="QUERY", help="Run SQL over the views (see `docs log`).")
 @click.option(

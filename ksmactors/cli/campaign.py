@@ -11,7 +11,7 @@ import orjson
 
 from ksmactors import interruption, plugins
 from ksmactors.aside import stdout
-from ksmactors.cli.options import output_options
+from ksmactors.cli.options import NamedPath, output_options
 from ksmactors.cli.outputs import Output, refuse_overwriting
 from ksmactors.cli.report import print_defects, print_unreached, report_crash
 from ksmactors.cli.report_sources import refuse_existing, write_output
@@ -31,15 +31,15 @@ MERGE: Final = "merge"
 @click.command()
 @click.argument("paths", metavar="DIR | merge DIR...", nargs=-1, required=True)
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--out", type=NamedPath(file_okay=False, path_type=Path), metavar="DIR",
     help="With merge: where the new store and its finding files go.",
 )  # fmt: skip
 @click.option(
-    "--export", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--export", type=NamedPath(file_okay=False, path_type=Path), metavar="DIR",
     help="Write the schedules and the findings as Parquet files.",
 )  # fmt: skip
 @click.option(
-    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser, with curves."
+    "--html", type=NamedPath(path_type=Path), metavar="FILE", help="Write a page for the browser, with curves."
 )
 @click.option("--force", is_flag=True, help="With --export and --html: replace files that exist.")
 @output_options

@@ -15,6 +15,7 @@ from ksmactors import interruption
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
 from ksmactors.ci.runner import is_github
+from ksmactors.cli.options import NamedPath
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import described
 from ksmactors.cli.screen import command_to_runner, notice
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from ksmactors.diagnose.interleaving import Interleaving
 
 _JUNIT: Final = click.option(
-    "--junit", type=click.Path(path_type=Path), metavar="FILE",
+    "--junit", type=NamedPath(path_type=Path), metavar="FILE",
     help="Write the results to FILE as JUnit XML, for a CI system. An old file is replaced.",
 )  # fmt: skip
 _SARIF: Final = click.option(
-    "--sarif", type=click.Path(path_type=Path), metavar="FILE",
+    "--sarif", type=NamedPath(path_type=Path), metavar="FILE",
     help="Write the findings to FILE as SARIF 2.1.0, for a code-scanning view. An old file is replaced.",
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.findings import default_directory, prepare
 from ksmactors.campaign.stress import parse_seeds
 from ksmactors.campaign.worker_processes import WorkerProcesses
-from ksmactors.cli.options import Duration, WholeNumber, out_option, output_options, strategy_option
+from ksmactors.cli.options import Duration, NamedPath, WholeNumber, out_option, output_options, strategy_option
 from ksmactors.cli.outputs import files_of, refuse_overwriting, written_by
 from ksmactors.cli.report import print_defects, report_crash, warn_of_removed
 from ksmactors.cli.report_sources import refuse_existing, write_output
@@ -60,7 +60,7 @@ DEFAULT_SEEDS: Final = "100"
     "--every-step", is_flag=True,
     help="Have searches take each step also where no other actor can run. Slower, and not the schedules of `stress`.",
 )  # fmt: skip
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the comparison as a page, too.")
+@click.option("--html", type=NamedPath(path_type=Path), metavar="FILE", help="Write the comparison as a page, too.")
 @click.option("--force", is_flag=True, help="With --html: replace a file that exists.")
 @strategy_option("portfolio")
 @subject_options

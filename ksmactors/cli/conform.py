@@ -30,7 +30,7 @@ from ksmactors.cli.conform_sides import (
     read_by,
     setting_for,
 )
-from ksmactors.cli.options import WholeNumber, output_options
+from ksmactors.cli.options import NamedPath, WholeNumber, output_options
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.screen import LINE_SECONDS, echo, echo_colored, echo_json, notice
 from ksmactors.conformance.compare import VERDICTS, ScenarioComparison, compare
@@ -72,9 +72,9 @@ class _Outcomes:
 
 
 @click.command()
-@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...", type=click.Path(path_type=Path))
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...", type=NamedPath(path_type=Path))
 @click.option(
-    "--against", metavar="FILE|DIR", type=click.Path(path_type=Path),
+    "--against", metavar="FILE|DIR", type=NamedPath(path_type=Path),
     help="Compare with this recording, or with NAME.out in this directory, and print a unified diff.",
 )  # fmt: skip
 @click.option(
@@ -85,7 +85,7 @@ class _Outcomes:
     "recordings.",
 )  # fmt: skip
 @click.option(
-    "--guest", metavar="KERNEL", type=click.Path(path_type=Path),
+    "--guest", metavar="KERNEL", type=NamedPath(path_type=Path),
     help="Compare with this kernel in a virtual machine: an image (vmlinuz), or a package of Debian or Ubuntu (.deb). "
     "Needs qemu, and the extra `guest`. No scenario is refused. If the kernel crashes, that is a result, and its "
     "console is kept.",
@@ -113,7 +113,7 @@ class _Outcomes:
     help="Where the choices of --random and --around come from [default: 0].",
 )
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--out", type=NamedPath(file_okay=False, path_type=Path), metavar="DIR",
     help="Where scenarios of --random that differ go [default: ksmactors/findings in the XDG state directory].",
 )  # fmt: skip
 @click.option(

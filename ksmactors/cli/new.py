@@ -8,7 +8,7 @@ from shlex import quote
 import click
 
 from ksmactors.cli.new_files import KINDS, check_name, rendered, write
-from ksmactors.cli.options import output_options
+from ksmactors.cli.options import NamedPath, output_options
 from ksmactors.cli.screen import echo, echo_json
 
 
@@ -16,7 +16,7 @@ from ksmactors.cli.screen import echo, echo_json
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("name")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR",
+    "--out", type=NamedPath(path_type=Path), metavar="DIR",
     help="The directory of the package, which must be empty or not there yet [default: NAME in the current directory].",
 )  # fmt: skip
 @output_options

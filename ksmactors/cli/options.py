@@ -61,6 +61,21 @@ class Seconds(click.FloatRange):
         return super().convert(seconds, param, ctx)
 
 
+class NamedPath(click.Path):
+    """A file or directory. An empty name is none: it comes from a variable that is not set, and would mean `.`."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path.
+
+        Raises:
+            click.BadParameter: the name is empty, or the path will not do.
+        """
+        if value == "":
+            self.fail("an empty name; write . for this directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -152,7 +167,7 @@ def campaign_out_option(command: Command) -> Command:
 
 
 def _out(text: str) -> Callable[[Command], Command]:
-    return click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=text)
+    return click.option("--out", type=NamedPath(file_okay=False, path_type=Path), metavar="DIR", help=text)
 
 
 def strategy_option(default: str) -> Callable[[Command], Command]:

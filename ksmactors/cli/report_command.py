@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ksmactors import interruption
-from ksmactors.cli.options import WholeNumber, trust_option
+from ksmactors.cli.options import NamedPath, WholeNumber, trust_option
 from ksmactors.cli.pipes import tell_of_silent_pipes
 from ksmactors.cli.plugin_events import read_plugin_events
 from ksmactors.cli.screen import notice
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("sources", metavar="FINDING|LOG...", nargs=-1, required=True)
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page for the browser.")
-@click.option("--perfetto", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option("--html", type=NamedPath(path_type=Path), metavar="FILE", help="Write a page for the browser.")
+@click.option("--perfetto", type=NamedPath(path_type=Path), metavar="FILE", help="Write a trace for ui.perfetto.dev.")
 @click.option(
     "--max-schedules", type=WholeNumber(0), default=300, show_default=True, metavar="N",
     help="With --html: the most schedules that are tried to shrink a finding; 0 shows it as recorded only.",

@@ -11,7 +11,7 @@ import click
 
 from ksmactors import interruption
 from ksmactors.aside import keep_result_apart
-from ksmactors.cli.options import trust_option
+from ksmactors.cli.options import NamedPath, trust_option
 from ksmactors.cli.outputs import Output, files_of, refuse_overwriting
 from ksmactors.cli.report_sources import refuse_existing, write_output
 from ksmactors.cli.screen import echo, notice
@@ -34,9 +34,9 @@ KERNEL: Final = "v7.3"
 
 @click.command()
 @click.argument("source", metavar="CASE|SCENARIO|FINDING")
-@click.option("--c", "program", type=click.Path(path_type=Path), metavar="FILE", help="Write the C program here.")
+@click.option("--c", "program", type=NamedPath(path_type=Path), metavar="FILE", help="Write the C program here.")
 @click.option(
-    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the text for a mailing list here."
+    "--report", type=NamedPath(path_type=Path), metavar="FILE", help="Write the text for a mailing list here."
 )
 @click.option(
     "--kernel", default=KERNEL, show_default=True, metavar="NAME",

@@ -14,7 +14,7 @@ from ksmactors import interruption
 from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.summary import Summary
-from ksmactors.cli.options import Seconds, WholeNumber, out_option, output_options, trust_option
+from ksmactors.cli.options import NamedPath, Seconds, WholeNumber, out_option, output_options, trust_option
 from ksmactors.cli.outputs import refuse_overwriting
 from ksmactors.cli.report import json_object, print_found, report_crash
 from ksmactors.cli.screen import console, echo, echo_json, notice
@@ -40,7 +40,7 @@ from ksmactors.quantity import quantity
     help="End after S seconds with the smallest so far. The result then depends on the machine.",
 )  # fmt: skip
 @click.option(
-    "--scenario", "scenario", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--scenario", "scenario", type=NamedPath(dir_okay=False, path_type=Path), metavar="FILE",
     help="Write the schedule that is left as a scenario with holds, as far as its switches fall on places; say what "
     "could not be expressed, and whether `conform` finds the same with it.",
 )  # fmt: skip

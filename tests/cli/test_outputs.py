@@ -147,3 +147,19 @@ def test_standard_input_counts_as_the_file_that_it_is(capsys: Capsys) -> None:
 def test_what_is_no_regular_file_is_no_clash() -> None:
     """Nothing is lost in /dev/null."""
     refuse_overwriting([("--log", "/dev/null"), ("--html", "/dev/null"), ("--c", None)], [("/dev/null", "read")])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["stress --out", "run exit_race --out", "conform --against", "campaign --export", "analyze log --parquet",
+     "report log --html", "reproduce H2 --c", "run exit_race --junit"],
+)  # fmt: skip
+def test_an_empty_name_is_no_directory(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable of a script that is not set does not stand for the working directory."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main([*words.split(), ""]) == 2
+    assert "an empty name; write . for this directory" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
