@@ -79,11 +79,5 @@ class Machine:
         self.watchers: list[AttachedWatcher] = []
         conductor.contention = self._contended
 
-    def forget(self) -> None:
-        """Let go of the watchers and of what refers back to the kernel, after a schedule that is not looked at."""
-        self.watchers.clear()
-        self.trace.forget_listeners()
-        self.kernel.forget()
-
     def _contended(self, lock: object, waiter: Actor, holder: Actor | None) -> None:
         self.trace.emit(ev.LOCK_WAIT, name_of(lock), holder.name if holder is not None else None)

@@ -171,7 +171,7 @@ class Campaign:
             outcome = await run_schedule(
                 subject, seed, strategy, deciding=await self._deciding(subject, seed, strategy), log=plan.log,
                 index=index, keep=plan.keep, task_pool=task_pool, known=self.tally.found, detail=plan.detail,
-                on_machine=meter.attach if meter is not None else None,
+                on_machine=meter.attach if meter is not None else None, keep_machine=meter is not None,
             )  # fmt: skip
         except* KeyboardInterrupt:
             pass

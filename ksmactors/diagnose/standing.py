@@ -16,7 +16,7 @@ from ksmactors.interleave.reports import holders_of, name_of
 from ksmactors.ksm.kernel import Ksm
 from ksmactors.ksm.structs import RmapItem, StableNode
 from ksmactors.run.detail import describe
-from ksmactors.run.run_schedule import rendered
+from ksmactors.run.story import rendered
 from ksmactors.watch.probe import frame_at
 
 INDENT: Final = " " * 10

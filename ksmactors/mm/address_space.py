@@ -99,11 +99,6 @@ class AddressSpace:
     def __repr__(self) -> str:
         return f"<AddressSpace {self.name}>"
 
-    def forget(self) -> None:
-        """Let go of what the process consists of, after a schedule that is not looked at: its vmas and locks refer back
-        to it, and a freed mm_slot may keep it."""
-        del self.vmas, self._mmap_cache, self.mmap_sem, self.page_table_lock, self.conductor
-
     def label(self, field: object) -> str:
         """How strategies call the page table entry of an address: `pte/NAME/ADDRESS`; and any other field."""
         return f"pte/{self.name}/{field:#x}" if isinstance(field, int) else f"{field}/{self.name}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
 from ksmactors.errors import UsageError
@@ -24,11 +23,6 @@ from ksmactors.seams import seam
 def never(kind: str) -> bool:  # noqa: ARG001  # what stands here when faults are injected wants to know
     """Nothing goes wrong that need not."""
     return False
-
-
-@cache
-def _slots(kernel: type) -> tuple[str, ...]:
-    return tuple(name for cls in kernel.__mro__ for name in vars(cls).get("__slots__", ()))
 
 
 class MmCore(MmDeclarations):
@@ -104,18 +98,6 @@ class MmCore(MmDeclarations):
         return frame
 
     # -- what the emulator knows and the kernel does not ------------------------------------------------------------
-
-    def forget(self) -> None:
-        """Let go of what refers back to the kernel or to one of its nodes or processes, after a schedule that is not
-        looked at: it goes with the kernel then, and not when the garbage collector comes."""
-        for node in self.nodes:
-            node.forget()
-        for mm in self.address_spaces:
-            mm.forget()
-        for name in _slots(type(self)):
-            if hasattr(self, name):
-                delattr(self, name)
-        vars(self).clear()
 
     def actor_name(self, number: int) -> str:
         """The name of an actor by its number; "unknown" for -1."""

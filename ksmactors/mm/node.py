@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from ksmactors.mm.swap_device import SwapSlot
 
 
-def _nothing(frame: Frame) -> None:
-    """Stands for what is called when a frame has been freed, on a node that is not used any more."""
-
-
 class Node:
     """pg_data_t. Frames come into being when they are first given out; the last one freed is the first reused."""
 
@@ -68,12 +64,6 @@ class Node:
         """
         place = number - self.start_pfn
         return self.frames[place].pfn if 0 <= place < len(self.frames) else number
-
-    def forget(self) -> None:
-        """Let go of the frames and of the kernel, which refer to the node, after a schedule that is not looked at."""
-        for known in (self.frames, self.free_list, self.swap_cache, self.lock_waiters, self.mlock_listeners):
-            known.clear()
-        self._freed = _nothing
 
     def take(self) -> Frame | None:
         """A frame with one reference and zeros in it, or None if the node has none left."""

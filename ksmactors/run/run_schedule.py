@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from traceback import format_exception
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import trio
@@ -32,10 +32,8 @@ from ksmactors.errors import (
 )
 from ksmactors.escaping import described
 from ksmactors.events import catalogue as ev
-from ksmactors.events.declared import event_of
 from ksmactors.events.logs import Log
-from ksmactors.events.terminal import PersonForm
-from ksmactors.events.trace import DetailedTrace, Record, Trace
+from ksmactors.events.trace import DetailedTrace, Trace
 from ksmactors.failed_call import failed_call
 from ksmactors.interleave.actor import Actor
 from ksmactors.interleave.conductor import Conductor
@@ -57,19 +55,12 @@ from ksmactors.run.ceilings import must_say
 from ksmactors.run.circles import cut_circles
 from ksmactors.run.detail import DetailObserver
 from ksmactors.run.outcome import ENDED, Defect, Outcome, Verdict
+from ksmactors.run.story import story
 from ksmactors.run.subject import Subject
 from ksmactors.run.trust import Source, sources_of_strategy
 from ksmactors.run.unawaited import Unawaited
 
 _UNLOGGED: Final = nullcontext()
-
-STORY: Final = 30
-"""Events shown before a finding: about what fits a screen."""
-
-
-def is_shown(record: Record) -> bool:
-    """Whether a story has an event: not if its level is debug."""
-    return event_of(record)[0].level != "debug"
 
 
 async def run_schedule(
@@ -85,6 +76,7 @@ async def run_schedule(
     log: Log | None = None,
     index: int = 0,
     keep: bool = False,
+    keep_machine: bool = True,
     known: Container[str] = (),
     detail: bool = False,
 ) -> Outcome:
@@ -104,6 +96,8 @@ async def run_schedule(
         log: where every event goes as well.
         index: number of the schedule in its campaign, for the log alone.
         keep: whether the outcome has the schedule string even if nothing went wrong.
+        keep_machine: False if the machine and its actors are not looked at afterwards: without a new finding they go
+            with the schedule then, and not when the garbage collector comes.
         known: signatures of known findings: an outcome with one of them has neither story nor, unless `keep`,
             schedule string. These cost several times what a short schedule does.
 
@@ -124,13 +118,12 @@ async def run_schedule(
     if observing is not None:
         one.conductor.observe(observing)
     one.on_machine = on_machine
-    one.is_looked_at = on_machine is not None or observing is not None
     with Unawaited(one.conductor) as forgotten:
         ended_by = await _error_of(one, log, index, task_pool)
     if ended_by is None:
-        return one.ended(forgotten.crash() or one.shortfall(), keep, known)
+        return one.ended(forgotten.crash() or one.shortfall(), keep, known, keep_machine=keep_machine)
     forgotten.warn()
-    return one.ended(attributed(one.machine, ended_by), keep, known)
+    return one.ended(attributed(one.machine, ended_by), keep, known, keep_machine=keep_machine)
 
 
 async def _error_of(
@@ -177,8 +170,6 @@ class _ScheduleParts:
             self.conductor.observe(self.detail)
         self.machine: Machine | None = None
         self.on_machine: Callable[[Machine], None] | None = None
-        self.is_looked_at = False
-        """Whether somebody has been given the machine, or its operations, and may ask for them after the schedule."""
 
     def logged_to(self, log: Log | None, index: int) -> AbstractContextManager[None]:
         """Have every event written to `log` too, and what the workload gives to `logging`."""
@@ -216,12 +207,12 @@ class _ScheduleParts:
             return ReplayDiverged(choices, self.conductor.step, f"{self.deciding.left} more choices", "the end")
         return None
 
-    def ended(self, error: Exception | None, keep: bool, known: Container[str]) -> Outcome:
+    def ended(self, error: Exception | None, keep: bool, known: Container[str], *, keep_machine: bool) -> Outcome:
         """Return the outcome, and leave nothing that only the garbage collector could free, as far as possible.
 
         Args:
             error: what an actor raised.
-            keep, known: as in `run_schedule`.
+            keep, known, keep_machine: as in `run_schedule`.
         """
         outcome = self._outcome(error, keep, known)
         self.conductor.forget()
@@ -229,7 +220,7 @@ class _ScheduleParts:
             error.__traceback__ = None  # which has all frames, and they the conductor
         elif error is not None:
             return outcome
-        if not self.is_looked_at:
+        if not keep_machine:
             cut_circles(self.conductor, self.machine)
         return outcome
 
@@ -288,7 +279,7 @@ class _ScheduleParts:
             step=self.conductor.step,
             actors=tuple(actor.name for actor in actors),
             functions=tuple(places),
-            story=self._story() if new else (),
+            story=story(self.trace.recent(), conductor.actors) if new else (),
             traceback=_traceback(error, verdict),
             place=author_line(_raised(error)) if new else "",
         )
@@ -301,12 +292,6 @@ class _ScheduleParts:
             return conductor.stuck
         other = error.other if isinstance(error, Finding) else -1
         return [conductor.turn, *([conductor.actors[other]] if other >= 0 else [])]
-
-    def _story(self) -> tuple[str, ...]:
-        """Return the last events, rendered for people, without those of level debug."""
-        form, actors = PersonForm(), self.conductor.actors
-        shown = [record for record in self.trace.recent() if is_shown(record)][-STORY:]
-        return tuple(form.line(*rendered(record, actors)) for record in shown)
 
 
 def _with(sources: tuple[Source, ...], more: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -322,14 +307,6 @@ def _in_events(strategy: str) -> str:
 def _without_folder(spec: str) -> str:
     path = plugins.file_of(spec)
     return spec if path is None else plugins.moved(spec, Path(path.name))
-
-
-def rendered(record: Record, actors: list[Actor]) -> tuple[str, dict[str, Any]]:
-    """Return the arguments of the form for people: the level, and the keys of a log line."""
-    _, step, now, number, *_ = record
-    event, values = event_of(record)
-    fields = dict(zip((field.name for field in event.recorded), values, strict=True))
-    return event.level, {"event": event.name, "step": step, "now": now, "actor": actors[number].name, **fields}
 
 
 def _verdict(error: Exception | None) -> Verdict:
