@@ -20,6 +20,7 @@ from traceback import walk_tb
 from types import CoroutineType, FrameType, TracebackType
 from typing import Final
 
+from ksmactors.errors import Finding
 from ksmactors.places import OURS, is_authors, is_library
 from ksmactors.seams import PASSED_OVER
 
@@ -28,6 +29,9 @@ ROOT: Final = "_supervised"
 
 CONDUCTOR: Final = ("ksmactors.interleave.", "ksmactors.trio.", "trio.")
 """Modules whose functions are no part of what an actor does: they let it wait and go on."""
+
+ENDLESS_LOOP: Final = "endless_loop"
+"""The kind of a finding about a function that loops without a step."""
 
 NOWHERE: Final = "none"
 """The kernel function of an actor that is in none."""
@@ -81,6 +85,15 @@ def parked_frames(coroutine: object, waited: object = None) -> list[FrameType]:
 def frames_of(error: BaseException) -> list[FrameType]:
     """Return the frames that an exception has passed through, innermost first."""
     return [frame for frame, _ in walk_tb(error.__traceback__)][::-1]
+
+
+def frames_of_finding(finding: Finding) -> list[FrameType]:
+    """Return the frames that a finding has passed through, innermost first; of an endless loop those from the function
+    on that loops: a timer has ended it, in whatever that had just called."""
+    frames = frames_of(finding)
+    while finding.kind == ENDLESS_LOOP and frames and frames[0].f_code.co_name != finding.where:
+        del frames[0]
+    return frames
 
 
 def traceback_from(error: BaseException, wanted: Callable[[str], bool]) -> TracebackType | None:

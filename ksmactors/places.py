@@ -13,6 +13,9 @@ from typing import Final
 
 OURS: Final = f"{Path(__file__).parent}{os.sep}"
 
+KERNEL: Final = tuple(f"{OURS}{part}{os.sep}" for part in ("mm", "ksm", "later"))
+"""The files of the emulated kernel are below one of these."""
+
 _LIBRARIES: Final = frozenset({"trio", "anyio", "asyncio", "outcome"})
 
 _PYTHON: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))

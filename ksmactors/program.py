@@ -26,6 +26,7 @@ from ksmactors.failed_call import defined_at, failed_call
 from ksmactors.marks import broken, is_true, kind_of, mark_of, named, written_in
 from ksmactors.parameters import Parameter, checked, parameters_of
 from ksmactors.places import (
+    KERNEL,
     OURS,
     author_frames,
     author_place,
@@ -49,9 +50,6 @@ T = TypeVar("T")
 _PARTS: Final = ("interleave", "ksm", "later", "mm", "watch")
 _EMULATOR: Final = tuple(f"{OURS}{part}{os.sep}" for part in _PARTS)
 """Where an exception is raised that is no fault of the program."""
-
-_KERNEL: Final = tuple(f"{OURS}{part}{os.sep}" for part in ("mm", "ksm", "later"))
-"""The files of the emulated kernel."""
 
 _EVENTS: Final = f"{OURS}events{os.sep}"
 """Code that refuses wrong events of an author's, and calls listeners."""
@@ -310,7 +308,7 @@ def crash_under_variant(kernel: type | None, error: BaseException) -> WorkloadCr
     """The error to report if the emulator's kernel raised, and a user's variant is in it: that has left a state which
     does not occur without it."""
     raised, variants = innermost(error).f_code, variants_in(kernel)
-    if not variants or not raised.co_filename.startswith(_KERNEL):
+    if not variants or not raised.co_filename.startswith(KERNEL):
         return None
     return WorkloadCrashed(f"with the variant {variants}, {raised.co_name} raised {described(error)}")
 

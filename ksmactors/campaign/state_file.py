@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ksmactors import interruption
 from ksmactors.campaign.explore import Exploration
 from ksmactors.campaign.finding_records import found_of, record_of
 from ksmactors.campaign.findings import slug
@@ -17,6 +16,7 @@ from ksmactors.campaign.summary import Summary, counted
 from ksmactors.errors import NotDeterministic, ScheduleFormatError, UsageError
 from ksmactors.escaping import shortened
 from ksmactors.files import MIB, read_bounded, write_atomically
+from ksmactors.run.async_run import run_async
 
 FORMAT: Final = 1
 """Version of the state file; a reader refuses another one."""
@@ -60,7 +60,7 @@ def perform(exploration: Exploration, *, resume: bool) -> str:
     if path is not None:
         exploration.keeping = note
     try:
-        interruption.run(exploration.run)
+        run_async(exploration.run)
     except NotDeterministic as error:
         if not resume:
             raise

@@ -36,6 +36,7 @@ from ksmactors.campaign.summary import Found, Summary
 from ksmactors.errors import EmulatorBug, KsmActorsError, UsageError, WatcherFailed
 from ksmactors.events.logs import LogWriter, json_line, open_log, terminal_json_line
 from ksmactors.garbage import collect_seldom
+from ksmactors.interleave.endless_loop import ended_by_timer
 from ksmactors.plugins import log_processors
 from ksmactors.run.calibration import Calibration
 from ksmactors.run.outcome import Outcome, Verdict
@@ -178,7 +179,8 @@ def run_block(task: BlockTask, hand_in: HandIn | None = None) -> BlockAnswer:
         with parts.printing(), _log_of(task) as log:
             campaign = _campaign(task, subjects, calibration, log)
             campaign.on_outcome = parts.note
-            trio.run(campaign.run)
+            with ended_by_timer():
+                trio.run(campaign.run)
             parts.answer.interrupted = campaign.interrupted_at is not None
         parts.answer.log_problem = log.problem if log is not None else ""
     except KsmActorsError as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ksmactors import interruption
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.ci.checks import Check, Status
 from ksmactors.ci.runner import is_github
@@ -23,6 +22,7 @@ from ksmactors.errors import INTERRUPTED, USAGE, UsageError
 from ksmactors.files import check_writable, write_atomically
 from ksmactors.plugins import from_here
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.subject import Subject
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class CiOutput:
         flows: dict[str, Interleaving] = {}
         if status != INTERRUPTED and any(check.found is not None for check in checks):
             try:
-                interruption.run(partial(interleavings, checks, flows))
+                run_async(partial(interleavings, checks, flows))
             except* KeyboardInterrupt:
                 notice("interrupted: code flows have the steps that are known already")
         return sarif(checks, Workspace.here(), status=status, flows=flows)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from ksmactors import interruption, plugins
+from ksmactors import plugins
 from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.cores import JOBS_MAX, available_cores
 from ksmactors.campaign.findings import default_directory, prepare
@@ -31,6 +31,7 @@ from ksmactors.compare.words import exit_order, number, sentences
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERNAL, INTERRUPTED
 from ksmactors.escaping import encodable, escaped
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.options import SubjectOptions
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def compare(
     if not quiet:
         warn_of_removed(idea.subjects[0])
     with _processes(run), _progress(run, quiet=quiet, color=color):
-        interruption.run(run.run)
+        run_async(run.run)
     found = compared(without.outcomes, idea.outcomes)
     unseen = [] if every_step else unseen_functions(idea.subjects[0])
     said = list(sentences(found, without.tally, idea.tally, unseen, watched=bool(idea.subjects[0].watchers)))

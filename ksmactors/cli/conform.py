@@ -46,6 +46,7 @@ from ksmactors.events.colors import color_allowed
 from ksmactors.guest.image import find
 from ksmactors.guest.machine import Guest
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.extensions import need
 
 DIFF_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
@@ -191,7 +192,7 @@ def conform(
             work = partial(_hunt_all, hunt, random_, setting, outcomes, printer)
         outcomes.planned = planned
         try:
-            interruption.run(work)
+            run_async(work)
         except* KeyboardInterrupt:
             interrupted = True
     if as_json:

@@ -12,7 +12,6 @@ from typing import Final
 import click
 import orjson
 
-from ksmactors import interruption
 from ksmactors.aside import stdout
 from ksmactors.campaign.corpus import Row, StrategyResult, measure
 from ksmactors.ci.checks import Check, Status
@@ -25,6 +24,7 @@ from ksmactors.history.case import Case
 from ksmactors.history.cases import ALIASES, CASES
 from ksmactors.interleave.strategies.registry import parse
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.extensions import need_strategy
 
 STRATEGIES: Final = ("random", "pos", "pct", "portfolio")
@@ -86,7 +86,7 @@ def corpus(
 
     interrupted, started = False, perf_counter()
     try:
-        interruption.run(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep))
+        run_async(partial(measure, cases, strategies, campaigns=campaigns, budget=budget, on_row=keep))
     except* KeyboardInterrupt:
         interrupted = True
     _print(rows, strategies if campaigns else (), as_json=as_json, markdown=markdown, color=color)

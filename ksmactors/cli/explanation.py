@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ksmactors import interruption
 from ksmactors.aside import stderr, stdout
 from ksmactors.cli.screen import console
 from ksmactors.diagnose.explained import Explained, explained
 from ksmactors.diagnose.replaying import Recorded
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.outcome import Outcome
 
 
@@ -40,7 +40,7 @@ class Explanation:
 
     def _explained(self, outcome: Outcome) -> Explained:
         if self._made is None:
-            self._made = interruption.run(partial(explained, self._then, outcome, on_try=self._on_try))
+            self._made = run_async(partial(explained, self._then, outcome, on_try=self._on_try))
         return self._made
 
     def _on_try(self, tried: int, left: int) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from ksmactors import interruption
 from ksmactors.campaign.findings import replay_command
 from ksmactors.campaign.summary import Found, Summary
 from ksmactors.campaign.verdicts import Inconclusive
@@ -30,6 +29,7 @@ from ksmactors.diagnose.standing import as_data, moment_lines
 from ksmactors.diagnose.stepping import Answer, Quit, Walker
 from ksmactors.errors import FOUND, INCONCLUSIVE, INTERRUPTED, UsageError
 from ksmactors.interleave.strategies.registry import parse
+from ksmactors.run.async_run import run_async
 from ksmactors.run.extensions import need_strategy
 from ksmactors.run.outcome import Outcome, Verdict
 
@@ -99,7 +99,7 @@ class ContinuationRun:
         if self.count is not None:
             checked(self.strategy)
         try:
-            interruption.run(self._run)
+            run_async(self._run)
         except* KeyboardInterrupt:
             self.interrupted = True
         if as_json:

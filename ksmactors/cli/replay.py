@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from ksmactors import interruption
 from ksmactors.aside import stderr
 from ksmactors.campaign.findings import EXPECTED, replay_command
 from ksmactors.campaign.stress import Campaign, Plan
@@ -28,6 +27,7 @@ from ksmactors.cli.walking import Walk, walk_options
 from ksmactors.diagnose.replaying import by_names, recorded
 from ksmactors.errors import FOUND, UsageError
 from ksmactors.interleave.schedule_string import looks_like_schedule
+from ksmactors.run.async_run import run_async
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.trust import NotTrusted
 
@@ -109,7 +109,7 @@ def replay(
 
     def after() -> dict[str, Any]:
         if campaign.last is not None and not then.fits(campaign.last) and not second:
-            second.append(interruption.run(partial(by_names, then)))
+            second.append(run_async(partial(by_names, then)))
         more: dict[str, Any] = {"by_names": by_names_as_json(second[0])} if second else {}
         if explanation is not None and as_json and campaign.last is not None:
             more |= explanation.as_json(campaign.last)

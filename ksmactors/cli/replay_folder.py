@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import orjson
 
-from ksmactors import interruption
 from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.findings import replay_command, set_expected
 from ksmactors.campaign.summary import Found, Summary
@@ -26,6 +25,7 @@ from ksmactors.escaping import encodable, escaped
 from ksmactors.events.colors import color_allowed
 from ksmactors.interleave.schedule_string import looks_like_schedule
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.outcome import Verdict
 
 SKIPPED_MAX: Final = 5
@@ -63,7 +63,7 @@ def replay_folder(directory: Path, *, trust: bool, ci: CiOutput, as_json: bool, 
 
     started, interrupted = perf_counter(), False
     try:
-        interruption.run(work)
+        run_async(work)
     except* KeyboardInterrupt:
         interrupted = True
     seconds = perf_counter() - started

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Protocol, TypeV
 
 import orjson
 
-from ksmactors import interruption
 from ksmactors.analysis.opening import STDIN
 from ksmactors.analysis.reading import EventSource, LogFile, LogReader, Loss
 from ksmactors.cli.outputs import Output, files_of, refuse_overwriting
@@ -21,6 +20,7 @@ from ksmactors.escaping import escaped
 from ksmactors.files import MIB, read_start, replacing
 from ksmactors.interleave.schedule_string import PREFIX, looks_like_schedule
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.outcome import Outcome, Verdict
 from ksmactors.run.trust import Tell
 
@@ -98,7 +98,7 @@ class Sources(Generic[R]):
         async def task() -> R:
             return await replay(then)
 
-        done: R = interruption.run(task)
+        done: R = run_async(task)
         if not then.confirms(done.outcome):
             self.note(then.compare(done.outcome))
             self.found = True

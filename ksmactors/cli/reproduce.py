@@ -9,7 +9,6 @@ from typing import Final
 
 import click
 
-from ksmactors import interruption
 from ksmactors.aside import keep_result_apart
 from ksmactors.cli.options import NamedPath, trust_option
 from ksmactors.cli.outputs import Output, files_of, refuse_overwriting
@@ -26,6 +25,7 @@ from ksmactors.reproduce.prediction import predict
 from ksmactors.reproduce.program import Purpose, needed_nodes, write_program
 from ksmactors.reproduce.races import has_holds
 from ksmactors.reproduce.stress import write_stress
+from ksmactors.run.async_run import run_async
 from ksmactors.run.extensions import need
 
 KERNEL: Final = "v7.3"
@@ -77,15 +77,15 @@ def reproduce(
     if subject.note:
         notice(subject.note)
     repair = repair or subject.repair
-    interruption.run(partial(refuse_unfit, subject, kernel, repair))
+    run_async(partial(refuse_unfit, subject, kernel, repair))
     setting = Setting(kernel, needed_nodes(subject.scenario), with_=subject.added)
     repaired = f"Linux {kernel} with a repair ({', '.join(repair)})" if repair else ""
     purpose = Purpose(subject.title, f"Linux {kernel}", repaired)
     if has_holds(subject.scenario):
-        raced = interruption.run(partial(predict_race, subject.scenario, setting, repair))
+        raced = run_async(partial(predict_race, subject.scenario, setting, repair))
         prediction, text = raced.prediction, write_stress(subject.scenario, raced, purpose, subject.measured)
     else:
-        prediction = interruption.run(partial(predict, subject.scenario, setting, repair))
+        prediction = run_async(partial(predict, subject.scenario, setting, repair))
         text = write_program(subject.scenario, prediction, purpose)
     if program is not None:
         write_output(program, "--c", lambda file: file.write(text.encode()), force=force)
@@ -126,5 +126,5 @@ def _finding(source: str, trust: bool, outputs: Sequence[Output]) -> subjects.Re
 
     then = recorded(source, trust=trust, tell=notice)
     refuse_overwriting(outputs, files_of([then.subject], then.strategy))
-    found: subjects.ReproducedDefect = interruption.run(partial(of_finding, then, escaped(source)))
+    found: subjects.ReproducedDefect = run_async(partial(of_finding, then, escaped(source)))
     return found

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from ksmactors import interruption
 from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.findings import default_directory, kept, prepare
 from ksmactors.campaign.summary import Summary
@@ -27,6 +26,7 @@ from ksmactors.files import write_new
 from ksmactors.interleave.schedule_string import decode
 from ksmactors.interleave.strategies.replay_by_name import ReplayByName
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 
 
 @click.command()
@@ -92,7 +92,7 @@ def shrink(
 
     interrupted = False
     try:
-        interruption.run(task)
+        run_async(task)
     except* KeyboardInterrupt:
         interrupted = True
     if not done:
@@ -143,7 +143,7 @@ def _cause(shrunk: shrinking.Shrunk, seed: int) -> Cause | None:
         done.append(await what_made_the_difference(shrunk.subject, seed, decode(shrunk.outcome.schedule)))
 
     try:
-        interruption.run(task)
+        run_async(task)
     except* KeyboardInterrupt:
         notice("interrupted: what made the difference is not known")
     return done[0] if done else None
@@ -156,7 +156,7 @@ def _difference(cause: Cause | None) -> dict[str, Any]:
 
 def _write_scenario(path: Path, shrunk: shrinking.Shrunk, seed: int) -> None:
     """Write the scenario, and say on standard error how far it goes."""
-    written = interruption.run(partial(write_scenario, shrunk.subject, seed, shrunk.outcome, shrunk.departures))
+    written = run_async(partial(write_scenario, shrunk.subject, seed, shrunk.outcome, shrunk.departures))
     try:
         write_new(path, written.text.encode())
     except OSError as error:

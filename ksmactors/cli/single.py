@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
-from ksmactors import interruption
 from ksmactors.aside import stderr
 from ksmactors.campaign.stress import Campaign
 from ksmactors.cli.report import json_object, print_defects, report_crash
@@ -17,6 +16,7 @@ from ksmactors.events.logs import LogWriter, open_log
 from ksmactors.events.terminal import terminal_log
 from ksmactors.plugins import log_processors
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 
 
 def refuse_two_on_stdout(as_json: bool, log: str | None) -> None:
@@ -48,7 +48,7 @@ def perform(
     `more` says afterwards what else belongs into the JSON object.
     """
     started = perf_counter()
-    interruption.run(campaign.run)
+    run_async(campaign.run)
     seconds = perf_counter() - started
     plan, tally = campaign.plan, campaign.tally
     if as_json:

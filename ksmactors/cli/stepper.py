@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from ksmactors import interruption
 from ksmactors.aside import stdout
 from ksmactors.campaign.summary import Found
 from ksmactors.cli.exploring import checked, lines_of
@@ -25,6 +24,7 @@ from ksmactors.errors import FOUND, UsageError
 from ksmactors.escaping import quoted
 from ksmactors.events.declared import all_events
 from ksmactors.interleave.strategies.random_walk import RandomWalk
+from ksmactors.run.async_run import run_async
 from ksmactors.run.outcome import Verdict
 
 PROMPT: Final = "(step) "
@@ -133,7 +133,7 @@ class StepPrompt:
     def run(self, goal: Goal | None) -> int:
         """Walk, first to a goal if there is one. Returns the exit status."""
         self._goal = goal or AtMoment(1)
-        outcome = interruption.run(partial(walk, self._then, self._goal, self.stop, self.between))
+        outcome = run_async(partial(walk, self._then, self._goal, self.stop, self.between))
         if outcome is None:
             return 0
         return outcome.verdict.exit_status or (0 if self._then.confirms(outcome) else FOUND)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from ksmactors import interruption, plugins
+from ksmactors import plugins
 from ksmactors.aside import stderr, stdout
 from ksmactors.campaign.blocks import size_of
 from ksmactors.campaign.cores import JOBS_MAX, available_cores
@@ -52,6 +52,7 @@ from ksmactors.escaping import escaped
 from ksmactors.events.logs import open_log
 from ksmactors.plugins import log_processors
 from ksmactors.quantity import quantity
+from ksmactors.run.async_run import run_async
 from ksmactors.run.options import SubjectOptions
 from ksmactors.run.subject import Subject, deal_params, load_subject
 from ksmactors.run.trust import files_of_strategy
@@ -199,7 +200,7 @@ def stress(
         started = perf_counter()
         watched = Watched(campaign.campaign, size_of([plan.seeds]), deadline=deadline)
         with progress(campaign.campaign, watched, as_json=as_json, quiet=quiet, color=color, log=log):
-            interruption.run(campaign.run)
+            run_async(campaign.run)
         spent = perf_counter() - started
     if as_json:
         more: dict[str, Any] = {"seeds_left": campaign.seeds_left, "budget": budget}

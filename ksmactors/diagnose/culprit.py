@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from ksmactors.call_stack import callers, frames_of
+from ksmactors.call_stack import callers, frames_of_finding
 from ksmactors.diagnose.taken import IN_PASSING, Taken
 from ksmactors.errors import Finding
 from ksmactors.interleave.actor import Actor, Operation
@@ -289,7 +289,7 @@ class Culprit(Observer):
 
     def site(self, error: Finding) -> Functions:
         """The kernel functions that the replay was in when it found the same, innermost first."""
-        return tuple(frame for frame in frames_of(error) if self._is_kernel_function(frame))
+        return tuple(frame for frame in frames_of_finding(error) if self._is_kernel_function(frame))
 
     def before_the_break(self, broken: Broken) -> tuple[str, ...]:
         """The kernel functions that the actor that broke it had returned from just before."""

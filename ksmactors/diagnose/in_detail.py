@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ksmactors import interruption
 from ksmactors.diagnose.replaying import Recorded, recorded
 from ksmactors.events.logs import EventList
 from ksmactors.interleave.strategies.replay import Replay
+from ksmactors.run.async_run import run_async
 from ksmactors.run.outcome import Outcome
 from ksmactors.run.run_schedule import run_schedule
 from ksmactors.run.trust import Tell
@@ -49,5 +49,5 @@ def replay_in_detail(source: str, *, trust: bool = False, tell: Tell = lambda _:
     async def replay() -> Detailed:
         return await events_in_detail(then)
 
-    detailed: Detailed = interruption.run(replay)
+    detailed: Detailed = run_async(replay)
     return detailed
