@@ -23,8 +23,8 @@ from ksmactors.interleave.conductor import Conductor, current_conductor
 from ksmactors.places import KERNEL
 
 SECONDS: Final = 5.0
-"""CPU time between two looks. Two in the same step make a finding. The kernel does nothing in one step that takes a
-second, with a million pages."""
+"""CPU time between two looks. Two in the same step make a finding. The longest step of a machine with 50,000 pages,
+from its boot to the exit of its process, took 0.09 s."""
 
 
 @contextmanager
